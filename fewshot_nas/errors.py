@@ -1,0 +1,10 @@
+"""What a user did wrong, said in one sentence."""
+
+
+class InputError(ValueError):
+    """A file, code or setting that cannot be used as it is.
+
+    The message names the place (file, arch id, key), what was found and what was expected.
+    Commands print it without a traceback and exit with status 2; any other exception is a
+    defect of this program and keeps its traceback.
+    """

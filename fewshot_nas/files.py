@@ -1,0 +1,76 @@
+"""Reading JSON strictly and writing files so that none is ever half there."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fewshot_nas.errors import InputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open `path` for writing under a temporary name; rename it into place on success.
+
+    A crash, a full disk or Ctrl-C leaves the old file, or none, under the final name.
+    The temporary name is unique, so that several processes may write the same path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with replacing(path) as stream:
+        stream.write(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` with the indentation that the competition's files have."""
+    write_text(path, json.dumps(value, indent=4, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file, refusing what `json` lets pass: repeated keys and NaN.
+
+    Raises:
+        InputError: the file is missing, unreadable, truncated or not strict JSON.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InputError(f"{path}: not valid JSON at {place} ({error.msg})") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise InputError(f"{repeated!r} occurs twice, expected each key once")
+    return unique
+
+
+def _refuse_constant(name: str) -> None:
+    raise InputError(f"{name} is not a number that JSON allows, expected a finite one")

@@ -1,0 +1,43 @@
+"""Write a pool of distinct archs in parts, the same for the same seed, or check one."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fewshot_nas.cli import run
+from fewshot_nas.errors import InputError
+from fewshot_nas.space.pool import PARTS, POOL_SIZE, Entry, make_pool, part_path, read_pool, split_pool, write_arch_file
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check a pool, or make one and write `part1.json`, `part2.json`, ... under the output directory."""
+    options = _parser().parse_args(argv)
+    if options.check:
+        parts = read_pool(options.check)
+        print(f"{options.check}: {sum(map(len, parts))} distinct archs in {len(parts)} parts, all valid")
+        return 0
+    if not 1 <= options.parts <= options.size:
+        raise InputError(f"--parts is {options.parts}, expected 1 to the pool's size, {options.size}")
+    stale = part_path(options.out, options.parts + 1)
+    if stale.exists():
+        raise InputError(f"{stale}: left from a pool of more parts; remove it or choose another --out")
+    parts = split_pool(make_pool(options.seed, options.size), options.parts)
+    for number, part in enumerate(parts, start=1):
+        write_arch_file(part_path(options.out, number), {arch_id: Entry(0.0, arch) for arch_id, arch in part.items()})
+    print(f"{options.size} archs in {options.parts} parts under {options.out}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fewshot_nas.make_pool", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="of the random draws (default 0)")
+    parser.add_argument("--size", type=int, default=POOL_SIZE, help=f"number of archs (default {POOL_SIZE})")
+    parser.add_argument("--parts", type=int, default=PARTS, help=f"number of files (default {PARTS})")
+    parser.add_argument("--out", type=Path, default=Path("json_file/json8"), help="directory (default json_file/json8)")
+    parser.add_argument("--check", type=Path, metavar="DIR", help="only read and validate the pool in DIR")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,1 @@
+"""The search space: codes, archs, widths, sampling, costs and the pool. Standard library only."""

@@ -1,0 +1,62 @@
+"""Multiply-adds and parameters of a subnet, from its arch alone.
+
+Counted are convolutions and the linear layer, one multiply-add as 1; parameters include the
+affine pair of every batch norm. Convolutions pad by half their kernel.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from fewshot_nas.space.arch import STAGES, Arch
+from fewshot_nas.space.search_space import Block, SearchSpace
+
+
+class Cost(NamedTuple):
+    """What a part of a network costs for one image."""
+
+    macs: int
+    params: int
+
+
+@lru_cache(maxsize=1 << 16)
+def block_cost(block: Block, size: int) -> Cost:
+    """A basic block whose output is `size` x `size`."""
+    weights = 9 * block.mid * (block.inputs + block.out)
+    norms = 2 * (block.mid + block.out)
+    if block.projects:
+        weights += block.inputs * block.out
+        norms += 2 * block.out
+    return Cost(weights * size * size, weights + norms)
+
+
+def costs(space: SearchSpace, arch: Arch, *, resolution: int | None = None, num_classes: int = 1000) -> list[Cost]:
+    """Costs of stem, each stage and head, in this order.
+
+    Args:
+        resolution: side of the square input in pixels; the space's own if None.
+    """
+    size = _shrink(resolution or space.resolution, space.stem_stride)
+    width = space.width(0, arch.outs[0])
+    stem_weights = space.stem_kernel**2 * space.in_channels * width
+    stem = Cost(stem_weights * size * size, stem_weights + 2 * width)
+    if space.stem_pool:
+        size = _shrink(size, 2)
+    stages = [(0, 0)] * STAGES
+    for block in space.blocks(arch):
+        size = _shrink(size, block.stride)
+        macs, params = stages[block.stage]
+        extra = block_cost(block, size)
+        stages[block.stage] = (macs + extra.macs, params + extra.params)
+    features = space.width(STAGES - 1, arch.outs[-1])
+    head = Cost(features * num_classes, (features + 1) * num_classes)
+    return [stem, *(Cost(*stage) for stage in stages), head]
+
+
+def total_cost(space: SearchSpace, arch: Arch, *, resolution: int | None = None, num_classes: int = 1000) -> Cost:
+    """Cost of the whole subnet."""
+    parts = costs(space, arch, resolution=resolution, num_classes=num_classes)
+    return Cost(sum(part.macs for part in parts), sum(part.params for part in parts))
+
+
+def _shrink(size: int, stride: int) -> int:
+    return -(-size // stride)

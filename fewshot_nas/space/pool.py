@@ -1,0 +1,111 @@
+"""Arch files: `{"arch1": {"acc": 0.0, "arch": "<code>"}, ...}`, and the pool made of eight of them.
+
+The same form holds a pool (accuracy 0), a ground truth and the scores of a supernet; accuracy
+is top-1 or top-5 in percent.
+"""
+
+import math
+import random
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json, write_json
+from fewshot_nas.space.arch import Arch, decode, encode
+from fewshot_nas.space.sampling import random_arch
+
+POOL_SIZE = 45_000
+PARTS = 8
+POOL_DIGITS = (3, 3, 5, 7)
+
+
+class Entry(NamedTuple):
+    """One line of an arch file: accuracy in percent, and the arch."""
+
+    acc: float
+    arch: Arch
+
+
+def read_arch_file(path: Path) -> dict[str, Entry]:
+    """Read and check one file; the order of the file is kept.
+
+    Raises:
+        InputError: names the file, the arch id and what was expected.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not content:
+        raise InputError(
+            f'{path}: expected an object {{"arch1": {{"acc": 0.0, "arch": "<code>"}}, ...}} with at least one arch'
+        )
+    return {arch_id: _entry(f"{path}: {arch_id}", value) for arch_id, value in content.items()}
+
+
+def write_arch_file(path: Path, entries: Mapping[str, Entry]) -> None:
+    """Write entries in their order, whole or not at all."""
+    write_json(path, {arch_id: {"acc": acc, "arch": encode(arch)} for arch_id, (acc, arch) in entries.items()})
+
+
+def part_path(directory: Path, part: int) -> Path:
+    """Where part 1, 2, ... of a pool lies."""
+    return directory / f"part{part}.json"
+
+
+def read_pool(directory: Path) -> list[dict[str, Arch]]:
+    """Read `part1.json`, `part2.json`, ... of a directory.
+
+    Raises:
+        InputError: a part is missing in between, or an arch id or code occurs in two parts.
+    """
+    found = [
+        int(match[1]) for path in directory.glob("part*.json") if (match := re.fullmatch(r"part(\d+)\.json", path.name))
+    ]
+    if not found:
+        raise InputError(f"{directory}: no part1.json, expected a pool made by `python -m fewshot_nas.make_pool`")
+    paths = [part_path(directory, part) for part in range(1, max(found) + 1)]
+    parts = [{arch_id: entry.arch for arch_id, entry in read_arch_file(path).items()} for path in paths]
+    homes: dict[str | Arch, Path] = {}
+    for path, part in zip(paths, parts, strict=True):
+        keys: tuple[str | Arch, ...] = (*part, *part.values())
+        for key in keys:
+            if key in homes:
+                name = key if isinstance(key, str) else f"code {encode(key)}"
+                raise InputError(f"{path}: {name} is also in {homes[key]}, expected each arch once")
+            homes[key] = path
+    return parts
+
+
+def make_pool(seed: int, size: int, digits: Sequence[int] = POOL_DIGITS) -> dict[str, Arch]:
+    """`size` distinct archs named `arch1`, `arch2`, ..., the same for the same seed everywhere.
+
+    Depths are uniform, and each digit is uniform over the stage's pool digits.
+    """
+    rng = random.Random(seed)
+    distinct: dict[Arch, None] = {}
+    while len(distinct) < size:
+        distinct.setdefault(random_arch(rng, digits))
+    return {f"arch{number}": arch for number, arch in enumerate(distinct, start=1)}
+
+
+def split_pool(pool: Mapping[str, Arch], parts: int) -> list[dict[str, Arch]]:
+    """Consecutive parts whose sizes differ by one at most."""
+    items = list(pool.items())
+    bounds = [len(items) * part // parts for part in range(parts + 1)]
+    return [dict(items[low:high]) for low, high in pairwise(bounds)]
+
+
+def _entry(where: str, value: Any) -> Entry:
+    if not isinstance(value, dict) or value.keys() != {"acc", "arch"}:
+        found = f"the keys {sorted(value)}" if isinstance(value, dict) else repr(value)
+        raise InputError(f"{where}: expected an object with the keys 'acc' and 'arch', got {found}")
+    acc, code = value["acc"], value["arch"]
+    if type(acc) not in (int, float) or not (math.isfinite(acc) and 0 <= acc <= 100):
+        raise InputError(f"{where}: acc is {acc!r}, expected a percentage from 0 to 100")
+    if not isinstance(code, str):
+        raise InputError(f"{where}: arch is {code!r}, expected a code in quotes")
+    try:
+        return Entry(float(acc), decode(code))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None

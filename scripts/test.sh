@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Installs the project with its development tools into .venv and runs every check.
+#
+#   scripts/test.sh           style, types, import contracts and the quick tests (minutes)
+#   scripts/test.sh --all     the slow tests too
+source "$(dirname "$0")/environment.sh"
+
+case "${1:-}" in
+    "") selection=() ;;
+    --all) selection=(-m "slow or not slow") ;;
+    *) fail "unknown option $1, expected --all or nothing" ;;
+esac
+[ $# -le 1 ] || fail "expected at most one option"
+
+install "[dev]"
+ruff check . || fail "ruff found the mistakes above"
+ruff format --check . || fail "run .venv/bin/ruff format . to lay the files above out as agreed"
+mypy || fail "mypy found the type errors above"
+lint-imports || fail "an import breaks a contract of pyproject.toml (above)"
+pytest "${selection[@]}" || fail "tests failed (above)"
