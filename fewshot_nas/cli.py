@@ -1,11 +1,16 @@
-"""What every command shares: how a mistake of the user's ends, and how ids are listed."""
+"""What every command shares: options, settings, and how a mistake of the user's ends."""
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from fewshot_nas.config import Config, load_config
 from fewshot_nas.errors import InputError
 
 Main = Callable[[Sequence[str] | None], int]
+Report = Callable[[str], None]
 
 
 def run(main: Main, argv: Sequence[str] | None = None) -> int:
@@ -21,3 +26,44 @@ def run(main: Main, argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """The options `--config FILE` and `section.key=value ...`."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML (default: the embedded digits)")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that replace the file's")
+
+
+def config_of(options: argparse.Namespace, stored: Path | None = None) -> Config:
+    """The settings that the options ask for.
+
+    Args:
+        stored: the settings of an earlier run, taken where no `--config` is given.
+    """
+    path = options.config or (stored if stored and stored.exists() else None)
+    return load_config(path, options.overrides)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every training command."""
+    parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    parser.add_argument("--seed", type=int, help="replaces run.seed")
+    parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    parser.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="continue an unfinished run of this name (default)",
+    )
+    add_config_options(parser)
+
+
+def run_config(options: argparse.Namespace) -> Config:
+    """The settings that a training command's options ask for."""
+    config = config_of(options)
+    return config if options.seed is None else replace(config, run=replace(config.run, seed=options.seed))
+
+
+def speaker(speaks: bool) -> Report:
+    """Prints a line, or not: only one of several processes should."""
+    return (lambda line: print(line, flush=True)) if speaks else (lambda line: None)

@@ -1,5 +1,7 @@
 """Reading JSON strictly and writing files so that none is ever half there."""
 
+import fcntl
+import hashlib
 import json
 import os
 import uuid
@@ -74,3 +76,32 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise InputError(f"{name} is not a number that JSON allows, expected a finite one")
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a lock that ends with the process, however it ends.
+
+    Args:
+        path: of the lock's file, which stays behind, empty.
+        wait: whether to wait for another holder.
+
+    Raises:
+        InputError: another process holds it, and `wait` is false.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise InputError(f"{path.parent}: another process is at work here (it holds {path.name})") from None
+        yield
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

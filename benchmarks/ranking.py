@@ -1,0 +1,54 @@
+"""How long an agreement and a merge take: `python benchmarks/ranking.py`."""
+
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from fewshot_nas.ranking.correlation import agreement
+from fewshot_nas.ranking.shards import Score, merge_shards, shard_path, write_shards
+from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.pool import PARTS, POOL_SIZE, make_pool, split_pool
+
+
+def main() -> None:
+    """Print a line per measurement; the first call is left out, for it imports scipy.stats."""
+    compare(3)
+    for n, repeats in ((30, 10), (100, 10), (1000, 3), (POOL_SIZE, 1)):
+        report(f"agreement of {n} archs", partial(compare, n), repeats)
+    parts = split_pool(make_pool(0, POOL_SIZE), PARTS)
+    with tempfile.TemporaryDirectory() as directory:
+        paths = write_parts(Path(directory), parts)
+        report(f"merge of {PARTS} parts, {POOL_SIZE} archs", partial(merge_shards, paths, parts), repeats=3)
+
+
+def report(name: str, call: Callable[[], object], repeats: int) -> None:
+    """Print the shortest of a few runs, which the machine's other work disturbs least."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    print(f"{name:32} {1000 * min(seconds):10.1f} ms")
+
+
+def compare(n: int) -> None:
+    """Compare two related random rankings with as many ties as accuracies have."""
+    rng = random.Random(n)
+    truth = {f"arch{number}": round(rng.gauss(70, 2), 2) for number in range(n)}
+    scores = {arch_id: round(acc + rng.gauss(0, 2), 2) for arch_id, acc in truth.items()}
+    agreement(scores, truth)
+
+
+def write_parts(directory: Path, parts: list[dict[str, Arch]]) -> list[Path]:
+    """Write random scores of every part; return the top-1 files."""
+    rng = random.Random(0)
+    for number, part in enumerate(parts, start=1):
+        write_shards(directory, number, [Score(i, encode(arch), 60 * rng.random(), 90) for i, arch in part.items()])
+    return [shard_path(directory, "top1", number) for number in range(1, len(parts) + 1)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""Settings of a run: frozen dataclasses, filled from one YAML file and `key=value` overrides.
+
+The defaults run on the embedded digits. Sections that a command does not use may be in the file
+all the same, so that one file describes a whole study.
+"""
+
+import dataclasses
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.space.search_space import SPACES, SearchSpace
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SpaceConfig:
+    """A preset (`px8`, `px28`, `track1`), any of whose values may be replaced."""
+
+    preset: str = "px8"
+    base_widths: tuple[int, ...] | None = None
+    ratios: tuple[float, ...] | None = None
+    divisor: int | None = None
+    strides: tuple[int, ...] | None = None
+    stem_kernel: int | None = None
+    stem_stride: int | None = None
+    stem_pool: bool | None = None
+    in_channels: int | None = None
+    resolution: int | None = None
+    pool_digits: tuple[int, ...] | None = None
+
+    def build(self) -> SearchSpace:
+        """The preset with the values that were given."""
+        if self.preset not in SPACES:
+            raise InputError(f"space.preset is {self.preset!r}, expected one of {', '.join(sorted(SPACES))}")
+        given = {key: value for key, value in vars(self).items() if key != "preset" and value is not None}
+        return dataclasses.replace(SPACES[self.preset], **given)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where images come from: `digits`, `fashion_mnist`, `lists` or `folders` under `root`.
+
+    `train_images` and `valid_images` use a fixed random part only; `workers` are processes that
+    prepare images; `cache` holds decoded validation and calibration images.
+    """
+
+    name: str = "digits"
+    root: Path = Path("data")
+    train_images: int | None = None
+    valid_images: int | None = None
+    workers: int = 0
+    cache: Path = Path("data/cache")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the one-shot supernet is trained; `batch_size` is per process.
+
+    `sampling` is `random` or `fair` (FairNAS, arXiv:1907.01845) over the `digits` of the whole
+    space or the pool's; each step trains the largest, `random_subnets` sampled ones and the
+    smallest. `clip_value` bounds each gradient value; 0 leaves it alone.
+    """
+
+    epochs: int = 30
+    warmup_epochs: int = 1
+    batch_size: int = 64
+    lr: float = 0.1
+    weight_decay: float = 1e-5
+    momentum: float = 0.9
+    clip_value: float = 1.0
+    label_smoothing: float = 0.1
+    dropout: float = 0.0
+    drop_connect: float = 0.0
+    sampling: Literal["random", "fair"] = "random"
+    digits: Literal["all", "pool"] = "pool"
+    random_subnets: int = 2
+    resolutions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class FewShotConfig(TrainingConfig):
+    """A few-shot phase; `lr_multipliers` make rarely sampled groups move as far as others.
+
+    `rule` computes them from the sampling probabilities, `table` has the published values.
+    """
+
+    epochs: int = 4
+    warmup_epochs: int = 0
+    lr: float = 0.02
+    lr_multipliers: Literal["rule", "table", "none"] = "rule"
+
+
+@dataclass(frozen=True)
+class StandAloneConfig:
+    """How one subnet is trained from scratch for the ground truth."""
+
+    epochs: int = 30
+    warmup_epochs: int = 1
+    batch_size: int = 64
+    lr: float = 0.1
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    clip_value: float = 0.0
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How subnets are scored.
+
+    `calibration_images` re-estimate the batch norms of each subnet, `calibration_batch` at a
+    time (a batch is the unit of batch statistics, so it is part of the result); `batch_size` and
+    `memory_mb` set the cost only.
+    """
+
+    calibration_images: int = 512
+    calibration_batch: int = 128
+    batch_size: int = 128
+    memory_mb: int = 2048
+    every_epochs: int = 1
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What concerns the run itself.
+
+    `checkpoint_steps` is how often the state for resuming is written, beside each epoch's end;
+    `keep` candidates stay on disk. `precision` is `fp32` or `bf16` (autocast).
+    """
+
+    seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_steps: int = 500
+    keep: int = 3
+    ground_truth: Path = Path("json_file/digits/gt_arch30.json")
+    pool: Path = Path("json_file/json8")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All sections."""
+
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    few_shot: FewShotConfig = field(default_factory=FewShotConfig)
+    stand_alone: StandAloneConfig = field(default_factory=StandAloneConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Defaults, then the file, then overrides such as `training.lr=0.05`.
+
+    Raises:
+        InputError: names the unknown key or the value of a wrong type.
+    """
+    return build(Config, _merged(path, overrides), "")
+
+
+def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """An instance of a dataclass from nested mappings, each value checked against its type.
+
+    Args:
+        where: what a key's name is prefixed with in messages, such as `configs/digits.yml: `.
+    """
+    hints = get_type_hints(kind)
+    for key in values:
+        if key not in hints:
+            raise InputError(f"{where}{key} is not a setting, expected one of {', '.join(hints)}")
+    return kind(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
+
+
+def dump_config(config: Any) -> str:
+    """YAML that `load_config` reads back to an equal config."""
+    return str(yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False))
+
+
+def _merged(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    values = _read_yaml(path) if path else {}
+    build(Config, values, f"{path}: ")  # so that a mistake in the file is reported as the file's
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        section, dot, key = name.partition(".")
+        if not (equals and dot and key):
+            raise InputError(f"{override!r} is not an override, expected section.key=value")
+        values[section] = {**(values.get(section) or {}), key: yaml.safe_load(text)}
+    return values
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected sections such as `data:`, got {type(values).__name__}")
+    return values
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where} is {value!r}, expected a section with keys")
+        return build(hint, value, f"{where}.")  # type: ignore[arg-type]
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        inner, nothing = get_args(hint)
+        assert nothing is type(None)
+        return None if value is None else _convert(inner, value, where)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise InputError(f"{where} is {value!r}, expected one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{where} is {value!r}, expected a list such as [1, 2]")
+        return tuple(_convert(get_args(hint)[0], item, where) for item in value)
+    return _scalar(hint, value, where)
+
+
+def _scalar(kind: type, value: Any, where: str) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and isinstance(value, str):
+        # YAML 1.1 takes 1e-4 for a string, for want of a point.
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind or (isinstance(value, int | float) and value < 0):
+        raise InputError(f"{where} is {value!r}, expected {_KIND_NAMES[kind]}")
+    return value
+
+
+_KIND_NAMES = {int: "a whole number >= 0", float: "a number >= 0", bool: "true or false", str: "a word", Path: "a path"}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

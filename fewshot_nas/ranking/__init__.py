@@ -1,0 +1,1 @@
+"""How well scores rank archs: correlations, proxies and the shard files of scores. No torch here."""

@@ -1,0 +1,208 @@
+"""How well scores rank archs, with honest intervals.
+
+Thirty archs say little: tau's standard error is then about 0.13. So no correlation goes without
+its bootstrap interval, and none without the plain proxies that it has to beat.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.search_space import SearchSpace
+
+FEWEST = 3
+PAIRWISE_LIMIT = 2_000  # archs; a matrix of all pairs then takes 32 MB
+LARGE_RESAMPLES = 200
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A statistic with its 95 % bootstrap interval and standard error.
+
+    All four are nan if the statistic is undefined; all but `value` if no resample defines it.
+    """
+
+    value: float
+    low: float
+    high: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Correlations of scores with the truth over `n` archs, and the number of tied pairs on each side."""
+
+    n: int
+    score_ties: int
+    truth_ties: int
+    kendall: Interval
+    spearman: Interval
+    pearson: Interval
+
+
+def agreement(
+    scores: Mapping[str, float], truth: Mapping[str, float], *, resamples: int = 1000, seed: int = 0
+) -> Agreement:
+    """Kendall's tau-b, Spearman's rho and Pearson's r over the archs that both sides know.
+
+    The intervals are percentile bootstraps over archs: score and truth of an arch are drawn
+    together, and a resample in which one side is constant, hence without correlation, is left
+    out. Beyond `PAIRWISE_LIMIT` archs each resample is ranked anew, which is slow, so at most
+    `LARGE_RESAMPLES` are drawn; the intervals are narrow there.
+
+    Args:
+        resamples: 0 leaves the intervals undefined and costs nothing.
+
+    Raises:
+        InputError: fewer than three archs in common, or a value that is not finite.
+    """
+    ids = sorted(scores.keys() & truth.keys())
+    if len(ids) < FEWEST:
+        raise InputError(
+            f"scores ({len(scores)} archs) and truth ({len(truth)} archs) have {len(ids)} archs in common, "
+            f"expected at least {FEWEST}; do both use the same arch ids?"
+        )
+    x, y = _column("score", scores, ids), _column("truth", truth, ids)
+    count = resamples if len(ids) <= PAIRWISE_LIMIT else min(resamples, LARGE_RESAMPLES)
+    draws = np.random.default_rng(seed).integers(len(ids), size=(count, len(ids)))
+    resampled = correlations_of_draws(x, y, draws)
+    kendall, spearman, pearson = map(_interval, correlations(x, y), resampled.T)
+    return Agreement(len(ids), _tied_pairs(x), _tied_pairs(y), kendall, spearman, pearson)
+
+
+def correlations(x: Floats, y: Floats) -> tuple[float, float, float]:
+    """Tau-b, rho and r of x [n] and y [n]; nan if one of them is constant."""
+    # Importing it takes a second, which no command's --help should wait for.
+    from scipy import stats
+
+    if _constant(x) or _constant(y):
+        return (np.nan,) * 3
+    # The method only concerns the p-value, which is not used: take the one without a search.
+    kendall = stats.kendalltau(x, y, method="asymptotic")
+    return float(kendall.statistic), float(stats.spearmanr(x, y).statistic), float(stats.pearsonr(x, y).statistic)
+
+
+def correlations_of_draws(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Floats:
+    """`correlations(x[draw], y[draw])` of each draw that has them: [at most resamples, 3].
+
+    Args:
+        x, y: [n].
+        draws: indices of the archs in each resample, [resamples, n].
+    """
+    if len(x) <= PAIRWISE_LIMIT:
+        return _by_products(x, y, draws)
+    each = np.array([correlations(x[draw], y[draw]) for draw in draws], dtype=np.float64).reshape(-1, 3)
+    defined: Floats = each[~np.isnan(each[:, 0])]
+    return defined
+
+
+def proxies(
+    space: SearchSpace, archs: Mapping[str, Arch], *, resolution: int | None = None, num_classes: int = 1000
+) -> dict[str, dict[str, float]]:
+    """Scores that need no training: 'depth' (blocks in all), 'params' and 'macs', each by arch id.
+
+    Args:
+        resolution: side of the square input in pixels; the space's own if None.
+    """
+    costs = {
+        arch_id: total_cost(space, arch, resolution=resolution, num_classes=num_classes)
+        for arch_id, arch in archs.items()
+    }
+    return {
+        "depth": {arch_id: float(sum(arch.depths)) for arch_id, arch in archs.items()},
+        "params": {arch_id: float(cost.params) for arch_id, cost in costs.items()},
+        "macs": {arch_id: float(cost.macs) for arch_id, cost in costs.items()},
+    }
+
+
+def table(rows: Mapping[str, Agreement]) -> str:
+    """Named agreements as aligned text, one a line; ties are those of the scores / of the truth."""
+    header = ["score", "n", "ties", "tau [95 %]", "Spearman", "Pearson"]
+    lines = [header, *([name, *_cells(row)] for name, row in rows.items())]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _by_products(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Floats:
+    """All resamples at once, from how often each contains an arch and the signs of all differences.
+
+    With multiplicities w and sign matrices S, T, tau-b is w'(S*T)w / sqrt(w'|S|w w'|T|w), and S w
+    is twice the archs' centred mid-ranks in the resample, so that nothing is sorted anew.
+    """
+    weights = _multiplicities(draws)
+    signs_x, signs_y = np.sign(np.subtract.outer(x, x)), np.sign(np.subtract.outer(y, y))
+    untied_x, untied_y = _quadratic(np.abs(signs_x), weights), _quadratic(np.abs(signs_y), weights)
+    defined = (untied_x > 0) & (untied_y > 0)
+    weights = weights[defined]
+    kendall = _quadratic(signs_x * signs_y, weights) / np.sqrt(untied_x[defined] * untied_y[defined])
+    spearman = _cosine(weights, weights @ signs_x, weights @ signs_y)
+    pearson = _cosine(weights, _centred(weights, x), _centred(weights, y))
+    return np.stack([kendall, spearman, pearson], axis=1)
+
+
+def _multiplicities(draws: NDArray[np.int64]) -> Floats:
+    """How often each resample contains each arch: [resamples, n]."""
+    resamples, n = draws.shape
+    cells = draws + n * np.arange(resamples)[:, None]
+    return np.bincount(cells.ravel(), minlength=draws.size).reshape(draws.shape).astype(np.float64)
+
+
+def _quadratic(matrix: Floats, weights: Floats) -> Floats:
+    """w'Mw of each row w: [resamples]."""
+    values: Floats = np.einsum("rn,rn->r", weights @ matrix, weights)
+    return values
+
+
+def _centred(weights: Floats, x: Floats) -> Floats:
+    """x less its mean in each resample: [resamples, n]."""
+    return x - (weights @ x)[:, None] / len(x)
+
+
+def _cosine(weights: Floats, a: Floats, b: Floats) -> Floats:
+    """Correlation, in each resample, of a and b [resamples, n], both centred."""
+    ab, aa, bb = (np.einsum("rn,rn,rn->r", weights, left, right) for left, right in ((a, b), (a, a), (b, b)))
+    values: Floats = np.clip(ab / np.sqrt(aa) / np.sqrt(bb), -1, 1)
+    return values
+
+
+def _interval(value: float, resampled: Floats) -> Interval:
+    if len(resampled) < 2:
+        return Interval(value, np.nan, np.nan, np.nan)
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return Interval(value, float(low), float(high), float(np.std(resampled, ddof=1)))
+
+
+def _column(side: str, values: Mapping[str, float], ids: list[str]) -> Floats:
+    column = np.array([values[arch_id] for arch_id in ids], dtype=np.float64)
+    for arch_id, value in zip(ids, column, strict=True):
+        if not np.isfinite(value):
+            raise InputError(f"{arch_id}: {side} is {value}, expected a finite number")
+    return column
+
+
+def _constant(x: Floats) -> bool:
+    return bool(x.min() == x.max())
+
+
+def _tied_pairs(x: Floats) -> int:
+    counts = np.unique(x, return_counts=True)[1]
+    return int((counts * (counts - 1) // 2).sum())
+
+
+def _cells(row: Agreement) -> list[str]:
+    tau = _number(row.kendall.value)
+    if not np.isnan(row.kendall.low):
+        tau += f" [{_number(row.kendall.low)}, {_number(row.kendall.high)}]"
+    ties = f"{row.score_ties}/{row.truth_ties}"
+    return [str(row.n), ties, tau, _number(row.spearman.value), _number(row.pearson.value)]
+
+
+def _number(value: float) -> str:
+    return "undefined" if np.isnan(value) else f"{value:+.3f}"
