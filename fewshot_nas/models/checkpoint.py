@@ -1,0 +1,98 @@
+"""Supernets in files.
+
+A file of ours is a dict with the keys `format`, `space`, `groups`, `num_classes` and `model`;
+training adds keys of its own, which reading the supernet passes over. The public solution's
+bare state dicts are read as well. Unpickling is restricted to tensors and plain values: a
+checkpoint must never be able to run code.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import replacing
+from fewshot_nas.models.blueprint import blueprint, fill
+from fewshot_nas.models.published import from_published, is_published
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.search_space import SPACES, SearchSpace
+
+FORMAT = "fewshot_nas supernet 1"
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def save_supernet(path: Path, supernet: Supernet, more: Mapping[str, Any] = NOTHING) -> None:
+    """Write a supernet, and `more` beside it, whole or not at all.
+
+    Args:
+        more: tensors and plain values (numbers, strings, lists, dicts) under keys of its own.
+    """
+    content = {
+        **more,
+        "format": FORMAT,
+        "space": dataclasses.asdict(supernet.space),
+        "groups": supernet.groups,
+        "num_classes": supernet.num_classes,
+        "model": supernet.state_dict(),
+    }
+    with replacing(path) as stream:
+        torch.save(content, stream)
+
+
+def load_supernet(path: Path, device: torch.device | str = "cpu") -> Supernet:
+    """Read a supernet from a file of ours or of the public solution.
+
+    Raises:
+        InputError: as `read_checkpoint` and `supernet_of`.
+    """
+    return supernet_of(path, read_checkpoint(path, device))
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[Any, Any]:
+    """All that a file holds, its tensors on `device`.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds more than tensors and plain values.
+    """
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except Exception as error:  # bytes that are no checkpoint make torch.load raise almost anything
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"{path}: cannot be read as a checkpoint of tensors and plain values ({reason})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected a dict")
+    return content
+
+
+def supernet_of(path: Path, content: Mapping[Any, Any]) -> Supernet:
+    """The supernet in what `read_checkpoint` read.
+
+    Raises:
+        InputError: names the file and, where a tensor does not fit, the first one.
+    """
+    try:
+        if is_published(content):
+            return from_published(content, SPACES["track1"])
+        return _own(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _own(content: Mapping[Any, Any]) -> Supernet:
+    if content.get("format") != FORMAT:
+        raise InputError(f"format is {content.get('format')!r}, expected {FORMAT!r} or a published state dict")
+    try:
+        space = SearchSpace(**content["space"])
+        plan = blueprint(lambda: Supernet(space, content["groups"], content["num_classes"]))
+        found = dict(content["model"])
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise InputError(f"does not describe a supernet ({type(error).__name__}: {error})") from None
+    return fill(plan, found, lambda name: name)

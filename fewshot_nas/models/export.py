@@ -1,0 +1,68 @@
+"""Subnets in files that other programs read.
+
+A subnet is written as it stands. Fresh out of a supernet its batch norm statistics are those of
+no data: calibrate it first.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import replacing
+from fewshot_nas.models.subnet import Subnet
+
+
+def write_weights(path: Path, subnet: Subnet) -> None:
+    """Write the state dict as the ending asks: `.pt` or `.safetensors`.
+
+    Raises:
+        InputError: another ending, or safetensors is not installed.
+    """
+    state = {key: tensor.cpu().contiguous() for key, tensor in subnet.state_dict().items()}
+    if path.suffix == ".safetensors":
+        safetensors = _extra("safetensors.torch")
+        with replacing(path) as stream:
+            stream.write(safetensors.save(state))
+    elif path.suffix == ".pt":
+        with replacing(path) as stream:
+            torch.save(state, stream)
+    else:
+        raise InputError(f"{path}: ends in {path.suffix!r}, expected .pt or .safetensors")
+
+
+def write_onnx(path: Path, subnet: Subnet, resolution: int) -> None:
+    """Write the subnet in evaluation mode as ONNX, `images` [B, C, H, W] to `logits`, for any B.
+
+    Args:
+        resolution: H and W, in pixels.
+
+    Raises:
+        InputError: onnx or onnxscript is not installed.
+    """
+    for package in ("onnx", "onnxscript"):
+        _extra(package)
+    stem = subnet.stem.conv
+    images = torch.zeros(2, stem.in_channels, resolution, resolution, device=stem.weight.device)
+    program = torch.onnx.export(
+        subnet.eval(),
+        (images,),
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    with replacing(path) as stream:
+        stream.write(program.model_proto.SerializeToString())
+
+
+def _extra(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = module.partition(".")[0]
+        raise InputError(f"{package} is not installed, expected it from `pip install 'fewshot-nas[export]'`") from None

@@ -1,0 +1,82 @@
+"""The parts that supernet and subnet are built of: ordinary modules at some capacity."""
+
+from torch import Tensor, nn
+
+from fewshot_nas.models.slicing import EPS, BlockWeights, ConvNorm, View
+from fewshot_nas.space.search_space import Block
+
+
+class Unit(nn.Module):
+    """A convolution and the batch norm after it.
+
+    Args:
+        tracks: whether the norm has running statistics; a supernet's fit no subnet.
+    """
+
+    def __init__(self, inputs: int, out: int, kernel: int, stride: int, *, tracks: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, out, kernel, stride, kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(out, eps=EPS, track_running_stats=tracks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normalised: Tensor = self.norm(self.conv(x))
+        return normalised
+
+    def weights(self, inputs: int, out: int, view: View) -> ConvNorm:
+        """The leading channels as tensors."""
+        conv = view(self.conv.weight, out, inputs)
+        return ConvNorm(conv, view(self.norm.weight, out), view(self.norm.bias, out), self.conv.stride[0])
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut.
+
+    Args:
+        shape: the capacity.
+        projects: whether the shortcut is a 1x1 convolution. A supernet's block has one if any
+            of its subnets needs it.
+    """
+
+    def __init__(self, shape: Block, projects: bool, *, tracks: bool) -> None:
+        super().__init__()
+        self.conv1 = Unit(shape.inputs, shape.mid, 3, shape.stride, tracks=tracks)
+        self.conv2 = Unit(shape.mid, shape.out, 3, 1, tracks=tracks)
+        self.shortcut = Unit(shape.inputs, shape.out, 1, shape.stride, tracks=tracks) if projects else nn.Identity()
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.conv2(self.relu(self.conv1(x)))
+        joined: Tensor = self.relu(residual + self.shortcut(x))
+        return joined
+
+    def weights(self, shape: Block, view: View) -> BlockWeights:
+        """The leading channels, cut to the widths of a subnet's block."""
+        shortcut = None
+        if shape.projects:
+            assert isinstance(self.shortcut, Unit), f"a block without shortcut convolution cannot be {shape}"
+            shortcut = self.shortcut.weights(shape.inputs, shape.out, view)
+        return BlockWeights(
+            self.conv1.weights(shape.inputs, shape.mid, view),
+            self.conv2.weights(shape.mid, shape.out, view),
+            shortcut,
+            shape.stage,
+        )
+
+
+def initialise(network: nn.Module) -> None:
+    """Draw fresh weights, in place.
+
+    Convolutions after He (arXiv:1502.01852). The last norm of each block starts at 0, so that
+    the block starts as its shortcut (arXiv:1706.02677); the other norms keep torch's 1 and 0.
+    A blueprint has nothing to draw.
+    """
+    if next(network.parameters()).is_meta:
+        return
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, BasicBlock):
+            nn.init.zeros_(module.conv2.norm.weight)

@@ -1,0 +1,54 @@
+"""A subnet as a plain network of its own, to save, script, export, fine-tune or train from scratch."""
+
+import torch
+from torch import Tensor, nn
+
+from fewshot_nas.models.blueprint import blueprint
+from fewshot_nas.models.layers import BasicBlock, Unit, initialise
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.search_space import SearchSpace
+
+
+class Subnet(nn.Module):
+    """One arch, static, with fresh weights and only those it needs.
+
+    Unlike the supernet's, its batch norms have running statistics and use them after `eval()`.
+    They start at mean 0 and variance 1: train the network or calibrate it before you score it.
+    """
+
+    def __init__(self, space: SearchSpace, arch: Arch, num_classes: int) -> None:
+        super().__init__()
+        shapes = space.blocks(arch)
+        self.stem = Unit(space.in_channels, shapes[0].inputs, space.stem_kernel, space.stem_stride, tracks=True)
+        self.relu = nn.ReLU(inplace=True)
+        self.pool = nn.MaxPool2d(3, 2, 1) if space.stem_pool else nn.Identity()
+        self.blocks = nn.Sequential(*(BasicBlock(shape, shape.projects, tracks=True) for shape in shapes))
+        self.head = nn.Linear(shapes[-1].out, num_classes)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, classes] for images [B, C, H, W]."""
+        x = self.blocks(self.pool(self.relu(self.stem(x))))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
+
+
+def extract(supernet: Supernet, arch: Arch) -> Subnet:
+    """Copy one subnet out of a supernet.
+
+    In training mode, in which it is returned, it computes what the supernet computes. Before
+    `eval()` its batch norm statistics, which a supernet has not, must be calibrated.
+    """
+    weights = supernet.weights(arch)
+    like = weights.head.weight
+    plan = blueprint(lambda: Subnet(supernet.space, arch, supernet.num_classes), like.dtype)
+    subnet = plan.to_empty(device=like.device)
+    with torch.no_grad():
+        for target, source in zip(subnet.parameters(), weights.tensors(), strict=True):
+            assert target.shape == source.shape
+            target.copy_(source)
+    for module in subnet.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+    return subnet

@@ -1,0 +1,48 @@
+"""The arch is an argument of `forward`, so DistributedDataParallel passes it through."""
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.space.search_space import SPACES
+
+archs = largest(), smallest()  # each leaves parameters of the other unused
+
+
+def build() -> Supernet:
+    torch.manual_seed(0)
+    return Supernet(SPACES["px8"], 2, num_classes=10)
+
+
+def gradients(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix("module."): parameter.grad
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None
+    }
+
+
+@pytest.mark.dist
+def test_two_ranks_average_their_gradients(ranks):
+    images = torch.randn(2, 4, 1, 8, 8)
+
+    def work():
+        dist.init_process_group("gloo")
+        network = DistributedDataParallel(build(), find_unused_parameters=True)
+        for arch in archs:
+            network(images[dist.get_rank()], arch).square().sum().backward()
+        dist.destroy_process_group()
+        return gradients(network)
+
+    alone = build()
+    for half in images:
+        for arch in archs:
+            (alone(half, arch).square().sum() / 2).backward()
+    first, second = ranks(2, work)
+    assert first.keys() == gradients(alone).keys() < dict(alone.named_parameters()).keys()
+    for name, gradient in gradients(alone).items():
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], gradient)

@@ -1,0 +1,157 @@
+"""Made-up files with the published names, for every way the public solution writes them."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.models.checkpoint import load_supernet
+from fewshot_nas.models.published import from_published, is_published
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.arch import MAX_DEPTHS
+from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.space.search_space import SPACES, SearchSpace
+
+Published = dict[str, Tensor]
+
+
+def norm(key: str, width: int) -> Published:
+    return {
+        f"{key}.weight": torch.rand(width),
+        f"{key}.bias": torch.randn(width),
+        f"{key}.running_mean": torch.randn(width),
+        f"{key}.running_var": torch.rand(width),
+        f"{key}.num_batches_tracked": torch.tensor(7),
+    }
+
+
+def block(key: str, inputs: int, mid: int, out: int) -> Published:
+    return {
+        f"{key}.conv1.conv.weight": torch.randn(mid, inputs, 3, 3),
+        **norm(f"{key}.bn1.bn", mid),
+        f"{key}.conv2.conv.weight": torch.randn(out, mid, 3, 3),
+        **norm(f"{key}.bn2.bn", out),
+        f"{key}.short_conv.conv.weight": torch.randn(out, inputs, 1, 1),
+        **norm(f"{key}.short_bn.bn", out),
+        f"{key}.bn_tracking.7.running_mean": torch.randn(mid),
+    }
+
+
+def published(space: SearchSpace, groups: int, prefix: str = "") -> Published:
+    """What the public solution would have saved."""
+    torch.manual_seed(groups)
+    full = [space.width(stage, 1) for stage in range(4)]
+    kernel = (space.stem_kernel, space.stem_kernel)
+    state = {"first_conv.conv.conv.weight": torch.randn(full[0], space.in_channels, *kernel)}
+    state |= norm("first_conv.bn.bn", full[0])
+    for stage, depth in enumerate(MAX_DEPTHS):
+        for group, cap in enumerate(space.group_caps(stage, groups)):
+            for index in range(depth):
+                place = f"{stage}.{group}.{index}" if groups > 1 else f"{sum(MAX_DEPTHS[:stage]) + index}"
+                inputs = cap if index else full[max(stage - 1, 0)]
+                state |= block(f"blocks.{place}", inputs, full[stage], cap)
+    for group, cap in enumerate(space.group_caps(3, groups)):
+        key = f"classifier_groups.{group}.linear.linear" if groups > 1 else "classifier.linear.linear"
+        state |= {f"{key}.weight": torch.randn(5, cap), f"{key}.bias": torch.randn(5)}
+    return {prefix + key: tensor for key, tensor in state.items()}
+
+
+def by_hand(state: Published, space: SearchSpace, groups: int) -> Supernet:
+    """The same weights, put in their places one by one."""
+    supernet = Supernet(space, groups, num_classes=5)
+    with torch.no_grad():
+        put(supernet.stem.conv, supernet.stem.norm, state, "first_conv.conv.conv", "first_conv.bn.bn")
+        for key, module in placed(supernet):
+            put(module.conv1.conv, module.conv1.norm, state, f"{key}.conv1.conv", f"{key}.bn1.bn")
+            put(module.conv2.conv, module.conv2.norm, state, f"{key}.conv2.conv", f"{key}.bn2.bn")
+            if not isinstance(module.shortcut, nn.Identity):
+                put(module.shortcut.conv, module.shortcut.norm, state, f"{key}.short_conv.conv", f"{key}.short_bn.bn")
+        for group, head in enumerate(supernet.heads):
+            key = f"classifier_groups.{group}.linear.linear" if groups > 1 else "classifier.linear.linear"
+            head.weight.copy_(state[f"{key}.weight"])
+            head.bias.copy_(state[f"{key}.bias"])
+    return supernet
+
+
+def placed(supernet: Supernet) -> Iterator[tuple[str, nn.Module]]:
+    if supernet.groups == 1:
+        modules = [module for stage in supernet.stages for module in stage[0]]
+        yield from ((f"blocks.{index}", module) for index, module in enumerate(modules))
+        return
+    for stage, split in enumerate(supernet.stages):
+        for group, modules in enumerate(split):
+            yield from ((f"blocks.{stage}.{group}.{index}", module) for index, module in enumerate(modules))
+
+
+def put(conv: nn.Conv2d, bn: nn.BatchNorm2d, state: Published, conv_key: str, bn_key: str) -> None:
+    conv.weight.copy_(state[f"{conv_key}.weight"])
+    bn.weight.copy_(state[f"{bn_key}.weight"])
+    bn.bias.copy_(state[f"{bn_key}.bias"])
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("groups", [1, 2, 3, 7])
+@torch.no_grad()
+def test_logits_are_those_of_the_weights_placed_by_hand(groups, prefix):
+    space, images = SPACES["px28"], torch.randn(2, 1, 16, 16)
+    supernet = from_published(published(space, groups, prefix), space)
+    expected = by_hand(published(space, groups), space, groups)
+    assert supernet.groups == groups
+    for arch in (smallest(), largest()):
+        assert torch.equal(supernet(images, arch), expected(images, arch))
+
+
+@torch.no_grad()
+def test_a_file_of_the_competitions_space_loads(tmp_path):
+    state, images = published(SPACES["track1"], 2, "module."), torch.randn(2, 3, 32, 32)
+    torch.save(state, tmp_path / "supernet.pth")
+    supernet = load_supernet(tmp_path / "supernet.pth")
+    expected = by_hand({key.removeprefix("module."): tensor for key, tensor in state.items()}, SPACES["track1"], 2)
+    assert torch.equal(supernet(images, smallest()), expected(images, smallest()))
+
+
+def test_half_precision_becomes_float32():
+    state = {key: tensor.half() for key, tensor in published(SPACES["px28"], 2).items()}
+    supernet = from_published(state, SPACES["px28"])
+    assert {parameter.dtype for parameter in supernet.parameters()} == {torch.float32}
+
+
+def test_the_first_tensor_of_another_shape_is_named():
+    state = published(SPACES["px28"], 2, "module.")
+    state["module.blocks.1.0.2.bn2.bn.weight"] = torch.ones(3)
+    state["module.blocks.3.0.1.conv1.conv.weight"] = torch.ones(3)
+    with pytest.raises(InputError, match=r"'module.blocks.1.0.2.bn2.bn.weight' has shape \[3\], expected \[14\]"):
+        from_published(state, SPACES["px28"])
+
+
+def test_a_missing_tensor_is_named():
+    state = published(SPACES["px28"], 1)
+    del state["blocks.10.short_conv.conv.weight"]
+    with pytest.raises(InputError, match=r"'blocks\.10\.short_conv.conv.weight' is missing"):
+        from_published(state, SPACES["px28"])
+
+
+def test_a_block_too_many_is_named():
+    state = published(SPACES["px28"], 1) | block("blocks.23", 64, 64, 64)
+    with pytest.raises(InputError, match=r"'blocks.23.conv1.conv.weight' has no place"):
+        from_published(state, SPACES["px28"])
+
+
+@pytest.mark.parametrize("value", ["text", torch.ones(5, 64, dtype=torch.int64), torch.tensor(1.0)])
+def test_what_is_no_weight_is_named(value):
+    state = published(SPACES["px28"], 1) | {"classifier.linear.linear.weight": value}
+    with pytest.raises(InputError, match=r"'classifier\.linear\.linear\.(weight|bias)'"):
+        from_published(state, SPACES["px28"])
+
+
+def test_more_groups_than_there_can_be_are_refused():
+    state = published(SPACES["px28"], 7) | {"classifier_groups.7.linear.linear.weight": torch.ones(5, 64)}
+    with pytest.raises(InputError, match="groups is 8"):
+        from_published(state, SPACES["px28"])
+
+
+@pytest.mark.parametrize("state", [{}, {"classifier.weight": torch.ones(3)}, {3: 4}])
+def test_other_files_are_not_taken_for_published_ones(state):
+    assert not is_published(state)
