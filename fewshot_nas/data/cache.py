@@ -1,0 +1,50 @@
+"""Images that are looked at again and again, decoded once."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_nas.data.images import ArrayImages, Images
+from fewshot_nas.data.loader import ordered_batches
+from fewshot_nas.data.transforms import CentreCrop
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import replacing
+
+
+def decoded(images: Images, transform: CentreCrop, directory: Path, *, workers: int = 0) -> Tensor:
+    """All images after `transform`, uint8 [N, C, R, R]; from files, mapped from one .npy file.
+
+    Images in memory need no file. The file's name says which images and which transform it
+    holds, so it is never out of date. Several processes may build it at once: each writes the
+    same bytes under a name of its own, and the last to rename replaces equal content.
+
+    Raises:
+        InputError: an image cannot be decoded, or the cache file is damaged.
+    """
+    if isinstance(images, ArrayImages):
+        return transform(images.array)
+    path = directory / f"{images.fingerprint}_{transform.shorter_side}_{transform.resolution}.npy"
+    shape = (len(images), 3, transform.resolution, transform.resolution)
+    if not path.exists():
+        _build(path, shape, images, transform, workers)
+    return _mapped(path, shape)
+
+
+def _build(path: Path, shape: tuple[int, ...], images: Images, transform: CentreCrop, workers: int) -> None:
+    with replacing(path) as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for batch, _ in ordered_batches(images, transform, batch_size=64, workers=workers):
+            stream.write(batch.contiguous().numpy().data)
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
+    try:
+        # Copy on write: torch wants memory that may be written, and the file stays as it is.
+        array = np.load(path, mmap_mode="c")
+    except (ValueError, EOFError):
+        array = np.empty(0)
+    if array.shape != shape or array.dtype != np.uint8:
+        raise InputError(f"{path}: the cached images are damaged, delete the file to have it built anew")
+    return torch.from_numpy(array)

@@ -1,0 +1,94 @@
+"""Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv:1708.07747): four idx files, wherever they are."""
+
+import gzip
+import math
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor
+
+from fewshot_nas.data.images import ArrayImages
+from fewshot_nas.errors import InputError
+
+DEBIAN_DIRECTORY = Path("/usr/share/datasets/fashion-mnist")
+DEBIAN_PACKAGE = "dataset-fashion-mnist"
+_PARTS = ("train", "t10k")
+
+
+def read_fashion_mnist(root: Path) -> tuple[ArrayImages, ArrayImages]:
+    """The 60,000 training and the 10,000 test images, uint8 [N, 1, 28, 28].
+
+    Looked for in torchvision's layout below `root`, in `root` and where Debian's package puts
+    them; downloaded below `root` if they are in none of these.
+
+    Raises:
+        InputError: they cannot be had; says where they were looked for and how to get them.
+    """
+    layout = root / "FashionMNIST" / "raw"
+    places = (layout, root, DEBIAN_DIRECTORY)
+    if not any(map(_is_complete, places)):
+        _download(root, places)
+    train, test = (_read_part(next(filter(_is_complete, places)), part) for part in _PARTS)
+    return train, test
+
+
+def read_idx(path: Path) -> Tensor:
+    """An idx file of bytes, gzipped or not: 0, 0, 8, the rank, the sizes (big endian), the data.
+
+    Raises:
+        InputError: the file is truncated or is none of that kind.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    rank = content[3] if content[:3] == b"\0\0\x08" else 0
+    header = 4 + 4 * rank
+    shape = struct.unpack(f">{rank}I", content[4:header]) if rank and len(content) > header else ()
+    if not shape or len(content) != header + math.prod(shape):
+        raise InputError(f"{path}: is not a whole idx file of bytes")
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).view(shape)
+
+
+def _read_part(place: Path, part: str) -> ArrayImages:
+    image_path, label_path = (_existing(place, name) for name in _names(part))
+    images, labels = read_idx(image_path), read_idx(label_path)
+    if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
+        shapes = f"{tuple(images.shape)} and {tuple(labels.shape)}"
+        raise InputError(f"{image_path} and its labels have the shapes {shapes}, expected (N, 28, 28) and (N,)")
+    return ArrayImages(images.unsqueeze(1), labels.long())
+
+
+def _names(part: str) -> tuple[str, str]:
+    return f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
+
+
+def _existing(place: Path, name: str) -> Path:
+    plain = place / name
+    return plain if plain.exists() else place / f"{name}.gz"
+
+
+def _is_complete(place: Path) -> bool:
+    return all(_existing(place, name).exists() for part in _PARTS for name in _names(part))
+
+
+def _download(root: Path, places: tuple[Path, ...]) -> None:
+    """Download to a directory of our own and rename it, for several ranks may do this at once."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".FashionMNIST.") as scratch:
+            torchvision.datasets.FashionMNIST(scratch, download=True)
+            (Path(scratch) / "FashionMNIST").rename(root / "FashionMNIST")
+    except (OSError, RuntimeError) as error:
+        if any(map(_is_complete, places)):
+            return
+        looked = ", ".join(map(str, places))
+        names = ", ".join(f"{name}.gz" for part in _PARTS for name in _names(part))
+        raise InputError(
+            f"Fashion-MNIST is neither in {looked} nor could it be downloaded ({' '.join(str(error).split())}): "
+            f"run `apt install {DEBIAN_PACKAGE}`, or put {names} into {places[0]}"
+        ) from None

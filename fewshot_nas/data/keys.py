@@ -1,0 +1,30 @@
+"""Randomness without a state: a number for each index, whoever asks, in whatever order."""
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def random_keys(stream: str, indices: Tensor) -> Tensor:
+    """A random number in 0..2**63 - 1 for each index, a function of `stream` and the index alone.
+
+    SplitMix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195), which only counts and
+    mixes: no process, worker or resumed run needs to know what another one has drawn.
+
+    Args:
+        stream: names a sequence that is independent of every other one's.
+        indices: int64 [N], not negative.
+    """
+    start = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little")
+    keys = indices.numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(start)
+    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    keys = keys ^ (keys >> np.uint64(31))
+    return torch.from_numpy((keys >> np.uint64(1)).astype(np.int64))
+
+
+def random_order(stream: str, count: int) -> Tensor:
+    """The indices 0..count-1 in a random order, int64 [count]."""
+    return random_keys(stream, torch.arange(count)).argsort(stable=True)

@@ -1,0 +1,178 @@
+"""Data sets by name, each in three parts: training, ranking (valid) and test images."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from sklearn.datasets import load_digits
+
+from fewshot_nas.data.fashion import read_fashion_mnist
+from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices
+from fewshot_nas.errors import InputError
+
+LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_FOLDERS_VALID = 2500
+_LINE = re.compile(r"(.*[^\s,])\s*[,\s]\s*(\d{1,9})")
+_PHOTO_MEAN, _PHOTO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as everybody's
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set.
+
+    Attributes:
+        train: what networks are trained and calibrated on.
+        valid: what subnets are ranked on; never trained on.
+        test: what the final scores are measured on.
+        mean, std: per channel, of pixels in 0..1.
+        recipe: the augmentation that suits the images, see `transforms.train_transform`.
+    """
+
+    name: str
+    train: Images
+    valid: Images
+    test: Images
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    recipe: str
+
+
+def open_data(
+    name: str,
+    root: Path,
+    *,
+    train_images: int | None = None,
+    valid_images: int | None = None,
+    num_classes: int | None = None,
+) -> ImageData:
+    """Open a data set.
+
+    - `digits`: scikit-learn's 8x8 digits, split 1,197 / 300 / 300; needs no `root`.
+    - `fashion_mnist`: 50,000 / 10,000 held out from training / the 10,000 test images.
+    - `lists`: `train.txt`, `valid_part2500.txt` and `valid.txt` in `root`; a line is a path,
+      absolute or relative to `root`, and a label, separated by a comma or white space.
+    - `folders`: `train/<class>/` and `val/<class>/` in `root`; 2,500 of `val` are for ranking.
+
+    As in the competition, the ranking part of `lists` and `folders` is a part of their test images.
+
+    Args:
+        train_images, valid_images: use a fixed part only, of that size, with balanced classes.
+        num_classes: more than the labels show, if a network for more is to be used.
+
+    Raises:
+        InputError: unknown name, missing or malformed data, or a size that cannot be had.
+    """
+    if name not in _SOURCES:
+        raise InputError(f"the data set is {name!r}, expected one of {', '.join(_SOURCES)}")
+    data = _SOURCES[name](root)
+    if valid_images is None and name == "folders":
+        valid_images = min(_FOLDERS_VALID, len(data.valid))
+    return replace(
+        data,
+        train=_part(f"{name}: train_images", data.train, train_images),
+        valid=_part(f"{name}: valid_images", data.valid, valid_images),
+        num_classes=_class_count(data, num_classes),
+    )
+
+
+def _digits(root: Path) -> ImageData:
+    pixels, labels = load_digits(return_X_y=True)
+    array = torch.from_numpy(pixels).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
+    train, held_out = _split(ArrayImages(array, torch.from_numpy(labels).long()), 600)
+    test, valid = _split(held_out, 300)
+    return ImageData("digits", train, valid, test, 10, (0.3053,), (0.3759,), "shift")
+
+
+def _fashion_mnist(root: Path) -> ImageData:
+    everything, test = read_fashion_mnist(root)
+    train, valid = _split(everything, 10_000)
+    return ImageData("fashion_mnist", train, valid, test, 10, (0.2860,), (0.3530,), "shift_flip")
+
+
+def _lists(root: Path) -> ImageData:
+    parts = {part: _read_list(root, root / file) for part, file in LISTS.items()}
+    num_classes = 1 + max(int(images.labels.max()) for images in parts.values())
+    return ImageData("lists", **parts, num_classes=num_classes, mean=_PHOTO_MEAN, std=_PHOTO_STD, recipe="photo")
+
+
+def _folders(root: Path) -> ImageData:
+    classes = _subdirectories(root / "train")
+    unknown = sorted(set(_subdirectories(root / "val")) - set(classes))
+    if unknown:
+        raise InputError(f"{root / 'val' / unknown[0]}: no such class in {root / 'train'}")
+    train, val = (_read_folder(root, part, classes) for part in ("train", "val"))
+    return ImageData("folders", train, val, val, len(classes), _PHOTO_MEAN, _PHOTO_STD, "photo")
+
+
+_SOURCES: Mapping[str, Callable[[Path], ImageData]] = MappingProxyType(
+    {"digits": _digits, "fashion_mnist": _fashion_mnist, "lists": _lists, "folders": _folders}
+)
+
+
+def _read_list(root: Path, path: Path) -> FileImages:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read as text ({error})"
+        expected = f"expected {', '.join(LISTS.values())} in the data root, each line a path and a label"
+        raise InputError(f"{path}: {reason}; {expected}") from None
+    names, labels = [], []
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        match = _LINE.fullmatch(line)
+        if match:
+            names.append(match[1])
+            labels.append(int(match[2]))
+        elif line:
+            expected = "a path and a label (0, 1, 2, ...) separated by a comma or white space"
+            raise InputError(f"{path}: line {number} is {line!r}, expected {expected}")
+    return _files(root, names, labels, path)
+
+
+def _subdirectories(directory: Path) -> list[str]:
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory; expected train/<class>/ and val/<class>/ in the data root")
+    return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
+
+
+def _read_folder(root: Path, part: str, classes: list[str]) -> FileImages:
+    names, labels = [], []
+    for label, name in enumerate(classes):
+        folder = root / part / name
+        files = sorted(file.name for file in os.scandir(folder)) if folder.is_dir() else []
+        images = [f"{part}/{name}/{file}" for file in files if Path(file).suffix.lower() in SUFFIXES]
+        names += images
+        labels += [label] * len(images)
+    return _files(root, names, labels, root / part)
+
+
+def _files(root: Path, names: list[str], labels: list[int], origin: Path) -> FileImages:
+    if not names:
+        raise InputError(f"{origin}: no images")
+    return FileImages(root, tuple(names), torch.tensor(labels))
+
+
+def _split(images: ArrayImages, count: int) -> tuple[ArrayImages, ArrayImages]:
+    """All but `count` images, and these `count`; classes balanced, the same every time."""
+    chosen = balanced_indices(images.labels, count)
+    rest = torch.ones(len(images), dtype=torch.bool).index_fill(0, chosen, False).nonzero().flatten()
+    return images.select(rest), images.select(chosen)
+
+
+def _part(where: str, images: Images, count: int | None) -> Images:
+    if count is None:
+        return images
+    if not 1 <= count <= len(images):
+        raise InputError(f"{where} is {count}, expected 1..{len(images)}")
+    return images if count == len(images) else images.select(balanced_indices(images.labels, count))
+
+
+def _class_count(data: ImageData, wanted: int | None) -> int:
+    if wanted is not None and wanted < data.num_classes:
+        raise InputError(f"{data.name}: num_classes is {wanted}, but the labels need {data.num_classes}")
+    return data.num_classes if wanted is None else wanted

@@ -1,0 +1,128 @@
+"""From decoded images to a batch of one size, uint8 [N, C, R, R], and on to the network's input.
+
+A transform is a function of the images and of one random key for each, so that neither workers
+nor ranks nor a resumed run change what an image becomes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import v2
+
+from fewshot_nas.data.images import Pixels
+from fewshot_nas.errors import InputError
+
+RECIPES = ("photo", "shift", "shift_flip")
+
+
+class Transform(Protocol):
+    """Maps images, with a key from `random_keys` for each, to uint8 [N, C, R, R]."""
+
+    def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class CentreCrop:
+    """Resize the shorter side, then crop the centre; nothing random."""
+
+    resolution: int
+    shorter_side: int
+
+    def __call__(self, pixels: Pixels, keys: Tensor | None = None) -> Tensor:
+        if isinstance(pixels, Tensor):
+            return self._cropped(pixels)
+        return torch.stack([self._cropped(image) for image in pixels])
+
+    def _cropped(self, image: Tensor) -> Tensor:
+        resized = v2.functional.resize(image, [self.shorter_side], antialias=True)
+        return cast(Tensor, v2.functional.center_crop(resized, [self.resolution]))
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Random crop after padding with black, and a mirror image for every other key if `flip`."""
+
+    resolution: int
+    flip: bool
+
+    def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
+        side, padding = self.resolution, self.resolution // 7  # 4 at 28 pixels, 1 at 8
+        padded = F.pad(CentreCrop(side, side)(pixels), [padding] * 4)
+        windows = padded.unfold(2, side, 1).unfold(3, side, 1)  # a view: [N, C, offset, offset, R, R]
+        offsets = 2 * padding + 1
+        shifted = windows[torch.arange(len(keys)), :, keys % offsets, keys // offsets % offsets]
+        if not self.flip:
+            return shifted
+        mirrored = keys // offsets**2 % 2 == 1
+        return torch.where(mirrored[:, None, None, None], shifted.flip(-1), shifted)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """Rotation by up to 15 degrees, random resized crop, flip, brightness and contrast jitter 0.5.
+
+    The jitter comes last, where there are the fewest pixels: brightness does not mind, and
+    contrast is taken from the crop's mean rather than the whole image's.
+    """
+
+    resolution: int
+
+    def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
+        augment = v2.Compose(
+            [
+                v2.ToPILImage(),  # whose rotation is far faster than a tensor's
+                v2.RandomRotation(15),
+                v2.RandomResizedCrop(self.resolution),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(brightness=0.5, contrast=0.5),
+                v2.PILToTensor(),
+            ]
+        )
+        return torch.stack([_seeded(augment, image, key) for image, key in zip(pixels, keys.tolist(), strict=True)])
+
+
+def train_transform(recipe: str, resolution: int) -> Transform:
+    """The augmentation of a recipe: `photo`, `shift` (crop after padding) or `shift_flip`."""
+    _check(recipe)
+    return Photo(resolution) if recipe == "photo" else Shift(resolution, flip=recipe == "shift_flip")
+
+
+def eval_transform(recipe: str, resolution: int) -> CentreCrop:
+    """What validation and calibration see: photos lose a margin (256 to 224), small images nothing."""
+    _check(recipe)
+    return CentreCrop(resolution, resolution * 256 // 224 if recipe == "photo" else resolution)
+
+
+def normalize(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """The network's input, float32 in channels-last order, on the batch's device.
+
+    Args:
+        batch: uint8 [N, C, H, W].
+        mean, std: per channel, of pixels in 0..1.
+    """
+    assert batch.dtype == torch.uint8
+    pixels = batch.to(torch.float32, memory_format=torch.channels_last)
+    shift, scale = (pixels.new_tensor(values).mul(255).view(-1, 1, 1) for values in (mean, std))
+    return pixels.sub_(shift).div_(scale)
+
+
+def _seeded(augment: Callable[[Tensor], Tensor], image: Tensor, key: int) -> Tensor:
+    """v2 draws from torch's one global generator: seed it, and leave it as it was.
+
+    For the same reason no thread may do this beside a network with dropout; processes may.
+    """
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(key)
+    try:
+        return augment(image)
+    finally:
+        torch.set_rng_state(before)
+
+
+def _check(recipe: str) -> None:
+    if recipe not in RECIPES:
+        raise InputError(f"the augmentation recipe is {recipe!r}, expected one of {', '.join(RECIPES)}")

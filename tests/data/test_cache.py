@@ -1,0 +1,90 @@
+"""The cache holds what decoding gives, whole or not at all."""
+
+import multiprocessing
+
+import pytest
+import torch
+
+from fewshot_nas.data.cache import decoded
+from fewshot_nas.data.transforms import eval_transform
+from fewshot_nas.errors import InputError
+
+TRANSFORM = eval_transform("photo", 16)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def direct(files):
+    return TRANSFORM(files.pixels(torch.arange(7)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_cache_holds_what_decoding_gives(files, cache, direct, workers):
+    assert torch.equal(decoded(files, TRANSFORM, cache, workers=workers), direct)
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_nothing_is_decoded_twice(files, cache, direct):
+    decoded(files, TRANSFORM, cache)
+    for name in files.names:
+        path = files.root / name
+        path.write_bytes(bytes(path.stat().st_size))
+    assert torch.equal(decoded(files, TRANSFORM, cache), direct)
+
+
+def test_images_and_transforms_have_files_of_their_own(files, cache):
+    decoded(files, TRANSFORM, cache)
+    decoded(files, eval_transform("photo", 18), cache)
+    decoded(files, eval_transform("shift", 16), cache)
+    decoded(files.select(torch.arange(3)), TRANSFORM, cache)
+    assert len(list(cache.iterdir())) == 4
+
+
+def test_writing_to_the_images_leaves_the_file(files, cache, direct):
+    decoded(files, TRANSFORM, cache).zero_()
+    assert torch.equal(decoded(files, TRANSFORM, cache), direct)
+
+
+def test_images_in_memory_need_no_file(numbered, cache):
+    images = numbered(9)
+    assert decoded(images, eval_transform("shift", 8), cache).data_ptr() == images.array.data_ptr()
+    assert decoded(images, eval_transform("shift", 10), cache).shape == (9, 1, 10, 10)
+    assert not cache.exists()
+
+
+def test_an_interrupted_build_leaves_nothing(files, cache):
+    (files.root / files.names[6]).write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"image 6\.jpg"):
+        decoded(files, TRANSFORM, cache)
+    assert not any(cache.iterdir())
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"", lambda content: b"x" + content])
+def test_a_damaged_file_is_named(files, cache, damage):
+    decoded(files, TRANSFORM, cache)
+    (path,) = cache.iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=rf"{path.name}: the cached images are damaged, delete the file"):
+        decoded(files, TRANSFORM, cache)
+
+
+def build(barrier, images, cache, results):
+    barrier.wait()
+    results.put(int(decoded(images, TRANSFORM, cache).sum()))
+
+
+def test_processes_may_build_it_at_once(files, cache, direct):
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(3), context.Queue()
+    builders = [context.Process(target=build, args=(barrier, files, cache, results)) for _ in range(3)]
+    for builder in builders:
+        builder.start()
+    assert {results.get(timeout=20) for _ in builders} == {int(direct.sum())}
+    for builder in builders:
+        builder.join()
+    assert len(list(cache.iterdir())) == 1
+    assert torch.equal(decoded(files, TRANSFORM, cache), direct)

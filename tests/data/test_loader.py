@@ -1,0 +1,121 @@
+"""Neither workers, nor ranks, nor resuming change a batch."""
+
+import multiprocessing
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fewshot_nas.data.images import ArrayImages
+from fewshot_nas.data.loader import batches_per_epoch, ordered_batches, train_batches
+from fewshot_nas.data.transforms import eval_transform, train_transform
+from fewshot_nas.errors import InputError
+
+# On a machine with one core.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+COUNTS = {"count": st.integers(4, 60), "batch_size": st.integers(1, 70), "world": st.integers(1, 4)}
+
+
+def epoch_of(images, recipe="shift_flip", **settings):
+    settings = {"batch_size": 3, "seed": 1, "epoch": 0} | settings
+    return list(train_batches(images, train_transform(recipe, 8), **settings))
+
+
+def assert_same(first, second):
+    assert len(first) == len(second)
+    for (pixels, labels), (other_pixels, other_labels) in zip(first, second, strict=True):
+        assert torch.equal(pixels, other_pixels)
+        assert torch.equal(labels, other_labels)
+
+
+def plain(count):
+    return ArrayImages(torch.zeros(count, 1, 8, 8, dtype=torch.uint8), torch.arange(count))
+
+
+@settings(deadline=None, max_examples=40)
+@given(**COUNTS, seed=st.integers(0, 3))
+def test_ranks_see_each_image_once_but_the_dropped_rest(count, batch_size, world, seed):
+    ranks = [epoch_of(plain(count), batch_size=batch_size, seed=seed, rank=rank, world=world) for rank in range(world)]
+    seen = [label for rank in ranks for _, labels in rank for label in labels.tolist()]
+    assert len(seen) == len(set(seen))
+    assert len(seen) > count - world * batch_size
+    assert {len(rank) for rank in ranks} == {batches_per_epoch(count, batch_size, world)}
+    assert len({len(labels) for rank in ranks for _, labels in rank}) == 1
+
+
+@pytest.mark.parametrize("recipe", ["photo", "shift_flip"])
+def test_two_ranks_joined_are_one_with_the_double_batch(files, recipe):
+    left, right = (epoch_of(files, recipe, batch_size=1, rank=rank, world=2) for rank in (0, 1))
+    joined = [tuple(map(torch.cat, zip(a, b, strict=True))) for a, b in zip(left, right, strict=True)]
+    assert_same(joined, epoch_of(files, recipe, batch_size=2))
+
+
+@pytest.mark.parametrize("recipe", ["photo", "shift_flip"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(files, recipe, workers):
+    assert_same(epoch_of(files, recipe, workers=workers), epoch_of(files, recipe))
+
+
+@pytest.mark.parametrize("recipe", ["photo", "shift_flip"])
+def test_resuming_inside_an_epoch_continues_it(files, recipe):
+    unbroken = epoch_of(files, recipe, batch_size=2)
+    for start in range(4):
+        assert_same(epoch_of(files, recipe, batch_size=2, start=start), unbroken[start:])
+
+
+def test_labels_stay_with_their_images(numbered):
+    for pixels, labels in epoch_of(numbered(50), batch_size=7):
+        assert torch.equal(pixels.flatten(1).amax(1).long(), labels)
+
+
+@pytest.mark.parametrize("change", [{"epoch": 1}, {"seed": 2}])
+def test_another_epoch_or_seed_is_another_order_and_augmentation(numbered, change):
+    images = numbered(50)
+    (first, first_labels), (second, second_labels) = (
+        next(train_batches(images, train_transform("shift", 8), **({"batch_size": 50, "seed": 1, "epoch": 0} | other)))
+        for other in ({}, change)
+    )
+    assert not torch.equal(first_labels, second_labels)
+    assert not torch.equal(first[first_labels.argsort()], second[second_labels.argsort()])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_global_generator_stays_as_it_was(files, workers):
+    before = torch.get_rng_state()
+    epoch_of(files, "photo", workers=workers)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_fewer_images_than_a_batch_are_one_batch(numbered):
+    ((_, labels),) = epoch_of(numbered(5), batch_size=64)
+    assert sorted(labels.tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_fewer_images_than_ranks_are_refused_at_once(numbered):
+    with pytest.raises(InputError, match="there are 2 training images for 3 ranks"):
+        train_batches(numbered(2), train_transform("shift", 8), batch_size=4, seed=0, epoch=0, world=3)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_corrupt_image_is_one_sentence_from_a_worker_too(files, workers):
+    (files.root / files.names[2]).write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"image 2\.jpg: cannot be decoded") as error:
+        epoch_of(files, workers=workers, batch_size=7)
+    assert "\n" not in str(error.value)
+
+
+def test_stopping_early_leaves_no_process(files):
+    batches = train_batches(files, train_transform("photo", 8), batch_size=1, seed=0, epoch=0, workers=2)
+    next(batches)
+    batches.close()
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ordered_batches_hold_all_images_once(files, workers):
+    transform = eval_transform("shift", 8)
+    batches = list(ordered_batches(files, transform, batch_size=3, workers=workers))
+    assert [len(labels) for _, labels in batches] == [3, 3, 1]
+    assert torch.equal(torch.cat([pixels for pixels, _ in batches]), transform(files.pixels(torch.arange(7))))
+    assert torch.equal(torch.cat([labels for _, labels in batches]), files.labels)

@@ -1,0 +1,210 @@
+"""Data sets: their splits are fixed, balanced and apart; what is wrong with a list is said."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from fewshot_nas.data import fashion
+from fewshot_nas.data.images import ArrayImages
+from fewshot_nas.data.sources import open_data
+from fewshot_nas.errors import InputError
+
+NOWHERE = Path("nowhere")
+
+
+def rows(*parts):
+    return Counter(row.tobytes() for images in parts for row in images.array.numpy())
+
+
+def class_counts(images):
+    return set(images.labels.bincount().tolist())
+
+
+@pytest.fixture
+def lists(tmp_path):
+    (tmp_path / "train.txt").write_text("a 1.jpg 0\nb.jpg,2\n")
+    (tmp_path / "valid_part2500.txt").write_text("v.jpg 1\n")
+    (tmp_path / "valid.txt").write_text("v.jpg 1\nw.jpg 0\n")
+    return tmp_path
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for part, count in (("train", 2), ("val", 4)):
+        for name in ("dog", "cat"):
+            directory = tmp_path / part / name
+            directory.mkdir(parents=True)
+            for number in range(count):
+                (directory / f"{number}.JPEG").touch()
+    return tmp_path
+
+
+def test_digits_are_split_into_three_balanced_parts():
+    data = open_data("digits", NOWHERE)
+    assert [len(data.train), len(data.valid), len(data.test)] == [1197, 300, 300]
+    assert class_counts(data.valid) == class_counts(data.test) == {30}
+    pixels, labels = load_digits(return_X_y=True)
+    everything = torch.from_numpy(pixels).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
+    whole = ArrayImages(everything, torch.from_numpy(labels))
+    assert rows(data.train, data.valid, data.test) == rows(whole)
+    assert max(rows(whole).values()) == 1
+
+
+def test_the_split_is_the_same_every_time():
+    first, second = (open_data("digits", NOWHERE) for _ in range(2))
+    for part in ("train", "valid", "test"):
+        assert getattr(first, part).fingerprint == getattr(second, part).fingerprint
+
+
+def test_mean_and_std_are_those_of_the_digits():
+    data = open_data("digits", NOWHERE)
+    pixels = torch.cat([part.array for part in (data.train, data.valid, data.test)]) / 255
+    assert pixels.mean().item() == pytest.approx(data.mean[0], abs=1e-4)
+    assert pixels.std().item() == pytest.approx(data.std[0], abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def fashion_data():
+    if not fashion.DEBIAN_DIRECTORY.is_dir():
+        pytest.skip(f"needs the Debian package {fashion.DEBIAN_PACKAGE}")
+    return open_data("fashion_mnist", NOWHERE)
+
+
+def test_fashion_mnist_holds_out_a_balanced_part(fashion_data):
+    assert [len(fashion_data.train), len(fashion_data.valid), len(fashion_data.test)] == [50_000, 10_000, 10_000]
+    assert class_counts(fashion_data.valid) == {1000}
+    assert class_counts(fashion_data.train) == {5000}
+
+
+def test_fashion_mnist_never_trains_on_what_it_ranks_on(fashion_data):
+    everything, _ = fashion.read_fashion_mnist(NOWHERE)
+    assert rows(fashion_data.train, fashion_data.valid) == rows(everything)
+
+
+def test_mean_and_std_are_those_of_fashion_mnist(fashion_data):
+    pixels = torch.cat([fashion_data.train.array, fashion_data.valid.array]).double() / 255
+    assert pixels.mean().item() == pytest.approx(fashion_data.mean[0], abs=1e-4)
+    assert pixels.std().item() == pytest.approx(fashion_data.std[0], abs=1e-4)
+
+
+def test_lists_are_read_from_the_three_files(lists):
+    data = open_data("lists", lists)
+    assert data.train.names == ("a 1.jpg", "b.jpg")
+    assert data.train.labels.tolist() == [0, 2]
+    assert (len(data.valid), len(data.test), data.num_classes) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "label"),
+    [
+        ("dir/a.jpg 3", "dir/a.jpg", 3),
+        ("dir/a.jpg,3", "dir/a.jpg", 3),
+        ("  dir/a.jpg\t 3  ", "dir/a.jpg", 3),
+        ("dir/a.jpg , 12", "dir/a.jpg", 12),
+        ("my dir/a, b 2.jpg 0", "my dir/a, b 2.jpg", 0),
+        ("/somewhere/a.jpg 1", "/somewhere/a.jpg", 1),
+        ("\ufeffa.jpg 1\r", "a.jpg", 1),
+        ("\n\na.jpg 1\n\n", "a.jpg", 1),
+    ],
+)
+def test_a_line_is_split_at_its_last_separator(lists, line, name, label):
+    (lists / "train.txt").write_text(line + "\n", encoding="utf-8", newline="")
+    train = open_data("lists", lists).train
+    assert (train.names, train.labels.tolist()) == ((name,), [label])
+
+
+@pytest.mark.parametrize(
+    "line", ["a.jpg", "7", "a.jpg x", "a.jpg -1", "a.jpg 1.5", "a.jpg;1", ",1", "a.jpg,,1", "a 9999999999"]
+)
+def test_a_bad_line_is_shown_with_file_and_number(lists, line):
+    (lists / "valid.txt").write_text(f"w.jpg 0\n\n{line}\n")
+    with pytest.raises(InputError, match=rf"valid\.txt: line 3 is '{line}', expected a path and a label"):
+        open_data("lists", lists)
+
+
+@pytest.mark.parametrize("name", ["train.txt", "valid_part2500.txt", "valid.txt"])
+def test_a_missing_list_says_what_is_expected(lists, name):
+    (lists / name).unlink()
+    with pytest.raises(InputError, match=rf"{name}: no such file; expected train.txt, valid_part2500.txt, valid.txt"):
+        open_data("lists", lists)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n"])
+def test_an_empty_list_is_refused(lists, content):
+    (lists / "train.txt").write_bytes(content)
+    with pytest.raises(InputError, match=r"train\.txt: no images"):
+        open_data("lists", lists)
+
+
+def test_a_list_that_is_no_text_is_refused(lists):
+    (lists / "train.txt").write_bytes(b"\xff\xfe\x00 1")
+    with pytest.raises(InputError, match=r"train\.txt: cannot be read as text"):
+        open_data("lists", lists)
+
+
+def test_folders_number_their_classes_by_name(folders):
+    (folders / "train" / "cat" / "Thumbs.db").touch()
+    data = open_data("folders", folders)
+    assert data.train.names == ("train/cat/0.JPEG", "train/cat/1.JPEG", "train/dog/0.JPEG", "train/dog/1.JPEG")
+    assert data.train.labels.tolist() == [0, 0, 1, 1]
+    assert (data.num_classes, data.valid.names) == (2, data.test.names)
+
+
+def test_folders_rank_on_a_balanced_part_of_val(folders):
+    data = open_data("folders", folders, valid_images=4)
+    assert data.valid.labels.tolist() == [0, 0, 1, 1]
+    assert set(data.valid.names) < set(data.test.names)
+
+
+def test_a_class_without_training_images_is_refused(folders):
+    (folders / "val" / "cow").mkdir()
+    with pytest.raises(InputError, match=r"val/cow: no such class in .*train"):
+        open_data("folders", folders)
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_missing_folders_say_what_is_expected(folders, part):
+    (folders / part).rename(folders / "away")
+    with pytest.raises(InputError, match=rf"{part}: no such directory; expected train/<class>/ and val/<class>/"):
+        open_data("folders", folders)
+
+
+def test_folders_without_images_are_refused(tmp_path):
+    for part in ("train", "val"):
+        (tmp_path / part / "cat").mkdir(parents=True)
+    with pytest.raises(InputError, match="train: no images"):
+        open_data("folders", tmp_path)
+
+
+def test_fewer_images_are_balanced_and_a_part_of_the_whole():
+    data, whole = open_data("digits", NOWHERE, train_images=100, valid_images=20), open_data("digits", NOWHERE)
+    assert (class_counts(data.train), class_counts(data.valid)) == ({10}, {2})
+    assert rows(data.train) < rows(whole.train)
+    assert rows(data.valid) < rows(whole.valid)
+    assert data.test.fingerprint == whole.test.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train_images": 0}, r"digits: train_images is 0, expected 1\.\.1197"),
+        ({"train_images": 5000}, r"digits: train_images is 5000, expected 1\.\.1197"),
+        ({"valid_images": -1}, r"digits: valid_images is -1, expected 1\.\.300"),
+        ({"num_classes": 9}, "digits: num_classes is 9, but the labels need 10"),
+    ],
+)
+def test_a_size_that_cannot_be_had_is_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        open_data("digits", NOWHERE, **settings)
+
+
+def test_a_network_may_have_more_classes_than_the_labels():
+    assert open_data("digits", NOWHERE, num_classes=12).num_classes == 12
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(InputError, match="'cifar', expected one of digits, fashion_mnist, lists, folders"):
+        open_data("cifar", NOWHERE)
