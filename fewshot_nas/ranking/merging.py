@@ -186,7 +186,8 @@ def network_of(manifest: Manifest, where: Path, default: SearchSpace) -> Network
     space, values = default, manifest.get("space")
     if values is not None:
         try:
-            space = SearchSpace(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+            settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+            space = SearchSpace(**settings)
         except (AttributeError, TypeError) as error:
             raise InputError(f"{where}: space does not describe a search space ({error})") from None
     resolution, num_classes = (
@@ -247,9 +248,7 @@ def _refuse_others(path: Path, scores: Mapping[str, Scored], expected: Codes, pa
                 " was another pool scored, or with another --limit?"
             )
         if scored.code != expected[arch_id]:
-            raise InputError(
-                f"{path}: {arch_id} has the code {scored.code}, expected the pool's {expected[arch_id]}"
-            )
+            raise InputError(f"{path}: {arch_id} has the code {scored.code}, expected the pool's {expected[arch_id]}")
 
 
 def _abbreviated(ids: Codes, present: Mapping[str, Scored]) -> str:

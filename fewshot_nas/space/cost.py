@@ -29,26 +29,46 @@ def block_cost(block: Block, size: int) -> Cost:
     return Cost(weights * size * size, weights + norms)
 
 
+def sizes(space: SearchSpace, resolution: int | None = None) -> tuple[int, ...]:
+    """Side of the stem convolution's output, and of each stage's, in pixels.
+
+    Args:
+        resolution: side of the square input; the space's own if None.
+    """
+    stem = _shrink(resolution or space.resolution, space.stem_stride)
+    size = _shrink(stem, 2) if space.stem_pool else stem
+    stages = []
+    for stride in space.strides:
+        size = _shrink(size, stride)
+        stages.append(size)
+    return stem, *stages
+
+
+def stem_cost(space: SearchSpace, width: int, size: int) -> Cost:
+    """The first convolution with an output of `width` channels, `size` x `size`."""
+    weights = space.stem_kernel**2 * space.in_channels * width
+    return Cost(weights * size * size, weights + 2 * width)
+
+
+def head_cost(width: int, num_classes: int) -> Cost:
+    """The classifier on `width` features."""
+    return Cost(width * num_classes, (width + 1) * num_classes)
+
+
 def costs(space: SearchSpace, arch: Arch, *, resolution: int | None = None, num_classes: int = 1000) -> list[Cost]:
     """Costs of stem, each stage and head, in this order.
 
     Args:
         resolution: side of the square input in pixels; the space's own if None.
     """
-    size = _shrink(resolution or space.resolution, space.stem_stride)
-    width = space.width(0, arch.outs[0])
-    stem_weights = space.stem_kernel**2 * space.in_channels * width
-    stem = Cost(stem_weights * size * size, stem_weights + 2 * width)
-    if space.stem_pool:
-        size = _shrink(size, 2)
+    stem_size, *stage_sizes = sizes(space, resolution)
     stages = [(0, 0)] * STAGES
     for block in space.blocks(arch):
-        size = _shrink(size, block.stride)
         macs, params = stages[block.stage]
-        extra = block_cost(block, size)
+        extra = block_cost(block, stage_sizes[block.stage])
         stages[block.stage] = (macs + extra.macs, params + extra.params)
-    features = space.width(STAGES - 1, arch.outs[-1])
-    head = Cost(features * num_classes, (features + 1) * num_classes)
+    stem = stem_cost(space, space.width(0, arch.outs[0]), stem_size)
+    head = head_cost(space.width(STAGES - 1, arch.outs[-1]), num_classes)
     return [stem, *(Cost(*stage) for stage in stages), head]
 
 

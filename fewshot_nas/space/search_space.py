@@ -83,13 +83,17 @@ class SearchSpace:
             tuple(round_width(base * ratio, self.divisor) for ratio in self.ratios) for base in self.base_widths
         )
 
+    @cached_property
+    def _distinct_widths(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(sorted(set(table))) for table in self._width_table)
+
     def width(self, stage: int, digit: int) -> int:
         """Channels that a digit (1..7) means in a stage (0..3)."""
         return self._width_table[stage][digit - 1]
 
     def widths(self, stage: int) -> tuple[int, ...]:
         """The distinct widths of a stage, ascending."""
-        return tuple(sorted(set(self._width_table[stage])))
+        return self._distinct_widths[stage]
 
     def group_caps(self, stage: int, groups: int) -> tuple[int, ...]:
         """Out-width caps of a stage's groups, ascending: its `groups` largest widths.
