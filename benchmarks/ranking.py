@@ -8,9 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from fewshot_nas.ranking.correlation import agreement
-from fewshot_nas.ranking.shards import Score, merge_shards, shard_path, write_shards
+from fewshot_nas.ranking.merging import merge_parts, read_codes
+from fewshot_nas.ranking.shards import Score, write_shards
 from fewshot_nas.space.arch import Arch, encode
-from fewshot_nas.space.pool import PARTS, POOL_SIZE, make_pool, split_pool
+from fewshot_nas.space.pool import PARTS, POOL_SIZE, read_pool
+
+POOL = Path(__file__).parents[1] / "json_file" / "json8"
 
 
 def main() -> None:
@@ -18,10 +21,12 @@ def main() -> None:
     compare(3)
     for n, repeats in ((30, 10), (100, 10), (1000, 3), (POOL_SIZE, 1)):
         report(f"agreement of {n} archs", partial(compare, n), repeats)
-    parts = split_pool(make_pool(0, POOL_SIZE), PARTS)
     with tempfile.TemporaryDirectory() as directory:
-        paths = write_parts(Path(directory), parts)
-        report(f"merge of {PARTS} parts, {POOL_SIZE} archs", partial(merge_shards, paths, parts), repeats=3)
+        scores = Path(directory)
+        write_parts(scores, read_pool(POOL))
+        report(
+            f"merge of {PARTS} parts, {POOL_SIZE} archs", lambda: merge_parts(scores, "top1", read_codes(POOL), {}), 3
+        )
 
 
 def report(name: str, call: Callable[[], object], repeats: int) -> None:
@@ -42,12 +47,11 @@ def compare(n: int) -> None:
     agreement(scores, truth)
 
 
-def write_parts(directory: Path, parts: list[dict[str, Arch]]) -> list[Path]:
-    """Write random scores of every part; return the top-1 files."""
+def write_parts(directory: Path, parts: list[dict[str, Arch]]) -> None:
+    """Write random scores of every part."""
     rng = random.Random(0)
     for number, part in enumerate(parts, start=1):
         write_shards(directory, number, [Score(i, encode(arch), 60 * rng.random(), 90) for i, arch in part.items()])
-    return [shard_path(directory, "top1", number) for number in range(1, len(parts) + 1)]
 
 
 if __name__ == "__main__":

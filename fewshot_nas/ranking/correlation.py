@@ -79,14 +79,17 @@ def agreement(
 
 def correlations(x: Floats, y: Floats) -> tuple[float, float, float]:
     """Tau-b, rho and r of x [n] and y [n]; nan if one of them is constant."""
-    # Importing it takes a second, which no command's --help should wait for.
-    from scipy import stats
-
     if _constant(x) or _constant(y):
         return (np.nan,) * 3
+    if len(x) <= PAIRWISE_LIMIT:
+        kendall, spearman, pearson = map(float, _by_products(x, y, np.arange(len(x))[None])[0])
+        return kendall, spearman, pearson
+    # Importing it takes a second, which few archs should not wait for.
+    from scipy import stats
+
     # The method only concerns the p-value, which is not used: take the one without a search.
-    kendall = stats.kendalltau(x, y, method="asymptotic")
-    return float(kendall.statistic), float(stats.spearmanr(x, y).statistic), float(stats.pearsonr(x, y).statistic)
+    tau = stats.kendalltau(x, y, method="asymptotic")
+    return float(tau.statistic), float(stats.spearmanr(x, y).statistic), float(stats.pearsonr(x, y).statistic)
 
 
 def correlations_of_draws(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Floats:

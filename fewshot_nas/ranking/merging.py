@@ -6,8 +6,9 @@
                                                 top1_json_final.json  what merging writes
                                                 manifest_final.json
 
-Codes are compared as they are written: an evaluation has decoded the pool already, and decoding
-45,000 codes twice more would take longer than everything else here.
+A shard that is missing, stale or of another pool would distort a ranking silently, so each arch of
+each part is accepted exactly once. Codes are compared as they are written: an evaluation has
+decoded the pool already, and decoding 45,000 codes twice more would take longer than all else here.
 """
 
 import re

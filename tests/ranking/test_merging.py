@@ -61,6 +61,17 @@ def test_parts_join_in_the_pools_order(scores):
     assert list(merged.items()) == [(key, Scored(top1(key), code)) for key, code in CODES.items()]
 
 
+@given(st.randoms(use_true_random=False), st.integers(1, 6))
+def test_sharded_and_merged_is_the_whole_in_whatever_order(tmp_path_factory, rng, parts):
+    directory = tmp_path_factory.mktemp("shards")
+    pool = [{arch_id: CODES[arch_id] for arch_id in part} for part in split_pool(ARCHS, parts)]
+    for number, part in rng.sample(list(enumerate(pool, start=1)), parts):
+        scored = [Score(arch_id, part[arch_id], top1(arch_id), 90) for arch_id in rng.sample(list(part), len(part))]
+        write_shards(directory, number, scored)
+    merged = merge_parts(directory, "top1", pool, {})
+    assert list(merged.items()) == [(key, Scored(top1(key), code)) for key, code in CODES.items()]
+
+
 def test_top5_is_merged_from_its_own_files(scores):
     assert {scored.acc for scored in merge_parts(scores, "top5", POOL, ALIKE).values()} == {90}
 

@@ -1,0 +1,103 @@
+"""Join an evaluation's parts into one file, and say how well its scores rank the ground truth."""
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fewshot_nas.cli import add_config_options, config_of, run
+from fewshot_nas.errors import InputError
+from fewshot_nas.ranking.merging import (
+    Network,
+    Scored,
+    codes_that_differ,
+    joined_manifest,
+    merge_parts,
+    merged_manifest_path,
+    network_of,
+    objections,
+    read_codes,
+    read_manifests,
+    write_merged,
+)
+from fewshot_nas.results import Phase, phase_directory
+from fewshot_nas.space.pool import Entry, read_arch_file
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Merge the parts of one evaluation beside them, and compare the scores with the ground truth."""
+    options = _parser().parse_args(argv)
+    metric, directory = f"top{options.top}", phase_directory(options.save, Phase.parse(options.stage))
+    scores = _existing(directory.scores(options.epoch), options.epoch)
+    config = config_of(options, directory.config)
+    pool = read_codes(config.run.pool)
+    manifests = read_manifests(scores, len(pool))
+    merged = merge_parts(scores, metric, pool, manifests)
+    for objection in objections(scores, manifests, len(pool)):
+        if not options.force:
+            raise InputError(f"{objection}; --force merges all the same")
+        print(f"warning: {objection}", file=sys.stderr)
+    manifest = joined_manifest(manifests, len(merged))
+    network = network_of(manifest, merged_manifest_path(scores), config.space.build())
+    truth = _ground_truth(config.run.ground_truth, pool)
+    path = write_merged(scores, metric, merged, manifest)
+    print(f"{len(merged)} archs in {len(pool)} parts: {path}")
+    if not config.run.ground_truth.exists():
+        print(f"{config.run.ground_truth}: no such file, so there is nothing to compare with (run.ground_truth)")
+    else:
+        _compare(merged, truth, network, config.run.ground_truth)
+    return 0
+
+
+def _existing(scores: Path, epoch: str) -> Path:
+    if not re.fullmatch(r"\d+(_all_test)?", epoch):
+        raise InputError(f"--epoch is {epoch!r}, expected a number such as 17, or 17_all_test")
+    if not scores.is_dir():
+        known = sorted(path.name for path in scores.parent.glob("*") if path.is_dir())
+        found = f"there are {', '.join(known)}" if known else "`python -m fewshot_nas.test` writes scores"
+        raise InputError(f"{scores}: no such evaluation; {found}")
+    return scores
+
+
+def _ground_truth(path: Path, pool: Sequence[Mapping[str, str]]) -> dict[str, Entry]:
+    """The ground truth, its archs the pool's; nothing where there is no such file."""
+    if not path.exists():
+        return {}
+    truth = read_arch_file(path)
+    archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
+    for arch_id in (arch_id for codes in pool for arch_id in codes_that_differ(archs, codes)):
+        raise InputError(f"{path}: {arch_id} has another code than in the pool; does it belong to another pool?")
+    return truth
+
+
+def _compare(merged: Mapping[str, Scored], truth: Mapping[str, Entry], network: Network, path: Path) -> None:
+    # Here, so that --help need not wait for numpy.
+    from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies, table
+
+    common = {arch_id: entry for arch_id, entry in truth.items() if arch_id in merged}
+    if len(common) < FEWEST:
+        print(f"{path}: only {len(common)} of its archs were scored, too few for a correlation")
+        return
+    archs = {arch_id: entry.arch for arch_id, entry in common.items()}
+    accuracy = {arch_id: entry.acc for arch_id, entry in common.items()}
+    rows = {"supernet": {arch_id: merged[arch_id].acc for arch_id in common}}
+    rows |= proxies(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
+    print(f"against {path}, with 95 % intervals:")
+    print(table({name: agreement(values, accuracy) for name, values in rows.items()}))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fewshot_nas.merge", description=__doc__)
+    add = parser.add_argument
+    add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    add("--epoch", required=True, metavar="EPOCH", help="the evaluation: 17, or 17_all_test")
+    add("--stage", default="1", metavar="PHASE", help="1 (the one-shot supernet), 2, 3_from_2, ... (default 1)")
+    add("--top", type=int, choices=(1, 5), default=1, help="which accuracy to merge (default 1)")
+    add("--force", action="store_true", help="merge even if manifests are missing or differ")
+    add_config_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,76 @@
+"""Write a run's report: one HTML page with its rankings, scores and training, and figures for papers."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fewshot_nas.cli import add_config_options, config_of, run
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import write_text
+from fewshot_nas.results import ONE_SHOT, ROOT, Phase, PhaseDirectory, phase_directory, run_directory
+from fewshot_nas.space.pool import read_arch_file
+from fewshot_nas.space.search_space import MAX_GROUPS
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Gather what a run has left on disk and write the page."""
+    options = _parser().parse_args(argv)
+    found = _phases(options.save, Phase.parse(options.stage) if options.stage else None)
+    stored = (directory.config for directory in found.values() if directory.config.exists())
+    config = config_of(options, next(stored, None))
+    # Here, so that --help need not wait for numpy.
+    from fewshot_nas.reporting.gather import PhaseFiles, gather
+    from fewshot_nas.reporting.page import render
+
+    truth = read_arch_file(config.run.ground_truth) if config.run.ground_truth.exists() else {}
+    files = [
+        PhaseFiles(phase.name, directory.log, directory.manifest, _evaluations(directory))
+        for phase, directory in found.items()
+    ]
+    top = run_directory(options.save)
+    study = gather(top.relative_to(ROOT).as_posix(), files, truth, config.space.build())
+    out = options.out or top / "report.html"
+    write_text(out, render(study))
+    print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    if options.figures:
+        from fewshot_nas.reporting.paper import write_figures
+
+        for path in write_figures(study, options.figures):
+            print(f"figure: {path}")
+    return 0
+
+
+def _phases(save: str, only: Phase | None) -> dict[Phase, PhaseDirectory]:
+    """The phases of a run that have left anything, in order."""
+    top = run_directory(save)
+    few_shot = (Phase(groups, parent) for groups in range(2, MAX_GROUPS + 1) for parent in range(1, groups))
+    wanted = [only] if only else [ONE_SHOT, *few_shot]
+    found = {phase: phase_directory(save, phase) for phase in wanted}
+    found = {phase: each for phase, each in found.items() if each.log.exists() or _evaluations(each)}
+    if not found:
+        what = f"phase {only.name}" if only else "a phase"
+        raise InputError(f"{top}: no log or scores of {what}; `python -m fewshot_nas.train_supernet` begins a run")
+    return found
+
+
+def _evaluations(directory: PhaseDirectory) -> dict[str, Path]:
+    """Directories of score files, by what `--epoch` calls them."""
+    prefix = directory.scores("")
+    paths = sorted(path for path in prefix.parent.glob(f"{prefix.name}*") if path.is_dir())
+    return {path.name.removeprefix(prefix.name): path for path in paths}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fewshot_nas.report", description=__doc__)
+    add = parser.add_argument
+    add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    add("--stage", metavar="PHASE", help="one phase only: 1, 2, 3_from_2, ... (default: all)")
+    add("--out", type=Path, metavar="FILE", help="the page (default results/<save>/report.html)")
+    add("--figures", type=Path, metavar="DIR", help="also write figures for papers there, as SVG and PNG")
+    add_config_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,57 @@
+"""Which archs are worth a look: the best within a budget of MACs."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from fewshot_nas.ranking.merging import Scored
+from fewshot_nas.space.cost import Cost
+
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An arch that is among the best below a bound; score in percent."""
+
+    bound: int
+    arch_id: str
+    code: str
+    score: float
+    cost: Cost
+
+
+def macs_bounds(macs: Iterable[int], shares: Sequence[float] = SHARES) -> list[int]:
+    """Round numbers, each at least as large as a share of the values; ascending, without repetition."""
+    ordered = sorted(macs)
+    quantiles = (ordered[max(0, math.ceil(share * len(ordered)) - 1)] for share in shares)
+    return sorted({_rounded_up(value) for value in quantiles})
+
+
+def best_under(
+    bounds: Iterable[int], scores: Mapping[str, Scored], costs: Mapping[str, Cost], count: int = 3
+) -> list[Choice]:
+    """The `count` best archs under each bound, the best first; of equals the cheaper one."""
+    ranked = sorted(scores, key=lambda arch_id: (-scores[arch_id].acc, costs[arch_id].macs))
+    return [
+        Choice(bound, arch_id, scores[arch_id].code, scores[arch_id].acc, costs[arch_id])
+        for bound in bounds
+        for arch_id in islice((each for each in ranked if costs[each].macs <= bound), count)
+    ]
+
+
+def front(scores: Mapping[str, Scored], costs: Mapping[str, Cost]) -> list[str]:
+    """The archs that no cheaper or equal one beats, in order of MACs."""
+    best, kept = -math.inf, []
+    for arch_id in sorted(scores, key=lambda arch_id: (costs[arch_id].macs, -scores[arch_id].acc)):
+        if scores[arch_id].acc > best:
+            best = scores[arch_id].acc
+            kept.append(arch_id)
+    return kept
+
+
+def _rounded_up(value: int) -> int:
+    """The next number with two leading digits and zeros."""
+    step = int(10 ** max(0, len(str(value)) - 2))
+    return -(-value // step) * step

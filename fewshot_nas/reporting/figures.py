@@ -1,0 +1,126 @@
+"""The page's figures of rankings and scores, as plain values in the form that plotly.js reads.
+
+A text that begins with `@` in a trace stands for a column of the page's data (`columns`): seven
+phases that score 45,000 archs share one list of codes and one of MACs.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from fewshot_nas.ranking.correlation import Agreement
+from fewshot_nas.reporting.choices import front
+from fewshot_nas.reporting.gather import Evaluation, PhaseRecord, Study
+from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE, Figure, across, layout, padded
+from fewshot_nas.reporting.wording import Unit, interval, phase_title, proxy_title, unit_of
+
+_MANY = 2_000  # archs that cannot be told apart any more, so that only their density shows
+_RINGS = {"color": ORANGE, "size": 9, "symbol": "circle-open", "line": {"width": 2}}
+
+
+def columns(study: Study) -> dict[str, list[Any]]:
+    """What the figures of all scored archs share: their ids, codes, MACs, and each phase's scores."""
+    evaluations = {phase.name: phase.evaluation for phase in study.phases if phase.evaluation}
+    ids = list(dict.fromkeys(arch_id for each in evaluations.values() for arch_id in each.scores))
+    unit = _unit(study)
+    shared: dict[str, list[Any]] = {
+        "@ids": [escape(arch_id) for arch_id in ids],
+        "@codes": [study.codes[arch_id] for arch_id in ids],
+        "@macs": [unit.of(study.costs[arch_id].macs) for arch_id in ids],
+    }
+    scores = {
+        f"@score {name}": [round(each.scores[key].acc, 3) if key in each.scores else None for key in ids]
+        for name, each in evaluations.items()
+    }
+    return shared | scores
+
+
+def ranking_figure(study: Study) -> Figure:
+    """Tau of every phase and proxy with its interval; the best proxy as a line across."""
+    phases = _rows({phase_title(name): row for name, row in study.phase_rows.items()}, BLUE, "circle")
+    proxies = _rows({proxy_title(name): row for name, row in study.proxy_rows.items()}, GREY, "diamond")
+    names = [*phases["y"], *proxies["y"]]
+    plan = layout("Kendall's tau with its 95 % interval", "", height=100 + 28 * len(names))
+    plan["yaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": names[::-1], "showgrid": False}
+    if study.best_proxy:
+        plan["shapes"].append(across("x", study.proxy_rows[study.best_proxy].kendall.value))
+    return {"data": [phases, proxies], "layout": plan}
+
+
+def truth_figure(study: Study, phase: PhaseRecord) -> Figure:
+    """A phase's scores against stand-alone accuracy; all phases have the same axes."""
+    ids = list(phase.compared)
+    points = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [study.truth[arch_id].acc for arch_id in ids],
+        "y": [round(phase.compared[arch_id], 3) for arch_id in ids],
+        "customdata": [escape(arch_id) for arch_id in ids],
+        "text": [study.codes[arch_id] for arch_id in ids],
+        "marker": {"color": BLUE, "size": 8, "opacity": 0.75},
+        "hovertemplate": "%{customdata}<br>%{text}<br>stand-alone %{x:.2f} %, supernet %{y:.2f} %<extra></extra>",
+    }
+    plan = layout("stand-alone top-1, %", "supernet's top-1, %", height=270)
+    plan["xaxis"]["range"] = padded(entry.acc for entry in study.truth.values())
+    plan["yaxis"]["range"] = padded(score for each in study.phases for score in each.compared.values())
+    return {"data": [points], "layout": plan}
+
+
+def cost_figure(study: Study, name: str, evaluation: Evaluation) -> Figure:
+    """Scores of all archs against their MACs, with the best so far and the ground truth's archs."""
+    cloud = {"x": "@macs", "y": f"@score {name}", "customdata": "@ids", "text": "@codes"}
+    edge = _points(study, evaluation, front(evaluation.scores, study.costs))
+    known = _points(study, evaluation, [arch_id for arch_id in study.truth if arch_id in evaluation.scores])
+    unit = _unit(study)
+    common = {
+        "type": "scattergl",
+        "hovertemplate": f"%{{customdata}}<br>%{{text}}<br>%{{x}} {unit.name} MACs, %{{y:.2f}} %<extra></extra>",
+    }
+    many = len(evaluation.scores) > _MANY
+    dots = {"color": BLUE, "size": 3 if many else 6, "opacity": 0.2 if many else 0.6}
+    data = [
+        {"name": "scored archs", "mode": "markers", "marker": dots} | cloud,
+        {"name": "best within the MACs", "mode": "lines", "line": {"color": GREEN, "width": 2, "shape": "hv"}} | edge,
+        {"name": "in the ground truth", "mode": "markers", "marker": _RINGS} | known,
+    ]
+    plan = layout(f"MACs, {unit.name}", "supernet's top-1, %", height=460, legend=True)
+    plan["legend"]["itemsizing"] = "constant"
+    return {"data": [common | trace for trace in data], "layout": plan}
+
+
+def _rows(rows: Mapping[str, Agreement], colour: str, symbol: str) -> Figure:
+    """Points with their intervals, a line for each name."""
+    taus = {name: row.kendall for name, row in rows.items() if row.kendall.value == row.kendall.value}
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": [tau.high - tau.value for tau in taus.values()],
+        "arrayminus": [tau.value - tau.low for tau in taus.values()],
+        "color": colour,
+        "thickness": 2,
+        "width": 0,
+    }
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [tau.value for tau in taus.values()],
+        "y": list(taus),
+        "error_x": bars,
+        "marker": {"color": colour, "symbol": symbol, "size": 10},
+        "text": [interval(tau) for tau in taus.values()],
+        "hovertemplate": "%{y}<br>tau %{text}<extra></extra>",
+    }
+
+
+def _points(study: Study, evaluation: Evaluation, ids: Sequence[str]) -> Figure:
+    unit = _unit(study)
+    return {
+        "x": [unit.of(study.costs[arch_id].macs) for arch_id in ids],
+        "y": [round(evaluation.scores[arch_id].acc, 3) for arch_id in ids],
+        "customdata": [escape(arch_id) for arch_id in ids],
+        "text": [study.codes[arch_id] for arch_id in ids],
+    }
+
+
+def _unit(study: Study) -> Unit:
+    return unit_of(max((cost.macs for cost in study.costs.values()), default=0))

@@ -1,0 +1,223 @@
+"""What a report shows, gathered from a run's files into plain values; nothing is drawn here."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.ranking.correlation import FEWEST, Agreement, Interval, agreement, proxies
+from fewshot_nas.ranking.merging import (
+    Manifest,
+    Network,
+    Scored,
+    merged_manifest_path,
+    merged_path,
+    network_of,
+    read_manifest,
+    read_scores,
+)
+from fewshot_nas.reporting.log import Epoch, Log, read_log
+from fewshot_nas.space.arch import decode, encode
+from fewshot_nas.space.cost import Cost
+from fewshot_nas.space.pool import Entry
+from fewshot_nas.space.search_space import SearchSpace
+
+METRIC = "top1"
+
+
+@dataclass(frozen=True)
+class PhaseFiles:
+    """Where one phase keeps its files, any of which may be missing.
+
+    Attributes:
+        evaluations: directories of score files by what `--epoch` calls them.
+    """
+
+    name: str
+    log: Path
+    manifest: Path
+    evaluations: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Merged scores: top-1 in percent by arch id."""
+
+    epoch: str
+    scores: Mapping[str, Scored]
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class PhaseRecord:
+    """What is known of one phase.
+
+    Attributes:
+        unmerged: evaluations whose parts have not been merged, as `--epoch` calls them.
+        compared: scores of archs of the ground truth, in percent; `source` says whence.
+    """
+
+    name: str
+    log: Log
+    manifest: Manifest
+    evaluation: Evaluation | None
+    unmerged: tuple[str, ...]
+    compared: Mapping[str, float]
+    source: str
+
+
+class Span(NamedTuple):
+    """A phase on the axis of all epochs, and how many of them came before it."""
+
+    phase: PhaseRecord
+    start: int
+
+    def x(self, epoch: Epoch) -> int:
+        """Epochs trained when this one ended."""
+        return self.start + epoch.number + 1
+
+    @property
+    def end(self) -> int:
+        """Epochs trained when the phase ended."""
+        return max(map(self.x, self.phase.log.epochs))
+
+    @property
+    def taus(self) -> list[tuple[Epoch, Interval]]:
+        """The epochs in which tau was measured."""
+        return [(epoch, epoch.tau) for epoch in self.phase.log.epochs if epoch.tau]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that a report shows.
+
+    Attributes:
+        truth: stand-alone accuracy; empty where there is none.
+        codes, costs: of the archs that any phase has scored, and of the ground truth's.
+        phase_rows, proxy_rows: how well each ranks the ground truth, by name.
+    """
+
+    save: str
+    phases: tuple[PhaseRecord, ...]
+    truth: Mapping[str, Entry]
+    codes: Mapping[str, str]
+    costs: Mapping[str, Cost]
+    phase_rows: Mapping[str, Agreement]
+    proxy_rows: Mapping[str, Agreement]
+
+    @property
+    def spans(self) -> list[Span]:
+        """The phases that have been trained, one after the other."""
+        spans: list[Span] = []
+        for phase in self.phases:
+            if phase.log.epochs:
+                spans.append(Span(phase, spans[-1].end if spans else 0))
+        return spans
+
+    @property
+    def best_phase(self) -> str | None:
+        """The phase with the largest tau."""
+        return _best(self.phase_rows)
+
+    @property
+    def best_proxy(self) -> str | None:
+        """The proxy with the largest tau, which a supernet has to beat."""
+        return _best(self.proxy_rows)
+
+
+def gather(save: str, files: Iterable[PhaseFiles], truth: Mapping[str, Entry], default: SearchSpace) -> Study:
+    """Read a run.
+
+    Args:
+        save: the run's name.
+        files: its phases, in order.
+        truth: the ground truth; may be empty.
+        default: the space, where no manifest describes it.
+
+    Raises:
+        InputError: a file is malformed, or an arch id means different archs in two files.
+    """
+    phases = tuple(_phase(each, truth) for each in files)
+    codes, network = _codes(phases, truth), _network(phases, default)
+    costs = {arch_id: _cost(network, arch_id, code) for arch_id, code in codes.items()}
+    accuracy = {arch_id: entry.acc for arch_id, entry in truth.items()}
+    rows = {phase.name: agreement(phase.compared, accuracy) for phase in phases if len(phase.compared) >= FEWEST}
+    return Study(save, phases, truth, codes, costs, rows, _proxy_rows(network, truth))
+
+
+def _phase(files: PhaseFiles, truth: Mapping[str, Entry]) -> PhaseRecord:
+    log = read_log(files.log)
+    manifest = read_manifest(files.manifest) if files.manifest.exists() else {}
+    merged = {epoch: path for epoch, path in files.evaluations.items() if merged_path(path, METRIC).exists()}
+    evaluations = [_evaluation(epoch, path) for epoch, path in merged.items()]
+    evaluation = max(evaluations, key=_weight, default=None)
+    unmerged = tuple(epoch for epoch in files.evaluations if epoch not in merged)
+    compared, source = _compared(log, evaluation, truth)
+    return PhaseRecord(files.name, log, manifest, evaluation, unmerged, compared, source)
+
+
+def _evaluation(epoch: str, directory: Path) -> Evaluation:
+    path = merged_manifest_path(directory)
+    manifest = read_manifest(path) if path.exists() else {}
+    return Evaluation(epoch, read_scores(merged_path(directory, METRIC)), manifest)
+
+
+def _weight(evaluation: Evaluation) -> tuple[bool, int, int]:
+    """The test images count before the validation images, more archs before fewer, a late epoch before an early one."""
+    number = re.match(r"\d+", evaluation.epoch)
+    split = evaluation.manifest.get("split")
+    return split == "test", len(evaluation.scores), int(number[0]) if number else 0
+
+
+def _compared(log: Log, evaluation: Evaluation | None, truth: Mapping[str, Entry]) -> tuple[dict[str, float], str]:
+    """Scores of the ground truth's archs: the evaluation's, or the chosen epoch's in training if that has more."""
+    measured = [epoch for epoch in log.epochs if truth.keys() & epoch.top1.keys()]
+    chosen = [epoch for epoch in measured if epoch.number == log.chosen] or measured
+    trained = {key: value for key, value in chosen[-1].top1.items() if key in truth} if chosen else {}
+    scored = evaluation.scores if evaluation else {}
+    evaluated = {arch_id: scored[arch_id].acc for arch_id in truth if arch_id in scored}
+    if evaluation and evaluated and len(evaluated) >= len(trained):
+        images = f" on {evaluation.manifest['images']:,} images" if "images" in evaluation.manifest else ""
+        return evaluated, f"evaluation {evaluation.epoch}{images}"
+    return trained, f"training, epoch {chosen[-1].number}" if chosen else ""
+
+
+def _network(phases: Sequence[PhaseRecord], default: SearchSpace) -> Network:
+    evaluated = [phase.evaluation.manifest for phase in phases if phase.evaluation]
+    manifests = [*evaluated, *(phase.manifest for phase in phases)]
+    described = next((manifest for manifest in manifests if "space" in manifest), {})
+    return network_of(described, Path("the manifest"), default)
+
+
+def _codes(phases: Sequence[PhaseRecord], truth: Mapping[str, Entry]) -> dict[str, str]:
+    codes = {arch_id: encode(entry.arch) for arch_id, entry in truth.items()}
+    for phase in phases:
+        for arch_id, scored in phase.evaluation.scores.items() if phase.evaluation else ():
+            if codes.setdefault(arch_id, scored.code) != scored.code:
+                raise InputError(
+                    f"phase {phase.name}: {arch_id} has the code {scored.code}, elsewhere {codes[arch_id]};"
+                    " were they scored on another pool, or is the ground truth another pool's?"
+                )
+    return codes
+
+
+def _cost(network: Network, arch_id: str, code: str) -> Cost:
+    try:
+        return network.cost(decode(code))
+    except InputError as error:
+        raise InputError(f"{arch_id}: {error}") from None
+
+
+def _proxy_rows(network: Network, truth: Mapping[str, Entry]) -> dict[str, Agreement]:
+    if len(truth) < FEWEST:
+        return {}
+    archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
+    scores = proxies(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
+    return {name: agreement(values, {i: truth[i].acc for i in truth}) for name, values in scores.items()}
+
+
+def _best(rows: Mapping[str, Agreement]) -> str | None:
+    defined = [name for name, row in rows.items() if row.kendall.value == row.kendall.value]
+    return max(defined, key=lambda name: rows[name].kendall.value, default=None)

@@ -1,0 +1,26 @@
+"""Which command produces what a report lacks."""
+
+import shlex
+
+from fewshot_nas.reporting.gather import PhaseRecord, Study
+
+
+def train_command(study: Study) -> str:
+    """Trains the one-shot phase."""
+    return f"python -m fewshot_nas.train_supernet {_save(study)}"
+
+
+def truth_command(study: Study) -> str:
+    """Trains the ground truth's archs."""
+    return f"python -m fewshot_nas.train_stand_alone {_save(study)} --target_arch_num=all"
+
+
+def score_command(study: Study, phase: PhaseRecord) -> str:
+    """Merges scores if they are there, or else makes them."""
+    if phase.unmerged:
+        return f"python -m fewshot_nas.merge {_save(study)} --stage={phase.name} --epoch={phase.unmerged[-1]}"
+    return f"python -m fewshot_nas.test {_save(study)} --split_group={phase.name} --json_part=all --test_set=1"
+
+
+def _save(study: Study) -> str:
+    return f"--save={shlex.quote(study.save)}"

@@ -1,0 +1,87 @@
+"""Reading a phase's log: a JSON object per epoch, then one that names the chosen checkpoint."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.ranking.correlation import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One epoch, counted from 0: mean losses, and top-1 in percent of archs by their name or id."""
+
+    number: int
+    loss: Mapping[str, float]
+    top1: Mapping[str, float]
+    tau: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The epochs of a phase, and which of them became its supernet, if that is known."""
+
+    epochs: tuple[Epoch, ...] = ()
+    chosen: int | None = None
+
+
+def read_log(path: Path) -> Log:
+    """Read a log; one that does not exist is empty.
+
+    A last line without its end is a record that is being written, and is passed over.
+
+    Raises:
+        InputError: names the line that is not a record.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Log()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    lines = text.splitlines(keepends=True)
+    records = [_record(f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.endswith("\n")]
+    epochs = tuple(_epoch(where, record) for where, record in records if "epoch" in record)
+    choices = [_mapping(where, record, "chosen") for where, record in records if "chosen" in record]
+    return Log(epochs, choices[-1].get("epoch") if choices else None)
+
+
+def _record(where: str, line: str) -> tuple[str, Mapping[str, Any]]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not valid JSON ({error.msg})") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: expected an object, got {record!r}")
+    return where, record
+
+
+def _epoch(where: str, record: Mapping[str, Any]) -> Epoch:
+    number = record["epoch"]
+    if type(number) is not int or number < 0:
+        raise InputError(f"{where}: epoch is {number!r}, expected a whole number")
+    tau = _numbers(where, record, "tau")
+    if tau and tau.keys() != {"value", "low", "high", "error"}:
+        raise InputError(f"{where}: tau has the keys {sorted(tau)}, expected value, low, high and error")
+    measured = Interval(**tau) if tau and not math.isnan(tau["value"]) else None
+    return Epoch(number, _numbers(where, record, "loss"), _numbers(where, record, "top1"), measured)
+
+
+def _mapping(where: str, record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = record.get(key) or {}
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: {key} is {value!r}, expected an object")
+    return value
+
+
+def _numbers(where: str, record: Mapping[str, Any], key: str) -> dict[str, float]:
+    """The numbers under a key; null and NaN both say that there was none."""
+    values = _mapping(where, record, key)
+    for name, value in values.items():
+        if not (value is None or type(value) in (int, float)):
+            raise InputError(f"{where}: {key}.{name} is {value!r}, expected a number")
+    return {name: math.nan if value is None else float(value) for name, value in values.items()}

@@ -1,0 +1,64 @@
+"""The report as one HTML page that needs nothing else: no server, no network."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from fewshot_nas.reporting.figures import columns, cost_figure, ranking_figure, truth_figure
+from fewshot_nas.reporting.gather import Study
+from fewshot_nas.reporting.history import accuracy_figure, loss_figure, tau_figure
+from fewshot_nas.reporting.sections import head, sections
+from fewshot_nas.reporting.style import Figure
+
+
+def render(study: Study) -> str:
+    """The page's text."""
+    # Here, so that the command's --help need not wait for it.
+    from plotly.offline import get_plotlyjs
+
+    template = Template(files("fewshot_nas.reporting").joinpath("page.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=escape(f"{study.save}: ranking of subnets"),
+        head=head(study),
+        sections="\n".join(sections(study)),
+        foot="Written by <code>python -m fewshot_nas.report</code>. Everything is in this one file.",
+        columns=_json(columns(study)),
+        figures=_json(_defined(dict(figures(study)))),
+        plotly=get_plotlyjs(),
+    )
+
+
+def figures(study: Study) -> Iterator[tuple[str, Figure]]:
+    """The figures that there are data for, by the names that the sections use."""
+    if study.phase_rows or study.proxy_rows:
+        yield "ranking", ranking_figure(study)
+    for phase in study.phases:
+        if phase.compared:
+            yield f"truth {phase.name}", truth_figure(study, phase)
+        if phase.evaluation:
+            yield f"cost {phase.name}", cost_figure(study, phase.name, phase.evaluation)
+    epochs = [epoch for phase in study.phases for epoch in phase.log.epochs]
+    if any(epoch.tau for epoch in epochs):
+        yield "tau", tau_figure(study)
+    if any(epoch.loss for epoch in epochs):
+        yield "loss", loss_figure(study)
+    if any(epoch.top1 for epoch in epochs):
+        yield "accuracy", accuracy_figure(study)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    """JSON that may stand inside a script element."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _defined(value: Any) -> Any:
+    """The same, null where a number is not defined."""
+    if isinstance(value, dict):
+        return {key: _defined(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_defined(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,188 @@
+"""The words and tables of the page; whatever comes from a file is escaped."""
+
+import json
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+from fewshot_nas.ranking.correlation import Agreement
+from fewshot_nas.reporting.choices import best_under, macs_bounds
+from fewshot_nas.reporting.gather import Evaluation, PhaseRecord, Study
+from fewshot_nas.reporting.hints import score_command, train_command, truth_command
+from fewshot_nas.reporting.markup import code, missing, note, plot, section, table
+from fewshot_nas.reporting.wording import decimal, interval, phase_title, proxy_title, quantity, round_quantity
+
+
+def head(study: Study) -> str:
+    """Title, verdict, and the few numbers to remember."""
+    scored = {arch_id for phase in study.phases if phase.evaluation for arch_id in phase.evaluation.scores}
+    tiles = {"phases": len(study.phases), "archs scored": f"{len(scored):,}", "ground-truth archs": len(study.truth)}
+    if study.best_phase:
+        tiles[f"tau, phase {study.best_phase}"] = decimal(study.phase_rows[study.best_phase].kendall.value)
+    if study.best_proxy:
+        name = proxy_title(study.best_proxy)
+        tiles[f"tau, {name} (best proxy)"] = decimal(study.proxy_rows[study.best_proxy].kendall.value)
+    cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in tiles.items())
+    return (
+        f'<p class="eyebrow">fewshot_nas report</p>\n<h1>{escape(study.save)}</h1>\n'
+        f'<p class="verdict">{escape(verdict(study))}</p>\n<dl class="tiles">{cells}</dl>'
+    )
+
+
+def verdict(study: Study) -> str:
+    """Whether the supernet has earned its training."""
+    if not study.best_phase or not study.best_proxy:
+        return "There is nothing yet that would say how well this supernet ranks."
+    row, proxy = study.phase_rows[study.best_phase], study.proxy_rows[study.best_proxy].kendall.value
+    if row.kendall.value <= proxy:
+        outcome = "this supernet does not beat it"
+    elif row.kendall.low <= proxy:
+        outcome = f"{row.n} archs cannot tell the two apart"
+    else:
+        outcome = "the supernet's whole interval lies above it"
+    others = study.proxy_rows[study.best_proxy].n
+    over = f" over {others} archs" if others != row.n else ""
+    return (
+        f"Phase {study.best_phase} ranks {row.n} archs with a tau of {interval(row.kendall)}. Going by"
+        f" {proxy_title(study.best_proxy)} alone reaches {decimal(proxy)}{over} without any training: {outcome}."
+    )
+
+
+def sections(study: Study) -> Iterator[str]:
+    """The sections in order; one without data says which command would fill it."""
+    yield section("Phases and proxies", _ranking(study))
+    yield section("Supernet against stand-alone training", _truth(study))
+    yield section("Scores against MACs", _cost(study))
+    yield section("During training", _training(study))
+    yield section("What was run", _provenance(study))
+
+
+def _ranking(study: Study) -> Iterator[str]:
+    if not study.truth:
+        yield _no_truth(study)
+        return
+    yield note(
+        "How well scores order the archs of the ground truth. The proxies need no training: a supernet that does not"
+        f" beat them has earned nothing.{_line(study)}"
+    )
+    yield plot("ranking")
+    sources = {phase.name: phase.source for phase in study.phases}
+    rows = [_ranking_row(phase_title(name), row, sources[name]) for name, row in study.phase_rows.items()]
+    rows += [_ranking_row(proxy_title(name), row, "no training") for name, row in study.proxy_rows.items()]
+    heads = ("score", "archs", "ties", "tau", "Spearman", "Pearson", "measured in")
+    yield table(heads, rows, numeric=(1, 2), ruled=(len(study.phase_rows),))
+    yield note("In brackets: 95 % bootstrap intervals over archs. Ties: pairs of equal scores / of equal accuracies.")
+
+
+def _line(study: Study) -> str:
+    return f" The dashed line is the best proxy, {proxy_title(study.best_proxy)}." if study.best_proxy else ""
+
+
+def _no_truth(study: Study) -> str:
+    return missing(
+        "There is no ground truth to compare with: run.ground_truth names a file that does not exist.",
+        truth_command(study),
+    )
+
+
+def _ranking_row(name: str, row: Agreement, source: str) -> list[str]:
+    ties = f"{row.score_ties} / {row.truth_ties}"
+    return [name, str(row.n), ties, *map(interval, (row.kendall, row.spearman, row.pearson)), escape(source)]
+
+
+def _truth(study: Study) -> Iterator[str]:
+    shown = [phase for phase in study.phases if phase.compared]
+    if not study.truth:
+        yield _no_truth(study)
+    elif shown:
+        yield note("Each point is an arch of the ground truth; hover over it to read its code. All panels share axes.")
+        yield f'<div class="panels">{"".join(_truth_panel(study, phase) for phase in shown)}</div>'
+    for phase in study.phases:
+        if study.truth and not phase.compared:
+            yield missing(f"Phase {phase.name} has not scored the ground truth's archs.", score_command(study, phase))
+
+
+def _truth_panel(study: Study, phase: PhaseRecord) -> str:
+    row = study.phase_rows.get(phase.name)
+    tau = f"tau {interval(row.kendall)}<br>" if row else ""
+    caption = f"<figcaption>{tau}{escape(phase.source)}</figcaption>"
+    return f"<figure><h3>Phase {phase_title(phase.name)}</h3>{caption}{plot(f'truth {phase.name}')}</figure>"
+
+
+def _cost(study: Study) -> Iterator[str]:
+    shown = {phase.name: phase.evaluation for phase in study.phases if phase.evaluation}
+    if shown:
+        first = study.best_phase if study.best_phase in shown else list(shown)[-1]
+        yield note("All archs that a phase has scored. The green line is the best score that so many MACs can buy.")
+        buttons = "".join(_button(name, name == first) for name in shown)
+        yield f'<div class="tabs" role="group" aria-label="Phase">{buttons}</div>'
+        yield f'<figure><div class="plot" id="cost" data-figure="cost {first}"></div></figure>'
+        for name, evaluation in shown.items():
+            yield f'<div data-panel="{name}"{"" if name == first else " hidden"}>{_best(study, name, evaluation)}</div>'
+    for phase in study.phases:
+        if not phase.evaluation:
+            yield missing(f"Phase {phase.name} has no merged scores.", score_command(study, phase))
+
+
+def _button(name: str, pressed: bool) -> str:
+    state = str(pressed).lower()
+    return f'<button type="button" data-phase="{name}" aria-pressed="{state}">Phase {phase_title(name)}</button>'
+
+
+def _best(study: Study, name: str, evaluation: Evaluation) -> str:
+    bounds = macs_bounds(study.costs[arch_id].macs for arch_id in evaluation.scores)
+    rows: list[list[str]] = []
+    ruled: list[int] = []
+    last = None
+    for choice in best_under(bounds, evaluation.scores, study.costs):
+        begins = choice.bound != last
+        if begins:
+            ruled.append(len(rows))
+        limit, last = round_quantity(choice.bound) if begins else "", choice.bound
+        costs = quantity(choice.cost.macs), quantity(choice.cost.params)
+        rows.append([limit, escape(choice.arch_id), f"{choice.score:.2f}", *costs, code(choice.code)])
+    heads = ("MACs up to", "arch", "top-1, %", "MACs", "parameters", "code")
+    return f"<h3>Best archs of phase {name} for a given cost</h3>" + table(
+        heads, rows, numeric=(2, 3, 4), ruled=ruled[1:]
+    )
+
+
+def _training(study: Study) -> Iterator[str]:
+    epochs = [epoch for phase in study.phases for epoch in phase.log.epochs]
+    if not epochs:
+        yield missing("No epoch has been logged.", train_command(study))
+        return
+    if any(epoch.tau for epoch in epochs):
+        yield note(
+            "Tau after each epoch with its 95 % interval, on the validation images; phases follow one another. A star"
+            f" is the epoch that became the phase's supernet.{_line(study)}"
+        )
+        yield f"<figure>{plot('tau')}</figure>"
+    else:
+        yield missing("Training found no ground truth to measure tau by.", truth_command(study))
+    curves = {"loss": any(epoch.loss for epoch in epochs), "accuracy": any(epoch.top1 for epoch in epochs)}
+    panels = "".join(f"<figure>{plot(name)}</figure>" for name, known in curves.items() if known)
+    yield f'<div class="panels wide">{panels}</div>'
+
+
+def _provenance(study: Study) -> Iterator[str]:
+    yield note("The manifests that training and evaluation wrote.")
+    for phase in study.phases:
+        evaluated = {f"Evaluation {phase.evaluation.epoch}": phase.evaluation.manifest} if phase.evaluation else {}
+        manifests = {"Training": phase.manifest, **evaluated}
+        content = "".join(_manifest(title, manifest) for title, manifest in manifests.items() if manifest)
+        if content:
+            yield f"<details><summary>Phase {phase_title(phase.name)}</summary>{content}</details>"
+
+
+def _manifest(title: str, manifest: Mapping[str, Any]) -> str:
+    rows = [[escape(key), code(value)] for key, value in _flat(manifest)]
+    return f"<h3>{escape(title)}</h3>{table((), rows)}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,68 @@
+"""What all figures of the page look like: colours, fonts, axes, the lines across."""
+
+from collections.abc import Iterable
+from typing import Any
+
+Figure = dict[str, Any]
+
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7785"
+PALE_BLUE, EDGE = "rgba(0, 114, 178, 0.16)", "#b8c1c9"
+_GRID, _INK = "#e4e8ec", "#26323d"
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_ABOVE = {"x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+_MONOSPACE = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+
+
+def layout(x_title: str, y_title: str, *, height: int, legend: bool = False) -> Figure:
+    """Axes with their titles; the width is the page's."""
+    return {
+        "height": height,
+        "margin": {"l": 12, "r": 16, "t": 40 if legend else 16, "b": 12},
+        "font": {"family": _FONT, "size": 12, "color": _INK},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hovermode": "closest",
+        "hoverlabel": {
+            "font": {"family": _MONOSPACE, "size": 10, "color": _INK},
+            "bgcolor": "#fff",
+            "bordercolor": EDGE,
+            "align": "left",
+        },
+        "modebar": {"bgcolor": "rgba(255,255,255,0.8)", "color": "#a3adb6", "activecolor": _INK},
+        "showlegend": legend,
+        "legend": {"orientation": "h"} | _ABOVE,
+        "xaxis": _axis(x_title),
+        "yaxis": _axis(y_title),
+        "shapes": [],
+        "annotations": [],
+    }
+
+
+def across(axis: str, value: float) -> Figure:
+    """A dashed line through the whole figure at a value of the axis `x` or `y`."""
+    other = "y" if axis == "x" else "x"
+    ends = {f"{axis}0": value, f"{axis}1": value, f"{other}0": 0, f"{other}1": 1, f"{other}ref": "paper"}
+    return {"type": "line", "layer": "below", "line": {"color": GREY, "width": 1.5, "dash": "dash"}} | ends
+
+
+def padded(values: Iterable[float]) -> list[float] | None:
+    """A range with some air at both ends; None, which leaves it to plotly, where there are no values."""
+    known = sorted(values)
+    if not known:
+        return None
+    air = 0.06 * (known[-1] - known[0]) or 1.0
+    return [known[0] - air, known[-1] + air]
+
+
+def _axis(title: str) -> Figure:
+    return {
+        "title": {"text": title, "standoff": 8},
+        "automargin": True,
+        "gridcolor": _GRID,
+        "linecolor": EDGE,
+        "zeroline": False,
+        "ticks": "outside",
+        "tickcolor": EDGE,
+        "ticklen": 4,
+    }

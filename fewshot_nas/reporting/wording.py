@@ -1,0 +1,59 @@
+"""How names and numbers are written, on the page and in figures."""
+
+import math
+from typing import NamedTuple
+
+from fewshot_nas.ranking.correlation import Interval
+
+_PROXIES = {"depth": "depth", "params": "parameters", "macs": "MACs"}
+
+
+class Unit(NamedTuple):
+    """A power of ten in which numbers are easily read."""
+
+    name: str
+    size: float
+
+    def of(self, value: float) -> float:
+        """A number in this unit, to four digits after the point."""
+        return round(value / self.size, 4)
+
+
+def unit_of(value: float) -> Unit:
+    """The unit for a number of MACs or parameters."""
+    return Unit("G", 1e9) if value >= 1e9 else Unit("M", 1e6) if value >= 1e6 else Unit("k", 1e3)
+
+
+def quantity(value: float) -> str:
+    """`2.105 G`, always with four digits."""
+    unit = unit_of(value)
+    return f"{value / unit.size:#.4g} {unit.name}"
+
+
+def round_quantity(value: float) -> str:
+    """`2.1 G`, with the digits that a round number needs."""
+    unit = unit_of(value)
+    return f"{value / unit.size:g} {unit.name}"
+
+
+def phase_title(name: str) -> str:
+    """A phase, as a row or panel is called."""
+    return "1 (one-shot)" if name == "1" else name
+
+
+def proxy_title(name: str) -> str:
+    """A proxy, as a row is called."""
+    return _PROXIES[name]
+
+
+def interval(value: Interval) -> str:
+    """`0.61 [0.38, 0.77]`."""
+    if math.isnan(value.value):
+        return "undefined"
+    bounds = "" if math.isnan(value.low) else f" [{decimal(value.low)}, {decimal(value.high)}]"
+    return f"{decimal(value.value)}{bounds}"
+
+
+def decimal(value: float) -> str:
+    """`0.610`, with a minus sign where there is one."""
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")

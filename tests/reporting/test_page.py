@@ -1,0 +1,153 @@
+"""The page's text: what it says, what it leaves out, and that nothing from a file becomes markup."""
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from fewshot_nas.files import write_text
+from fewshot_nas.ranking.correlation import Agreement, Interval
+from fewshot_nas.ranking.merging import Scored, write_merged
+from fewshot_nas.reporting.gather import gather
+from fewshot_nas.reporting.page import render
+from fewshot_nas.reporting.sections import sections, verdict
+from fewshot_nas.space.arch import encode
+from fewshot_nas.space.pool import Entry
+from fewshot_nas.space.search_space import SPACES
+
+VOID = {"meta", "link", "br", "col", "img", "hr", "input"}
+
+
+class Outline(HTMLParser):
+    """Collects elements, and checks that each is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.addresses = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def outline(page):
+    parser = Outline()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def embedded(page, name):
+    return json.loads(re.search(f'<script type="application/json" id="{name}">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def with_tau(study, value, low):
+    row = Agreement(30, 0, 0, *[Interval(value, low, 0.95, 0.1)] * 3)
+    proxy = Agreement(30, 0, 0, *[Interval(0.5, 0.3, 0.7, 0.1)] * 3)
+    return dataclasses.replace(study, phase_rows={"2": row}, proxy_rows={"macs": proxy})
+
+
+@pytest.fixture
+def page(study):
+    return render(study)
+
+
+def test_every_element_is_closed(page):
+    assert outline(page).seen.count("section") == 5
+
+
+def test_the_page_loads_nothing(page):
+    assert outline(page).addresses == ["data:,"]
+
+
+def test_every_place_for_a_figure_has_one_and_no_figure_is_left_over(page):
+    wanted = set(re.findall(r'data-figure="([^"]*)"', page)) | {"cost 1", "cost 2"}  # of which one is shown at a time
+    assert wanted == set(embedded(page, "figures"))
+
+
+def test_every_column_that_a_figure_names_is_there(page):
+    names = set(re.findall(r'"(@[^"]*)"', json.dumps(embedded(page, "figures"))))
+    assert names == set(embedded(page, "columns"))
+
+
+def test_the_best_archs_are_listed_for_each_phase(study, page):
+    for phase in study.phases:
+        best = max(phase.evaluation.scores.values())
+        panel = re.search(f'<div data-panel="{phase.name}".*?</table>', page, re.DOTALL)[0]
+        assert best.code in panel
+        assert f"{best.acc:.2f}" in panel
+
+
+def test_manifests_are_shown_key_by_key(page):
+    assert "<td>versions.torch</td><td><code>2.9</code></td>" in page
+    assert "<td>parent.sha256</td><td><code>ab</code></td>" in page
+
+
+@pytest.mark.parametrize(
+    ("tau", "low", "said"),
+    [
+        (0.4, 0.1, "reaches 0.500 without any training: this supernet does not beat it"),
+        (0.6, 0.4, "30 archs cannot tell the two apart"),
+        (0.8, 0.6, "the supernet's whole interval lies above it"),
+    ],
+)
+def test_the_verdict_weighs_the_supernet_against_the_best_proxy(study, tau, low, said):
+    assert verdict(with_tau(study, tau, low)).endswith(f"{said}.")
+
+
+def test_without_a_ground_truth_the_page_says_how_to_get_one(study):
+    bare = dataclasses.replace(study, truth={}, phase_rows={}, proxy_rows={})
+    assert "python -m fewshot_nas.train_stand_alone --save=demo --target_arch_num=all" in "".join(sections(bare))
+
+
+def test_without_anything_the_page_says_how_to_begin(empty_study):
+    page = render(empty_study)
+    assert "python -m fewshot_nas.train_supernet --save=demo" in page
+    assert 'data-figure="' not in page
+    outline(page)
+
+
+def test_unmerged_scores_are_to_be_merged(phase_files, truth):
+    study = gather("demo", [phase_files("3_from_2", evaluations=["1_all_test"])], truth, SPACES["px8"])
+    assert "fewshot_nas.merge --save=demo --stage=3_from_2 --epoch=1_all_test" in "".join(sections(study))
+
+
+def test_scores_that_are_not_there_are_to_be_made(phase_files, truth):
+    study = gather("my run", [phase_files("3_from_2", chosen=1)], truth, SPACES["px8"])
+    command = "python -m fewshot_nas.test --save=&#x27;my run&#x27; --split_group=3_from_2 --json_part=all --test_set=1"
+    assert command in "".join(sections(study))
+
+
+def test_training_without_a_ground_truth_has_curves_and_no_tau(phase_files):
+    files = phase_files("1", epochs=0)
+    write_text(files.log, '{"epoch": 0, "loss": {"largest": 1.5}}\n')
+    page = render(gather("demo", [files], {}, SPACES["px8"]))
+    assert set(embedded(page, "figures")) == {"loss"}
+    assert "Training found no ground truth" in page
+
+
+def test_nothing_from_a_file_becomes_markup(phase_files, archs):
+    evil = "</script><img src=x onerror=alert(1)>"
+    files = phase_files("1", manifest={evil: evil, "n": {evil: 1}}, evaluations=["1_all_test"])
+    truth = {f"{evil}{number}": Entry(50 + number, archs[f"arch{number}"]) for number in range(1, 6)}
+    scores = {arch_id: Scored(entry.acc, encode(entry.arch)) for arch_id, entry in truth.items()}
+    write_merged(files.evaluations["1_all_test"], "top1", scores, {"images": 1, "checkpoint": evil})
+    page = render(gather(evil, [files], truth, SPACES["px8"]))
+    assert "img" not in outline(page).seen
+
+
+def test_undefined_numbers_are_null(phase_files, archs):
+    flat = {arch_id: Entry(50, arch) for arch_id, arch in archs.items()}
+    embedded(render(gather("demo", [phase_files("1")], flat, SPACES["px8"])), "figures")
+
+
+def test_the_same_study_is_the_same_page(study):
+    assert render(study) == render(study)

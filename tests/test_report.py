@@ -1,0 +1,89 @@
+"""The report command: which phases it finds, and where it writes."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from fewshot_nas.config import Config, RunConfig, dump_config
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import write_json, write_text
+from fewshot_nas.ranking.merging import Scored, write_merged
+from fewshot_nas.report import main
+from fewshot_nas.results import Phase, phase_directory
+from fewshot_nas.space.arch import encode
+from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
+
+ARCHS = make_pool(seed=0, size=20)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The one-shot phase, scored; a few-shot phase in training; scores of a third, not merged; a ground truth."""
+    monkeypatch.chdir(tmp_path)
+    one, two, three = (phase_directory("study/run", Phase.parse(name)) for name in ("1", "2", "3_from_2"))
+    write_arch_file(tmp_path / "truth.json", {key: Entry(60 + len(key), arch) for key, arch in ARCHS.items()})
+    run_config = RunConfig(ground_truth=tmp_path / "truth.json")
+    one.path.mkdir(parents=True)
+    one.config.write_text(dump_config(dataclasses.replace(Config(), run=run_config)))
+    write_text(two.log, json.dumps({"epoch": 0, "top1": {"arch1": 50, "arch12": 60, "arch2": 55}}) + "\n")
+    write_json(two.manifest, {"seed": 17})
+    scores = {key: Scored(50 + number, encode(arch)) for number, (key, arch) in enumerate(ARCHS.items())}
+    write_merged(one.scores("4_all_test"), "top1", scores, {"images": 360})
+    three.scores("9_all_test").mkdir(parents=True)
+    return tmp_path / "results" / "study" / "run"
+
+
+def written(path):
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_page_lies_in_the_runs_directory(run, capsys):
+    assert main(["--save=study/run"]) == 0
+    assert "<h1>study/run</h1>" in written(run / "report.html")
+    assert re.fullmatch(r"report: results/study/run/report\.html \(\d\.\d MB\)\n", capsys.readouterr().out)
+
+
+def test_all_phases_that_left_anything_are_reported(run):
+    main(["--save=./study/run"])
+    page = written(run / "report.html")
+    assert "evaluation 4_all_test on 360 images" in page
+    assert "training, epoch 0" in page
+    assert "merge --save=study/run --stage=3_from_2 --epoch=9_all_test" in page
+    assert "4_from_3" not in page.split('<script type="application/json"')[0]
+
+
+def test_one_phase_alone(run):
+    main(["--save=study/run", "--stage=2", "--out=one.html", f"run.ground_truth={run.parents[2] / 'truth.json'}"])
+    page = written(run.parents[2] / "one.html").split('<script type="application/json"')[0]
+    assert "training, epoch 0" in page
+    assert "evaluation 4_all_test" not in page
+    assert not (run / "report.html").exists()
+
+
+def test_the_ground_truth_is_the_settings(run):
+    main(["--save=study/run", "run.ground_truth=none.json"])
+    assert "There is no ground truth to compare with" in written(run / "report.html")
+
+
+def test_figures_go_where_they_are_wanted(run, capsys):
+    pytest.importorskip("matplotlib")
+    main(["--save=study/run", "--figures=figures"])
+    names = {path.name for path in (run.parents[2] / "figures").iterdir()}
+    assert {"ranking.svg", "ranking.png", "truth.svg", "cost_1.png"} <= names
+    assert "figure: figures/ranking.svg" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--save=other"], "results/other: no log or scores of a phase"),
+        (["--save=study/run", "--stage=5"], "results/study/run: no log or scores of phase 5"),
+        (["--save=study/run", "--stage=5_from_6"], "a phase with 5 groups cannot follow one with 6"),
+        (["--save=../run"], "expected the name of a directory under results/"),
+    ],
+)
+def test_what_is_not_there_cannot_be_reported(run, arguments, said):
+    with pytest.raises(InputError, match=said):
+        main(arguments)
