@@ -1,0 +1,152 @@
+"""The engine against the plain way, both in one run, on archs that share stem and first stage.
+
+    python benchmarks/evaluate.py                     track1 space at 224 px: about 15 minutes on 2 cores
+    python benchmarks/evaluate.py --space px28        28-px space
+
+The plain way extracts, calibrates and measures one subnet at a time, in float32, and is timed on
+every n-th arch (`--plain`), half of them before and half after the engine's runs, because the
+machine's speed may drift; its time for all archs follows from their multiply-adds. Weights are
+random, images are noise: neither changes what is computed. For the agreement of the precisions,
+an arch's score is the mean log-likelihood of the largest subnet's guesses.
+"""
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from machine import matmul_gflops
+from torch import Tensor
+from tqdm import tqdm
+
+from fewshot_nas.evaluation.engine import Walk, plan_for
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.naive import score_plainly
+from fewshot_nas.evaluation.prefix_tree import Plan
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.ranking.correlation import agreement
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.pool import read_pool
+from fewshot_nas.space.search_space import SPACES, SearchSpace
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    torch.set_num_threads(options.threads)
+    space, classes = SPACES[options.space], 1000 if options.space == "track1" else 10
+    archs = dense_slice(options.archs)
+    supernet = random_supernet(space, options.groups, classes)
+    inputs = random_inputs(space, options.images, options.calibration, options.batch, classes)
+    images = options.images + options.calibration
+    sample = archs[:: max(1, len(archs) // options.plain)]
+
+    before_s = timed(lambda: score_plainly(supernet, tqdm(sample[::2], "plain"), inputs))
+    runs = {
+        precision: run_engine(supernet, archs, replace(inputs, precision=precision)) for precision in ("fp32", "bf16")
+    }
+    after_s = timed(lambda: score_plainly(supernet, tqdm(sample[1::2], "plain"), inputs))
+
+    rate = images * macs(space, sample, classes) / (before_s + after_s)
+    plain_s = images * macs(space, archs, classes) / rate
+    peak = {dtype: matmul_gflops(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    setting = f"{options.groups} groups, {options.threads} threads"
+    print(f"\n{options.space}, {space.resolution} px, {len(archs)} archs, {setting},")
+    print(f"{options.calibration} images to calibrate and {options.images} to score, {options.batch} at a time\n")
+    print(f"{'':20}{'seconds':>9}{'archs/s':>9}{'GFLOP/s':>9}{'of matmul':>11}{'speed-up':>10}")
+    row("plain, fp32", plain_s, archs, 2e-9 * rate, peak[torch.float32], 1.0)
+    for (precision, (seconds, plan, _)), dtype in zip(runs.items(), peak, strict=True):
+        row(f"engine, {precision}", seconds, archs, 2e-9 * plan.macs * images / seconds, peak[dtype], plain_s / seconds)
+    plan = runs["fp32"][1]
+    print(f"\nthe plan needs {100 * plan.macs / plan.plain_macs:.1f} % of the plain multiply-adds")
+    tau = agreement(*(dict(enumerate_scores(scores)) for _, _, scores in runs.values())).kendall
+    print(f"tau between the precisions' rankings: {tau.value:.3f} [{tau.low:.3f}, {tau.high:.3f}]")
+
+
+def run_engine(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> tuple[float, Plan, Tensor]:
+    """Seconds, the plan, and a fine-grained score [archs]."""
+    start = time.perf_counter()
+    plan = plan_for(supernet, archs, inputs)
+    scores = torch.zeros(len(archs))
+    for unit in tqdm(plan.units, f"engine, {inputs.precision}"):
+        walk = Walk(supernet, unit, inputs)
+        walk.calibrate()
+        with torch.no_grad():
+            for pixels, labels in inputs.scoring_batches():
+                for leaf, logits in walk.outputs(pixels):
+                    likelihood = logits.log_softmax(1).gather(1, labels[:, None]).sum()
+                    scores[list(unit.members[leaf])] += likelihood
+    return time.perf_counter() - start, plan, scores
+
+
+def dense_slice(count: int) -> list[Arch]:
+    """The largest set of archs of the pool with one stem and first stage; `count` at most."""
+    alike = defaultdict(list)
+    for part in read_pool(Path(__file__).parents[1] / "json_file" / "json8"):
+        for arch in part.values():
+            alike[arch.outs[0], arch.mids[0]].append(arch)
+    return max(alike.values(), key=len)[:count]
+
+
+def random_supernet(space: SearchSpace, groups: int, classes: int) -> Supernet:
+    """Weights under which archs differ: fresh ones would all compute their shortcuts."""
+    torch.manual_seed(0)
+    supernet = Supernet(space, groups, classes)
+    with torch.no_grad():
+        for parameter in supernet.parameters():
+            if parameter.dim() == 1:
+                parameter.uniform_(0.5, 1.5)
+    return supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def random_inputs(space: SearchSpace, images: int, calibration: int, batch: int, classes: int) -> Inputs:
+    """Noise as images."""
+    shape = (space.in_channels, space.resolution, space.resolution)
+    pixels = torch.randint(0, 256, (calibration + images, *shape), dtype=torch.uint8)
+    labels = torch.randint(0, classes, (images,))
+    channel = (0.5,) * space.in_channels
+    device = torch.device("cpu")
+    return Inputs(pixels[:calibration], batch, pixels[calibration:], labels, batch, channel, channel, device)
+
+
+def macs(space: SearchSpace, archs: Sequence[Arch], classes: int) -> int:
+    """Of all archs, for one image."""
+    return sum(total_cost(space, arch, num_classes=classes).macs for arch in archs)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def enumerate_scores(scores: Tensor) -> Iterator[tuple[str, float]]:
+    """Scores under names."""
+    return ((str(index), score) for index, score in enumerate(scores.tolist()))
+
+
+def row(name: str, seconds: float, archs: Sequence[Arch], gflops: float, peak: float, ratio: float) -> None:
+    """One line of the table."""
+    print(f"{name:20}{seconds:9.1f}{len(archs) / seconds:9.2f}{gflops:9.0f}{gflops / peak:10.0%}{ratio:9.2f}x")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", choices=sorted(SPACES), default="track1")
+    parser.add_argument("--groups", type=int, default=1)
+    parser.add_argument("--archs", type=int, default=300)
+    parser.add_argument("--images", type=int, default=32)
+    parser.add_argument("--calibration", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--plain", type=int, default=20, help="archs to time the plain way on")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Scoring subnets: the plan, the engine that walks it, the plain way it must equal, the runner."""

@@ -1,0 +1,165 @@
+"""Scores the networks of a work unit together, computing what they share once.
+
+Depth first, a batch at a time, with one output (and one half-computed block) held per level. All
+calibration batches go first and leave the statistics of every batch norm; then norms are folded
+into the convolutions and the scoring images follow. What comes out equals the plain way
+(`naive.score_plainly`) up to float rounding.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.naive import Accuracy, Correct, accuracy, correct_guesses
+from fewshot_nas.evaluation.prefix_tree import Plan, Step, Unit, make_plan
+from fewshot_nas.models.slicing import EPS, ConvNorm
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.arch import Arch
+
+UNIT_NETWORKS = 128
+
+
+class Conv:
+    """A convolution and its batch norm: first it gathers statistics, then it is one affine map."""
+
+    def __init__(self, weights: ConvNorm, dtype: torch.dtype) -> None:
+        self._weights, self._dtype = weights, dtype
+        self.mean, self.var = torch.zeros_like(weights.bias), torch.ones_like(weights.bias)
+        self._scale, self._shift = self.var, self.mean
+
+    def gather(self, x: Tensor, momentum: float) -> Tensor:
+        """Convolve [B, inputs, H, W], normalise by this batch's statistics, and mix them in."""
+        conv, weight, bias, stride = self._weights
+        # A cast slice would come out in the other memory order, for which kernels are slow.
+        cast = conv.to(self._dtype, memory_format=torch.channels_last)
+        x = F.conv2d(x, cast, None, stride, conv.shape[-1] // 2)
+        return F.batch_norm(x, self.mean, self.var, weight, bias, True, momentum, EPS)
+
+    def settle(self) -> None:
+        """Turn the gathered statistics into the affine map that the norm is in evaluation."""
+        self._scale = self._weights.weight * torch.rsqrt(self.var + EPS)
+        self._shift = (self._weights.bias - self.mean * self._scale).to(self._dtype)
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Convolve and normalise [B, inputs, H, W] by the gathered statistics."""
+        conv = self._weights.conv
+        # Folded anew for each batch: the folded weights of a whole unit would fill the memory.
+        folded = (conv * self._scale[:, None, None, None]).to(self._dtype)
+        return F.conv2d(x, folded, self._shift, self._weights.stride, conv.shape[-1] // 2)
+
+
+Compute = Callable[[Conv, Tensor], Tensor]
+
+
+class Node:
+    """What a step computes with; a part is None where an elder sibling or nobody has to compute it."""
+
+    def __init__(self, supernet: Supernet, step: Step, dtype: torch.dtype) -> None:
+        self.step = step
+        weights = supernet.block_weights(step.block, step.position)
+        self.conv2 = Conv(weights.conv2, dtype)
+        self.shortcut = Conv(weights.shortcut, dtype) if step.shortcut and weights.shortcut else None
+        self.conv1, self.head = None, None
+        if step.hidden:
+            widest = supernet.block_weights(step.block._replace(mid=step.hidden), step.position)
+            self.conv1 = Conv(widest.conv1, dtype)
+        if step.leaf >= 0:
+            self.head = supernet.head_weights(step.block.out)
+
+    def convs(self) -> Iterator[Conv]:
+        """Those that this step computes."""
+        yield from (conv for conv in (self.conv1, self.conv2, self.shortcut) if conv)
+
+
+@dataclass
+class Level:
+    """What blocks at one depth of the tree start from.
+
+    Attributes:
+        x: their input.
+        hidden: the first half of a block, as wide as the widest of its siblings needs.
+        shortcut: where the shape changes, for siblings of the same width.
+    """
+
+    x: Tensor
+    hidden: Tensor | None = None
+    shortcut: Tensor | None = None
+
+
+class Walk:
+    """The networks of one unit, ready to be calibrated and scored."""
+
+    def __init__(self, supernet: Supernet, unit: Unit, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._dtype = torch.bfloat16 if inputs.precision == "bf16" else torch.float32
+        self._pool = supernet.space.stem_pool
+        self.stem = Conv(supernet.stem_weights(unit.stem), self._dtype)
+        self.nodes = [Node(supernet, step, self._dtype) for step in unit.steps]
+        self._correct = torch.zeros(len(unit.members), 2, dtype=torch.int64, device=inputs.device)
+
+    @torch.no_grad()
+    def correct(self) -> list[Correct]:
+        """For each of the unit's networks, how many images are right at first guess and within five."""
+        self.calibrate()
+        for images, labels in self._inputs.scoring_batches():
+            for leaf, logits in self.outputs(images):
+                self._correct[leaf] += correct_guesses(logits, labels)
+        return [(top1, top5) for top1, top5 in self._correct.tolist()]
+
+    @torch.no_grad()
+    def calibrate(self) -> None:
+        """Give every batch norm the mean of its statistics over the calibration batches."""
+        batches = 0
+        for batches, images in enumerate(self._inputs.calibration_batches(), start=1):
+            for _ in self.outputs(images, partial(Conv.gather, momentum=1 / batches)):
+                pass
+        if not batches:
+            raise ValueError("calibration needs at least one batch")
+        for conv in (self.stem, *(conv for node in self.nodes for conv in node.convs())):
+            conv.settle()
+
+    def outputs(self, images: Tensor, compute: Compute = Conv.apply) -> Iterator[tuple[int, Tensor]]:
+        """Go through the tree once; the number of each network with its logits [B, classes]."""
+        x = F.relu_(compute(self.stem, images.to(self._dtype)))
+        levels = [Level(F.max_pool2d(x, 3, 2, 1) if self._pool else x)]
+        for node in self.nodes:
+            del levels[node.step.level + 1 :]
+            block, level = node.step.block, levels[-1]
+            if node.conv1:
+                level.hidden = F.relu_(compute(node.conv1, level.x))
+            if node.shortcut:
+                level.shortcut = compute(node.shortcut, level.x)
+            assert level.hidden is not None, "the first of siblings computes the hidden half"
+            residual = compute(node.conv2, level.hidden[:, : block.mid])
+            shortcut = level.shortcut if block.projects else level.x
+            assert shortcut is not None, "the first of siblings of one width computes the shortcut"
+            residual += shortcut
+            levels.append(Level(F.relu_(residual)))
+            if node.head:
+                yield node.step.leaf, F.linear(residual.mean((2, 3)).float(), *node.head)
+
+
+def plan_for(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> Plan:
+    """The plan for archs of a supernet on images of this size."""
+    return make_plan(
+        supernet.space,
+        archs,
+        supernet.groups,
+        unit_networks=UNIT_NETWORKS,
+        resolution=inputs.images.shape[-1],
+        num_classes=supernet.num_classes,
+    )
+
+
+def score(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> list[Accuracy]:
+    """Accuracy of each arch; equals `naive.score_plainly` and shares what can be shared."""
+    found: dict[int, Accuracy] = {}
+    for unit in plan_for(supernet, archs, inputs).units:
+        for members, correct in zip(unit.members, Walk(supernet, unit, inputs).correct(), strict=True):
+            found |= dict.fromkeys(members, accuracy(correct, len(inputs.images)))
+    return [found[index] for index in range(len(archs))]

@@ -1,0 +1,88 @@
+"""The plain way to score subnets, one at a time: what the field does, and what the engine must equal."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.models.subnet import extract
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.arch import Arch
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Percent of images whose label is the first guess, or among the first five."""
+
+    top1: float
+    top5: float
+
+
+Correct = tuple[int, int]  # images that are right at the first guess, and within five
+
+
+def accuracy(correct: Correct, images: int) -> Accuracy:
+    """In percent of `images`."""
+    return Accuracy(100 * correct[0] / images, 100 * correct[1] / images)
+
+
+def correct_guesses(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many images are right at the first guess, and within five: int64 [2].
+
+    Args:
+        logits: [B, classes].
+        labels: [B].
+    """
+    guesses = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # [B, 5]
+    return torch.stack([guesses[:, 0].sum(), guesses.sum()])
+
+
+@torch.no_grad()
+def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace a network's batch norm statistics by their means over batches, in place.
+
+    Statistics gathered over many subnets fit none of them, so each subnet gets its own before
+    it is scored (BigNAS, arXiv:2003.11142). The network is in evaluation mode afterwards.
+
+    Args:
+        batches: images [B, C, H, W], normalised, from the training split.
+
+    Raises:
+        ValueError: `batches` is empty.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # a cumulative mean
+    network.train()
+    for batch in batches:
+        network(batch)
+    network.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        if not norm.num_batches_tracked:
+            raise ValueError("calibration needs at least one batch")
+        norm.momentum = momentum
+
+
+@torch.no_grad()
+def measure(network: nn.Module, inputs: Inputs) -> Accuracy:
+    """Accuracy of a network in evaluation mode on the scoring images."""
+    with inputs.autocast():
+        guesses = [correct_guesses(network(images), labels) for images, labels in inputs.scoring_batches()]
+    top1, top5 = torch.stack(guesses).sum(0).tolist()
+    return accuracy((top1, top5), len(inputs.images))
+
+
+def score_plainly(supernet: Supernet, archs: Iterable[Arch], inputs: Inputs) -> list[Accuracy]:
+    """Extract, calibrate and measure each arch, sharing nothing."""
+    scores = []
+    for arch in archs:
+        subnet = extract(supernet, arch)
+        with inputs.autocast():
+            calibrate(subnet, inputs.calibration_batches())
+        scores.append(measure(subnet, inputs))
+    return scores

@@ -1,0 +1,205 @@
+"""The plan of an evaluation: which computations many subnets share, before anything runs.
+
+Subnets that begin with the same blocks, compared by effective widths, form a tree; a block that
+they share is computed once. It is exact: a batch's activations after a block depend on the
+prefix only, and so do the batch statistics that calibration averages.
+
+Blocks that stand side by side share more than their input. Widths take leading channels, so
+the first convolution of the sibling with the widest middle contains those of the others, and
+siblings that differ in the middle only have the same shortcut.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache, partial
+from itertools import groupby
+from typing import NamedTuple
+
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.cost import block_cost, head_cost, sizes, stem_cost
+from fewshot_nas.space.search_space import Block, SearchSpace
+
+Path = tuple[Block, ...]
+
+
+class Step(NamedTuple):
+    """A block of a work unit, in the order in which a depth-first walk comes to it.
+
+    Attributes:
+        level: number of blocks before it; its input is the latest output of the level before.
+        position: of the block in its stage.
+        group: the few-shot group that its weights are in.
+        hidden: channels of the first convolution to compute here, enough for the siblings that
+            follow; 0 where an elder sibling has done so.
+        shortcut: whether to compute the shortcut convolution here; siblings of equal width that
+            follow share it.
+        leaf: number of the network, among the unit's, that ends here, or -1.
+    """
+
+    level: int
+    block: Block
+    position: int
+    group: int
+    hidden: int
+    shortcut: bool
+    leaf: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Networks to be scored together: what is computed at once, and written down at once.
+
+    Attributes:
+        steps: begin with a block of level 0; all have the stem of `stem` channels in common.
+        members: for each network the indices of the archs that are this network.
+        macs: multiply-adds for one image.
+    """
+
+    stem: int
+    steps: tuple[Step, ...]
+    members: tuple[tuple[int, ...], ...]
+    macs: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Work units that hold each arch once; `plain_macs` is what they cost one at a time."""
+
+    units: tuple[Unit, ...]
+    archs: int
+    macs: int
+    plain_macs: int
+
+    @property
+    def networks(self) -> int:
+        """Distinct networks among the archs."""
+        return sum(len(unit.members) for unit in self.units)
+
+
+def make_plan(
+    space: SearchSpace,
+    archs: Sequence[Arch],
+    groups: int,
+    *,
+    unit_networks: int,
+    resolution: int | None = None,
+    num_classes: int = 1000,
+) -> Plan:
+    """Arrange archs into work units of at most `unit_networks` distinct networks.
+
+    The same archs in the same order give the same plan, so that a resumed evaluation computes
+    what the unbroken one would have.
+
+    Args:
+        resolution: side of the square input in pixels; the space's own if None.
+    """
+    members: dict[Path, list[int]] = {}
+    for index, arch in enumerate(archs):
+        members.setdefault(space.blocks(arch), []).append(index)
+    paths = sorted(members, key=lambda path: [_order(block) for block in path])
+    stem_size, *stage_sizes = sizes(space, resolution)
+
+    @cache
+    def ends_macs(stem: int, out: int) -> int:
+        return stem_cost(space, stem, stem_size).macs + head_cost(out, num_classes).macs
+
+    @cache
+    def block_macs(block: Block) -> int:
+        return block_cost(block, stage_sizes[block.stage]).macs
+
+    def path_macs(path: Path) -> int:
+        return ends_macs(path[0].inputs, path[-1].out) + sum(map(block_macs, path))
+
+    units = []
+    for chunk in _chunks(paths, unit_networks):
+        stem, steps = chunk[0][0].inputs, tuple(_steps(space, groups, chunk))
+        macs = stem_cost(space, stem, stem_size).macs + sum(_macs(step, stage_sizes) for step in steps)
+        macs += sum(head_cost(path[-1].out, num_classes).macs for path in chunk)
+        units.append(Unit(stem, steps, tuple(tuple(members[path]) for path in chunk), macs))
+    plain = sum(len(members[path]) * path_macs(path) for path in paths)
+    return Plan(tuple(units), len(archs), sum(unit.macs for unit in units), plain)
+
+
+@lru_cache(maxsize=1 << 16)
+def _order(block: Block) -> tuple[int, int, int]:
+    # Siblings of one group, and in it of one out width, lie side by side.
+    return block.stage, block.out, block.mid
+
+
+def _chunks(paths: Sequence[Path], most: int) -> Iterator[Sequence[Path]]:
+    """Cut where neighbours share least, but no earlier than at half of what a unit may hold.
+
+    Different stems are never in one unit.
+    """
+    for _, same_stem in groupby(paths, key=lambda path: path[0].inputs):
+        rest = list(same_stem)
+        while len(rest) > most:
+            cut = min(range(-(-most // 2), most + 1), key=lambda at: (_shared(rest[at - 1], rest[at]), -at))
+            yield rest[:cut]
+            rest = rest[cut:]
+        yield rest
+
+
+def _shared(one: Path, other: Path) -> int:
+    """Blocks that two paths begin with together."""
+    for level, (mine, theirs) in enumerate(zip(one, other, strict=False)):
+        if mine != theirs:
+            return level
+    return min(len(one), len(other))
+
+
+def _steps(space: SearchSpace, groups: int, paths: Sequence[Path]) -> list[Step]:
+    """The walk over the tree of sorted paths, its first level being the first block's."""
+    group_of = cache(partial(space.group_of, groups=groups))
+    steps: list[Step] = []
+    positions: dict[int, int] = {}  # by level: of the path's block there, in its stage
+    latest: dict[int, int] = {}  # by level: the newest step there
+    widest: dict[int, int] = {}  # by level: the step that computes the first convolution for its siblings
+    before: Path = ()
+    for leaf, path in enumerate(paths):
+        shared = _shared(before, path)
+        for level, block in enumerate(path[shared:], start=shared):
+            group = group_of(block.stage, width=block.out)
+            follows = level > 0 and path[level - 1].stage == block.stage
+            positions[level] = positions[level - 1] + 1 if follows else 0
+            # Only the first new block has an elder sibling, and only if the path before goes on there.
+            elder = steps[latest[level]] if level == shared < len(before) else None
+            if elder and (elder.block.stage, elder.group) == (block.stage, group):
+                eldest = widest[level]
+                steps[eldest] = steps[eldest]._replace(hidden=max(steps[eldest].hidden, block.mid))
+                hidden, shortcut = 0, block.projects and elder.block.out != block.out
+            else:
+                widest[level] = len(steps)
+                hidden, shortcut = block.mid, block.projects
+            latest[level] = len(steps)
+            last = leaf if level == len(path) - 1 else -1
+            steps.append(Step(level, block, positions[level], group, hidden, shortcut, last))
+        before = path
+    return steps
+
+
+def _macs(step: Step, stage_sizes: Sequence[int]) -> int:
+    """Multiply-adds of what a step computes."""
+    block = step.block
+    weights = 9 * (block.inputs * step.hidden + block.mid * block.out)
+    weights += block.inputs * block.out if step.shortcut else 0
+    return weights * stage_sizes[block.stage] ** 2
+
+
+def peak_elements(space: SearchSpace, unit: Unit, resolution: int | None = None) -> int:
+    """Numbers that a walk over a unit holds at once for one image, at most.
+
+    Counted are the levels of the current branch, and a convolution's output twice: before and
+    after its norm.
+    """
+    stem_size, *stage_sizes = sizes(space, resolution)
+    held = [unit.stem * stage_sizes[0] ** 2 * space.strides[0] ** 2]
+    peak = space.in_channels * (resolution or space.resolution) ** 2 + 2 * unit.stem * stem_size**2
+    for step in unit.steps:
+        del held[step.level + 1 :]
+        area = stage_sizes[step.block.stage] ** 2
+        for kept, channels in ((True, step.hidden), (True, step.block.out * step.shortcut), (False, step.block.out)):
+            peak = max(peak, sum(held) + 2 * channels * area)
+            held[-1] += channels * area if kept else 0
+        held.append(step.block.out * area)
+    return peak

@@ -1,0 +1,66 @@
+"""Small supernets and images whose scores are spread out."""
+
+import random
+
+import pytest
+import torch
+
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.sampling import random_arch
+from fewshot_nas.space.search_space import SPACES
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def make_supernet():
+    """A supernet whose weights are those of no training, but none of them is 0 or 1."""
+
+    def make(groups, space="px8"):
+        torch.manual_seed(groups)
+        supernet = Supernet(SPACES[space], groups, num_classes=10)
+        with torch.no_grad():
+            for parameter in supernet.parameters():
+                if parameter.dim() == 1:
+                    parameter.uniform_(0.5, 1.5)
+        return supernet.to(memory_format=torch.channels_last)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def inputs():
+    generator = torch.Generator().manual_seed(0)
+
+    def pixels(count):
+        # Smooth images: noise alone would make all networks guess one class.
+        coarse = torch.rand(count, 1, 3, 3, generator=generator)
+        fine = torch.nn.functional.interpolate(coarse, size=(8, 8), mode="bilinear")
+        return (fine * 255).to(torch.uint8)
+
+    labels = torch.randint(0, 10, (100,), generator=generator)
+    device = torch.device("cpu")
+    return Inputs(pixels(80), 32, pixels(100), labels, 40, (0.5,), (0.3,), device)
+
+
+@pytest.fixture(scope="session")
+def make_archs():
+    """Archs of which many begin alike, as in a large pool."""
+
+    def make(count, digits=(7, 7, 7, 7), stems=4):
+        heads = [random_arch(random.Random(f"head {seed}"), digits) for seed in range(stems)]
+        tails = [random_arch(random.Random(f"tail {seed}"), digits) for seed in range(-(-count // stems))]
+        archs = [
+            Arch((*head.outs[:2], *tail.outs[2:]), (*head.mids[:2], *tail.mids[2:])) for tail in tails for head in heads
+        ]
+        return archs[:count]
+
+    return make

@@ -1,0 +1,160 @@
+"""The engine against the plain way: same guesses, same statistics, whatever is shared."""
+
+import random
+
+import pytest
+import torch
+from torch import nn
+
+from fewshot_nas.evaluation.engine import Walk, plan_for, score
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.naive import accuracy, calibrate, correct_guesses, measure, score_plainly
+from fewshot_nas.models.subnet import Subnet, extract
+from fewshot_nas.space.sampling import random_arch
+from fewshot_nas.space.search_space import SPACES
+
+
+def plain_logits(supernet, arch, inputs):
+    """Logits of every scoring image, by the plain way."""
+    subnet = extract(supernet, arch)
+    calibrate(subnet, inputs.calibration_batches())
+    with torch.no_grad():
+        return torch.cat([subnet(images) for images, _ in inputs.scoring_batches()])
+
+
+@torch.no_grad()
+def shared_logits(supernet, archs, inputs):
+    """Logits of every scoring image for each arch, by the engine."""
+    found = {}
+    for unit in plan_for(supernet, archs, inputs).units:
+        walk = Walk(supernet, unit, inputs)
+        walk.calibrate()
+        parts = [[] for _ in unit.members]
+        for images, _ in inputs.scoring_batches():
+            for leaf, logits in walk.outputs(images):
+                parts[leaf].append(logits)
+        for members, logits in zip(unit.members, parts, strict=True):
+            found |= dict.fromkeys(members, torch.cat(logits))
+    return [found[index] for index in range(len(archs))]
+
+
+@pytest.mark.parametrize("groups", [1, 3, 7])
+def test_logits_are_those_of_the_plain_way(make_supernet, make_archs, inputs, groups):
+    supernet, archs = make_supernet(groups), make_archs(20)
+    for arch, ours in zip(archs, shared_logits(supernet, archs, inputs), strict=True):
+        plain = plain_logits(supernet, arch, inputs)
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
+        best = plain.topk(2).values
+        clear = best[:, 0] - best[:, 1] > 1e-4 * plain.abs().max()
+        assert torch.equal(ours.argmax(1)[clear], plain.argmax(1)[clear])
+
+
+@pytest.mark.parametrize("groups", [1, 3, 7])
+def test_statistics_are_those_of_the_plain_way(make_supernet, make_archs, inputs, groups):
+    supernet, archs = make_supernet(groups), make_archs(12)
+    for unit in plan_for(supernet, archs, inputs).units:
+        walk = Walk(supernet, unit, inputs)
+        walk.calibrate()
+        for leaf, branch in branches(walk):
+            subnet = extract(supernet, archs[unit.members[leaf][0]])
+            calibrate(subnet, inputs.calibration_batches())
+            assert_close(subnet.stem.norm, walk.stem)
+            for block, (conv1, conv2, shortcut) in zip(subnet.blocks, branch, strict=True):
+                assert_close(block.conv1.norm, conv1)
+                assert_close(block.conv2.norm, conv2)
+                if not isinstance(block.shortcut, nn.Identity):
+                    assert_close(block.shortcut.norm, shortcut)
+
+
+def branches(walk):
+    """Each network's convolutions, block by block."""
+    branch, openers, shortcuts = [], {}, {}
+    for node in walk.nodes:
+        level = node.step.level
+        del branch[level:]
+        openers[level] = node.conv1 or openers[level]
+        shortcuts[level] = node.shortcut or shortcuts.get(level)
+        branch.append((openers[level], node.conv2, shortcuts[level]))
+        if node.step.leaf >= 0:
+            yield node.step.leaf, list(branch)
+
+
+def assert_close(norm, conv):
+    channels = norm.num_features
+    scale = float(norm.running_var.sqrt().max())  # a mean near 0 has no relative error of its own
+    torch.testing.assert_close(conv.mean[:channels], norm.running_mean, rtol=1e-5, atol=1e-5 * scale)
+    torch.testing.assert_close(conv.var[:channels], norm.running_var, rtol=1e-5, atol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [1, 3, 7])
+@pytest.mark.parametrize("space", ["px8", "px28"])
+def test_scores_of_many_archs_equal_the_plain_way(make_supernet, make_archs, inputs, groups, space):
+    supernet, archs = make_supernet(groups, space), make_archs(210)
+    assert score(supernet, archs, inputs) == score_plainly(supernet, archs, inputs)
+
+
+def test_scores_equal_the_plain_way_in_the_competitions_space(make_supernet):
+    supernet = make_supernet(3, "track1")
+    archs = [random_arch(random.Random(seed), (3, 3, 5, 7)) for seed in range(3)]
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (24, 3, 48, 48), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, 10, (12,), generator=generator)
+    inputs = Inputs(pixels[:12], 6, pixels[12:], labels, 12, (0.5,) * 3, (0.3,) * 3, torch.device("cpu"))
+    assert score(supernet, archs, inputs) == score_plainly(supernet, archs, inputs)
+
+
+def test_scores_are_in_the_order_of_the_archs_and_repeat_for_repeated_ones(make_supernet, make_archs, inputs):
+    supernet, archs = make_supernet(2), make_archs(9)
+    scores = score(supernet, archs, inputs)
+    assert len(set(scores)) > 3
+    assert score(supernet, archs[::-1] + archs, inputs) == scores[::-1] + scores
+
+
+def test_bfloat16_ranks_like_float32(make_supernet, make_archs, inputs):
+    from dataclasses import replace
+
+    from scipy.stats import kendalltau
+
+    supernet, archs = make_supernet(1), make_archs(16)
+    rounded = shared_logits(supernet, archs, replace(inputs, precision="bf16"))
+    exact = shared_logits(supernet, archs, inputs)
+    confidence = [[float(logits.max(1).values.mean()) for logits in each] for each in (rounded, exact)]
+    assert kendalltau(*confidence).statistic > 0.9
+
+
+def test_calibration_replaces_whatever_was_there(make_supernet, inputs):
+    subnet = extract(make_supernet(1), random_arch(random.Random(0)))
+    calibrate(subnet, inputs.calibration_batches())
+    first = {name: value.clone() for name, value in subnet.state_dict().items()}
+    subnet.train()
+    subnet(torch.randn(4, 1, 8, 8))
+    calibrate(subnet, inputs.calibration_batches())
+    assert all(torch.equal(value, first[name]) for name, value in subnet.state_dict().items())
+    assert not subnet.training
+
+
+def test_calibration_needs_images(make_supernet, make_archs, inputs):
+    from dataclasses import replace
+
+    empty = replace(inputs, calibration=inputs.calibration[:0])
+    with pytest.raises(ValueError, match="at least one batch"):
+        calibrate(Subnet(SPACES["px8"], random_arch(random.Random(0)), 10), ())
+    with pytest.raises(ValueError, match="at least one batch"):
+        score(make_supernet(1), make_archs(1), empty)
+
+
+def test_accuracy_counts_each_image_once(inputs):
+    class Constant(nn.Module):
+        def forward(self, x):
+            return torch.arange(10.0).expand(len(x), 10)
+
+    measured = measure(Constant(), inputs)
+    assert measured.top1 == pytest.approx(100 * float((inputs.labels == 9).float().mean()))
+    assert measured.top5 == pytest.approx(100 * float((inputs.labels >= 5).float().mean()))
+
+
+def test_guesses_of_few_classes_are_within_five():
+    logits, labels = torch.eye(3), torch.tensor([0, 1, 0])
+    assert correct_guesses(logits, labels).tolist() == [2, 3]
+    assert accuracy((2, 3), 3).top5 == 100
