@@ -1,6 +1,6 @@
 """How long the 45,000 codes of a pool take in one process: decoding, encoding, costs.
 
-    python benchmarks/space.py [DIRECTORY]      default json_file/json8
+python benchmarks/space.py [DIRECTORY]      default json_file/json8
 """
 
 import json

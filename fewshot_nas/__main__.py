@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from fewshot_nas.cli import run
 from fewshot_nas.errors import InputError
 
-COMMANDS = ("make_pool",)
+COMMANDS = (
+    "make_pool",
+    "train_stand_alone",
+    "train_supernet",
+    "train_few_shot",
+    "test",
+    "merge",
+    "report",
+    "export",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,11 +5,12 @@ all the same, so that one file describes a whole study.
 """
 
 import dataclasses
+import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -17,6 +18,18 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Within:
+    """Bounds of a number: at least `low`, less than `below`. Without them a number is at least 0."""
+
+    low: int = 0
+    below: float = math.inf
+
+
+Count = Annotated[int, Within(low=1)]
+Share = Annotated[float, Within(below=1)]
 
 
 @dataclass(frozen=True)
@@ -47,14 +60,16 @@ class SpaceConfig:
 class DataConfig:
     """Where images come from: `digits`, `fashion_mnist`, `lists` or `folders` under `root`.
 
-    `train_images` and `valid_images` use a fixed random part only; `workers` are processes that
-    prepare images; `cache` holds decoded validation and calibration images.
+    `train_images` and `valid_images` use a fixed random part only; `num_classes` is for a network
+    with more classes than the labels show. `workers` are processes that prepare images; `cache`
+    holds decoded validation and calibration images.
     """
 
     name: str = "digits"
     root: Path = Path("data")
-    train_images: int | None = None
-    valid_images: int | None = None
+    train_images: Count | None = None
+    valid_images: Count | None = None
+    num_classes: Count | None = None
     workers: int = 0
     cache: Path = Path("data/cache")
 
@@ -68,20 +83,20 @@ class TrainingConfig:
     smallest. `clip_value` bounds each gradient value; 0 leaves it alone.
     """
 
-    epochs: int = 30
+    epochs: Count = 30
     warmup_epochs: int = 1
-    batch_size: int = 64
+    batch_size: Count = 64
     lr: float = 0.1
     weight_decay: float = 1e-5
-    momentum: float = 0.9
+    momentum: Share = 0.9
     clip_value: float = 1.0
-    label_smoothing: float = 0.1
-    dropout: float = 0.0
-    drop_connect: float = 0.0
+    label_smoothing: Share = 0.1
+    dropout: Share = 0.0
+    drop_connect: Share = 0.0
     sampling: Literal["random", "fair"] = "random"
     digits: Literal["all", "pool"] = "pool"
     random_subnets: int = 2
-    resolutions: tuple[int, ...] = ()
+    resolutions: tuple[Count, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +106,7 @@ class FewShotConfig(TrainingConfig):
     `rule` computes them from the sampling probabilities, `table` has the published values.
     """
 
-    epochs: int = 4
+    epochs: Count = 4
     warmup_epochs: int = 0
     lr: float = 0.02
     lr_multipliers: Literal["rule", "table", "none"] = "rule"
@@ -101,14 +116,14 @@ class FewShotConfig(TrainingConfig):
 class StandAloneConfig:
     """How one subnet is trained from scratch for the ground truth."""
 
-    epochs: int = 30
+    epochs: Count = 30
     warmup_epochs: int = 1
-    batch_size: int = 64
+    batch_size: Count = 64
     lr: float = 0.1
     weight_decay: float = 1e-4
-    momentum: float = 0.9
+    momentum: Share = 0.9
     clip_value: float = 0.0
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,11 +135,11 @@ class EvaluationConfig:
     `memory_mb` set the cost only.
     """
 
-    calibration_images: int = 512
-    calibration_batch: int = 128
-    batch_size: int = 128
-    memory_mb: int = 2048
-    every_epochs: int = 1
+    calibration_images: Count = 512
+    calibration_batch: Count = 128
+    batch_size: Count = 128
+    memory_mb: Count = 2048
+    every_epochs: Count = 1
 
 
 @dataclass(frozen=True)
@@ -137,8 +152,8 @@ class RunConfig:
 
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
-    checkpoint_steps: int = 500
-    keep: int = 3
+    checkpoint_steps: Count = 500
+    keep: Count = 3
     ground_truth: Path = Path("json_file/digits/gt_arch30.json")
     pool: Path = Path("json_file/json8")
 
@@ -160,9 +175,11 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     """Defaults, then the file, then overrides such as `training.lr=0.05`.
 
     Raises:
-        InputError: names the unknown key or the value of a wrong type.
+        InputError: names the unknown key, or the value of a wrong type or out of range.
     """
-    return build(Config, _merged(path, overrides), "")
+    config = build(Config, _merged(path, overrides), "")
+    config.space.build()
+    return config
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -171,7 +188,7 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     Args:
         where: what a key's name is prefixed with in messages, such as `configs/digits.yml: `.
     """
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     for key in values:
         if key not in hints:
             raise InputError(f"{where}{key} is not a setting, expected one of {', '.join(hints)}")
@@ -191,20 +208,25 @@ def _merged(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
         section, dot, key = name.partition(".")
         if not (equals and dot and key):
             raise InputError(f"{override!r} is not an override, expected section.key=value")
-        values[section] = {**(values.get(section) or {}), key: yaml.safe_load(text)}
+        values[section] = {**(values.get(section) or {}), key: _parse(text, override)}
     return values
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _parse(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected sections such as `data:`, got {type(values).__name__}")
     return values
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -225,26 +247,40 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise InputError(f"{where} is {value!r}, expected a list such as [1, 2]")
         return tuple(_convert(get_args(hint)[0], item, where) for item in value)
-    return _scalar(hint, value, where)
+    if origin is Annotated:
+        kind, bounds = get_args(hint)
+        return _scalar(kind, value, where, bounds)
+    return _scalar(hint, value, where, Within())
 
 
-def _scalar(kind: type, value: Any, where: str) -> Any:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
+def _scalar(kind: type, value: Any, where: str, bounds: Within) -> Any:
+    converted = _as(kind, value)
+    in_range = not isinstance(converted, int | float) or bounds.low <= converted < bounds.below
+    if converted is None or not in_range:
+        raise InputError(f"{where} is {value!r}, expected {_wording(kind, bounds)}")
+    return converted
+
+
+def _as(kind: type, value: Any) -> Any:
+    """The value as one of the type, None if it is none."""
     if kind is float and isinstance(value, str):
         # YAML 1.1 takes 1e-4 for a string, for want of a point.
         try:
             return float(value)
         except ValueError:
-            pass
+            return None
+    if kind is Path and isinstance(value, str):
+        return Path(value)
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind or (isinstance(value, int | float) and value < 0):
-        raise InputError(f"{where} is {value!r}, expected {_KIND_NAMES[kind]}")
-    return value
+    return value if type(value) is kind else None
 
 
-_KIND_NAMES = {int: "a whole number >= 0", float: "a number >= 0", bool: "true or false", str: "a word", Path: "a path"}
+def _wording(kind: type, bounds: Within) -> str:
+    if kind not in (int, float):
+        return {bool: "true or false", str: "a word", Path: "a path"}[kind]
+    name = "a whole number" if kind is int else "a number"
+    return f"{name} >= {bounds.low}" + (f" and < {bounds.below}" if bounds.below < math.inf else "")
 
 
 def _plain(value: Any) -> Any:

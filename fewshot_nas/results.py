@@ -135,3 +135,18 @@ def phases(save: str) -> list[Phase]:
         if re.fullmatch(r"[2-7](_from_[2-6])?", directory.parent.name):
             named.append(Phase.parse(directory.parent.name))
     return sorted(named)
+
+
+def phase_of(save: str, text: str) -> Phase:
+    """The phase of a run that a number of groups, or a phase's name, stands for.
+
+    Raises:
+        InputError: several phases of the run have that many groups.
+    """
+    if not text.isdigit() or text == "1":
+        return Phase.parse(text)
+    directories = sorted(path.name for path in run_directory(save).glob(f"{text}*") if path.is_dir())
+    named = [name for name in directories if re.fullmatch(rf"{text}(_from_[2-6])?", name)]
+    if len(named) > 1:
+        raise InputError(f"{run_directory(save)} has the phases {' and '.join(named)}; give the name of one")
+    return Phase.parse(named[0] if named else text)

@@ -10,6 +10,8 @@ import warnings
 import pytest
 import torch
 
+from fewshot_nas.space.pool import Entry, make_pool, split_pool, write_arch_file
+
 
 def start(work):
     """Run `work` in a copy of this process; its number. A failure there ends it with status 1."""
@@ -74,3 +76,34 @@ def together():
 def kill_me():
     """What `kill -9` does to the process that calls it."""
     return lambda: os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture
+def workshop(tmp_path, monkeypatch):
+    """A directory of its own with a pool of 30 archs, where commands run with the defaults' paths."""
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    (part,) = split_pool(make_pool(seed=0, size=30), 1)
+    write_arch_file(
+        tmp_path / "json_file" / "json8" / "part1.json", {key: Entry(0.0, arch) for key, arch in part.items()}
+    )
+    yield tmp_path
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def small():
+    """Settings that make any training a matter of a second."""
+    return [
+        "space.base_widths=[4,6,10,20]",
+        "data.train_images=32",
+        "data.valid_images=20",
+        "evaluation.calibration_images=16",
+        *(
+            f"{section}.{key}"
+            for section in ("training", "few_shot", "stand_alone")
+            for key in ("epochs=1", "batch_size=16")
+        ),
+        "run.checkpoint_steps=1",
+    ]

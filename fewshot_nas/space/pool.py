@@ -59,12 +59,14 @@ def read_pool(directory: Path) -> list[dict[str, Arch]]:
     Raises:
         InputError: a part is missing in between, or an arch id or code occurs in two parts.
     """
-    found = [
-        int(match[1]) for path in directory.glob("part*.json") if (match := re.fullmatch(r"part(\d+)\.json", path.name))
-    ]
-    if not found:
+    matches = (re.fullmatch(r"part([1-9]\d*)\.json", path.name) for path in directory.glob("part*.json"))
+    numbers = sorted(int(match[1]) for match in matches if match)
+    if not numbers:
         raise InputError(f"{directory}: no part1.json, expected a pool made by `python -m fewshot_nas.make_pool`")
-    paths = [part_path(directory, part) for part in range(1, max(found) + 1)]
+    for expected, number in enumerate(numbers, start=1):
+        if expected != number:
+            raise InputError(f"{part_path(directory, expected)}: no such file, but there is part{number}.json")
+    paths = [part_path(directory, number) for number in numbers]
     parts = [{arch_id: entry.arch for arch_id, entry in read_arch_file(path).items()} for path in paths]
     homes: dict[str | Arch, Path] = {}
     for path, part in zip(paths, parts, strict=True):

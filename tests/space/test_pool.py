@@ -128,8 +128,9 @@ def test_repetitions_between_parts_are_refused(tmp_path):
 
 
 def test_a_missing_part_is_named(tmp_path):
-    (tmp_path / "part2.json").write_text(one())
-    with pytest.raises(InputError, match=r"part1\.json: no such file"):
+    (tmp_path / "part1.json").write_text(one())
+    (tmp_path / "part900000000.json").write_text(one(arch=OTHER))
+    with pytest.raises(InputError, match=r"part2\.json: no such file, but there is part900000000\.json"):
         read_pool(tmp_path)
     with pytest.raises(InputError, match=r"no part1\.json, expected a pool made by"):
         read_pool(tmp_path / "nothing")

@@ -1,0 +1,221 @@
+"""Speed of a training step: ours against the straightforward one, and where the time goes.
+
+    python benchmarks/train_step.py [--space track1] [--precision fp32] [--threads N] [--rounds 7]
+
+Both train the same four subnets a step on the same images, in turns, so that a busy neighbour
+slows both. Straightforward is: autograd through sliced views, the library's convolutions, four
+backward passes into one set of gradients, torch's SGD. Without options all four cases run.
+"""
+
+import argparse
+import itertools
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from machine import duration_s, matmul_gflops
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from fewshot_nas.data.images import ArrayImages
+from fewshot_nas.data.transforms import train_transform
+from fewshot_nas.distributed import World
+from fewshot_nas.models.slicing import ConvNorm, SubnetWeights
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.training.log import RunLog
+from fewshot_nas.training.loop import Loop, Plan, Source
+from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
+from fewshot_nas.training.sandwich import Regularization, Sampler, sandwich
+
+CASES = {"track1": (32, 64, 1000), "px28": (128, 28, 10)}  # images, their side, classes
+SMOOTHING = 0.1
+KINDS = (
+    ("convolutions, backward", ("convolution_backward", "_ProductBackward")),
+    ("convolutions, forward", ("convolution", "_Product")),
+    ("batch norms, both ways", ("native_batch_norm", "native_batch_norm_backward")),
+    ("optimizer", ("_fused_sgd_",)),
+    ("copies and casts", ("copy_",)),
+)
+
+
+class Ours:
+    """The step as `SupernetTask` takes it."""
+
+    def __init__(self, space: SearchSpace, classes: int, precision: Any) -> None:
+        self.network, self.precision = fresh(space, classes), precision
+        groups = parameter_groups(
+            self.network, multipliers(space, 1, space.pool_digits, "none"), 1e-5
+        )
+        self.optimizer = sgd(groups, 0.9)
+
+    def __call__(self, images: Tensor, labels: Tensor, archs: Sequence[Arch]) -> None:
+        self.optimizer.zero_grad()
+        sandwich(
+            self.network,
+            images,
+            labels,
+            archs,
+            [None] * len(archs),
+            Regularization(SMOOTHING),
+            self.precision,
+        )
+        torch.nn.utils.clip_grad_value_(self.network.parameters(), 1.0)
+        set_rate(self.optimizer, 0.01)
+        self.optimizer.step()
+
+
+class Straightforward:
+    """The step as one would first write it."""
+
+    def __init__(self, space: SearchSpace, classes: int, precision: str) -> None:
+        self.network, self.precision = fresh(space, classes), precision
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(), 0.01, 0.9, weight_decay=1e-5, nesterov=True, foreach=True
+        )
+
+    def __call__(self, images: Tensor, labels: Tensor, archs: Sequence[Arch]) -> None:
+        self.optimizer.zero_grad()
+        teacher = None
+        for arch in archs:
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+                logits = forward(self.network.weights(arch), images).float()
+            if teacher is None:
+                loss = F.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
+                teacher = logits.detach().softmax(1)
+            else:
+                loss = F.cross_entropy(logits, teacher)
+            loss.backward()
+        torch.nn.utils.clip_grad_value_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+
+
+def forward(weights: SubnetWeights, x: Tensor) -> Tensor:
+    """Logits, by the library's operations alone."""
+
+    def unit(part: ConvNorm, x: Tensor) -> Tensor:
+        x = F.conv2d(x, part.conv, None, part.stride, part.conv.shape[-1] // 2)
+        return F.batch_norm(x, None, None, part.weight, part.bias, training=True)
+
+    x = F.relu(unit(weights.stem, x))
+    if weights.pool:
+        x = F.max_pool2d(x, 3, 2, 1)
+    for block in weights.blocks:
+        residual = unit(block.conv2, F.relu(unit(block.conv1, x)))
+        x = F.relu(residual + (unit(block.shortcut, x) if block.shortcut else x))
+    return F.linear(x.mean((2, 3)), weights.head.weight, weights.head.bias)
+
+
+def fresh(space: SearchSpace, classes: int) -> Supernet:
+    """The same supernet every time."""
+    torch.manual_seed(0)
+    return Supernet(space, 1, classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    torch.set_num_threads(options.threads)
+    peak = {precision: matmul_gflops(dtype) for precision, dtype in _DTYPES.items()}
+    shown = ", ".join(f"{rate:.0f} GFLOP/s in {precision}" for precision, rate in peak.items())
+    print(f"matrix product: {shown}, {options.threads} threads")
+    for name, precision in itertools.product(options.space, options.precision):
+        _compare(name, precision, options.rounds, peak[precision])
+    for name in options.space:
+        _wait_for_data(name)
+
+
+def _compare(name: str, precision: str, rounds: int, peak: float) -> None:
+    space, (batch, side, classes) = SPACES[name], CASES[name]
+    sampler = Sampler(0, space.pool_digits, fair=False, middle=2)
+    images = torch.randn(batch, space.in_channels, side, side).to(memory_format=torch.channels_last)
+    labels = torch.randint(classes, (batch,))
+    ways = {"ours": Ours(space, classes, precision), "straightforward": Straightforward(space, classes, precision)}
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    flops = []
+    for number in range(rounds + 1):
+        archs = sampler.archs(number)
+        flops.append(6 * batch * sum(total_cost(space, arch, resolution=side, num_classes=classes).macs for arch in archs))
+        for way, step in ways.items():
+            times[way].append(duration_s(lambda step=step, archs=archs: step(images, labels, archs)))
+    print(f"{name}, {batch} images of {side} pixels, {precision}:")
+    for way, seconds in times.items():
+        rate = sum(flops[1:]) / sum(seconds[1:]) / 1e9  # the first round warms up
+        share = f"{rate:.0f} GFLOP/s ({100 * rate / peak:.0f} % of the product's)"
+        print(f"  {way:15}: {batch / median(seconds[1:]):6.1f} images/s, {share}")
+    pairs = zip(*(seconds[1:] for seconds in times.values()), strict=True)
+    print(f"  ours is {median(theirs / mine for mine, theirs in pairs):.2f} times as fast")
+    _show_kinds(lambda: ways["ours"](images, labels, sampler.archs(rounds)))
+
+
+def _show_kinds(step: Any) -> None:
+    """Where our step's time goes, by kind of operation."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        step()
+    events = profiled.key_averages()
+    whole = sum(event.self_cpu_time_total for event in events)
+    rest = 100.0
+    for kind, names in KINDS:
+        # `mkldnn_convolution` does the work of `convolution`.
+        part = sum(e.cpu_time_total for e in events if e.key.removeprefix("aten::") in names and not e.key.startswith("aten::_"))
+        if kind == "optimizer":
+            part = sum(e.cpu_time_total for e in events if e.key == "aten::_fused_sgd_")
+        share = 100 * part / whole
+        rest -= share
+        print(f"    {kind}: {share:.0f} %")
+    print(f"    the rest: {rest:.0f} %")
+
+
+def _wait_for_data(name: str) -> None:
+    """An epoch of the real loop on images in memory."""
+    space, (batch, side, classes) = SPACES[name], CASES[name]
+    images = ArrayImages(
+        torch.randint(256, (4 * batch, space.in_channels, side, side), dtype=torch.uint8),
+        torch.randint(classes, (4 * batch,)),
+    )
+    source = Source(images, train_transform("shift_flip", side), (0.5,) * space.in_channels, (0.25,) * space.in_channels)
+    plan = Plan(epochs=1, warmup_epochs=0, batch_size=batch, lr=0.01, clip_value=1.0, seed=0, checkpoint_steps=1000)
+    with tempfile.TemporaryDirectory() as scratch, RunLog(Path(scratch) / "log", Path(scratch) / "events") as log:
+        task: Any = _BareTask(Ours(space, classes, "fp32"), Sampler(0, space.pool_digits, fair=False, middle=2))
+        world = World(0, 1, torch.device("cpu"))
+        Loop(task, source, plan, Path(scratch) / "last", log, world, lambda line: print(f"{name}, in the loop: {line}")).run()
+
+
+class _BareTask:
+    """A sandwich task that neither validates nor saves."""
+
+    loss_names = ("largest", "sampled1", "sampled2", "smallest")
+
+    def __init__(self, ours: Ours, sampler: Sampler) -> None:
+        self.network, self.optimizer, self._sampler = ours.network, ours.optimizer, sampler
+
+    def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
+        archs = self._sampler.archs(step)
+        return sandwich(self.network, images, labels, archs, [None] * 4, Regularization(SMOOTHING))
+
+    def end_epoch(self, epoch: int) -> dict[str, Any]:
+        return {}
+
+    def save(self, path: Path, state: object) -> None:
+        pass
+
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", choices=CASES, nargs="+", default=list(CASES))
+    parser.add_argument("--precision", choices=_DTYPES, nargs="+", default=list(_DTYPES))
+    parser.add_argument("--rounds", type=int, default=7, help="pairs of steps; the median counts (default 7)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch (default: its own choice)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

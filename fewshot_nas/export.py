@@ -1,0 +1,81 @@
+"""Write one subnet of a supernet as a network of its own, for other programs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fewshot_nas.cli import add_config_options, config_of, run
+from fewshot_nas.errors import InputError
+from fewshot_nas.space.arch import decode, encode
+
+if TYPE_CHECKING:
+    from fewshot_nas.models.subnet import Subnet
+    from fewshot_nas.models.supernet import Supernet
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the supernet, take the subnet out of it, write its weights and, if asked, an ONNX file."""
+    options = _parser().parse_args(argv)
+    arch = decode(options.arch)
+    if options.resolution is not None and options.resolution < 1:
+        raise InputError(f"--resolution is {options.resolution}, expected a number of pixels")
+    # Here, so that --help and a mistyped code answer at once.
+    from fewshot_nas.models.checkpoint import load_supernet
+    from fewshot_nas.models.export import write_onnx, write_weights
+    from fewshot_nas.models.subnet import extract
+
+    supernet = load_supernet(options.model)
+    subnet = extract(supernet, arch)
+    said = _calibrated(options, supernet, subnet) if options.calibrate else _UNCALIBRATED
+    out = options.out or Path(f"{encode(arch)}.pt")
+    write_weights(out, subnet)
+    print(f"weights: {out}")
+    if options.onnx:
+        write_onnx(out.with_suffix(".onnx"), subnet, options.resolution or supernet.space.resolution)
+        print(f"onnx: {out.with_suffix('.onnx')}")
+    print(said)
+    return 0
+
+
+_UNCALIBRATED = (
+    "The batch norm statistics are not calibrated: run training images through the network before you score it."
+)
+
+
+def _calibrated(options: argparse.Namespace, supernet: "Supernet", subnet: "Subnet") -> str:
+    """Give the subnet its statistics, from the images that its run was trained on; what it scores."""
+    from fewshot_nas import runs
+    from fewshot_nas.distributed import World
+    from fewshot_nas.evaluation.naive import calibrate, measure
+
+    config = config_of(options, options.model.parent / "config.yml")
+    data = runs.open_images(config, supernet.space)
+    inputs = runs.evaluation_inputs(config, supernet.space, data, data.valid, World.alone())
+    calibrate(subnet, inputs.calibration_batches())
+    accuracy = measure(subnet, inputs)
+    images = f"{len(inputs.images)} validation images of {data.name}"
+    return f"calibrated on {len(inputs.calibration)} training images; top-1 {accuracy.top1:.2f} % on {images}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fewshot_nas.export", description=__doc__)
+    add = parser.add_argument
+    add("--model", type=Path, required=True, metavar="PATH", help="a supernet's checkpoint, ours or a published one")
+    add("--arch", required=True, metavar="CODE", help="the subnet's code, 52 digits")
+    add("--out", type=Path, metavar="PATH", help="the weights, .pt or .safetensors (default: CODE.pt)")
+    add("--onnx", action="store_true", help="write an ONNX file beside the weights, for any batch size")
+    add(
+        "--calibrate",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="estimate the batch norms on training images, of --config or of the run that the model lies in (default)",
+    )
+    add("--resolution", type=int, metavar="N", help="side of the ONNX file's images in pixels (default: the space's)")
+    add_config_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

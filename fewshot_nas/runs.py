@@ -1,0 +1,284 @@
+"""From settings to the parts of a run: what the training and evaluation commands have in common."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fewshot_nas.cli import Report
+from fewshot_nas.config import Config, FewShotConfig, StandAloneConfig, TrainingConfig, dump_config
+from fewshot_nas.data.cache import decoded
+from fewshot_nas.data.images import Images, calibration_subset
+from fewshot_nas.data.sources import ImageData, open_data
+from fewshot_nas.data.transforms import eval_transform, train_transform
+from fewshot_nas.distributed import World, gathered
+from fewshot_nas.errors import InputError
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.files import locked, replacing, sha256, write_json, write_text
+from fewshot_nas.manifest import manifest, refuse_changes
+from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.pool import Entry, read_arch_file
+from fewshot_nas.space.sampling import ALL_DIGITS
+from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.training.log import RunLog
+from fewshot_nas.training.loop import Loop, Plan, Source, Task, step_seed
+from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_groups, sgd
+from fewshot_nas.training.sandwich import Regularization, Sampler
+from fewshot_nas.training.selection import RULE
+from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
+from fewshot_nas.training.supernet_task import SupernetTask, Validation
+
+
+def open_images(config: Config, space: SearchSpace) -> ImageData:
+    """The data set, checked against the space.
+
+    Raises:
+        InputError: there is no such data, or its images have another number of channels.
+    """
+    data = config.data
+    images = open_data(
+        data.name,
+        data.root,
+        train_images=data.train_images,
+        valid_images=data.valid_images,
+        num_classes=data.num_classes,
+    )
+    if len(images.mean) != space.in_channels:
+        raise InputError(
+            f"the images of {data.name} have {len(images.mean)} channels, but space {space.name} expects"
+            f" {space.in_channels}; set space.in_channels={len(images.mean)}"
+        )
+    return images
+
+
+def evaluation_inputs(config: Config, space: SearchSpace, data: ImageData, scored: Images, world: World) -> Inputs:
+    """Calibration images from the training part, and the images to score on."""
+    settings, transform = config.evaluation, eval_transform(data.recipe, space.resolution)
+    # One seed for all: runs with other seeds must differ in their training only.
+    calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
+    calibration_pixels, scored_pixels = (
+        decoded(images, transform, config.data.cache, workers=config.data.workers) for images in (calibration, scored)
+    )
+    return Inputs(
+        calibration_pixels,
+        settings.calibration_batch,
+        scored_pixels,
+        scored.labels,
+        settings.batch_size,
+        data.mean,
+        data.std,
+        world.device,
+        config.run.precision,
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training command works with, whatever it trains.
+
+    Attributes:
+        resume: whether to go on with an unfinished run of the same name.
+        report: takes lines for a person.
+    """
+
+    config: Config
+    world: World
+    resume: bool
+    report: Report
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space of the settings."""
+        return self.config.space.build()
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The data set of the settings."""
+        return open_images(self.config, self.space)
+
+    def inputs(self, scored: Images) -> Inputs:
+        """As `evaluation_inputs`."""
+        return evaluation_inputs(self.config, self.space, self.data, scored, self.world)
+
+    def train_phase(
+        self, section: str, directory: PhaseDirectory, start: Callable[[], Supernet], facts: Mapping[str, Any]
+    ) -> None:
+        """Train a supernet as one phase and choose its checkpoint.
+
+        Args:
+            section: of the settings: `training` or `few_shot`.
+            start: makes the supernet that the phase starts from.
+            facts: what the phase depends on beside settings and data.
+
+        Raises:
+            InputError: an earlier run of that name is not one to go on with, or training fails.
+        """
+        truth = self._truth()
+        with exclusive(directory, self.world):
+            facts = {**facts, "ground_truth": truth and _file(self.config.run.ground_truth)}
+            if self._goes_on(directory, section, facts) and directory.chosen.exists():
+                self.report(f"{directory.chosen} is there already; --no-resume trains it anew")
+                return
+            task = self._supernet_task(section, directory, start(), truth)
+            with RunLog(directory.log, directory.events) as log:
+                self._loop(task, section, directory, log).run()
+                if self.world.is_main:
+                    self._choose(task, directory, log)
+
+    def train_stand_alone(self, arch_id: str, arch: Arch, directory: PhaseDirectory, truth: GroundTruth) -> None:
+        """Train one subnet from scratch and add it to a ground truth that does not have it with this seed.
+
+        A run that another process is at work on is left to it, so that several processes can
+        share a list of archs.
+
+        Raises:
+            InputError: an earlier run of that name is not one to go on with, or training fails.
+        """
+        seed = self.config.run.seed
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(exclusive(directory, self.world))
+                busy = None
+            except InputError as error:
+                busy = str(error)
+            if busy := gathered(busy, self.world)[0]:
+                self.report(f"{arch_id} is left out: {busy}")
+                return
+            going_on = self._goes_on(directory, "stand_alone", {"arch": encode(arch)})
+            if going_on and truth.has(arch_id, seed):
+                self.report(f"{arch_id} with seed {seed} is in {truth.path} already")
+                return
+            task = self._stand_alone_task(arch)
+            with RunLog(directory.log, directory.events) as log:
+                self._loop(task, "stand_alone", directory, log).run()
+            if self.world.is_main:
+                result = outcome(task, arch_id, seed, self.inputs(self.data.valid), self.inputs(self.data.test))
+                truth.add(result)
+                self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
+
+    def _goes_on(self, directory: PhaseDirectory, section: str, facts: Mapping[str, Any]) -> bool:
+        """Whether there is an earlier run to go on with; if not, clear the directory and begin one."""
+        content = manifest(self.config, section, {"processes": self.world.size, **facts, "data": data_facts(self.data)})
+        if self.resume and directory.manifest.exists():
+            refuse_changes(directory.manifest, content)
+            return True
+        if self.world.is_main:
+            clear(directory)
+            write_text(directory.config, dump_config(self.config))
+            write_json(directory.manifest, content)
+        return False
+
+    def _supernet_task(
+        self, section: str, directory: PhaseDirectory, supernet: Supernet, truth: Mapping[str, Entry]
+    ) -> SupernetTask:
+        config, settings = self.config, self._settings(section)
+        assert isinstance(settings, TrainingConfig)
+        digits = self.space.pool_digits if settings.digits == "pool" else ALL_DIGITS
+        kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
+        factors = multipliers(self.space, supernet.groups, digits, kind)
+        groups = parameter_groups(self._placed(supernet), factors, settings.weight_decay)
+        return SupernetTask(
+            supernet,
+            sgd(groups, settings.momentum),
+            Sampler(
+                config.run.seed, digits, settings.sampling == "fair", settings.random_subnets, settings.resolutions
+            ),
+            Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
+            Validation(
+                self.inputs(self.data.valid),
+                truth,
+                directory,
+                config.run.keep,
+                config.evaluation.every_epochs,
+                settings.epochs,
+            ),
+            self.world,
+            config.run.precision,
+        )
+
+    def _stand_alone_task(self, arch: Arch) -> StandAloneTask:
+        config, settings = self.config, self.config.stand_alone
+        torch.manual_seed(step_seed(config.run.seed, -1, 0))
+        network = self._placed(Subnet(self.space, arch, self.data.num_classes))
+        optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
+        return StandAloneTask(network, optimizer, arch, settings.label_smoothing, config.run.precision)
+
+    def _loop(self, task: Task, section: str, directory: PhaseDirectory, log: RunLog) -> Loop:
+        """The loop, where it was stopped."""
+        settings, config, data = self._settings(section), self.config, self.data
+        plan = Plan(
+            settings.epochs,
+            settings.warmup_epochs,
+            settings.batch_size,
+            settings.lr,
+            settings.clip_value,
+            config.run.seed,
+            config.run.checkpoint_steps,
+        )
+        transform = train_transform(data.recipe, self.space.resolution)
+        source = Source(data.train, transform, data.mean, data.std, config.data.workers)
+        loop = Loop(task, source, plan, directory.last, log, self.world, self.report)
+        loop.resume()
+        if loop.step:
+            self.report(f"continuing {directory.path} at step {loop.step} of {loop.steps}")
+        return loop
+
+    def _settings(self, section: str) -> TrainingConfig | StandAloneConfig:
+        settings = getattr(self.config, section)
+        assert isinstance(settings, TrainingConfig | StandAloneConfig)
+        return settings
+
+    def _placed(self, network: nn.Module) -> Any:
+        return network.to(self.world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _truth(self) -> dict[str, Entry]:
+        """The ground truth, or nothing where there is no such file, which is said."""
+        path = self.config.run.ground_truth
+        if path.exists():
+            return read_arch_file(path)
+        self.report(f"{path}: no such file, so there is no tau; the last epoch will be chosen")
+        return {}
+
+    def _choose(self, task: SupernetTask, directory: PhaseDirectory, log: RunLog) -> None:
+        chosen = task.chosen()
+        path = task.file_of(chosen)
+        log.write({"chosen": {"file": path.name, **asdict(chosen), "rule": RULE}})
+        with path.open("rb") as source, replacing(directory.chosen) as target:
+            shutil.copyfileobj(source, target)
+        self.report(f"chose {path.name}, {RULE}: {directory.chosen}")
+
+
+def exclusive(directory: PhaseDirectory, world: World) -> AbstractContextManager[None]:
+    """Keep a second run of the same name out."""
+    return locked(directory.lock, wait=False) if world.is_main else nullcontext()
+
+
+def data_facts(data: ImageData) -> dict[str, Any]:
+    """Which images a run has seen."""
+    parts = {"train": data.train, "valid": data.valid}
+    return {"name": data.name, "num_classes": data.num_classes} | {
+        part: {"images": len(images), "fingerprint": images.fingerprint} for part, images in parts.items()
+    }
+
+
+def clear(directory: PhaseDirectory) -> None:
+    """Remove what an earlier run of this phase left; scores of its evaluation as well."""
+    for path in (directory.manifest, directory.last, directory.chosen, directory.log, directory.config):
+        path.unlink(missing_ok=True)
+    for path in directory.candidates():
+        path.unlink()
+    for path in (directory.events, directory.path / "json_results"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _file(path: Path) -> dict[str, str]:
+    return {"path": str(path), "sha256": sha256(path)}

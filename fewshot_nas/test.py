@@ -1,0 +1,151 @@
+"""Score the archs of a pool's parts with a trained supernet."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewshot_nas.cli import Report, add_config_options, config_of, run, speaker
+from fewshot_nas.config import Config
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import sha256
+from fewshot_nas.results import phase_directory, phase_of
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.pool import read_pool
+
+if TYPE_CHECKING:
+    from fewshot_nas.data.images import Images
+    from fewshot_nas.data.sources import ImageData
+    from fewshot_nas.evaluation.inputs import Inputs
+    from fewshot_nas.evaluation.prefix_tree import Plan
+    from fewshot_nas.models.supernet import Supernet
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate parts of the pool, or show what it would cost."""
+    options = _parser().parse_args(argv)
+    directory = phase_directory(options.save, phase_of(options.save, options.split_group))
+    config = _config(options, config_of(options, directory.config))
+    parts = _parts(options.json_part, read_pool(config.run.pool), options.limit)
+    from fewshot_nas import runs
+    from fewshot_nas.distributed import joined
+    from fewshot_nas.evaluation.engine import plan_for
+    from fewshot_nas.evaluation.runner import Job, run_job, within_memory
+    from fewshot_nas.models.checkpoint import read_checkpoint, supernet_of
+
+    model = directory.model(options.model_name)
+    with joined(options.device) as world:
+        report = speaker(world.is_main)
+        content = read_checkpoint(model, world.device)
+        supernet = supernet_of(model, content)
+        data = runs.open_images(config, supernet.space)
+        scored = _scored(data.test if options.test_set else data.valid, options.images)
+        inputs = runs.evaluation_inputs(config, supernet.space, data, scored, world)
+        epoch = options.epoch if options.epoch is not None else content.get("epoch", 0)
+        scores = directory.scores(f"{epoch}{'_all_test' if options.test_set else ''}")
+        job = Job(scores, parts, _manifest(options, config, model, supernet, data, scored))
+        if job.finished():
+            report(f"{scores}: the scores of part {job.name} are there already")
+            return 0
+        plan = plan_for(supernet, job.archs, inputs)
+        inputs = within_memory(plan, supernet, inputs, config.evaluation.memory_mb)
+        _show(plan, inputs, report)
+        if not options.plan:
+            run_job(job, plan, supernet, inputs, world)
+            report(f"{scores}: part {job.name} is scored")
+    return 0
+
+
+def _config(options: argparse.Namespace, config: Config) -> Config:
+    """The settings, with what the command's own options replace."""
+    if options.calibration_images is not None:
+        config = replace(config, evaluation=replace(config.evaluation, calibration_images=options.calibration_images))
+    if options.precision:
+        config = replace(config, run=replace(config.run, precision=options.precision))
+    return config
+
+
+def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> dict[int, dict[str, Arch]]:
+    """The parts that `--json_part` names, each with its first `limit` archs."""
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", f"1-{len(pool)}" if text == "all" else text)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= first <= last <= len(pool):
+        raise InputError(f"--json_part is {text!r}, expected 1..{len(pool)}, a range such as 1-{len(pool)}, or all")
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit is {limit}, expected at least 1")
+    return {number: dict(islice(pool[number - 1].items(), limit)) for number in range(first, last + 1)}
+
+
+def _scored(images: "Images", count: int | None) -> "Images":
+    """A fixed part of the images, with balanced classes."""
+    from fewshot_nas.data.images import balanced_indices
+
+    if count is None:
+        return images
+    if not 1 <= count <= len(images):
+        raise InputError(f"--images is {count}, expected 1..{len(images)}")
+    return images.select(balanced_indices(images.labels, count))
+
+
+def _manifest(
+    options: argparse.Namespace, config: Config, model: Path, supernet: "Supernet", data: "ImageData", scored: "Images"
+) -> dict[str, Any]:
+    """What the scores depend on."""
+    return {
+        "checkpoint": str(model),
+        "checkpoint_sha256": sha256(model),
+        "groups": supernet.groups,
+        "data": data.name,
+        "split": "test" if options.test_set else "valid",
+        "images": len(scored),
+        "data_fingerprint": scored.fingerprint,
+        "calibration_images": config.evaluation.calibration_images,
+        "calibration_batch": config.evaluation.calibration_batch,
+        "calibration_fingerprint": data.train.fingerprint,
+        "precision": config.run.precision,
+        "pool": str(config.run.pool),
+        "limit": options.limit,
+        "space": asdict(supernet.space),
+        "resolution": supernet.space.resolution,
+        "num_classes": supernet.num_classes,
+        "seed": config.run.seed,
+    }
+
+
+def _show(plan: "Plan", inputs: "Inputs", report: Report) -> None:
+    images = len(inputs.calibration) + len(inputs.images)
+    report(
+        f"{plan.archs} archs, {plan.networks} distinct networks, {len(plan.units)} work units;"
+        f" {plan.macs * images:.3g} MACs on {images} images instead of {plan.plain_macs * images:.3g}"
+        f" ({100 * plan.macs / plan.plain_macs:.1f} %); {inputs.batch} images at a time"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fewshot_nas.test", description=__doc__)
+    parser.add_argument("--json_part", required=True, metavar="PART", help="1 to 8, a range such as 1-8, or all")
+    parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    parser.add_argument(
+        "--split_group", default="1", metavar="G", help="groups of the supernet, or its phase (default 1)"
+    )
+    parser.add_argument(
+        "--model_name", default="supernet", help="checkpoint in the phase's directory (default supernet)"
+    )
+    parser.add_argument("--epoch", type=int, help="names the output (default: the epoch that the checkpoint tells)")
+    parser.add_argument("--test_set", type=int, choices=(0, 1), default=0, help="1: the test images; 0: the small list")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N archs of each part")
+    parser.add_argument("--images", type=int, metavar="N", help="score on a fixed part of N images")
+    parser.add_argument("--calibration_images", type=int, metavar="N", help="replaces evaluation.calibration_images")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="replaces run.precision")
+    parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    parser.add_argument("--plan", action="store_true", help="only show what would be computed")
+    add_config_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,93 @@
+"""Split a trained supernet into more channel groups and train it on: one few-shot phase."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fewshot_nas.cli import add_run_options, run, run_config, speaker
+from fewshot_nas.errors import InputError
+from fewshot_nas.results import Phase, phase_directory, phases, run_directory
+from fewshot_nas.space.search_space import MAX_GROUPS
+
+if TYPE_CHECKING:
+    from fewshot_nas.models.supernet import Supernet
+    from fewshot_nas.runs import Run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train one phase of a run, into results/<save>/<phase>/."""
+    options = _parser().parse_intermixed_args(argv)
+    config, path = run_config(options), _parent_path(options)
+    from fewshot_nas.distributed import joined
+    from fewshot_nas.files import sha256
+    from fewshot_nas.models.checkpoint import load_supernet
+    from fewshot_nas.models.inherit import inherit
+    from fewshot_nas.runs import Run
+
+    with joined(options.device) as world:
+        training = Run(config, world, options.resume, speaker(world.is_main))
+        parent = load_supernet(path)
+        _check(parent, path, options.resumed_split_groups, training)
+        phase = Phase(options.group_nums, parent.groups)
+        training.report(f"phase {phase.name}: {phase.groups} groups, split from {path}")
+        facts = {"groups": phase.groups, "parent": {"path": str(path), "sha256": sha256(path)}}
+        directory = phase_directory(options.save, phase)
+        training.train_phase("few_shot", directory, lambda: inherit(parent, phase.groups), facts)
+    return 0
+
+
+def _parent_path(options: argparse.Namespace) -> Path:
+    """The supernet to split: the one named, else that of the last phase before this one."""
+    if not 2 <= options.group_nums <= MAX_GROUPS:
+        raise InputError(f"--group_nums is {options.group_nums}, expected 2..{MAX_GROUPS}")
+    given = [path for path in (options.pretrained_path, options.split_model_path) if path]
+    if len(given) > 1:
+        raise InputError("--pretrained_path and --split_model_path both name a supernet to split, expected one of them")
+    if given:
+        return Path(given[0])
+    wanted = options.resumed_split_groups
+    known = [phase for phase in phases(options.save) if phase.groups < options.group_nums]
+    if wanted is not None:
+        known = [phase for phase in known if phase.groups == wanted]
+    if not known:
+        wish = wanted or f"fewer than {options.group_nums}"
+        raise InputError(
+            f"{run_directory(options.save)}: no finished phase with {wish} groups;"
+            " train one first (train_supernet), or name a supernet with --pretrained_path or --split_model_path"
+        )
+    return phase_directory(options.save, known[-1]).chosen
+
+
+def _check(parent: "Supernet", path: Path, groups: int | None, training: "Run") -> None:
+    """Refuse a parent that is not what the phase splits.
+
+    Raises:
+        InputError: says in what the parent differs.
+    """
+    facts = (
+        ("space", parent.space, training.space),
+        ("number of classes", parent.num_classes, training.data.num_classes),
+        ("number of groups", parent.groups, parent.groups if groups is None else groups),
+    )
+    for name, found, expected in facts:
+        if found != expected:
+            raise InputError(f"{path}: the supernet's {name} is {found}, expected {expected}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fewshot_nas.train_few_shot",
+        description=f"{__doc__} Without a parent's path, the last phase of the same --save is split.",
+    )
+    parser.add_argument("--group_nums", type=int, required=True, metavar="N", help=f"groups to have, 2..{MAX_GROUPS}")
+    parser.add_argument("--pretrained_path", type=Path, metavar="FILE", help="one-shot supernet to split")
+    parser.add_argument("--split_model_path", type=Path, metavar="FILE", help="few-shot supernet to split")
+    parser.add_argument("--resumed_split_groups", type=int, metavar="P", help="groups that the parent has")
+    add_run_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

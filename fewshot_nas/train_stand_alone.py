@@ -1,0 +1,78 @@
+"""Train subnets from scratch, one after the other, and add them to the ground truth."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fewshot_nas.cli import add_run_options, run, run_config, speaker
+from fewshot_nas.errors import InputError
+from fewshot_nas.results import PhaseDirectory, run_directory
+from fewshot_nas.space.arch import Arch, decode, encode
+from fewshot_nas.space.pool import read_pool
+
+USUAL = 30  # archs in a ground truth
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train the archs that the ground truth does not have with this seed."""
+    options = _parser().parse_intermixed_args(argv)
+    config, top = run_config(options), run_directory(options.save)
+    truth = options.ground_truth or top / f"gt_arch{USUAL}.json"
+    pool = {arch_id: arch for part in read_pool(config.run.pool) for arch_id, arch in part.items()}
+    chosen = dict(_selected(options.target_arch_num, pool))
+    from fewshot_nas.distributed import joined
+    from fewshot_nas.runs import Run
+    from fewshot_nas.training.stand_alone import GroundTruth
+
+    with joined(options.device) as world:
+        training = Run(config, world, options.resume, speaker(world.is_main))
+        for arch_id, arch in chosen.items():
+            directory = PhaseDirectory(top / "stand_alone" / f"{arch_id}_seed{config.run.seed}")
+            training.train_stand_alone(arch_id, arch, directory, GroundTruth(truth))
+    return 0
+
+
+def _selected(text: str, pool: dict[str, Arch]) -> Iterator[tuple[str, Arch]]:
+    """The archs that `--target_arch_num` names, with their ids."""
+    if len(text) > 50 and text.isdigit():
+        arch = decode(text)
+        known = (arch_id for arch_id, each in pool.items() if each == arch)
+        yield next(known, f"code{encode(arch)}"), arch
+        return
+    for number in _numbers(f"1-{USUAL}" if text == "all" else text):
+        if f"arch{number}" not in pool:
+            raise InputError(f"--target_arch_num names arch{number}, but the pool has {len(pool)} archs")
+        yield f"arch{number}", pool[f"arch{number}"]
+
+
+def _numbers(text: str) -> Iterator[int]:
+    for item in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", item)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise InputError(
+                f"--target_arch_num is {text!r}, expected a number such as 1, a list such as 1,5,9, a range such as"
+                " 1-30, all, or a code"
+            )
+        yield from range(first, last + 1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fewshot_nas.train_stand_alone", description=__doc__)
+    parser.add_argument(
+        "--target_arch_num",
+        required=True,
+        metavar="ARCHS",
+        help="number of an arch of the pool, a list (1,5,9), a range (1-30), all (the first 30), or a code",
+    )
+    parser.add_argument(
+        "--ground_truth", type=Path, metavar="FILE", help="file to add to (default results/<save>/gt_arch30.json)"
+    )
+    add_run_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,40 @@
+"""Train the one-shot supernet: the sandwich rule with inplace distillation."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from fewshot_nas.cli import add_run_options, run, run_config, speaker
+from fewshot_nas.results import ONE_SHOT, phase_directory
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train phase 1 of a run, into results/<save>/."""
+    options = _parser().parse_intermixed_args(argv)
+    config, directory = run_config(options), phase_directory(options.save, ONE_SHOT)
+    import torch
+
+    from fewshot_nas.distributed import joined
+    from fewshot_nas.models.supernet import Supernet
+    from fewshot_nas.runs import Run
+    from fewshot_nas.training.loop import step_seed
+
+    with joined(options.device) as world:
+        training = Run(config, world, options.resume, speaker(world.is_main))
+
+        def start() -> Supernet:
+            torch.manual_seed(step_seed(config.run.seed, -1, 0))
+            return Supernet(training.space, 1, training.data.num_classes)
+
+        training.train_phase("training", directory, start, {})
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fewshot_nas.train_supernet", description=__doc__)
+    add_run_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,1 @@
+"""Training: a step, an epoch loop with exact resume, optimizer groups, validation."""

@@ -1,0 +1,69 @@
+"""The log of a run: a JSON object per line, and the same numbers for TensorBoard."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch.utils.tensorboard.writer import SummaryWriter
+
+
+class RunLog:
+    """Appends records, and forgets those after a position, so that a resumed log has no repetition.
+
+    A context manager, for TensorBoard's file is open from the first record on.
+    """
+
+    def __init__(self, path: Path, events: Path) -> None:
+        self._path, self._events = path, events
+        self._writer: SummaryWriter | None = None
+        self._first_step = 0
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def position(self) -> int:
+        """Bytes written so far."""
+        return self._path.stat().st_size if self._path.exists() else 0
+
+    def rewind(self, position: int, step: int) -> None:
+        """Forget what was written after a position, and what TensorBoard knows of `step` and later."""
+        if self._path.exists():
+            with self._path.open("ab") as stream:
+                stream.truncate(position)
+        self._first_step = step
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one record, nan as null; numbers also go to TensorBoard if the record has a `step`."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(_strict(record), allow_nan=False) + "\n")
+        if "step" not in record:
+            return
+        if self._writer is None:
+            self._writer = SummaryWriter(str(self._events), purge_step=self._first_step)
+        for name, value in _numbers(record):
+            self._writer.add_scalar(name, value, record["step"])
+        self._writer.flush()
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _strict(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float):
+            yield prefix + key, value

@@ -1,0 +1,257 @@
+"""The epoch loop that every kind of training shares, with exact resume.
+
+Nothing random has a state of its own: archs, batches, augmentation and dropout follow from the
+seed and the number of the step. So a checkpoint is weights, optimizer and position, and a run
+that was killed and resumed ends with the same bits as one that was not.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fewshot_nas.data.images import Images
+from fewshot_nas.data.loader import Batch, batches_per_epoch, train_batches
+from fewshot_nas.data.transforms import Transform, normalize
+from fewshot_nas.distributed import World, average_gradients, wait_for_all
+from fewshot_nas.errors import InputError
+from fewshot_nas.models.checkpoint import read_checkpoint
+from fewshot_nas.training.log import RunLog
+from fewshot_nas.training.optimizer import cosine, set_rate
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the loop does with a task; `batch_size` is per process."""
+
+    epochs: int
+    warmup_epochs: int
+    batch_size: int
+    lr: float
+    clip_value: float
+    seed: int
+    checkpoint_steps: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """Training images and what becomes of them on their way into the network."""
+
+    images: Images
+    transform: Transform
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    workers: int = 0
+
+
+class Task(Protocol):
+    """What is trained: the loop knows when, a task knows what."""
+
+    @property
+    def network(self) -> nn.Module:
+        """What has the parameters."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What moves them."""
+
+    @property
+    def loss_names(self) -> Sequence[str]:
+        """What the losses of a step belong to."""
+
+    def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
+        """Add this batch's gradients to the parameters; losses [loss_names]."""
+
+    def culprit(self, loss: int, step: int) -> str:
+        """What the loss of this number belongs to, for the message if it is not finite."""
+
+    def end_epoch(self, epoch: int) -> Record:
+        """Validate; what goes into the log."""
+
+    def save(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Write everything the task needs, and `state` beside it, whole or not at all."""
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        """Take up what `save` wrote."""
+
+
+class Loop:
+    """One run of a task.
+
+    Args:
+        last: where the state for resuming is kept; rank 0 writes it every `checkpoint_steps`
+            steps and after each epoch.
+        report: takes a line for a person after each epoch.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        source: Source,
+        plan: Plan,
+        last: Path,
+        log: RunLog,
+        world: World,
+        report: Callable[[str], None] = print,
+    ) -> None:
+        self.task, self.source, self.plan, self.last, self.log, self.world = task, source, plan, last, log, world
+        self._report = report
+        self._per_epoch = batches_per_epoch(len(source.images), plan.batch_size, world.size)
+        self._batch = min(plan.batch_size * world.size, len(source.images))  # images of all ranks, but for a remainder
+        self._rate = cosine(plan.lr, self.steps, plan.warmup_epochs * self._per_epoch)
+        self.step = 0
+        self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's steps
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole plan."""
+        return self.plan.epochs * self._per_epoch
+
+    def resume(self) -> None:
+        """Take up the state in `last`; without it, begin at the beginning.
+
+        Raises:
+            InputError: the file is not the state of such a run.
+        """
+        position = 0
+        if self.last.exists():
+            content = read_checkpoint(self.last, self.world.device)
+            try:
+                self.task.restore(content)
+                self.step, self._losses, position = content["step"], content["losses"].cpu(), content["log"]
+            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                reason = " ".join(str(error).split())
+                raise InputError(
+                    f"{self.last}: is not the state of this run ({type(error).__name__}: {reason});"
+                    " start anew with --no-resume or another --save"
+                ) from None
+        if self.world.is_main:
+            self.log.rewind(position, self.step)
+
+    def run(self) -> None:
+        """Train to the end of the plan.
+
+        Raises:
+            InputError: a loss or a weight is not finite, or an image cannot be decoded.
+        """
+        while self.step < self.steps:
+            epoch = self.step // self._per_epoch
+            time = self._epoch(epoch)
+            losses = (self._losses / self._per_epoch).tolist()
+            record: Record = {"epoch": epoch, "step": self.step, "lr": self._rate(self.step - 1)}
+            record |= {"loss": dict(zip(self.task.loss_names, losses, strict=True)), "time": time}
+            record |= self.task.end_epoch(epoch)
+            self._losses.zero_()
+            if self.world.is_main:
+                self.log.write(record)
+                self._report(_summary(record, self.plan.epochs))
+            self._save()
+
+    def _epoch(self, epoch: int) -> Record:
+        """The steps of an epoch that are still to do; what they cost."""
+        start, waited_s, done = time.perf_counter(), 0.0, self.step % self._per_epoch
+        batches = self._batches(epoch, done)
+        with self._progress(epoch, done) as bar:
+            while True:
+                asked = time.perf_counter()
+                batch = next(batches, None)
+                waited_s += time.perf_counter() - asked
+                if batch is None:
+                    break
+                self._train_on(*batch)
+                self._show(bar)
+                if self.step % self._per_epoch and self.step % self.plan.checkpoint_steps == 0:
+                    self._save()
+        seconds = time.perf_counter() - start
+        images = (self._per_epoch - done) * self._batch
+        return {"s": seconds, "images_per_s": images / seconds, "data_wait_percent": 100 * waited_s / seconds}
+
+    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        return train_batches(
+            self.source.images,
+            self.source.transform,
+            batch_size=self.plan.batch_size,
+            seed=self.plan.seed,
+            epoch=epoch,
+            start=start,
+            rank=self.world.rank,
+            world=self.world.size,
+            workers=self.source.workers,
+        )
+
+    def _train_on(self, images: Tensor, labels: Tensor) -> None:
+        step, optimizer = self.step, self.task.optimizer
+        # Dropout is the one thing that draws from torch's generator; ranks drop differently.
+        torch.manual_seed(step_seed(self.plan.seed, step, self.world.rank))
+        inputs = normalize(images.to(self.world.device), self.source.mean, self.source.std)
+        optimizer.zero_grad(set_to_none=True)
+        losses = self.task.backward(inputs, labels.to(self.world.device), step)
+        losses = average_gradients(self.task.network.parameters(), self.world, losses)
+        self._refuse_divergence(losses, step)
+        if self.plan.clip_value:
+            nn.utils.clip_grad_value_(self.task.network.parameters(), self.plan.clip_value)
+        set_rate(optimizer, self._rate(step))
+        optimizer.step()
+        self._losses += losses.double().cpu()
+        self.step += 1
+
+    def _refuse_divergence(self, losses: Tensor, step: int) -> None:
+        if losses.isfinite().all():
+            return
+        number = int((~losses.isfinite()).nonzero()[0, 0])
+        raise self._divergence(f"the loss of {self.task.culprit(number, step)} is {losses[number]:.3g} at step {step}")
+
+    def _divergence(self, what: str) -> InputError:
+        kept = f"{self.last} has the last good state" if self.last.exists() else "no state had been written yet"
+        return InputError(f"{what}; {kept}. Lower the learning rate, or check the images")
+
+    def _save(self) -> None:
+        if not all(parameter.isfinite().all() for parameter in self.task.network.parameters()):
+            raise self._divergence(f"weights are no longer finite after step {self.step - 1}")
+        if self.world.is_main:
+            self.task.save(self.last, {"step": self.step, "losses": self._losses, "log": self.log.position()})
+        wait_for_all(self.world)
+
+    def _progress(self, epoch: int, done: int) -> "tqdm[Any]":
+        """A bar that counts images, and shows only on the terminal of rank 0."""
+        return tqdm(
+            desc=f"epoch {epoch + 1}/{self.plan.epochs}",
+            total=self._per_epoch * self._batch,
+            initial=done * self._batch,
+            unit=" images",
+            leave=False,
+            disable=None if self.world.is_main else True,
+        )
+
+    def _show(self, bar: "tqdm[Any]") -> None:
+        if bar.disable:
+            return
+        steps = (self.step - 1) % self._per_epoch + 1
+        lr = self._rate(self.step - 1)
+        bar.set_postfix_str(f"loss {self._losses[0] / steps:.3f}, lr {lr:.2g}", refresh=False)
+        bar.update(self._batch)
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """A seed for torch's generator that no two steps or ranks share."""
+    return random.Random(f"{seed}/{step}/{rank}").getrandbits(63)
+
+
+def _summary(record: Record, epochs: int) -> str:
+    top1, time = record.get("top1", {}), record["time"]
+    parts = [f"epoch {record['epoch'] + 1}/{epochs}"]
+    parts += [f"loss {' '.join(f'{loss:.3f}' for loss in record['loss'].values())}"]
+    parts += [f"{name} {top1[name]:.2f} %" for name in ("largest", "smallest") if name in top1]
+    if "tau" in record:
+        beside = ", ".join(f"{name} {tau:.3f}" for name, tau in record["proxies"].items())
+        parts.append("tau {value:.3f} [{low:.3f}, {high:.3f}]".format(**record["tau"]) + f" ({beside})")
+    parts.append(f"{time['images_per_s']:.0f} images/s, {time['data_wait_percent']:.1f} % of it waiting for data")
+    return ", ".join(parts)

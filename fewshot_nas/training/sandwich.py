@@ -1,0 +1,109 @@
+"""One training step of a supernet: the sandwich rule with inplace distillation (arXiv:2003.11142)."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewshot_nas.models.slicing import run
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.sampling import fair_arch, largest, random_arch, smallest
+from fewshot_nas.training.gradients import Leaves
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Which archs a step trains: a pure function of the step, so that every process agrees.
+
+    Attributes:
+        digits: the digits 1..n of each stage that are drawn.
+        fair: draw strictly fairly (FairNAS, arXiv:1907.01845) instead of uniformly.
+        middle: how many archs are drawn between the largest and the smallest.
+        resolutions: image sizes to draw from, ascending; empty leaves images as they are.
+    """
+
+    seed: int
+    digits: Sequence[int]
+    fair: bool
+    middle: int
+    resolutions: Sequence[int] = ()
+
+    def archs(self, step: int) -> list[Arch]:
+        """The largest, the drawn ones, the smallest."""
+        draws = range(step * self.middle, (step + 1) * self.middle)
+        if self.fair:
+            drawn = [fair_arch(self.seed, draw, self.digits) for draw in draws]
+        else:
+            drawn = [random_arch(random.Random(f"{self.seed}/arch/{draw}"), self.digits) for draw in draws]
+        return [largest(), *drawn, smallest(self.digits)]
+
+    def sizes(self, step: int) -> list[int | None]:
+        """The image size of each arch of the step: the largest, drawn ones, the smallest."""
+        if not self.resolutions:
+            return [None] * (self.middle + 2)
+        rng = random.Random(f"{self.seed}/size/{step}")
+        drawn = [self.resolutions[int(rng.random() * len(self.resolutions))] for _ in range(self.middle)]
+        return [max(self.resolutions), *drawn, min(self.resolutions)]
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """What only the largest subnet of a step gets."""
+
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    drop_connect: float = 0.0
+
+
+def sandwich(
+    supernet: Supernet,
+    images: Tensor,
+    labels: Tensor,
+    archs: Sequence[Arch],
+    sizes: Sequence[int | None],
+    regularization: Regularization,
+    precision: Literal["fp32", "bf16"] = "fp32",
+) -> Tensor:
+    """Add the gradients of all archs' losses to the supernet's parameters.
+
+    The first arch, the largest, learns from the labels; the others learn its detached logits.
+
+    Args:
+        images: [B, C, H, W], normalised.
+        labels: [B] class indices.
+        sizes: image side for each arch, None for the images' own.
+
+    Returns:
+        The loss of each arch [archs].
+    """
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    leaves = Leaves(dtype)
+
+    def forward(arch: Arch, size: int | None, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:
+        weights, inputs = supernet.weights(arch, leaves), resized(images, size)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            return run(weights, inputs, dropout=dropout, drop_connect=drop_connect).float()
+
+    logits = forward(archs[0], sizes[0], regularization.dropout, regularization.drop_connect)
+    losses = [_backward(F.cross_entropy(logits, labels, label_smoothing=regularization.label_smoothing))]
+    teacher = logits.detach().softmax(1)
+    for arch, size in zip(archs[1:], sizes[1:], strict=True):
+        losses.append(_backward(F.cross_entropy(forward(arch, size), teacher)))
+    return torch.stack(losses)
+
+
+def _backward(loss: Tensor) -> Tensor:
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
+def resized(images: Tensor, size: int | None) -> Tensor:
+    """Images [B, C, H, W] at another side."""
+    if size is None or images.shape[-1] == size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)

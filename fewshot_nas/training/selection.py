@@ -1,0 +1,47 @@
+"""Which epoch of a phase becomes its supernet, and which checkpoints stay on disk until then."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+RULE = "the latest epoch whose tau is within one standard error of the largest"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An epoch with its tau and tau's standard error; nan where there is no ground truth."""
+
+    epoch: int
+    tau: float
+    error: float
+
+
+def choose(candidates: Sequence[Candidate]) -> Candidate:
+    """By `RULE`; the latest epoch where no tau is known."""
+    best = max(candidates, key=_merit)
+    margin = 0.0 if math.isnan(best.error) else best.error
+    return max((each for each in candidates if _known_tau(each) >= _known_tau(best) - margin), key=_epoch)
+
+
+def keep(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+    """The chosen one, the best, and the next best by tau, `count` in all but never less than these two.
+
+    Only an epoch after the best can become the chosen one later, so nothing needed is lost.
+    """
+    kept = [choose(candidates)]
+    for each in sorted(candidates, key=_merit, reverse=True):
+        if each not in kept and len(kept) < max(count, 2):
+            kept.append(each)
+    return sorted(kept, key=_epoch)
+
+
+def _known_tau(candidate: Candidate) -> float:
+    return -math.inf if math.isnan(candidate.tau) else candidate.tau
+
+
+def _merit(candidate: Candidate) -> tuple[float, int]:
+    return _known_tau(candidate), candidate.epoch
+
+
+def _epoch(candidate: Candidate) -> int:
+    return candidate.epoch

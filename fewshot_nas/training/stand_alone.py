@@ -1,0 +1,133 @@
+"""Training one subnet from scratch, and gathering many such runs into a ground truth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.naive import measure
+from fewshot_nas.files import locked, read_json, replacing, write_json
+from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.space.arch import Arch, decode, encode
+from fewshot_nas.space.pool import Entry, write_arch_file
+from fewshot_nas.training.loop import Record
+
+
+@dataclass
+class StandAloneTask:
+    """One subnet, for `Loop`."""
+
+    network: Subnet
+    optimizer: torch.optim.Optimizer
+    arch: Arch
+    label_smoothing: float
+    precision: Literal["fp32", "bf16"] = "fp32"
+    loss_names: tuple[str, ...] = ("arch",)
+
+    def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
+        """Gradients of the cross-entropy."""
+        self.network.train()
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits = self.network(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()[None]
+
+    def culprit(self, loss: int, step: int) -> str:
+        """The arch."""
+        return f"arch {encode(self.arch)}"
+
+    def end_epoch(self, epoch: int) -> Record:
+        """Nothing: the network is measured once, at the end."""
+        return {}
+
+    def save(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Weights and the optimizer's state."""
+        with replacing(path) as stream:
+            torch.save({"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), **state}, stream)
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        """Take up what `save` wrote."""
+        self.network.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+
+
+@dataclass(frozen=True)
+class StandAloneResult:
+    """One run's outcome; accuracies in percent on the ranking images and on the test images."""
+
+    arch_id: str
+    code: str
+    seed: int
+    valid: float
+    test: float
+
+
+def outcome(task: StandAloneTask, arch_id: str, seed: int, valid: Inputs, test: Inputs) -> StandAloneResult:
+    """Measure a trained subnet with the statistics that its training gathered."""
+    task.network.eval()
+    accuracies = [measure(task.network, inputs).top1 for inputs in (valid, test)]
+    return StandAloneResult(arch_id, encode(task.arch), seed, *accuracies)
+
+
+class GroundTruth:
+    """A ground-truth file with every run beside it, `<file>.runs/<arch>_seed<n>.json`.
+
+    The file is made anew from the runs after each of them, under a lock, so that any number of
+    processes may add to it. Its accuracies are means over seeds on the ranking images; the same
+    on the test images goes to `<name>_test.json`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.runs = path, path.with_suffix(".runs")
+
+    def has(self, arch_id: str, seed: int) -> bool:
+        """Whether this run is there already."""
+        return self._run(arch_id, seed).exists()
+
+    def add(self, result: StandAloneResult) -> None:
+        """Note a run and renew the two files."""
+        write_json(self._run(result.arch_id, result.seed), vars(result))
+        with locked(self.runs / ".lock", wait=True):
+            results = self.results()
+            write_arch_file(self.path, _means(results, "valid"))
+            write_arch_file(self.path.with_stem(f"{self.path.stem}_test"), _means(results, "test"))
+
+    def results(self) -> list[StandAloneResult]:
+        """All runs, ordered by arch number and seed.
+
+        Raises:
+            InputError: a run's file is not one.
+        """
+        return sorted((_read(path) for path in self.runs.glob("*_seed*.json")), key=_order)
+
+    def _run(self, arch_id: str, seed: int) -> Path:
+        return self.runs / f"{arch_id}_seed{seed}.json"
+
+
+def _read(path: Path) -> StandAloneResult:
+    try:
+        return StandAloneResult(**read_json(path))
+    except TypeError:
+        raise InputError(f"{path}: is not the result of a stand-alone training; delete it and train again") from None
+
+
+def _order(result: StandAloneResult) -> tuple[int, str, int]:
+    digits = result.arch_id.removeprefix("arch")
+    return int(digits) if digits.isdigit() else 0, result.arch_id, result.seed
+
+
+def _means(results: list[StandAloneResult], split: str) -> dict[str, Entry]:
+    gathered: dict[str, list[StandAloneResult]] = {}
+    for result in results:
+        gathered.setdefault(result.arch_id, []).append(result)
+    return {
+        arch_id: Entry(round(sum(getattr(run, split) for run in runs) / len(runs), 6), decode(runs[0].code))
+        for arch_id, runs in gathered.items()
+    }

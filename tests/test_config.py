@@ -1,0 +1,107 @@
+"""Settings: defaults, files and overrides, and the sentence for each mistake."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fewshot_nas.config import Config, dump_config, load_config
+from fewshot_nas.errors import InputError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def test_the_digits_file_is_the_default():
+    assert load_config(CONFIGS / "digits.yml") == Config()
+    assert yaml.safe_load((CONFIGS / "digits.yml").read_text()) == yaml.safe_load(dump_config(Config()))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("[!c]*.yml")), ids=lambda path: path.name)
+def test_every_file_can_be_read(path):
+    assert isinstance(load_config(path), Config)
+
+
+def test_a_dumped_config_reads_back_equal(tmp_path):
+    config = load_config(None, ["training.resolutions=[6, 8]", "space.in_channels=3", "data.train_images=10"])
+    (tmp_path / "config.yml").write_text(dump_config(config))
+    assert load_config(tmp_path / "config.yml") == config
+
+
+def test_overrides_win_over_the_file(tmp_path):
+    (tmp_path / "config.yml").write_text("training: {epochs: 5, lr: 0.5}")
+    config = load_config(tmp_path / "config.yml", ["training.epochs=7"])
+    assert (config.training.epochs, config.training.lr) == (7, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [("training.lr=1e-3", 0.001), ("training.lr=1", 1.0), ("training.epochs=3", 3), ("training.sampling=fair", "fair")],
+)
+def test_values_take_the_type_of_their_setting(override, value):
+    config = load_config(None, [override])
+    found = getattr(config.training, override.partition("=")[0].partition(".")[2])
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.speed=1", "training.speed is not a setting, expected one of epochs, "),
+        ("speed.training=1", "speed is not a setting, expected one of space, data, "),
+        ("epochs=1", "'epochs=1' is not an override, expected section.key=value"),
+        ("training.epochs", "'training.epochs' is not an override"),
+        ("training.epochs=0", "training.epochs is 0, expected a whole number >= 1"),
+        ("training.batch_size=-1", "training.batch_size is -1, expected a whole number >= 1"),
+        ("training.epochs=2.5", "training.epochs is 2.5, expected a whole number >= 1"),
+        ("training.epochs=true", "training.epochs is True, expected a whole number >= 1"),
+        ("training.epochs=", "training.epochs is None, expected a whole number >= 1"),
+        ("training.lr=fast", "training.lr is 'fast', expected a number >= 0"),
+        ("training.lr=-1e-3", "training.lr is '-1e-3', expected a number >= 0"),
+        ("training.lr=nan", "training.lr is 'nan', expected a number >= 0"),
+        ("training.lr=.inf", "training.lr is inf, expected a number >= 0"),
+        ("training.dropout=1", "training.dropout is 1, expected a number >= 0 and < 1"),
+        ("training.sampling=best", "training.sampling is 'best', expected one of random, fair"),
+        ("training.resolutions=8", r"training.resolutions is 8, expected a list such as \[1, 2\]"),
+        ("training.resolutions=[0]", "training.resolutions is 0, expected a whole number >= 1"),
+        ("training.resolutions=[8", r"training.resolutions=\[8: not valid YAML"),
+        ("evaluation.calibration_images=0", "evaluation.calibration_images is 0, expected a whole number >= 1"),
+        ("run.seed=-1", "run.seed is -1, expected a whole number >= 0"),
+        ("data.root=[1]", r"data.root is \[1\], expected a path"),
+        ("data.name=1", "data.name is 1, expected a word"),
+        ("space.stem_pool=2", "space.stem_pool is 2, expected true or false"),
+        ("space.preset=px9", "space.preset is 'px9', expected one of px28, px8, track1"),
+        ("space.ratios=[1]", "space px8: ratios has 1 values, expected 7"),
+    ],
+)
+def test_a_mistake_is_named(override, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        load_config(None, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {speed: 1}", "training.speed is not a setting"),
+        ("training: 3", "training is 3, expected a section with keys"),
+        ("[1]", "expected sections such as `data:`, got list"),
+        ("training: {epochs: 1", "not valid YAML"),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file(tmp_path, text, message):
+    (tmp_path / "config.yml").write_text(text)
+    with pytest.raises(InputError, match=f"config.yml: {message}"):
+        load_config(tmp_path / "config.yml")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none.yml: cannot be read"):
+        load_config(tmp_path / "none.yml")
+
+
+@given(st.text(max_size=12), st.text(max_size=12))
+def test_no_override_is_a_crash(name, value):
+    with suppress(InputError):
+        load_config(None, [f"training.{name}={value}"])

@@ -1,0 +1,87 @@
+"""The command that takes one subnet out of a supernet."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from fewshot_nas import runs
+from fewshot_nas.config import load_config
+from fewshot_nas.distributed import World
+from fewshot_nas.errors import InputError
+from fewshot_nas.evaluation.naive import measure, score_plainly
+from fewshot_nas.export import main
+from fewshot_nas.models.checkpoint import load_supernet, save_supernet
+from fewshot_nas.models.subnet import Subnet, extract
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.arch import encode
+from fewshot_nas.space.sampling import smallest
+from fewshot_nas.space.search_space import SPACES
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "supernet.pt"
+    save_supernet(path, Supernet(SPACES["px8"], 2, num_classes=10))
+    return path
+
+
+def test_weights_are_those_of_the_subnet(model, tmp_path, capsys):
+    out = tmp_path / "subnet.pt"
+    assert main(["--model", str(model), "--arch", encode(smallest()), "--out", str(out), "--no-calibrate"]) == 0
+    subnet = Subnet(SPACES["px8"], smallest(), num_classes=10)
+    subnet.load_state_dict(torch.load(out, weights_only=True))
+    expected = extract(load_supernet(model), smallest()).state_dict()
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in subnet.state_dict().items())
+    assert "not calibrated" in capsys.readouterr().out
+
+
+def test_a_calibrated_subnet_scores_what_the_supernet_says(model, tmp_path, capsys):
+    out = tmp_path / "subnet.pt"
+    arguments = ["--model", str(model), "--arch", encode(smallest()), "--out", str(out)]
+    assert main([*arguments, "evaluation.calibration_images=64", "data.valid_images=50"]) == 0
+    subnet = Subnet(SPACES["px8"], smallest(), num_classes=10)
+    subnet.load_state_dict(torch.load(out, weights_only=True))
+    config = load_config(None, ["evaluation.calibration_images=64", "data.valid_images=50"])
+    data = runs.open_images(config, SPACES["px8"])
+    inputs = runs.evaluation_inputs(config, SPACES["px8"], data, data.valid, World.alone())
+    (score,) = score_plainly(load_supernet(model), [smallest()], inputs)
+    assert measure(subnet.eval(), inputs) == score
+    said = f"calibrated on 64 training images; top-1 {score.top1:.2f} % on 50 validation images of digits"
+    assert said in capsys.readouterr().out
+
+
+def test_without_out_the_code_is_the_name(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(["--model", str(model), "--arch", encode(smallest()), "--no-calibrate"])
+    assert [path.name for path in tmp_path.iterdir()] == [f"{encode(smallest())}.pt"]
+
+
+def test_onnx_lies_beside_the_weights(model, tmp_path):
+    pytest.importorskip("onnxscript")
+    out = tmp_path / "subnet.pt"
+    main(["--model", str(model), "--arch", encode(smallest()), "--out", str(out), "--onnx", "--no-calibrate"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["subnet.onnx", "subnet.pt"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--resolution": "0"}, "--resolution is 0, expected"),
+        ({"--model": "none.pt"}, "none.pt: no such file"),
+        ({"--out": "subnet.bin"}, "expected .pt or .safetensors"),
+    ],
+)
+def test_a_wrong_argument_is_refused(model, change, message):
+    arguments = {"--model": str(model), "--arch": encode(smallest())} | change
+    with pytest.raises(InputError, match=message):
+        main([word for pair in arguments.items() for word in pair])
+
+
+def test_a_mistyped_code_ends_the_command_with_one_line():
+    command = [sys.executable, "-m", "fewshot_nas.export", "--model", "none.pt", "--arch", "123"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: code '123' has 3 characters")
+    assert run.stderr.count("\n") == 1

@@ -1,0 +1,71 @@
+"""Names under `results/`."""
+
+from pathlib import Path
+
+import pytest
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.results import ONE_SHOT, Phase, PhaseDirectory, phase_directory, phase_of, phases, run_directory
+
+NAMES = ["1", "2", "7", "3_from_2", "7_from_6", "7_from_2"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_phase_has_one_name(name):
+    assert Phase.parse(name).name == name
+
+
+@pytest.mark.parametrize("name", ["0", "8", "2_from_1", "2_from_2", "2_from_3", "1_from_2", "two", "", "3_from_"])
+def test_what_is_no_phase_is_refused(name):
+    with pytest.raises(InputError):
+        Phase.parse(name)
+
+
+@pytest.mark.parametrize(("groups", "parent"), [(2, 2), (2, 3), (8, 7), (1, 1), (2, 0), (0, 0)])
+def test_a_phase_has_more_groups_than_its_parent(groups, parent):
+    with pytest.raises(InputError, match=f"a phase with {groups} groups cannot follow one with {parent}"):
+        Phase(groups, parent)
+
+
+def test_the_one_shot_phase_lies_at_the_top():
+    assert phase_directory("a", ONE_SHOT).path == Path("results/a")
+    assert phase_directory("a", Phase(3, 2)).path == Path("results/a/3_from_2")
+
+
+@pytest.mark.parametrize("save", ["a", "./a", "results/a", "./results/a", "a/"])
+def test_ways_to_name_a_run(save):
+    assert run_directory(save) == Path("results/a")
+
+
+@pytest.mark.parametrize("save", ["", ".", "..", "a/../..", "/tmp/a", "results"])
+def test_a_run_lies_under_results(save):
+    with pytest.raises(InputError, match="expected the name of a directory under results/"):
+        run_directory(save)
+
+
+@pytest.mark.parametrize("tau", [0.5, -0.25, 1.0, -1.0, float("nan"), 1e-9, -1e-9])
+def test_candidates_are_found_by_their_names(tmp_path, tau):
+    directory = PhaseDirectory(tmp_path)
+    directory.candidate(tau, 12).touch()
+    for other in (directory.last, directory.chosen, tmp_path / "mine_0.pth"):
+        other.touch()
+    assert directory.candidates() == [directory.candidate(tau, 12)]
+
+
+def test_finished_phases_are_in_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("3_from_2", "2", "3", ""):
+        (tmp_path / "results" / "a" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "results" / "a" / name / "supernet.pth").touch()
+    (tmp_path / "results" / "a" / "4_from_3").mkdir()
+    assert [phase.name for phase in phases("a")] == ["1", "2", "3", "3_from_2"]
+
+
+def test_a_number_of_groups_names_the_phase_that_is_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results" / "a" / "3_from_2").mkdir(parents=True)
+    assert phase_of("a", "3").name == "3_from_2"
+    (tmp_path / "results" / "a" / "3").mkdir()
+    with pytest.raises(InputError, match="has the phases 3 and 3_from_2; give the name of one"):
+        phase_of("a", "3")
+    assert phase_of("a", "3_from_2").name == "3_from_2"

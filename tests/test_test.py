@@ -1,0 +1,103 @@
+"""The evaluation command, from a supernet on disk to score files, and what it refuses."""
+
+import json
+
+import pytest
+import torch
+
+from fewshot_nas import merge
+from fewshot_nas import test as command
+from fewshot_nas.cli import run
+from fewshot_nas.models.checkpoint import save_supernet
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.results import Phase, phase_directory
+from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file
+from fewshot_nas.space.search_space import SPACES
+
+SMALL = ["evaluation.calibration_images=32", "evaluation.calibration_batch=16", "run.pool=pool"]
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """A run with a two-group supernet, and a pool of two parts."""
+    monkeypatch.chdir(tmp_path)
+    for number, part in enumerate(split_pool(make_pool(1, 10), 2), start=1):
+        write_arch_file(part_path(tmp_path / "pool", number), {key: Entry(0.0, arch) for key, arch in part.items()})
+    torch.manual_seed(0)
+    directory = phase_directory("mine", Phase(2, 1))
+    save_supernet(directory.chosen, Supernet(SPACES["px8"], 2, 10), {"epoch": 7})
+    save_supernet(directory.model("0.81_17"), Supernet(SPACES["px8"], 2, 10))
+    return directory
+
+
+def evaluate(*arguments):
+    return run(command.main, ["--save=mine", "--split_group=2", "--images=20", *arguments, *SMALL])
+
+
+def test_a_part_is_scored_on_the_ranking_images(saved, capsys):
+    assert evaluate("--json_part=1") == 0
+    scores = read_arch_file(saved.scores("7") / "top1_json1.json")
+    assert list(scores) == [f"arch{number}" for number in range(1, 6)]
+    manifest = json.loads((saved.scores("7") / "manifest1.json").read_text())
+    assert (manifest["split"], manifest["images"], manifest["groups"], manifest["limit"]) == ("valid", 20, 2, None)
+    assert "part 1 is scored" in capsys.readouterr().out
+
+
+def test_the_seeds_spelling_names_model_epoch_and_test_images(saved):
+    assert evaluate("--json_part=2", "--model_name=0.81_17", "--epoch=17", "--test_set=1", "--limit=2") == 0
+    assert list(read_arch_file(saved.scores("17_all_test") / "top5_json2.json")) == ["arch6", "arch7"]
+
+
+def test_all_parts_at_once_can_be_merged(saved, capsys):
+    assert evaluate("--json_part=all", "--limit=3") == 0
+    assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7", "run.pool=pool"]) == 0
+    merged = read_arch_file(saved.scores("7") / "top1_json_final.json")
+    assert list(merged) == ["arch1", "arch2", "arch3", "arch6", "arch7", "arch8"]
+
+
+def test_a_second_run_finds_the_scores(saved, capsys):
+    evaluate("--json_part=1")
+    before = (saved.scores("7") / "top1_json1.json").stat().st_mtime_ns
+    assert evaluate("--json_part=1") == 0
+    assert "the scores of part 1 are there already" in capsys.readouterr().out
+    assert (saved.scores("7") / "top1_json1.json").stat().st_mtime_ns == before
+
+
+def test_a_plan_computes_nothing(saved, capsys):
+    assert evaluate("--json_part=1-2", "--plan") == 0
+    assert "10 archs, 10 distinct networks" in capsys.readouterr().out
+    assert not saved.scores("7").exists()
+
+
+def test_bfloat16_is_another_evaluation(saved, capsys):
+    evaluate("--json_part=1")
+    assert evaluate("--json_part=1", "--precision=bf16") == 2
+    assert "was written with precision=fp32, now it is bf16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--json_part=3", "--json_part is '3', expected 1..2, a range such as 1-2, or all"),
+        ("--json_part=2-1", "--json_part is '2-1'"),
+        ("--json_part=one", "--json_part is 'one'"),
+        ("--limit=0", "--limit is 0, expected at least 1"),
+        ("--images=0", "--images is 0, expected 1..300"),
+        ("--images=301", "--images is 301, expected 1..300"),
+        ("--split_group=8", "'8' is not a phase"),
+        ("--split_group=3", "results/mine/3/supernet.pth: no such file"),
+        ("--model_name=0.9_3", "results/mine/2/0.9_3.pth: no such file"),
+        ("--save=../mine", "--save is '../mine', expected the name of a directory"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence_and_writes_nothing(saved, capsys, argument, message):
+    assert evaluate("--json_part=1", argument) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not saved.scores("7").exists()
+
+
+def test_too_little_memory_is_refused_before_anything_runs(saved, capsys):
+    assert evaluate("--json_part=1", "evaluation.memory_mb=300") == 2
+    assert "evaluation.memory_mb is 300, but" in capsys.readouterr().err

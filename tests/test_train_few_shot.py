@@ -1,0 +1,123 @@
+"""Few-shot phases as a command: the order of phases, parents, and those it refuses."""
+
+import json
+
+import pytest
+import torch
+
+from fewshot_nas.cli import run
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import sha256
+from fewshot_nas.models.checkpoint import load_supernet, save_supernet
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.train_few_shot import main
+from fewshot_nas.train_supernet import main as train_supernet
+
+
+@pytest.fixture
+def trained(workshop, small):
+    """The directory of a run whose one-shot supernet is trained."""
+    train_supernet(["--save", "one", *small])
+    return workshop / "results" / "one"
+
+
+def test_phases_follow_one_another(trained, small, capsys):
+    main(["--group_nums=2", "--pretrained_path=results/one/supernet.pth", "--save=one", *small])
+    resumed = ["--resumed_split_groups=2", "--split_model_path=results/one/2/supernet.pth"]
+    main(["--group_nums=3", *resumed, "--save=one", *small])
+    main(["--group_nums=7", "--save", "one", *small])
+    assert "phase 7_from_3: 7 groups, split from results/one/3_from_2/supernet.pth" in capsys.readouterr().out
+    parents = {"2": "supernet.pth", "3_from_2": "2/supernet.pth", "7_from_3": "3_from_2/supernet.pth"}
+    for phase, parent in parents.items():
+        assert load_supernet(trained / phase / "supernet.pth").groups == int(phase[0])
+        manifest = json.loads((trained / phase / "manifest.json").read_text())
+        assert manifest["parent"]["sha256"] == sha256(trained / parent)
+
+
+def test_a_phase_starts_as_its_parent(trained, small):
+    """With a learning rate of 0 the child's weights are the parent's leading slices."""
+    main(["--group_nums=2", "--save=one", *small, "few_shot.lr=0"])
+    parent, child = load_supernet(trained / "supernet.pth"), load_supernet(trained / "2" / "supernet.pth")
+    theirs = dict(parent.stages[2][0].named_parameters())
+    for group in child.stages[2]:
+        for name, mine in group.named_parameters():
+            assert torch.equal(mine, theirs[name][tuple(map(slice, mine.shape))])
+
+
+def test_learning_rates_differ_by_group(trained, small):
+    main(["--group_nums=2", "--save=one", *small])
+    main(
+        [
+            "--group_nums=2",
+            "--save=two",
+            "--pretrained_path=results/one/supernet.pth",
+            *small,
+            "few_shot.lr_multipliers=none",
+        ]
+    )
+    one, two = (load_supernet(trained.parent / save / "2" / "supernet.pth") for save in ("one", "two"))
+    assert not torch.equal(one.heads[1].weight, two.heads[1].weight)
+
+
+def test_the_last_phase_with_fewer_groups_is_the_parent(trained, small, capsys):
+    main(["--group_nums=4", "--save=one", *small])
+    main(["--group_nums=3", "--save=one", *small])
+    assert "phase 3: 3 groups, split from results/one/supernet.pth" in capsys.readouterr().out
+
+
+def test_another_parent_does_not_go_on_with_a_phase(trained, small):
+    main(["--group_nums=2", "--save=one", *small])
+    train_supernet(["--save", "one", *small, "--no-resume", "--seed=5"])
+    with pytest.raises(
+        InputError, match=r"results/one/2 was begun with parent.sha256 \w+, now it is \w+; .*--no-resume"
+    ):
+        main(["--group_nums=2", "--save=one", *small])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--group_nums=1"], "--group_nums is 1, expected 2..7"),
+        (["--group_nums=8"], "--group_nums is 8, expected 2..7"),
+        (
+            ["--group_nums=3", "--resumed_split_groups=2"],
+            "results/one: no finished phase with 2 groups; train one first",
+        ),
+        (["--group_nums=2", "--save=none"], "results/none: no finished phase with fewer than 2 groups"),
+        (["--group_nums=2", "--pretrained_path=a", "--split_model_path=b"], "expected one of them"),
+        (["--group_nums=2", "--pretrained_path=no.pth"], "no.pth: no such file"),
+        (["--group_nums=2", "--pretrained_path=text.pth"], "text.pth: cannot be read as a checkpoint"),
+        (["--group_nums=2", "--pretrained_path=foreign.pth"], "foreign.pth: format is None"),
+        (["--group_nums=2", "--pretrained_path=two.pth"], "a phase with 2 groups cannot follow one with 2"),
+        (
+            ["--group_nums=3", "--pretrained_path=two.pth", "--resumed_split_groups=1"],
+            "number of groups is 2, expected 1",
+        ),
+        (["--group_nums=2", "--pretrained_path=classes.pth"], "number of classes is 3, expected 10"),
+        (["--group_nums=2", "--pretrained_path=space.pth"], "the supernet's space is"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(trained, small, capsys, arguments, message):
+    space = load_supernet(trained / "supernet.pth").space
+    save_supernet(trained.parents[1] / "two.pth", Supernet(space, 2, 10))
+    save_supernet(trained.parents[1] / "classes.pth", Supernet(space, 1, 3))
+    save_supernet(trained.parents[1] / "space.pth", Supernet(SPACES["px8"], 1, 10))
+    (trained.parents[1] / "text.pth").write_text("no checkpoint")
+    torch.save({"state": 1}, trained.parents[1] / "foreign.pth")
+    assert run(main, ["--save=one", *small, *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+@pytest.mark.slow
+def test_every_phase_runs_in_order_on_the_digits(workshop, capsys):
+    torch.set_num_threads(2)
+    train_supernet(["--save", "digits"])
+    for groups in range(2, 8):
+        main(["--group_nums", str(groups), "--save", "digits"])
+    names = ["2", *(f"{groups}_from_{groups - 1}" for groups in range(3, 8))]
+    for name in names:
+        *_, last, _ = (workshop / "results" / "digits" / name / "log.jsonl").read_text().splitlines()
+        assert json.loads(last)["top1"]["largest"] >= 95

@@ -1,0 +1,113 @@
+"""Stand-alone training as a command: which archs, and that nothing is lost or done twice."""
+
+import json
+
+import pytest
+
+from fewshot_nas.cli import run
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import locked
+from fewshot_nas.space.arch import encode
+from fewshot_nas.space.pool import read_arch_file, read_pool
+from fewshot_nas.train_stand_alone import _selected, main
+
+
+@pytest.fixture
+def train(workshop, small):
+    def call(archs, *more):
+        return main([f"--target_arch_num={archs}", "--save=alone", *small, *more])
+
+    return call
+
+
+@pytest.fixture
+def truth(workshop):
+    return lambda: read_arch_file(workshop / "results" / "alone" / "gt_arch30.json")
+
+
+def test_a_number_adds_one_arch(train, truth, workshop, capsys):
+    assert train("1") == 0
+    (part,) = read_pool(workshop / "json_file" / "json8")
+    assert {arch_id: entry.arch for arch_id, entry in truth().items()} == {"arch1": part["arch1"]}
+    assert f"arch1, seed 0: {truth()['arch1'].acc:.2f} %" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("text", "numbers"), [("3,1", [1, 3]), ("2-3,5", [2, 3, 5])])
+def test_lists_and_ranges(train, truth, text, numbers):
+    train(text)
+    assert list(truth()) == [f"arch{number}" for number in numbers]
+
+
+def test_a_code_of_the_pool_has_its_id(train, truth, workshop):
+    (part,) = read_pool(workshop / "json_file" / "json8")
+    train(encode(part["arch4"]))
+    assert list(truth()) == ["arch4"]
+
+
+def test_another_code_has_itself_as_its_id(train, truth):
+    code = "1" + "2222" + "7" + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 6 + "77" * 2 + "00" * 3
+    train(code)
+    assert [(arch_id, encode(entry.arch)) for arch_id, entry in truth().items()] == [(f"code{code}", code)]
+
+
+def test_all_are_the_first_thirty(workshop):
+    (part,) = read_pool(workshop / "json_file" / "json8")
+    assert dict(_selected("all", {**part, "arch31": part["arch1"]})) == part
+
+
+def test_what_is_there_is_not_trained_again(train, capsys):
+    train("1")
+    train("1,2")
+    out = capsys.readouterr().out
+    assert "arch1 with seed 0 is in results/alone/gt_arch30.json already" in out
+    assert out.count("arch1, seed 0:") == 1
+    train("1", "--no-resume")
+    assert "arch1, seed 0:" in capsys.readouterr().out
+
+
+def test_seeds_are_averaged(train, truth, workshop):
+    for seed in (0, 1):
+        train("1", "--seed", str(seed))
+    runs = workshop / "results" / "alone" / "gt_arch30.runs"
+    found = [json.loads((runs / f"arch1_seed{seed}.json").read_text())["valid"] for seed in (0, 1)]
+    assert truth()["arch1"].acc == pytest.approx(sum(found) / 2)
+
+
+def test_other_settings_are_not_mixed_in(train):
+    train("1")
+    with pytest.raises(InputError, match=r"stand_alone/arch1_seed0 was begun with stand_alone.epochs 1, now it is 2"):
+        train("1", "stand_alone.epochs=2")
+
+
+def test_three_processes_share_the_archs(train, truth, together):
+    together(*[lambda: train("1-5")] * 3)
+    assert list(truth()) == [f"arch{number}" for number in range(1, 6)]
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(train, truth, workshop, capsys):
+    with locked(workshop / "results" / "alone" / "stand_alone" / "arch1_seed0" / ".lock", wait=False):
+        train("1,2")
+    assert list(truth()) == ["arch2"]
+    assert "arch1 is left out" in capsys.readouterr().out
+
+
+def test_the_ground_truth_may_lie_elsewhere(train, workshop):
+    train("1", "--ground_truth", "elsewhere/gt.json")
+    assert list(read_arch_file(workshop / "elsewhere" / "gt.json")) == ["arch1"]
+
+
+@pytest.mark.parametrize(
+    ("archs", "message"),
+    [
+        ("31", "--target_arch_num names arch31, but the pool has 30 archs"),
+        ("0", "--target_arch_num names arch0"),
+        ("x", "--target_arch_num is 'x', expected a number such as 1"),
+        ("1,", "--target_arch_num is '1,', expected"),
+        ("3-1", "--target_arch_num is '3-1', expected"),
+        ("1" + "9" * 51, "character 2 is '9', but stage 1 has 2..5 blocks"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(workshop, small, capsys, archs, message):
+    assert run(main, [f"--target_arch_num={archs}", *small]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line

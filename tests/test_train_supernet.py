@@ -1,0 +1,214 @@
+"""One-shot training as a command: what it leaves, how it goes on, what it refuses."""
+
+import json
+import random
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+from fewshot_nas.cli import run
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import locked
+from fewshot_nas.models.checkpoint import load_supernet
+from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
+from fewshot_nas.train_supernet import main
+from fewshot_nas.training.loop import Loop
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)["model"]
+
+
+def records(directory):
+    lines = (directory / "log.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "time"} for line in lines]
+
+
+def write_truth(workshop):
+    (part,) = read_pool(workshop / "json_file" / "json8")
+    truth = {arch_id: Entry(70.0 + sum(arch.depths), arch) for arch_id, arch in list(part.items())[:6]}
+    write_arch_file(workshop / "json_file" / "digits" / "gt_arch30.json", truth)
+
+
+def test_a_run_leaves_its_files(workshop, small, capsys):
+    write_truth(workshop)
+    assert main(["--save", "one", *small, "training.epochs=3"]) == 0
+    out = workshop / "results" / "one"
+    candidates = [path.name for path in out.glob("*_*.pth")]
+    assert all(re.fullmatch(r"-?\d\.\d{4}_[012]\.pth", name) for name in candidates)
+    assert {path.name for path in out.iterdir()} == {
+        *("last.pth", "supernet.pth", "log.jsonl", "events", "config.yml", "manifest.json", ".lock"),
+        *candidates,
+    }
+    *epochs, chosen = records(out)
+    assert [record["epoch"] for record in epochs] == [0, 1, 2]
+    assert chosen["chosen"]["file"] in candidates
+    assert "within one standard error" in chosen["chosen"]["rule"]
+    assert load_supernet(out / "supernet.pth").groups == 1
+    assert (out / "supernet.pth").read_bytes() == (out / chosen["chosen"]["file"]).read_bytes()
+    assert re.search(r"tau -?\d.\d+ \[.*\] \(depth 1.000, params ", capsys.readouterr().out)
+
+
+def test_the_manifest_tells_what_a_run_depends_on(workshop, small):
+    main(["--save", "one", *small, "--seed", "7"])
+    manifest = json.loads((workshop / "results" / "one" / "manifest.json").read_text())
+    assert manifest["seed"] == 7
+    assert manifest["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert manifest["data"]["train"]["images"] == 32
+    assert len(manifest["data"]["train"]["fingerprint"]) == 16
+    assert {"git_commit", "space", "settings", "processes"} <= manifest.keys()
+
+
+def test_a_finished_run_is_left_alone(workshop, small, capsys):
+    main(["--save", "one", *small])
+    before = (workshop / "results" / "one" / "log.jsonl").read_bytes()
+    main(["--save", "one", *small])
+    assert "results/one/supernet.pth is there already; --no-resume trains it anew" in capsys.readouterr().out
+    assert (workshop / "results" / "one" / "log.jsonl").read_bytes() == before
+
+
+def test_without_resume_it_begins_anew(workshop, small):
+    main(["--save", "one", *small])
+    main(["--save", "one", *small, "--no-resume", "training.epochs=2"])
+    assert [record.get("epoch") for record in records(workshop / "results" / "one")] == [0, 1, None]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("training.lr=0.2", "training.lr 0.1"),
+        ("data.train_images=31", "data.train.fingerprint"),
+        ("run.seed=1", "seed 0"),
+    ],
+)
+def test_other_settings_do_not_go_on_with_a_run(workshop, small, change, named):
+    main(["--save", "one", *small, "training.lr=0.1"])
+    with pytest.raises(InputError, match=f"results/one was begun with {named}.*--no-resume"):
+        main(["--save", "one", *small, "training.lr=0.1", change])
+
+
+def test_settings_of_other_commands_may_change(workshop, small, capsys):
+    main(["--save", "one", *small])
+    main(["--save", "one", *small, "few_shot.lr=0.5", "stand_alone.epochs=9", "run.checkpoint_steps=3"])
+    assert "is there already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("chance", [0, *(pytest.param(chance, marks=pytest.mark.slow) for chance in range(1, 6))])
+def test_a_killed_run_ends_as_an_unbroken_one(workshop, small, killed, kill_me, chance):
+    """Bit by bit, with dropout and a ground truth; it is killed at two random steps of six."""
+    write_truth(workshop)
+    settings = [
+        *small,
+        "training.epochs=3",
+        "training.dropout=0.2",
+        "training.drop_connect=0.2",
+        "evaluation.every_epochs=2",
+    ]
+    main(["--save", "unbroken", *settings])
+    rng, step = random.Random(chance), 0
+    for end in (5, 6):
+        step = rng.randrange(step + 1, end)
+        killed(lambda: main_until(step, kill_me, ["--save", "killed", *settings]))  # noqa: B023
+    main(["--save", "killed", *settings])
+    unbroken, resumed = (workshop / "results" / name for name in ("unbroken", "killed"))
+    assert records(resumed) == records(unbroken)
+    for name in ("supernet.pth", "last.pth"):
+        mine, theirs = weights(resumed / name), weights(unbroken / name)
+        assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
+
+
+def main_until(step, kill_me, argv):
+    real = Loop._train_on
+    Loop._train_on = lambda self, *batch: kill_me() if self.step == step else real(self, *batch)
+    main(argv)
+
+
+def test_ctrl_c_leaves_no_half_written_file(workshop, small, monkeypatch, capsys):
+    main(["--save", "one", *small])
+    before = weights(workshop / "results" / "one" / "last.pth")
+
+    def interrupted(stream):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupted)
+    more = ["--save", "one", *small, "--no-resume"]
+    assert run(main, more) == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(workshop)
+    assert not list((workshop / "results" / "one").glob(".*[0-9a-f]"))
+    assert not (workshop / "results" / "one" / "supernet.pth").exists()
+    assert run(main, more) == 0
+    after = weights(workshop / "results" / "one" / "last.pth")
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.dist
+def test_two_ranks_train_as_torchrun_starts_them(workshop, small, ranks):
+    ranks(2, lambda: main(["--save", "two", *small, "training.batch_size=8"]))
+    out = workshop / "results" / "two"
+    assert json.loads((out / "manifest.json").read_text())["processes"] == 2
+    assert [record.get("epoch") for record in records(out)] == [0, None]
+    with pytest.raises(InputError, match="was begun with processes 2, now it is 1"):
+        main(["--save", "two", *small, "training.batch_size=8"])
+
+
+def test_two_runs_of_one_name_are_kept_apart(workshop, small):
+    with (
+        locked(workshop / "results" / "one" / ".lock", wait=False),
+        pytest.raises(InputError, match="another process is at work here"),
+    ):
+        main(["--save", "one", *small])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "toaster"], "--device is 'toaster', which cannot be used here"),
+        (["training.batch_size=0"], "training.batch_size is 0, expected a whole number >= 1"),
+        (["training.speed=3"], "training.speed is not a setting"),
+        (["--config", "none.yml"], "none.yml: cannot be read"),
+        (["data.name=lists", "data.root=nowhere", "space.in_channels=3"], r"nowhere/train.txt: no such file; expected"),
+        (["data.name=folders", "data.root=nowhere"], r"nowhere/train: no such directory; expected train/<class>/"),
+        (["space.in_channels=3"], "the images of digits have 1 channels, but space px8 expects 3"),
+        (["--save", "../out"], "--save is '../out', expected the name of a directory under results/"),
+        (["data.num_classes=3"], "digits: num_classes is 3, but the labels need 10"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(workshop, small, capsys, arguments, message):
+    assert run(main, [*small, *arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert re.match(f"error: {message}", lines[-1])
+
+
+def test_a_corrupt_image_is_named(workshop, small, capsys):
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            (workshop / "data" / part / name).mkdir(parents=True)
+            for number in range(8):
+                Image.new("RGB", (9, 9), (number, 2, 3)).save(workshop / "data" / part / name / f"{number}.png")
+    (workshop / "data" / "train" / "dog" / "5.png").write_bytes(b"\x89PNG no more")
+    data = ["data.name=folders", "data.train_images=16", "data.valid_images=16", "space.in_channels=3"]
+    assert run(main, ["--save", "one", *small, *data]) == 2
+    assert "error: data/train/dog/5.png: cannot be decoded as an image" in capsys.readouterr().err
+
+
+def test_a_diverging_run_names_the_arch_and_the_state(workshop, small, capsys):
+    assert (
+        run(main, ["--save", "one", *small, "training.epochs=4", "training.lr=1e30", "training.warmup_epochs=0"]) == 2
+    )
+    message = capsys.readouterr().err
+    assert re.search(
+        r"error: (the loss of the \w+ arch, 1[0-8]{51}, is (nan|inf)|weights are no longer finite)", message
+    )
+
+
+@pytest.mark.slow
+def test_the_digits_are_learned_by_default(workshop):
+    """One-shot with nothing but defaults; the largest subnet has at least 95 % after calibration."""
+    torch.set_num_threads(2)
+    main(["--save", "digits"])
+    epochs = [record for record in records(workshop / "results" / "digits") if "top1" in record]
+    assert epochs[-1]["top1"]["largest"] >= 95
+    assert epochs[-1]["top1"]["smallest"] >= 85

@@ -1,0 +1,118 @@
+"""Gradients through leaves of a slice's size equal those through sliced views, four times over."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fewshot_nas.models.slicing import leading
+from fewshot_nas.space.sampling import smallest
+from fewshot_nas.training.gradients import Leaves
+from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
+from fewshot_nas.training.sandwich import Regularization, Sampler, sandwich
+
+PLAIN = Regularization(label_smoothing=0.1)
+SAMPLER = Sampler(seed=0, digits=(7, 7, 7, 7), fair=False, middle=2)
+
+
+def straightforward(network, images, labels, archs, precision="fp32"):
+    """Autograd through sliced views, one backward pass per arch."""
+    teacher, losses = None, []
+    for arch in archs:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            logits = network(images, arch).float()
+        if teacher is None:
+            loss, teacher = F.cross_entropy(logits, labels, label_smoothing=0.1), logits.detach().softmax(1)
+        else:
+            loss = F.cross_entropy(logits, teacher)
+        loss.backward()
+        losses.append(loss.detach())
+    return torch.stack(losses)
+
+
+def ours(network, images, labels, archs, precision="fp32"):
+    return sandwich(network, images, labels, archs, [None] * len(archs), PLAIN, precision)
+
+
+@pytest.mark.parametrize("groups", [1, 3, 7])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_a_sandwich_has_the_gradients_of_four_backward_passes(supernet, batch, groups, channels_last):
+    one, other = (supernet(groups, channels_last=channels_last) for _ in range(2))
+    archs = SAMPLER.archs(0)
+    losses, expected = ours(one, *batch, archs), straightforward(other, *batch, archs)
+    torch.testing.assert_close(losses, expected, rtol=1e-6, atol=0)
+    for ours_, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours_.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_in_bfloat16_it_has_those_of_autocast(supernet, batch):
+    one, other = supernet(3), supernet(3)
+    archs = SAMPLER.archs(0)
+    losses, expected = ours(one, *batch, archs, "bf16"), straightforward(other, *batch, archs, "bf16")
+    torch.testing.assert_close(losses, expected, rtol=1e-3, atol=0)
+    for ours_, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        if theirs.grad is None:
+            assert ours_.grad is None
+        else:
+            assert ours_.grad.dtype == torch.float32
+            scale = theirs.grad.abs().max().item()  # a sum of bfloat16 gradients, rounded at other places
+            torch.testing.assert_close(ours_.grad, theirs.grad, rtol=0, atol=0.02 * scale)
+
+
+@pytest.mark.parametrize("groups", [3, 7])
+def test_what_no_arch_of_a_step_uses_has_no_gradient(supernet, batch, groups):
+    network = supernet(groups)
+    archs = [smallest((7, 7, 7, 7))] * 2
+    ours(network, *batch, archs)
+    used = {id(parameter) for parameter in used_parameters(network, archs)}
+    for name, parameter in network.named_parameters():
+        assert (parameter.grad is not None) == (id(parameter) in used), name
+
+
+def used_parameters(network, archs):
+    found = []
+    for arch in archs:
+        network.weights(arch, lambda parameter, *sizes: found.append(parameter) or leading(parameter, *sizes))
+    return found
+
+
+def test_what_a_step_does_not_use_keeps_weights_and_momentum(tiny, supernet, batch):
+    network = supernet(3)
+    optimizer = sgd(parameter_groups(network, multipliers(tiny, 3, (7,) * 4, "rule"), 0.1), 0.9)
+    step(network, optimizer, batch, SAMPLER.archs(0))  # so that there is some momentum
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    momenta = [optimizer.state[parameter]["momentum_buffer"].clone() for parameter in network.parameters()]
+    archs = [smallest((7, 7, 7, 7))] * 2
+    step(network, optimizer, batch, archs)
+    used = {id(parameter) for parameter in used_parameters(network, archs)}
+    for parameter, weights, momentum in zip(network.parameters(), before, momenta, strict=True):
+        if id(parameter) not in used:
+            assert torch.equal(parameter, weights)
+            assert torch.equal(optimizer.state[parameter]["momentum_buffer"], momentum)
+        else:
+            assert not torch.equal(parameter, weights)
+
+
+def step(network, optimizer, batch, archs):
+    optimizer.zero_grad()
+    ours(network, *batch, archs)
+    set_rate(optimizer, 0.1)
+    optimizer.step()
+
+
+def test_gradients_are_laid_out_as_their_parameters(supernet, batch):
+    network = supernet(3)
+    ours(network, *batch, SAMPLER.archs(0))
+    for parameter in network.parameters():
+        if parameter.grad is not None:
+            dims = [dim for dim in range(parameter.ndim) if parameter.shape[dim] > 1]
+            assert [parameter.grad.stride(dim) for dim in dims] == [parameter.stride(dim) for dim in dims]
+
+
+def test_weights_are_cast_once_for_all_subnets(supernet):
+    network, leaves = supernet(), Leaves(torch.bfloat16)
+    weight = network.stem.conv.weight
+    first = leaves(weight, 4, 1)
+    with torch.no_grad():
+        weight += 1
+    assert torch.equal(leaves(weight, 3, 1), first[:3])
+    assert leaves(network.stem.norm.weight, 4).dtype == torch.float32

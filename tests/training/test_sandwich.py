@@ -1,0 +1,115 @@
+"""Which archs a step trains, at which sizes, and on what."""
+
+import pytest
+import torch
+
+from fewshot_nas.space.arch import encode
+from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.training.sandwich import Regularization, Sampler, resized, sandwich
+
+POOL = (3, 3, 5, 7)
+NONE = Regularization()
+
+
+def sampler(**changes):
+    return Sampler(**{"seed": 3, "digits": POOL, "fair": False, "middle": 2} | changes)
+
+
+@pytest.mark.parametrize("fair", [False, True])
+def test_a_step_has_the_largest_some_others_and_the_smallest(fair):
+    archs = sampler(fair=fair, middle=3).archs(7)
+    assert len(archs) == 5
+    assert (archs[0], archs[-1]) == (largest(), smallest(POOL))
+
+
+@pytest.mark.parametrize("fair", [False, True])
+def test_archs_and_sizes_are_a_function_of_the_step(fair):
+    """So ranks draw the same, and a resumed run draws what the unbroken one would have."""
+    one, other = (sampler(fair=fair, resolutions=(6, 8)) for _ in range(2))
+    other.archs(4), other.sizes(4)
+    assert one.archs(5) == other.archs(5)
+    assert one.sizes(5) == other.sizes(5)
+
+
+def test_ranks_draw_the_same_archs(ranks):
+    def codes():
+        return [encode(arch) for step in range(20) for arch in sampler().archs(step)]
+
+    first, second = ranks(2, codes)
+    assert first == second
+    assert len(set(first)) == 42  # the largest, the smallest, and two new ones per step
+
+
+def test_another_seed_draws_other_archs():
+    assert sampler(seed=1).archs(0)[1] != sampler(seed=2).archs(0)[1]
+
+
+@pytest.mark.parametrize("fair", [False, True])
+def test_only_the_digits_of_the_pool_are_drawn(fair):
+    for step in range(30):
+        for arch in sampler(fair=fair).archs(step):
+            for out, mids, digits in zip(arch.outs, arch.mids, POOL, strict=True):
+                assert max(out, *mids) <= digits
+
+
+def test_fair_draws_use_every_digit_equally_often():
+    drawn = [arch for step in range(21) for arch in sampler(fair=True, digits=(7,) * 4, middle=1).archs(step)[1:-1]]
+    assert [sum(arch.outs[2] == digit for arch in drawn) for digit in range(1, 8)] == [3] * 7
+
+
+def test_the_largest_sees_the_largest_images_and_the_smallest_the_smallest():
+    drawn = sampler(resolutions=(6, 8, 10))
+    sizes = [drawn.sizes(step) for step in range(30)]
+    assert {each[0] for each in sizes} == {10}
+    assert {each[-1] for each in sizes} == {6}
+    assert {size for each in sizes for size in each[1:-1]} == {6, 8, 10}
+
+
+def test_without_resolutions_images_stay_as_they_are(batch):
+    assert sampler().sizes(0) == [None] * 4
+    assert resized(batch[0], None) is batch[0]
+    assert resized(batch[0], 8) is batch[0]
+
+
+def test_resized_images_keep_their_mean():
+    images = torch.full((2, 1, 8, 8), 0.25)
+    assert torch.allclose(resized(images, 5), torch.full((2, 1, 5, 5), 0.25))
+
+
+def losses_of(network, batch, regularization):
+    torch.manual_seed(0)
+    archs = sampler().archs(0)
+    return sandwich(network, *batch, archs, [None] * len(archs), regularization)
+
+
+@pytest.mark.parametrize("rates", [{"dropout": 0.5}, {"drop_connect": 0.9}, {"label_smoothing": 0.5}])
+def test_regularization_changes_the_loss_of_the_largest(supernet, batch, rates):
+    plain, regularized = (losses_of(supernet(), batch, each) for each in (NONE, Regularization(**rates)))
+    assert plain[0] != regularized[0]
+
+
+def test_nothing_is_dropped_in_the_others(supernet, batch, monkeypatch):
+    seen = []
+    module = "fewshot_nas.training.sandwich.run"
+    from fewshot_nas.training import sandwich as under_test
+
+    real = under_test.run
+    monkeypatch.setattr(module, lambda *args, **rates: seen.append(tuple(rates.values())) or real(*args, **rates))
+    losses_of(supernet(), batch, Regularization(0.1, 0.2, 0.3))
+    assert seen == [(0.2, 0.3)] + [(0.0, 0.0)] * 3
+
+
+def test_the_others_learn_the_largest_not_the_labels(supernet, batch):
+    images, labels = batch
+    network = supernet()
+    one = losses_of(network, (images, labels), NONE)
+    other = losses_of(network, (images, (labels + 1) % 5), NONE)
+    assert one[0] != other[0]
+    assert torch.equal(one[1:], other[1:])
+
+
+def test_images_of_another_size_reach_the_subnet(supernet, batch):
+    archs = [largest(), smallest(POOL)]
+    same, other = (sandwich(supernet(), *batch, archs, sizes, NONE) for sizes in ([8, 8], [8, 5]))
+    assert same[0] == other[0]
+    assert same[1] != other[1]

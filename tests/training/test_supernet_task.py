@@ -1,0 +1,128 @@
+"""Validation after an epoch, candidates, and the state of a phase."""
+
+import pytest
+import torch
+
+from fewshot_nas.distributed import World, joined
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.space.pool import Entry, make_pool
+from fewshot_nas.training import supernet_task as under_test
+from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
+from fewshot_nas.training.sandwich import Regularization, Sampler
+from fewshot_nas.training.supernet_task import SupernetTask, Validation, shared_scores
+
+ALONE = World(0, 1, torch.device("cpu"))
+POOL = make_pool(seed=0, size=5)
+TRUTH = {arch_id: Entry(50.0 + number**2, arch) for number, (arch_id, arch) in enumerate(POOL.items())}
+
+
+@pytest.fixture
+def inputs():
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (40, 1, 8, 8), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(5, (24,), generator=generator)
+    return Inputs(pixels[:16], 8, pixels[16:], labels, 10, (0.5,), (0.25,), torch.device("cpu"))
+
+
+@pytest.fixture
+def make(tmp_path, tiny, supernet, inputs):
+    def task(*, truth=TRUTH, kept=2, every=1, epochs=4, world=ALONE):
+        network = supernet(2)
+        return SupernetTask(
+            network,
+            sgd(parameter_groups(network, multipliers(tiny, 2, (3, 3, 5, 7), "rule"), 0.0), 0.9),
+            Sampler(0, (3, 3, 5, 7), fair=False, middle=2),
+            Regularization(),
+            Validation(inputs, truth, PhaseDirectory(tmp_path / "run"), kept, every, epochs),
+            world,
+        )
+
+    return task
+
+
+def test_the_truth_the_largest_and_the_smallest_are_scored(make):
+    record = make().end_epoch(0)
+    assert list(record["top1"]) == ["largest", "smallest", *POOL]
+    assert record["n"] == len(POOL)
+    assert record["tau"].keys() == {"value", "low", "high", "error"}
+
+
+def test_proxies_stand_beside_tau(make):
+    deepest_last = sorted(POOL.items(), key=lambda item: sum(item[1].depths))
+    truth = {arch_id: Entry(float(sum(arch.depths)), arch) for arch_id, arch in deepest_last}
+    assert make(truth=truth).end_epoch(0)["proxies"]["depth"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_two_archs_have_no_tau(make, count):
+    record = make(truth=dict(list(TRUTH.items())[:count])).end_epoch(0)
+    assert record.keys() == {"top1"}
+
+
+def test_every_image_counts_once(make, inputs):
+    """Accuracies are multiples of one image's share, though 24 images are 10 + 10 + 4."""
+    share = 100 / len(inputs.images)
+    for top1 in make().end_epoch(0)["top1"].values():
+        assert top1 / share == pytest.approx(round(top1 / share))
+
+
+def test_epochs_between_are_not_measured(make):
+    task = make(every=3, epochs=5)
+    measured = [epoch for epoch in range(5) if task.end_epoch(epoch)]
+    assert measured == [2, 4]
+    assert [candidate.epoch for candidate in task.candidates] == [2, 4]
+
+
+def test_only_candidates_stay_on_disk_once_the_state_knows(make, tmp_path, monkeypatch):
+    task = make(truth={}, kept=2)
+    for epoch in range(4):
+        task.end_epoch(epoch)
+        task.save(tmp_path / "run" / "last.pth", {})
+    names = sorted(path.name for path in (tmp_path / "run").glob("*.pth"))
+    assert names == ["last.pth", "nan_2.pth", "nan_3.pth"]
+    assert task.file_of(task.chosen()).name == "nan_3.pth"
+
+
+def test_a_restored_task_has_weights_momentum_and_candidates(make, tmp_path, batch):
+    one, other = make(), make()
+    one.backward(*batch, step=0)
+    one.optimizer.step()
+    one.end_epoch(0)
+    one.save(tmp_path / "last.pth", {"more": 1})
+    content = torch.load(tmp_path / "last.pth", weights_only=True)
+    other.restore(content)
+    assert content["more"] == 1
+    assert other.candidates == one.candidates
+    for task in (one, other):
+        task.optimizer.zero_grad()
+        task.backward(*batch, step=1)
+        task.optimizer.step()
+    for mine, theirs in zip(one.network.parameters(), other.network.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_the_culprit_is_the_arch_of_the_step(make):
+    task = make()
+    assert task.culprit(0, 0).startswith("the largest arch, 15585")
+    assert task.culprit(1, 3) != task.culprit(1, 4)
+    assert task.loss_names == ("largest", "sampled1", "sampled2", "smallest")
+
+
+@pytest.mark.dist
+def test_ranks_share_the_archs_out(make, inputs, supernet, ranks, monkeypatch):
+    """Each is scored on one rank, and both ranks learn the scores that one alone would find."""
+    real = under_test.score
+
+    def one_of_two():
+        scored = []
+        monkeypatch.setattr(
+            under_test, "score", lambda net, archs, given: scored.extend(archs) or real(net, archs, given)
+        )
+        with joined("cpu") as world:
+            return shared_scores(supernet(2), POOL, inputs, world), scored
+
+    (scores, mine), (same, others) = ranks(2, one_of_two)
+    assert scores == same == shared_scores(supernet(2), POOL, inputs, ALONE)
+    assert len(mine) + len(others) == len(POOL)
+    assert {*mine, *others} == set(POOL.values())
