@@ -35,16 +35,19 @@ class World:
 
 
 @contextmanager
-def joined(device: str | None) -> Iterator[World]:
+def joined(device: str | None, threads: int = 0) -> Iterator[World]:
     """Join the processes that torchrun started; alone, a world of one.
 
     Args:
         device: as torch names it; None takes a GPU if there is one, else the CPU. Each process
             has a GPU of its own, unless the name has a number.
+        threads: of this process on the CPU; 0 leaves their number to torch.
 
     Raises:
         InputError: there is no such device.
     """
+    if threads:
+        torch.set_num_threads(threads)
     chosen = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.models.checkpoint import read_checkpoint, supernet_of
 
     model = directory.model(options.model_name)
-    with joined(options.device) as world:
+    with joined(options.device, config.run.threads) as world:
         report = speaker(world.is_main)
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)

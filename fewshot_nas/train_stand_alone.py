@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.runs import Run
     from fewshot_nas.training.stand_alone import GroundTruth
 
-    with joined(options.device) as world:
+    with joined(options.device, config.run.threads) as world:
         training = Run(config, world, options.resume, speaker(world.is_main))
         for arch_id, arch in chosen.items():
             directory = PhaseDirectory(top / "stand_alone" / f"{arch_id}_seed{config.run.seed}")

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.runs import Run
     from fewshot_nas.training.loop import step_seed
 
-    with joined(options.device) as world:
+    with joined(options.device, config.run.threads) as world:
         training = Run(config, world, options.resume, speaker(world.is_main))
 
         def start() -> Supernet:
