@@ -36,13 +36,12 @@ from fewshot_nas.training.sandwich import Regularization, Sampler, sandwich
 
 CASES = {"track1": (32, 64, 1000), "px28": (128, 28, 10)}  # images, their side, classes
 SMOOTHING = 0.1
-KINDS = (
-    ("convolutions, backward", ("convolution_backward", "_ProductBackward")),
-    ("convolutions, forward", ("convolution", "_Product")),
-    ("batch norms, both ways", ("native_batch_norm", "native_batch_norm_backward")),
-    ("optimizer", ("_fused_sgd_",)),
-    ("copies and casts", ("copy_",)),
-)
+KINDS = {
+    "convolutions, backward": ("aten::convolution_backward", "_ProductBackward"),
+    "convolutions, forward": ("aten::convolution", "_Product"),
+    "batch norms, both ways": ("aten::native_batch_norm", "aten::native_batch_norm_backward"),
+    "optimizer": ("aten::_fused_sgd_",),
+}
 
 
 class Ours:
@@ -50,9 +49,7 @@ class Ours:
 
     def __init__(self, space: SearchSpace, classes: int, precision: Any) -> None:
         self.network, self.precision = fresh(space, classes), precision
-        groups = parameter_groups(
-            self.network, multipliers(space, 1, space.pool_digits, "none"), 1e-5
-        )
+        groups = parameter_groups(self.network, multipliers(space, 1, space.pool_digits, "none"), 1e-5)
         self.optimizer = sgd(groups, 0.9)
 
     def __call__(self, images: Tensor, labels: Tensor, archs: Sequence[Arch]) -> None:
@@ -140,7 +137,9 @@ def _compare(name: str, precision: str, rounds: int, peak: float) -> None:
     flops = []
     for number in range(rounds + 1):
         archs = sampler.archs(number)
-        flops.append(6 * batch * sum(total_cost(space, arch, resolution=side, num_classes=classes).macs for arch in archs))
+        flops.append(
+            6 * batch * sum(total_cost(space, arch, resolution=side, num_classes=classes).macs for arch in archs)
+        )
         for way, step in ways.items():
             times[way].append(duration_s(lambda step=step, archs=archs: step(images, labels, archs)))
     print(f"{name}, {batch} images of {side} pixels, {precision}:")
@@ -159,16 +158,12 @@ def _show_kinds(step: Any) -> None:
         step()
     events = profiled.key_averages()
     whole = sum(event.self_cpu_time_total for event in events)
-    rest = 100.0
-    for kind, names in KINDS:
-        # `mkldnn_convolution` does the work of `convolution`.
-        part = sum(e.cpu_time_total for e in events if e.key.removeprefix("aten::") in names and not e.key.startswith("aten::_"))
-        if kind == "optimizer":
-            part = sum(e.cpu_time_total for e in events if e.key == "aten::_fused_sgd_")
-        share = 100 * part / whole
-        rest -= share
+    shares = {
+        kind: 100 * sum(event.cpu_time_total for event in events if event.key in names) / whole
+        for kind, names in KINDS.items()
+    }
+    for kind, share in {**shares, "the rest": 100 - sum(shares.values())}.items():
         print(f"    {kind}: {share:.0f} %")
-    print(f"    the rest: {rest:.0f} %")
 
 
 def _wait_for_data(name: str) -> None:
@@ -178,12 +173,16 @@ def _wait_for_data(name: str) -> None:
         torch.randint(256, (4 * batch, space.in_channels, side, side), dtype=torch.uint8),
         torch.randint(classes, (4 * batch,)),
     )
-    source = Source(images, train_transform("shift_flip", side), (0.5,) * space.in_channels, (0.25,) * space.in_channels)
+    source = Source(
+        images, train_transform("shift_flip", side), (0.5,) * space.in_channels, (0.25,) * space.in_channels
+    )
     plan = Plan(epochs=1, warmup_epochs=0, batch_size=batch, lr=0.01, clip_value=1.0, seed=0, checkpoint_steps=1000)
     with tempfile.TemporaryDirectory() as scratch, RunLog(Path(scratch) / "log", Path(scratch) / "events") as log:
         task: Any = _BareTask(Ours(space, classes, "fp32"), Sampler(0, space.pool_digits, fair=False, middle=2))
         world = World(0, 1, torch.device("cpu"))
-        Loop(task, source, plan, Path(scratch) / "last", log, world, lambda line: print(f"{name}, in the loop: {line}")).run()
+        Loop(
+            task, source, plan, Path(scratch) / "last", log, world, lambda line: print(f"{name}, in the loop: {line}")
+        ).run()
 
 
 class _BareTask:
@@ -213,7 +212,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--space", choices=CASES, nargs="+", default=list(CASES))
     parser.add_argument("--precision", choices=_DTYPES, nargs="+", default=list(_DTYPES))
     parser.add_argument("--rounds", type=int, default=7, help="pairs of steps; the median counts (default 7)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch (default: its own choice)")
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="of torch (default: its own choice)"
+    )
     return parser
 
 

@@ -83,14 +83,14 @@ class TrainingConfig:
     smallest. `clip_value` bounds each gradient value; 0 leaves it alone.
     """
 
-    epochs: Count = 30
+    epochs: Count = 14
     warmup_epochs: int = 1
     batch_size: Count = 64
     lr: float = 0.1
     weight_decay: float = 1e-5
     momentum: Share = 0.9
     clip_value: float = 1.0
-    label_smoothing: Share = 0.1
+    label_smoothing: Share = 0.0
     dropout: Share = 0.0
     drop_connect: Share = 0.0
     sampling: Literal["random", "fair"] = "random"
@@ -106,7 +106,7 @@ class FewShotConfig(TrainingConfig):
     `rule` computes them from the sampling probabilities, `table` has the published values.
     """
 
-    epochs: Count = 4
+    epochs: Count = 2
     warmup_epochs: int = 0
     lr: float = 0.02
     lr_multipliers: Literal["rule", "table", "none"] = "rule"
@@ -132,14 +132,14 @@ class EvaluationConfig:
 
     `calibration_images` re-estimate the batch norms of each subnet, `calibration_batch` at a
     time (a batch is the unit of batch statistics, so it is part of the result); `batch_size` and
-    `memory_mb` set the cost only.
+    `memory_mb` set the cost only. Training scores after every `every_epochs` epochs and the last.
     """
 
-    calibration_images: Count = 512
+    calibration_images: Count = 256
     calibration_batch: Count = 128
     batch_size: Count = 128
     memory_mb: Count = 2048
-    every_epochs: Count = 1
+    every_epochs: Count = 5
 
 
 @dataclass(frozen=True)

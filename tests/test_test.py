@@ -1,6 +1,8 @@
 """The evaluation command, from a supernet on disk to score files, and what it refuses."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -98,6 +100,30 @@ def test_a_wrong_argument_is_one_sentence_and_writes_nothing(saved, capsys, argu
     assert not saved.scores("7").exists()
 
 
+@pytest.mark.slow
+def test_memory_stays_within_the_setting(saved):
+    """A child's peak resident set, while it scores a part with as large batches as it may."""
+    wanted = ["--json_part=1", "--split_group=2", "--save=mine", "--test_set=1", "data.name=fashion_mnist"]
+    space = SPACES["px28"]
+    save_supernet(saved.chosen, Supernet(space, 2, 10), {"epoch": 7})
+    wanted += ["evaluation.batch_size=10000", "evaluation.calibration_images=512", "evaluation.memory_mb=1200"]
+    command = [sys.executable, "-m", "fewshot_nas.test", *wanted, "space.preset=px28", "run.pool=pool"]
+    child = subprocess.run([sys.executable, "-c", _MEASURE, *command], capture_output=True, text=True)
+    if "no Fashion-MNIST" in child.stderr or child.returncode == 2:
+        pytest.skip(child.stderr)
+    assert child.returncode == 0, child.stderr
+    peak_mb = int(child.stdout.splitlines()[-1]) / 1024
+    assert 900 < peak_mb < 1.1 * 1200
+
+
+_MEASURE = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
 def test_too_little_memory_is_refused_before_anything_runs(saved, capsys):
-    assert evaluate("--json_part=1", "evaluation.memory_mb=300") == 2
-    assert "evaluation.memory_mb is 300, but" in capsys.readouterr().err
+    assert evaluate("--json_part=1", "evaluation.memory_mb=800") == 2
+    assert "evaluation.memory_mb is 800, but" in capsys.readouterr().err

@@ -189,8 +189,8 @@ def _macs(step: Step, stage_sizes: Sequence[int]) -> int:
 def peak_elements(space: SearchSpace, unit: Unit, resolution: int | None = None) -> int:
     """Numbers that a walk over a unit holds at once for one image, at most.
 
-    Counted are the levels of the current branch, and a convolution's output twice: before and
-    after its norm.
+    Counted are the levels of the current branch, and around a convolution a copy of its input (a
+    slice of channels is not dense) and its output twice, before and after the norm.
     """
     stem_size, *stage_sizes = sizes(space, resolution)
     held = [unit.stem * stage_sizes[0] ** 2 * space.strides[0] ** 2]
@@ -198,8 +198,10 @@ def peak_elements(space: SearchSpace, unit: Unit, resolution: int | None = None)
     for step in unit.steps:
         del held[step.level + 1 :]
         area = stage_sizes[step.block.stage] ** 2
-        for kept, channels in ((True, step.hidden), (True, step.block.out * step.shortcut), (False, step.block.out)):
-            peak = max(peak, sum(held) + 2 * channels * area)
+        block = step.block
+        parts = ((True, block.inputs, step.hidden), (True, 0, block.out * step.shortcut), (False, block.mid, block.out))
+        for kept, copied, channels in parts:
+            peak = max(peak, sum(held) + (copied + 2 * channels) * area)
             held[-1] += channels * area if kept else 0
         held.append(step.block.out * area)
     return peak

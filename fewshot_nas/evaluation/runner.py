@@ -32,7 +32,7 @@ from fewshot_nas.space.arch import Arch, encode
 
 Parts = Mapping[int, Mapping[str, Arch]]
 _MB = 1 << 20
-_PROCESS_MB = 400  # Python, torch and what they allocate before the first image
+_PROCESS_MB = 850  # resident before the first image: Python, torch, compiled kernels
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def test_job_names(job):
 def test_memory_bounds_the_batch_or_refuses(supernet, make_archs, inputs):
     plan = make_plan(supernet.space, make_archs(8), 2, unit_networks=8)
     assert within_memory(plan, supernet, inputs, 4096).batch == inputs.batch
-    tight = next(mb for mb in range(400, 4096) if _fits(plan, supernet, inputs, mb))
+    tight = next(mb for mb in range(800, 4096) if _fits(plan, supernet, inputs, mb))
     assert inputs.calibration_batch <= within_memory(plan, supernet, inputs, tight).batch <= inputs.batch
     with pytest.raises(InputError, match=rf"memory_mb is {tight - 1}, but {tight} are needed .* of 32 images"):
         within_memory(plan, supernet, inputs, tight - 1)

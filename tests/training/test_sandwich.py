@@ -5,6 +5,7 @@ import torch
 
 from fewshot_nas.space.arch import encode
 from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.training import sandwich as under_test
 from fewshot_nas.training.sandwich import Regularization, Sampler, resized, sandwich
 
 POOL = (3, 3, 5, 7)
@@ -89,12 +90,13 @@ def test_regularization_changes_the_loss_of_the_largest(supernet, batch, rates):
 
 
 def test_nothing_is_dropped_in_the_others(supernet, batch, monkeypatch):
-    seen = []
-    module = "fewshot_nas.training.sandwich.run"
-    from fewshot_nas.training import sandwich as under_test
+    seen, real = [], under_test.run
 
-    real = under_test.run
-    monkeypatch.setattr(module, lambda *args, **rates: seen.append(tuple(rates.values())) or real(*args, **rates))
+    def noted(*args, dropout, drop_connect, **more):
+        seen.append((dropout, drop_connect))
+        return real(*args, dropout=dropout, drop_connect=drop_connect, **more)
+
+    monkeypatch.setattr(under_test, "run", noted)
     losses_of(supernet(), batch, Regularization(0.1, 0.2, 0.3))
     assert seen == [(0.2, 0.3)] + [(0.0, 0.0)] * 3
 
