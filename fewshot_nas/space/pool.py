@@ -4,7 +4,6 @@ The same form holds a pool (accuracy 0), a ground truth and the scores of a supe
 is top-1 or top-5 in percent.
 """
 
-import math
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -103,7 +102,7 @@ def _entry(where: str, value: Any) -> Entry:
         found = f"the keys {sorted(value)}" if isinstance(value, dict) else repr(value)
         raise InputError(f"{where}: expected an object with the keys 'acc' and 'arch', got {found}")
     acc, code = value["acc"], value["arch"]
-    if type(acc) not in (int, float) or not (math.isfinite(acc) and 0 <= acc <= 100):
+    if type(acc) not in (int, float) or not 0 <= acc <= 100:
         raise InputError(f"{where}: acc is {acc!r}, expected a percentage from 0 to 100")
     if not isinstance(code, str):
         raise InputError(f"{where}: arch is {code!r}, expected a code in quotes")

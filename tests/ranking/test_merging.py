@@ -28,7 +28,7 @@ from fewshot_nas.space.search_space import SPACES
 ARCHS = make_pool(seed=0, size=40)
 CODES = {arch_id: encode(arch) for arch_id, arch in ARCHS.items()}
 POOL = [{arch_id: CODES[arch_id] for arch_id in part} for part in split_pool(ARCHS, 4)]
-ALIKE = {part: {"precision": "fp32", "limit": None, "part": part, "archs": 10} for part in range(1, 5)}
+ALIKE = {part: {"precision": "fp32", "limit": None, "part": part, "archs": 9 + part} for part in range(1, 5)}
 
 
 def top1(arch_id):

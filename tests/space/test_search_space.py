@@ -70,6 +70,16 @@ def test_rounded_widths_are_near_multiples(value, divisor):
     assert width == divisor or 0.9 * value <= width <= value + divisor
 
 
+@pytest.mark.parametrize(("value", "width"), [(3.9, 8), (11.9, 16), (12, 16), (8.8, 8), (8.9, 16), (108.8, 112)])
+def test_a_width_that_would_lose_a_tenth_is_rounded_up(value, width):
+    assert round_width(value, 8) == width
+
+
+@pytest.mark.parametrize(("block", "projects"), [((8, 4, 8, 1), False), ((8, 4, 8, 2), True), ((8, 4, 6, 1), True)])
+def test_a_shortcut_projects_where_the_shape_changes(block, projects):
+    assert Block(0, *block).projects == projects
+
+
 @given(st.integers(0, 2**32), st.sampled_from(sorted(SPACES)))
 def test_blocks_follow_one_another(seed, name):
     space, arch = SPACES[name], random_arch(random.Random(seed))
@@ -92,7 +102,11 @@ def test_blocks_of_a_known_code():
     [
         ({"ratios": (1.0,)}, "ratios has 1 values, expected 7"),
         ({"ratios": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0)}, "falling"),
+        ({"ratios": (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.0)}, "falling"),
+        ({"ratios": (1.1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)}, "falling"),
         ({"base_widths": (8, 8, 8, 0)}, "must be positive"),
+        ({"strides": (1, 2, 2, 0)}, "must be positive"),
+        ({"divisor": 0}, "must be positive"),
         ({"stem_kernel": 2}, "expected an odd size"),
         ({"pool_digits": (3, 3, 5, 8)}, r"expected each in 1\.\.7"),
     ],
