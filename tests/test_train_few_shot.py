@@ -113,7 +113,6 @@ def test_what_cannot_be_done_is_one_sentence(trained, small, capsys, arguments, 
 
 @pytest.mark.slow
 def test_every_phase_runs_in_order_on_the_digits(workshop, capsys):
-    torch.set_num_threads(2)
     train_supernet(["--save", "digits"])
     for groups in range(2, 8):
         main(["--group_nums", str(groups), "--save", "digits"])

@@ -207,7 +207,6 @@ def test_a_diverging_run_names_the_arch_and_the_state(workshop, small, capsys):
 @pytest.mark.slow
 def test_the_digits_are_learned_by_default(workshop):
     """One-shot with nothing but defaults; the largest subnet has at least 95 % after calibration."""
-    torch.set_num_threads(2)
     main(["--save", "digits"])
     epochs = [record for record in records(workshop / "results" / "digits") if "top1" in record]
     assert epochs[-1]["top1"]["largest"] >= 95

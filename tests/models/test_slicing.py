@@ -66,6 +66,13 @@ def test_drop_connect_rises_linearly_in_the_last_two_stages(shared, monkeypatch)
     assert rates == [(pytest.approx(0.8 * number / 8), "row") for number in (5, 6, 7, 8)]
 
 
+def test_dropout_draws_anew_for_each_image(shared):
+    weights = shared("px8", 1).weights(largest())
+    alike = torch.randn(1, 1, 8, 8).expand(8, 1, 8, 8)
+    assert run(weights, alike).std(0).max() < 1e-4
+    assert run(weights, alike, dropout=0.5).std(0).max() > 1e-3
+
+
 def test_full_dropout_leaves_the_classifiers_bias(shared):
     weights = shared("px8", 1).weights(largest())
     logits = run(weights, torch.randn(3, 1, 8, 8), dropout=1.0)
