@@ -1,9 +1,9 @@
 """What every command shares: options, settings, and how a mistake of the user's ends."""
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from fewshot_nas.config import Config, load_config
@@ -12,9 +12,12 @@ from fewshot_nas.errors import InputError
 Main = Callable[[Sequence[str] | None], int]
 Report = Callable[[str], None]
 
+# A disk that is full, or that may not be written to, is no defect of ours.
+_MACHINES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
+
 
 def run(main: Main, argv: Sequence[str] | None = None) -> int:
-    """Call a command's main; a wrong input becomes one line on standard error and status 2.
+    """Call a command's main; a wrong input, or a full disk, becomes one line on standard error and status 2.
 
     Ctrl-C ends with status 130, as shells expect, and without a traceback.
     """
@@ -22,6 +25,11 @@ def run(main: Main, argv: Sequence[str] | None = None) -> int:
         return main(argv)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in _MACHINES:
+            raise
+        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -60,8 +68,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def run_config(options: argparse.Namespace) -> Config:
     """The settings that a training command's options ask for."""
-    config = config_of(options)
-    return config if options.seed is None else replace(config, run=replace(config.run, seed=options.seed))
+    seed = [] if options.seed is None else [f"run.seed={options.seed}"]
+    return load_config(options.config, [*options.overrides, *seed])
 
 
 def speaker(speaks: bool) -> Report:

@@ -6,7 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,18 +19,30 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     A crash, a full disk or Ctrl-C leaves the old file, or none, under the final name.
     The temporary name is unique, so that several processes may write the same path.
+
+    Raises:
+        InputError: the file cannot be written; says why.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if said := _said_by_the_system(error):
+            raise InputError(f"{path}: cannot be written ({said}); what was there before is kept") from None
         raise
+
+
+def _said_by_the_system(error: BaseException) -> str | None:
+    """torch.save hides what the disk said behind an error of its own."""
+    cause = error.__context__ if type(error) is RuntimeError else error
+    return cause.strerror if isinstance(cause, OSError) else None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,9 +1,12 @@
 """Files appear whole or not at all."""
 
+import resource
 import stat
 
 import pytest
+import torch
 
+from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing, write_json, write_text
 
 
@@ -34,3 +37,28 @@ def test_nan_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "file", float("nan"))
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "write", [lambda stream: stream.write(bytes(9000)), lambda stream: torch.save(torch.zeros(9000), stream)]
+)
+def test_a_full_disk_is_one_sentence_and_keeps_the_old_file(tmp_path, write):
+    write_text(tmp_path / "file", "old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+    try:
+        with (
+            pytest.raises(InputError, match=r"file: cannot be written \(File too large\)"),
+            replacing(tmp_path / "file") as stream,
+        ):
+            write(stream)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="below: cannot be written"):
+        write_text(tmp_path / "file" / "below", "new")

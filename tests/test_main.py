@@ -1,5 +1,6 @@
 """The list of commands, and what every command does with Ctrl-C and wrong input."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -51,6 +52,14 @@ def test_a_users_mistake_ends_in_one_line(capsys, problem, status, said):
 
     assert run(failing) == status
     assert capsys.readouterr().err == said
+
+
+def test_a_full_disk_ends_in_one_line(capsys):
+    def failing(argv):
+        raise OSError(errno.ENOSPC, "No space left on device", "results/log.jsonl")
+
+    assert run(failing) == 2
+    assert capsys.readouterr().err == "error: results/log.jsonl: No space left on device\n"
 
 
 def test_a_defect_keeps_its_traceback():

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import resource
 
 import pytest
 import torch
@@ -144,6 +145,22 @@ def test_ctrl_c_leaves_no_half_written_file(workshop, small, monkeypatch, capsys
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+def test_a_full_disk_is_one_sentence_and_keeps_the_old_file(workshop, small, capsys):
+    main(["--save", "one", *small])
+    last = workshop / "results" / "one" / "last.pth"
+    before, (soft, hard) = last.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        (last.parent / "supernet.pth").unlink()
+        with pytest.raises(InputError, match=r"results/one/supernet.pth: cannot be written \(File too large\)"):
+            main(["--save", "one", *small])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert last.read_bytes() == before
+    assert not list(last.parent.glob(".*[0-9a-f]"))
+    assert not (last.parent / "supernet.pth").exists()
+
+
 @pytest.mark.dist
 def test_two_ranks_train_as_torchrun_starts_them(workshop, small, ranks):
     ranks(2, lambda: main(["--save", "two", *small, "training.batch_size=8"]))
@@ -168,6 +185,7 @@ def test_two_runs_of_one_name_are_kept_apart(workshop, small):
         (["--device", "toaster"], "--device is 'toaster', which cannot be used here"),
         (["training.batch_size=0"], "training.batch_size is 0, expected a whole number >= 1"),
         (["training.speed=3"], "training.speed is not a setting"),
+        (["--seed=-1"], "run.seed is -1, expected a whole number >= 0"),
         (["--config", "none.yml"], "none.yml: cannot be read"),
         (["data.name=lists", "data.root=nowhere", "space.in_channels=3"], r"nowhere/train.txt: no such file; expected"),
         (["data.name=folders", "data.root=nowhere"], r"nowhere/train: no such directory; expected train/<class>/"),

@@ -7,7 +7,7 @@ blocks (arXiv:1512.03385); a width takes the *leading* channels of the full tens
 once-for-all (arXiv:1908.09791) and BigNAS (arXiv:2003.11142).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import torch.nn.functional as F
@@ -78,45 +78,64 @@ def leading(parameter: Tensor, *sizes: int) -> Tensor:
     return parameter
 
 
-def conv_norm(unit: ConvNorm, x: Tensor) -> Tensor:
-    """Convolve [B, inputs, H, W] and normalise by the statistics of this very batch."""
+Convolve = Callable[[Tensor, Tensor, int], Tensor]  # of x, weight and stride, padded by half the kernel
+
+
+def convolve_plainly(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """The library's convolution."""
     # No `.contiguous()` on a sliced weight: torch does that before it picks a kernel.
-    x = F.conv2d(x, unit.conv, None, unit.stride, unit.conv.shape[-1] // 2)
+    return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2)
+
+
+def conv_norm(unit: ConvNorm, x: Tensor, convolve: Convolve = convolve_plainly) -> Tensor:
+    """Convolve [B, inputs, H, W] and normalise by the statistics of this very batch."""
+    x = convolve(x, unit.conv, unit.stride)
     return F.batch_norm(x, None, None, unit.weight, unit.bias, training=True, eps=EPS)
 
 
-def run_stem(weights: SubnetWeights, images: Tensor) -> Tensor:
+def run_stem(weights: SubnetWeights, images: Tensor, convolve: Convolve = convolve_plainly) -> Tensor:
     """From images [B, C, H, W] to what the first block takes."""
-    x = F.relu(conv_norm(weights.stem, images), inplace=True)
+    x = F.relu(conv_norm(weights.stem, images, convolve), inplace=True)
     return F.max_pool2d(x, 3, 2, 1) if weights.pool else x
 
 
-def run_block(block: BlockWeights, x: Tensor, drop_connect: float = 0.0) -> Tensor:
+def run_block(
+    block: BlockWeights, x: Tensor, drop_connect: float = 0.0, convolve: Convolve = convolve_plainly
+) -> Tensor:
     """A basic block on [B, inputs, H, W].
 
     Args:
         drop_connect: the probability that an image skips the two convolutions; what survives
             is scaled up to keep the mean (stochastic depth, arXiv:1603.09382).
     """
-    residual = F.relu(conv_norm(block.conv1, x), inplace=True)
-    residual = conv_norm(block.conv2, residual)
+    residual = F.relu(conv_norm(block.conv1, x, convolve), inplace=True)
+    residual = conv_norm(block.conv2, residual, convolve)
     if drop_connect > 0:
         residual = stochastic_depth(residual, drop_connect, "row")
-    shortcut = conv_norm(block.shortcut, x) if block.shortcut is not None else x
+    shortcut = conv_norm(block.shortcut, x, convolve) if block.shortcut is not None else x
     return F.relu(residual + shortcut, inplace=True)
 
 
-def run(weights: SubnetWeights, images: Tensor, *, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:
+def run(
+    weights: SubnetWeights,
+    images: Tensor,
+    *,
+    dropout: float = 0.0,
+    drop_connect: float = 0.0,
+    convolve: Convolve = convolve_plainly,
+) -> Tensor:
     """Logits [B, classes] of a subnet for images [B, C, H, W].
 
     Args:
         dropout: the probability that a feature before the classifier is set to 0.
         drop_connect: the rate of the last block. Block n of N, counted from 1 over the whole
             subnet, has n / N of it; blocks outside the last two stages have none.
+        convolve: another way to the same convolutions.
     """
-    x = run_stem(weights, images)
+    x = run_stem(weights, images, convolve)
     for number, block in enumerate(weights.blocks, start=1):
-        x = run_block(block, x, drop_connect * number / len(weights.blocks) * (block.stage in DROPPED_STAGES))
+        rate = drop_connect * number / len(weights.blocks) * (block.stage in DROPPED_STAGES)
+        x = run_block(block, x, rate, convolve)
     features = x.mean((2, 3))  # [B, inputs]
     if dropout > 0:
         features = F.dropout(features, dropout)

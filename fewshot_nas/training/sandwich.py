@@ -13,6 +13,7 @@ from fewshot_nas.models.slicing import run
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import fair_arch, largest, random_arch, smallest
+from fewshot_nas.training.convolution import convolve
 from fewshot_nas.training.gradients import Leaves
 
 
@@ -87,7 +88,7 @@ def sandwich(
     def forward(arch: Arch, size: int | None, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:
         weights, inputs = supernet.weights(arch, leaves), resized(images, size)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return run(weights, inputs, dropout=dropout, drop_connect=drop_connect).float()
+            return run(weights, inputs, dropout=dropout, drop_connect=drop_connect, convolve=convolve).float()
 
     logits = forward(archs[0], sizes[0], regularization.dropout, regularization.drop_connect)
     losses = [_backward(F.cross_entropy(logits, labels, label_smoothing=regularization.label_smoothing))]

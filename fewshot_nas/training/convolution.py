@@ -1,0 +1,83 @@
+"""Convolutions as one matrix product, where that is the faster way on a CPU.
+
+In the last stages of small images a map has a handful of pixels and hundreds of channels. There
+the library's convolutions reach a small part of the processor's rate, backwards above all, while
+the product of all windows with the weights reaches most of it.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewshot_nas.models.slicing import convolve_plainly
+
+_CHANNELS_PER_PIXEL = 16  # of the output's map, from which on the product wins (measured)
+
+
+def convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Convolve [B, inputs, H, W] with [out, inputs, kernel, kernel], padded by half the kernel."""
+    pixels = _out_side(x.shape[2], stride) * _out_side(x.shape[3], stride)
+    if x.device.type != "cpu" or x.shape[1] < _CHANNELS_PER_PIXEL * pixels:
+        return convolve_plainly(x, weight, stride)
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        x, weight = x.to(dtype), weight.to(dtype)
+    product: Tensor = _Product.apply(x, weight, stride)
+    return product
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        batch, _, height, width = x.shape
+        out = _windows(x, weight.shape[-1], stride) @ _rows(weight).t()  # [B * H' * W', out]
+        return out.view(batch, _out_side(height, stride), _out_side(width, stride), -1).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        kernel = weight.shape[-1]
+        rows = gradient.permute(0, 2, 3, 1).reshape(-1, weight.shape[0])  # [B * H' * W', out]
+        of_x = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_x = _overlaid(rows @ _rows(weight), x, kernel, ctx.stride)
+        if ctx.needs_input_grad[1]:
+            flat = rows.t() @ _windows(x, kernel, ctx.stride)
+            of_weight = flat.view(-1, kernel, kernel, x.shape[1]).permute(0, 3, 1, 2)
+        return of_x, of_weight, None
+
+
+def _rows(weight: Tensor) -> Tensor:
+    """[out, kernel * kernel * inputs]; a view of weights in channels-last order."""
+    return weight.permute(0, 2, 3, 1).reshape(weight.shape[0], -1)
+
+
+def _windows(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """What each output pixel sees: [B * H' * W', kernel * kernel * inputs]."""
+    margin = kernel // 2
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, margin, margin, margin, margin))  # [B, H + 2m, W + 2m, inputs]
+    windows = padded.unfold(1, kernel, stride).unfold(2, kernel, stride)  # [B, H', W', inputs, kernel, kernel]
+    return windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, kernel * kernel * x.shape[1])
+
+
+def _overlaid(windows: Tensor, x: Tensor, kernel: int, stride: int) -> Tensor:
+    """The sum of windows at their places in an image like `x`: the transpose of `_windows`."""
+    batch, channels, height, width = x.shape
+    rows, columns, margin = _out_side(height, stride), _out_side(width, stride), kernel // 2
+    parts = windows.view(batch, rows, columns, kernel, kernel, channels)
+    # Sums of many bfloat16 numbers would lose what the product has kept.
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    total = torch.zeros(batch, height + 2 * margin, width + 2 * margin, channels, dtype=dtype)
+    for dy in range(kernel):
+        for dx in range(kernel):
+            total[:, dy : dy + rows * stride : stride, dx : dx + columns * stride : stride] += parts[:, :, :, dy, dx]
+    inner = total[:, margin : margin + height, margin : margin + width]
+    return inner.permute(0, 3, 1, 2).to(x.dtype, memory_format=torch.channels_last)
+
+
+def _out_side(side: int, stride: int) -> int:
+    return -(-side // stride)
