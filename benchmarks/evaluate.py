@@ -5,7 +5,8 @@
 
 The plain way extracts, calibrates and measures one subnet at a time, in float32, and is timed on
 every n-th arch (`--plain`), half of them before and half after the engine's runs, because the
-machine's speed may drift; its time for all archs follows from their multiply-adds. Weights are
+machine's speed may drift; its time for all archs follows from their multiply-adds. It is timed with
+images in torch's usual order of memory, as the field has them, and in the engine's, channels last. Weights are
 random, images are noise: neither changes what is computed. For the agreement of the precisions,
 an arch's score is the mean log-likelihood of the largest subnet's guesses.
 """
@@ -13,8 +14,9 @@ an arch's score is the mean log-likelihood of the largest subnet's guesses.
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -34,6 +36,13 @@ from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
 
+class UsualLayout(Inputs):
+    """Images in torch's usual order of memory, which is what the field's code has."""
+
+    def _ready(self, batch: Tensor) -> Tensor:
+        return super()._ready(batch).contiguous()
+
+
 def main() -> None:
     """Measure and print."""
     options = _options()
@@ -45,22 +54,28 @@ def main() -> None:
     images = options.images + options.calibration
     sample = archs[:: max(1, len(archs) // options.plain)]
 
-    before_s = timed(lambda: score_plainly(supernet, tqdm(sample[::2], "plain"), inputs))
-    runs = {
-        precision: run_engine(supernet, archs, replace(inputs, precision=precision)) for precision in ("fp32", "bf16")
-    }
-    after_s = timed(lambda: score_plainly(supernet, tqdm(sample[1::2], "plain"), inputs))
+    plain = {"as usual": UsualLayout(**vars(inputs)), "channels last": inputs}
+    seconds = dict.fromkeys(plain, 0.0)
+    runs = {}
+    for half in (0, 1):  # before the engine's runs and after them
+        for name, each in plain.items():
+            seconds[name] += timed(partial(score_plainly, supernet, tqdm(sample[half::2], f"plain, {name}"), each))
+        for precision in ("fp32", "bf16") if half == 0 else ():
+            runs[precision] = run_engine(supernet, archs, replace(inputs, precision=precision))
 
-    rate = images * macs(space, sample, classes) / (before_s + after_s)
-    plain_s = images * macs(space, archs, classes) / rate
+    rates = {name: images * macs(space, sample, classes) / each for name, each in seconds.items()}
+    plain_s = {name: images * macs(space, archs, classes) / rate for name, rate in rates.items()}
     peak = {dtype: matmul_gflops(dtype) for dtype in (torch.float32, torch.bfloat16)}
     setting = f"{options.groups} groups, {options.threads} threads"
     print(f"\n{options.space}, {space.resolution} px, {len(archs)} archs, {setting},")
     print(f"{options.calibration} images to calibrate and {options.images} to score, {options.batch} at a time\n")
-    print(f"{'':20}{'seconds':>9}{'archs/s':>9}{'GFLOP/s':>9}{'of matmul':>11}{'speed-up':>10}")
-    row("plain, fp32", plain_s, archs, 2e-9 * rate, peak[torch.float32], 1.0)
-    for (precision, (seconds, plan, _)), dtype in zip(runs.items(), peak, strict=True):
-        row(f"engine, {precision}", seconds, archs, 2e-9 * plan.macs * images / seconds, peak[dtype], plain_s / seconds)
+    print(
+        f"{'':22}{'seconds':>9}{'archs/s':>9}{'GFLOP/s':>9}{'of matmul':>11}   speed-up over plain: {', '.join(plain)}"
+    )
+    for name, each_s in plain_s.items():
+        row(f"plain, {name}", each_s, archs, 2e-9 * rates[name], peak[torch.float32], plain_s)
+    for (precision, (each_s, plan, _)), dtype in zip(runs.items(), peak, strict=True):
+        row(f"engine, {precision}", each_s, archs, 2e-9 * plan.macs * images / each_s, peak[dtype], plain_s)
     plan = runs["fp32"][1]
     print(f"\nthe plan needs {100 * plan.macs / plan.plain_macs:.1f} % of the plain multiply-adds")
     tau = agreement(*(dict(enumerate_scores(scores)) for _, _, scores in runs.values())).kendall
@@ -130,9 +145,12 @@ def enumerate_scores(scores: Tensor) -> Iterator[tuple[str, float]]:
     return ((str(index), score) for index, score in enumerate(scores.tolist()))
 
 
-def row(name: str, seconds: float, archs: Sequence[Arch], gflops: float, peak: float, ratio: float) -> None:
+def row(
+    name: str, seconds: float, archs: Sequence[Arch], gflops: float, peak: float, plain_s: Mapping[str, float]
+) -> None:
     """One line of the table."""
-    print(f"{name:20}{seconds:9.1f}{len(archs) / seconds:9.2f}{gflops:9.0f}{gflops / peak:10.0%}{ratio:9.2f}x")
+    ratios = "".join(f"{each / seconds:9.2f}x" for each in plain_s.values())
+    print(f"{name:22}{seconds:9.1f}{len(archs) / seconds:9.2f}{gflops:9.0f}{gflops / peak:11.0%}{ratios}")
 
 
 def _options() -> argparse.Namespace:

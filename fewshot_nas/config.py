@@ -139,7 +139,7 @@ class EvaluationConfig:
     calibration_batch: Count = 128
     batch_size: Count = 128
     memory_mb: Count = 2048
-    every_epochs: Count = 5
+    every_epochs: Count = 1
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the supernet, take the subnet out of it, write its weights and, if asked, an ONNX file."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse_intermixed_args(argv)
     arch = decode(options.arch)
     if options.resolution is not None and options.resolution < 1:
         raise InputError(f"--resolution is {options.resolution}, expected a number of pixels")

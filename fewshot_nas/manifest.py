@@ -1,5 +1,6 @@
 """What a run depends on: written when it begins, and compared before it is continued."""
 
+import hashlib
 import json
 import platform
 import subprocess
@@ -52,6 +53,12 @@ def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str
         "settings": settings,
     }
     return dict(json.loads(json.dumps(written, default=str)))
+
+
+def recipe_sha256(content: Mapping[str, Any]) -> str:
+    """Digest of a manifest without what rightly differs between the runs of a ground truth."""
+    kept = {key: value for key, value in _flat(content) if key not in ("arch", "seed", "settings.run.seed")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def refuse_changes(path: Path, now: Mapping[str, Any]) -> None:

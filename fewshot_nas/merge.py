@@ -27,7 +27,7 @@ from fewshot_nas.space.pool import Entry, read_arch_file
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Merge the parts of one evaluation beside them, and compare the scores with the ground truth."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse_intermixed_args(argv)
     metric, directory = f"top{options.top}", phase_directory(options.save, Phase.parse(options.stage))
     scores = _existing(directory.scores(options.epoch), options.epoch)
     config = config_of(options, directory.config)

@@ -15,7 +15,7 @@ from fewshot_nas.space.search_space import MAX_GROUPS
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Gather what a run has left on disk and write the page."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse_intermixed_args(argv)
     found = _phases(options.save, Phase.parse(options.stage) if options.stage else None)
     stored = (directory.config for directory in found.values() if directory.config.exists())
     config = config_of(options, next(stored, None))

@@ -17,11 +17,11 @@ from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import Images, calibration_subset
 from fewshot_nas.data.sources import ImageData, open_data
 from fewshot_nas.data.transforms import eval_transform, train_transform
-from fewshot_nas.distributed import World, gathered
+from fewshot_nas.distributed import World, gathered, wait_for_all
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import locked, replacing, sha256, write_json, write_text
-from fewshot_nas.manifest import manifest, refuse_changes
+from fewshot_nas.manifest import manifest, recipe_sha256, refuse_changes
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results import PhaseDirectory
@@ -153,29 +153,42 @@ class Run:
             if busy := gathered(busy, self.world)[0]:
                 self.report(f"{arch_id} is left out: {busy}")
                 return
-            going_on = self._goes_on(directory, "stand_alone", {"arch": encode(arch)})
-            if going_on and truth.has(arch_id, seed):
+            facts = {"arch": encode(arch)}
+            recipe = recipe_sha256(self._manifest("stand_alone", facts))
+            truth.refuse_others(recipe, arch_id, arch)
+            if self.resume and truth.has(arch_id, seed):
                 self.report(f"{arch_id} with seed {seed} is in {truth.path} already")
                 return
+            self._goes_on(directory, "stand_alone", facts)
             task = self._stand_alone_task(arch)
             with RunLog(directory.log, directory.events) as log:
                 self._loop(task, "stand_alone", directory, log).run()
             if self.world.is_main:
-                result = outcome(task, arch_id, seed, self.inputs(self.data.valid), self.inputs(self.data.test))
+                result = outcome(task, arch_id, seed, recipe, self.inputs(self.data.valid), self.inputs(self.data.test))
                 truth.add(result)
                 self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
 
     def _goes_on(self, directory: PhaseDirectory, section: str, facts: Mapping[str, Any]) -> bool:
         """Whether there is an earlier run to go on with; if not, clear the directory and begin one."""
-        content = manifest(self.config, section, {"processes": self.world.size, **facts, "data": data_facts(self.data)})
+        content = self._manifest(section, facts)
         if self.resume and directory.manifest.exists():
             refuse_changes(directory.manifest, content)
             return True
+        if self.resume and (directory.chosen.exists() or directory.last.exists()):
+            raise InputError(
+                f"{directory.path} has a supernet but no {directory.manifest.name}, so it was not trained here;"
+                " choose another --save, or give --no-resume to replace it"
+            )
+        wait_for_all(self.world)  # nobody clears before everybody has looked
         if self.world.is_main:
             clear(directory)
             write_text(directory.config, dump_config(self.config))
             write_json(directory.manifest, content)
+        wait_for_all(self.world)  # nobody resumes what is being cleared
         return False
+
+    def _manifest(self, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return manifest(self.config, section, {"processes": self.world.size, **facts, "data": data_facts(self.data)})
 
     def _supernet_task(
         self, section: str, directory: PhaseDirectory, supernet: Supernet, truth: Mapping[str, Entry]

@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
 from fewshot_nas.results import phase_directory, phase_of
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.pool import read_pool
+from fewshot_nas.space.pool import pool_sha256, read_pool
 
 if TYPE_CHECKING:
     from fewshot_nas.data.images import Images
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate parts of the pool, or show what it would cost."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse_intermixed_args(argv)
     directory = phase_directory(options.save, phase_of(options.save, options.split_group))
-    config = _config(options, config_of(options, directory.config))
-    parts = _parts(options.json_part, read_pool(config.run.pool), options.limit)
+    config = config_of(_with_settings(options), directory.config)
+    pool = read_pool(config.run.pool)
+    parts = _parts(options.json_part, pool, options.limit)
     from fewshot_nas import runs
     from fewshot_nas.distributed import joined
     from fewshot_nas.evaluation.engine import plan_for
@@ -43,30 +44,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
         data = runs.open_images(config, supernet.space)
+        if supernet.num_classes != data.num_classes:
+            raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
+        if config.evaluation.calibration_images > len(data.train):
+            raise InputError(
+                f"evaluation.calibration_images is {config.evaluation.calibration_images},"
+                f" expected at most the {len(data.train)} training images"
+            )
         scored = _scored(data.test if options.test_set else data.valid, options.images)
         inputs = runs.evaluation_inputs(config, supernet.space, data, scored, world)
-        epoch = options.epoch if options.epoch is not None else content.get("epoch", 0)
+        epoch = options.epoch if options.epoch is not None else content.get("epoch")
+        if epoch is None:
+            raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
         scores = directory.scores(f"{epoch}{'_all_test' if options.test_set else ''}")
-        job = Job(scores, parts, _manifest(options, config, model, supernet, data, scored))
-        if job.finished():
+        facts = {**_manifest(options, config, model, supernet, data, scored), "pool_sha256": pool_sha256(pool)}
+        job = Job(scores, parts, facts)
+        if not options.plan and job.finished():
             report(f"{scores}: the scores of part {job.name} are there already")
             return 0
         plan = plan_for(supernet, job.archs, inputs)
-        inputs = within_memory(plan, supernet, inputs, config.evaluation.memory_mb)
-        _show(plan, inputs, report)
+        inputs, memory_mb = within_memory(plan, supernet, inputs, config.evaluation.memory_mb)
+        _show(plan, inputs, memory_mb, report)
         if not options.plan:
             run_job(job, plan, supernet, inputs, world)
             report(f"{scores}: part {job.name} is scored")
     return 0
 
 
-def _config(options: argparse.Namespace, config: Config) -> Config:
-    """The settings, with what the command's own options replace."""
-    if options.calibration_images is not None:
-        config = replace(config, evaluation=replace(config.evaluation, calibration_images=options.calibration_images))
-    if options.precision:
-        config = replace(config, run=replace(config.run, precision=options.precision))
-    return config
+def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
+    """The options, those of them that replace a setting turned into overrides."""
+    given = {"evaluation.calibration_images": options.calibration_images, "run.precision": options.precision}
+    overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
+    return argparse.Namespace(**{**vars(options), "overrides": [*options.overrides, *overrides]})
 
 
 def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> dict[int, dict[str, Arch]]:
@@ -116,12 +125,12 @@ def _manifest(
     }
 
 
-def _show(plan: "Plan", inputs: "Inputs", report: Report) -> None:
+def _show(plan: "Plan", inputs: "Inputs", memory_mb: float, report: Report) -> None:
     images = len(inputs.calibration) + len(inputs.images)
     report(
         f"{plan.archs} archs, {plan.networks} distinct networks, {len(plan.units)} work units;"
         f" {plan.macs * images:.3g} MACs on {images} images instead of {plan.plain_macs * images:.3g}"
-        f" ({100 * plan.macs / plan.plain_macs:.1f} %); {inputs.batch} images at a time"
+        f" ({100 * plan.macs / plan.plain_macs:.1f} %); {inputs.batch} images at a time, about {memory_mb:.0f} MB"
     )
 
 

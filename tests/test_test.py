@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,6 +72,21 @@ def test_a_plan_computes_nothing(saved, capsys):
     assert not saved.scores("7").exists()
 
 
+def test_another_pool_is_another_evaluation(saved, capsys):
+    evaluate("--json_part=1")
+    for number, part in enumerate(split_pool(make_pool(2, 10), 2), start=1):
+        entries = {arch_id: Entry(0.0, arch) for arch_id, arch in part.items()}
+        write_arch_file(part_path(Path("pool"), number), entries)
+    assert evaluate("--json_part=1") == 2
+    assert "was written with pool_sha256=" in capsys.readouterr().err
+
+
+def test_a_supernet_of_other_classes_is_refused(saved, capsys):
+    save_supernet(saved.chosen, Supernet(SPACES["px8"], 2, 20), {"epoch": 7})
+    assert evaluate("--json_part=1") == 2
+    assert "supernet.pth: has 20 classes, but digits has 10" in capsys.readouterr().err
+
+
 def test_bfloat16_is_another_evaluation(saved, capsys):
     evaluate("--json_part=1")
     assert evaluate("--json_part=1", "--precision=bf16") == 2
@@ -84,6 +100,10 @@ def test_bfloat16_is_another_evaluation(saved, capsys):
         ("--json_part=2-1", "--json_part is '2-1'"),
         ("--json_part=one", "--json_part is 'one'"),
         ("--limit=0", "--limit is 0, expected at least 1"),
+        ("--calibration_images=0", "evaluation.calibration_images is 0, expected a whole number >= 1"),
+        ("--calibration_images=9999", "expected at most the 1197 training images"),
+        ("--model_name=0.81_17", "0.81_17.pth: does not tell its epoch, which names the output; give --epoch"),
+        ("data.name=lists", "error:"),
         ("--images=0", "--images is 0, expected 1..300"),
         ("--images=301", "--images is 301, expected 1..300"),
         ("--split_group=8", "'8' is not a phase"),

@@ -9,6 +9,7 @@ score files come out the same, byte for byte. Parts that are given together (`1-
 and share more than they would alone.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -68,10 +69,19 @@ class Job:
         paths = [shard_path(self.directory, metric, part) for part in self.parts for metric in METRICS]
         if not all(path.exists() for path in paths):
             return False
+        self.refuse_others()
+        return True
+
+    def refuse_others(self) -> None:
+        """Leave scores alone that were made under another manifest.
+
+        Raises:
+            InputError: a part of this job has such scores.
+        """
         for part in self.parts:
             path = manifest_path(self.directory, part)
-            _refuse_others(self.part_manifest(part), path, read_manifest(path))
-        return True
+            if path.exists():
+                _refuse_others(self.part_manifest(part), path, read_manifest(path))
 
     def part_manifest(self, part: int) -> dict[str, Any]:
         """The manifest with what concerns this part alone."""
@@ -79,10 +89,16 @@ class Job:
 
 
 class Journal:
-    """Finished units of a job, one line each, written by one process per file."""
+    """Finished units of a job, one line each, written by one process per file.
 
-    def __init__(self, job: Job) -> None:
+    The head of a file says what the units depend on: the job's manifest, and the plan itself,
+    because a unit is known by its number only.
+    """
+
+    def __init__(self, job: Job, plan: Plan) -> None:
         self._job = job
+        members = repr([unit.members for unit in plan.units]).encode()
+        self._head = {**job.manifest, "plan_sha256": hashlib.sha256(members).hexdigest()}
 
     def read(self) -> dict[int, list[Correct]]:
         """The units that are done, by all processes.
@@ -96,7 +112,7 @@ class Journal:
                 if "unit" in record:
                     done[record["unit"]] = [(top1, top5) for top1, top5 in record["correct"]]
                 else:
-                    _refuse_others(dict(self._job.manifest), path, record)
+                    _refuse_others(self._head, path, record)
         return done
 
     @contextmanager
@@ -112,7 +128,7 @@ class Journal:
                 stream.flush()
 
             if not stream.tell():
-                write(self._job.manifest)
+                write(self._head)
             yield lambda unit, correct: write({"unit": unit, "correct": correct})
 
     def remove(self) -> None:
@@ -134,7 +150,8 @@ def run_job(job: Job, plan: Plan, supernet: Supernet, inputs: Inputs, world: Wor
     with ExitStack() as locks:
         for part in job.parts if world.is_main else ():
             locks.enter_context(locked(job.directory / f".part{part}.lock", wait=False))
-        journal = Journal(job)
+        job.refuse_others()
+        journal = Journal(job, plan)
         done = journal.read()
         wait_for_all(world)  # nobody writes before everybody has read
         missing = [number for number in range(len(plan.units)) if number not in done]
@@ -142,7 +159,7 @@ def run_job(job: Job, plan: Plan, supernet: Supernet, inputs: Inputs, world: Wor
             for number in missing[world.rank :: world.size]:
                 unit = plan.units[number]
                 note(number, Walk(supernet, unit, inputs).correct())
-                bar.update(sum(map(len, unit.members)) * (world.size if missing else 1))
+                bar.update(min(sum(map(len, unit.members)) * world.size, plan.archs - bar.n))
         wait_for_all(world)
         if world.is_main:
             _write_scores(job, plan, journal.read(), len(inputs.images))
@@ -150,8 +167,10 @@ def run_job(job: Job, plan: Plan, supernet: Supernet, inputs: Inputs, world: Wor
         wait_for_all(world)
 
 
-def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int) -> Inputs:
-    """The inputs with as large a scoring batch as the memory allows, and no larger than wanted.
+def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int) -> tuple[Inputs, float]:
+    """The inputs with as large a scoring batch as the memory allows, and the memory they will take in MB.
+
+    The batch is no larger than wanted.
 
     Args:
         memory_mb: for this process in all; on a GPU, for activations.
@@ -173,7 +192,8 @@ def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int
             f"evaluation.memory_mb is {memory_mb}, but {taken_mb + needed * image_mb:.0f} are needed for a calibration"
             f" batch of {needed} images; raise it, or lower evaluation.calibration_batch"
         )
-    return replace(inputs, batch=min(inputs.batch, fits))
+    batch = min(inputs.batch, fits)
+    return replace(inputs, batch=batch), taken_mb + max(batch, needed) * image_mb
 
 
 def _write_scores(job: Job, plan: Plan, done: Mapping[int, Sequence[Correct]], images: int) -> None:
@@ -202,8 +222,11 @@ def _refuse_others(expected: Mapping[str, Any], path: Path, found: Mapping[str, 
 
 
 def _complete_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_bytes().split(b"\n")[:-1]:  # what follows the last newline was cut short
-        yield json.loads(line)
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):  # after it a line was cut short
+        try:
+            yield json.loads(line)
+        except ValueError:
+            raise InputError(f"{path}: line {number} is not valid JSON; delete the file to evaluate anew") from None
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -23,7 +23,7 @@ from fewshot_nas.files import read_json, write_json
 from fewshot_nas.ranking.shards import shard_path
 from fewshot_nas.space.arch import CODE_LENGTH, Arch, decode, encode
 from fewshot_nas.space.cost import Cost, total_cost
-from fewshot_nas.space.pool import part_path, read_arch_file
+from fewshot_nas.space.pool import part_paths, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 
 Manifest = Mapping[str, Any]
@@ -87,12 +87,7 @@ def read_codes(pool: Path) -> list[dict[str, str]]:
     Raises:
         InputError: there is no pool, or an arch id occurs in two parts.
     """
-    paths: list[Path] = []
-    while (path := part_path(pool, len(paths) + 1)).exists():
-        paths.append(path)
-    if not paths:
-        raise InputError(f"{pool}: no part1.json, expected a pool made by `python -m fewshot_nas.make_pool`")
-    parts = [{arch_id: scored.code for arch_id, scored in read_scores(path).items()} for path in paths]
+    parts = [{arch_id: scored.code for arch_id, scored in read_scores(path).items()} for path in part_paths(pool)]
     if len(set().union(*parts)) < sum(map(len, parts)):
         raise InputError(f"{pool}: an arch is in two parts; `python -m fewshot_nas.make_pool --check {pool}` names it")
     return parts

@@ -4,6 +4,7 @@ The same form holds a pool (accuracy 0), a ground truth and the scores of a supe
 is top-1 or top-5 in percent.
 """
 
+import hashlib
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -52,11 +53,11 @@ def part_path(directory: Path, part: int) -> Path:
     return directory / f"part{part}.json"
 
 
-def read_pool(directory: Path) -> list[dict[str, Arch]]:
-    """Read `part1.json`, `part2.json`, ... of a directory.
+def part_paths(directory: Path) -> list[Path]:
+    """The files `part1.json`, `part2.json`, ... of a pool.
 
     Raises:
-        InputError: a part is missing in between, or an arch id or code occurs in two parts.
+        InputError: there is none, or one is missing in between.
     """
     matches = (re.fullmatch(r"part([1-9]\d*)\.json", path.name) for path in directory.glob("part*.json"))
     numbers = sorted(int(match[1]) for match in matches if match)
@@ -65,7 +66,22 @@ def read_pool(directory: Path) -> list[dict[str, Arch]]:
     for expected, number in enumerate(numbers, start=1):
         if expected != number:
             raise InputError(f"{part_path(directory, expected)}: no such file, but there is part{number}.json")
-    paths = [part_path(directory, number) for number in numbers]
+    return [part_path(directory, number) for number in numbers]
+
+
+def pool_sha256(parts: Sequence[Mapping[str, Arch]]) -> str:
+    """Digest of a pool's ids and archs, in order."""
+    lines = (f"{arch_id} {encode(arch)}\n" for part in parts for arch_id, arch in part.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def read_pool(directory: Path) -> list[dict[str, Arch]]:
+    """Read `part1.json`, `part2.json`, ... of a directory.
+
+    Raises:
+        InputError: a part is missing in between, or an arch id or code occurs in two parts.
+    """
+    paths = part_paths(directory)
     parts = [{arch_id: entry.arch for arch_id, entry in read_arch_file(path).items()} for path in paths]
     homes: dict[str | Arch, Path] = {}
     for path, part in zip(paths, parts, strict=True):

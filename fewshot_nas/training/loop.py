@@ -148,6 +148,7 @@ class Loop:
             losses = (self._losses / self._per_epoch).tolist()
             record: Record = {"epoch": epoch, "step": self.step, "lr": self._rate(self.step - 1)}
             record |= {"loss": dict(zip(self.task.loss_names, losses, strict=True)), "time": time}
+            self._refuse_broken_weights()
             record |= self.task.end_epoch(epoch)
             self._losses.zero_()
             if self.world.is_main:
@@ -213,9 +214,12 @@ class Loop:
         kept = f"{self.last} has the last good state" if self.last.exists() else "no state had been written yet"
         return InputError(f"{what}; {kept}. Lower the learning rate, or check the images")
 
-    def _save(self) -> None:
+    def _refuse_broken_weights(self) -> None:
         if not all(parameter.isfinite().all() for parameter in self.task.network.parameters()):
             raise self._divergence(f"weights are no longer finite after step {self.step - 1}")
+
+    def _save(self) -> None:
+        self._refuse_broken_weights()
         if self.world.is_main:
             self.task.save(self.last, {"step": self.step, "losses": self._losses, "log": self.log.position()})
         wait_for_all(self.world)

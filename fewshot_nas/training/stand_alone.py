@@ -60,20 +60,27 @@ class StandAloneTask:
 
 @dataclass(frozen=True)
 class StandAloneResult:
-    """One run's outcome; accuracies in percent on the ranking images and on the test images."""
+    """One run's outcome; accuracies in percent on the ranking images and on the test images.
+
+    Attributes:
+        recipe: digest of all that the outcome depends on beside arch and seed.
+    """
 
     arch_id: str
     code: str
     seed: int
+    recipe: str
     valid: float
     test: float
 
 
-def outcome(task: StandAloneTask, arch_id: str, seed: int, valid: Inputs, test: Inputs) -> StandAloneResult:
+def outcome(
+    task: StandAloneTask, arch_id: str, seed: int, recipe: str, valid: Inputs, test: Inputs
+) -> StandAloneResult:
     """Measure a trained subnet with the statistics that its training gathered."""
     task.network.eval()
     accuracies = [measure(task.network, inputs).top1 for inputs in (valid, test)]
-    return StandAloneResult(arch_id, encode(task.arch), seed, *accuracies)
+    return StandAloneResult(arch_id, encode(task.arch), seed, recipe, *accuracies)
 
 
 class GroundTruth:
@@ -90,6 +97,24 @@ class GroundTruth:
     def has(self, arch_id: str, seed: int) -> bool:
         """Whether this run is there already."""
         return self._run(arch_id, seed).exists()
+
+    def refuse_others(self, recipe: str, arch_id: str, arch: Arch) -> None:
+        """Keep apart what was trained differently: means over two recipes would rank nothing.
+
+        Raises:
+            InputError: a run has another recipe, or the id stands for another arch.
+        """
+        for run in self.results():
+            path = self._run(run.arch_id, run.seed)
+            if run.recipe != recipe:
+                raise InputError(
+                    f"{path}: was trained with other settings, images or number of processes than now;"
+                    " go on with the old ones, or choose another --ground_truth"
+                )
+            if run.arch_id == arch_id and run.code != encode(arch):
+                raise InputError(
+                    f"{path}: {arch_id} is {run.code} there, expected {encode(arch)}; is it of another pool?"
+                )
 
     def add(self, result: StandAloneResult) -> None:
         """Note a run and renew the two files."""

@@ -159,6 +159,35 @@ def test_scores_of_another_checkpoint_are_not_mixed_in(job, supernet, inputs):
         other.finished()
 
 
+def test_a_finished_part_is_not_replaced_by_a_wider_job(job, supernet, inputs):
+    run(replace(job, parts={2: job.parts[2]}), supernet, inputs)
+    before = contents(job)
+    with pytest.raises(InputError, match=r"manifest2\.json: was written with images=100, now it is 50"):
+        run(replace(job, manifest={**MANIFEST, "images": 50}), supernet, inputs)
+    assert contents(job) == before
+
+
+def test_units_of_another_plan_are_not_continued(job, supernet, inputs, monkeypatch):
+    class Killing(Walk):
+        def correct(self):
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "Walk", Killing)
+        with pytest.raises(Killed):
+            run(job, supernet, inputs)
+    plan = make_plan(supernet.space, job.archs, supernet.groups, unit_networks=3)
+    with pytest.raises(InputError, match=r"journal_1-3_0\.jsonl: was written with plan_sha256="):
+        run_job(job, plan, supernet, inputs, ALONE)
+
+
+def test_a_damaged_journal_is_one_sentence(job, supernet, inputs):
+    job.directory.mkdir()
+    (job.directory / "journal_1-3_0.jsonl").write_text("{}}\n")
+    with pytest.raises(InputError, match=r"journal_1-3_0\.jsonl: line 1 is not valid JSON"):
+        run(job, supernet, inputs)
+
+
 def test_a_journal_of_another_evaluation_is_not_continued(job, supernet, inputs, monkeypatch):
     class Killing(Walk):
         def correct(self):
@@ -183,9 +212,11 @@ def test_job_names(job):
 
 def test_memory_bounds_the_batch_or_refuses(supernet, make_archs, inputs):
     plan = make_plan(supernet.space, make_archs(8), 2, unit_networks=8)
-    assert within_memory(plan, supernet, inputs, 4096).batch == inputs.batch
+    assert within_memory(plan, supernet, inputs, 4096)[0].batch == inputs.batch
     tight = next(mb for mb in range(800, 4096) if _fits(plan, supernet, inputs, mb))
-    assert inputs.calibration_batch <= within_memory(plan, supernet, inputs, tight).batch <= inputs.batch
+    bounded, predicted_mb = within_memory(plan, supernet, inputs, tight)
+    assert inputs.calibration_batch <= bounded.batch <= inputs.batch
+    assert predicted_mb <= tight
     with pytest.raises(InputError, match=rf"memory_mb is {tight - 1}, but {tight} are needed .* of 32 images"):
         within_memory(plan, supernet, inputs, tight - 1)
 

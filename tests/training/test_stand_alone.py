@@ -13,7 +13,7 @@ POOL = make_pool(seed=1, size=12)
 
 
 def result(number, seed=0, valid=50.0, test=40.0):
-    return StandAloneResult(f"arch{number}", encode(POOL[f"arch{number}"]), seed, valid, test)
+    return StandAloneResult(f"arch{number}", encode(POOL[f"arch{number}"]), seed, "recipe", valid, test)
 
 
 @pytest.fixture
@@ -72,3 +72,12 @@ def test_a_run_that_is_none_is_refused(truth):
     (truth.runs / "arch2_seed0.json").write_text('{"acc": 1}')
     with pytest.raises(InputError, match=r"arch2_seed0.json: is not the result of a stand-alone training"):
         truth.add(result(3))
+
+
+def test_runs_of_another_recipe_or_arch_are_kept_apart(truth):
+    truth.add(result(3))
+    truth.refuse_others("recipe", "arch3", POOL["arch3"])
+    with pytest.raises(InputError, match=r"arch3_seed0\.json: was trained with other settings"):
+        truth.refuse_others("another", "arch4", POOL["arch4"])
+    with pytest.raises(InputError, match=r"arch3_seed0\.json: arch3 is .* there, expected"):
+        truth.refuse_others("recipe", "arch3", POOL["arch4"])
