@@ -154,7 +154,10 @@ class Run:
                 self.report(f"{arch_id} is left out: {busy}")
                 return
             facts = {"arch": encode(arch)}
-            recipe = recipe_sha256(self._manifest("stand_alone", facts))
+            content = self._manifest("stand_alone", facts)
+            if self.resume and directory.manifest.exists():
+                refuse_changes(directory.manifest, content)  # names the setting, which the digest cannot
+            recipe = recipe_sha256(content)
             truth.refuse_others(recipe, arch_id, arch)
             if self.resume and truth.has(arch_id, seed):
                 self.report(f"{arch_id} with seed {seed} is in {truth.path} already")

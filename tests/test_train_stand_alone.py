@@ -77,6 +77,8 @@ def test_other_settings_are_not_mixed_in(train):
     train("1")
     with pytest.raises(InputError, match=r"stand_alone/arch1_seed0 was begun with stand_alone.epochs 1, now it is 2"):
         train("1", "stand_alone.epochs=2")
+    with pytest.raises(InputError, match=r"arch1_seed0\.json: was trained with other settings"):
+        train("2", "stand_alone.epochs=2")
 
 
 def test_three_processes_share_the_archs(train, truth, together):
