@@ -30,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] not in COMMANDS:
         raise InputError(f"{arguments[0]!r} is not a command, expected one of {', '.join(COMMANDS)}")
     command_main = importlib.import_module(f"fewshot_nas.{arguments[0]}").main
-    sys.argv[0] = f"fewshot-nas {arguments[0]}"
     return int(command_main(arguments[1:]))
 
 

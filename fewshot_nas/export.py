@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fewshot_nas.cli import add_config_options, config_of, run
+from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.arch import decode, encode
 
@@ -21,15 +22,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     arch = decode(options.arch)
     if options.resolution is not None and options.resolution < 1:
         raise InputError(f"--resolution is {options.resolution}, expected a number of pixels")
+    stored = options.model.parent / "config.yml"
+    config = config_of(options, stored)
     # Here, so that --help and a mistyped code answer at once.
     from fewshot_nas.models.checkpoint import load_supernet
-    from fewshot_nas.models.export import write_onnx, write_weights
+    from fewshot_nas.models.export import check_formats, write_onnx, write_weights
     from fewshot_nas.models.subnet import extract
 
-    supernet = load_supernet(options.model)
-    subnet = extract(supernet, arch)
-    said = _calibrated(options, supernet, subnet) if options.calibrate else _UNCALIBRATED
     out = options.out or Path(f"{encode(arch)}.pt")
+    check_formats(out, options.onnx)
+    supernet = load_supernet(options.model)
+    if options.calibrate and not (options.config or options.overrides or stored.exists()):
+        raise InputError(
+            f"{stored}: no such file, so nobody knows which images the model was trained on;"
+            " give --config, or --no-calibrate"
+        )
+    subnet = extract(supernet, arch)
+    said = _calibrated(config, supernet, subnet) if options.calibrate else _UNCALIBRATED
     write_weights(out, subnet)
     print(f"weights: {out}")
     if options.onnx:
@@ -44,14 +53,15 @@ _UNCALIBRATED = (
 )
 
 
-def _calibrated(options: argparse.Namespace, supernet: "Supernet", subnet: "Subnet") -> str:
+def _calibrated(config: Config, supernet: "Supernet", subnet: "Subnet") -> str:
     """Give the subnet its statistics, from the images that its run was trained on; what it scores."""
     from fewshot_nas import runs
     from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.naive import calibrate, measure
 
-    config = config_of(options, options.model.parent / "config.yml")
     data = runs.open_images(config, supernet.space)
+    if data.num_classes != supernet.num_classes:
+        raise InputError(f"the model has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
     inputs = runs.evaluation_inputs(config, supernet.space, data, data.valid, World.alone())
     calibrate(subnet, inputs.calibration_batches())
     accuracy = measure(subnet, inputs)

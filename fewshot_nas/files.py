@@ -75,6 +75,8 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not valid JSON at {place} ({error.msg})") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except (RecursionError, ValueError) as error:  # nested too deep, or a number of too many digits
+        raise InputError(f"{path}: not JSON that can be read ({error})") from None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

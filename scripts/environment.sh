@@ -11,9 +11,10 @@ fail() {
 
 install() {
     local extras=$1 stamp
-    if [ ! -x .venv/bin/python ]; then
+    if [ ! -x .venv/bin/pip ]; then
         python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "python3 >= 3.10 is needed"
-        python3 -m venv .venv || fail "cannot make a virtual environment in .venv (on Debian: apt install python3-venv)"
+        # Without python3-venv Debian leaves half an environment behind, which the next run would take for a whole one.
+        python3 -m venv .venv || { rm -rf .venv; fail "cannot make .venv (on Debian: apt install python3-venv)"; }
     fi
     # An interrupted installation leaves no stamp, so the next run takes it up again.
     stamp=".venv/installed-$extras"

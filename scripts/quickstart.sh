@@ -2,7 +2,8 @@
 # Installs the project into .venv and runs the whole pipeline on 8x8 digits: one-shot supernet, few-shot
 # phases 2 to 7, evaluation of the first archs of all eight parts, merge, report. Under five minutes on two
 # cores after the installation; given again, it reuses what is there. Every command is shown before it runs.
-source "$(dirname "$0")/environment.sh"
+set -euo pipefail
+source "$(dirname "$(readlink -f "$0")")/environment.sh"
 
 [ $# -eq 0 ] || fail "expected no options, got $*"
 

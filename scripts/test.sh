@@ -3,7 +3,8 @@
 #
 #   scripts/test.sh           style, types, import contracts and the quick tests (minutes)
 #   scripts/test.sh --all     the slow tests too
-source "$(dirname "$0")/environment.sh"
+set -euo pipefail
+source "$(dirname "$(readlink -f "$0")")/environment.sh"
 
 case "${1:-}" in
     "") selection=() ;;
@@ -17,4 +18,4 @@ ruff check . || fail "ruff found the mistakes above"
 ruff format --check . || fail "run .venv/bin/ruff format . to lay the files above out as agreed"
 mypy || fail "mypy found the type errors above"
 lint-imports || fail "an import breaks a contract of pyproject.toml (above)"
-pytest "${selection[@]}" || fail "tests failed (above)"
+pytest ${selection[@]+"${selection[@]}"} || fail "tests failed (above)"

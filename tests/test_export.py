@@ -65,6 +65,22 @@ def test_onnx_lies_beside_the_weights(model, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["subnet.onnx", "subnet.pt"]
 
 
+def test_nobody_guesses_what_a_model_was_trained_on(model, tmp_path):
+    arguments = ["--model", str(model), "--arch", encode(smallest()), "--out", str(tmp_path / "subnet.pt")]
+    with pytest.raises(InputError, match=r"config\.yml: no such file, so nobody knows .* give --config, or --no-cal"):
+        main(arguments)
+    with pytest.raises(InputError, match="'foo=1' is not an override"):
+        main([*arguments, "--no-calibrate", "foo=1"])
+    assert not any(tmp_path.iterdir())
+
+
+def test_images_of_other_classes_are_refused(tmp_path):
+    save_supernet(tmp_path / "seven.pth", Supernet(SPACES["px8"], 1, num_classes=7))
+    arguments = ["--model", str(tmp_path / "seven.pth"), "--arch", encode(smallest()), "run.seed=0"]
+    with pytest.raises(InputError, match="the model has 7 classes, but digits has 10"):
+        main(arguments)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import replacing, write_json, write_text
+from fewshot_nas.files import read_json, replacing, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -31,6 +31,13 @@ def test_directories_are_made_and_permissions_are_the_usual_ones(tmp_path):
     (tmp_path / "plain").touch()
     assert path.read_text() == '{\n    "a": 1\n}\n'
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5000])
+def test_json_that_python_cannot_read_is_one_sentence(tmp_path, text):
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(InputError, match="file: not JSON that can be read"):
+        read_json(tmp_path / "file")
 
 
 def test_nan_is_not_written(tmp_path):

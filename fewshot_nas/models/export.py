@@ -14,23 +14,36 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
 from fewshot_nas.models.subnet import Subnet
 
+_ONNX = ("onnx", "onnxscript")
+
+
+def check_formats(path: Path, onnx: bool) -> None:
+    """Refuse what cannot be written before anything is computed or written.
+
+    Raises:
+        InputError: another ending than `.pt` or `.safetensors`, or a package is not installed.
+    """
+    if path.suffix not in (".pt", ".safetensors"):
+        raise InputError(f"{path}: ends in {path.suffix!r}, expected .pt or .safetensors")
+    for package in (*(["safetensors.torch"] if path.suffix == ".safetensors" else []), *(_ONNX if onnx else ())):
+        _extra(package)
+
 
 def write_weights(path: Path, subnet: Subnet) -> None:
     """Write the state dict as the ending asks: `.pt` or `.safetensors`.
 
     Raises:
-        InputError: another ending, or safetensors is not installed.
+        InputError: as `check_formats`.
     """
+    check_formats(path, onnx=False)
     state = {key: tensor.cpu().contiguous() for key, tensor in subnet.state_dict().items()}
     if path.suffix == ".safetensors":
         safetensors = _extra("safetensors.torch")
         with replacing(path) as stream:
             stream.write(safetensors.save(state))
-    elif path.suffix == ".pt":
+    else:
         with replacing(path) as stream:
             torch.save(state, stream)
-    else:
-        raise InputError(f"{path}: ends in {path.suffix!r}, expected .pt or .safetensors")
 
 
 def write_onnx(path: Path, subnet: Subnet, resolution: int) -> None:
@@ -42,7 +55,7 @@ def write_onnx(path: Path, subnet: Subnet, resolution: int) -> None:
     Raises:
         InputError: onnx or onnxscript is not installed.
     """
-    for package in ("onnx", "onnxscript"):
+    for package in _ONNX:
         _extra(package)
     stem = subnet.stem.conv
     images = torch.zeros(2, stem.in_channels, resolution, resolution, device=stem.weight.device)
