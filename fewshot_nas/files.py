@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import reprlib
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,10 +58,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file, refusing what `json` lets pass: repeated keys and NaN.
+    """Parse a JSON file, refusing what `json` lets pass: repeated keys.
+
+    NaN comes through as a number; who knows what it should be can say where it stands.
 
     Raises:
-        InputError: the file is missing, unreadable, truncated or not strict JSON.
+        InputError: the file is missing, unreadable, truncated or not JSON.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -69,7 +72,7 @@ def read_json(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text ({error})") from None
     try:
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_unique_keys)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InputError(f"{path}: not valid JSON at {place} ({error.msg})") from None
@@ -84,12 +87,8 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(unique) < len(pairs):
         keys = [key for key, _ in pairs]
         repeated = next(key for key in keys if keys.count(key) > 1)
-        raise InputError(f"{repeated!r} occurs twice, expected each key once")
+        raise InputError(f"{repeated!r} occurs twice in {reprlib.repr(unique)}, expected each key once")
     return unique
-
-
-def _refuse_constant(name: str) -> None:
-    raise InputError(f"{name} is not a number that JSON allows, expected a finite one")
 
 
 @contextmanager

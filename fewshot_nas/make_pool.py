@@ -17,6 +17,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parts = read_pool(options.check)
         print(f"{options.check}: {sum(map(len, parts))} distinct archs in {len(parts)} parts, all valid")
         return 0
+    if options.size < 1:
+        raise InputError(f"--size is {options.size}, expected at least 1")
+    if options.seed < 0:  # Python's generator takes a seed and its negative for the same
+        raise InputError(f"--seed is {options.seed}, expected a whole number >= 0")
     if not 1 <= options.parts <= options.size:
         raise InputError(f"--parts is {options.parts}, expected 1 to the pool's size, {options.size}")
     stale = part_path(options.out, options.parts + 1)

@@ -13,8 +13,8 @@ from fewshot_nas.ranking.merging import (
     Scored,
     codes_that_differ,
     joined_manifest,
+    manifest_path,
     merge_parts,
-    merged_manifest_path,
     network_of,
     objections,
     read_codes,
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"{objection}; --force merges all the same")
         print(f"warning: {objection}", file=sys.stderr)
     manifest = joined_manifest(manifests, len(merged))
-    network = network_of(manifest, merged_manifest_path(scores), config.space.build())
+    network = network_of(manifest, manifest_path(scores, min(manifests, default=1)), config.space.build())
     truth = _ground_truth(config.run.ground_truth, pool)
     path = write_merged(scores, metric, merged, manifest)
     print(f"{len(merged)} archs in {len(pool)} parts: {path}")

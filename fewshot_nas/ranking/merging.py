@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.ranking.shards import shard_path
-from fewshot_nas.space.arch import CODE_LENGTH, Arch, decode, encode
+from fewshot_nas.space.arch import CODE_LENGTH, Arch, encode
 from fewshot_nas.space.cost import Cost, total_cost
 from fewshot_nas.space.pool import part_paths, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
@@ -197,7 +197,7 @@ def network_of(manifest: Manifest, where: Path, default: SearchSpace) -> Network
 
 def codes_that_differ(archs: Mapping[str, Arch], codes: Codes) -> list[str]:
     """The ids that both sides know, but by another code."""
-    return [arch_id for arch_id, arch in archs.items() if arch_id in codes and decode(codes[arch_id]) != arch]
+    return [arch_id for arch_id, arch in archs.items() if arch_id in codes and codes[arch_id] != encode(arch)]
 
 
 def _in_usual_form(value: Any) -> bool:
@@ -226,7 +226,7 @@ def _limited(codes: Codes, manifests: Mapping[int, Manifest], part: int) -> Code
     limit = manifests.get(part, others).get("limit")
     if limit is not None and (type(limit) is not int or limit < 1):
         raise InputError(f"the manifest of part {part} has the limit {limit!r}, expected a positive whole number")
-    return dict(islice(codes.items(), limit))
+    return dict(islice(codes.items(), len(codes) if limit is None else min(limit, len(codes))))
 
 
 def _refuse_surplus(directory: Path, metric: str, parts: int) -> None:

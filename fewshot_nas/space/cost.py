@@ -62,13 +62,14 @@ def costs(space: SearchSpace, arch: Arch, *, resolution: int | None = None, num_
         resolution: side of the square input in pixels; the space's own if None.
     """
     stem_size, *stage_sizes = sizes(space, resolution)
+    blocks = space.blocks(arch)
     stages = [(0, 0)] * STAGES
-    for block in space.blocks(arch):
+    for block in blocks:
         macs, params = stages[block.stage]
         extra = block_cost(block, stage_sizes[block.stage])
         stages[block.stage] = (macs + extra.macs, params + extra.params)
-    stem = stem_cost(space, space.width(0, arch.outs[0]), stem_size)
-    head = head_cost(space.width(STAGES - 1, arch.outs[-1]), num_classes)
+    stem = stem_cost(space, blocks[0].inputs, stem_size)
+    head = head_cost(blocks[-1].out, num_classes)
     return [stem, *(Cost(*stage) for stage in stages), head]
 
 

@@ -78,6 +78,7 @@ def change(position, text):
         (change(15, "1"), "character 15 is '1', but block 5 of stage 1 is absent (depth 4) and is written '00'"),
         (change(20, "1"), "character 20 is '1', but every out digit of stage 2 is '2', as its first block's"),
         (change(4, "7"), "character 41 is '5', but block 8 of stage 3 is absent (depth 7)"),
+        (change(16, "é"), "character 16 is 'é', but block 5 of stage 1 is absent"),
         ("X" + CODE[2:], "character 1 is 'X', but stage 1 has 2..5 blocks"),
     ],
 )

@@ -93,10 +93,10 @@ BAD_FILES = [
     (one(acc=-1), "acc is -1"),
     (one(acc=True), "acc is True"),
     (one(acc="7"), "acc is '7'"),
-    (one(acc=float("nan")), "part1.json: NaN is not a number that JSON allows"),
+    (one(acc=float("nan")), "part1.json: arch7: acc is nan, expected a percentage"),
     (one(arch=5), "arch7: arch is 5, expected a code in quotes"),
     (one(arch=CODE[:-2]), "part1.json: arch7: code '14485"),
-    (one()[:-1] + ", " + one()[1:], "part1.json: 'arch7' occurs twice"),
+    (one()[:-1] + ", " + one()[1:], "part1.json: 'arch7' occurs twice in {"),
     ("\xff", "part1.json: not valid JSON"),
 ]
 
@@ -155,4 +155,11 @@ def test_the_command_never_mixes_two_pools(tmp_path, capsys):
 def test_an_impossible_number_of_parts_writes_nothing(tmp_path, capsys, parts):
     assert run(command.main, ["--size", "20", "--parts", parts, "--out", str(tmp_path / "pool")]) == 2
     assert "--parts is" in capsys.readouterr().err
+    assert not (tmp_path / "pool").exists()
+
+
+@pytest.mark.parametrize(("argument", "message"), [("--size=0", "--size is 0"), ("--seed=-3", "--seed is -3")])
+def test_impossible_pools_are_refused(tmp_path, capsys, argument, message):
+    assert run(command.main, ["--parts", "1", argument, "--out", str(tmp_path / "pool")]) == 2
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "pool").exists()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.space.arch import MAX_DEPTHS, encode
+from fewshot_nas.space.arch import MAX_DEPTHS, Arch, encode
 from fewshot_nas.space.pool import POOL_DIGITS
 from fewshot_nas.space.sampling import ALL_DIGITS, fair_arch, largest, random_arch, shuffled, smallest
 
@@ -58,7 +58,7 @@ def test_extremes():
     assert largest().depths == MAX_DEPTHS
     assert encode(largest()).replace("1", "").replace("0", "") == "5585"
     assert encode(smallest()) == "122227" + "7777000000" * 2 + "7777" + "0" * 12 + "7777000000"
-    assert smallest(POOL_DIGITS).outs == POOL_DIGITS
+    assert smallest(POOL_DIGITS) == Arch(POOL_DIGITS, ((3, 3), (3, 3), (5, 5), (7, 7)))
 
 
 @given(st.integers(), st.lists(st.integers(), max_size=9))
