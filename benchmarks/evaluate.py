@@ -14,13 +14,13 @@ an arch's score is the mean log-likelihood of the largest subnet's guesses.
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
-from machine import matmul_gflops
+from machine import duration_s, matmul_gflops
 from torch import Tensor
 from tqdm import tqdm
 
@@ -59,7 +59,7 @@ def main() -> None:
     runs = {}
     for half in (0, 1):  # before the engine's runs and after them
         for name, each in plain.items():
-            seconds[name] += timed(partial(score_plainly, supernet, tqdm(sample[half::2], f"plain, {name}"), each))
+            seconds[name] += duration_s(partial(score_plainly, supernet, tqdm(sample[half::2], f"plain, {name}"), each))
         for precision in ("fp32", "bf16") if half == 0 else ():
             runs[precision] = run_engine(supernet, archs, replace(inputs, precision=precision))
 
@@ -131,13 +131,6 @@ def random_inputs(space: SearchSpace, images: int, calibration: int, batch: int,
 def macs(space: SearchSpace, archs: Sequence[Arch], classes: int) -> int:
     """Of all archs, for one image."""
     return sum(total_cost(space, arch, num_classes=classes).macs for arch in archs)
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def enumerate_scores(scores: Tensor) -> Iterator[tuple[str, float]]:

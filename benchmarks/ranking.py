@@ -2,10 +2,11 @@
 
 import random
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+from machine import duration_s
 
 from fewshot_nas.ranking.correlation import agreement
 from fewshot_nas.ranking.merging import merge_parts, read_codes
@@ -31,11 +32,7 @@ def main() -> None:
 
 def report(name: str, call: Callable[[], object], repeats: int) -> None:
     """Print the shortest of a few runs, which the machine's other work disturbs least."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
+    seconds = [duration_s(call) for _ in range(repeats)]
     print(f"{name:32} {1000 * min(seconds):10.1f} ms")
 
 

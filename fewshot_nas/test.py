@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pool = read_pool(config.run.pool)
     parts = _parts(options.json_part, pool, options.limit)
     from fewshot_nas import runs
+    from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import joined
     from fewshot_nas.evaluation.engine import plan_for
     from fewshot_nas.evaluation.runner import Job, run_job, within_memory
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"evaluation.calibration_images is {config.evaluation.calibration_images},"
                 f" expected at most the {len(data.train)} training images"
             )
-        scored = _scored(data.test if options.test_set else data.valid, options.images)
+        scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
         inputs = runs.evaluation_inputs(config, supernet.space, data, scored, world)
         epoch = options.epoch if options.epoch is not None else content.get("epoch")
         if epoch is None:
@@ -87,17 +88,6 @@ def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> dic
     if limit is not None and limit < 1:
         raise InputError(f"--limit is {limit}, expected at least 1")
     return {number: dict(islice(pool[number - 1].items(), limit)) for number in range(first, last + 1)}
-
-
-def _scored(images: "Images", count: int | None) -> "Images":
-    """A fixed part of the images, with balanced classes."""
-    from fewshot_nas.data.images import balanced_indices
-
-    if count is None:
-        return images
-    if not 1 <= count <= len(images):
-        raise InputError(f"--images is {count}, expected 1..{len(images)}")
-    return images.select(balanced_indices(images.labels, count))
 
 
 def _manifest(

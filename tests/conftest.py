@@ -29,6 +29,15 @@ def start(work):
         os._exit(1)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Small networks are fastest so, and tests side by side do not fight for the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def killed():
     """Runs work in a process of its own, which has to kill itself as `kill -9` would."""
@@ -82,14 +91,11 @@ def kill_me():
 def workshop(tmp_path, monkeypatch):
     """A directory of its own with a pool of 30 archs, where commands run with the defaults' paths."""
     monkeypatch.chdir(tmp_path)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     (part,) = split_pool(make_pool(seed=0, size=30), 1)
     write_arch_file(
         tmp_path / "json_file" / "json8" / "part1.json", {key: Entry(0.0, arch) for key, arch in part.items()}
     )
-    yield tmp_path
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 @pytest.fixture

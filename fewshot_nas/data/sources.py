@@ -75,10 +75,26 @@ def open_data(
         valid_images = min(_FOLDERS_VALID, len(data.valid))
     return replace(
         data,
-        train=_part(f"{name}: train_images", data.train, train_images),
-        valid=_part(f"{name}: valid_images", data.valid, valid_images),
+        train=fixed_part(f"{name}: train_images", data.train, train_images),
+        valid=fixed_part(f"{name}: valid_images", data.valid, valid_images),
         num_classes=_class_count(data, num_classes),
     )
+
+
+def fixed_part(where: str, images: Images, count: int | None) -> Images:
+    """`count` of the images with balanced classes, the same every time; all if None.
+
+    Args:
+        where: what the count is called, for the message.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    if count is None:
+        return images
+    if not 1 <= count <= len(images):
+        raise InputError(f"{where} is {count}, expected 1..{len(images)}")
+    return images if count == len(images) else images.select(balanced_indices(images.labels, count))
 
 
 def _digits(root: Path) -> ImageData:
@@ -162,14 +178,6 @@ def _split(images: ArrayImages, count: int) -> tuple[ArrayImages, ArrayImages]:
     chosen = balanced_indices(images.labels, count)
     rest = torch.ones(len(images), dtype=torch.bool).index_fill(0, chosen, False).nonzero().flatten()
     return images.select(rest), images.select(chosen)
-
-
-def _part(where: str, images: Images, count: int | None) -> Images:
-    if count is None:
-        return images
-    if not 1 <= count <= len(images):
-        raise InputError(f"{where} is {count}, expected 1..{len(images)}")
-    return images if count == len(images) else images.select(balanced_indices(images.labels, count))
 
 
 def _class_count(data: ImageData, wanted: int | None) -> int:

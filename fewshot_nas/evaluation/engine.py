@@ -158,8 +158,6 @@ def plan_for(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> Plan:
 
 def score(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> list[Accuracy]:
     """Accuracy of each arch; equals `naive.score_plainly` and shares what can be shared."""
-    found: dict[int, Accuracy] = {}
-    for unit in plan_for(supernet, archs, inputs).units:
-        for members, correct in zip(unit.members, Walk(supernet, unit, inputs).correct(), strict=True):
-            found |= dict.fromkeys(members, accuracy(correct, len(inputs.images)))
-    return [found[index] for index in range(len(archs))]
+    plan = plan_for(supernet, archs, inputs)
+    correct = plan.by_arch(Walk(supernet, unit, inputs).correct() for unit in plan.units)
+    return [accuracy(each, len(inputs.images)) for each in correct]

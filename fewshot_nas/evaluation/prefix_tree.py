@@ -9,17 +9,18 @@ the first convolution of the sibling with the widest middle contains those of th
 siblings that differ in the middle only have the same shortcut.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import block_cost, head_cost, sizes, stem_cost
 from fewshot_nas.space.search_space import Block, SearchSpace
 
 Path = tuple[Block, ...]
+T = TypeVar("T")
 
 
 class Step(NamedTuple):
@@ -74,6 +75,18 @@ class Plan:
     def networks(self) -> int:
         """Distinct networks among the archs."""
         return sum(len(unit.members) for unit in self.units)
+
+    def by_arch(self, results: Iterable[Sequence[T]]) -> list[T]:
+        """What was found for each arch, in the order of the archs.
+
+        Args:
+            results: for each unit, what was found for each of its networks.
+        """
+        found: dict[int, T] = {}
+        for unit, each in zip(self.units, results, strict=True):
+            for members, result in zip(unit.members, each, strict=True):
+                found |= dict.fromkeys(members, result)
+        return [found[index] for index in range(self.archs)]
 
 
 def make_plan(

@@ -197,11 +197,8 @@ def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int
 
 
 def _write_scores(job: Job, plan: Plan, done: Mapping[int, Sequence[Correct]], images: int) -> None:
-    correct: dict[int, Correct] = {}
-    for number, unit in enumerate(plan.units):
-        for members, each in zip(unit.members, done[number], strict=True):
-            correct |= dict.fromkeys(members, each)
-    results = iter(accuracy(correct[index], images) for index in range(plan.archs))
+    correct = plan.by_arch(done[number] for number in range(len(plan.units)))
+    results = iter(accuracy(each, images) for each in correct)
     for part, archs in job.parts.items():
         scores = [
             Score(arch_id, encode(arch), each.top1, each.top5)

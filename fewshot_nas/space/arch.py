@@ -16,6 +16,7 @@ STAGES = 4
 MIN_DEPTHS = (2, 2, 2, 2)
 MAX_DEPTHS = (5, 5, 8, 5)
 DIGITS = 7
+POOL_DIGITS = (3, 3, 5, 7)  # the pool uses the digits 1..n of each stage
 CODE_LENGTH = 1 + STAGES + 1 + 2 * sum(MAX_DEPTHS)
 _STARTS = (6, 16, 26, 42)  # where each stage's block slots begin
 _DIGITS = frozenset(range(1, DIGITS + 1))

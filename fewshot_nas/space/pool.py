@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.space.arch import Arch, decode, encode
+from fewshot_nas.space.arch import POOL_DIGITS, Arch, decode, encode
 from fewshot_nas.space.sampling import random_arch
 
 POOL_SIZE = 45_000
 PARTS = 8
-POOL_DIGITS = (3, 3, 5, 7)
 
 
 class Entry(NamedTuple):
@@ -94,7 +93,7 @@ def read_pool(directory: Path) -> list[dict[str, Arch]]:
     return parts
 
 
-def make_pool(seed: int, size: int, digits: Sequence[int] = POOL_DIGITS) -> dict[str, Arch]:
+def make_pool(seed: int, size: int) -> dict[str, Arch]:
     """`size` distinct archs named `arch1`, `arch2`, ..., the same for the same seed everywhere.
 
     Depths are uniform, and each digit is uniform over the stage's pool digits.
@@ -102,7 +101,7 @@ def make_pool(seed: int, size: int, digits: Sequence[int] = POOL_DIGITS) -> dict
     rng = random.Random(seed)
     distinct: dict[Arch, None] = {}
     while len(distinct) < size:
-        distinct.setdefault(random_arch(rng, digits))
+        distinct.setdefault(random_arch(rng, POOL_DIGITS))
     return {f"arch{number}": arch for number, arch in enumerate(distinct, start=1)}
 
 

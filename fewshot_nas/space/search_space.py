@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.arch import DIGITS, STAGES, Arch
+from fewshot_nas.space.arch import DIGITS, POOL_DIGITS, STAGES, Arch
 
 MAX_GROUPS = 7
 
@@ -52,7 +52,7 @@ class SearchSpace:
     stem_pool: bool
     in_channels: int
     resolution: int
-    pool_digits: tuple[int, ...] = (3, 3, 5, 7)
+    pool_digits: tuple[int, ...] = POOL_DIGITS
 
     def __post_init__(self) -> None:
         for field, expected in (

@@ -7,14 +7,6 @@ from PIL import Image
 from fewshot_nas.data.images import ArrayImages, FileImages
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def random_image():
     def make(seed, *shape):

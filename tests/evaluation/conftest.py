@@ -12,14 +12,6 @@ from fewshot_nas.space.sampling import random_arch
 from fewshot_nas.space.search_space import SPACES
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def make_supernet():
     """A supernet whose weights are those of no training, but none of them is 0 or 1."""

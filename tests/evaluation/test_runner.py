@@ -91,6 +91,19 @@ def test_an_interrupted_job_continues_with_what_is_missing(job, supernet, inputs
     assert contents(job) == contents(whole)
 
 
+def leave_a_journal(job, supernet, inputs, monkeypatch):
+    """Begin a job and interrupt it in its first unit."""
+
+    class Killing(Walk):
+        def correct(self):
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "Walk", Killing)
+        with pytest.raises(Killed):
+            run(job, supernet, inputs)
+
+
 def killed_at_random(job, supernet, inputs, delay_s):
     """Run the job in a process of its own and kill it after a while; whether it finished first."""
     process = multiprocessing.get_context("fork").Process(target=run, args=(job, supernet, inputs))
@@ -168,14 +181,7 @@ def test_a_finished_part_is_not_replaced_by_a_wider_job(job, supernet, inputs):
 
 
 def test_units_of_another_plan_are_not_continued(job, supernet, inputs, monkeypatch):
-    class Killing(Walk):
-        def correct(self):
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(runner, "Walk", Killing)
-        with pytest.raises(Killed):
-            run(job, supernet, inputs)
+    leave_a_journal(job, supernet, inputs, monkeypatch)
     plan = make_plan(supernet.space, job.archs, supernet.groups, unit_networks=3)
     with pytest.raises(InputError, match=r"journal_1-3_0\.jsonl: was written with plan_sha256="):
         run_job(job, plan, supernet, inputs, ALONE)
@@ -189,14 +195,7 @@ def test_a_damaged_journal_is_one_sentence(job, supernet, inputs):
 
 
 def test_a_journal_of_another_evaluation_is_not_continued(job, supernet, inputs, monkeypatch):
-    class Killing(Walk):
-        def correct(self):
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(runner, "Walk", Killing)
-        with pytest.raises(Killed):
-            run(job, supernet, inputs)
+    leave_a_journal(job, supernet, inputs, monkeypatch)
     with pytest.raises(InputError, match=r"journal_1-3_0\.jsonl: was written with images=100, now it is 50"):
         run(replace(job, manifest={**MANIFEST, "images": 50}), supernet, inputs)
 

@@ -9,8 +9,6 @@ import torch
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.search_space import SPACES
 
-torch.set_num_threads(1)
-
 
 def make_supernet(space: str, groups: int) -> Supernet:
     """Fresh weights from seed 0; norms are random, for those at 0 would hide their blocks."""

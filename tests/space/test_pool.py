@@ -11,7 +11,8 @@ import pytest
 from fewshot_nas import make_pool as command
 from fewshot_nas.cli import run
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.pool import POOL_DIGITS, Entry, make_pool, read_arch_file, read_pool, split_pool, write_arch_file
+from fewshot_nas.space.arch import POOL_DIGITS
+from fewshot_nas.space.pool import Entry, make_pool, read_arch_file, read_pool, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 
 COMMITTED = Path(__file__).parents[2] / "json_file" / "json8"

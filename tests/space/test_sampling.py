@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.space.arch import MAX_DEPTHS, Arch, encode
-from fewshot_nas.space.pool import POOL_DIGITS
+from fewshot_nas.space.arch import MAX_DEPTHS, POOL_DIGITS, Arch, encode
 from fewshot_nas.space.sampling import ALL_DIGITS, fair_arch, largest, random_arch, shuffled, smallest
 
 digit_sets = st.sampled_from([ALL_DIGITS, POOL_DIGITS])
