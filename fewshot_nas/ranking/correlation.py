@@ -4,7 +4,7 @@ Thirty archs say little: tau's standard error is then about 0.13. So no correlat
 its bootstrap interval, and none without the plain proxies that it has to beat.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +77,33 @@ def agreement(
     return Agreement(len(ids), _tied_pairs(x), _tied_pairs(y), kendall, spearman, pearson)
 
 
+def tau_gain(
+    ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]], truth: Mapping[str, float]
+) -> Interval:
+    """How much larger the mean tau of some rankings is than that of others, on the archs that all know.
+
+    Both sides are resampled together, so that what they share (the archs, the noise of the truth)
+    does not blur the difference as it does two separate intervals.
+
+    Args:
+        ours, theirs: rankings of one method, one per seed.
+
+    Raises:
+        InputError: fewer than three archs in common.
+    """
+    ids = sorted(truth.keys() & set.intersection(*(set(scores) for scores in (*ours, *theirs))))
+    if len(ids) < FEWEST:
+        raise InputError(f"the rankings and the truth have {len(ids)} archs in common, expected at least {FEWEST}")
+    y, whole = _column("truth", truth, ids), np.arange(len(ids))
+    draws = np.vstack([whole, np.random.default_rng(0).integers(len(ids), size=(1000, len(ids)))])
+    ours_tau, theirs_tau = (
+        np.mean([_by_products(_column("score", scores, ids), y, draws)[:, 0] for scores in side], axis=0)
+        for side in (ours, theirs)
+    )
+    gain: Floats = ours_tau - theirs_tau  # of the whole, then of each resample
+    return _interval(float(gain[0]), gain[1:][~np.isnan(gain[1:])])
+
+
 def correlations(x: Floats, y: Floats) -> tuple[float, float, float]:
     """Tau-b, rho and r of x [n] and y [n]; nan if one of them is constant."""
     if _constant(x) or _constant(y):
@@ -100,8 +127,9 @@ def correlations_of_draws(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Flo
         draws: indices of the archs in each resample, [resamples, n].
     """
     if len(x) <= PAIRWISE_LIMIT:
-        return _by_products(x, y, draws)
-    each = np.array([correlations(x[draw], y[draw]) for draw in draws], dtype=np.float64).reshape(-1, 3)
+        each = _by_products(x, y, draws)
+    else:
+        each = np.array([correlations(x[draw], y[draw]) for draw in draws], dtype=np.float64).reshape(-1, 3)
     defined: Floats = each[~np.isnan(each[:, 0])]
     return defined
 
@@ -137,14 +165,14 @@ def _by_products(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Floats:
     """All resamples at once, from how often each contains an arch and the signs of all differences.
 
     With multiplicities w and sign matrices S, T, tau-b is w'(S*T)w / sqrt(w'|S|w w'|T|w), and S w
-    is twice the archs' centred mid-ranks in the resample, so that nothing is sorted anew.
+    is twice the archs' centred mid-ranks in the resample, so that nothing is sorted anew. Nan where
+    a side is constant.
     """
     weights = _multiplicities(draws)
     signs_x, signs_y = np.sign(np.subtract.outer(x, x)), np.sign(np.subtract.outer(y, y))
     untied_x, untied_y = _quadratic(np.abs(signs_x), weights), _quadratic(np.abs(signs_y), weights)
-    defined = (untied_x > 0) & (untied_y > 0)
-    weights = weights[defined]
-    kendall = _quadratic(signs_x * signs_y, weights) / np.sqrt(untied_x[defined] * untied_y[defined])
+    weights[(untied_x == 0) | (untied_y == 0)] = np.nan
+    kendall = _quadratic(signs_x * signs_y, weights) / np.sqrt(untied_x * untied_y)
     spearman = _cosine(weights, weights @ signs_x, weights @ signs_y)
     pearson = _cosine(weights, _centred(weights, x), _centred(weights, y))
     return np.stack([kendall, spearman, pearson], axis=1)
