@@ -16,6 +16,9 @@ COMMANDS = (
     "merge",
     "report",
     "export",
+    "cream.search",
+    "cream.retrain",
+    "cream.test",
 )
 
 

@@ -36,10 +36,10 @@ def run(main: Main, argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """The options `--config FILE` and `section.key=value ...`."""
+def add_config_options(parser: argparse.ArgumentParser, form: str = "section.key=value") -> None:
+    """The options `--config FILE` and overrides such as `form`."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML (default: the embedded digits)")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that replace the file's")
+    parser.add_argument("overrides", nargs="*", metavar=form, help="settings that replace the file's")
 
 
 def config_of(options: argparse.Namespace, stored: Path | None = None) -> Config:
@@ -52,7 +52,7 @@ def config_of(options: argparse.Namespace, stored: Path | None = None) -> Config
     return load_config(path, options.overrides)
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
+def add_run_options(parser: argparse.ArgumentParser, form: str = "section.key=value") -> None:
     """The options of every training command."""
     parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     parser.add_argument("--seed", type=int, help="replaces run.seed")
@@ -63,13 +63,18 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="continue an unfinished run of this name (default)",
     )
-    add_config_options(parser)
+    add_config_options(parser, form)
 
 
 def run_config(options: argparse.Namespace) -> Config:
     """The settings that a training command's options ask for."""
+    return load_config(options.config, run_overrides(options))
+
+
+def run_overrides(options: argparse.Namespace) -> list[str]:
+    """The overrides of a training command's options, `--seed` among them."""
     seed = [] if options.seed is None else [f"run.seed={options.seed}"]
-    return load_config(options.config, [*options.overrides, *seed])
+    return [*options.overrides, *seed]
 
 
 def speaker(speaks: bool) -> Report:

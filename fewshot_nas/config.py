@@ -5,31 +5,16 @@ all the same, so that one file describes a whole study.
 """
 
 import dataclasses
-import math
-import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import yaml
 
 from fewshot_nas.errors import InputError
+from fewshot_nas.settings import Count, Share, load
 from fewshot_nas.space.search_space import SPACES, SearchSpace
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Within:
-    """Bounds of a number: at least `low`, less than `below`. Without them a number is at least 0."""
-
-    low: int = 0
-    below: float = math.inf
-
-
-Count = Annotated[int, Within(low=1)]
-Share = Annotated[float, Within(below=1)]
 
 
 @dataclass(frozen=True)
@@ -75,27 +60,47 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """How the one-shot supernet is trained; `batch_size` is per process.
+class RecipeConfig:
+    """What every kind of training has; `batch_size` is per process.
 
-    `sampling` is `random` or `fair` (FairNAS, arXiv:1907.01845) over the `digits` of the whole
-    space or the pool's; each step trains the largest, `random_subnets` sampled ones and the
-    smallest. `clip_value` bounds each gradient value; 0 leaves it alone.
+    `clip_value` bounds each gradient value; 0 leaves it alone.
     """
 
-    epochs: Count = 14
+    epochs: Count = 30
     warmup_epochs: int = 1
     batch_size: Count = 64
     lr: float = 0.1
-    weight_decay: float = 1e-5
+    weight_decay: float = 1e-4
     momentum: Share = 0.9
-    clip_value: float = 1.0
+    clip_value: float = 0.0
     label_smoothing: Share = 0.0
+
+
+@dataclass(frozen=True)
+class StandAloneConfig(RecipeConfig):
+    """How one subnet is trained from scratch for the ground truth."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig(RecipeConfig):
+    """How the one-shot supernet is trained.
+
+    `sampling` is `random` or `fair` (FairNAS, arXiv:1907.01845) over the `digits` of the whole
+    space or the pool's; each step trains the largest, `random_subnets` sampled ones and the
+    smallest. With `distill` = `sandwich` the others learn from the largest (arXiv:2003.11142),
+    with `prioritized` each from the best larger net met so far (after arXiv:2010.15821), for
+    which up to 256 training images are held out.
+    """
+
+    epochs: Count = 14
+    weight_decay: float = 1e-5
+    clip_value: float = 1.0
     dropout: Share = 0.0
     drop_connect: Share = 0.0
     sampling: Literal["random", "fair"] = "random"
     digits: Literal["all", "pool"] = "pool"
     random_subnets: int = 2
+    distill: Literal["sandwich", "prioritized"] = "sandwich"
     resolutions: tuple[Count, ...] = ()
 
 
@@ -110,20 +115,6 @@ class FewShotConfig(TrainingConfig):
     warmup_epochs: int = 0
     lr: float = 0.02
     lr_multipliers: Literal["rule", "table", "none"] = "rule"
-
-
-@dataclass(frozen=True)
-class StandAloneConfig:
-    """How one subnet is trained from scratch for the ground truth."""
-
-    epochs: Count = 30
-    warmup_epochs: int = 1
-    batch_size: Count = 64
-    lr: float = 0.1
-    weight_decay: float = 1e-4
-    momentum: Share = 0.9
-    clip_value: float = 0.0
-    label_smoothing: Share = 0.0
 
 
 @dataclass(frozen=True)
@@ -143,18 +134,24 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """What concerns the run itself.
+class ProcessConfig:
+    """What concerns any run, whatever it computes.
 
-    `checkpoint_steps` is how often the state for resuming is written, beside each epoch's end;
-    `keep` candidates stay on disk. `precision` is `fp32` or `bf16` (autocast). `threads` is how
-    many each process uses on the CPU: small networks run fastest with one, and 0 leaves it to torch.
+    `checkpoint_steps` is how often the state for resuming is written, beside each epoch's end.
+    `precision` is `fp32` or `bf16` (autocast). `threads` is how many each process uses on the CPU:
+    small networks run fastest with one, and 0 leaves it to torch.
     """
 
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = 1
     checkpoint_steps: Count = 500
+
+
+@dataclass(frozen=True)
+class RunConfig(ProcessConfig):
+    """A run that ranks archs; `keep` candidates stay on disk."""
+
     keep: Count = 3
     ground_truth: Path = Path("json_file/digits/gt_arch30.json")
     pool: Path = Path("json_file/json8")
@@ -179,110 +176,14 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     Raises:
         InputError: names the unknown key, or the value of a wrong type or out of range.
     """
-    config = build(Config, _merged(path, overrides), "")
+    config = load(Config, path, overrides)
     config.space.build()
     return config
-
-
-def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """An instance of a dataclass from nested mappings, each value checked against its type.
-
-    Args:
-        where: what a key's name is prefixed with in messages, such as `configs/digits.yml: `.
-    """
-    hints = get_type_hints(kind, include_extras=True)
-    for key in values:
-        if key not in hints:
-            raise InputError(f"{where}{key} is not a setting, expected one of {', '.join(hints)}")
-    return kind(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
 
 
 def dump_config(config: Any) -> str:
     """YAML that `load_config` reads back to an equal config."""
     return str(yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False))
-
-
-def _merged(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
-    values = _read_yaml(path) if path else {}
-    build(Config, values, f"{path}: ")  # so that a mistake in the file is reported as the file's
-    for override in overrides:
-        name, equals, text = override.partition("=")
-        section, dot, key = name.partition(".")
-        if not (equals and dot and key):
-            raise InputError(f"{override!r} is not an override, expected section.key=value")
-        values[section] = {**(values.get(section) or {}), key: _parse(text, override)}
-    return values
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = _parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected sections such as `data:`, got {type(values).__name__}")
-    return values
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise InputError(f"{where} is {value!r}, expected a section with keys")
-        return build(hint, value, f"{where}.")  # type: ignore[arg-type]
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        inner, nothing = get_args(hint)
-        assert nothing is type(None)
-        return None if value is None else _convert(inner, value, where)
-    if origin is Literal:
-        if value not in get_args(hint):
-            raise InputError(f"{where} is {value!r}, expected one of {', '.join(map(str, get_args(hint)))}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise InputError(f"{where} is {value!r}, expected a list such as [1, 2]")
-        return tuple(_convert(get_args(hint)[0], item, where) for item in value)
-    if origin is Annotated:
-        kind, bounds = get_args(hint)
-        return _scalar(kind, value, where, bounds)
-    return _scalar(hint, value, where, Within())
-
-
-def _scalar(kind: type, value: Any, where: str, bounds: Within) -> Any:
-    converted = _as(kind, value)
-    in_range = not isinstance(converted, int | float) or bounds.low <= converted < bounds.below
-    if converted is None or not in_range:
-        raise InputError(f"{where} is {value!r}, expected {_wording(kind, bounds)}")
-    return converted
-
-
-def _as(kind: type, value: Any) -> Any:
-    """The value as one of the type, None if it is none."""
-    if kind is float and isinstance(value, str):
-        # YAML 1.1 takes 1e-4 for a string, for want of a point.
-        try:
-            return float(value)
-        except ValueError:
-            return None
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind is float and type(value) is int:
-        return float(value)
-    return value if type(value) is kind else None
-
-
-def _wording(kind: type, bounds: Within) -> str:
-    if kind not in (int, float):
-        return {bool: "true or false", str: "a word", Path: "a path"}[kind]
-    name = "a whole number" if kind is int else "a number"
-    return f"{name} >= {bounds.low}" + (f" and < {bounds.below}" if bounds.below < math.inf else "")
 
 
 def _plain(value: Any) -> Any:

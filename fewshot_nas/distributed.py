@@ -99,6 +99,15 @@ def average_gradients(parameters: Iterable[nn.Parameter], world: World, extra: T
     return extra
 
 
+def from_main(tensor: Tensor, world: World) -> Tensor:
+    """Rank 0's tensor, on all processes; all have one of that shape."""
+    if world.size == 1:
+        return tensor
+    tensor = tensor.contiguous()
+    dist.broadcast(tensor, 0)
+    return tensor
+
+
 def gathered(value: T, world: World) -> list[T]:
     """Every process's value, in order of ranks, on all processes."""
     if world.size == 1:

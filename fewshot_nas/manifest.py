@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_nas.config import Config
+from fewshot_nas.distributed import World, wait_for_all
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
+from fewshot_nas.files import read_json, write_json, write_text
+from fewshot_nas.results import PhaseDirectory
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "fewshot-nas")
 
@@ -39,20 +42,29 @@ def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str
         section: of the settings, that tells how this run trains.
         facts: beside the settings: data, parent, number of processes, ...
     """
-    settings = {
-        name: {key: value for key, value in asdict(getattr(config, name)).items() if f"{name}.{key}" not in _FREE}
-        for name in ("data", section, "evaluation", "run")
-    }
+    settings = {name: asdict(getattr(config, name)) for name in ("data", section, "evaluation", "run")}
+    return manifest_of(settings, {**facts, "space": asdict(config.space.build())})
+
+
+def manifest_of(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """As `manifest`, of all these settings, of which `run` has the seed."""
     versions = {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}}
     written = {
         "versions": versions,
         "git_commit": _git_commit(),
-        "seed": config.run.seed,
+        "seed": settings["run"]["seed"],
         **facts,
-        "space": asdict(config.space.build()),
-        "settings": settings,
+        "settings": _lasting(settings),
     }
     return dict(json.loads(json.dumps(written, default=str)))
+
+
+def _lasting(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    return {
+        key: _lasting(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+        if prefix + key not in _FREE
+    }
 
 
 def recipe_sha256(content: Mapping[str, Any]) -> str:
@@ -74,6 +86,46 @@ def refuse_changes(path: Path, now: Mapping[str, Any]) -> None:
                 f"{path.parent} was begun with {key.removeprefix('settings.')} {before.get(key)}, now it is"
                 f" {after.get(key)}; go on with the old one, or start anew with --no-resume or another --save"
             )
+
+
+def goes_on(directory: PhaseDirectory, content: Mapping[str, Any], resume: bool) -> bool:
+    """Whether there is an earlier run to go on with.
+
+    Raises:
+        InputError: there is one under another manifest, or one of unknown origin.
+    """
+    if not resume:
+        return False
+    if directory.manifest.exists():
+        refuse_changes(directory.manifest, content)
+        return True
+    if directory.chosen.exists() or directory.last.exists():
+        raise InputError(
+            f"{directory.path} has a network but no {directory.manifest.name}, so it was not trained here;"
+            " choose another --save, or give --no-resume to replace it"
+        )
+    return False
+
+
+def begin(directory: PhaseDirectory, content: Mapping[str, Any], settings: str, world: World) -> None:
+    """Remove what an earlier run left, scores of its evaluation as well, and note what the new one depends on.
+
+    Args:
+        settings: YAML.
+    """
+    wait_for_all(world)  # nobody clears before everybody has looked
+    if world.is_main:
+        _clear(directory)
+        write_text(directory.config, settings)
+        write_json(directory.manifest, content)
+    wait_for_all(world)  # nobody resumes what is being cleared
+
+
+def _clear(directory: PhaseDirectory) -> None:
+    for path in (*directory.files(), *directory.candidates()):
+        path.unlink(missing_ok=True)
+    for path in (directory.events, directory.path / "json_results"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

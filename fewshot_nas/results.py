@@ -7,6 +7,8 @@ results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6
     supernet.pth                    the chosen one
     config.yml manifest.json log.jsonl events/
     json_results/epoch<E>[_all_test]/top1_json<part>.json, top1_json_final.json, ...
+results/<save>/search/              a Cream search: board.json after each epoch, path.json in the end
+results/<save>/retrain_<name>/      a Cream retraining: <name>.pth.tar in the end
 """
 
 import re
@@ -89,6 +91,10 @@ class PhaseDirectory:
     def lock(self) -> Path:
         return self.path / ".lock"
 
+    def files(self) -> tuple[Path, ...]:
+        """What a run that begins anew removes, beside candidates and scores."""
+        return (self.manifest, self.last, self.chosen, self.log, self.config)
+
     def candidates(self) -> list[Path]:
         """All checkpoints that `candidate` has named."""
         pattern = re.compile(r"(nan|-?\d\.\d{4})_\d+\.pth")
@@ -105,6 +111,34 @@ class PhaseDirectory:
     def scores(self, epoch: str) -> Path:
         """The directory of an evaluation's score files; `epoch` is `17` or `17_all_test`."""
         return self.path / "json_results" / f"epoch{epoch}"
+
+
+@dataclass(frozen=True)
+class SearchDirectory(PhaseDirectory):
+    """Where a Cream search keeps its files."""
+
+    @property
+    def chosen(self) -> Path:
+        return self.path / "path.json"
+
+    @property
+    def board(self) -> Path:
+        return self.path / "board.json"
+
+    def files(self) -> tuple[Path, ...]:
+        """As of every run, and the board."""
+        return (*super().files(), self.board)
+
+
+@dataclass(frozen=True)
+class RetrainDirectory(PhaseDirectory):
+    """Where a Cream retraining keeps its files; `name` is a published model's number, or `arch`."""
+
+    name: str
+
+    @property
+    def chosen(self) -> Path:
+        return self.path / f"{self.name}.pth.tar"
 
 
 def run_directory(save: str) -> Path:
@@ -125,6 +159,16 @@ def phase_directory(save: str, phase: Phase) -> PhaseDirectory:
     """The directory of a phase; the one-shot phase lies at the top of its run."""
     top = run_directory(save)
     return PhaseDirectory(top if phase == ONE_SHOT else top / phase.name)
+
+
+def search_directory(save: str) -> SearchDirectory:
+    """The directory of a Cream search."""
+    return SearchDirectory(run_directory(save) / "search")
+
+
+def retrain_directory(save: str, name: str) -> RetrainDirectory:
+    """The directory of a Cream retraining."""
+    return RetrainDirectory(run_directory(save) / f"retrain_{name}", name)
 
 
 def phases(save: str) -> list[Phase]:

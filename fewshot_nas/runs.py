@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,16 @@ import torch
 from torch import nn
 
 from fewshot_nas.cli import Report
-from fewshot_nas.config import Config, FewShotConfig, StandAloneConfig, TrainingConfig, dump_config
+from fewshot_nas.config import Config, FewShotConfig, RecipeConfig, TrainingConfig, dump_config
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import Images, calibration_subset
 from fewshot_nas.data.sources import ImageData, open_data
 from fewshot_nas.data.transforms import eval_transform, train_transform
-from fewshot_nas.distributed import World, gathered, wait_for_all
+from fewshot_nas.distributed import World, gathered
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.files import locked, replacing, sha256, write_json, write_text
-from fewshot_nas.manifest import manifest, recipe_sha256, refuse_changes
+from fewshot_nas.files import locked, replacing, sha256
+from fewshot_nas.manifest import begin, goes_on, manifest, recipe_sha256
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results import PhaseDirectory
@@ -32,6 +32,7 @@ from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Plan, Source, Task, step_seed
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_groups, sgd
+from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
 from fewshot_nas.training.sandwich import Regularization, Sampler
 from fewshot_nas.training.selection import RULE
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
@@ -125,12 +126,16 @@ class Run:
         truth = self._truth()
         with exclusive(directory, self.world):
             facts = {**facts, "ground_truth": truth and _file(self.config.run.ground_truth)}
-            if self._goes_on(directory, section, facts) and directory.chosen.exists():
+            content = self._manifest(section, facts)
+            going_on = goes_on(directory, content, self.resume)
+            if going_on and directory.chosen.exists():
                 self.report(f"{directory.chosen} is there already; --no-resume trains it anew")
                 return
-            task = self._supernet_task(section, directory, start(), truth)
+            if not going_on:
+                begin(directory, content, dump_config(self.config), self.world)
+            task, images = self._supernet_task(section, directory, start(), truth)
             with RunLog(directory.log, directory.events) as log:
-                self._loop(task, section, directory, log).run()
+                self._loop(task, images, section, directory, log).run()
                 if self.world.is_main:
                     self._choose(task, directory, log)
 
@@ -153,56 +158,42 @@ class Run:
             if busy := gathered(busy, self.world)[0]:
                 self.report(f"{arch_id} is left out: {busy}")
                 return
-            facts = {"arch": encode(arch)}
-            content = self._manifest("stand_alone", facts)
-            if self.resume and directory.manifest.exists():
-                refuse_changes(directory.manifest, content)  # names the setting, which the digest cannot
+            content = self._manifest("stand_alone", {"arch": encode(arch)})
+            going_on = goes_on(directory, content, self.resume)  # names a changed setting, which a digest cannot
             recipe = recipe_sha256(content)
             truth.refuse_others(recipe, arch_id, arch)
             if self.resume and truth.has(arch_id, seed):
                 self.report(f"{arch_id} with seed {seed} is in {truth.path} already")
                 return
-            self._goes_on(directory, "stand_alone", facts)
+            if not going_on:
+                begin(directory, content, dump_config(self.config), self.world)
             task = self._stand_alone_task(arch)
             with RunLog(directory.log, directory.events) as log:
-                self._loop(task, "stand_alone", directory, log).run()
+                self._loop(task, self.data.train, "stand_alone", directory, log).run()
             if self.world.is_main:
                 result = outcome(task, arch_id, seed, recipe, self.inputs(self.data.valid), self.inputs(self.data.test))
                 truth.add(result)
                 self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
-
-    def _goes_on(self, directory: PhaseDirectory, section: str, facts: Mapping[str, Any]) -> bool:
-        """Whether there is an earlier run to go on with; if not, clear the directory and begin one."""
-        content = self._manifest(section, facts)
-        if self.resume and directory.manifest.exists():
-            refuse_changes(directory.manifest, content)
-            return True
-        if self.resume and (directory.chosen.exists() or directory.last.exists()):
-            raise InputError(
-                f"{directory.path} has a supernet but no {directory.manifest.name}, so it was not trained here;"
-                " choose another --save, or give --no-resume to replace it"
-            )
-        wait_for_all(self.world)  # nobody clears before everybody has looked
-        if self.world.is_main:
-            clear(directory)
-            write_text(directory.config, dump_config(self.config))
-            write_json(directory.manifest, content)
-        wait_for_all(self.world)  # nobody resumes what is being cleared
-        return False
 
     def _manifest(self, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         return manifest(self.config, section, {"processes": self.world.size, **facts, "data": data_facts(self.data)})
 
     def _supernet_task(
         self, section: str, directory: PhaseDirectory, supernet: Supernet, truth: Mapping[str, Entry]
-    ) -> SupernetTask:
+    ) -> tuple[SupernetTask, Images]:
+        """A phase and what it trains on."""
         config, settings = self.config, self._settings(section)
         assert isinstance(settings, TrainingConfig)
         digits = self.space.pool_digits if settings.digits == "pool" else ALL_DIGITS
         kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
         factors = multipliers(self.space, supernet.groups, digits, kind)
         groups = parameter_groups(self._placed(supernet), factors, settings.weight_decay)
-        return SupernetTask(
+        images, prioritized = self.data.train, None
+        if settings.distill == "prioritized":
+            held, images = held_out(images)
+            board = TeacherBoard(self.space, supernet.num_classes, digits)
+            prioritized = Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world)
+        task = SupernetTask(
             supernet,
             sgd(groups, settings.momentum),
             Sampler(
@@ -219,7 +210,9 @@ class Run:
             ),
             self.world,
             config.run.precision,
+            prioritized,
         )
+        return task, images
 
     def _stand_alone_task(self, arch: Arch) -> StandAloneTask:
         config, settings = self.config, self.config.stand_alone
@@ -228,7 +221,7 @@ class Run:
         optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
         return StandAloneTask(network, optimizer, arch, settings.label_smoothing, config.run.precision)
 
-    def _loop(self, task: Task, section: str, directory: PhaseDirectory, log: RunLog) -> Loop:
+    def _loop(self, task: Task, images: Images, section: str, directory: PhaseDirectory, log: RunLog) -> Loop:
         """The loop, where it was stopped."""
         settings, config, data = self._settings(section), self.config, self.data
         plan = Plan(
@@ -241,16 +234,12 @@ class Run:
             config.run.checkpoint_steps,
         )
         transform = train_transform(data.recipe, self.space.resolution)
-        source = Source(data.train, transform, data.mean, data.std, config.data.workers)
-        loop = Loop(task, source, plan, directory.last, log, self.world, self.report)
-        loop.resume()
-        if loop.step:
-            self.report(f"continuing {directory.path} at step {loop.step} of {loop.steps}")
-        return loop
+        source = Source(images, transform, data.mean, data.std, config.data.workers)
+        return resumed(Loop(task, source, plan, directory.last, log, self.world, self.report), self.report)
 
-    def _settings(self, section: str) -> TrainingConfig | StandAloneConfig:
+    def _settings(self, section: str) -> RecipeConfig:
         settings = getattr(self.config, section)
-        assert isinstance(settings, TrainingConfig | StandAloneConfig)
+        assert isinstance(settings, RecipeConfig)
         return settings
 
     def _placed(self, network: nn.Module) -> Any:
@@ -273,6 +262,14 @@ class Run:
         self.report(f"chose {path.name}, {RULE}: {directory.chosen}")
 
 
+def resumed(loop: Loop, report: Report) -> Loop:
+    """A loop, where it was stopped."""
+    loop.resume()
+    if loop.step:
+        report(f"continuing {loop.last.parent} at step {loop.step} of {loop.steps}")
+    return loop
+
+
 def exclusive(directory: PhaseDirectory, world: World) -> AbstractContextManager[None]:
     """Keep a second run of the same name out."""
     return locked(directory.lock, wait=False) if world.is_main else nullcontext()
@@ -284,16 +281,6 @@ def data_facts(data: ImageData) -> dict[str, Any]:
     return {"name": data.name, "num_classes": data.num_classes} | {
         part: {"images": len(images), "fingerprint": images.fingerprint} for part, images in parts.items()
     }
-
-
-def clear(directory: PhaseDirectory) -> None:
-    """Remove what an earlier run of this phase left; scores of its evaluation as well."""
-    for path in (directory.manifest, directory.last, directory.chosen, directory.log, directory.config):
-        path.unlink(missing_ok=True)
-    for path in directory.candidates():
-        path.unlink()
-    for path in (directory.events, directory.path / "json_results"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _file(path: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
 
 from fewshot_nas.data.images import ArrayImages, Images
 from fewshot_nas.data.loader import ordered_batches
@@ -25,7 +26,8 @@ def decoded(images: Images, transform: CentreCrop, directory: Path, *, workers: 
     """
     if isinstance(images, ArrayImages):
         return transform(images.array)
-    path = directory / f"{images.fingerprint}_{transform.shorter_side}_{transform.resolution}.npy"
+    way = "" if transform.interpolation == InterpolationMode.BILINEAR else f"_{transform.interpolation.value}"
+    path = directory / f"{images.fingerprint}_{transform.shorter_side}_{transform.resolution}{way}.npy"
     shape = (len(images), 3, transform.resolution, transform.resolution)
     if not path.exists():
         _build(path, shape, images, transform, workers)

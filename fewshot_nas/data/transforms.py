@@ -4,10 +4,12 @@ A transform is a function of the images and of one random key for each, so that 
 nor ranks nor a resumed run change what an image becomes.
 """
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,6 +33,7 @@ class CentreCrop:
 
     resolution: int
     shorter_side: int
+    interpolation: v2.InterpolationMode = v2.InterpolationMode.BILINEAR
 
     def __call__(self, pixels: Pixels, keys: Tensor | None = None) -> Tensor:
         if isinstance(pixels, Tensor):
@@ -38,7 +41,7 @@ class CentreCrop:
         return torch.stack([self._cropped(image) for image in pixels])
 
     def _cropped(self, image: Tensor) -> Tensor:
-        resized = v2.functional.resize(image, [self.shorter_side], antialias=True)
+        resized = v2.functional.resize(image, [self.shorter_side], self.interpolation, antialias=True)
         return cast(Tensor, v2.functional.center_crop(resized, [self.resolution]))
 
 
@@ -82,7 +85,7 @@ class Photo:
                 v2.PILToTensor(),
             ]
         )
-        return torch.stack([_seeded(augment, image, key) for image, key in zip(pixels, keys.tolist(), strict=True)])
+        return torch.stack([seeded(augment, image, key) for image, key in zip(pixels, keys.tolist(), strict=True)])
 
 
 def train_transform(recipe: str, resolution: int) -> Transform:
@@ -91,10 +94,17 @@ def train_transform(recipe: str, resolution: int) -> Transform:
     return Photo(resolution) if recipe == "photo" else Shift(resolution, flip=recipe == "shift_flip")
 
 
-def eval_transform(recipe: str, resolution: int) -> CentreCrop:
-    """What validation and calibration see: photos lose a margin (256 to 224), small images nothing."""
+def eval_transform(recipe: str, resolution: int, *, bicubic: bool = False) -> CentreCrop:
+    """What validation and calibration see: photos lose a margin (256 to 224), small images nothing.
+
+    Args:
+        bicubic: resize photos so; small images are resized as in their training.
+    """
     _check(recipe)
-    return CentreCrop(resolution, resolution * 256 // 224 if recipe == "photo" else resolution)
+    if recipe != "photo":
+        return CentreCrop(resolution, resolution)
+    mode = v2.InterpolationMode.BICUBIC if bicubic else v2.InterpolationMode.BILINEAR
+    return CentreCrop(resolution, resolution * 256 // 224, mode)
 
 
 def normalize(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -110,17 +120,22 @@ def normalize(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
     return pixels.sub_(shift).div_(scale)
 
 
-def _seeded(augment: Callable[[Tensor], Tensor], image: Tensor, key: int) -> Tensor:
-    """v2 draws from torch's one global generator: seed it, and leave it as it was.
+def seeded(augment: Callable[[Tensor], Tensor], image: Tensor, key: int) -> Tensor:
+    """Call what draws from torch's, numpy's and Python's one global generator each.
 
-    For the same reason no thread may do this beside a network with dropout; processes may.
+    They are seeded, and left as they were. For the same reason no thread may do this beside a
+    network with dropout; processes may.
     """
-    before = torch.get_rng_state()
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
     torch.default_generator.manual_seed(key)
+    np.random.seed(key % 2**32)
+    random.seed(key)
     try:
         return augment(image)
     finally:
-        torch.set_rng_state(before)
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
 
 
 def _check(recipe: str) -> None:

@@ -27,6 +27,8 @@ from fewshot_nas.training.optimizer import cosine, set_rate
 
 Record = dict[str, Any]
 
+_SAID = ("largest", "smallest", "best", "ema")  # whose accuracy is worth a word after each epoch
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -39,6 +41,10 @@ class Plan:
     clip_value: float
     seed: int
     checkpoint_steps: int
+
+    def rate(self, per_epoch: int) -> Callable[[int], float]:
+        """The learning rate of each step, where an epoch has `per_epoch` of them; a subclass may have another."""
+        return cosine(self.lr, self.epochs * per_epoch, self.warmup_epochs * per_epoch)
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ class Loop:
         self._report = report
         self._per_epoch = batches_per_epoch(len(source.images), plan.batch_size, world.size)
         self._batch = min(plan.batch_size * world.size, len(source.images))  # images of all ranks, but for a remainder
-        self._rate = cosine(plan.lr, self.steps, plan.warmup_epochs * self._per_epoch)
+        self._rate = plan.rate(self._per_epoch)
         self.step = 0
         self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's steps
 
@@ -253,7 +259,7 @@ def _summary(record: Record, epochs: int) -> str:
     top1, time = record.get("top1", {}), record["time"]
     parts = [f"epoch {record['epoch'] + 1}/{epochs}"]
     parts += [f"loss {' '.join(f'{loss:.3f}' for loss in record['loss'].values())}"]
-    parts += [f"{name} {top1[name]:.2f} %" for name in ("largest", "smallest") if name in top1]
+    parts += [f"{name} {top1[name]:.2f} %" for name in _SAID if name in top1]
     if "tau" in record:
         beside = ", ".join(f"{name} {tau:.3f}" for name, tau in record["proxies"].items())
         parts.append("tau {value:.3f} [{low:.3f}, {high:.3f}]".format(**record["tau"]) + f" ({beside})")

@@ -19,6 +19,7 @@ from fewshot_nas.space.arch import Arch, encode
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.training.loop import Record
+from fewshot_nas.training.prioritized import Prioritized
 from fewshot_nas.training.sandwich import Regularization, Sampler, sandwich
 from fewshot_nas.training.selection import Candidate, choose, keep
 
@@ -56,7 +57,11 @@ class Validation:
 
 @dataclass
 class SupernetTask:
-    """One phase, for `Loop`."""
+    """One phase, for `Loop`.
+
+    Attributes:
+        prioritized: who teaches; None leaves it to the largest, which is the sandwich rule.
+    """
 
     network: Supernet
     optimizer: torch.optim.Optimizer
@@ -65,6 +70,7 @@ class SupernetTask:
     validation: Validation
     world: World
     precision: Literal["fp32", "bf16"] = "fp32"
+    prioritized: Prioritized | None = None
     candidates: list[Candidate] = field(default_factory=list)
 
     @property
@@ -76,7 +82,8 @@ class SupernetTask:
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
         """One sandwich step's gradients."""
         archs, sizes = self.sampler.archs(step), self.sampler.sizes(step)
-        return sandwich(self.network, images, labels, archs, sizes, self.regularization, self.precision)
+        teachers = self.prioritized.teachers(self.network, archs, step) if self.prioritized else ()
+        return sandwich(self.network, images, labels, archs, sizes, self.regularization, self.precision, teachers)
 
     def culprit(self, loss: int, step: int) -> str:
         """The arch of a loss."""
@@ -101,14 +108,18 @@ class SupernetTask:
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """A supernet file with the optimizer's state and the candidates; then those forgotten go."""
         more = {"optimizer": self.optimizer.state_dict(), "candidates": [asdict(each) for each in self.candidates]}
+        if self.prioritized:
+            more["board"] = self.prioritized.board.state_dict()
         save_supernet(path, self.network, {**more, **state})
         self._remove_others()
 
     def restore(self, content: Mapping[str, Any]) -> None:
-        """Take up weights, optimizer and candidates."""
+        """Take up weights, optimizer, candidates, and the board if there is one."""
         self.network.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.candidates = [Candidate(**each) for each in content["candidates"]]
+        if self.prioritized:
+            self.prioritized.board.load_state_dict(content["board"])
 
     def chosen(self) -> Candidate:
         """The epoch that becomes the phase's supernet."""

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from fewshot_nas.space.arch import encode
+from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.training import sandwich as under_test
 from fewshot_nas.training.sandwich import Regularization, Sampler, resized, sandwich
@@ -115,3 +117,49 @@ def test_images_of_another_size_reach_the_subnet(supernet, batch):
     same, other = (sandwich(supernet(), *batch, archs, sizes, NONE) for sizes in ([8, 8], [8, 5]))
     assert same[0] == other[0]
     assert same[1] != other[1]
+
+
+TEACHER, *STUDENTS = make_pool(seed=1, size=3).values()
+TAUGHT = [largest(), *STUDENTS, smallest(POOL)]
+TEACHERS = [TEACHER, largest(), TEACHER]
+
+
+def gradients(network):
+    return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+
+
+def test_a_teacher_gets_no_gradient(supernet, batch):
+    """The gradients are those of plain autograd with answers that are constants."""
+    network, reference = supernet(), supernet()
+    losses = sandwich(network, *batch, TAUGHT, [None] * 4, NONE, teachers=TEACHERS)
+    images, labels = batch
+    expected = [F.cross_entropy(reference(images, TAUGHT[0]), labels)]
+    for student, teacher in zip(TAUGHT[1:], TEACHERS, strict=True):
+        answers = reference(images, teacher).detach().softmax(1)
+        expected.append(F.cross_entropy(reference(images, student), answers))
+    torch.stack(expected).sum().backward()
+    torch.testing.assert_close(losses, torch.stack(expected).detach())
+    torch.testing.assert_close(gradients(network), gradients(reference), rtol=1e-3, atol=1e-5)
+
+
+def test_the_largest_as_everybodys_teacher_is_the_sandwich_rule(supernet, batch):
+    """Bit by bit."""
+    one, other = supernet(), supernet()
+    plain = sandwich(one, *batch, TAUGHT, [None] * 4, NONE)
+    taught = sandwich(other, *batch, TAUGHT, [None] * 4, NONE, teachers=[largest()] * 3)
+    assert torch.equal(plain, taught)
+    theirs = gradients(other)
+    assert all(torch.equal(gradient, theirs[name]) for name, gradient in gradients(one).items())
+
+
+@pytest.mark.parametrize(("teachers", "forwards"), [((), 4), ([largest()] * 3, 4), (TEACHERS, 5)])
+def test_a_teacher_costs_one_forward_and_the_largest_none(supernet, batch, monkeypatch, teachers, forwards):
+    sizes, real = [], under_test.run
+
+    def noted(weights, images, **more):
+        sizes.append(images.shape[-1])
+        return real(weights, images, **more)
+
+    monkeypatch.setattr(under_test, "run", noted)
+    sandwich(supernet(), *batch, TAUGHT, [8, 5, 5, 5], NONE, teachers=teachers)
+    assert sorted(sizes) == [5] * 3 + [8] * (forwards - 3)  # a teacher sees what the largest sees

@@ -1,0 +1,77 @@
+"""Retrained networks in files, `.pth.tar` as the public code has them: weights and their moving average."""
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fewshot_nas.cream.child import child_network
+from fewshot_nas.cream.paths import Model, format_path
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import replacing
+from fewshot_nas.models.checkpoint import read_checkpoint
+
+_AVERAGE, _WEIGHTS = "state_dict_ema", "state_dict"
+
+
+def save_child(path: FilePath, model: Model, network: nn.Module, average: nn.Module) -> None:
+    """Write a network and its moving average, whole or not at all."""
+    content = {
+        "INPUT_ARCH": format_path(model.path),
+        "resolution": model.resolution,
+        _WEIGHTS: network.state_dict(),
+        _AVERAGE: average.state_dict(),
+    }
+    with replacing(path) as stream:
+        torch.save(content, stream)
+
+
+def load_child(
+    path: FilePath, model: Model, num_classes: int, in_channels: int, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """The network of a model with the averaged weights of a file, or the plain ones where it has no others.
+
+    Raises:
+        InputError: the file cannot be read, or holds another network; names the first difference.
+    """
+    content = read_checkpoint(path, device)
+    try:
+        _check_model(content, model)
+        network = child_network(model.path, num_classes, in_channels).to(device)
+        network.load_state_dict(_fitting(_weights(content), network.state_dict()))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return network
+
+
+def _check_model(content: Mapping[Any, Any], model: Model) -> None:
+    expected = {"INPUT_ARCH": format_path(model.path), "resolution": model.resolution}
+    for key, value in expected.items():
+        if content.get(key, value) != value:
+            raise InputError(
+                f"holds a network with {key} {content[key]}, but the selected model has {value};"
+                " set MODEL_SELECTION, INPUT_ARCH or IMAGE_SIZE as in its training"
+            )
+
+
+def _weights(content: Mapping[Any, Any]) -> Mapping[str, Any]:
+    for key in (_AVERAGE, _WEIGHTS):
+        if isinstance(weights := content.get(key), Mapping):
+            return {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    raise InputError(f"has neither {_AVERAGE} nor {_WEIGHTS}, expected a .pth.tar of a retraining")
+
+
+def _fitting(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> Mapping[str, Any]:
+    """The weights found, if they are those of the expected network."""
+    for name, tensor in expected.items():
+        shape = list(found[name].shape) if isinstance(found.get(name), Tensor) else None
+        if shape != list(tensor.shape):
+            raise InputError(
+                f"tensor {name} has shape {shape}, but the selected model expects {list(tensor.shape)};"
+                " set MODEL_SELECTION or INPUT_ARCH, and the data set, as in its training"
+            )
+    if surplus := sorted(found.keys() - expected.keys()):
+        raise InputError(f"tensor {surplus[0]} has no place in the selected model; set MODEL_SELECTION or INPUT_ARCH")
+    return found

@@ -1,0 +1,47 @@
+"""A path as a network of its own: timm's MobileNetV3 with the right block arguments."""
+
+from functools import partial
+
+from timm.models import MobileNetV3
+from timm.models._efficientnet_blocks import SqueezeExcite
+from timm.models._efficientnet_builder import decode_arch_def
+from torch import nn
+
+from fewshot_nas.cream.paths import CHOICES, HEAD_WIDTH, LAST_WIDTH, STAGES, STEM_WIDTH, Path, check_path
+from fewshot_nas.space.search_space import round_width
+
+
+def child_network(path: Path, num_classes: int, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    """The stand-alone network of a path; images [B, in_channels, H, W] to logits [B, num_classes].
+
+    Args:
+        dropout: rate before the classifier, in training mode.
+
+    Raises:
+        InputError: it is not a path.
+    """
+    return MobileNetV3(
+        decode_arch_def(_blocks(check_path(path))),  # type: ignore[no-untyped-call]
+        num_classes=num_classes,
+        in_chans=in_channels,
+        stem_size=STEM_WIDTH,
+        num_features=HEAD_WIDTH,
+        act_layer=nn.SiLU,
+        se_layer=partial(
+            SqueezeExcite,
+            force_act_layer=nn.ReLU,
+            gate_layer="hard_sigmoid",
+            rd_round_fn=partial(round_width, divisor=8),
+        ),
+        se_from_exp=True,
+        drop_rate=dropout,
+    )
+
+
+def _blocks(path: Path) -> list[list[str]]:
+    """Each stage's blocks in timm's notation: type, repeats, kernel, stride, expansion, width, squeeze."""
+    middle = [
+        [f"ir_r1_k{CHOICES[index].kernel}_s{stride}_e{CHOICES[index].expansion}_c{out}_se0.25" for index in choices]
+        for choices, (out, stride) in zip(path, STAGES, strict=True)
+    ]
+    return [[f"ds_r1_k3_s1_e1_c{STEM_WIDTH}_se0.25"], *middle, [f"cn_r1_k1_s1_c{LAST_WIDTH}"]]

@@ -1,0 +1,234 @@
+"""What a path costs, and which depths and resolution a FLOPs budget affords. Standard library only.
+
+FLOPs here are what the public code's table counts, in millions where they are bounds: one per
+multiply-add of a convolution, plus biases, two per batch-norm element, and what the squeeze
+pools and rectifies. The stem's norm and the classifier are left out. MACs are multiply-adds only.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, islice
+from typing import NamedTuple
+
+from fewshot_nas.cream.bounded import Bounded
+from fewshot_nas.cream.paths import CHOICES, HEAD_WIDTH, LAST_WIDTH, PRIOR, STAGES, STEM_WIDTH, Path
+from fewshot_nas.errors import InputError
+from fewshot_nas.space.cost import Cost
+from fewshot_nas.space.search_space import round_width
+
+FULL_PX, STEP_PX, LEAST_PX = 224, 32, 64
+_MILLION = 1_000_000
+_CHEAPEST, _DEAREST = 0, len(CHOICES) - 1
+_ORDER = (2, 3, 4, 1, 0)  # stages in the order in which they grow
+_LIMITS = ((3, 3, 3, 2, 2), (4, 4, 4, 4, 4))  # depths, stage by stage in that order, of the two rounds
+
+
+class Tally(NamedTuple):
+    """What a part of a network costs for one image; `extra` are the FLOPs that are no MACs."""
+
+    macs: int
+    params: int
+    extra: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Fixed depths and image size, and the bounds in M FLOPs that sampled paths keep.
+
+    Attributes:
+        legacy: the public code's way: bounds are compared to the blocks alone at 224 pixels.
+    """
+
+    depths: tuple[int, ...]
+    resolution: int
+    minimum: float
+    maximum: float
+    legacy: bool = False
+
+    def mflops(self, path: Path) -> float:
+        """What the bounds are compared to."""
+        return self.flops(path) / _MILLION
+
+    def flops(self, path: Path) -> int:
+        """The same in single FLOPs."""
+        return _blocks_flops(path, FULL_PX) if self.legacy else path_flops(path, self.resolution)
+
+    def admits(self, path: Path) -> bool:
+        """Whether a path lies within the bounds."""
+        return self.minimum * _MILLION <= self.flops(path) <= self.maximum * _MILLION
+
+    def sample(self, rng: random.Random, probabilities: Sequence[float] = PRIOR) -> Path:
+        """A path within the bounds; among those, each as likely as the prior makes it.
+
+        Raises:
+            InputError: hardly any path lies between the bounds.
+        """
+        drawn = _bounded(self, tuple(probabilities)).draw(rng)
+        if drawn is None:
+            raise InputError(
+                f"hardly a path of depths {self.depths} has {self.minimum:g} to {self.maximum:g} M FLOPs"
+                f" at {self.resolution} px; widen FLOPS_MINIMUM and FLOPS_MAXIMUM"
+            )
+        choices = iter(drawn)
+        return tuple(tuple(islice(choices, depth)) for depth in self.depths)
+
+
+@lru_cache(maxsize=8)
+def _bounded(budget: Budget, probabilities: tuple[float, ...]) -> Bounded:
+    """The budget's tables, which are worth keeping from one draw to the next."""
+    extremes = [_uniform(budget.depths, choice) for choice in range(len(CHOICES))]
+    resolution = FULL_PX if budget.legacy else budget.resolution
+    costs = [
+        [cell.macs + cell.extra for cell in place]
+        for place in zip(*(_cells(path, resolution) for path in extremes), strict=True)
+    ]
+    fixed = budget.flops(extremes[0]) - sum(place[0] for place in costs)
+    return Bounded(costs, probabilities, budget.minimum * _MILLION - fixed, budget.maximum * _MILLION - fixed)
+
+
+def depths_for(minimum: float, maximum: float, *, resolution: int = FULL_PX, legacy: bool = False) -> Budget:
+    """Depths and image size that suit bounds in M FLOPs.
+
+    Each stage starts with one block. Where even the cheapest net is too dear, images shrink;
+    then stages grow, with the dearest blocks in mind, until the next would exceed the maximum.
+    The correct rule measures whole paths at the size of their images.
+
+    Args:
+        resolution: side in pixels to start from.
+        legacy: the public rule. It measures blocks alone, always at 224 pixels, and raises both
+            bounds by 7/6, then by 7/5, and so on as images shrink, although costs fall with the square.
+
+    Raises:
+        InputError: no depth and no resolution fit.
+    """
+    if not 0 <= minimum <= maximum:
+        raise InputError(f"FLOPs bounds are {minimum:g} to {maximum:g} M, expected 0 <= FLOPS_MINIMUM <= FLOPS_MAXIMUM")
+    if legacy and resolution != FULL_PX:
+        raise InputError(f"the legacy FLOPs rule starts from {FULL_PX} px, got {resolution}")
+    budget = Budget((1,) * len(STAGES), resolution, minimum, maximum, legacy)
+    while _extreme(budget, _CHEAPEST) > budget.maximum:
+        budget = _shrunk(budget)
+    return _grown(budget)
+
+
+def path_flops(path: Path, resolution: int) -> int:
+    """FLOPs of a path as the public table counts them: for colour images, without classifier."""
+    fixed = _sum(_fixed_parts(resolution, in_channels=3))
+    return fixed.macs + fixed.extra + _blocks_flops(path, resolution)
+
+
+def path_cost(path: Path, resolution: int, *, num_classes: int = 1000, in_channels: int = 3) -> Cost:
+    """Multiply-adds and parameters of the child network."""
+    parts = _sum(chain(_fixed_parts(resolution, in_channels), _cells(path, resolution)))
+    classifier = HEAD_WIDTH * num_classes
+    return Cost(parts.macs + classifier, parts.params + classifier + num_classes)
+
+
+def _shrunk(budget: Budget) -> Budget:
+    """The next smaller images; the legacy rule raises the bounds instead of lowering the costs."""
+    resolution = budget.resolution - STEP_PX
+    if resolution < LEAST_PX:
+        raise InputError(
+            f"FLOPS_MAXIMUM affords no network: at {budget.resolution} px the cheapest costs"
+            f" {_extreme(budget, _CHEAPEST):.1f} M, the bound there is {budget.maximum:.1f} M"
+        )
+    raised = FULL_PX / resolution if budget.legacy else 1
+    return Budget(budget.depths, resolution, budget.minimum * raised, budget.maximum * raised, budget.legacy)
+
+
+def _grown(budget: Budget) -> Budget:
+    """The depths for the resolution found; they grow beyond the maximum only to reach the minimum."""
+    for deeper in _growth(budget):
+        if _extreme(budget, _DEAREST) >= budget.minimum and _extreme(deeper, _DEAREST) > budget.maximum:
+            break
+        budget = deeper
+    cheapest, dearest = (_extreme(budget, choice) for choice in (_CHEAPEST, _DEAREST))
+    if dearest < budget.minimum or cheapest > budget.maximum:
+        raise InputError(
+            f"no depths have paths of {budget.minimum:g} to {budget.maximum:g} M FLOPs at {budget.resolution} px:"
+            f" depths {budget.depths} have {cheapest:.1f} to {dearest:.1f} M; change FLOPS_MINIMUM or FLOPS_MAXIMUM"
+        )
+    return budget
+
+
+def _growth(budget: Budget) -> Iterator[Budget]:
+    """Ever deeper by one block."""
+    depths = list(budget.depths)
+    for limits in _LIMITS:
+        for stage, limit in zip(_ORDER, limits, strict=True):
+            while depths[stage] < limit:
+                depths[stage] += 1
+                yield Budget(tuple(depths), budget.resolution, budget.minimum, budget.maximum, budget.legacy)
+
+
+def _extreme(budget: Budget, choice: int) -> float:
+    """M FLOPs of the path that takes one choice everywhere."""
+    return budget.mflops(_uniform(budget.depths, choice))
+
+
+def _uniform(depths: Sequence[int], choice: int) -> Path:
+    return tuple((choice,) * depth for depth in depths)
+
+
+def _blocks_flops(path: Path, resolution: int) -> int:
+    return sum(cell.macs + cell.extra for cell in _cells(path, resolution))
+
+
+def _cells(path: Path, resolution: int) -> Iterator[Tally]:
+    """The costs of stages 1..5, block by block."""
+    size, inputs = _halved(resolution), STEM_WIDTH
+    for choices, (out, stride) in zip(path, STAGES, strict=True):
+        for choice in choices:
+            yield _cell(choice, inputs, out, stride, size)
+            if stride == 2:
+                size = _halved(size)
+            inputs, stride = out, 1
+
+
+@lru_cache(maxsize=1 << 12)
+def _cell(choice: int, inputs: int, out: int, stride: int, size: int) -> Tally:
+    """One inverted residual on an input of `size` x `size`."""
+    kernel, expansion = CHOICES[choice]
+    width, after = expansion * inputs, _halved(size) if stride == 2 else size
+    expand, depthwise = _convolution(inputs, width, 1, size), _convolution(1, width, kernel, after)
+    return _sum([expand, depthwise, _squeeze(width, after), _convolution(width, out, 1, after)])
+
+
+@lru_cache(maxsize=64)
+def _fixed_parts(resolution: int, in_channels: int) -> tuple[Tally, ...]:
+    """Everything but stages 1..5 and the classifier."""
+    first = last = _halved(resolution)
+    for stage in STAGES:
+        last = _halved(last) if stage.stride == 2 else last
+    return (
+        _convolution(in_channels, STEM_WIDTH, 3, first)._replace(extra=0),  # the table forgets its norm
+        _convolution(1, STEM_WIDTH, 3, first),
+        _squeeze(STEM_WIDTH, first),
+        _convolution(STEM_WIDTH, STEM_WIDTH, 1, first),
+        _convolution(STAGES[-1].out, LAST_WIDTH, 1, last),
+        Tally(0, 0, LAST_WIDTH * last**2),
+        _convolution(LAST_WIDTH, HEAD_WIDTH, 1, 1, vectors=1),
+    )
+
+
+def _convolution(inputs: int, out: int, kernel: int, size: int, vectors: int = 2) -> Tally:
+    """A convolution with an output of `size` x `size`, and its norm (2 vectors) or its bias (1)."""
+    weights = kernel**2 * inputs * out
+    return Tally(weights * size**2, weights + vectors * out, vectors * out * size**2)
+
+
+def _squeeze(width: int, size: int) -> Tally:
+    """Squeeze and excitation: pool, narrow, rectify, widen."""
+    narrow = round_width(width / 4, 8)
+    pool = Tally(0, 0, width * size**2 + narrow)
+    return _sum([pool, _convolution(width, narrow, 1, 1, vectors=1), _convolution(narrow, width, 1, 1, vectors=1)])
+
+
+def _sum(parts: Iterable[Tally]) -> Tally:
+    return Tally(*map(sum, zip(*parts, strict=True)))
+
+
+def _halved(size: int) -> int:
+    return -(-size // 2)

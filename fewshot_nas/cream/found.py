@@ -1,0 +1,57 @@
+"""The path that a search has found, as a file and as settings."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+from fewshot_nas.cream.config import OWN
+from fewshot_nas.cream.paths import Path, format_path, parse_path
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json, write_json
+
+FORM = "KEY=value"  # of an override
+
+
+def add_path_option(parser: argparse.ArgumentParser) -> None:
+    """The option `--from_search FILE`."""
+    parser.add_argument(
+        "--from_search", type=FilePath, metavar="FILE", help="take path and image size from path.json of a search"
+    )
+
+
+def path_overrides(file: FilePath | None, overrides: Sequence[str]) -> list[str]:
+    """Overrides, those that a found path stands for before the user's.
+
+    Raises:
+        InputError: the file is none of a search, or another model is asked for as well.
+    """
+    if file is None:
+        return list(overrides)
+    for override in overrides:
+        if override.partition("=")[0] in ("MODEL_SELECTION", "INPUT_ARCH"):
+            raise InputError(f"{override!r} and --from_search ask for two models, expected one of them")
+    path, resolution = read_found(file)
+    chosen = [f"MODEL_SELECTION={OWN}", f"INPUT_ARCH={format_path(path)}", f"IMAGE_SIZE={resolution}"]
+    return [*chosen, *overrides]
+
+
+def write_found(file: FilePath, path: Path, resolution: int, more: dict[str, Any]) -> None:
+    """Write a path, the side of its images, and what is known of it."""
+    write_json(file, {"INPUT_ARCH": format_path(path), "resolution": resolution, **more})
+
+
+def read_found(file: FilePath) -> tuple[Path, int]:
+    """The path of a file that `write_found` wrote, and the side of its images.
+
+    Raises:
+        InputError: the file is another.
+    """
+    content = read_json(file)
+    try:
+        text, resolution = content["INPUT_ARCH"], int(content["resolution"])
+        return parse_path(text), resolution
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{file}: is not the result of a search, expected INPUT_ARCH and resolution") from None

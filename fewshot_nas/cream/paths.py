@@ -1,0 +1,118 @@
+"""Paths through the MBConv space of Cream of the Crop (arXiv:2010.15821). Standard library only.
+
+Seven stages: the outer two are fixed, and each block of the five between them is one of six
+inverted residuals. A path is the index of that choice for every block, stage by stage.
+"""
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from fewshot_nas.errors import InputError
+
+Path = tuple[tuple[int, ...], ...]  # stages 1..5, for each block the index of its choice
+
+
+class Choice(NamedTuple):
+    """An inverted residual: the depthwise kernel's side, and the factor of its middle width."""
+
+    kernel: int
+    expansion: int
+
+
+class Stage(NamedTuple):
+    """What the blocks of a stage share; its first block has the stride, the others 1."""
+
+    out: int
+    stride: int
+
+
+class Model(NamedTuple):
+    """A published network and the side in pixels of its images."""
+
+    path: Path
+    resolution: int
+
+
+CHOICES = tuple(Choice(kernel, expansion) for kernel in (3, 5, 7) for expansion in (4, 6))
+STAGES = (Stage(24, 2), Stage(40, 2), Stage(80, 2), Stage(96, 1), Stage(192, 2))
+STEM_WIDTH, LAST_WIDTH, HEAD_WIDTH = 16, 320, 1280  # of the stem and stage 0, of stage 6, of the features
+
+PRIOR = (0.05, 0.2, 0.05, 0.5, 0.05, 0.15)  # probability of each choice
+UNIFORM = (1 / 6,) * 6
+
+_FIXED = [0]  # what INPUT_ARCH writes for stages 0 and 6
+_TEMPLATE = (Choice(3, 4), Choice(5, 4), Choice(3, 6), Choice(3, 6), Choice(5, 6))
+
+
+def check_path(path: Path) -> Path:
+    """The path itself, if it is one.
+
+    Raises:
+        InputError: says which stage is wrong, and what it should hold.
+    """
+    if len(path) != len(STAGES):
+        raise InputError(f"a path has {len(STAGES)} stages, got {len(path)}")
+    for stage, choices in enumerate(path, start=1):
+        if not choices or any(type(choice) is not int or choice not in range(len(CHOICES)) for choice in choices):
+            raise InputError(
+                f"stage {stage} of the path is {list(choices)}, expected at least one index in 0..{len(CHOICES) - 1}"
+            )
+    return path
+
+
+def parse_path(text: str) -> Path:
+    """Read the form of the key INPUT_ARCH, such as `[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]`.
+
+    The `[0]` at both ends stand for the fixed stages. An index always means its choice, also
+    for a stage's only block; what the published models do there, `as_published` does.
+
+    Raises:
+        InputError: the text is not a path in that form.
+    """
+    try:
+        stages: Any = json.loads(text)
+    except ValueError:
+        stages = None
+    if not isinstance(stages, list) or not all(isinstance(stage, list) for stage in stages):
+        raise InputError(f"INPUT_ARCH is {text!r}, expected lists of indices as in [[0],[3],[3,3],[3],[3],[3],[0]]")
+    if len(stages) != len(STAGES) + 2 or stages[0] != _FIXED or stages[-1] != _FIXED:
+        raise InputError(f"INPUT_ARCH is {text!r}, expected {len(STAGES)} stages between [0] and [0]")
+    try:
+        return check_path(tuple(map(tuple, stages[1:-1])))
+    except InputError as error:
+        raise InputError(f"INPUT_ARCH is {text!r}, but {error}") from None
+
+
+def format_path(path: Path) -> str:
+    """A path as INPUT_ARCH; `parse_path` reads it back."""
+    return json.dumps([_FIXED, *path, _FIXED], separators=(",", ":"))
+
+
+def as_published(path: Path) -> Path:
+    """The path that the public code builds from the indices it prints.
+
+    There, a stage of one block ignores its index and keeps a template; the parameters of the
+    published models come out only so. Nothing else in this package has that exception.
+    """
+    return tuple(
+        (CHOICES.index(template),) if len(choices) == 1 else choices
+        for choices, template in zip(path, _TEMPLATE, strict=True)
+    )
+
+
+def _model(resolution: int, *stages: str) -> Model:
+    return Model(as_published(tuple(tuple(map(int, stage)) for stage in stages)), resolution)
+
+
+MODELS: Mapping[int, Model] = MappingProxyType(
+    {
+        14: _model(64, "3", "33", "33", "3", "3"),
+        43: _model(96, "3", "31", "31", "333", "33"),
+        114: _model(160, "3", "33", "33", "333", "33"),
+        287: _model(224, "3", "33", "313", "3333", "333"),
+        481: _model(224, "3431", "3230", "33311", "3333", "3333"),
+        604: _model(224, "33233", "32323", "32323", "332233", "332333"),
+    }
+)  # by million multiply-adds

@@ -1,0 +1,54 @@
+"""Learning rates of the search and of the retraining, step by step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from timm.scheduler.scheduler_factory import create_scheduler_v2
+
+from fewshot_nas.training.loop import Plan
+
+
+@dataclass(frozen=True)
+class SearchPlan(Plan):
+    """The rate falls linearly; the step after the last would have 0."""
+
+    def rate(self, per_epoch: int) -> Callable[[int], float]:
+        """The learning rate of each step."""
+        total = self.epochs * per_epoch
+        return lambda step: self.lr * (1 - step / total)
+
+
+@dataclass(frozen=True)
+class RetrainPlan(Plan):
+    """timm's cosine, step by step: a warm-up within it, and a cool-down at its end's rate after it.
+
+    Attributes:
+        cooldown_epochs: the last ones of `epochs`.
+    """
+
+    warmup_lr: float
+    min_lr: float
+    cooldown_epochs: int
+
+    def rate(self, per_epoch: int) -> Callable[[int], float]:
+        """The learning rate of each step."""
+        # timm's schedules set an optimizer's rate as a function of the step alone: this one only carries it.
+        carrier = torch.optim.SGD([torch.zeros(1)], lr=self.lr)
+        scheduler, _ = create_scheduler_v2(
+            carrier,
+            sched="cosine",
+            num_epochs=self.epochs - self.cooldown_epochs,
+            warmup_epochs=self.warmup_epochs,
+            cooldown_epochs=self.cooldown_epochs,
+            warmup_lr=self.warmup_lr,
+            min_lr=self.min_lr,
+            step_on_epochs=False,
+            updates_per_epoch=per_epoch,
+        )
+
+        def rate(step: int) -> float:
+            scheduler.step_update(step)
+            return float(carrier.param_groups[0]["lr"])
+
+        return rate

@@ -1,0 +1,88 @@
+"""Train a published model, or a path that was found, from scratch."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fewshot_nas.cli import add_run_options, run, run_overrides, speaker
+from fewshot_nas.cream.config import RetrainConfig
+from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
+from fewshot_nas.results import retrain_directory
+from fewshot_nas.settings import load
+
+if TYPE_CHECKING:
+    from fewshot_nas.cream.retrain_task import RetrainTask
+    from fewshot_nas.cream.runs import CreamRun, Training
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train one network, into results/<save>/retrain_<name>/."""
+    options = _parser().parse_intermixed_args(argv)
+    config = load(RetrainConfig, options.config, path_overrides(options.from_search, run_overrides(options)))
+    model, directory = config.model(), retrain_directory(options.save, config.name)
+    from fewshot_nas.cream.checkpoint import save_child
+    from fewshot_nas.cream.paths import format_path
+    from fewshot_nas.cream.runs import CreamRun
+    from fewshot_nas.distributed import joined
+
+    with joined(options.device, config.run.threads) as world:
+        training = CreamRun(config, model.resolution, world, options.resume, speaker(world.is_main))
+
+        def finish(task: "RetrainTask") -> None:
+            save_child(directory.chosen, model, task.network, task.average.module)
+            training.report(f"wrote {directory.chosen}")
+
+        facts = {"path": format_path(model.path), "resolution": model.resolution}
+        training.train(directory, facts, lambda: _start(training, config), finish)
+    return 0
+
+
+def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask]":
+    from timm.optim.rmsprop_tf import RMSpropTF
+    from timm.utils.model_ema import ModelEmaV3
+
+    from fewshot_nas.cream.child import child_network
+    from fewshot_nas.cream.plans import RetrainPlan
+    from fewshot_nas.cream.retrain_task import RetrainTask
+    from fewshot_nas.cream.runs import Training, placed
+    from fewshot_nas.training.optimizer import plain_groups
+
+    data, world = training.data, training.world
+    training.seed_weights()
+    child = child_network(config.model().path, data.num_classes, len(data.mean), config.DROPOUT)
+    network = placed(child, world)
+    epochs, batch = config.EPOCHS + config.COOLDOWN_EPOCHS, config.BATCH_SIZE
+    task = RetrainTask(
+        network,
+        ModelEmaV3(network, decay=config.EMA_DECAY),
+        RMSpropTF(plain_groups(network, config.WEIGHT_DECAY), alpha=0.9, eps=1e-3, momentum=0.9),
+        training.inputs(),
+        training.due(epochs),
+        config.SMOOTHING,
+        config.run.precision,
+    )
+    plan = RetrainPlan(
+        epochs=epochs,
+        warmup_epochs=config.WARMUP_EPOCHS,
+        batch_size=batch,
+        lr=config.LR * batch * world.size / 1024,
+        clip_value=0.0,
+        seed=config.run.seed,
+        checkpoint_steps=config.run.checkpoint_steps,
+        warmup_lr=config.WARMUP_LR,
+        min_lr=config.MIN_LR,
+        cooldown_epochs=config.COOLDOWN_EPOCHS,
+    )
+    return Training(task, training.source(config.AUTO_AUGMENT, jitter=0.0), plan)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fewshot_nas.cream.retrain", description=__doc__)
+    add_path_option(parser)
+    add_run_options(parser, FORM)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

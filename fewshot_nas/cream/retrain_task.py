@@ -1,0 +1,69 @@
+"""Training a path's network from scratch, with a moving average of its weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.naive import measure
+from fewshot_nas.files import replacing
+from fewshot_nas.training.loop import Record
+
+
+@dataclass
+class RetrainTask:
+    """One network, for `Loop`.
+
+    Attributes:
+        average: of the network's weights, renewed after each of the optimizer's steps.
+        due: whether the epoch of this number is validated, on `inputs`.
+    """
+
+    network: nn.Module
+    average: ModelEmaV3
+    optimizer: torch.optim.Optimizer
+    inputs: Inputs
+    due: frozenset[int]
+    smoothing: float
+    precision: Literal["fp32", "bf16"] = "fp32"
+    loss_names: tuple[str, ...] = ("network",)
+
+    def __post_init__(self) -> None:
+        self.optimizer.register_step_post_hook(lambda *_: self.average.update(self.network))
+
+    def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
+        """Gradients of the cross-entropy."""
+        self.network.train()
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits = self.network(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()[None]
+
+    def culprit(self, loss: int, step: int) -> str:
+        """There is one network only."""
+        return "the network"
+
+    def end_epoch(self, epoch: int) -> Record:
+        """Accuracy of the averaged weights, which become the result."""
+        if epoch not in self.due:
+            return {}
+        return {"top1": {"ema": measure(self.average.module, self.inputs).top1}}
+
+    def save(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Weights, their average and the optimizer's state."""
+        parts = {"model": self.network, "average": self.average.module, "optimizer": self.optimizer}
+        with replacing(path) as stream:
+            torch.save({**{name: part.state_dict() for name, part in parts.items()}, **state}, stream)
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        """Take up what `save` wrote."""
+        self.network.load_state_dict(content["model"])
+        self.average.module.load_state_dict(content["average"])
+        self.optimizer.load_state_dict(content["optimizer"])

@@ -1,0 +1,154 @@
+"""From settings to the parts of a Cream run: what search, retrain and test have in common."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from fewshot_nas.cli import Report
+from fewshot_nas.config import dump_config
+from fewshot_nas.cream.config import CreamConfig, TrainConfig
+from fewshot_nas.data.augment import Augmentation
+from fewshot_nas.data.cache import decoded
+from fewshot_nas.data.images import Images, calibration_subset
+from fewshot_nas.data.loader import batches_per_epoch
+from fewshot_nas.data.sources import ImageData, open_data
+from fewshot_nas.data.transforms import eval_transform
+from fewshot_nas.distributed import World
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.manifest import begin, goes_on, manifest_of
+from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.runs import data_facts, exclusive, resumed
+from fewshot_nas.training.log import RunLog
+from fewshot_nas.training.loop import Loop, Plan, Source, Task, step_seed
+
+T = TypeVar("T", bound=Task)
+N = TypeVar("N", bound=nn.Module)
+
+
+def open_images(config: CreamConfig) -> ImageData:
+    """The data set of the settings."""
+    data = config.data
+    return open_data(
+        data.name,
+        data.root,
+        train_images=data.train_images,
+        valid_images=data.valid_images,
+        num_classes=data.num_classes,
+    )
+
+
+def scoring_inputs(
+    config: CreamConfig, data: ImageData, scored: Images, resolution: int, world: World, calibration: int = 0
+) -> Inputs:
+    """Images to score on, photos brought to size bicubically, and training images for calibration."""
+    transform = eval_transform(data.recipe, resolution, bicubic=True)
+
+    def pixels(images: Images) -> Tensor:
+        return decoded(images, transform, config.data.cache, workers=config.data.workers)
+
+    scored_pixels = pixels(scored)
+    return Inputs(
+        pixels(calibration_subset(data.train, calibration, seed=0)) if calibration else scored_pixels[:0],
+        config.BATCH_SIZE,
+        scored_pixels,
+        scored.labels,
+        config.BATCH_SIZE,
+        data.mean,
+        data.std,
+        world.device,
+        config.run.precision,
+    )
+
+
+def placed(network: N, world: World) -> N:
+    """A network on this process's device, laid out for its convolutions."""
+    return network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+@dataclass(frozen=True)
+class CreamRun:
+    """What a Cream training works with.
+
+    Attributes:
+        resume: whether to go on with an unfinished run of the same name.
+        report: takes lines for a person.
+    """
+
+    config: TrainConfig
+    resolution: int
+    world: World
+    resume: bool
+    report: Report
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The data set of the settings."""
+        return open_images(self.config)
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch."""
+        return batches_per_epoch(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
+
+    def seed_weights(self) -> None:
+        """Make torch's generator give the same first weights on all processes."""
+        torch.manual_seed(step_seed(self.config.run.seed, -1, 0))
+
+    def inputs(self, calibration: int = 0) -> Inputs:
+        """For validation."""
+        return scoring_inputs(self.config, self.data, self.data.valid, self.resolution, self.world, calibration)
+
+    def due(self, epochs: int) -> frozenset[int]:
+        """Epochs, counted from 0, after which to validate."""
+        return frozenset({*range(self.config.VALIDATE_EVERY - 1, epochs, self.config.VALIDATE_EVERY), epochs - 1})
+
+    def source(self, policy: str, jitter: float) -> Source:
+        """Training images and their augmentation."""
+        data, erasing = self.data, self.config.ERASING
+        transform = Augmentation(data.recipe, self.resolution, policy, jitter, erasing, data.mean, data.std)
+        return Source(data.train, transform, data.mean, data.std, self.config.data.workers)
+
+    def train(
+        self,
+        directory: PhaseDirectory,
+        facts: Mapping[str, Any],
+        start: "Callable[[], Training[T]]",
+        finish: Callable[[T], None],
+    ) -> None:
+        """Train a task to its end, from where an earlier run was stopped.
+
+        Args:
+            facts: what the run depends on beside settings and data.
+            finish: writes the result, `directory.chosen`; called on the main process only.
+
+        Raises:
+            InputError: an earlier run of that name is not one to go on with, or training fails.
+        """
+        with exclusive(directory, self.world):
+            facts = {"processes": self.world.size, **facts, "data": data_facts(self.data)}
+            content = manifest_of(asdict(self.config), facts)
+            going_on = goes_on(directory, content, self.resume)
+            if going_on and directory.chosen.exists():
+                self.report(f"{directory.chosen} is there already; --no-resume trains it anew")
+                return
+            if not going_on:
+                begin(directory, content, dump_config(self.config), self.world)
+            training = start()
+            with RunLog(directory.log, directory.events) as log:
+                parts = training.task, training.source, training.plan
+                resumed(Loop(*parts, directory.last, log, self.world, self.report), self.report).run()
+            if self.world.is_main:
+                finish(training.task)
+
+
+@dataclass(frozen=True)
+class Training(Generic[T]):
+    """What `Loop` needs to know of a training."""
+
+    task: T
+    source: Source
+    plan: Plan

@@ -1,0 +1,149 @@
+"""The search: each step trains one path of the supernet, and the board remembers the best."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fewshot_nas.cream.flops import Budget
+from fewshot_nas.cream.matching import Matching
+from fewshot_nas.cream.paths import PRIOR, Path, format_path
+from fewshot_nas.cream.step import Teaching, entry_for, meta_update, search_loss, top1_percent
+from fewshot_nas.cream.supernet import CreamSupernet
+from fewshot_nas.distributed import World, average_gradients, from_main, gathered
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.naive import Accuracy, calibrate, measure
+from fewshot_nas.files import replacing, write_json
+from fewshot_nas.training.board import Board, Entry
+from fewshot_nas.training.loop import Record
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Which path a step trains: a pure function of the step, so that every process agrees."""
+
+    seed: int
+    budget: Budget
+    probabilities: Sequence[float] = PRIOR
+
+    def path(self, step: int) -> Path:
+        """Within the budget's bounds."""
+        return self.budget.sample(random.Random(f"{self.seed}/path/{step}"), self.probabilities)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Where a step is in the plan, and its learning rate."""
+
+    per_epoch: int
+    rate: Callable[[int], float]
+
+
+@dataclass
+class SearchTask:
+    """A search, for `Loop`.
+
+    Attributes:
+        judge: the optimizer of the matching network.
+        board_file: where the board is written after each epoch.
+        due: epochs, counted from 0, after which the best path is validated on `inputs`.
+    """
+
+    network: CreamSupernet
+    optimizer: torch.optim.Optimizer
+    matching: Matching
+    judge: torch.optim.Optimizer
+    board: Board[Path]
+    sampler: Sampler
+    teaching: Teaching
+    pace: Pace
+    inputs: Inputs
+    due: frozenset[int]
+    board_file: FilePath
+    world: World
+    precision: Literal["fp32", "bf16"] = "fp32"
+    loss_names: tuple[str, ...] = ("path",)
+
+    def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
+        """Gradients of the step's path; then the matching network learns, and the board hears of the path."""
+        epoch, batch = step // self.pace.per_epoch + 1, step % self.pace.per_epoch
+        path, parts = self.sampler.path(step), self._parts()
+        self.network.train()
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            outcome = search_loss(self.network, path, images, labels, epoch=epoch, **parts)
+            outcome.loss.backward()  # type: ignore[no-untyped-call]
+            if self.teaching.updates(epoch, self.board, batch):
+                meta_update(self.network, path, images, labels, rate=self.pace.rate(step), **parts)
+                self._learn_to_match()
+        self._offer(path, images, outcome.logits.detach().float(), labels)
+        return outcome.loss.detach()[None]
+
+    def culprit(self, loss: int, step: int) -> str:
+        """The path."""
+        return f"path {format_path(self.sampler.path(step))}"
+
+    def end_epoch(self, epoch: int) -> Record:
+        """Write the board down, and validate the best path."""
+        best = self.best()
+        record: Record = {"board": {"paths": len(self.board), "best": best.accuracy}}
+        if self.world.is_main:
+            write_json(self.board_file, {"epoch": epoch, "board": [describe(entry) for entry in self.board.entries]})
+            if epoch in self.due:
+                record |= {"top1": {"best": self.validated(best.candidate).top1}, "path": format_path(best.candidate)}
+        return record
+
+    def best(self) -> Entry[Path]:
+        """The first of the board, which a step at least has filled."""
+        return self.board.entries[0]
+
+    def validated(self, path: Path) -> Accuracy:
+        """Accuracy of a path on its own, with the supernet's weights and statistics of its own."""
+        child = self.network.extract(path).to(memory_format=torch.channels_last)
+        with self.inputs.autocast():
+            calibrate(child, self.inputs.calibration_batches())
+        return measure(child, self.inputs)
+
+    def save(self, path: FilePath, state: Mapping[str, Any]) -> None:
+        """Supernet, matching network, their optimizers, the board."""
+        with replacing(path) as stream:
+            torch.save({**{name: part.state_dict() for name, part in self._state().items()}, **state}, stream)
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        """Take up what `save` wrote."""
+        for name, part in self._state().items():
+            part.load_state_dict(content[name])
+
+    def _parts(self) -> dict[str, Any]:
+        return {"board": self.board, "matching": self.matching, "teaching": self.teaching}
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self.network,
+            "optimizer": self.optimizer,
+            "matching": self.matching,
+            "judge": self.judge,
+            "board": self.board,
+        }
+
+    def _learn_to_match(self) -> None:
+        judges = list(self.matching.parameters())
+        average_gradients(judges, self.world, judges[0].new_zeros(0))
+        self.judge.step()
+        self.judge.zero_grad(set_to_none=True)
+
+    def _offer(self, path: Path, images: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """One board for all processes: the accuracy is their mean, images and answers are rank 0's."""
+        accuracies = gathered(top1_percent(logits, labels), self.world)
+        mean, cost = sum(accuracies) / len(accuracies), self.sampler.budget.mflops(path)
+        entry = entry_for(path, cost, images, logits, mean, self.teaching)
+        shown, answers = (from_main(tensor, self.world) for tensor in (entry.images, entry.softmax))
+        self.board.offer(replace(entry, images=shown, softmax=answers))
+
+
+def describe(entry: Entry[Path]) -> dict[str, Any]:
+    """An entry as JSON."""
+    return {"INPUT_ARCH": format_path(entry.candidate), "batch_top1": entry.accuracy, "mflops": entry.cost}

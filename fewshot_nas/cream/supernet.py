@@ -1,0 +1,90 @@
+"""One network that holds the weights of every path of given depths."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from fewshot_nas.cream.child import child_network
+from fewshot_nas.cream.paths import CHOICES, STAGES, Path, check_path
+from fewshot_nas.errors import InputError
+
+
+class CreamSupernet(nn.Module):
+    """Every choice of every block has weights and batch norms of its own; which run is an argument.
+
+    What a path does not use gets no gradient at all (None, not zeros), so that an optimizer
+    leaves those weights and their momentum as they are.
+
+    Args:
+        depths: blocks in each of the stages 1..5.
+        dropout: rate before the classifier, in training mode.
+    """
+
+    def __init__(self, depths: Sequence[int], num_classes: int, in_channels: int = 3, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.depths, self.num_classes, self.in_channels, self.dropout = tuple(depths), num_classes, in_channels, dropout
+        # The child that takes one choice everywhere has that choice's block for every place.
+        uniform: list[Any] = [
+            self._child(tuple((choice,) * depth for depth in self.depths)) for choice in range(len(CHOICES))
+        ]
+        self.stages = nn.ModuleList(
+            nn.ModuleList(nn.ModuleList(child.blocks[stage][place] for child in uniform) for place in range(depth))
+            for stage, depth in enumerate(self.depths, start=1)
+        )
+        self.frame = uniform[0]
+        for stage in range(1, len(STAGES) + 1):
+            self.frame.blocks[stage] = nn.Sequential()
+
+    def forward(self, x: Tensor, path: Path) -> Tensor:
+        """Logits [B, classes] of a path for images [B, C, H, W].
+
+        Raises:
+            InputError: the path is none, or has other depths.
+        """
+        first, *_, last = self.frame.blocks
+        x = first(self.frame.bn1(self.frame.conv_stem(x)))
+        for block in self._chosen(path):
+            x = block(x)
+        logits: Tensor = self.frame.forward_head(last(x))
+        return logits
+
+    def extract(self, path: Path) -> nn.Module:
+        """A path as a network of its own, with copies of weights and norms; in the supernet's mode."""
+        child: Any = self._child(path).to(next(self.parameters()).device)
+        child.load_state_dict(self.frame.state_dict(), strict=False)  # that is all but the blocks
+        blocks = (block for stage in child.blocks[1:-1] for block in stage)
+        for block, chosen in zip(blocks, self._chosen(path), strict=True):
+            block.load_state_dict(chosen.state_dict())
+        child.train(self.training)
+        return child  # type: ignore[no-any-return]
+
+    def _child(self, path: Path) -> nn.Module:
+        return child_network(path, self.num_classes, self.in_channels, self.dropout)
+
+    def _chosen(self, path: Path) -> Iterator[nn.Module]:
+        """The blocks of a path, in order."""
+        if tuple(map(len, check_path(path))) != self.depths:
+            raise InputError(f"the path has depths {tuple(map(len, path))}, expected the supernet's {self.depths}")
+        for stage, choices in zip(self.stages, path, strict=True):
+            for place, choice in zip(stage, choices, strict=True):  # type: ignore[call-overload]
+                yield place[choice]
+
+
+@contextmanager
+def batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Let batch norms in training mode normalise by the batch and leave their own statistics alone.
+
+    For forward passes beside the training, of teachers and for the matching network: what they
+    see must not colour what the trained path will be evaluated with.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    tracking = [norm.track_running_stats for norm in norms]
+    try:
+        for norm in norms:
+            norm.track_running_stats = False
+        yield
+    finally:
+        for norm, tracked in zip(norms, tracking, strict=True):
+            norm.track_running_stats = tracked

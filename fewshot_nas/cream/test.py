@@ -1,0 +1,76 @@
+"""Test a retrained network: accuracy on the test images, parameters and multiply-adds."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fewshot_nas.cli import add_config_options, run, speaker
+from fewshot_nas.cream.config import CheckpointConfig
+from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
+from fewshot_nas.errors import InputError
+from fewshot_nas.settings import load
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fewshot_nas.distributed import World
+    from fewshot_nas.evaluation.inputs import Inputs
+    from fewshot_nas.evaluation.naive import Accuracy
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure the averaged weights of a checkpoint."""
+    options = _parser().parse_intermixed_args(argv)
+    config = load(CheckpointConfig, options.config, path_overrides(options.from_search, options.overrides))
+    model, checkpoint = config.model(), _checkpoint(config)
+    from fewshot_nas.cream.checkpoint import load_child
+    from fewshot_nas.cream.flops import path_cost
+    from fewshot_nas.cream.runs import open_images, placed, scoring_inputs
+    from fewshot_nas.distributed import joined
+
+    with joined(options.device, config.run.threads) as world:
+        data = open_images(config)
+        classes, channels = data.num_classes, len(data.mean)
+        network = placed(load_child(checkpoint, model, classes, channels, world.device), world).eval()
+        found = _measured(network, scoring_inputs(config, data, data.test, model.resolution, world), world)
+        cost = path_cost(model.path, model.resolution, num_classes=classes, in_channels=channels)
+        speaker(world.is_main)(
+            f"{checkpoint}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of the {len(data.test)} test images of"
+            f" {data.name} at {model.resolution} px; {cost.params:,} params, {cost.macs:,} MACs"
+        )
+    return 0
+
+
+def _checkpoint(config: CheckpointConfig) -> Path:
+    if config.RESUME_PATH is None:
+        raise InputError("RESUME_PATH is not given, expected the .pth.tar that retrain has written")
+    return config.RESUME_PATH
+
+
+def _measured(network: "nn.Module", inputs: "Inputs", world: "World") -> "Accuracy":
+    """Accuracy on all images, of which each process looks at some."""
+    from dataclasses import replace
+
+    from fewshot_nas.distributed import gathered
+    from fewshot_nas.evaluation.naive import Accuracy, measure
+
+    mine = slice(world.rank, None, world.size)
+    part = replace(inputs, images=inputs.images[mine], labels=inputs.labels[mine])
+    scores = [(measure(network, part), len(part.labels))]
+    scores = [each for rank in gathered(scores, world) for each in rank]
+    top1, top5 = (sum(getattr(score, top) * images for score, images in scores) for top in ("top1", "top5"))
+    return Accuracy(top1 / len(inputs.labels), top5 / len(inputs.labels))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fewshot_nas.cream.test", description=__doc__)
+    parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    add_path_option(parser)
+    add_config_options(parser, FORM)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

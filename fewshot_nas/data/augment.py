@@ -1,0 +1,99 @@
+"""Stronger augmentation, made of timm's parts: colour jitter, RandAugment, random erasing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import torch
+from PIL import Image
+from timm.data import RandomResizedCropAndInterpolation
+from timm.data.auto_augment import rand_augment_transform
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
+
+from fewshot_nas.data.images import Pixels
+from fewshot_nas.data.transforms import Shift, seeded
+from fewshot_nas.errors import InputError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Photos are cut out and mirrored as timm does; small images are shifted as in every other recipe here.
+
+    Attributes:
+        policy: such as `rand-m9-mstd0.5` (arXiv:1909.13719); empty for none.
+        jitter: of brightness, contrast and saturation.
+        erasing: probability that a rectangle becomes noise (arXiv:1708.04896).
+        mean, std: per channel, of pixels in 0..1; what erases is noise of that distribution.
+    """
+
+    recipe: str
+    resolution: int
+    policy: str
+    jitter: float
+    erasing: float
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
+        if self.recipe != "photo":
+            pixels = Shift(self.resolution, flip=self.recipe == "shift_flip")(pixels, keys)
+            if not (self.policy or self.jitter or self.erasing):
+                return pixels
+        augment = partial(self._one, _colours(self._steps()), self._eraser())
+        return torch.stack([seeded(augment, image, key) for image, key in zip(pixels, keys.tolist(), strict=True)])
+
+    def _eraser(self) -> RandomErasing:
+        return RandomErasing(self.erasing, mode="pixel", device="cpu")  # type: ignore[no-untyped-call]
+
+    def _steps(self) -> list[Callable[[Image.Image], Image.Image]]:
+        """On the way from one PIL image to another."""
+        cut: Any = partial(RandomResizedCropAndInterpolation, interpolation="random")
+        crop = [cut(self.resolution), v2.RandomHorizontalFlip()]
+        jitter = v2.ColorJitter(self.jitter, self.jitter, self.jitter)
+        return [
+            *(crop if self.recipe == "photo" else []),
+            *([jitter] if self.jitter else []),
+            *([rand_augment(self.policy, self.mean)] if self.policy else []),
+        ]
+
+    def _one(self, colours: Callable[[Tensor], Tensor], erase: RandomErasing, image: Tensor) -> Tensor:
+        image = colours(image)
+        if not self.erasing:
+            return image
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        erased = cast(Tensor, erase((image / 255 - mean) / std))
+        return ((erased * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def rand_augment(policy: str, mean: Sequence[float]) -> Any:
+    """timm's RandAugment, which fills what it uncovers with the mean colour.
+
+    Raises:
+        InputError: timm does not understand the policy.
+    """
+    try:
+        return rand_augment_transform(policy, {"img_mean": tuple(round(255 * value) for value in _three(mean))})
+    except (AssertionError, ValueError, KeyError) as error:
+        raise InputError(f"AUTO_AUGMENT is {policy!r}, expected one such as rand-m9-mstd0.5 ({error})") from None
+
+
+def _colours(steps: Sequence[Callable[[Image.Image], Image.Image]]) -> Callable[[Tensor], Tensor]:
+    """Steps on PIL images as one on uint8 [C, H, W]; timm's want three channels, so grey passes as colour."""
+
+    def apply(image: Tensor) -> Tensor:
+        if not steps:
+            return image
+        picture = to_pil_image(image).convert("RGB")
+        for step in steps:
+            picture = step(picture)
+        return cast(Tensor, pil_to_tensor(picture))[: len(image)]
+
+    return apply
+
+
+def _three(mean: Sequence[float]) -> Sequence[float]:
+    return mean if len(mean) == 3 else tuple(mean) * 3

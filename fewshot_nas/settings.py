@@ -1,0 +1,141 @@
+"""How settings are read: dataclasses from one YAML file and overrides, every value checked.
+
+What can be set is said elsewhere, by dataclasses whose fields are values or sections.
+"""
+
+import dataclasses
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from fewshot_nas.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Within:
+    """Bounds of a number: at least `low`, less than `below`. Without them a number is at least 0."""
+
+    low: int = 0
+    below: float = math.inf
+
+
+Count = Annotated[int, Within(low=1)]
+Share = Annotated[float, Within(below=1)]
+
+
+def load(kind: type[T], path: Path | None = None, overrides: Sequence[str] = ()) -> T:
+    """Defaults, then the file, then overrides: `section.key=value`, or `KEY=value` outside sections.
+
+    Raises:
+        InputError: names the unknown key, or the value of a wrong type or out of range.
+    """
+    return build(kind, _merged(kind, path, overrides), "")
+
+
+def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """An instance of a dataclass from nested mappings, each value checked against its type.
+
+    Args:
+        where: what a key's name is prefixed with in messages, such as `configs/digits.yml: `.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    for key in values:
+        if key not in hints:
+            raise InputError(f"{where}{key} is not a setting, expected one of {', '.join(hints)}")
+    return kind(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
+
+
+def _merged(kind: type, path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    values = _read_yaml(path) if path else {}
+    build(kind, values, f"{path}: ")  # so that a mistake in the file is reported as the file's
+    has_keys = not all(map(dataclasses.is_dataclass, get_type_hints(kind).values()))
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        section, dot, key = name.partition(".")
+        if equals and dot and key:
+            before = values.get(section)
+            values[section] = {**(before if isinstance(before, Mapping) else {}), key: _parse(text, override)}
+        elif equals and name and not dot and has_keys:
+            values[name] = _parse(text, override)
+        else:
+            form = "KEY=value or section.key=value" if has_keys else "section.key=value"
+            raise InputError(f"{override!r} is not an override, expected {form}")
+    return values
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = _parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected sections such as `data:`, got {type(values).__name__}")
+    return values
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where} is {value!r}, expected a section with keys")
+        return build(hint, value, f"{where}.")  # type: ignore[arg-type]
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        inner, nothing = get_args(hint)
+        assert nothing is type(None)
+        return None if value is None else _convert(inner, value, where)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise InputError(f"{where} is {value!r}, expected one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{where} is {value!r}, expected a list such as [1, 2]")
+        return tuple(_convert(get_args(hint)[0], item, where) for item in value)
+    if origin is Annotated:
+        kind, bounds = get_args(hint)
+        return _scalar(kind, value, where, bounds)
+    return _scalar(hint, value, where, Within())
+
+
+def _scalar(kind: type, value: Any, where: str, bounds: Within) -> Any:
+    converted = _as(kind, value)
+    in_range = not isinstance(converted, int | float) or bounds.low <= converted < bounds.below
+    if converted is None or not in_range:
+        raise InputError(f"{where} is {value!r}, expected {_wording(kind, bounds)}")
+    return converted
+
+
+def _as(kind: type, value: Any) -> Any:
+    """The value as one of the type, None if it is none."""
+    if kind is float and isinstance(value, str):
+        # YAML 1.1 takes 1e-4 for a string, for want of a point.
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and type(value) is int:
+        return float(value)
+    return value if type(value) is kind else None
+
+
+def _wording(kind: type, bounds: Within) -> str:
+    if kind not in (int, float):
+        return {bool: "true or false", str: "a word", Path: "a path"}[kind]
+    name = "a whole number" if kind is int else "a number"
+    return f"{name} >= {bounds.low}" + (f" and < {bounds.below}" if bounds.below < math.inf else "")

@@ -1,0 +1,136 @@
+"""Prioritized nets as teachers of a supernet, beside the largest, which the sandwich rule has alone.
+
+Cream of the Crop (arXiv:2010.15821) lets the best paths found so far teach those that are
+sampled. Here they are nets of a ResNet supernet. The most accurate are mostly the largest, and a
+board of these would hold near-copies of the one teacher there is anyway: so each span of MACs
+has a place of its own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fewshot_nas.data.images import Images, balanced_indices
+from fewshot_nas.distributed import World, gathered
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.naive import correct_guesses
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.arch import Arch, decode, encode
+from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.training.board import Board, Entry
+
+BUCKETS = 8  # spans of MACs
+REVIEW_STEPS = 32  # from one review of the board to the next
+HELD_IMAGES = 256
+HELD_SHARE = 8  # of so many training images at most one is held out
+
+
+class TeacherBoard:
+    """The largest net, pinned, and the most accurate net met in each span of MACs.
+
+    The `BUCKETS` spans are of one width, between the smallest net and the largest. A candidate
+    is a net's code, for a checkpoint holds plain values.
+    """
+
+    def __init__(self, space: SearchSpace, num_classes: int, digits: Sequence[int]) -> None:
+        self._space, self._num_classes = space, num_classes
+        self._low, self._high = self._macs(smallest(digits)), self._macs(largest())
+        self._pinned: Board[str] = Board(1)
+        self._buckets: list[Board[str]] = [Board(1, gap=0.0) for _ in range(BUCKETS)]
+        self.offer(largest(), 0.0)
+
+    @property
+    def entries(self) -> tuple[Entry[str], ...]:
+        """The largest, then the others, from few MACs to many."""
+        return tuple(entry for board in (self._pinned, *self._buckets) for entry in board.entries)
+
+    def offer(self, arch: Arch, accuracy: float) -> bool:
+        """Take in a net that beats the one of its span, or is on the board and measured anew; whether it was.
+
+        Args:
+            accuracy: in percent.
+        """
+        macs = self._macs(arch)
+        board = self._pinned if arch == largest() else self._buckets[self._bucket(macs)]
+        return board.offer(Entry(encode(arch), accuracy, macs))
+
+    def teacher(self, student: Arch) -> Arch:
+        """The most accurate net with more MACs than the student, which so never teaches itself.
+
+        The largest teaches if it is as accurate as any: its answers are there already. Of others
+        that are equal the cheapest does.
+        """
+        macs = self._macs(student)
+        first, *others = self.entries
+        able = [entry for entry in others if entry.cost > macs]
+        return decode(max([first, *able], key=lambda entry: entry.accuracy).candidate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All entries, as plain values and tensors."""
+        return {"boards": [board.state_dict() for board in (self._pinned, *self._buckets)]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        for board, entries in zip((self._pinned, *self._buckets), state["boards"], strict=True):
+            board.load_state_dict(entries)
+
+    def _macs(self, arch: Arch) -> int:
+        return total_cost(self._space, arch, num_classes=self._num_classes).macs
+
+    def _bucket(self, macs: int) -> int:
+        number = BUCKETS * (macs - self._low) // (self._high - self._low)
+        return min(max(number, 0), BUCKETS - 1)
+
+
+@dataclass(frozen=True)
+class Prioritized:
+    """Who teaches in a step, and the reviews that settle it.
+
+    Attributes:
+        held: training images that are not trained on, to be scored on in a single batch.
+    """
+
+    board: TeacherBoard
+    held: Inputs
+    world: World
+
+    def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> list[Arch]:
+        """A teacher for each of a step's archs but the first, the largest; at times a review comes first."""
+        if step % REVIEW_STEPS == 0:
+            self.review(supernet, archs[1:-1])
+        return [self.board.teacher(arch) for arch in archs[1:]]
+
+    def review(self, supernet: Supernet, newcomers: Iterable[Arch]) -> None:
+        """Score the board anew, because weights have moved, and newcomers with the same weights.
+
+        Each net is scored on one process, and all learn every score: they keep one board.
+        """
+        archs = list(dict.fromkeys([*(decode(entry.candidate) for entry in self.board.entries), *newcomers]))
+        scores: dict[Arch, float] = {}
+        for part in gathered({arch: self._top1(supernet, arch) for arch in self._mine(archs)}, self.world):
+            scores |= part
+        for arch in archs:
+            self.board.offer(arch, scores[arch])
+
+    def _mine(self, archs: Sequence[Arch]) -> Sequence[Arch]:
+        return archs[self.world.rank :: self.world.size]
+
+    @torch.no_grad()
+    def _top1(self, supernet: Supernet, arch: Arch) -> float:
+        """In percent, with the batch norms as in training: the batch's own statistics."""
+        ((images, labels),) = self.held.scoring_batches()
+        with self.held.autocast():
+            first, _ = correct_guesses(supernet(images, arch), labels).tolist()
+        return float(100 * first / len(labels))
+
+
+def held_out(images: Images) -> tuple[Images, Images]:
+    """Images to score the board on, classes balanced, and those left to train on; always the same."""
+    count = max(2, min(HELD_IMAGES, len(images) // HELD_SHARE))  # one image alone has no statistics
+    chosen = balanced_indices(images.labels, count)
+    left = torch.ones(len(images), dtype=torch.bool).index_fill(0, chosen, False)
+    return images.select(chosen), images.select(left.nonzero().squeeze(1))

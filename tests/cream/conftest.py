@@ -1,0 +1,53 @@
+"""A supernet small enough for many steps, and a batch for it."""
+
+import copy
+
+import pytest
+import torch
+
+from fewshot_nas.cream.supernet import CreamSupernet
+from fewshot_nas.training.board import Board, Entry
+
+DEPTHS = (1, 2, 1, 1, 1)
+CLASSES = 5
+
+
+@pytest.fixture(scope="session")
+def _first_supernet():
+    torch.manual_seed(0)
+    network = CreamSupernet(DEPTHS, CLASSES, in_channels=1)
+    for module in network.modules():  # statistics that an evaluation would notice
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.8, 1.2)
+    return network
+
+
+@pytest.fixture
+def supernet(_first_supernet):
+    """In training mode, the same for every test."""
+    return copy.deepcopy(_first_supernet).train()
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(8, 1, 32, 32, generator=generator), torch.randint(CLASSES, (8,), generator=generator)
+
+
+@pytest.fixture
+def paths():
+    """Four paths that share no block."""
+    return [((choice,), (choice, choice), (choice,), (choice,), (choice,)) for choice in (1, 2, 3, 5)]
+
+
+@pytest.fixture
+def board(paths):
+    """The last three of `paths`, with slices of two images."""
+    generator = torch.Generator().manual_seed(2)
+    filled = Board(3)
+    for place, path in enumerate(paths[1:]):
+        images = torch.randn(2, 1, 32, 32, generator=generator)
+        softmax = torch.rand(2, CLASSES, generator=generator).softmax(1)
+        filled.offer(Entry(path, 50.0 - place, 10.0, images, softmax))
+    return filled

@@ -1,0 +1,77 @@
+"""Retrained networks in files: which weights are read, and what is refused."""
+
+import pytest
+import torch
+
+from fewshot_nas.cream.checkpoint import load_child, save_child
+from fewshot_nas.cream.child import child_network
+from fewshot_nas.cream.paths import MODELS, Model
+from fewshot_nas.errors import InputError
+
+PATH = ((0,), (1,), (2,), (3,), (4,))
+MODEL = Model(PATH, 32)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """A network and its average."""
+    torch.manual_seed(0)
+    return child_network(PATH, 5, 1), child_network(PATH, 5, 1)
+
+
+@pytest.fixture
+def file(tmp_path, pair):
+    save_child(tmp_path / "arch.pth.tar", MODEL, *pair)
+    return tmp_path / "arch.pth.tar"
+
+
+def test_the_average_is_read(file, pair):
+    found = load_child(file, MODEL, 5, 1).state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in pair[1].state_dict().items())
+
+
+def test_plain_weights_of_several_gpus_are_read_where_there_is_no_average(tmp_path, pair):
+    weights = {f"module.{name}": tensor for name, tensor in pair[0].state_dict().items()}
+    torch.save({"state_dict": weights, "state_dict_ema": None, "epoch": 3}, tmp_path / "other.pth.tar")
+    found = load_child(tmp_path / "other.pth.tar", MODEL, 5, 1).state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in pair[0].state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            MODELS[43],
+            r"holds a network with INPUT_ARCH \[\[0\],\[0\],\[1\],\[2\],\[3\],\[4\],\[0\]\], but the selected",
+        ),
+        (Model(PATH, 64), "holds a network with resolution 32, but the selected model has 64"),
+    ],
+)
+def test_another_model_is_refused(file, model, message):
+    with pytest.raises(InputError, match=f"arch.pth.tar: {message}"):
+        load_child(file, model, 5, 1)
+
+
+def test_another_number_of_classes_is_refused(file):
+    with pytest.raises(InputError, match=r"tensor classifier.weight has shape \[5, 1280\], but .* expects \[7, 1280\]"):
+        load_child(file, MODEL, 7, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "has neither state_dict_ema nor state_dict"),
+        ({"state_dict": {}}, r"tensor conv_stem.weight has shape None, but the selected model expects \[16, 1, 3, 3\]"),
+        ({"state_dict": {"conv_stem.weight": 3}}, "tensor conv_stem.weight has shape None"),
+    ],
+)
+def test_what_is_no_network_is_refused(tmp_path, content, message):
+    torch.save(content, tmp_path / "x.pth.tar")
+    with pytest.raises(InputError, match=f"x.pth.tar: {message}"):
+        load_child(tmp_path / "x.pth.tar", MODEL, 5, 1)
+
+
+def test_a_tensor_too_many_is_refused(tmp_path, pair):
+    torch.save({"state_dict": {**pair[0].state_dict(), "more": torch.zeros(1)}}, tmp_path / "x.pth.tar")
+    with pytest.raises(InputError, match="tensor more has no place in the selected model"):
+        load_child(tmp_path / "x.pth.tar", MODEL, 5, 1)

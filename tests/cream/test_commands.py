@@ -1,0 +1,286 @@
+"""Search, retrain and test as commands: from nothing to a tested network, and what they refuse."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from fewshot_nas.cli import run
+from fewshot_nas.cream import retrain, search
+from fewshot_nas.cream import test as testing
+from fewshot_nas.cream.flops import depths_for, path_cost
+from fewshot_nas.cream.found import read_found
+from fewshot_nas.cream.paths import format_path, parse_path
+from fewshot_nas.errors import InputError
+from fewshot_nas.training.loop import Loop
+
+SMALL = ["IMAGE_SIZE=16", "BATCH_SIZE=8", "data.train_images=16", "data.valid_images=20"]
+SEARCH = [*SMALL, "EPOCHS=2", "FLOPS_MAXIMUM=114", "META_STA_EPOCH=1", "UPDATE_ITER=1", "POOL_SIZE=2", "SLICE=2"]
+SEARCH += ["CALIBRATION_IMAGES=16"]
+RETRAIN = [*SMALL, "EPOCHS=1", "COOLDOWN_EPOCHS=1", "WARMUP_EPOCHS=0", "MODEL_SELECTION=14"]
+TEST = ["IMAGE_SIZE=16", "MODEL_SELECTION=14"]
+PATH = "[[0],[3],[1],[2],[0],[4],[0]]"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Where the commands run."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def records(directory):
+    found = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if key != "time"} for record in found]
+
+
+def tensors(value):
+    """All tensors of a state, in order."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [tensor for part in parts for tensor in tensors(part)]
+
+
+def assert_same_state(mine, theirs):
+    mine, theirs = (tensors(torch.load(path, weights_only=True)) for path in (mine, theirs))
+    assert len(mine) == len(theirs) > 0
+    assert all(torch.equal(one, other) for one, other in zip(mine, theirs, strict=True))
+
+
+def test_from_a_search_to_a_tested_network(here, capsys):
+    assert search.main(["--save", "way", *SEARCH]) == 0
+    found = here / "results" / "way" / "search" / "path.json"
+    assert retrain.main(["--save", "way", "--from_search", str(found), *RETRAIN[:-1]]) == 0
+    checkpoint = "results/way/retrain_arch/arch.pth.tar"
+    capsys.readouterr()
+    assert testing.main(["--from_search", str(found), f"RESUME_PATH={checkpoint}"]) == 0
+    told = capsys.readouterr().out
+    path, _ = read_found(found)
+    cost = path_cost(path, 16, num_classes=10, in_channels=1)
+    assert re.fullmatch(
+        rf"{re.escape(checkpoint)}: top-1 [\d.]+ %, top-5 [\d.]+ % of the 300 test images of digits at 16 px;"
+        rf" {cost.params:,} params, {cost.macs:,} MACs\n",
+        told,
+    )
+
+
+def test_a_search_tells_its_path(here):
+    search.main(["--save", "one", *SEARCH])
+    content = read(here / "results" / "one" / "search" / "path.json")
+    path = parse_path(content["INPUT_ARCH"])
+    cost = path_cost(path, 16, num_classes=10, in_channels=1)
+    assert (content["macs"], content["params"]) == (cost.macs, cost.params)
+    assert content["mflops"] <= 114
+    assert 0 <= content["top1"] <= content["top5"] <= 100
+
+
+def test_the_board_is_written_after_each_epoch(here):
+    search.main(["--save", "one", *SEARCH])
+    directory = here / "results" / "one" / "search"
+    content = read(directory / "board.json")
+    assert content["epoch"] == 1
+    accuracies = [entry["batch_top1"] for entry in content["board"]]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert len(accuracies) == 2
+    assert [record["board"]["paths"] for record in records(directory)] == [2, 2]
+    assert read(directory / "path.json")["INPUT_ARCH"] == content["board"][0]["INPUT_ARCH"]
+
+
+@pytest.mark.parametrize("legacy", ["false", "true"])
+def test_every_path_on_the_board_lies_within_the_bounds(here, legacy):
+    search.main(["--save", "one", *SEARCH, "FLOPS_MINIMUM=60", "POOL_SIZE=9", f"LEGACY={legacy}"])
+    budget = depths_for(60, 114, legacy=legacy == "true")
+    board = read(here / "results" / "one" / "search" / "board.json")["board"]
+    assert len(board) == 4
+    assert all(budget.admits(parse_path(entry["INPUT_ARCH"])) for entry in board)
+
+
+def die_at(step, main, argv):
+    real = Loop._train_on
+    Loop._train_on = lambda self, *batch: os.kill(os.getpid(), 9) if self.step == step else real(self, *batch)
+    main(argv)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_killed_search_ends_as_an_unbroken_one(here, killed, step):
+    """Bit by bit: supernet, momentum, matching network and its optimizer, board."""
+    search.main(["--save", "unbroken", *SEARCH])
+    killed(lambda: die_at(step, search.main, ["--save", "killed", *SEARCH, "run.checkpoint_steps=1"]))
+    search.main(["--save", "killed", *SEARCH])
+    mine, theirs = (here / "results" / name / "search" for name in ("killed", "unbroken"))
+    assert_same_state(mine / "last.pth", theirs / "last.pth")
+    assert records(mine) == records(theirs)
+    assert read(mine / "board.json") == read(theirs / "board.json")
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_killed_retraining_ends_as_an_unbroken_one(here, killed, step):
+    """Bit by bit, with dropout, RandAugment and erasing: weights, their average, the optimizer."""
+    settings = [*RETRAIN, "AUTO_AUGMENT=rand-m9-mstd0.5", "ERASING=0.5"]
+    retrain.main(["--save", "unbroken", *settings])
+    killed(lambda: die_at(step, retrain.main, ["--save", "killed", *settings, "run.checkpoint_steps=1"]))
+    retrain.main(["--save", "killed", *settings])
+    mine, theirs = (here / "results" / name / "retrain_14" for name in ("killed", "unbroken"))
+    assert_same_state(mine / "last.pth", theirs / "last.pth")
+    assert_same_state(mine / "14.pth.tar", theirs / "14.pth.tar")
+
+
+@pytest.mark.dist
+def test_two_ranks_keep_the_same_board(here, ranks):
+    """Each writes down what it has, not only the one that writes the files."""
+
+    def one_of_two():
+        boards = []
+        real = search.__dict__["_start"]
+
+        def start(*parts):
+            training = real(*parts)
+            end_epoch = training.task.end_epoch
+            training.task.end_epoch = lambda epoch: boards.append(state(training.task)) or end_epoch(epoch)
+            return training
+
+        search._start = start
+        search.main(["--save", "two", *SEARCH, "BATCH_SIZE=4"])
+        return boards
+
+    def state(task):
+        entries = [
+            (entry.candidate, entry.accuracy, entry.images.tolist(), entry.softmax.tolist())
+            for entry in task.board.entries
+        ]
+        drawn = [task.sampler.path(step) for step in range(4)]
+        judges = [parameter.tolist() for parameter in task.matching.parameters()]
+        return entries, drawn, judges
+
+    first, second = ranks(2, one_of_two)
+    assert first == second
+    assert len(first) == 2
+
+
+@pytest.mark.dist
+def test_two_ranks_test_as_one(here, ranks, capfd):
+    retrain.main(["--save", "one", *RETRAIN])
+    argv = [*TEST, "RESUME_PATH=results/one/retrain_14/14.pth.tar"]
+    testing.main(argv)
+    alone = capfd.readouterr().out.splitlines()[-1]
+    ranks(2, lambda: testing.main(argv))
+    assert capfd.readouterr().out.splitlines() == [alone]
+
+
+def test_what_is_finished_is_left_alone(here, capsys):
+    for main, settings, result in (
+        (search.main, SEARCH, "search/path.json"),
+        (retrain.main, RETRAIN, "retrain_14/14.pth.tar"),
+    ):
+        main(["--save", "one", *settings])
+        before = (here / "results" / "one" / result).read_bytes()
+        capsys.readouterr()
+        main(["--save", "one", *settings])
+        assert f"results/one/{result} is there already" in capsys.readouterr().out
+        assert (here / "results" / "one" / result).read_bytes() == before
+
+
+def test_other_settings_do_not_go_on_with_a_run(here):
+    search.main(["--save", "one", *SEARCH])
+    with pytest.raises(InputError, match=r"search was begun with SLICE 2, now it is 1; .*--no-resume"):
+        search.main(["--save", "one", *SEARCH, "SLICE=1"])
+    search.main(["--save", "one", *SEARCH, "data.workers=1"])
+
+
+def test_another_path_does_not_go_on_with_a_retraining(here):
+    settings = [*RETRAIN, "MODEL_SELECTION=-1"]
+    retrain.main(["--save", "one", *settings, f"INPUT_ARCH={PATH}"])
+    with pytest.raises(InputError, match="retrain_arch was begun with"):
+        retrain.main(["--save", "one", *settings, f"INPUT_ARCH={PATH.replace('3', '5')}"])
+
+
+def test_the_average_differs_from_the_weights_and_is_what_is_tested(here, capsys):
+    retrain.main(["--save", "one", *RETRAIN, "EMA_DECAY=0"])
+    retrain.main(["--save", "two", *RETRAIN, "EMA_DECAY=0.5"])
+    one, two = (torch.load(f"results/{name}/retrain_14/14.pth.tar", weights_only=True) for name in ("one", "two"))
+    name = "conv_stem.weight"
+    assert torch.equal(one["state_dict_ema"][name], one["state_dict"][name])
+    assert torch.equal(one["state_dict"][name], two["state_dict"][name])
+    assert not torch.equal(two["state_dict_ema"][name], two["state_dict"][name])
+
+
+def test_a_checkpoint_of_another_model_is_refused(here):
+    retrain.main(["--save", "one", *RETRAIN])
+    argv = ["IMAGE_SIZE=16", "MODEL_SELECTION=43", "RESUME_PATH=results/one/retrain_14/14.pth.tar"]
+    with pytest.raises(InputError, match=r"14.pth.tar: holds a network with INPUT_ARCH .* MODEL_SELECTION"):
+        testing.main(argv)
+
+
+@pytest.mark.parametrize(
+    ("main", "argv", "message"),
+    [
+        (search.main, ["FLOPS_MINIMUM=5000", "FLOPS_MAXIMUM=6000"], "FLOPS_MINIMUM or FLOPS_MAXIMUM"),
+        (search.main, ["FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM affords no network"),
+        (search.main, ["BATCH_SIZE=7"], "a process has batches of 7 images, expected at least 8 for SLICE=4"),
+        (search.main, ["data.name=nowhere"], "the data set is 'nowhere'"),
+        (search.main, ["FLOPS=3"], "FLOPS is not a setting"),
+        (retrain.main, ["MODEL_SELECTION=112"], "MODEL_SELECTION is 112, expected one of"),
+        (retrain.main, ["AUTO_AUGMENT=best"], "AUTO_AUGMENT is 'best', expected one such as"),
+        (retrain.main, ["--from_search", "none.json"], "none.json: no such file"),
+        (retrain.main, ["--from_search", "x.json", "MODEL_SELECTION=43"], "--from_search ask for two models"),
+        (testing.main, [], "RESUME_PATH is not given"),
+        (testing.main, ["RESUME_PATH=none.pth.tar"], "none.pth.tar: no such file"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(here, capsys, main, argv, message):
+    assert run(main, argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "is not the result of a search"),
+        ('{"INPUT_ARCH": "[[0],[9],[0]]", "resolution": 32}', "INPUT_ARCH is"),
+        (f'{{"INPUT_ARCH": "{PATH}"}}', "is not the result of a search"),
+        ('{"INPUT_ARCH": [[0]], "resolution": 32}', "is not the result of a search"),
+    ],
+)
+def test_a_file_that_is_no_search_is_refused(here, content, message):
+    (here / "path.json").write_text(content)
+    with pytest.raises(InputError, match=f"^path.json: {message}"):
+        retrain.main(["--from_search", "path.json"])
+
+
+@pytest.mark.parametrize("command", ["search", "retrain", "test"])
+def test_a_command_is_understood_before_torch_is_imported(command):
+    probe = f"import sys, fewshot_nas.cream.{command}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    subprocess.run([sys.executable, "-c", probe], check=True)
+
+
+def test_a_path_survives_being_written():
+    assert format_path(parse_path(PATH)) == PATH
+
+
+def write_photos(root):
+    """Twelve noisy images of two classes."""
+    pixels = torch.randint(256, (12, 70, 80, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()
+    for number, image in enumerate(pixels):
+        path = root / ("train" if number < 8 else "val") / f"class{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+
+
+def test_photos_are_trained_on_and_tested_at_the_models_size(here, capsys):
+    write_photos(here / "photos")
+    data = ["data.name=folders", "data.root=photos", "IMAGE_SIZE=0", "MODEL_SELECTION=14", "BATCH_SIZE=4"]
+    more = ["EPOCHS=1", "COOLDOWN_EPOCHS=0", "AUTO_AUGMENT=rand-m9-mstd0.5", "ERASING=0.2"]
+    retrain.main(["--save", "one", *data, *more])
+    testing.main([*data, "RESUME_PATH=results/one/retrain_14/14.pth.tar"])
+    assert "of the 4 test images of folders at 64 px" in capsys.readouterr().out

@@ -1,0 +1,86 @@
+"""Settings of the Cream commands: the published recipes, and the sentence for each mistake."""
+
+from pathlib import Path
+
+import pytest
+
+from fewshot_nas.config import dump_config
+from fewshot_nas.cream.config import CheckpointConfig, ModelConfig, RetrainConfig, SearchConfig
+from fewshot_nas.cream.paths import MODELS
+from fewshot_nas.errors import InputError
+from fewshot_nas.settings import load
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(SearchConfig, "search"), (RetrainConfig, "retrain"), (CheckpointConfig, "test")]
+)
+def test_the_published_recipe_can_be_read(kind, name):
+    config = load(kind, CONFIGS / f"cream_{name}.yml")
+    assert (config.data.name, config.IMAGE_SIZE) == ("folders", 0)
+
+
+@pytest.mark.parametrize("kind", [SearchConfig, RetrainConfig, CheckpointConfig])
+def test_a_dumped_config_reads_back_equal(tmp_path, kind):
+    config = load(kind, None, ["IMAGE_SIZE=0", "data.train_images=9"])
+    (tmp_path / "config.yml").write_text(dump_config(config))
+    assert load(kind, tmp_path / "config.yml") == config
+
+
+def test_overrides_win_over_the_file():
+    config = load(SearchConfig, CONFIGS / "cream_search.yml", ["FLOPS_MAXIMUM=287", "run.seed=3"])
+    assert (config.FLOPS_MAXIMUM, config.EPOCHS, config.run.seed) == (287.0, 120, 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("FLOPS_MAXMUM=3", "FLOPS_MAXMUM is not a setting, expected one of IMAGE_SIZE, "),
+        ("FLOPS_MAXIMUM=-1", "FLOPS_MAXIMUM is -1, expected a number >= 0"),
+        ("FLOPS_MAXIMUM=a lot", "FLOPS_MAXIMUM is 'a lot', expected a number"),
+        ("PICK_METHOD=best", "PICK_METHOD is 'best', expected one of meta, top1"),
+        ("SLICE=0", "SLICE is 0, expected a whole number >= 1"),
+        ("EPOCHS", "'EPOCHS' is not an override, expected KEY=value or section.key=value"),
+        ("LR.x=1", "LR is {'x': 1}, expected a number >= 0"),
+        ("data=digits", "data is 'digits', expected a section with keys"),
+        ("data.speed=1", "data.speed is not a setting"),
+    ],
+)
+def test_a_mistake_is_named(override, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        load(SearchConfig, None, [override])
+
+
+def test_a_published_model_has_its_path_and_image_size():
+    assert load(ModelConfig, None, ["MODEL_SELECTION=114", "IMAGE_SIZE=0"]).model() == MODELS[114]
+
+
+def test_the_image_size_may_be_another():
+    assert load(ModelConfig, None, ["MODEL_SELECTION=114", "IMAGE_SIZE=64"]).model().resolution == 64
+
+
+def test_a_path_of_ones_own():
+    config = load(
+        ModelConfig,
+        None,
+        ["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]", "IMAGE_SIZE=0"],
+    )
+    assert config.model() == (((3,), (3, 3), (3, 1, 3), (3, 3, 3, 3), (3, 3, 3)), 224)
+    assert config.name == "arch"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["MODEL_SELECTION=44"], "MODEL_SELECTION is 44, expected one of -1, 14, 43, 114, 287, 481, 604"),
+        (["MODEL_SELECTION=-1"], r"MODEL_SELECTION is -1 and INPUT_ARCH is \[\], expected either"),
+        (["INPUT_ARCH=[[0],[1],[1],[1],[1],[1],[0]]"], "MODEL_SELECTION is 43 and INPUT_ARCH is .*, expected either"),
+        (["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[1],[0]]"], "INPUT_ARCH is .*, expected 5 stages"),
+        (["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[6],[1],[1],[1],[1],[0]]"], "INPUT_ARCH is .*, but stage 1"),
+        (["MODEL_SELECTION=-1", "INPUT_ARCH=[0,1]"], r"INPUT_ARCH is 0, expected a list such as \[1, 2\]"),
+    ],
+)
+def test_a_model_that_is_none_is_named(overrides, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        load(ModelConfig, None, overrides).model()

@@ -1,0 +1,50 @@
+"""Learning rates at the start, in the middle and at the end."""
+
+import pytest
+
+from fewshot_nas.cream.plans import RetrainPlan, SearchPlan
+
+SEARCH = SearchPlan(epochs=120, warmup_epochs=0, batch_size=1, lr=0.5, clip_value=0.0, seed=0, checkpoint_steps=1)
+RETRAIN = RetrainPlan(
+    epochs=510,
+    warmup_epochs=3,
+    batch_size=1,
+    lr=0.064,
+    clip_value=0.0,
+    seed=0,
+    checkpoint_steps=1,
+    warmup_lr=1e-6,
+    min_lr=1e-5,
+    cooldown_epochs=10,
+)
+PER_EPOCH = 20
+
+
+@pytest.mark.parametrize(("step", "rate"), [(0, 0.5), (1200, 0.25), (2399, 0.5 / 2400)])
+def test_the_search_falls_linearly(step, rate):
+    assert SEARCH.rate(PER_EPOCH)(step) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "rate"),
+    [
+        (0, 1e-6),
+        (1.5, (1e-6 + 0.064) / 2),
+        (250, (1e-5 + 0.064) / 2),
+        (500, 1e-5),
+        (509.95, 1e-5),
+    ],
+)
+def test_the_retraining_warms_up_follows_a_cosine_and_cools_down(epoch, rate):
+    assert RETRAIN.rate(PER_EPOCH)(round(epoch * PER_EPOCH)) == pytest.approx(rate)
+
+
+def test_a_rate_does_not_depend_on_what_was_asked_before():
+    rate = RETRAIN.rate(PER_EPOCH)
+    steps = (7000, 3, 10_150, 60)
+    assert [rate(step) for step in steps] == [RETRAIN.rate(PER_EPOCH)(step) for step in steps]
+
+
+def test_no_step_is_above_the_base_rate():
+    rate = RETRAIN.rate(PER_EPOCH)
+    assert max(rate(step) for step in range(0, 510 * PER_EPOCH, 7)) <= 0.064

@@ -1,0 +1,131 @@
+"""A search as the loop drives it: who is trained, when the matching network learns, what the board hears."""
+
+import random
+
+import pytest
+import torch
+
+from fewshot_nas.cream.flops import Budget
+from fewshot_nas.cream.matching import Matching
+from fewshot_nas.cream.paths import UNIFORM
+from fewshot_nas.cream.search_task import Pace, Sampler, SearchTask
+from fewshot_nas.cream.step import Teaching
+from fewshot_nas.distributed import World
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.training.board import Board
+from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
+
+BUDGET = Budget((1, 2, 1, 1, 1), 224, 0, 1000)
+
+
+@pytest.fixture
+def task(supernet, batch, tmp_path):
+    """Teaches from the second epoch on, of two steps each."""
+    torch.manual_seed(0)
+    matching = Matching(2, 5)
+    images = (batch[0] * 40 + 128).clamp(0, 255).to(torch.uint8)
+    cpu = torch.device("cpu")
+    return SearchTask(
+        supernet,
+        sgd(plain_groups(supernet, 1e-4), 0.9),
+        matching,
+        torch.optim.Adam(matching.parameters(), 0.01),
+        Board(3),
+        Sampler(0, BUDGET),
+        Teaching(start_epoch=1, slice=2, update_every=2),
+        Pace(2, lambda step: 0.1),
+        Inputs(images, 4, images, batch[1], 4, (0.5,), (0.2,), cpu),
+        frozenset({1}),
+        tmp_path / "board.json",
+        World.alone(),
+    )
+
+
+def step(task, batch, number):
+    """What `Loop` does."""
+    task.optimizer.zero_grad(set_to_none=True)
+    losses = task.backward(*batch, number)
+    set_rate(task.optimizer, task.pace.rate(number))
+    task.optimizer.step()
+    return losses
+
+
+def test_weights_and_momentum_of_other_paths_stay(task, batch):
+    step(task, batch, 0)
+    momentum = {name: task.optimizer.state[each]["momentum_buffer"] for name, each in task.network.named_parameters()}
+    before = {name: (each.clone(), momentum[name].clone()) for name, each in task.network.named_parameters()}
+    step(task, batch, 1)
+    moved, stayed = [], []
+    for name, parameter in task.network.named_parameters():
+        same = torch.equal(parameter, before[name][0]) and torch.equal(momentum[name], before[name][1])
+        (stayed if same else moved).append(name)
+    path = [choice for stage in task.sampler.path(1) for choice in stage]
+    places = [(stage, place) for stage, depth in enumerate(BUDGET.depths) for place in range(depth)]
+    chosen = {f"stages.{stage}.{place}.{choice}." for (stage, place), choice in zip(places, path, strict=True)}
+    blocks = {".".join(name.split(".")[:4]) + "." for name in moved if name.startswith("stages")}
+    assert blocks == chosen
+    assert not any(name.startswith("frame") for name in stayed)
+
+
+@pytest.mark.parametrize(("number", "learns"), [(0, False), (1, False), (2, True), (3, False), (4, True)])
+def test_the_matching_network_learns_at_its_steps_only(task, batch, number, learns):
+    for each in (0, 1):
+        step(task, batch, each)
+    before = task.matching.linear.weight.clone()
+    step(task, batch, number)
+    assert torch.equal(task.matching.linear.weight, before) != learns
+
+
+def test_the_board_hears_of_each_step_in_percent_and_mflops(task, batch):
+    step(task, batch, 0)
+    (entry,) = task.board.entries
+    assert entry.candidate == task.sampler.path(0)
+    assert entry.accuracy in [100 * right / 8 for right in range(9)]
+    assert entry.cost == BUDGET.mflops(entry.candidate)
+    assert torch.equal(entry.images, batch[0][:2])
+    torch.testing.assert_close(entry.softmax.sum(1), torch.ones(2))
+
+
+def test_what_was_saved_is_taken_up(task, batch, tmp_path):
+    for number in range(3):
+        step(task, batch, number)
+    task.save(tmp_path / "last.pth", {"step": 3})
+    kept = [parameter.clone() for parameter in (*task.network.parameters(), *task.matching.parameters())]
+    board = task.board.entries
+    step(task, batch, 3)
+    task.restore(torch.load(tmp_path / "last.pth", weights_only=True))
+    for parameter, old in zip((*task.network.parameters(), *task.matching.parameters()), kept, strict=True):
+        assert torch.equal(parameter, old)
+    assert [entry.candidate for entry in task.board.entries] == [entry.candidate for entry in board]
+
+
+def test_validation_changes_nothing(task, batch):
+    step(task, batch, 0)
+    before = {name: tensor.clone() for name, tensor in task.network.state_dict().items()}
+    record = task.end_epoch(1)
+    assert 0 <= record["top1"]["best"] <= 100
+    assert all(torch.equal(tensor, before[name]) for name, tensor in task.network.state_dict().items())
+
+
+def test_only_due_epochs_are_validated(task, batch):
+    step(task, batch, 0)
+    assert "top1" not in task.end_epoch(0)
+    assert task.board_file.exists()
+
+
+def test_a_step_draws_its_path_from_seed_and_number_alone():
+    paths = [Sampler(3, BUDGET).path(step) for step in range(20)]
+    random.seed(1)
+    assert [Sampler(3, BUDGET).path(step) for step in reversed(range(20))] == paths[::-1]
+    assert len(set(paths)) > 15
+    assert [Sampler(4, BUDGET).path(step) for step in range(20)] != paths
+
+
+def test_the_prior_can_be_given_up():
+    def share(sampler):
+        """Of the choice that the prior likes best."""
+        drawn = [choice for step in range(300) for stage in sampler.path(step) for choice in stage]
+        return drawn.count(3) / len(drawn)
+
+    assert share(Sampler(0, BUDGET)) == pytest.approx(1 / 2, abs=0.04)
+    assert share(Sampler(0, BUDGET, UNIFORM)) == pytest.approx(1 / 6, abs=0.04)

@@ -1,0 +1,204 @@
+"""Which nets stand on a supernet's board, which of them teaches whom, and on what they are measured."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fewshot_nas.data.images import ArrayImages
+from fewshot_nas.distributed import World, joined
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.space.arch import MAX_DEPTHS, Arch, decode, encode
+from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.pool import make_pool
+from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.training.prioritized import BUCKETS, REVIEW_STEPS, Prioritized, TeacherBoard, held_out
+
+SPACE, CLASSES, DIGITS = SPACES["px8"], 10, (3, 3, 5, 7)
+POOL = tuple(make_pool(seed=0, size=40).values())
+
+
+def macs(arch):
+    return total_cost(SPACE, arch, num_classes=CLASSES).macs
+
+
+def bucket(arch):
+    low, high = macs(smallest(DIGITS)), macs(largest())
+    return min(int(BUCKETS * (macs(arch) - low) / (high - low)), BUCKETS - 1)
+
+
+def deep(digit):
+    """The deepest net with one digit everywhere."""
+    return Arch((digit,) * 4, tuple((digit,) * depth for depth in MAX_DEPTHS))
+
+
+BIG, MIDDLE, TWIN, SMALL = deep(2), deep(3), Arch((3,) * 4, ((3,) * 5, (3,) * 5, (3,) * 8, (3, 3, 3, 4))), smallest()
+
+
+def make(**accuracies):
+    """A board with accuracies of `largest`, `big`, `middle`."""
+    board = TeacherBoard(SPACE, CLASSES, DIGITS)
+    archs = {"largest": largest(), "big": BIG, "middle": MIDDLE}
+    for name, accuracy in accuracies.items():
+        assert board.offer(archs[name], accuracy)
+    return board
+
+
+def shown(board):
+    return [decode(entry.candidate) for entry in board.entries]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "student", "expected"),
+    [
+        ({}, SMALL, largest()),  # nobody else is known
+        ({"largest": 60.0, "big": 70.0}, SMALL, BIG),
+        ({"largest": 60.0, "big": 60.0}, SMALL, largest()),  # as accurate as the largest
+        ({"largest": 60.0, "big": 50.0}, SMALL, largest()),
+        ({"largest": 60.0, "big": 70.0, "middle": 80.0}, SMALL, MIDDLE),  # the most accurate, not the nearest
+        ({"largest": 60.0, "big": 80.0, "middle": 70.0}, SMALL, BIG),
+        ({"largest": 60.0, "big": 70.0, "middle": 70.0}, SMALL, MIDDLE),  # of equals the cheaper
+        ({"largest": 60.0, "big": 70.0, "middle": 80.0}, MIDDLE, BIG),  # nobody teaches itself
+        ({"largest": 60.0, "big": 70.0, "middle": 80.0}, BIG, largest()),  # nobody teaches a dearer net
+        ({"largest": 60.0, "big": 70.0}, largest(), largest()),
+    ],
+)
+def test_who_teaches(accuracies, student, expected):
+    assert make(**accuracies).teacher(student) == expected
+
+
+def test_a_span_of_macs_keeps_its_most_accurate_net():
+    assert bucket(TWIN) == bucket(MIDDLE) != bucket(BIG)
+    board = make(middle=50.0, big=40.0)
+    assert not board.offer(TWIN, 50.0)
+    assert shown(board) == [largest(), MIDDLE, BIG]
+    assert board.offer(TWIN, 50.1)
+    assert shown(board) == [largest(), TWIN, BIG]
+
+
+def test_a_net_that_got_worse_gives_up_its_place():
+    board = make(middle=50.0)
+    assert board.offer(MIDDLE, 30.0)
+    assert board.offer(TWIN, 40.0)
+    assert shown(board) == [largest(), TWIN]
+
+
+@given(st.lists(st.tuples(st.sampled_from((*POOL, largest(), smallest(DIGITS))), st.floats(0, 100)), max_size=60))
+def test_the_largest_is_pinned_and_each_span_has_one_place(offers):
+    board = TeacherBoard(SPACE, CLASSES, DIGITS)
+    for arch, accuracy in offers:
+        board.offer(arch, accuracy)
+    first, *others = shown(board)
+    assert first == largest()
+    assert [bucket(arch) for arch in others] == sorted({bucket(arch) for arch, _ in offers if arch != largest()})
+
+
+@given(st.lists(st.tuples(st.sampled_from(POOL), st.floats(0, 100)), max_size=60), st.sampled_from(POOL))
+def test_a_teacher_is_dearer_than_its_student_and_the_largest_or_better(offers, student):
+    board = TeacherBoard(SPACE, CLASSES, DIGITS)
+    for arch, accuracy in [(largest(), 50.0), *offers]:
+        board.offer(arch, accuracy)
+    teacher = board.teacher(student)
+    accuracies = {entry.candidate: entry.accuracy for entry in board.entries}
+    assert macs(teacher) > macs(student)
+    assert teacher == largest() or accuracies[encode(teacher)] > 50
+
+
+def test_a_board_survives_a_file(tmp_path):
+    board, again = make(largest=60.0, big=70.0), make(middle=90.0)
+    torch.save(board.state_dict(), tmp_path / "board")
+    again.load_state_dict(torch.load(tmp_path / "board", weights_only=True))
+    assert facts(again) == facts(board)
+
+
+def facts(board):
+    return [(entry.candidate, entry.accuracy, entry.cost) for entry in board.entries]
+
+
+@pytest.fixture
+def prioritized(tiny, batch):
+    """Makes the teachers of `supernet` runs; the held images are the batch."""
+
+    def make(world=None):
+        images = (batch[0] * 40 + 128).clamp(0, 255).to(torch.uint8)
+        held = Inputs(images[:0], 1, images, batch[1], len(images), (0.5,), (0.2,), torch.device("cpu"))
+        return Prioritized(TeacherBoard(tiny, 5, DIGITS), held, world or World.alone())
+
+    return make
+
+
+def by_hand(network, arch, held):
+    ((images, labels),) = held.scoring_batches()
+    return 100 * (network(images, arch).argmax(1) == labels).double().mean().item()
+
+
+def test_a_review_scores_all_with_the_weights_of_now(supernet, prioritized):
+    """The board's nets as well as newcomers, on all held images."""
+    network, given = supernet(), prioritized()
+    given.review(network, [MIDDLE])
+    torch.nn.init.normal_(network.heads[0].weight)
+    given.review(network, [BIG])
+    accuracies = {decode(entry.candidate): entry.accuracy for entry in given.board.entries}
+    expected = {arch: by_hand(network, arch, given.held) for arch in (largest(), MIDDLE, BIG)}
+    assert accuracies == pytest.approx(expected)
+
+
+def test_a_review_changes_nothing_in_the_network(supernet, prioritized):
+    network = supernet()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    state = torch.get_rng_state()
+    prioritized().review(network, POOL[:3])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_reviews_come_at_their_steps_with_the_sampled_archs(supernet, prioritized, monkeypatch):
+    reviewed = []
+    monkeypatch.setattr(Prioritized, "review", lambda self, network, newcomers: reviewed.append(newcomers))
+    given, archs = prioritized(), [largest(), BIG, MIDDLE, SMALL]
+    for step in range(2 * REVIEW_STEPS):
+        assert given.teachers(supernet(), archs, step) == [largest()] * 3
+    assert reviewed == [[BIG, MIDDLE]] * 2
+
+
+@pytest.mark.dist
+def test_ranks_keep_the_board_of_one(supernet, prioritized, ranks, monkeypatch):
+    """Each net is scored on one rank only."""
+    real = Prioritized._top1
+
+    def one_of_two():
+        scored = []
+        monkeypatch.setattr(Prioritized, "_top1", lambda self, net, arch: scored.append(arch) or real(self, net, arch))
+        with joined("cpu") as world:
+            given = prioritized(world)
+            given.review(supernet(), POOL[:6])
+            return facts(given.board), scored
+
+    (board, mine), (same, others) = ranks(2, one_of_two)
+    alone = prioritized()
+    alone.review(supernet(), POOL[:6])
+    assert board == same == facts(alone.board)
+    assert sorted(map(encode, [*mine, *others])) == sorted(map(encode, {largest(), *POOL[:6]}))
+
+
+def numbered(count, classes=5):
+    """Images that differ, with their labels in turn."""
+    pixels = torch.arange(count, dtype=torch.int32).view(torch.uint8).view(count, 1, 2, 2)
+    return ArrayImages(pixels, torch.arange(count) % classes)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(4000, 256), (400, 50), (16, 2), (9, 2)])
+def test_some_images_are_held_out_and_the_others_stay(count, expected):
+    held, left = held_out(numbered(count))
+    numbers = [images.array.reshape(-1, 4).contiguous().view(torch.int32).flatten().tolist() for images in (held, left)]
+    assert len(held) == expected
+    assert sorted([*numbers[0], *numbers[1]]) == list(range(count))
+    assert torch.equal(held.labels, torch.tensor(numbers[0]) % 5)
+
+
+def test_held_out_images_are_the_same_and_balanced():
+    (held, _), (again, _) = held_out(numbered(400)), held_out(numbered(400))
+    assert held.fingerprint == again.fingerprint
+    assert held.labels.bincount().tolist() == [10] * 5
