@@ -2,6 +2,7 @@
 
     python benchmarks/evaluate.py                     track1 space at 224 px: about 15 minutes on 2 cores
     python benchmarks/evaluate.py --space px28        28-px space
+    python benchmarks/evaluate.py --profile           where the engine's time goes, in two minutes
 
 The plain way extracts, calibrates and measures one subnet at a time, in float32, and is timed on
 every n-th arch (`--plain`), half of them before and half after the engine's runs, because the
@@ -35,6 +36,8 @@ from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
+PROFILED = 30  # archs
+
 
 class UsualLayout(Inputs):
     """Images in torch's usual order of memory, which is what the field's code has."""
@@ -53,6 +56,10 @@ def main() -> None:
     inputs = random_inputs(space, options.images, options.calibration, options.batch, classes)
     images = options.images + options.calibration
     sample = archs[:: max(1, len(archs) // options.plain)]
+    if options.profile:
+        for precision in ("fp32", "bf16"):
+            show_profile(supernet, archs[:PROFILED], replace(inputs, precision=precision))
+        return
 
     plain = {"as usual": UsualLayout(**vars(inputs)), "channels last": inputs}
     seconds = dict.fromkeys(plain, 0.0)
@@ -96,6 +103,21 @@ def run_engine(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> tup
                     likelihood = logits.log_softmax(1).gather(1, labels[:, None]).sum()
                     scores[list(unit.members[leaf])] += likelihood
     return time.perf_counter() - start, plan, scores
+
+
+def show_profile(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> None:
+    """Shares of time by operation, in calibration and in scoring."""
+    (unit, *_) = plan_for(supernet, archs, inputs).units
+    walk = Walk(supernet, unit, inputs)
+    walk.calibrate()  # the first use of each shape builds its kernel
+    images = next(inputs.scoring_batches())[0]
+    for name, run in (("calibration", walk.calibrate), ("scoring", lambda: list(walk.outputs(images)))):
+        with torch.no_grad(), torch.profiler.profile() as profile:
+            run()
+        rows = sorted(profile.key_averages(), key=lambda row: -row.self_cpu_time_total)
+        whole = sum(row.self_cpu_time_total for row in rows)
+        shares = (f"{row.key.removeprefix('aten::')} {row.self_cpu_time_total / whole:.0%}" for row in rows[:8])
+        print(f"{inputs.precision}, {name}, {whole / 1e6:.1f} s: {', '.join(shares)}")
 
 
 def dense_slice(count: int) -> list[Arch]:
@@ -156,6 +178,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--plain", type=int, default=20, help="archs to time the plain way on")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--profile", action="store_true", help="only show where the engine's time goes")
     return parser.parse_args()
 
 

@@ -44,7 +44,7 @@ def write_run(archs, limit=None):
     for number, part in enumerate(split_pool(archs, 4), start=1):
         write_arch_file(part_path(PHASE.path / "pool", number), {key: Entry(0.0, arch) for key, arch in part.items()})
         scored = list(part.items())[:limit]
-        write_shards(SCORES, number, [Score(key, encode(arch), 50 * rng.random(), 90) for key, arch in scored])
+        write_shards(SCORES, number, [Score(key, encode(arch), 50 * rng.random(), 90, 40) for key, arch in scored])
         write_json(manifest_path(SCORES, number), manifest(number, limit))
     truth = {key: Entry(70 + rng.random(), arch) for key, arch in list(archs.items())[:10]}
     write_arch_file(PHASE.path / "truth.json", truth)
@@ -96,6 +96,11 @@ def test_the_merged_manifest_holds_for_all_parts(run):
     assert merged == {key: value for key, value in read_json(manifest_path(SCORES, 1)).items() if key != "part"} | {
         "archs": 40
     }
+
+
+def test_probabilities_have_their_own_file(run):
+    main([*ARGUMENTS, "--top=prob"])
+    assert {entry.acc for entry in read_arch_file(merged_path(SCORES, "prob")).values()} == {40}
 
 
 def test_top5_has_its_own_file(run):

@@ -51,7 +51,7 @@ def _checkpoint(config: CheckpointConfig) -> Path:
 
 def _measured(network: "nn.Module", inputs: "Inputs", world: "World") -> "Accuracy":
     """Accuracy on all images, of which each process looks at some."""
-    from dataclasses import replace
+    from dataclasses import fields, replace
 
     from fewshot_nas.distributed import gathered
     from fewshot_nas.evaluation.naive import Accuracy, measure
@@ -60,8 +60,8 @@ def _measured(network: "nn.Module", inputs: "Inputs", world: "World") -> "Accura
     part = replace(inputs, images=inputs.images[mine], labels=inputs.labels[mine])
     scores = [(measure(network, part), len(part.labels))]
     scores = [each for rank in gathered(scores, world) for each in rank]
-    top1, top5 = (sum(getattr(score, top) * images for score, images in scores) for top in ("top1", "top5"))
-    return Accuracy(top1 / len(inputs.labels), top5 / len(inputs.labels))
+    whole = len(inputs.labels)
+    return Accuracy(*(sum(getattr(s, field.name) * n for s, n in scores) / whole for field in fields(Accuracy)))
 
 
 def _parser() -> argparse.ArgumentParser:

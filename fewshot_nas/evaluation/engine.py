@@ -100,16 +100,16 @@ class Walk:
         self._pool = supernet.space.stem_pool
         self.stem = Conv(supernet.stem_weights(unit.stem), self._dtype)
         self.nodes = [Node(supernet, step, self._dtype) for step in unit.steps]
-        self._correct = torch.zeros(len(unit.members), 2, dtype=torch.int64, device=inputs.device)
+        self._correct = torch.zeros(len(unit.members), 3, dtype=torch.float64, device=inputs.device)
 
     @torch.no_grad()
     def correct(self) -> list[Correct]:
-        """For each of the unit's networks, how many images are right at first guess and within five."""
+        """For each of the unit's networks, sums over the scoring images."""
         self.calibrate()
         for images, labels in self._inputs.scoring_batches():
             for leaf, logits in self.outputs(images):
                 self._correct[leaf] += correct_guesses(logits, labels)
-        return [(top1, top5) for top1, top5 in self._correct.tolist()]
+        return [(top1, top5, prob) for top1, top5, prob in self._correct.tolist()]
 
     @torch.no_grad()
     def calibrate(self) -> None:

@@ -1,7 +1,7 @@
 """Evaluates parts of a pool so that no work is lost: a journal of units, then whole score files.
 
     work unit (up to 128 networks)   one line of journal_<parts>_<rank>.jsonl, at once
-    part of the pool                 top1_json<part>.json, top5_json<part>.json, manifest<part>.json,
+    part of the pool                 top1_json<part>.json, top5_..., prob_..., manifest<part>.json,
                                      when all of its archs are scored
 
 After an interruption, give the same command again: it continues with the missing units, and the
@@ -110,7 +110,7 @@ class Journal:
         for path in self._paths():
             for record in _complete_lines(path):
                 if "unit" in record:
-                    done[record["unit"]] = [(top1, top5) for top1, top5 in record["correct"]]
+                    done[record["unit"]] = [(top1, top5, prob) for top1, top5, prob in record["correct"]]
                 else:
                     _refuse_others(self._head, path, record)
         return done
@@ -201,7 +201,7 @@ def _write_scores(job: Job, plan: Plan, done: Mapping[int, Sequence[Correct]], i
     results = iter(accuracy(each, images) for each in correct)
     for part, archs in job.parts.items():
         scores = [
-            Score(arch_id, encode(arch), each.top1, each.top5)
+            Score(arch_id, encode(arch), each.top1, each.top5, each.prob)
             for (arch_id, arch), each in zip(archs.items(), results, strict=False)
         ]
         write_json(manifest_path(job.directory, part), job.part_manifest(part))

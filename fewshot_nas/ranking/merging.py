@@ -59,7 +59,7 @@ def merged_path(directory: Path, metric: str) -> Path:
 
 
 def manifest_path(directory: Path, part: int) -> Path:
-    """Where a part's manifest lies; both metrics share it."""
+    """Where a part's manifest lies; all metrics share it."""
     return directory / f"manifest{part}.json"
 
 

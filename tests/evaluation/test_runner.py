@@ -48,14 +48,17 @@ def contents(job):
 def test_score_files_hold_what_the_plain_way_finds(job, supernet, inputs):
     run(job, supernet, inputs)
     assert sorted(contents(job)) == [
-        f"{kind}{n}.json" for kind in ("manifest", "top1_json", "top5_json") for n in "123"
+        f"{kind}{n}.json" for kind in ("manifest", "prob_json", "top1_json", "top5_json") for n in "123"
     ]
     for part, archs in job.parts.items():
         plain = score_plainly(supernet, archs.values(), inputs)
-        for metric in ("top1", "top5"):
+        for metric in ("top1", "top5", "prob"):
             entries = read_arch_file(job.directory / f"{metric}_json{part}.json")
             assert {arch_id: entry.arch for arch_id, entry in entries.items()} == archs
-            assert [entry.acc for entry in entries.values()] == [getattr(each, metric) for each in plain]
+            expected = [getattr(each, metric) for each in plain]
+            assert [entry.acc for entry in entries.values()] == pytest.approx(
+                expected, rel=1e-5 * (metric == "prob"), abs=0
+            )
         manifest = json.loads((job.directory / f"manifest{part}.json").read_text())
         assert manifest == {**MANIFEST, "space": {"widths": [1, 2]}, "part": part, "archs": 4}
 

@@ -13,7 +13,7 @@ CODE = encode(POOL["arch1"])
 
 
 def score(arch_id, top1=1.0):
-    return Score(arch_id, encode(POOL[arch_id]), top1, top1 + 30)
+    return Score(arch_id, encode(POOL[arch_id]), top1, top1 + 30, top1 / 2)
 
 
 def test_a_part_has_a_file_for_each_metric(tmp_path):
@@ -27,6 +27,10 @@ def test_a_part_has_a_file_for_each_metric(tmp_path):
             "arch2": {"acc": 80.5, "arch": encode(POOL["arch2"])},
             "arch1": {"acc": 90.25, "arch": CODE},
         },
+        "prob_json3.json": {
+            "arch2": {"acc": 25.25, "arch": encode(POOL["arch2"])},
+            "arch1": {"acc": 30.125, "arch": CODE},
+        },
     }
 
 
@@ -35,12 +39,18 @@ def test_an_arch_scored_twice_is_a_defect(tmp_path):
         write_shards(tmp_path, 1, [score("arch1"), score("arch1")])
 
 
-@pytest.mark.parametrize(("top1", "top5"), [(-1, 5), (50, 101), (float("nan"), 50), (50, float("nan")), (60, 50)])
-def test_scores_are_percentages(top1, top5):
-    with pytest.raises(InputError, match=f"arch1: top1 is {top1} and top5 is {top5}, expected percentages"):
-        Score("arch1", CODE, top1, top5)
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("top1", "top5", "prob"),
+    [(-1, 5, 5), (50, 101, 5), (NAN, 50, 5), (50, NAN, 5), (60, 50, 5), (5, 5, -1), (5, 5, 101), (5, 5, NAN)],
+)
+def test_scores_are_percentages(top1, top5, prob):
+    with pytest.raises(InputError, match=f"arch1: top1 is {top1}, top5 is {top5} and prob is {prob}, expected perc"):
+        Score("arch1", CODE, top1, top5, prob)
 
 
 def test_scores_have_codes_of_the_space():
     with pytest.raises(InputError, match="arch1: code '1' has 1 characters"):
-        Score("arch1", "1", 50, 60)
+        Score("arch1", "1", 50, 60, 40)
