@@ -2,7 +2,7 @@
 
     python benchmarks/evaluate.py                     track1 space at 224 px: about 15 minutes on 2 cores
     python benchmarks/evaluate.py --space px28        28-px space
-    python benchmarks/evaluate.py --profile           where the engine's time goes, in two minutes
+    python benchmarks/evaluate.py --profile           where the engine's time goes, in a minute or two
 
 The plain way extracts, calibrates and measures one subnet at a time, in float32, and is timed on
 every n-th arch (`--plain`), half of them before and half after the engine's runs, because the
@@ -36,7 +36,7 @@ from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
-PROFILED = 30  # archs
+PROFILED = 12  # archs
 
 
 class UsualLayout(Inputs):
