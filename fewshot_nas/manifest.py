@@ -17,7 +17,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json, write_text
 from fewshot_nas.results import PhaseDirectory
 
-_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "fewshot-nas")
+_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm", "fewshot-nas")
 
 # Settings that change the cost of a run, or where something lies, but not its outcome.
 _FREE = frozenset(

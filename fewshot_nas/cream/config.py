@@ -6,15 +6,17 @@ The defaults run on the embedded digits in minutes; `configs/cream_*.yml` have t
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from fewshot_nas.config import DataConfig, ProcessConfig
 from fewshot_nas.cream.flops import FULL_PX
 from fewshot_nas.cream.paths import MODELS, Model, parse_path
 from fewshot_nas.errors import InputError
-from fewshot_nas.settings import Count, Share
+from fewshot_nas.settings import Count, Share, Within
 
 OWN = -1  # MODEL_SELECTION for a path of one's own
+
+Several = Annotated[int, Within(low=2)]  # images that a batch norm takes statistics of: one may be a single pixel there
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class TrainConfig(CreamConfig):
     """What search and retrain have in common; `VALIDATE_EVERY` counts epochs, and the last is always validated."""
 
     EPOCHS: Count = 12
+    BATCH_SIZE: Several = 64
     LR: float = 0.05
     WEIGHT_DECAY: float = 4e-5
     SMOOTHING: Share = 0.1
@@ -60,7 +63,7 @@ class SearchConfig(TrainConfig):
     FLOPS_MAXIMUM: float = 114.0
     LEGACY: bool = False
     EPOCHS: Count = 40  # a step trains one path of thousands, so many steps are needed
-    BATCH_SIZE: Count = 32
+    BATCH_SIZE: Several = 32
     MOMENTUM: Share = 0.9
     COLOR_JITTER: float = 0.0
     SAMPLING: Literal["prior", "uniform"] = "prior"
@@ -69,9 +72,9 @@ class SearchConfig(TrainConfig):
     META_LR: float = 1e-4
     UPDATE_ITER: Count = 10
     POOL_SIZE: Count = 10
-    SLICE: Count = 4
+    SLICE: Several = 4
     ACC_GAP: float = 5.0
-    CALIBRATION_IMAGES: Count = 256
+    CALIBRATION_IMAGES: Several = 256
 
 
 @dataclass(frozen=True)

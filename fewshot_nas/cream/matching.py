@@ -97,14 +97,19 @@ def meta_gradients(
 
 @contextmanager
 def _moved(weights: Sequence[Tensor], steps: Sequence[Tensor]) -> Iterator[None]:
-    """Weights elsewhere for a while; subtracting the steps again would not bring the same bits back."""
+    """Weights elsewhere for a while; subtracting the steps again would not bring the same bits back.
+
+    Autocast keeps its copies of weights, and would compute with those of before.
+    """
     kept = [weight.detach().clone() for weight in weights]
     with torch.no_grad():
         for weight, step in zip(weights, steps, strict=True):
             weight.add_(step)
+    torch.clear_autocast_cache()
     try:
         yield
     finally:
         with torch.no_grad():
             for weight, old in zip(weights, kept, strict=True):
                 weight.copy_(old)
+        torch.clear_autocast_cache()

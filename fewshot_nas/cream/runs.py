@@ -44,15 +44,19 @@ def open_images(config: CreamConfig) -> ImageData:
 def scoring_inputs(
     config: CreamConfig, data: ImageData, scored: Images, resolution: int, world: World, calibration: int = 0
 ) -> Inputs:
-    """Images to score on, photos brought to size bicubically, and training images for calibration."""
+    """Images to score on, photos brought to size bicubically, and training images for calibration.
+
+    Those are whole batches, for a remainder of one image may have no statistics.
+    """
     transform = eval_transform(data.recipe, resolution, bicubic=True)
 
     def pixels(images: Images) -> Tensor:
         return decoded(images, transform, config.data.cache, workers=config.data.workers)
 
     scored_pixels = pixels(scored)
+    whole = _in_whole_batches(min(calibration, len(data.train)), config.BATCH_SIZE)
     return Inputs(
-        pixels(calibration_subset(data.train, calibration, seed=0)) if calibration else scored_pixels[:0],
+        pixels(calibration_subset(data.train, whole, seed=0)) if whole else scored_pixels[:0],
         config.BATCH_SIZE,
         scored_pixels,
         scored.labels,
@@ -62,6 +66,11 @@ def scoring_inputs(
         world.device,
         config.run.precision,
     )
+
+
+def _in_whole_batches(images: int, batch: int) -> int:
+    """How many images remain without the last batch, if that is smaller and not the only one."""
+    return max(images - images % batch, min(images, batch))
 
 
 def placed(network: N, world: World) -> N:
@@ -126,7 +135,8 @@ class CreamRun:
             finish: writes the result, `directory.chosen`; called on the main process only.
 
         Raises:
-            InputError: an earlier run of that name is not one to go on with, or training fails.
+            InputError: an earlier run of that name is not one to go on with, settings do not fit
+                each other, or training fails.
         """
         with exclusive(directory, self.world):
             facts = {"processes": self.world.size, **facts, "data": data_facts(self.data)}
@@ -135,9 +145,9 @@ class CreamRun:
             if going_on and directory.chosen.exists():
                 self.report(f"{directory.chosen} is there already; --no-resume trains it anew")
                 return
+            training = start()  # refuses settings that do not fit each other, before they are noted as begun with
             if not going_on:
                 begin(directory, content, dump_config(self.config), self.world)
-            training = start()
             with RunLog(directory.log, directory.events) as log:
                 parts = training.task, training.source, training.plan
                 resumed(Loop(*parts, directory.last, log, self.world, self.report), self.report).run()

@@ -61,6 +61,8 @@ def _start(
     training.seed_weights()
     network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean)), world)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
+    sampler = Sampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
+    sampler.path(0)  # bounds that hardly a path meets are refused here, not in the first step
     plan = SearchPlan(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
     task = SearchTask(
         network,
@@ -68,7 +70,7 @@ def _start(
         matching,
         torch.optim.Adam(matching.parameters(), config.META_LR),
         Board(config.POOL_SIZE, config.ACC_GAP),
-        Sampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM),
+        sampler,
         Teaching(config.META_STA_EPOCH, config.PICK_METHOD, config.SLICE, config.UPDATE_ITER, config.SMOOTHING),
         Pace(per_epoch, plan.rate(per_epoch)),
         training.inputs(config.CALIBRATION_IMAGES),
@@ -83,7 +85,10 @@ def _start(
 def _check_slices(config: SearchConfig, batch: int) -> None:
     least = (2 if config.PICK_METHOD == "meta" else 1) * config.SLICE
     if batch < least:
-        raise InputError(f"a process has batches of {batch} images, expected at least {least} for SLICE={config.SLICE}")
+        raise InputError(
+            f"a process has batches of {batch} images, expected at least {least} for SLICE={config.SLICE};"
+            " change BATCH_SIZE or SLICE"
+        )
 
 
 def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory) -> None:

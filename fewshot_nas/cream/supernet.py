@@ -19,12 +19,11 @@ class CreamSupernet(nn.Module):
 
     Args:
         depths: blocks in each of the stages 1..5.
-        dropout: rate before the classifier, in training mode.
     """
 
-    def __init__(self, depths: Sequence[int], num_classes: int, in_channels: int = 3, dropout: float = 0.0) -> None:
+    def __init__(self, depths: Sequence[int], num_classes: int, in_channels: int = 3) -> None:
         super().__init__()
-        self.depths, self.num_classes, self.in_channels, self.dropout = tuple(depths), num_classes, in_channels, dropout
+        self.depths, self.num_classes, self.in_channels = tuple(depths), num_classes, in_channels
         # The child that takes one choice everywhere has that choice's block for every place.
         uniform: list[Any] = [
             self._child(tuple((choice,) * depth for depth in self.depths)) for choice in range(len(CHOICES))
@@ -61,7 +60,7 @@ class CreamSupernet(nn.Module):
         return child  # type: ignore[no-any-return]
 
     def _child(self, path: Path) -> nn.Module:
-        return child_network(path, self.num_classes, self.in_channels, self.dropout)
+        return child_network(path, self.num_classes, self.in_channels)
 
     def _chosen(self, path: Path) -> Iterator[nn.Module]:
         """The blocks of a path, in order."""

@@ -28,6 +28,9 @@ class Augmentation:
         jitter: of brightness, contrast and saturation.
         erasing: probability that a rectangle becomes noise (arXiv:1708.04896).
         mean, std: per channel, of pixels in 0..1; what erases is noise of that distribution.
+
+    Raises:
+        InputError: timm does not understand the policy.
     """
 
     recipe: str
@@ -37,6 +40,9 @@ class Augmentation:
     erasing: float
     mean: Sequence[float]
     std: Sequence[float]
+
+    def __post_init__(self) -> None:
+        self._steps()  # a policy that is none is refused here, not in the first batch
 
     def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
         if self.recipe != "photo":

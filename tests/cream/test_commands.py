@@ -16,6 +16,7 @@ from fewshot_nas.cream import test as testing
 from fewshot_nas.cream.flops import depths_for, path_cost
 from fewshot_nas.cream.found import read_found
 from fewshot_nas.cream.paths import format_path, parse_path
+from fewshot_nas.data.sources import open_data
 from fewshot_nas.errors import InputError
 from fewshot_nas.training.loop import Loop
 
@@ -192,8 +193,8 @@ def test_what_is_finished_is_left_alone(here, capsys):
 
 def test_other_settings_do_not_go_on_with_a_run(here):
     search.main(["--save", "one", *SEARCH])
-    with pytest.raises(InputError, match=r"search was begun with SLICE 2, now it is 1; .*--no-resume"):
-        search.main(["--save", "one", *SEARCH, "SLICE=1"])
+    with pytest.raises(InputError, match=r"search was begun with SLICE 2, now it is 3; .*--no-resume"):
+        search.main(["--save", "one", *SEARCH, "SLICE=3"])
     search.main(["--save", "one", *SEARCH, "data.workers=1"])
 
 
@@ -204,7 +205,20 @@ def test_another_path_does_not_go_on_with_a_retraining(here):
         retrain.main(["--save", "one", *settings, f"INPUT_ARCH={PATH.replace('3', '5')}"])
 
 
-def test_the_average_differs_from_the_weights_and_is_what_is_tested(here, capsys):
+def test_the_averaged_weights_are_what_is_tested(here, capsys):
+    retrain.main(["--save", "one", *RETRAIN])
+    file = here / "results" / "one" / "retrain_14" / "14.pth.tar"
+    content = torch.load(file, weights_only=True)
+    for weights, answer in (("state_dict", 5), ("state_dict_ema", 3)):
+        content[weights]["classifier.bias"][answer] = 1e6
+    torch.save(content, file)
+    capsys.readouterr()
+    testing.main([*TEST, f"RESUME_PATH={file}", "BATCH_SIZE=299"])  # the last image alone: in evaluation mode it may be
+    threes = (open_data("digits", here).test.labels == 3).double().mean().item()
+    assert f"top-1 {100 * threes:.2f} %" in capsys.readouterr().out
+
+
+def test_the_average_differs_from_the_weights(here):
     retrain.main(["--save", "one", *RETRAIN, "EMA_DECAY=0"])
     retrain.main(["--save", "two", *RETRAIN, "EMA_DECAY=0.5"])
     one, two = (torch.load(f"results/{name}/retrain_14/14.pth.tar", weights_only=True) for name in ("one", "two"))
@@ -226,7 +240,7 @@ def test_a_checkpoint_of_another_model_is_refused(here):
     [
         (search.main, ["FLOPS_MINIMUM=5000", "FLOPS_MAXIMUM=6000"], "FLOPS_MINIMUM or FLOPS_MAXIMUM"),
         (search.main, ["FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM affords no network"),
-        (search.main, ["BATCH_SIZE=7"], "a process has batches of 7 images, expected at least 8 for SLICE=4"),
+        (search.main, ["BATCH_SIZE=7"], "a process has batches of 7 images, expected at least 8 for SLICE=4; change"),
         (search.main, ["data.name=nowhere"], "the data set is 'nowhere'"),
         (search.main, ["FLOPS=3"], "FLOPS is not a setting"),
         (retrain.main, ["MODEL_SELECTION=112"], "MODEL_SELECTION is 112, expected one of"),
@@ -241,6 +255,20 @@ def test_what_cannot_be_done_is_one_sentence(here, capsys, main, argv, message):
     assert run(main, argv) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("main", "mistake"),
+    [
+        (search.main, "BATCH_SIZE=7"),
+        (search.main, "FLOPS_MINIMUM=113.9999999"),
+        (retrain.main, "AUTO_AUGMENT=best"),
+    ],
+)
+def test_a_mistake_is_not_what_a_run_was_begun_with(here, main, mistake):
+    """Else the mended settings would be refused as changed ones."""
+    assert run(main, ["--save", "one", mistake]) == 2
+    assert not list(here.rglob("manifest.json"))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,9 @@ def test_overrides_win_over_the_file():
         ("FLOPS_MAXIMUM=-1", "FLOPS_MAXIMUM is -1, expected a number >= 0"),
         ("FLOPS_MAXIMUM=a lot", "FLOPS_MAXIMUM is 'a lot', expected a number"),
         ("PICK_METHOD=best", "PICK_METHOD is 'best', expected one of meta, top1"),
-        ("SLICE=0", "SLICE is 0, expected a whole number >= 1"),
+        ("EPOCHS=0", "EPOCHS is 0, expected a whole number >= 1"),
+        ("SLICE=1", "SLICE is 1, expected a whole number >= 2"),  # a batch norm has no statistics of one
+        ("CALIBRATION_IMAGES=1", "CALIBRATION_IMAGES is 1, expected a whole number >= 2"),
         ("EPOCHS", "'EPOCHS' is not an override, expected KEY=value or section.key=value"),
         ("LR.x=1", "LR is {'x': 1}, expected a number >= 0"),
         ("data=digits", "data is 'digits', expected a section with keys"),
@@ -50,6 +52,13 @@ def test_overrides_win_over_the_file():
 def test_a_mistake_is_named(override, message):
     with pytest.raises(InputError, match=f"^{message}"):
         load(SearchConfig, None, [override])
+
+
+@pytest.mark.parametrize("kind", [SearchConfig, RetrainConfig])
+def test_a_single_image_is_tested_but_not_trained_on(kind):
+    with pytest.raises(InputError, match=r"^BATCH_SIZE is 1, expected a whole number >= 2"):
+        load(kind, None, ["BATCH_SIZE=1"])
+    assert load(CheckpointConfig, None, ["BATCH_SIZE=1"]).BATCH_SIZE == 1
 
 
 def test_a_published_model_has_its_path_and_image_size():

@@ -118,7 +118,7 @@ def test_sampled_paths_lie_within_the_bounds(minimum, width, seed):
     assert tuple(map(len, path)) == budget.depths
 
 
-@pytest.mark.parametrize("model", [14, 43, 114, 287, 604])
+@pytest.mark.parametrize("model", MODELS)
 def test_the_published_sizes_can_be_searched_for(model):
     budget = depths_for(0, model)
     assert budget.admits(budget.sample(random.Random(0)))

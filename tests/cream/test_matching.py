@@ -73,6 +73,24 @@ def test_the_closed_form_is_what_finite_differences_find(classroom):
         assert float(gradient[place]) == pytest.approx((losses[0] - losses[1]) / 2e-5, rel=1e-5, abs=1e-11)
 
 
+def test_autocast_computes_with_the_weights_of_the_step_ahead():
+    """It keeps copies of weights, which are to be neither older nor younger than the weights."""
+    torch.manual_seed(0)
+    student, judge, images = nn.Linear(3, 2), nn.Parameter(torch.zeros(())), torch.randn(4, 3)
+    seen = []
+
+    def loss():
+        seen.append(student(images))
+        return F.cross_entropy(seen[-1].float(), torch.tensor([0, 1, 0, 1]))
+
+    with torch.autocast("cpu", torch.bfloat16):
+        meta_gradients(judge.sigmoid(), (judge,), tuple(student.parameters()), loss, loss, rate=10.0)
+        loss()
+    before, ahead, after = seen
+    assert not torch.equal(ahead, before)
+    assert torch.equal(after, before)
+
+
 def test_the_student_is_left_as_it_was(classroom):
     before = {name: value.clone() for name, value in classroom[0].state_dict().items()}
     closed_form(classroom)

@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from fewshot_nas.cream import search_task
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.paths import UNIFORM
@@ -105,6 +106,14 @@ def test_validation_changes_nothing(task, batch):
     record = task.end_epoch(1)
     assert 0 <= record["top1"]["best"] <= 100
     assert all(torch.equal(tensor, before[name]) for name, tensor in task.network.state_dict().items())
+
+
+def test_a_path_is_validated_with_statistics_of_its_own(task, batch, monkeypatch):
+    monkeypatch.setattr(search_task, "measure", lambda network, inputs: network)
+    network = task.validated(task.sampler.path(0))
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert not network.training
+    assert {int(norm.num_batches_tracked) for norm in norms} == {2}  # of calibration, 4 images each
 
 
 def test_only_due_epochs_are_validated(task, batch):

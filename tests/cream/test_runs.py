@@ -1,0 +1,18 @@
+"""What a Cream training works with."""
+
+import pytest
+
+from fewshot_nas.cream.config import SearchConfig
+from fewshot_nas.cream.runs import CreamRun
+from fewshot_nas.distributed import World
+from fewshot_nas.settings import load
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0, 0), (3, 3), (8, 8), (9, 8), (23, 16), (99, 24)])
+def test_calibration_takes_whole_batches(tmp_path, asked, given):
+    """A last batch of one image would have no statistics where networks see it as a single pixel."""
+    settings = ["IMAGE_SIZE=8", "BATCH_SIZE=8", "data.train_images=25", f"data.cache={tmp_path}"]
+    run = CreamRun(load(SearchConfig, None, settings), 8, World.alone(), resume=False, report=print)
+    inputs = run.inputs(asked)
+    assert len(inputs.calibration) == given
+    assert len(inputs.images) == len(run.data.valid)
