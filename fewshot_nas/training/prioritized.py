@@ -124,7 +124,7 @@ class Prioritized:
         """In percent, with the batch norms as in training: the batch's own statistics."""
         ((images, labels),) = self.held.scoring_batches()
         with self.held.autocast():
-            first, _ = correct_guesses(supernet(images, arch), labels).tolist()
+            first, *_ = correct_guesses(supernet(images, arch), labels).tolist()
         return float(100 * first / len(labels))
 
 
