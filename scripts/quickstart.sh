@@ -13,12 +13,14 @@ step() {
 }
 
 install ""
-step python -m fewshot_nas.train_supernet --save=quickstart training.epochs=10 evaluation.every_epochs=5
+step python -m fewshot_nas.train_supernet --save=quickstart training.epochs=4
 for groups in 2 3 4 5 6 7; do
     step python -m fewshot_nas.train_few_shot --save=quickstart --group_nums=$groups few_shot.epochs=1
 done
 for phase in 1 7_from_6; do
     step python -m fewshot_nas.test --save=quickstart --split_group=$phase --epoch=0 --test_set=1 --json_part=1-8 --limit=30
-    step python -m fewshot_nas.merge --save=quickstart --stage=$phase --epoch=0_all_test
+    for top in 1 prob; do
+        step python -m fewshot_nas.merge --save=quickstart --stage=$phase --epoch=0_all_test --top=$top
+    done
 done
 step python -m fewshot_nas.report --save=quickstart

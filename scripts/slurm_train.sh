@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# One training command on several machines: Slurm runs this script on the first of them, and srun one
+# torchrun on each. The machines share the project's directory, from which the job is submitted.
+#
+#   sbatch scripts/slurm_train.sh train_supernet --config configs/imagenet.yml --save imagenet
+#   sbatch scripts/slurm_train.sh train_few_shot --config configs/imagenet.yml --save imagenet --group_nums=2 --resumed_split_groups=1
+#   sbatch scripts/slurm_train.sh cream.search --config configs/cream_search.yml --save imagenet
+#
+# Jobs of this name run one after another, so all phases may be submitted at once; --resumed_split_groups
+# makes a phase refuse to begin where the one before it has failed. A job that ran out of time continues
+# when it is submitted again. The number of processes belongs to a run and has to stay the same.
+#SBATCH --job-name=fewshot_nas
+#SBATCH --dependency=singleton
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=64
+#SBATCH --time=2-00:00:00
+#SBATCH --requeue
+#SBATCH --output=slurm-%x-%j.log
+set -euo pipefail
+
+if [ $# -eq 0 ]; then
+    echo "usage: sbatch scripts/slurm_train.sh COMMAND [ARGUMENT ...]" >&2
+    exit 2
+fi
+command=$1
+shift
+export PATH="$PWD/.venv/bin:$PATH"
+mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+srun torchrun --nnodes="$SLURM_JOB_NUM_NODES" --nproc_per_node="$SLURM_GPUS_ON_NODE" \
+    --rdzv_backend=c10d --rdzv_endpoint="${hosts[0]}:29500" --rdzv_id="$SLURM_JOB_ID" \
+    -m "fewshot_nas.$command" "$@"

@@ -1,0 +1,194 @@
+"""The table of docs/study.md, from the committed scores.
+
+python scripts/study_table.py               prints it
+python scripts/study_table.py --collect     gathers the scores from results/ first
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fewshot_nas.cli import run
+from fewshot_nas.config import load_config
+from fewshot_nas.files import read_json, write_json
+from fewshot_nas.ranking.correlation import Agreement, Interval, agreement, proxies, tau_gain
+from fewshot_nas.ranking.reliability import reliability
+from fewshot_nas.ranking.shards import shard_path
+from fewshot_nas.space.arch import STAGES
+from fewshot_nas.space.pool import read_arch_file, write_arch_file
+
+ROOT = Path(__file__).resolve().parents[1]
+HOME = ROOT / "json_file" / "fashion_mnist"
+STUDY = HOME / "study.json"
+PHASES = ("1", "2", "3_from_2", "4_from_3", "5_from_4", "6_from_5", "7_from_6")
+ARMS = {
+    "oneshot": "one-shot, 10 epochs",
+    "few": "4 epochs one-shot, then 6 phases of 1",
+    "sequence": "one-shot 10, then 6 phases of 1 (rule)",
+    "none": "the same, no LR multipliers",
+    "table": "the same, LR multipliers by table",
+    "fair": "one-shot 10, fair sampling",
+    "space": "one-shot 10, digits of the whole space",
+    "prioritized": "one-shot 10, prioritized teachers",
+}
+METRICS = ("top1", "prob")
+SPLITS = {"valid": "json_results/epoch0", "test": "json_results/epoch0_all_test"}
+
+HINDSIGHT = "width of the last stage"
+
+Study = dict[str, Any]
+Scores = dict[str, float]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Collect if asked, then print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--collect", action="store_true", help="renew the committed scores from results/")
+    if parser.parse_args(argv).collect:
+        collect(ROOT / "results")
+    print("\n".join(lines(read_json(STUDY))))
+    return 0
+
+
+def collect(results: Path) -> None:
+    """Copy ground truth and scores to json_file/, so that they outlive the results."""
+    truth = results / "study_truth" / "gt_arch30.json"
+    for path in (truth, truth.with_stem(f"{truth.stem}_test")):
+        write_arch_file(HOME / path.name, read_arch_file(path))
+    found = [read_json(path) for path in truth.with_suffix(".runs").glob("*.json")]
+    runs: Study = {split: {} for split in SPLITS}
+    for each in sorted(found, key=lambda each: (int(each["arch_id"].removeprefix("arch")), each["seed"])):
+        for split in SPLITS:
+            runs[split].setdefault(each["arch_id"], []).append(each[split])
+    scores = {top.name.removeprefix("study_"): dict(_phases(top)) for top in sorted(results.glob("study_*_s[0-9]"))}
+    write_json(STUDY, {"truth": runs, "scores": scores})
+
+
+def _phases(top: Path) -> Iterator[tuple[str, Study]]:
+    """Scores by phase and split."""
+    for phase in PHASES:
+        directory = top if phase == "1" else top / phase
+        places = {split: directory / place for split, place in SPLITS.items()}
+        scored = {split: place for split, place in places.items() if _finished(place)}
+        if "valid" in scored:
+            yield (
+                phase,
+                {split: {metric: _scores(path, metric) for metric in METRICS} for split, path in scored.items()},
+            )
+
+
+def _finished(directory: Path) -> bool:
+    return all(shard_path(directory, metric, 1).exists() for metric in METRICS)
+
+
+def _scores(directory: Path, metric: str) -> Scores:
+    return {arch_id: entry.acc for arch_id, entry in read_arch_file(shard_path(directory, metric, 1)).items()}
+
+
+def lines(study: Study) -> Iterator[str]:
+    """Markdown."""
+    truth = {split: _means(runs) for split, runs in study["truth"].items()}
+    yield from _reliability(study)
+    yield ""
+    yield "| what ranks | phase | seeds | tau by top-1 | tau by prob. | Spearman | Pearson | test: tau by prob. |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, scores in _proxies(study).items():
+        yield _row((name, "", ""), [], *([agreement(scores, truth[split])] for split in SPLITS))
+    for arm, title in ARMS.items():
+        for phase in PHASES:
+            top1, prob, test = (
+                [agreement(scores, truth[split]) for scores in _of(study, arm, phase, split, metric)]
+                for split, metric in (("valid", "top1"), ("valid", "prob"), ("test", "prob"))
+            )
+            if prob:
+                yield _row((title, phase, str(len(prob))), top1, prob, test)
+    yield ""
+    yield "| gain in tau, ranking images | [95 %] |"
+    yield "|---|---|"
+    for name, ours, theirs in _pairs(study):
+        yield f"| {name} | {_interval(tau_gain(ours, theirs, truth['valid']))} |"
+
+
+def _reliability(study: Study) -> Iterator[str]:
+    yield "| ground truth | archs | seeds | tau of two seeds | tau of two halves | reliability of the mean | ceiling |"
+    yield "|---|---|---|---|---|---|---|"
+    for split, runs in study["truth"].items():
+        found = reliability(runs)
+        numbers = (found.seed_tau, found.half_tau, found.share, found.ceiling)
+        yield f"| {split} | {found.archs} | {found.seeds} | {' | '.join(f'{number:.2f}' for number in numbers)} |"
+
+
+def _row(names: Iterable[str], top1: Sequence[Agreement], prob: Sequence[Agreement], test: Sequence[Agreement]) -> str:
+    """A proxy has no accuracy of its own: its tau stands with the probabilities'."""
+    spearman, pearson = (
+        f"{sum(values) / len(values):+.2f}"
+        for values in ([each.spearman.value for each in prob], [each.pearson.value for each in prob])
+    )
+    return f"| {' | '.join([*names, _mean(top1), _mean(prob), spearman, pearson, _mean(test)])} |"
+
+
+def _mean(found: Sequence[Agreement]) -> str:
+    """Tau and its interval's ends, means over seeds: no narrower for a second seed, for the archs are the same."""
+    if not found:
+        return ""
+    ends = [(each.kendall.value, each.kendall.low, each.kendall.high) for each in found]
+    value, low, high = (sum(column) / len(column) for column in zip(*ends, strict=True))
+    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def _interval(found: Interval) -> str:
+    return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+
+
+def _means(runs: Mapping[str, Sequence[float]]) -> Scores:
+    return {arch_id: sum(accuracies) / len(accuracies) for arch_id, accuracies in runs.items()}
+
+
+def _of(study: Study, arm: str, phase: str, split: str, metric: str) -> list[Scores]:
+    """Scores of an arm after a phase, one for each seed that has them."""
+    arms = (phases for name, phases in sorted(study["scores"].items()) if name.rpartition("_s")[0] == arm)
+    return [phases[phase][split][metric] for phases in arms if split in phases.get(phase, {})]
+
+
+def _proxies(study: Study) -> dict[str, Scores]:
+    """The usual ones, and one that we know of with hindsight."""
+    space = load_config(ROOT / "configs" / "fashion_mnist.yml").space.build()
+    archs = {arch_id: entry.arch for arch_id, entry in read_arch_file(HOME / "gt_arch30.json").items()}
+    assert archs.keys() == study["truth"]["valid"].keys()
+    last = {arch_id: float(space.width(STAGES - 1, arch.outs[-1])) for arch_id, arch in archs.items()}
+    return {**proxies(space, archs, num_classes=10), HINDSIGHT: last}
+
+
+def _pairs(study: Study) -> Iterator[tuple[str, list[Scores], list[Scores]]]:
+    """What is compared: a name, and the rankings of both sides."""
+    ends = {arm: PHASES[-1] if arm in ("few", "sequence", "none", "table") else PHASES[0] for arm in ARMS}
+    found = {arm: _of(study, arm, phase, "valid", "prob") for arm, phase in ends.items()}
+    found |= {f"{arm} by top-1": _of(study, arm, ends[arm], "valid", "top1") for arm in ("oneshot", "few")}
+    found["4 epochs one-shot"] = _of(study, "few", PHASES[0], "valid", "prob")
+    truth, ranked = _means(study["truth"]["valid"]), _proxies(study)
+    taus = {name: agreement(scores, truth, resamples=0).kendall.value for name, scores in ranked.items()}
+    best = max(taus.keys() - {HINDSIGHT}, key=taus.__getitem__)
+    named = {**found, best: [ranked[best]]}
+    for ours, theirs in (
+        ("oneshot", "oneshot by top-1"),
+        ("few", "few by top-1"),
+        ("oneshot", best),
+        ("4 epochs one-shot", best),
+        ("few", best),
+        ("4 epochs one-shot", "oneshot"),
+        ("few", "oneshot"),
+        ("sequence", "oneshot"),
+        ("none", "sequence"),
+        ("table", "sequence"),
+        ("fair", "oneshot"),
+        ("space", "oneshot"),
+        ("prioritized", "oneshot"),
+    ):
+        if named[ours] and named[theirs]:
+            yield f"{ours} over {theirs}", named[ours], named[theirs]
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

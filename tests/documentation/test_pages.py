@@ -1,0 +1,121 @@
+"""What the pages show is true: command lines, settings, files and links; the README's lines really run."""
+
+from pathlib import Path
+
+import pytest
+
+from fewshot_nas.__main__ import COMMANDS, main
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json
+from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "json_file" / "README.md"]
+
+
+@pytest.fixture
+def readme(page):
+    return page((ROOT / "README.md").read_text())
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_shows_what_is_there(page, check, path):
+    check(page(path.read_text()), path.parent)
+
+
+def test_the_readme_shows_every_command(readme, check):
+    assert {command for command, *_ in check(readme)} == set(COMMANDS)
+
+
+def test_no_command_line_of_the_readme_is_overlooked(readme):
+    """A block that is not taken for shell would not be checked."""
+    assert "".join(readme.blocks()) == readme.shell()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("scripts/quickstart.sh ", "scripts/quick.sh "),
+        ("scripts/quickstart.sh ", "scripts/quickstart.sh --fast "),
+        ("python -m fewshot_nas.merge", "pyton -m fewshot_nas.merge"),
+        ("python -m fewshot_nas.merge", "python -m fewshot_nas.join"),
+        ("--json_part=1-8 --limit=30", "--json_parts=1-8 --limit=30"),
+        ("--limit=30", "--limit=all"),
+        ("configs/fashion_mnist.yml --save", "configs/fashion.yml --save"),
+        ("few_shot.lr=0.002", "few_shot.rate=0.002"),
+        ("few_shot.lr=0.002", "few_shot.lr=slow"),
+        ('train() { on_gpus "$@" --config', 'train() { on_gpus "$@" --settings'),
+        ("torchrun --nproc_per_node=8 -m", "torchrun --processes=8 -m"),
+        ("torchrun --nproc_per_node=8 -m", "torchrun --nproc_per_node=8"),
+        ("torchrun --nnodes=4", "torchrun --machines=4"),
+        ("--resumed_split_groups=6", "--resumed_split_group_nums=6"),
+        ("sbatch --nodes=4", "sbatch --machines=4"),
+        ("scripts/slurm_train.sh train_supernet", "scripts/slurm_train.sh train_network"),
+        ("scripts/slurm_train.sh train_supernet", "scripts/slurm_learn.sh train_supernet"),
+        ("scripts/slurm_evaluate.sh imagenet 7_from_6 17", "scripts/slurm_evaluate.sh imagenet 7_from_6"),
+        ("scripts/slurm_evaluate.sh imagenet 7_from_6 17", "scripts/slurm_evaluate.sh imagenet 7_from_6 last"),
+        ("RESUME_PATH=", "CHECKPOINT="),
+        ("\ndone\n", "\n"),
+        ("preset: px28", "preset: px27"),
+        ("in_channels: 3", "channels: 3"),
+        ("--config mine.yml", "--config yours.yml"),
+        ("`training.epochs=50`", "`training.epoch=50`"),
+        ("`python -m fewshot_nas`", "`python -m fewshot_nas.list`"),
+        ("`readme.ipynb`", "`reader.ipynb`"),
+        ("`fewshot_nas/config.py`", "`fewshot_nas/configuration.py`"),
+        ("(docs/speed.md)", "(docs/fast.md)"),
+        ("(docs/report.png)", "(docs/picture.png)"),
+    ],
+)
+def test_a_mistake_in_the_readme_is_noticed(readme, page, check, right, wrong):
+    assert right in readme.text
+    with pytest.raises((AssertionError, InputError, SystemExit, FileNotFoundError)):
+        check(page(readme.text.replace(right, wrong, 1)))
+
+
+# Settings that make a matter of seconds of any line of the README, on the digits.
+TINY = "space.preset=px8 space.in_channels=1 space.resolution=8 data.name=digits data.workers=0 run.threads=1"
+TINY += " training.resolutions=[] few_shot.resolutions=[]"
+CREAM = "IMAGE_SIZE=16 BATCH_SIZE=8 EPOCHS=1 data.train_images=16 data.valid_images=20"
+MORE = {
+    "test": ["--images=20"],
+    "cream.search": f"{CREAM} FLOPS_MAXIMUM=114 SLICE=2 CALIBRATION_IMAGES=16".split(),
+    "cream.retrain": CREAM.split(),
+}
+
+
+@pytest.fixture
+def run_small(documented, small):
+    """Runs commands as they stand but for their size, with a pool of 32 archs and a ground truth for them."""
+    pool = make_pool(seed=0, size=32)
+    for number, part in enumerate(split_pool(pool, 8), start=1):
+        entries = {key: Entry(0.0, arch) for key, arch in part.items()}
+        write_arch_file(part_path(documented / "json_file" / "json8", number), entries)
+    truth = {key: Entry(90 + place / 10, arch) for place, (key, arch) in enumerate(pool.items())}
+    write_arch_file(documented / "json_file" / "digits" / "gt_arch30.json", truth)
+
+    def run(calls):
+        for command, *arguments in calls:
+            more = [*small, *TINY.split()] if command.startswith("train_") else MORE.get(command, [])
+            assert main([command, *arguments, *more]) == 0
+
+    return run
+
+
+def test_the_pipeline_of_the_readme_runs(readme, calls, run_small, documented, capsys):
+    (block,) = (block for block in readme.blocks() if block.startswith("python -m fewshot_nas.train_supernet --save"))
+    run_small(calls(block))
+    assert "against json_file/digits/gt_arch30.json, with 95 % intervals:" in capsys.readouterr().out
+    run = documented / "results" / "digits"
+    assert len(read_json(run / "7_from_6" / "json_results" / "epoch1_all_test" / "top1_json_final.json")) == 32
+    assert (run / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_every_line_of_the_readme_runs(readme, check, run_small, documented):
+    """In order: a phase finds its parent, a test its supernet, a merge all eight parts."""
+    pytest.importorskip("onnxscript")
+    run_small(check(readme))
+    scores = documented / "results" / "imagenet" / "7_from_6" / "json_results" / "epoch17_all_test"
+    assert (scores / "top1_json_final.json").exists()
+    assert (documented / "subnet.onnx").exists()
