@@ -1,0 +1,63 @@
+"""The study's tables are made from the committed scores, and those from results."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from fewshot_nas.files import read_json, write_json
+from fewshot_nas.space.pool import Entry, make_pool, read_arch_file, write_arch_file
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def study_table():
+    """The script as a module of its own."""
+    spec = importlib.util.spec_from_file_location("study_table", ROOT / "scripts" / "study_table.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A ground truth of three archs and two seeds, and a supernet of two phases; only the first saw test images."""
+    archs = make_pool(0, 3)
+    truth = tmp_path / "study_truth" / "gt_arch30.json"
+    for path in (truth, truth.with_stem("gt_arch30_test")):
+        write_arch_file(path, {arch_id: Entry(float(rank), arch) for rank, (arch_id, arch) in enumerate(archs.items())})
+    for rank, arch_id in enumerate(archs):
+        for seed in (1, 0):
+            run = {"arch_id": arch_id, "seed": seed, "valid": rank + seed / 10, "test": rank - seed / 10}
+            write_json(truth.with_suffix(".runs") / f"{arch_id}_seed{seed}.json", run)
+    for place in ("json_results/epoch0", "json_results/epoch0_all_test", "2/json_results/epoch0"):
+        scores = {arch_id: Entry(60.0 - rank, arch) for rank, (arch_id, arch) in enumerate(archs.items())}
+        for metric in ("top1", "prob"):
+            write_arch_file(tmp_path / "study_few_s1" / place / f"{metric}_json1.json", scores)
+    return tmp_path
+
+
+def test_the_page_has_the_tables_of_the_committed_scores(study_table):
+    page = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    made = "\n".join(study_table.lines(read_json(study_table.STUDY)))
+    for table in made.split("\n\n"):
+        assert table in page
+
+
+def test_collecting_keeps_runs_by_seed_and_scores_by_phase(study_table, results, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setattr(study_table, "HOME", home)
+    monkeypatch.setattr(study_table, "STUDY", home / "study.json")
+    study_table.collect(results)
+    study = read_json(home / "study.json")
+    assert study["truth"]["valid"]["arch2"] == [1.0, 1.1]
+    assert list(study["scores"]) == ["few_s1"]
+    assert {phase: list(splits) for phase, splits in study["scores"]["few_s1"].items()} == {
+        "1": ["valid", "test"],
+        "2": ["valid"],
+    }
+    assert list(read_arch_file(home / "gt_arch30.json")) == ["arch1", "arch2", "arch3"]
+    rows = [line for line in study_table.lines(study) if "one-shot, then" in line]
+    assert [row.split(" | ")[4].split()[0] for row in rows] == ["-1.00", "-1.00"]
