@@ -58,7 +58,7 @@ part() {
         oneshot) whole "$save" "$seed" ;;
         few) whole "$save" "$seed" training.epochs=4 && phases "$save" "$seed" "results/$save/supernet.pth" ;;
         fair) whole "$save" "$seed" training.sampling=fair ;;
-        space) whole "$save" "$seed" training.digits=space ;;
+        space) whole "$save" "$seed" training.digits=all ;;
         prioritized) whole "$save" "$seed" training.distill=prioritized ;;
         sequence) phases "$save" "$seed" "$parent" ;;
         none | table) phases "$save" "$seed" "$parent" few_shot.lr_multipliers="$name" ;;
