@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from fewshot_nas.cli import Report
-from fewshot_nas.config import Config, FewShotConfig, RecipeConfig, TrainingConfig, dump_config
+from fewshot_nas.config import Config, DataConfig, FewShotConfig, RecipeConfig, TrainingConfig, dump_config
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import Images, calibration_subset
 from fewshot_nas.data.sources import ImageData, open_data
@@ -38,6 +38,19 @@ from fewshot_nas.training.selection import RULE
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
 from fewshot_nas.training.supernet_task import SupernetTask, Validation
 
+N = TypeVar("N", bound=nn.Module)
+
+
+def images_of(data: DataConfig) -> ImageData:
+    """The data set of the settings."""
+    return open_data(
+        data.name,
+        data.root,
+        train_images=data.train_images,
+        valid_images=data.valid_images,
+        num_classes=data.num_classes,
+    )
+
 
 def open_images(config: Config, space: SearchSpace) -> ImageData:
     """The data set, checked against the space.
@@ -45,17 +58,10 @@ def open_images(config: Config, space: SearchSpace) -> ImageData:
     Raises:
         InputError: there is no such data, or its images have another number of channels.
     """
-    data = config.data
-    images = open_data(
-        data.name,
-        data.root,
-        train_images=data.train_images,
-        valid_images=data.valid_images,
-        num_classes=data.num_classes,
-    )
+    images = images_of(config.data)
     if len(images.mean) != space.in_channels:
         raise InputError(
-            f"the images of {data.name} have {len(images.mean)} channels, but space {space.name} expects"
+            f"the images of {config.data.name} have {len(images.mean)} channels, but space {space.name} expects"
             f" {space.in_channels}; set space.in_channels={len(images.mean)}"
         )
     return images
@@ -187,7 +193,7 @@ class Run:
         digits = self.space.pool_digits if settings.digits == "pool" else ALL_DIGITS
         kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
         factors = multipliers(self.space, supernet.groups, digits, kind)
-        groups = parameter_groups(self._placed(supernet), factors, settings.weight_decay)
+        groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
         images, prioritized = self.data.train, None
         if settings.distill == "prioritized":
             held, images = held_out(images)
@@ -216,8 +222,8 @@ class Run:
 
     def _stand_alone_task(self, arch: Arch) -> StandAloneTask:
         config, settings = self.config, self.config.stand_alone
-        torch.manual_seed(step_seed(config.run.seed, -1, 0))
-        network = self._placed(Subnet(self.space, arch, self.data.num_classes))
+        seed_weights(config.run.seed)
+        network = placed(Subnet(self.space, arch, self.data.num_classes), self.world)
         optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
         return StandAloneTask(network, optimizer, arch, settings.label_smoothing, config.run.precision)
 
@@ -242,9 +248,6 @@ class Run:
         assert isinstance(settings, RecipeConfig)
         return settings
 
-    def _placed(self, network: nn.Module) -> Any:
-        return network.to(self.world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
     def _truth(self) -> dict[str, Entry]:
         """The ground truth, or nothing where there is no such file, which is said."""
         path = self.config.run.ground_truth
@@ -260,6 +263,16 @@ class Run:
         with path.open("rb") as source, replacing(directory.chosen) as target:
             shutil.copyfileobj(source, target)
         self.report(f"chose {path.name}, {RULE}: {directory.chosen}")
+
+
+def seed_weights(seed: int) -> None:
+    """Make torch's generator give the same first weights on all processes."""
+    torch.manual_seed(step_seed(seed, -1, 0))
+
+
+def placed(network: N, world: World) -> N:
+    """A network on this process's device, laid out for its convolutions."""
+    return network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def resumed(loop: Loop, report: Report) -> Loop:

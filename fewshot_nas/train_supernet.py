@@ -12,18 +12,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train phase 1 of a run, into results/<save>/."""
     options = _parser().parse_intermixed_args(argv)
     config, directory = run_config(options), phase_directory(options.save, ONE_SHOT)
-    import torch
-
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.supernet import Supernet
-    from fewshot_nas.runs import Run
-    from fewshot_nas.training.loop import step_seed
+    from fewshot_nas.runs import Run, seed_weights
 
     with joined(options.device, config.run.threads) as world:
         training = Run(config, world, options.resume, speaker(world.is_main))
 
         def start() -> Supernet:
-            torch.manual_seed(step_seed(config.run.seed, -1, 0))
+            seed_weights(config.run.seed)
             return Supernet(training.space, 1, training.data.num_classes)
 
         training.train_phase("training", directory, start, {})

@@ -7,7 +7,7 @@ pools and rectifies. The stem's norm and the classifier are left out. MACs are m
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain, islice
 from typing import NamedTuple
@@ -135,7 +135,7 @@ def _shrunk(budget: Budget) -> Budget:
             f" {_extreme(budget, _CHEAPEST):.1f} M, the bound there is {budget.maximum:.1f} M"
         )
     raised = FULL_PX / resolution if budget.legacy else 1
-    return Budget(budget.depths, resolution, budget.minimum * raised, budget.maximum * raised, budget.legacy)
+    return replace(budget, resolution=resolution, minimum=budget.minimum * raised, maximum=budget.maximum * raised)
 
 
 def _grown(budget: Budget) -> Budget:
@@ -160,7 +160,7 @@ def _growth(budget: Budget) -> Iterator[Budget]:
         for stage, limit in zip(_ORDER, limits, strict=True):
             while depths[stage] < limit:
                 depths[stage] += 1
-                yield Budget(tuple(depths), budget.resolution, budget.minimum, budget.maximum, budget.legacy)
+                yield replace(budget, depths=tuple(depths))
 
 
 def _extreme(budget: Budget, choice: int) -> float:

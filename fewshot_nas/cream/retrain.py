@@ -45,11 +45,12 @@ def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask
     from fewshot_nas.cream.child import child_network
     from fewshot_nas.cream.plans import RetrainPlan
     from fewshot_nas.cream.retrain_task import RetrainTask
-    from fewshot_nas.cream.runs import Training, placed
+    from fewshot_nas.cream.runs import Training
+    from fewshot_nas.runs import placed, seed_weights
     from fewshot_nas.training.optimizer import plain_groups
 
     data, world = training.data, training.world
-    training.seed_weights()
+    seed_weights(config.run.seed)
     child = child_network(config.model().path, data.num_classes, len(data.mean), config.DROPOUT)
     network = placed(child, world)
     epochs, batch = config.EPOCHS + config.COOLDOWN_EPOCHS, config.BATCH_SIZE

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
@@ -14,6 +13,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import measure
 from fewshot_nas.files import replacing
 from fewshot_nas.training.loop import Record
+from fewshot_nas.training.stand_alone import learn
 
 
 @dataclass
@@ -39,12 +39,7 @@ class RetrainTask:
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
         """Gradients of the cross-entropy."""
-        self.network.train()
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = self.network(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()[None]
+        return learn(self.network, images, labels, self.smoothing, self.precision)
 
     def culprit(self, loss: int, step: int) -> str:
         """There is one network only."""

@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewshot_nas.cli import Report
 from fewshot_nas.config import dump_config
@@ -15,30 +14,17 @@ from fewshot_nas.data.augment import Augmentation
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import Images, calibration_subset
 from fewshot_nas.data.loader import batches_per_epoch
-from fewshot_nas.data.sources import ImageData, open_data
+from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.manifest import begin, goes_on, manifest_of
 from fewshot_nas.results import PhaseDirectory
-from fewshot_nas.runs import data_facts, exclusive, resumed
+from fewshot_nas.runs import data_facts, exclusive, images_of, resumed
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop, Plan, Source, Task, step_seed
+from fewshot_nas.training.loop import Loop, Plan, Source, Task
 
 T = TypeVar("T", bound=Task)
-N = TypeVar("N", bound=nn.Module)
-
-
-def open_images(config: CreamConfig) -> ImageData:
-    """The data set of the settings."""
-    data = config.data
-    return open_data(
-        data.name,
-        data.root,
-        train_images=data.train_images,
-        valid_images=data.valid_images,
-        num_classes=data.num_classes,
-    )
 
 
 def scoring_inputs(
@@ -73,11 +59,6 @@ def _in_whole_batches(images: int, batch: int) -> int:
     return max(images - images % batch, min(images, batch))
 
 
-def placed(network: N, world: World) -> N:
-    """A network on this process's device, laid out for its convolutions."""
-    return network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
 @dataclass(frozen=True)
 class CreamRun:
     """What a Cream training works with.
@@ -96,16 +77,12 @@ class CreamRun:
     @cached_property
     def data(self) -> ImageData:
         """The data set of the settings."""
-        return open_images(self.config)
+        return images_of(self.config.data)
 
     @property
     def per_epoch(self) -> int:
         """Steps of an epoch."""
         return batches_per_epoch(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
-
-    def seed_weights(self) -> None:
-        """Make torch's generator give the same first weights on all processes."""
-        torch.manual_seed(step_seed(self.config.run.seed, -1, 0))
 
     def inputs(self, calibration: int = 0) -> Inputs:
         """For validation."""

@@ -49,16 +49,17 @@ def _start(
     from fewshot_nas.cream.matching import Matching
     from fewshot_nas.cream.paths import PRIOR, UNIFORM
     from fewshot_nas.cream.plans import SearchPlan
-    from fewshot_nas.cream.runs import Training, placed
+    from fewshot_nas.cream.runs import Training
     from fewshot_nas.cream.search_task import Pace, Sampler, SearchTask
     from fewshot_nas.cream.step import Teaching
     from fewshot_nas.cream.supernet import CreamSupernet
+    from fewshot_nas.runs import placed, seed_weights
     from fewshot_nas.training.board import Board
     from fewshot_nas.training.optimizer import plain_groups, sgd
 
     data, world, seed, per_epoch = training.data, training.world, config.run.seed, training.per_epoch
     _check_slices(config, min(config.BATCH_SIZE, len(data.train) // world.size))
-    training.seed_weights()
+    seed_weights(seed)
     network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean)), world)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
     sampler = Sampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)

@@ -27,11 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     model, checkpoint = config.model(), _checkpoint(config)
     from fewshot_nas.cream.checkpoint import load_child
     from fewshot_nas.cream.flops import path_cost
-    from fewshot_nas.cream.runs import open_images, placed, scoring_inputs
+    from fewshot_nas.cream.runs import scoring_inputs
     from fewshot_nas.distributed import joined
+    from fewshot_nas.runs import images_of, placed
 
     with joined(options.device, config.run.threads) as world:
-        data = open_images(config)
+        data = images_of(config.data)
         classes, channels = data.num_classes, len(data.mean)
         network = placed(load_child(checkpoint, model, classes, channels, world.device), world).eval()
         found = _measured(network, scoring_inputs(config, data, data.test, model.resolution, world), world)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
@@ -17,6 +17,18 @@ from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.space.arch import Arch, decode, encode
 from fewshot_nas.space.pool import Entry, write_arch_file
 from fewshot_nas.training.loop import Record
+
+
+def learn(
+    network: nn.Module, images: Tensor, labels: Tensor, smoothing: float, precision: Literal["fp32", "bf16"]
+) -> Tensor:
+    """Add the gradients of a batch's cross-entropy to a network's parameters; the loss [1]."""
+    network.train()
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits = network(images)
+    loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()[None]
 
 
 @dataclass
@@ -32,12 +44,7 @@ class StandAloneTask:
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
         """Gradients of the cross-entropy."""
-        self.network.train()
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = self.network(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()[None]
+        return learn(self.network, images, labels, self.label_smoothing, self.precision)
 
     def culprit(self, loss: int, step: int) -> str:
         """The arch."""
