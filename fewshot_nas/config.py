@@ -46,8 +46,9 @@ class DataConfig:
     """Where images come from: `digits`, `fashion_mnist`, `lists` or `folders` under `root`.
 
     `train_images` and `valid_images` use a fixed random part only; `num_classes` is for a network
-    with more classes than the labels show. `workers` are processes that prepare images; `cache`
-    holds decoded validation and calibration images.
+    with more classes than the labels show. `augmentation` replaces the data set's own (photographs
+    have `photo`, digits `shift`, Fashion-MNIST `shift_flip`). `workers` are processes that prepare
+    images; `cache` holds decoded validation and calibration images.
     """
 
     name: str = "digits"
@@ -55,6 +56,7 @@ class DataConfig:
     train_images: Count | None = None
     valid_images: Count | None = None
     num_classes: Count | None = None
+    augmentation: Literal["photo", "shift", "shift_flip", "flip", "none"] | None = None
     workers: int = 0
     cache: Path = Path("data/cache")
 
@@ -108,13 +110,16 @@ class TrainingConfig(RecipeConfig):
 class FewShotConfig(TrainingConfig):
     """A few-shot phase; `lr_multipliers` make rarely sampled groups move as far as others.
 
-    `rule` computes them from the sampling probabilities, `table` has the published values.
+    `rule` computes them from the sampling probabilities, `table` has the published values. The
+    largest and the smallest arch of a step are those of the whole `space`, or of `groups` that are
+    drawn for each step, so that every group has its turn at both.
     """
 
     epochs: Count = 2
     warmup_epochs: int = 0
     lr: float = 0.02
     lr_multipliers: Literal["rule", "table", "none"] = "rule"
+    extremes: Literal["space", "groups"] = "space"
 
 
 @dataclass(frozen=True)

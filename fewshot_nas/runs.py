@@ -33,7 +33,7 @@ from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Plan, Source, Task, step_seed
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_groups, sgd
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
-from fewshot_nas.training.sandwich import Regularization, Sampler
+from fewshot_nas.training.sandwich import Regularization, Sampler, group_spans
 from fewshot_nas.training.selection import RULE
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
 from fewshot_nas.training.supernet_task import SupernetTask, Validation
@@ -43,13 +43,14 @@ N = TypeVar("N", bound=nn.Module)
 
 def images_of(data: DataConfig) -> ImageData:
     """The data set of the settings."""
-    return open_data(
+    images = open_data(
         data.name,
         data.root,
         train_images=data.train_images,
         valid_images=data.valid_images,
         num_classes=data.num_classes,
     )
+    return replace(images, recipe=data.augmentation or images.recipe)
 
 
 def open_images(config: Config, space: SearchSpace) -> ImageData:
@@ -191,10 +192,11 @@ class Run:
         config, settings = self.config, self._settings(section)
         assert isinstance(settings, TrainingConfig)
         digits = self.space.pool_digits if settings.digits == "pool" else ALL_DIGITS
-        kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
-        factors = multipliers(self.space, supernet.groups, digits, kind)
+        few_shot = settings if isinstance(settings, FewShotConfig) else FewShotConfig(lr_multipliers="none")
+        factors = multipliers(self.space, supernet.groups, digits, few_shot.lr_multipliers)
+        spans = group_spans(self.space, supernet.groups, digits) if few_shot.extremes == "groups" else []
         groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
-        images, prioritized = self.data.train, None
+        fair, images, prioritized = settings.sampling == "fair", self.data.train, None
         if settings.distill == "prioritized":
             held, images = held_out(images)
             board = TeacherBoard(self.space, supernet.num_classes, digits)
@@ -202,9 +204,7 @@ class Run:
         task = SupernetTask(
             supernet,
             sgd(groups, settings.momentum),
-            Sampler(
-                config.run.seed, digits, settings.sampling == "fair", settings.random_subnets, settings.resolutions
-            ),
+            Sampler(config.run.seed, digits, fair, settings.random_subnets, settings.resolutions, spans),
             Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
             Validation(
                 self.inputs(self.data.valid),

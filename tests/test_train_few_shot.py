@@ -9,6 +9,7 @@ from fewshot_nas.cli import run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
 from fewshot_nas.models.checkpoint import load_supernet, save_supernet
+from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_few_shot import main
@@ -58,6 +59,16 @@ def test_learning_rates_differ_by_group(trained, small):
     )
     one, two = (load_supernet(trained.parent / save / "2" / "supernet.pth") for save in ("one", "two"))
     assert not torch.equal(one.heads[1].weight, two.heads[1].weight)
+
+
+@pytest.mark.parametrize(("extremes", "moved"), [("space", {0, 6}), ("groups", set(range(7)))])
+def test_extremes_of_groups_train_the_groups_between(trained, small, extremes, moved):
+    alone = ["few_shot.random_subnets=0", "few_shot.epochs=6", f"few_shot.extremes={extremes}"]
+    main(["--group_nums=7", "--save=one", *small, *alone])
+    parent, child = load_supernet(trained / "supernet.pth"), load_supernet(trained / "7" / "supernet.pth")
+    inherited = inherit(parent, 7).heads
+    found = zip(inherited, child.heads, strict=True)
+    assert {group for group, (old, new) in enumerate(found) if not torch.equal(old.bias, new.bias)} == moved
 
 
 def test_the_last_phase_with_fewer_groups_is_the_parent(trained, small, capsys):

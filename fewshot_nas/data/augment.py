@@ -15,13 +15,13 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 from fewshot_nas.data.images import Pixels
-from fewshot_nas.data.transforms import Shift, seeded
+from fewshot_nas.data.transforms import seeded, small
 from fewshot_nas.errors import InputError
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Photos are cut out and mirrored as timm does; small images are shifted as in every other recipe here.
+    """Photos are cut out and mirrored as timm does; small images are treated as in every other recipe here.
 
     Attributes:
         policy: such as `rand-m9-mstd0.5` (arXiv:1909.13719); empty for none.
@@ -46,7 +46,7 @@ class Augmentation:
 
     def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
         if self.recipe != "photo":
-            pixels = Shift(self.resolution, flip=self.recipe == "shift_flip")(pixels, keys)
+            pixels = small(self.recipe, self.resolution)(pixels, keys)
             if not (self.policy or self.jitter or self.erasing):
                 return pixels
         augment = partial(self._one, _colours(self._steps()), self._eraser())

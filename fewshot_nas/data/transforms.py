@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 from fewshot_nas.data.images import Pixels
 from fewshot_nas.errors import InputError
 
-RECIPES = ("photo", "shift", "shift_flip")
+RECIPES = ("photo", "shift", "shift_flip", "flip", "none")
 
 
 class Transform(Protocol):
@@ -46,14 +46,16 @@ class CentreCrop:
 
 
 @dataclass(frozen=True)
-class Shift:
-    """Random crop after padding with black, and a mirror image for every other key if `flip`."""
+class Small:
+    """Small images, whole: a random crop after padding with black, a mirror image for every other key, or neither."""
 
     resolution: int
+    shift: bool
     flip: bool
 
     def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
-        side, padding = self.resolution, self.resolution // 7  # 4 at 28 pixels, 1 at 8
+        side = self.resolution
+        padding = side // 7 if self.shift else 0  # 4 at 28 pixels, 1 at 8
         padded = F.pad(CentreCrop(side, side)(pixels), [padding] * 4)
         windows = padded.unfold(2, side, 1).unfold(3, side, 1)  # a view: [N, C, offset, offset, R, R]
         offsets = 2 * padding + 1
@@ -89,9 +91,14 @@ class Photo:
 
 
 def train_transform(recipe: str, resolution: int) -> Transform:
-    """The augmentation of a recipe: `photo`, `shift` (crop after padding) or `shift_flip`."""
+    """The augmentation of a recipe: `photo`, or for small images `shift` (crop after padding), `flip`, both, `none`."""
     _check(recipe)
-    return Photo(resolution) if recipe == "photo" else Shift(resolution, flip=recipe == "shift_flip")
+    return Photo(resolution) if recipe == "photo" else small(recipe, resolution)
+
+
+def small(recipe: str, resolution: int) -> Small:
+    """The part of a recipe for small images that needs no decoding."""
+    return Small(resolution, shift="shift" in recipe, flip="flip" in recipe)
 
 
 def eval_transform(recipe: str, resolution: int, *, bicubic: bool = False) -> CentreCrop:

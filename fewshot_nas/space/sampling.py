@@ -10,14 +10,15 @@ ALL_DIGITS = (DIGITS,) * STAGES
 Pick = Callable[[Sequence[int]], int]
 
 
-def largest() -> Arch:
-    """The deepest and widest arch."""
-    return Arch((1,) * STAGES, tuple((1,) * depth for depth in MAX_DEPTHS))
+def largest(outs: Sequence[int] = (1,) * STAGES) -> Arch:
+    """The deepest and widest arch, or that of given out digits."""
+    return Arch(tuple(outs), tuple((1,) * depth for depth in MAX_DEPTHS))
 
 
-def smallest(digits: Sequence[int] = ALL_DIGITS) -> Arch:
-    """The shallowest arch with the narrowest digit of each stage."""
-    return Arch(tuple(digits), tuple((digit,) * depth for digit, depth in zip(digits, MIN_DEPTHS, strict=True)))
+def smallest(digits: Sequence[int] = ALL_DIGITS, outs: Sequence[int] | None = None) -> Arch:
+    """The shallowest arch with the narrowest digit of each stage, or with other out digits."""
+    mids = tuple((digit,) * depth for digit, depth in zip(digits, MIN_DEPTHS, strict=True))
+    return Arch(tuple(digits if outs is None else outs), mids)
 
 
 def random_arch(rng: random.Random, digits: Sequence[int] = ALL_DIGITS) -> Arch:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fewshot_nas.data.augment import Augmentation, rand_augment
-from fewshot_nas.data.transforms import Shift
+from fewshot_nas.data.transforms import Small
 from fewshot_nas.errors import InputError
 
 GREY = torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -25,7 +25,7 @@ def photo(**parts):
 
 
 def test_small_images_without_more_are_only_shifted():
-    assert torch.equal(small()(GREY, KEYS), Shift(16, flip=False)(GREY, KEYS))
+    assert torch.equal(small()(GREY, KEYS), Small(16, shift=True, flip=False)(GREY, KEYS))
 
 
 @pytest.mark.parametrize("part", STRONG.items(), ids=lambda part: part[0])

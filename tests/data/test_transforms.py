@@ -34,10 +34,13 @@ def test_neighbours_in_the_batch_do_not_matter(files, recipe):
     assert torch.equal(together[3:4], alone)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_another_key_is_another_image(files, recipe):
+@pytest.mark.parametrize(
+    ("recipe", "fewest", "most"),
+    [("photo", 6, 20), ("shift", 6, 20), ("shift_flip", 6, 20), ("flip", 2, 2), ("none", 1, 1)],
+)
+def test_another_key_is_another_image(files, recipe, fewest, most):
     copies = train_transform(recipe, 16)([files.image(0)] * 20, KEYS[:20])
-    assert len({bytes(copy.flatten().tolist()) for copy in copies}) > 5
+    assert fewest <= len({bytes(copy.flatten().tolist()) for copy in copies}) <= most
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -69,8 +72,9 @@ def test_all_shifts_and_both_mirror_images_occur(random_image):
     assert len({bytes(image.flatten().tolist()) for image in shifted}) == 9 * 2
 
 
-def test_flip_only_where_asked_for(batch):
-    plain, flipped = (train_transform(recipe, 8)(batch, KEYS) for recipe in ("shift", "shift_flip"))
+@pytest.mark.parametrize(("without", "recipe"), [("shift", "shift_flip"), ("none", "flip")])
+def test_flip_only_where_asked_for(batch, without, recipe):
+    plain, flipped = (train_transform(each, 8)(batch, KEYS) for each in (without, recipe))
     same = (plain == flipped).flatten(1).all(1)
     mirrored = (plain == flipped.flip(-1)).flatten(1).all(1)
     assert (same ^ mirrored).all()
@@ -86,8 +90,13 @@ def test_photo_varies_brightness_and_geometry(files):
     assert 0 < (crops < 20).float().mean() < 1  # the black corners of a rotation, cropped away in some
 
 
-def test_small_images_are_evaluated_as_they_are(batch):
-    assert torch.equal(eval_transform("shift", 8)(batch), batch)
+@pytest.mark.parametrize("recipe", ["shift", "shift_flip", "flip", "none"])
+def test_small_images_are_evaluated_as_they_are(batch, recipe):
+    assert torch.equal(eval_transform(recipe, 8)(batch), batch)
+
+
+def test_nothing_is_augmented_where_nothing_was_asked_for(batch):
+    assert torch.equal(train_transform("none", 8)(batch, KEYS), batch)
 
 
 def test_photos_are_evaluated_without_their_margin():
@@ -98,7 +107,7 @@ def test_photos_are_evaluated_without_their_margin():
 
 @pytest.mark.parametrize("make", [train_transform, eval_transform])
 def test_an_unknown_recipe_is_refused(make):
-    with pytest.raises(InputError, match="recipe is 'foto', expected one of photo, shift, shift_flip"):
+    with pytest.raises(InputError, match="recipe is 'foto', expected one of photo, shift, shift_flip, flip, none"):
         make("foto", 8)
 
 

@@ -7,11 +7,13 @@ import torch.nn.functional as F
 from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training import sandwich as under_test
-from fewshot_nas.training.sandwich import Regularization, Sampler, resized, sandwich
+from fewshot_nas.training.sandwich import Regularization, Sampler, group_spans, resized, sandwich
 
 POOL = (3, 3, 5, 7)
 NONE = Regularization()
+PX8 = SPACES["px8"]
 
 
 def sampler(**changes):
@@ -58,6 +60,42 @@ def test_only_the_digits_of_the_pool_are_drawn(fair):
 def test_fair_draws_use_every_digit_equally_often():
     drawn = [arch for step in range(21) for arch in sampler(fair=True, digits=(7,) * 4, middle=1).archs(step)[1:-1]]
     assert [sum(arch.outs[2] == digit for arch in drawn) for digit in range(1, 8)] == [3] * 7
+
+
+def extremes(spans, steps):
+    drawn = [sampler(spans=spans).archs(step) for step in range(steps)]
+    return [archs[0] for archs in drawn], [archs[-1] for archs in drawn], drawn
+
+
+def test_in_a_single_group_the_extremes_are_those_of_the_space():
+    spans = group_spans(PX8, 1, POOL)
+    assert [sampler(spans=spans).archs(step) for step in range(9)] == [sampler().archs(step) for step in range(9)]
+
+
+@pytest.mark.parametrize("groups", range(2, 8))
+def test_every_group_has_its_turn_at_both_extremes_as_often_as_it_is_sampled(groups):
+    steps, stage = 3000, 3
+    widest, narrowest, _ = extremes(group_spans(PX8, groups, POOL), steps)
+
+    def shares(digits):
+        found = [PX8.group_of(stage, groups, PX8.width(stage, digit)) for digit in digits]
+        return [found.count(group) / len(found) for group in range(groups)]
+
+    expected = shares(range(1, POOL[stage] + 1))
+    for archs in (widest, narrowest):
+        assert shares([arch.outs[stage] for arch in archs]) == pytest.approx(expected, abs=0.04)
+
+
+@pytest.mark.parametrize("groups", [2, 5, 7])
+def test_the_extremes_of_drawn_groups_are_the_ends_of_these_groups(groups):
+    widest, narrowest, drawn = extremes(group_spans(PX8, groups, POOL), 60)
+    for large, small in zip(widest, narrowest, strict=True):
+        assert (large.mids, small.mids) == (largest().mids, smallest(POOL).mids)
+        for stage, digits in enumerate(POOL):
+            group = {digit: PX8.group_of(stage, groups, PX8.width(stage, digit)) for digit in range(1, digits + 1)}
+            for digit, end in ((large.outs[stage], min), (small.outs[stage], max)):
+                assert digit == end(each for each in group if group[each] == group[digit])
+    assert [archs[1:-1] for archs in drawn] == [sampler().archs(step)[1:-1] for step in range(60)]
 
 
 def test_the_largest_sees_the_largest_images_and_the_smallest_the_smallest():
