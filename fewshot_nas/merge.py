@@ -21,16 +21,15 @@ from fewshot_nas.ranking.merging import (
     read_manifests,
     write_merged,
 )
+from fewshot_nas.ranking.shards import OF_TOP
 from fewshot_nas.results import Phase, phase_directory
 from fewshot_nas.space.pool import Entry, read_arch_file
-
-METRICS = {"1": "top1", "5": "top5", "prob": "prob"}  # by what --top is given
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Merge the parts of one evaluation beside them, and compare the scores with the ground truth."""
     options = _parser().parse_intermixed_args(argv)
-    metric, directory = METRICS[options.top], phase_directory(options.save, Phase.parse(options.stage))
+    metric, directory = OF_TOP[options.top], phase_directory(options.save, Phase.parse(options.stage))
     scores = _existing(directory.scores(options.epoch), options.epoch)
     config = config_of(options, directory.config)
     pool = read_codes(config.run.pool)
@@ -95,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     add("--epoch", required=True, metavar="EPOCH", help="the evaluation: 17, or 17_all_test")
     add("--stage", default="1", metavar="PHASE", help="1 (the one-shot supernet), 2, 3_from_2, ... (default 1)")
-    add("--top", choices=METRICS, default="1", help="the scores to merge: top-1 (default), top-5, mean probability")
+    add("--top", choices=OF_TOP, default="1", help="the scores to merge: top-1 (default), top-5, mean probability")
     add("--force", action="store_true", help="merge even if manifests are missing or differ")
     add_config_options(parser)
     return parser

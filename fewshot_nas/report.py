@@ -8,6 +8,7 @@ from pathlib import Path
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_text
+from fewshot_nas.ranking.shards import OF_TOP
 from fewshot_nas.results import ONE_SHOT, ROOT, Phase, PhaseDirectory, phase_directory, run_directory
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.search_space import MAX_GROUPS
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for phase, directory in found.items()
     ]
     top = run_directory(options.save)
-    study = gather(top.relative_to(ROOT).as_posix(), files, truth, config.space.build())
+    study = gather(top.relative_to(ROOT).as_posix(), files, truth, config.space.build(), OF_TOP[options.top])
     out = options.out or top / "report.html"
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
@@ -66,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     add("--stage", metavar="PHASE", help="one phase only: 1, 2, 3_from_2, ... (default: all)")
+    add(
+        "--top", choices=OF_TOP, default="1", help="the merged scores to show: top-1 (default), top-5, mean probability"
+    )
     add("--out", type=Path, metavar="FILE", help="the page (default results/<save>/report.html)")
     add("--figures", type=Path, metavar="DIR", help="also write figures for papers there, as SVG and PNG")
     add_config_options(parser)

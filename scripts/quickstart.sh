@@ -23,4 +23,4 @@ for phase in 1 7_from_6; do
         step python -m fewshot_nas.merge --save=quickstart --stage=$phase --epoch=0_all_test --top=$top
     done
 done
-step python -m fewshot_nas.report --save=quickstart
+step python -m fewshot_nas.report --save=quickstart --top=prob

@@ -67,6 +67,20 @@ def test_the_ground_truth_is_the_settings(run):
     assert "There is no ground truth to compare with" in written(run / "report.html")
 
 
+def test_the_page_says_what_archs_are_scored_by(run):
+    scores = {key: Scored(90 - number, encode(arch)) for number, (key, arch) in enumerate(ARCHS.items())}
+    write_merged(run / "json_results" / "epoch4_all_test", "prob", scores, {"images": 360})
+    main(["--save=study/run"])
+    by_accuracy = written(run / "report.html")
+    main(["--save=study/run", "--top=prob"])
+    by_probability = written(run / "report.html")
+    assert "scores, here top-1, order" in by_accuracy
+    assert "scores, here mean probability, order" in by_probability
+    assert "supernet's mean probability, %" in by_probability
+    assert "--epoch=9_all_test --top=prob<" in by_probability
+    assert "supernet's top-1, %" not in by_probability
+
+
 def test_figures_go_where_they_are_wanted(run, capsys):
     pytest.importorskip("matplotlib")
     main(["--save=study/run", "--figures=figures"])

@@ -9,12 +9,14 @@ top1_json2.json    part 2's archs ...
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.arch import decode
 from fewshot_nas.space.pool import Entry, write_arch_file
 
 METRICS = ("top1", "top5", "prob")
+OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob"})  # by what a command's --top is given
 
 
 @dataclass(frozen=True, slots=True)

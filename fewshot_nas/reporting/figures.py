@@ -12,7 +12,7 @@ from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.reporting.choices import front
 from fewshot_nas.reporting.gather import Evaluation, PhaseRecord, Study
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE, Figure, across, layout, padded
-from fewshot_nas.reporting.wording import Unit, interval, phase_title, proxy_title, unit_of
+from fewshot_nas.reporting.wording import Unit, interval, metric_title, phase_title, proxy_title, unit_of
 
 _MANY = 2_000  # archs that cannot be told apart any more, so that only their density shows
 _RINGS = {"color": ORANGE, "size": 9, "symbol": "circle-open", "line": {"width": 2}}
@@ -60,7 +60,7 @@ def truth_figure(study: Study, phase: PhaseRecord) -> Figure:
         "marker": {"color": BLUE, "size": 8, "opacity": 0.75},
         "hovertemplate": "%{customdata}<br>%{text}<br>stand-alone %{x:.2f} %, supernet %{y:.2f} %<extra></extra>",
     }
-    plan = layout("stand-alone top-1, %", "supernet's top-1, %", height=270)
+    plan = layout("stand-alone top-1, %", f"supernet's {metric_title(study.metric)}, %", height=270)
     plan["xaxis"]["range"] = padded(entry.acc for entry in study.truth.values())
     plan["yaxis"]["range"] = padded(score for each in study.phases for score in each.compared.values())
     return {"data": [points], "layout": plan}
@@ -83,7 +83,7 @@ def cost_figure(study: Study, name: str, evaluation: Evaluation) -> Figure:
         {"name": "best within the MACs", "mode": "lines", "line": {"color": GREEN, "width": 2, "shape": "hv"}} | edge,
         {"name": "in the ground truth", "mode": "markers", "marker": _RINGS} | known,
     ]
-    plan = layout(f"MACs, {unit.name}", "supernet's top-1, %", height=460, legend=True)
+    plan = layout(f"MACs, {unit.name}", f"supernet's {metric_title(study.metric)}, %", height=460, legend=True)
     plan["legend"]["itemsizing"] = "constant"
     return {"data": [common | trace for trace in data], "layout": plan}
 

@@ -24,8 +24,6 @@ from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SearchSpace
 
-METRIC = "top1"
-
 
 @dataclass(frozen=True)
 class PhaseFiles:
@@ -43,7 +41,7 @@ class PhaseFiles:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Merged scores: top-1 in percent by arch id."""
+    """Merged scores in percent by arch id."""
 
     epoch: str
     scores: Mapping[str, Scored]
@@ -94,12 +92,14 @@ class Study:
     """All that a report shows.
 
     Attributes:
+        metric: what phases score archs by, one of `shards.METRICS`.
         truth: stand-alone accuracy; empty where there is none.
         codes, costs: of the archs that any phase has scored, and of the ground truth's.
         phase_rows, proxy_rows: how well each ranks the ground truth, by name.
     """
 
     save: str
+    metric: str
     phases: tuple[PhaseRecord, ...]
     truth: Mapping[str, Entry]
     codes: Mapping[str, str]
@@ -127,7 +127,9 @@ class Study:
         return _best(self.proxy_rows)
 
 
-def gather(save: str, files: Iterable[PhaseFiles], truth: Mapping[str, Entry], default: SearchSpace) -> Study:
+def gather(
+    save: str, files: Iterable[PhaseFiles], truth: Mapping[str, Entry], default: SearchSpace, metric: str = "top1"
+) -> Study:
     """Read a run.
 
     Args:
@@ -135,33 +137,34 @@ def gather(save: str, files: Iterable[PhaseFiles], truth: Mapping[str, Entry], d
         files: its phases, in order.
         truth: the ground truth; may be empty.
         default: the space, where no manifest describes it.
+        metric: the scores to show, one of `shards.METRICS`.
 
     Raises:
         InputError: a file is malformed, or an arch id means different archs in two files.
     """
-    phases = tuple(_phase(each, truth) for each in files)
+    phases = tuple(_phase(each, truth, metric) for each in files)
     codes, network = _codes(phases, truth), _network(phases, default)
     costs = {arch_id: _cost(network, arch_id, code) for arch_id, code in codes.items()}
     accuracy = {arch_id: entry.acc for arch_id, entry in truth.items()}
     rows = {phase.name: agreement(phase.compared, accuracy) for phase in phases if len(phase.compared) >= FEWEST}
-    return Study(save, phases, truth, codes, costs, rows, _proxy_rows(network, truth))
+    return Study(save, metric, phases, truth, codes, costs, rows, _proxy_rows(network, truth))
 
 
-def _phase(files: PhaseFiles, truth: Mapping[str, Entry]) -> PhaseRecord:
+def _phase(files: PhaseFiles, truth: Mapping[str, Entry], metric: str) -> PhaseRecord:
     log = read_log(files.log)
     manifest = read_manifest(files.manifest) if files.manifest.exists() else {}
-    merged = {epoch: path for epoch, path in files.evaluations.items() if merged_path(path, METRIC).exists()}
-    evaluations = [_evaluation(epoch, path) for epoch, path in merged.items()]
+    merged = {epoch: path for epoch, path in files.evaluations.items() if merged_path(path, metric).exists()}
+    evaluations = [_evaluation(epoch, path, metric) for epoch, path in merged.items()]
     evaluation = max(evaluations, key=_weight, default=None)
     unmerged = tuple(epoch for epoch in files.evaluations if epoch not in merged)
-    compared, source = _compared(log, evaluation, truth)
+    compared, source = _compared(log, evaluation, truth, metric)
     return PhaseRecord(files.name, log, manifest, evaluation, unmerged, compared, source)
 
 
-def _evaluation(epoch: str, directory: Path) -> Evaluation:
+def _evaluation(epoch: str, directory: Path, metric: str) -> Evaluation:
     path = merged_manifest_path(directory)
     manifest = read_manifest(path) if path.exists() else {}
-    return Evaluation(epoch, read_scores(merged_path(directory, METRIC)), manifest)
+    return Evaluation(epoch, read_scores(merged_path(directory, metric)), manifest)
 
 
 def _weight(evaluation: Evaluation) -> tuple[bool, int, int]:
@@ -171,11 +174,13 @@ def _weight(evaluation: Evaluation) -> tuple[bool, int, int]:
     return split == "test", len(evaluation.scores), int(number[0]) if number else 0
 
 
-def _compared(log: Log, evaluation: Evaluation | None, truth: Mapping[str, Entry]) -> tuple[dict[str, float], str]:
+def _compared(
+    log: Log, evaluation: Evaluation | None, truth: Mapping[str, Entry], metric: str
+) -> tuple[dict[str, float], str]:
     """Scores of the ground truth's archs: the evaluation's, or the chosen epoch's in training if that has more."""
-    measured = [epoch for epoch in log.epochs if truth.keys() & epoch.top1.keys()]
+    measured = [epoch for epoch in log.epochs if truth.keys() & epoch.scores[metric].keys()]
     chosen = [epoch for epoch in measured if epoch.number == log.chosen] or measured
-    trained = {key: value for key, value in chosen[-1].top1.items() if key in truth} if chosen else {}
+    trained = {key: value for key, value in chosen[-1].scores[metric].items() if key in truth} if chosen else {}
     scored = evaluation.scores if evaluation else {}
     evaluated = {arch_id: scored[arch_id].acc for arch_id in truth if arch_id in scored}
     if evaluation and evaluated and len(evaluated) >= len(trained):

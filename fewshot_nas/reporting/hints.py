@@ -2,6 +2,7 @@
 
 import shlex
 
+from fewshot_nas.ranking.shards import OF_TOP
 from fewshot_nas.reporting.gather import PhaseRecord, Study
 
 
@@ -18,7 +19,9 @@ def truth_command(study: Study) -> str:
 def score_command(study: Study, phase: PhaseRecord) -> str:
     """Merges scores if they are there, or else makes them."""
     if phase.unmerged:
-        return f"python -m fewshot_nas.merge {_save(study)} --stage={phase.name} --epoch={phase.unmerged[-1]}"
+        top = next(top for top, metric in OF_TOP.items() if metric == study.metric)
+        chosen = "" if top == "1" else f" --top={top}"
+        return f"python -m fewshot_nas.merge {_save(study)} --stage={phase.name} --epoch={phase.unmerged[-1]}{chosen}"
     return f"python -m fewshot_nas.test {_save(study)} --split_group={phase.name} --json_part=all --test_set=1"
 
 

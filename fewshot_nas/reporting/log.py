@@ -9,16 +9,22 @@ from typing import Any
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import Interval
+from fewshot_nas.ranking.shards import METRICS
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One epoch, counted from 0: mean losses, and top-1 in percent of archs by their name or id."""
+    """One epoch, counted from 0: mean losses, and scores in percent, by metric, of archs by their name or id."""
 
     number: int
     loss: Mapping[str, float]
-    top1: Mapping[str, float]
+    scores: Mapping[str, Mapping[str, float]]
     tau: Interval | None
+
+    @property
+    def top1(self) -> Mapping[str, float]:
+        """Top-1 accuracies."""
+        return self.scores["top1"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,8 @@ def _epoch(where: str, record: Mapping[str, Any]) -> Epoch:
     if tau and tau.keys() != {"value", "low", "high", "error"}:
         raise InputError(f"{where}: tau has the keys {sorted(tau)}, expected value, low, high and error")
     measured = Interval(**tau) if tau and not math.isnan(tau["value"]) else None
-    return Epoch(number, _numbers(where, record, "loss"), _numbers(where, record, "top1"), measured)
+    scores = {metric: _numbers(where, record, metric) for metric in METRICS}
+    return Epoch(number, _numbers(where, record, "loss"), scores, measured)
 
 
 def _mapping(where: str, record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

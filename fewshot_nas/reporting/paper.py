@@ -12,7 +12,7 @@ from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.reporting.choices import front
 from fewshot_nas.reporting.gather import Evaluation, Study
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE
-from fewshot_nas.reporting.wording import phase_title, proxy_title, unit_of
+from fewshot_nas.reporting.wording import metric_title, phase_title, proxy_title, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +102,7 @@ def _truth(study: Study) -> "Figure":
     for axes in panels[len(phases) :]:
         axes.remove()
     figure.supxlabel("stand-alone top-1, %", fontsize=8)
-    figure.supylabel("supernet's top-1, %", fontsize=8)
+    figure.supylabel(f"supernet's {metric_title(study.metric)}, %", fontsize=8)
     return figure
 
 
@@ -120,7 +120,7 @@ def _cost(study: Study, evaluation: Evaluation) -> "Figure":
     axes.plot(*points(front(evaluation.scores, study.costs)), color=GREEN, linewidth=1, drawstyle="steps-post")
     axes.plot(*points(known), "o", color=ORANGE, markersize=3.5, fillstyle="none", markeredgewidth=0.8)
     axes.set_xlabel(f"MACs, {unit.name}")
-    axes.set_ylabel("supernet's top-1, %")
+    axes.set_ylabel(f"supernet's {metric_title(study.metric)}, %")
     return figure
 
 

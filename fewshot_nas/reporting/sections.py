@@ -10,7 +10,15 @@ from fewshot_nas.reporting.choices import best_under, macs_bounds
 from fewshot_nas.reporting.gather import Evaluation, PhaseRecord, Study
 from fewshot_nas.reporting.hints import score_command, train_command, truth_command
 from fewshot_nas.reporting.markup import code, missing, note, plot, section, table
-from fewshot_nas.reporting.wording import decimal, interval, phase_title, proxy_title, quantity, round_quantity
+from fewshot_nas.reporting.wording import (
+    decimal,
+    interval,
+    metric_title,
+    phase_title,
+    proxy_title,
+    quantity,
+    round_quantity,
+)
 
 
 def head(study: Study) -> str:
@@ -62,8 +70,8 @@ def _ranking(study: Study) -> Iterator[str]:
         yield _no_truth(study)
         return
     yield note(
-        "How well scores order the archs of the ground truth. The proxies need no training: a supernet that does not"
-        f" beat them has earned nothing.{_line(study)}"
+        f"How well scores, here {metric_title(study.metric)}, order the archs of the ground truth. The proxies need no"
+        f" training: a supernet that does not beat them has earned nothing.{_line(study)}"
     )
     yield plot("ranking")
     sources = {phase.name: phase.source for phase in study.phases}
@@ -141,7 +149,7 @@ def _best(study: Study, name: str, evaluation: Evaluation) -> str:
         limit, last = round_quantity(choice.bound) if begins else "", choice.bound
         costs = quantity(choice.cost.macs), quantity(choice.cost.params)
         rows.append([limit, escape(choice.arch_id), f"{choice.score:.2f}", *costs, code(choice.code)])
-    heads = ("MACs up to", "arch", "top-1, %", "MACs", "parameters", "code")
+    heads = ("MACs up to", "arch", f"{metric_title(study.metric)}, %", "MACs", "parameters", "code")
     return f"<h3>Best archs of phase {name} for a given cost</h3>" + table(
         heads, rows, numeric=(2, 3, 4), ruled=ruled[1:]
     )
@@ -154,8 +162,8 @@ def _training(study: Study) -> Iterator[str]:
         return
     if any(epoch.tau for epoch in epochs):
         yield note(
-            "Tau after each epoch with its 95 % interval, on the validation images; phases follow one another. A star"
-            f" is the epoch that became the phase's supernet.{_line(study)}"
+            "Tau by mean probability after each epoch with its 95 % interval, on the validation images; phases follow"
+            f" one another. A star is the epoch that became the phase's supernet.{_line(study)}"
         )
         yield f"<figure>{plot('tau')}</figure>"
     else:

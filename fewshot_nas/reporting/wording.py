@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from fewshot_nas.ranking.correlation import Interval
 
+_METRICS = {"top1": "top-1", "top5": "top-5", "prob": "mean probability"}
 _PROXIES = {"depth": "depth", "params": "parameters", "macs": "MACs"}
 
 
@@ -39,6 +40,11 @@ def round_quantity(value: float) -> str:
 def phase_title(name: str) -> str:
     """A phase, as a row or panel is called."""
     return "1 (one-shot)" if name == "1" else name
+
+
+def metric_title(name: str) -> str:
+    """What archs are scored by."""
+    return _METRICS[name]
 
 
 def proxy_title(name: str) -> str:

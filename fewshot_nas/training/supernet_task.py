@@ -23,6 +23,8 @@ from fewshot_nas.training.prioritized import Prioritized
 from fewshot_nas.training.sandwich import Regularization, Sampler, sandwich
 from fewshot_nas.training.selection import Candidate, choose, keep
 
+LOGGED = ("top1", "prob")  # tau is the latter's: accuracies on few images have too many ties to choose an epoch by
+
 
 class Shelf(Protocol):
     """Where the checkpoints lie that may become the phase's supernet."""
@@ -97,10 +99,10 @@ class SupernetTask:
         archs = {"largest": largest(), "smallest": smallest(self.sampler.digits)}
         archs |= {arch_id: entry.arch for arch_id, entry in truth.items()}
         scores = shared_scores(self.network, archs, self.validation.inputs, self.world)
-        record: Record = {"top1": {arch_id: score.top1 for arch_id, score in scores.items()}}
+        record: Record = {metric: {key: getattr(each, metric) for key, each in scores.items()} for metric in LOGGED}
         tau, error = float("nan"), float("nan")
         if len(truth) >= FEWEST:
-            record |= self._agreement(record["top1"])
+            record |= self._agreement(record["prob"])
             tau, error = record["tau"]["value"], record["tau"]["error"]
         self._enter(Candidate(epoch, tau, error))
         return record
@@ -129,10 +131,10 @@ class SupernetTask:
         """Where a candidate's weights are."""
         return self.validation.shelf.candidate(candidate.tau, candidate.epoch)
 
-    def _agreement(self, top1: Mapping[str, float]) -> Record:
+    def _agreement(self, scores: Mapping[str, float]) -> Record:
         """tau with its interval, and that of the proxies, which need no training at all."""
         truth = {arch_id: entry.acc for arch_id, entry in self.validation.truth.items()}
-        ranking = agreement(top1, truth)
+        ranking = agreement(scores, truth)
         free = proxies(
             self.network.space,
             {arch_id: entry.arch for arch_id, entry in self.validation.truth.items()},

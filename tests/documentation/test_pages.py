@@ -107,7 +107,7 @@ def test_the_pipeline_of_the_readme_runs(readme, calls, run_small, documented, c
     run_small(calls(block))
     assert "against json_file/digits/gt_arch30.json, with 95 % intervals:" in capsys.readouterr().out
     run = documented / "results" / "digits"
-    assert len(read_json(run / "7_from_6" / "json_results" / "epoch1_all_test" / "top1_json_final.json")) == 32
+    assert len(read_json(run / "7_from_6" / "json_results" / "epoch1_all_test" / "prob_json_final.json")) == 32
     assert (run / "report.html").exists()
 
 

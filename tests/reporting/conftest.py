@@ -23,6 +23,7 @@ def epoch_record(number, tau=0.5):
         "step": 10 * number,
         "loss": {"largest": 2.0 - number / 10, "sampled1": 1.0, "sampled2": 1.5, "smallest": 1.75},
         "top1": {"largest": 97.0, "smallest": 90.0, "arch1": 91.0, "arch2": 94.0, "arch3": 93.0},
+        "prob": {"largest": 94.0, "smallest": 80.0, "arch1": 83.0, "arch2": 82.0, "arch3": 84.0},
         "tau": interval,
         "spearman": interval,
         "pearson": interval,
@@ -64,13 +65,13 @@ def phase_files(tmp_path):
 def merged():
     """Writes merged scores that follow the arch's number."""
 
-    def write(directory, count=60, split="test", **more):
+    def write(directory, count=60, split="test", metric="top1", **more):
         rng = random.Random(count)
         scores = {
             arch_id: Scored(60 + 0.5 * number + rng.random(), encode(arch))
             for number, (arch_id, arch) in enumerate(list(ARCHS.items())[:count])
         }
-        write_merged(directory, "top1", scores, {"split": split, "images": 5000, **more})
+        write_merged(directory, metric, scores, {"split": split, "images": 5000, **more})
         return scores
 
     return write

@@ -37,6 +37,22 @@ def test_without_an_evaluation_the_chosen_epoch_counts(phase_files, truth):
     assert study.phase_rows["1"].n == 3
 
 
+def test_other_scores_are_shown_where_they_are_asked_for(phase_files, merged, truth):
+    scored, trained = phase_files("1", chosen=1, evaluations=["4"]), phase_files("2", chosen=1)
+    merged(scored.evaluations["4"], 50, metric="top1")
+    wanted = merged(scored.evaluations["4"], 60, metric="prob")
+    study = gather("demo", [scored, trained], truth, SPACE, "prob")
+    assert study.phases[0].compared == {arch_id: wanted[arch_id].acc for arch_id in truth}
+    assert study.phases[1].compared == {"arch1": 83.0, "arch2": 82.0, "arch3": 84.0}
+
+
+def test_scores_that_were_not_merged_are_not_replaced_by_others(phase_files, merged, truth):
+    files = phase_files("1", evaluations=["4"])
+    merged(files.evaluations["4"], 60, metric="top1")
+    (phase,) = gather("demo", [files], truth, SPACE, "prob").phases
+    assert (phase.evaluation, phase.unmerged) == (None, ("4",))
+
+
 def test_without_a_choice_the_last_epoch_counts(phase_files, truth):
     assert gather("demo", [phase_files("1")], truth, SPACE).phases[0].source == "training, epoch 2"
 

@@ -24,12 +24,15 @@ def log(tmp_path):
 
 
 def test_an_epoch_has_losses_accuracies_and_tau(log):
-    record = {"epoch": 3, "loss": {"largest": 1}, "top1": {"arch1": 95.5}, "tau": TAU, "lr": 0.1}
-    assert log(record) == Log((Epoch(3, {"largest": 1.0}, {"arch1": 95.5}, Interval(0.6, 0.3, 0.8, 0.1)),))
+    record = {"epoch": 3, "loss": {"largest": 1}, "top1": {"arch1": 95.5}, "prob": {"arch1": 91}, "tau": TAU, "lr": 0.1}
+    scores = {"top1": {"arch1": 95.5}, "top5": {}, "prob": {"arch1": 91.0}}
+    assert log(record) == Log((Epoch(3, {"largest": 1.0}, scores, Interval(0.6, 0.3, 0.8, 0.1)),))
 
 
 def test_the_chosen_epoch_is_no_epoch(log):
-    assert log({"epoch": 0}, {"chosen": {"epoch": 0, "file": "x", "rule": "y"}}) == Log((Epoch(0, {}, {}, None),), 0)
+    assert log({"epoch": 0}, {"chosen": {"epoch": 0, "file": "x", "rule": "y"}}) == Log(
+        (Epoch(0, {}, {"top1": {}, "top5": {}, "prob": {}}, None),), 0
+    )
 
 
 @pytest.mark.parametrize("tau", [None, {}, TAU | {"value": float("nan")}, TAU | {"value": None}])

@@ -48,7 +48,7 @@ def make(tmp_path, tiny, supernet, inputs):
 
 def test_the_truth_the_largest_and_the_smallest_are_scored(make):
     record = make().end_epoch(0)
-    assert list(record["top1"]) == ["largest", "smallest", *POOL]
+    assert list(record["top1"]) == list(record["prob"]) == ["largest", "smallest", *POOL]
     assert record["n"] == len(POOL)
     assert record["tau"].keys() == {"value", "low", "high", "error"}
 
@@ -62,7 +62,7 @@ def test_proxies_stand_beside_tau(make):
 @pytest.mark.parametrize("count", [0, 2])
 def test_two_archs_have_no_tau(make, count):
     record = make(truth=dict(list(TRUTH.items())[:count])).end_epoch(0)
-    assert record.keys() == {"top1"}
+    assert record.keys() == {"top1", "prob"}
 
 
 def test_every_image_counts_once(make, inputs):
