@@ -89,9 +89,11 @@ class TrainingConfig(RecipeConfig):
 
     `sampling` is `random` or `fair` (FairNAS, arXiv:1907.01845) over the `digits` of the whole
     space or the pool's; each step trains the largest, `random_subnets` sampled ones and the
-    smallest. With `distill` = `sandwich` the others learn from the largest (arXiv:2003.11142),
-    with `prioritized` each from the best larger net met so far (after arXiv:2010.15821), for
-    which up to 256 training images are held out.
+    smallest. These two have the out digits of the `space`'s ends, as in BigNAS, or for `outs`
+    digits that are drawn for each step, so that no width is trained more than another. With
+    `distill` = `sandwich` the others learn from the largest (arXiv:2003.11142), with `prioritized`
+    each from the best larger net met so far (after arXiv:2010.15821), for which up to 256 training
+    images are held out.
     """
 
     epochs: Count = 14
@@ -102,6 +104,7 @@ class TrainingConfig(RecipeConfig):
     sampling: Literal["random", "fair"] = "random"
     digits: Literal["all", "pool"] = "pool"
     random_subnets: int = 2
+    extremes: Literal["space", "outs"] = "space"
     distill: Literal["sandwich", "prioritized"] = "sandwich"
     resolutions: tuple[Count, ...] = ()
 
@@ -110,16 +113,13 @@ class TrainingConfig(RecipeConfig):
 class FewShotConfig(TrainingConfig):
     """A few-shot phase; `lr_multipliers` make rarely sampled groups move as far as others.
 
-    `rule` computes them from the sampling probabilities, `table` has the published values. The
-    largest and the smallest arch of a step are those of the whole `space`, or of `groups` that are
-    drawn for each step, so that every group has its turn at both.
+    `rule` computes them from the sampling probabilities, `table` has the published values.
     """
 
     epochs: Count = 2
     warmup_epochs: int = 0
     lr: float = 0.02
     lr_multipliers: Literal["rule", "table", "none"] = "rule"
-    extremes: Literal["space", "groups"] = "space"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Plan, Source, Task, step_seed
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_groups, sgd
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
-from fewshot_nas.training.sandwich import Regularization, Sampler, group_spans
+from fewshot_nas.training.sandwich import Regularization, Sampler
 from fewshot_nas.training.selection import RULE
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
 from fewshot_nas.training.supernet_task import SupernetTask, Validation
@@ -192,11 +192,11 @@ class Run:
         config, settings = self.config, self._settings(section)
         assert isinstance(settings, TrainingConfig)
         digits = self.space.pool_digits if settings.digits == "pool" else ALL_DIGITS
-        few_shot = settings if isinstance(settings, FewShotConfig) else FewShotConfig(lr_multipliers="none")
-        factors = multipliers(self.space, supernet.groups, digits, few_shot.lr_multipliers)
-        spans = group_spans(self.space, supernet.groups, digits) if few_shot.extremes == "groups" else []
+        kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
+        factors = multipliers(self.space, supernet.groups, digits, kind)
         groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
-        fair, images, prioritized = settings.sampling == "fair", self.data.train, None
+        fair, outs = settings.sampling == "fair", settings.extremes == "outs"
+        images, prioritized = self.data.train, None
         if settings.distill == "prioritized":
             held, images = held_out(images)
             board = TeacherBoard(self.space, supernet.num_classes, digits)
@@ -204,7 +204,7 @@ class Run:
         task = SupernetTask(
             supernet,
             sgd(groups, settings.momentum),
-            Sampler(config.run.seed, digits, fair, settings.random_subnets, settings.resolutions, spans),
+            Sampler(config.run.seed, digits, fair, settings.random_subnets, settings.resolutions, outs),
             Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
             Validation(
                 self.inputs(self.data.valid),

@@ -16,24 +16,29 @@ from fewshot_nas.files import read_json, write_json
 from fewshot_nas.ranking.correlation import Agreement, Interval, agreement, proxies, tau_gain
 from fewshot_nas.ranking.reliability import reliability
 from fewshot_nas.ranking.shards import shard_path
+from fewshot_nas.reporting.log import read_log
 from fewshot_nas.space.arch import STAGES
 from fewshot_nas.space.pool import read_arch_file, write_arch_file
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "json_file" / "fashion_mnist"
 STUDY = HOME / "study.json"
+TRUTH = "gt_arch60.json"
 PHASES = ("1", "2", "3_from_2", "4_from_3", "5_from_4", "6_from_5", "7_from_6")
 ARMS = {
     "oneshot": "one-shot, 10 epochs",
-    "few": "4 epochs one-shot, then 6 phases of 1",
-    "sequence": "one-shot 10, then 6 phases of 1 (rule)",
+    "few": "one-shot 4, then 6 phases of 1",
+    "groups": "the same, groups take turns at the extremes",
+    "sequence": "one-shot 10, then 6 phases of 1",
     "none": "the same, no LR multipliers",
     "table": "the same, LR multipliers by table",
     "fair": "one-shot 10, fair sampling",
     "space": "one-shot 10, digits of the whole space",
     "prioritized": "one-shot 10, prioritized teachers",
 }
+SPLIT = ("few", "groups", "sequence", "none", "table")  # arms that end with seven groups
 METRICS = ("top1", "prob")
+ENDS = ("largest", "smallest")
 SPLITS = {"valid": "json_results/epoch0", "test": "json_results/epoch0_all_test"}
 
 HINDSIGHT = "width of the last stage"
@@ -54,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def collect(results: Path) -> None:
     """Copy ground truth and scores to json_file/, so that they outlive the results."""
-    truth = results / "study_truth" / "gt_arch30.json"
+    truth = results / "study_truth" / TRUTH
     for path in (truth, truth.with_stem(f"{truth.stem}_test")):
         write_arch_file(HOME / path.name, read_arch_file(path))
     found = [read_json(path) for path in truth.with_suffix(".runs").glob("*.json")]
@@ -67,16 +72,20 @@ def collect(results: Path) -> None:
 
 
 def _phases(top: Path) -> Iterator[tuple[str, Study]]:
-    """Scores by phase and split."""
+    """Scores by phase and split, and the accuracies of both ends of the space."""
     for phase in PHASES:
         directory = top if phase == "1" else top / phase
         places = {split: directory / place for split, place in SPLITS.items()}
         scored = {split: place for split, place in places.items() if _finished(place)}
         if "valid" in scored:
-            yield (
-                phase,
-                {split: {metric: _scores(path, metric) for metric in METRICS} for split, path in scored.items()},
-            )
+            scores = {split: {metric: _scores(path, metric) for metric in METRICS} for split, path in scored.items()}
+            yield phase, {**scores, "ends": _ends(directory / "log.jsonl")}
+
+
+def _ends(log: Path) -> Scores:
+    """Top-1 on the ranking images of the largest and the smallest arch, after the last epoch."""
+    top1 = read_log(log).epochs[-1].top1
+    return {name: top1[name] for name in ENDS}
 
 
 def _finished(directory: Path) -> bool:
@@ -92,18 +101,22 @@ def lines(study: Study) -> Iterator[str]:
     truth = {split: _means(runs) for split, runs in study["truth"].items()}
     yield from _reliability(study)
     yield ""
-    yield "| what ranks | phase | seeds | tau by top-1 | tau by prob. | Spearman | Pearson | test: tau by prob. |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield (
+        "| what ranks | phase | seeds | tau by top-1 | tau by prob. | Spearman | Pearson | test: tau by prob. "
+        "| largest, % | smallest, % |"
+    )
+    yield f"|{'---|' * 10}"
     for name, scores in _proxies(study).items():
-        yield _row((name, "", ""), [], *([agreement(scores, truth[split])] for split in SPLITS))
+        yield _row((name, "", ""), [], *([agreement(scores, truth[split])] for split in SPLITS), [])
     for arm, title in ARMS.items():
         for phase in PHASES:
             top1, prob, test = (
-                [agreement(scores, truth[split]) for scores in _of(study, arm, phase, split, metric)]
+                [agreement(scores[metric], truth[split]) for scores in _of(study, arm, phase, split)]
                 for split, metric in (("valid", "top1"), ("valid", "prob"), ("test", "prob"))
             )
             if prob:
-                yield _row((title, phase, str(len(prob))), top1, prob, test)
+                ends = _of(study, arm, phase, "ends")
+                yield _row((title, phase, str(len(prob))), top1, prob, test, ends)
     yield ""
     yield "| gain in tau, ranking images | [95 %] |"
     yield "|---|---|"
@@ -120,13 +133,20 @@ def _reliability(study: Study) -> Iterator[str]:
         yield f"| {split} | {found.archs} | {found.seeds} | {' | '.join(f'{number:.2f}' for number in numbers)} |"
 
 
-def _row(names: Iterable[str], top1: Sequence[Agreement], prob: Sequence[Agreement], test: Sequence[Agreement]) -> str:
+def _row(
+    names: Iterable[str],
+    top1: Sequence[Agreement],
+    prob: Sequence[Agreement],
+    test: Sequence[Agreement],
+    ends: Sequence[Scores],
+) -> str:
     """A proxy has no accuracy of its own: its tau stands with the probabilities'."""
     spearman, pearson = (
         f"{sum(values) / len(values):+.2f}"
         for values in ([each.spearman.value for each in prob], [each.pearson.value for each in prob])
     )
-    return f"| {' | '.join([*names, _mean(top1), _mean(prob), spearman, pearson, _mean(test)])} |"
+    accuracies = [f"{sum(each[name] for each in ends) / len(ends):.1f}" if ends else "" for name in ENDS]
+    return f"| {' | '.join([*names, _mean(top1), _mean(prob), spearman, pearson, _mean(test), *accuracies])} |"
 
 
 def _mean(found: Sequence[Agreement]) -> str:
@@ -146,16 +166,16 @@ def _means(runs: Mapping[str, Sequence[float]]) -> Scores:
     return {arch_id: sum(accuracies) / len(accuracies) for arch_id, accuracies in runs.items()}
 
 
-def _of(study: Study, arm: str, phase: str, split: str, metric: str) -> list[Scores]:
-    """Scores of an arm after a phase, one for each seed that has them."""
+def _of(study: Study, arm: str, phase: str, what: str) -> list[Any]:
+    """Scores of a split, or the ends, of an arm after a phase: one for each seed that has them."""
     arms = (phases for name, phases in sorted(study["scores"].items()) if name.rpartition("_s")[0] == arm)
-    return [phases[phase][split][metric] for phases in arms if split in phases.get(phase, {})]
+    return [phases[phase][what] for phases in arms if what in phases.get(phase, {})]
 
 
 def _proxies(study: Study) -> dict[str, Scores]:
     """The usual ones, and one that we know of with hindsight."""
     space = load_config(ROOT / "configs" / "fashion_mnist.yml").space.build()
-    archs = {arch_id: entry.arch for arch_id, entry in read_arch_file(HOME / "gt_arch30.json").items()}
+    archs = {arch_id: entry.arch for arch_id, entry in read_arch_file(HOME / TRUTH).items()}
     assert archs.keys() == study["truth"]["valid"].keys()
     last = {arch_id: float(space.width(STAGES - 1, arch.outs[-1])) for arch_id, arch in archs.items()}
     return {**proxies(space, archs, num_classes=10), HINDSIGHT: last}
@@ -163,10 +183,11 @@ def _proxies(study: Study) -> dict[str, Scores]:
 
 def _pairs(study: Study) -> Iterator[tuple[str, list[Scores], list[Scores]]]:
     """What is compared: a name, and the rankings of both sides."""
-    ends = {arm: PHASES[-1] if arm in ("few", "sequence", "none", "table") else PHASES[0] for arm in ARMS}
-    found = {arm: _of(study, arm, phase, "valid", "prob") for arm, phase in ends.items()}
-    found |= {f"{arm} by top-1": _of(study, arm, ends[arm], "valid", "top1") for arm in ("oneshot", "few")}
-    found["4 epochs one-shot"] = _of(study, "few", PHASES[0], "valid", "prob")
+    last = {arm: PHASES[-1] if arm in SPLIT else PHASES[0] for arm in ARMS}
+    found = {arm: [each["prob"] for each in _of(study, arm, phase, "valid")] for arm, phase in last.items()}
+    for arm in ("oneshot", "few"):
+        found[f"{arm} by top-1"] = [each["top1"] for each in _of(study, arm, last[arm], "valid")]
+    found["4 epochs one-shot"] = [each["prob"] for each in _of(study, "few", PHASES[0], "valid")]
     truth, ranked = _means(study["truth"]["valid"]), _proxies(study)
     taus = {name: agreement(scores, truth, resamples=0).kendall.value for name, scores in ranked.items()}
     best = max(taus.keys() - {HINDSIGHT}, key=taus.__getitem__)
@@ -177,8 +198,11 @@ def _pairs(study: Study) -> Iterator[tuple[str, list[Scores], list[Scores]]]:
         ("oneshot", best),
         ("4 epochs one-shot", best),
         ("few", best),
+        ("groups", best),
         ("4 epochs one-shot", "oneshot"),
         ("few", "oneshot"),
+        ("groups", "oneshot"),
+        ("groups", "few"),
         ("sequence", "oneshot"),
         ("none", "sequence"),
         ("table", "sequence"),

@@ -61,8 +61,8 @@ def test_learning_rates_differ_by_group(trained, small):
     assert not torch.equal(one.heads[1].weight, two.heads[1].weight)
 
 
-@pytest.mark.parametrize(("extremes", "moved"), [("space", {0, 6}), ("groups", set(range(7)))])
-def test_extremes_of_groups_train_the_groups_between(trained, small, extremes, moved):
+@pytest.mark.parametrize(("extremes", "moved"), [("space", {0, 6}), ("outs", set(range(7)))])
+def test_drawn_extremes_train_the_groups_between(trained, small, extremes, moved):
     alone = ["few_shot.random_subnets=0", "few_shot.epochs=6", f"few_shot.extremes={extremes}"]
     main(["--group_nums=7", "--save=one", *small, *alone])
     parent, child = load_supernet(trained / "supernet.pth"), load_supernet(trained / "7" / "supernet.pth")

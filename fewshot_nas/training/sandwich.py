@@ -13,9 +13,10 @@ from fewshot_nas.models.slicing import run
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import fair_arch, largest, random_arch, smallest
-from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.convolution import convolve
 from fewshot_nas.training.gradients import Leaves
+
+ENDS = ("largest", "smallest")
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Sampler:
         fair: draw strictly fairly (FairNAS, arXiv:1907.01845) instead of uniformly.
         middle: how many archs are drawn between the largest and the smallest.
         resolutions: image sizes to draw from, ascending; empty leaves images as they are.
-        spans: of each digit of a stage, the widest and the narrowest digit that share its group.
-            The extremes then have out digits of groups that are drawn for each step, each group
-            as often as a sampled arch falls into it. Empty for the extremes of the whole space.
+        drawn_outs: give both ends out digits that are drawn for each step, so that all widths are
+            trained alike; else they are the largest and the smallest of the space, whose widths
+            are then trained at every step and the ones between rarely.
     """
 
     seed: int
@@ -37,7 +38,7 @@ class Sampler:
     fair: bool
     middle: int
     resolutions: Sequence[int] = ()
-    spans: Sequence[Sequence[tuple[int, int]]] = ()
+    drawn_outs: bool = False
 
     def archs(self, step: int) -> list[Arch]:
         """The largest, the drawn ones, the smallest."""
@@ -46,11 +47,10 @@ class Sampler:
             drawn = [fair_arch(self.seed, draw, self.digits) for draw in draws]
         else:
             drawn = [random_arch(random.Random(f"{self.seed}/arch/{draw}"), self.digits) for draw in draws]
-        if not self.spans:
+        if not self.drawn_outs:
             return [largest(), *drawn, smallest(self.digits)]
-        widest = [wide for wide, _ in self._drawn_spans(f"{self.seed}/largest/{step}")]
-        narrowest = [narrow for _, narrow in self._drawn_spans(f"{self.seed}/smallest/{step}")]
-        return [largest(widest), *drawn, smallest(self.digits, narrowest)]
+        first, last = (random_arch(random.Random(f"{self.seed}/{end}/{step}"), self.digits).outs for end in ENDS)
+        return [largest(first), *drawn, smallest(self.digits, last)]
 
     def sizes(self, step: int) -> list[int | None]:
         """The image size of each arch of the step: the largest, drawn ones, the smallest."""
@@ -59,20 +59,6 @@ class Sampler:
         rng = random.Random(f"{self.seed}/size/{step}")
         drawn = [self.resolutions[int(rng.random() * len(self.resolutions))] for _ in range(self.middle)]
         return [max(self.resolutions), *drawn, min(self.resolutions)]
-
-    def _drawn_spans(self, seed: str) -> list[tuple[int, int]]:
-        rng = random.Random(seed)
-        return [stage[int(rng.random() * len(stage))] for stage in self.spans]
-
-
-def group_spans(space: SearchSpace, groups: int, digits: Sequence[int]) -> list[list[tuple[int, int]]]:
-    """Of each digit 1..n of each stage, the widest and the narrowest digit in its group."""
-    spans = []
-    for stage, count in enumerate(digits):
-        group_of = [space.group_of(stage, groups, space.width(stage, digit)) for digit in range(1, count + 1)]
-        members = {each: [digit for digit, group in enumerate(group_of, 1) if group == each] for each in group_of}
-        spans.append([(members[group][0], members[group][-1]) for group in group_of])
-    return spans
 
 
 @dataclass(frozen=True)

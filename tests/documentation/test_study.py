@@ -1,6 +1,7 @@
 """The study's tables are made from the committed scores, and those from results."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,8 @@ def study_table():
 def results(tmp_path):
     """A ground truth of three archs and two seeds, and a supernet of two phases; only the first saw test images."""
     archs = make_pool(0, 3)
-    truth = tmp_path / "study_truth" / "gt_arch30.json"
-    for path in (truth, truth.with_stem("gt_arch30_test")):
+    truth = tmp_path / "study_truth" / "gt_arch60.json"
+    for path in (truth, truth.with_stem("gt_arch60_test")):
         write_arch_file(path, {arch_id: Entry(float(rank), arch) for rank, (arch_id, arch) in enumerate(archs.items())})
     for rank, arch_id in enumerate(archs):
         for seed in (1, 0):
@@ -35,6 +36,9 @@ def results(tmp_path):
         scores = {arch_id: Entry(60.0 - rank, arch) for rank, (arch_id, arch) in enumerate(archs.items())}
         for metric in ("top1", "prob"):
             write_arch_file(tmp_path / "study_few_s1" / place / f"{metric}_json1.json", scores)
+    record = json.dumps({"epoch": 9, "top1": {"largest": 85, "smallest": 71.5, "arch1": 80}})
+    for place in (".", "2"):
+        (tmp_path / "study_few_s1" / place / "log.jsonl").write_text(f"{record}\n")
     return tmp_path
 
 
@@ -55,9 +59,10 @@ def test_collecting_keeps_runs_by_seed_and_scores_by_phase(study_table, results,
     assert study["truth"]["valid"]["arch2"] == [1.0, 1.1]
     assert list(study["scores"]) == ["few_s1"]
     assert {phase: list(splits) for phase, splits in study["scores"]["few_s1"].items()} == {
-        "1": ["valid", "test"],
-        "2": ["valid"],
+        "1": ["valid", "test", "ends"],
+        "2": ["valid", "ends"],
     }
+    assert study["scores"]["few_s1"]["2"]["ends"] == {"largest": 85.0, "smallest": 71.5}
     assert list(read_arch_file(home / "gt_arch30.json")) == ["arch1", "arch2", "arch3"]
     rows = [line for line in study_table.lines(study) if "one-shot, then" in line]
     assert [row.split(" | ")[4].split()[0] for row in rows] == ["-1.00", "-1.00"]

@@ -1,5 +1,7 @@
 """Which archs a step trains, at which sizes, and on what."""
 
+from collections import Counter
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,13 +9,11 @@ import torch.nn.functional as F
 from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.sampling import largest, smallest
-from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training import sandwich as under_test
-from fewshot_nas.training.sandwich import Regularization, Sampler, group_spans, resized, sandwich
+from fewshot_nas.training.sandwich import Regularization, Sampler, resized, sandwich
 
 POOL = (3, 3, 5, 7)
 NONE = Regularization()
-PX8 = SPACES["px8"]
 
 
 def sampler(**changes):
@@ -62,40 +62,20 @@ def test_fair_draws_use_every_digit_equally_often():
     assert [sum(arch.outs[2] == digit for arch in drawn) for digit in range(1, 8)] == [3] * 7
 
 
-def extremes(spans, steps):
-    drawn = [sampler(spans=spans).archs(step) for step in range(steps)]
-    return [archs[0] for archs in drawn], [archs[-1] for archs in drawn], drawn
+def test_drawn_ends_are_extreme_in_all_but_the_out_digits():
+    for step in range(20):
+        plain, drawn = sampler().archs(step), sampler(drawn_outs=True).archs(step)
+        assert (drawn[0].mids, drawn[-1].mids) == (plain[0].mids, plain[-1].mids)
+        assert drawn[1:-1] == plain[1:-1]
 
 
-def test_in_a_single_group_the_extremes_are_those_of_the_space():
-    spans = group_spans(PX8, 1, POOL)
-    assert [sampler(spans=spans).archs(step) for step in range(9)] == [sampler().archs(step) for step in range(9)]
-
-
-@pytest.mark.parametrize("groups", range(2, 8))
-def test_every_group_has_its_turn_at_both_extremes_as_often_as_it_is_sampled(groups):
-    steps, stage = 3000, 3
-    widest, narrowest, _ = extremes(group_spans(PX8, groups, POOL), steps)
-
-    def shares(digits):
-        found = [PX8.group_of(stage, groups, PX8.width(stage, digit)) for digit in digits]
-        return [found.count(group) / len(found) for group in range(groups)]
-
-    expected = shares(range(1, POOL[stage] + 1))
-    for archs in (widest, narrowest):
-        assert shares([arch.outs[stage] for arch in archs]) == pytest.approx(expected, abs=0.04)
-
-
-@pytest.mark.parametrize("groups", [2, 5, 7])
-def test_the_extremes_of_drawn_groups_are_the_ends_of_these_groups(groups):
-    widest, narrowest, drawn = extremes(group_spans(PX8, groups, POOL), 60)
-    for large, small in zip(widest, narrowest, strict=True):
-        assert (large.mids, small.mids) == (largest().mids, smallest(POOL).mids)
-        for stage, digits in enumerate(POOL):
-            group = {digit: PX8.group_of(stage, groups, PX8.width(stage, digit)) for digit in range(1, digits + 1)}
-            for digit, end in ((large.outs[stage], min), (small.outs[stage], max)):
-                assert digit == end(each for each in group if group[each] == group[digit])
-    assert [archs[1:-1] for archs in drawn] == [sampler().archs(step)[1:-1] for step in range(60)]
+def test_every_out_digit_has_its_turn_at_both_ends_independently():
+    steps = [sampler(drawn_outs=True).archs(step) for step in range(3000)]
+    for stage, digits in enumerate(POOL):
+        pairs = Counter((archs[0].outs[stage], archs[-1].outs[stage]) for archs in steps)
+        assert len(pairs) == digits**2
+        for count in pairs.values():
+            assert count / len(steps) == pytest.approx(1 / digits**2, abs=0.03)
 
 
 def test_the_largest_sees_the_largest_images_and_the_smallest_the_smallest():
