@@ -93,7 +93,7 @@ class TrainingConfig(RecipeConfig):
     digits that are drawn for each step, so that no width is trained more than another. With
     `distill` = `sandwich` the others learn from the largest (arXiv:2003.11142), with `prioritized`
     each from the best larger net met so far (after arXiv:2010.15821), for which up to 256 training
-    images are held out.
+    images are held out, with `none` all from the labels.
     """
 
     epochs: Count = 14
@@ -105,7 +105,7 @@ class TrainingConfig(RecipeConfig):
     digits: Literal["all", "pool"] = "pool"
     random_subnets: int = 2
     extremes: Literal["space", "outs"] = "space"
-    distill: Literal["sandwich", "prioritized"] = "sandwich"
+    distill: Literal["sandwich", "prioritized", "none"] = "sandwich"
     resolutions: tuple[Count, ...] = ()
 
 

@@ -217,6 +217,7 @@ class Run:
             self.world,
             config.run.precision,
             prioritized,
+            settings.distill != "none",
         )
         return task, images
 

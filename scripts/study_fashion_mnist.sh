@@ -4,10 +4,10 @@
 #   scripts/study_fashion_mnist.sh                    everything, about five hours on one core
 #   scripts/study_fashion_mnist.sh PART SEED          one part with one seed; parts may run side by side
 #
-# Parts: truth (seeds 0-3), and for supernets (seeds 0, 1) oneshot, few, sequence, fair, space, prioritized, none,
-# table. `sequence`, `none` and `table` split the supernet of `oneshot`, so they come after it. What is there already is
-# reused and an interrupted training goes on, so give the same command again. At the end
-# `python scripts/study_table.py --collect` gathers the scores and `python scripts/study_table.py` prints the table.
+# Parts: truth (seeds 0-2), and for supernets (seeds 0, 1) oneshot, few, sequence, none, table, ends, teacher, bignas,
+# fair, space, prioritized. `sequence` splits the supernet of `oneshot`, `none` and `table` that of `few`, so they come
+# after it. What is there already is reused and an interrupted training goes on, so give the same command again. At the
+# end `python scripts/study_table.py --collect` gathers the scores and `python scripts/study_table.py` prints the table.
 set -euo pipefail
 source "$(dirname "$(readlink -f "$0")")/environment.sh"
 
@@ -21,17 +21,17 @@ step() {
 }
 
 truth() {
-    step python -m fewshot_nas.train_stand_alone $config --save=study_truth --target_arch_num=1-30 \
-        --ground_truth=results/study_truth/gt_arch30.json data.train_images=20000 run.seed="$1"
+    step python -m fewshot_nas.train_stand_alone $config --save=study_truth --target_arch_num=1-60 \
+        --ground_truth=results/study_truth/gt_arch60.json data.train_images=20000 run.seed="$1"
 }
 
-# Scores 30 archs on the ranking images, and the first and the last phase on the test images.
+# Scores 60 archs on ranking images, and on test images where two methods are compared at equal cost.
 score() { # save phase
     local split splits=0
-    case $2 in 1 | 7_from_6) splits="0 1" ;; esac
+    case $1/$2 in study_oneshot_*/1 | study_few_*/1 | study_few_*/7_from_6) splits="0 1" ;; esac
     for split in $splits; do
-        step python -m fewshot_nas.test $config --save="$1" --split_group="$2" --json_part=1 --limit=30 --epoch=0 \
-            --test_set=$split --images=5000 data.train_images=10000
+        step python -m fewshot_nas.test $config --save="$1" --split_group="$2" --json_part=1 --limit=60 --epoch=0 \
+            --test_set=$split --images=2500 data.train_images=10000
     done
 }
 
@@ -52,16 +52,19 @@ phases() { # save seed path-of-the-parent override...
 }
 
 part() {
-    local name=$1 seed=$2 save=study_$1_s$2 parent=results/study_oneshot_s$2/supernet.pth
+    local name=$1 seed=$2 save=study_$1_s$2 short=training.epochs=4
     case $name in
         truth) truth "$seed" ;;
         oneshot) whole "$save" "$seed" ;;
-        few) whole "$save" "$seed" training.epochs=4 && phases "$save" "$seed" "results/$save/supernet.pth" ;;
-        fair) whole "$save" "$seed" training.sampling=fair ;;
-        space) whole "$save" "$seed" training.digits=all ;;
-        prioritized) whole "$save" "$seed" training.distill=prioritized ;;
-        sequence) phases "$save" "$seed" "$parent" ;;
-        none | table) phases "$save" "$seed" "$parent" few_shot.lr_multipliers="$name" ;;
+        few) whole "$save" "$seed" $short && phases "$save" "$seed" "results/$save/supernet.pth" ;;
+        sequence) phases "$save" "$seed" "results/study_oneshot_s$seed/supernet.pth" ;;
+        none | table) phases "$save" "$seed" "results/study_few_s$seed/supernet.pth" few_shot.lr_multipliers="$name" ;;
+        ends) whole "$save" "$seed" $short training.extremes=space ;;
+        teacher) whole "$save" "$seed" $short training.distill=sandwich ;;
+        bignas) whole "$save" "$seed" $short training.extremes=space training.distill=sandwich ;;
+        fair) whole "$save" "$seed" $short training.sampling=fair ;;
+        space) whole "$save" "$seed" $short training.digits=all ;;
+        prioritized) whole "$save" "$seed" $short training.distill=prioritized ;;
         *) fail "unknown part $name, expected one of those that this script's head names" ;;
     esac
 }
@@ -75,11 +78,11 @@ if [ $# -eq 2 ]; then
     part "$1" "$2"
     exit
 fi
-for seed in 0 1 2 3; do
+for seed in 0 1 2; do
     part truth $seed
 done
 for seed in 0 1; do
-    for name in oneshot few sequence fair space prioritized none table; do
+    for name in oneshot few sequence none table ends teacher bignas fair space prioritized; do
         part $name $seed
     done
 done

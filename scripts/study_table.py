@@ -28,17 +28,20 @@ PHASES = ("1", "2", "3_from_2", "4_from_3", "5_from_4", "6_from_5", "7_from_6")
 ARMS = {
     "oneshot": "one-shot, 10 epochs",
     "few": "one-shot 4, then 6 phases of 1",
-    "groups": "the same, groups take turns at the extremes",
-    "sequence": "one-shot 10, then 6 phases of 1",
     "none": "the same, no LR multipliers",
     "table": "the same, LR multipliers by table",
-    "fair": "one-shot 10, fair sampling",
-    "space": "one-shot 10, digits of the whole space",
-    "prioritized": "one-shot 10, prioritized teachers",
+    "sequence": "one-shot 10, then 6 phases of 1",
+    "ends": "one-shot 4, ends of the space",
+    "teacher": "one-shot 4, the largest teaches",
+    "bignas": "one-shot 4, both of these",
+    "fair": "one-shot 4, fair sampling",
+    "space": "one-shot 4, digits of the whole space",
+    "prioritized": "one-shot 4, prioritized teachers",
 }
-SPLIT = ("few", "groups", "sequence", "none", "table")  # arms that end with seven groups
+SPLIT = ("few", "none", "table", "sequence")  # arms that end with seven groups
 METRICS = ("top1", "prob")
 ENDS = ("largest", "smallest")
+SHORT = "one-shot 4"
 SPLITS = {"valid": "json_results/epoch0", "test": "json_results/epoch0_all_test"}
 
 HINDSIGHT = "width of the last stage"
@@ -187,7 +190,7 @@ def _pairs(study: Study) -> Iterator[tuple[str, list[Scores], list[Scores]]]:
     found = {arm: [each["prob"] for each in _of(study, arm, phase, "valid")] for arm, phase in last.items()}
     for arm in ("oneshot", "few"):
         found[f"{arm} by top-1"] = [each["top1"] for each in _of(study, arm, last[arm], "valid")]
-    found["4 epochs one-shot"] = [each["prob"] for each in _of(study, "few", PHASES[0], "valid")]
+    found[SHORT] = [each["prob"] for each in _of(study, "few", PHASES[0], "valid")]
     truth, ranked = _means(study["truth"]["valid"]), _proxies(study)
     taus = {name: agreement(scores, truth, resamples=0).kendall.value for name, scores in ranked.items()}
     best = max(taus.keys() - {HINDSIGHT}, key=taus.__getitem__)
@@ -196,19 +199,16 @@ def _pairs(study: Study) -> Iterator[tuple[str, list[Scores], list[Scores]]]:
         ("oneshot", "oneshot by top-1"),
         ("few", "few by top-1"),
         ("oneshot", best),
-        ("4 epochs one-shot", best),
+        (SHORT, best),
         ("few", best),
-        ("groups", best),
-        ("4 epochs one-shot", "oneshot"),
         ("few", "oneshot"),
-        ("groups", "oneshot"),
-        ("groups", "few"),
+        (SHORT, "oneshot"),
+        ("few", SHORT),
+        ("none", "few"),
+        ("table", "few"),
         ("sequence", "oneshot"),
-        ("none", "sequence"),
-        ("table", "sequence"),
-        ("fair", "oneshot"),
-        ("space", "oneshot"),
-        ("prioritized", "oneshot"),
+        *((arm, SHORT) for arm in ("ends", "teacher", "bignas", "fair", "space")),
+        ("prioritized", "teacher"),
     ):
         if named[ours] and named[theirs]:
             yield f"{ours} over {theirs}", named[ours], named[theirs]

@@ -77,6 +77,15 @@ def test_without_resume_it_begins_anew(workshop, small):
     assert [record.get("epoch") for record in records(workshop / "results" / "one")] == [0, 1, None]
 
 
+def test_what_and_whom_a_step_trains_changes_the_weights(workshop, small):
+    changes = ["training.extremes=outs", "training.distill=none", "training.sampling=fair", "data.augmentation=none"]
+    found = []
+    for number, change in enumerate(["training.digits=pool", *changes]):
+        main([f"--save={number}", *small, change])
+        found.append(weights(workshop / "results" / str(number) / "supernet.pth")["heads.0.weight"])
+    assert not any(torch.equal(one, other) for place, one in enumerate(found) for other in found[:place])
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -78,18 +78,19 @@ def sandwich(
     sizes: Sequence[int | None],
     regularization: Regularization,
     precision: Literal["fp32", "bf16"] = "fp32",
-    teachers: Sequence[Arch] = (),
+    teachers: Sequence[Arch | None] = (),
 ) -> Tensor:
     """Add the gradients of all archs' losses to the supernet's parameters.
 
     The first arch, the largest, learns from the labels; the others learn its detached logits, or
-    those of other teachers on images of its size, one forward more for each such teacher.
+    those of other teachers on images of its size, one forward more for each such teacher, or the
+    labels too.
 
     Args:
         images: [B, C, H, W], normalised.
         labels: [B] class indices.
         sizes: image side for each arch, None for the images' own.
-        teachers: of each arch after the first; the first if empty.
+        teachers: of each arch after the first, None for the labels; the first arch if empty.
 
     Returns:
         The loss of each arch [archs].
@@ -104,9 +105,9 @@ def sandwich(
 
     logits = forward(archs[0], sizes[0], regularization.dropout, regularization.drop_connect)
     losses = [_backward(F.cross_entropy(logits, labels, label_smoothing=regularization.label_smoothing))]
-    answers = {archs[0]: logits.detach().softmax(1)}
+    answers: dict[Arch | None, Tensor] = {None: labels, archs[0]: logits.detach().softmax(1)}
     for arch, size, teacher in zip(archs[1:], sizes[1:], teachers or [archs[0]] * (len(archs) - 1), strict=True):
-        if teacher not in answers:
+        if teacher is not None and teacher not in answers:
             with torch.no_grad():
                 answers[teacher] = forward(teacher, sizes[0]).softmax(1)
         losses.append(_backward(F.cross_entropy(forward(arch, size), answers[teacher])))

@@ -1,6 +1,6 @@
 """Training a supernet phase: sandwich steps, and a ranking of the ground-truth archs after each epoch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -63,6 +63,7 @@ class SupernetTask:
 
     Attributes:
         prioritized: who teaches; None leaves it to the largest, which is the sandwich rule.
+        taught: whether anybody teaches; if not, all archs learn from the labels.
     """
 
     network: Supernet
@@ -73,6 +74,7 @@ class SupernetTask:
     world: World
     precision: Literal["fp32", "bf16"] = "fp32"
     prioritized: Prioritized | None = None
+    taught: bool = True
     candidates: list[Candidate] = field(default_factory=list)
 
     @property
@@ -84,7 +86,9 @@ class SupernetTask:
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
         """One sandwich step's gradients."""
         archs, sizes = self.sampler.archs(step), self.sampler.sizes(step)
-        teachers = self.prioritized.teachers(self.network, archs, step) if self.prioritized else ()
+        teachers: Sequence[Arch | None] = () if self.taught else [None] * len(archs[1:])
+        if self.prioritized:
+            teachers = self.prioritized.teachers(self.network, archs, step)
         return sandwich(self.network, images, labels, archs, sizes, self.regularization, self.precision, teachers)
 
     def culprit(self, loss: int, step: int) -> str:

@@ -1,5 +1,6 @@
 """What the pages show is true: command lines, settings, files and links; the README's lines really run."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,37 @@ def test_a_mistake_in_the_readme_is_noticed(readme, page, check, right, wrong):
     assert right in readme.text
     with pytest.raises((AssertionError, InputError, SystemExit, FileNotFoundError)):
         check(page(readme.text.replace(right, wrong, 1)))
+
+
+@pytest.fixture
+def script_calls(calls):
+    """The commands that a script of ours would run, changed or not, as `calls` returns them."""
+
+    def of(name, right="", wrong=""):
+        text = (ROOT / "scripts" / name).read_text(encoding="utf-8")
+        assert right in text
+        return calls(re.sub("(?m)^source .*", "install() { :; }", text.replace(right, wrong)))
+
+    return of
+
+
+@pytest.mark.parametrize(("script", "count"), [("quickstart.sh", 14), ("study_fashion_mnist.sh", 100)])
+def test_commands_know_all_that_a_script_gives_them(script_calls, script, count):
+    assert len(script_calls(script)) >= count
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("training.digits=", "training.digit="),
+        ("training.extremes=space", "training.extremes=ends"),
+        ("--limit=60", "--limits=60"),
+        ("scripts/study_table.py --collect", "scripts/study_table.py --gather"),
+    ],
+)
+def test_a_mistake_in_a_script_is_noticed(script_calls, right, wrong):
+    with pytest.raises((AssertionError, InputError, SystemExit)):
+        script_calls("study_fashion_mnist.sh", right, wrong)
 
 
 # Settings that make a matter of seconds of any line of the README, on the digits.

@@ -130,6 +130,18 @@ def test_the_others_learn_the_largest_not_the_labels(supernet, batch):
     assert torch.equal(one[1:], other[1:])
 
 
+def test_without_teachers_all_learn_the_labels(supernet, batch):
+    images, labels = batch
+    archs = sampler().archs(0)
+
+    def losses(labels):
+        return sandwich(supernet(), images, labels, archs, [None] * 4, NONE, teachers=[None] * 3)
+
+    for arch, loss in zip(archs, losses(labels), strict=True):
+        assert loss == F.cross_entropy(supernet()(images, arch), labels).detach()
+    assert (losses(labels) != losses((labels + 1) % 5)).all()
+
+
 def test_images_of_another_size_reach_the_subnet(supernet, batch):
     archs = [largest(), smallest(POOL)]
     same, other = (sandwich(supernet(), *batch, archs, sizes, NONE) for sizes in ([8, 8], [8, 5]))
