@@ -89,11 +89,11 @@ class TrainingConfig(RecipeConfig):
 
     `sampling` is `random` or `fair` (FairNAS, arXiv:1907.01845) over the `digits` of the whole
     space or the pool's; each step trains the largest, `random_subnets` sampled ones and the
-    smallest. These two have the out digits of the `space`'s ends, as in BigNAS, or for `outs`
-    digits that are drawn for each step, so that no width is trained more than another. With
-    `distill` = `sandwich` the others learn from the largest (arXiv:2003.11142), with `prioritized`
-    each from the best larger net met so far (after arXiv:2010.15821), for which up to 256 training
-    images are held out, with `none` all from the labels.
+    smallest. With `extremes` = `outs` these two have out digits that are drawn for each step, so
+    that no width is trained more than another, with `space` those of the space's ends, as in BigNAS
+    (arXiv:2003.11142). With `distill` = `none` all learn from the labels, with `sandwich` all but
+    the largest from that, as there, with `prioritized` each from the best larger net met so far
+    (after arXiv:2010.15821), for which up to 256 training images are held out.
     """
 
     epochs: Count = 14
@@ -104,8 +104,8 @@ class TrainingConfig(RecipeConfig):
     sampling: Literal["random", "fair"] = "random"
     digits: Literal["all", "pool"] = "pool"
     random_subnets: int = 2
-    extremes: Literal["space", "outs"] = "space"
-    distill: Literal["sandwich", "prioritized", "none"] = "sandwich"
+    extremes: Literal["space", "outs"] = "outs"
+    distill: Literal["sandwich", "prioritized", "none"] = "none"
     resolutions: tuple[Count, ...] = ()
 
 

@@ -78,7 +78,7 @@ def test_without_resume_it_begins_anew(workshop, small):
 
 
 def test_what_and_whom_a_step_trains_changes_the_weights(workshop, small):
-    changes = ["training.extremes=outs", "training.distill=none", "training.sampling=fair", "data.augmentation=none"]
+    changes = ["training.extremes=space", "training.distill=sandwich", "training.sampling=fair", "data.augmentation=none"]
     found = []
     for number, change in enumerate(["training.digits=pool", *changes]):
         main([f"--save={number}", *small, change])
