@@ -46,9 +46,9 @@ class DataConfig:
     """Where images come from: `digits`, `fashion_mnist`, `lists` or `folders` under `root`.
 
     `train_images` and `valid_images` use a fixed random part only; `num_classes` is for a network
-    with more classes than the labels show. `augmentation` replaces the data set's own (photographs
-    have `photo`, digits `shift`, Fashion-MNIST `shift_flip`). `workers` are processes that prepare
-    images; `cache` holds decoded validation and calibration images.
+    with more classes than the labels show. `augmentation` replaces in training what is the data
+    set's own (photographs have `photo`, digits `shift`, Fashion-MNIST `shift_flip`). `workers` are
+    processes that prepare images; `cache` holds decoded validation and calibration images.
     """
 
     name: str = "digits"
@@ -89,11 +89,13 @@ class TrainingConfig(RecipeConfig):
 
     `sampling` is `random` or `fair` (FairNAS, arXiv:1907.01845) over the `digits` of the whole
     space or the pool's; each step trains the largest, `random_subnets` sampled ones and the
-    smallest. With `extremes` = `outs` these two have out digits that are drawn for each step, so
-    that no width is trained more than another, with `space` those of the space's ends, as in BigNAS
-    (arXiv:2003.11142). With `distill` = `none` all learn from the labels, with `sandwich` all but
-    the largest from that, as there, with `prioritized` each from the best larger net met so far
-    (after arXiv:2010.15821), for which up to 256 training images are held out.
+    smallest. With `extremes` = `outs` these two have out digits drawn uniformly for each step, so
+    that no output width is trained more than another, with `space` those of the space's ends, as in
+    BigNAS (arXiv:2003.11142). With `distill` = `none` all learn from the labels, with `sandwich`
+    all but the largest from that, as there, with `prioritized`, which wants `extremes` = `space`,
+    each from the best larger net met so far (after arXiv:2010.15821), for which up to 256 training
+    images are held out. Only the largest has dropout and drop-connect, and labels are smoothed
+    wherever they are learned from.
     """
 
     epochs: Count = 14
@@ -183,6 +185,10 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     """
     config = load(Config, path, overrides)
     config.space.build()
+    for section, settings in {"training": config.training, "few_shot": config.few_shot}.items():
+        # The board of teachers relies on the space's largest being trained at every step.
+        if (settings.distill, settings.extremes) == ("prioritized", "outs"):
+            raise InputError(f"{section}.distill is prioritized, which needs {section}.extremes=space")
     return config
 
 

@@ -43,14 +43,13 @@ N = TypeVar("N", bound=nn.Module)
 
 def images_of(data: DataConfig) -> ImageData:
     """The data set of the settings."""
-    images = open_data(
+    return open_data(
         data.name,
         data.root,
         train_images=data.train_images,
         valid_images=data.valid_images,
         num_classes=data.num_classes,
     )
-    return replace(images, recipe=data.augmentation or images.recipe)
 
 
 def open_images(config: Config, space: SearchSpace) -> ImageData:
@@ -240,7 +239,7 @@ class Run:
             config.run.seed,
             config.run.checkpoint_steps,
         )
-        transform = train_transform(data.recipe, self.space.resolution)
+        transform = train_transform(config.data.augmentation or data.recipe, self.space.resolution)
         source = Source(images, transform, data.mean, data.std, config.data.workers)
         return resumed(Loop(task, source, plan, directory.last, log, self.world, self.report), self.report)
 

@@ -1,4 +1,4 @@
-"""Train the one-shot supernet: the sandwich rule with inplace distillation."""
+"""Train the one-shot supernet: at each step the largest subnet, some sampled ones and the smallest."""
 
 import argparse
 import sys

@@ -64,7 +64,7 @@ part() {
         bignas) whole "$save" "$seed" $short training.extremes=space training.distill=sandwich ;;
         fair) whole "$save" "$seed" $short training.sampling=fair ;;
         space) whole "$save" "$seed" $short training.digits=all ;;
-        prioritized) whole "$save" "$seed" $short training.distill=prioritized ;;
+        prioritized) whole "$save" "$seed" $short training.distill=prioritized training.extremes=space ;;
         *) fail "unknown part $name, expected one of those that this script's head names" ;;
     esac
 }

@@ -6,8 +6,9 @@ python scripts/study_table.py --collect     gathers the scores from results/ fir
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from fewshot_nas.cli import run
@@ -33,7 +34,7 @@ ARMS = {
     "sequence": "one-shot 10, then 6 phases of 1",
     "ends": "one-shot 4, ends of the space",
     "teacher": "one-shot 4, the largest teaches",
-    "bignas": "one-shot 4, both of these",
+    "bignas": "one-shot 4, both of these (BigNAS)",
     "fair": "one-shot 4, fair sampling",
     "space": "one-shot 4, digits of the whole space",
     "prioritized": "one-shot 4, prioritized teachers",
@@ -42,6 +43,7 @@ SPLIT = ("few", "none", "table", "sequence")  # arms that end with seven groups
 METRICS = ("top1", "prob")
 ENDS = ("largest", "smallest")
 SHORT = "one-shot 4"
+SHOWN = {"BigNAS 4": ("bignas", "1"), SHORT: ("few", "1"), "one-shot 10": ("oneshot", "1"), "few": ("few", "7_from_6")}
 SPLITS = {"valid": "json_results/epoch0", "test": "json_results/epoch0_all_test"}
 
 HINDSIGHT = "width of the last stage"
@@ -70,18 +72,19 @@ def collect(results: Path) -> None:
     for each in sorted(found, key=lambda each: (int(each["arch_id"].removeprefix("arch")), each["seed"])):
         for split in SPLITS:
             runs[split].setdefault(each["arch_id"], []).append(each[split])
-    scores = {top.name.removeprefix("study_"): dict(_phases(top)) for top in sorted(results.glob("study_*_s[0-9]"))}
+    tops = (top for arm in ARMS for top in sorted(results.glob(f"study_{arm}_s[0-9]")))
+    scores = {top.name.removeprefix("study_"): dict(_phases(top, runs["valid"].keys())) for top in tops}
     write_json(STUDY, {"truth": runs, "scores": scores})
 
 
-def _phases(top: Path) -> Iterator[tuple[str, Study]]:
+def _phases(top: Path, archs: Collection[str]) -> Iterator[tuple[str, Study]]:
     """Scores by phase and split, and the accuracies of both ends of the space."""
     for phase in PHASES:
         directory = top if phase == "1" else top / phase
         places = {split: directory / place for split, place in SPLITS.items()}
         scored = {split: place for split, place in places.items() if _finished(place)}
         if "valid" in scored:
-            scores = {split: {metric: _scores(path, metric) for metric in METRICS} for split, path in scored.items()}
+            scores = {split: _scores(path, archs) for split, path in scored.items()}
             yield phase, {**scores, "ends": _ends(directory / "log.jsonl")}
 
 
@@ -95,8 +98,9 @@ def _finished(directory: Path) -> bool:
     return all(shard_path(directory, metric, 1).exists() for metric in METRICS)
 
 
-def _scores(directory: Path, metric: str) -> Scores:
-    return {arch_id: entry.acc for arch_id, entry in read_arch_file(shard_path(directory, metric, 1)).items()}
+def _scores(directory: Path, archs: Collection[str]) -> dict[str, Scores]:
+    found = {metric: read_arch_file(shard_path(directory, metric, 1)) for metric in METRICS}
+    return {metric: {arch_id: entries[arch_id].acc for arch_id in archs} for metric, entries in found.items()}
 
 
 def lines(study: Study) -> Iterator[str]:
@@ -110,7 +114,8 @@ def lines(study: Study) -> Iterator[str]:
     )
     yield f"|{'---|' * 10}"
     for name, scores in _proxies(study).items():
-        yield _row((name, "", ""), [], *([agreement(scores, truth[split])] for split in SPLITS), [])
+        valid, seen = ([agreement(scores, truth[split])] for split in SPLITS)
+        yield _row((name, "", ""), [], valid, seen, [])
     for arm, title in ARMS.items():
         for phase in PHASES:
             top1, prob, test = (
@@ -125,6 +130,8 @@ def lines(study: Study) -> Iterator[str]:
     yield "|---|---|"
     for name, ours, theirs in _pairs(study):
         yield f"| {name} | {_interval(tau_gain(ours, theirs, truth['valid']))} |"
+    yield ""
+    yield from _by_width(study)
 
 
 def _reliability(study: Study) -> Iterator[str]:
@@ -134,6 +141,19 @@ def _reliability(study: Study) -> Iterator[str]:
         found = reliability(runs)
         numbers = (found.seed_tau, found.half_tau, found.share, found.ceiling)
         yield f"| {split} | {found.archs} | {found.seeds} | {' | '.join(f'{number:.2f}' for number in numbers)} |"
+
+
+def _by_width(study: Study) -> Iterator[str]:
+    """What archs with the same width of the last stage reach alone and in supernets, by mean probability."""
+    shown = {title: _of(study, arm, phase, "valid") for title, (arm, phase) in SHOWN.items()}
+    yield f"| {HINDSIGHT} | archs | truth, top-1 | {' | '.join(shown)} |"
+    yield f"|{'---|' * (3 + len(shown))}"
+    truth, widths = _means(study["truth"]["valid"]), _proxies(study)[HINDSIGHT]
+    for width in sorted(set(widths.values())):
+        archs = [arch_id for arch_id in truth if widths[arch_id] == width]
+        columns = [[truth], *([each["prob"] for each in seeds] for seeds in shown.values())]
+        means = [f"{fmean(scores[key] for scores in column for key in archs):.1f}" for column in columns]
+        yield f"| {width:.0f} | {len(archs)} | {' | '.join(means)} |"
 
 
 def _row(
@@ -208,7 +228,7 @@ def _pairs(study: Study) -> Iterator[tuple[str, list[Scores], list[Scores]]]:
         ("table", "few"),
         ("sequence", "oneshot"),
         *((arm, SHORT) for arm in ("ends", "teacher", "bignas", "fair", "space")),
-        ("prioritized", "teacher"),
+        ("prioritized", "bignas"),
     ):
         if named[ours] and named[theirs]:
             yield f"{ours} over {theirs}", named[ours], named[theirs]

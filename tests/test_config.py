@@ -50,6 +50,7 @@ def test_values_take_the_type_of_their_setting(override, value):
     ("override", "message"),
     [
         ("training.speed=1", "training.speed is not a setting, expected one of epochs, "),
+        ("few_shot.distill=prioritized", "few_shot.distill is prioritized, which needs few_shot.extremes=space"),
         ("speed.training=1", "speed is not a setting, expected one of space, data, "),
         ("epochs=1", "'epochs=1' is not an override, expected section.key=value"),
         ("training.epochs", "'training.epochs' is not an override"),

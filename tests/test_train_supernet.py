@@ -78,12 +78,26 @@ def test_without_resume_it_begins_anew(workshop, small):
 
 
 def test_what_and_whom_a_step_trains_changes_the_weights(workshop, small):
-    changes = ["training.extremes=space", "training.distill=sandwich", "training.sampling=fair", "data.augmentation=none"]
+    changes = [
+        "training.extremes=space",
+        "training.distill=sandwich",
+        "training.sampling=fair",
+        "data.augmentation=none",
+    ]
     found = []
     for number, change in enumerate(["training.digits=pool", *changes]):
         main([f"--save={number}", *small, change])
         found.append(weights(workshop / "results" / str(number) / "supernet.pth")["heads.0.weight"])
     assert not any(torch.equal(one, other) for place, one in enumerate(found) for other in found[:place])
+
+
+def test_augmentation_is_for_training_alone(workshop, small):
+    """Without learning, what is scored depends on the images for calibration and ranking only."""
+    for recipe in ("photo", "none"):
+        main([f"--save={recipe}", *small, "training.lr=0", f"data.augmentation={recipe}"])
+    (photo, *_), (none, *_) = (records(workshop / "results" / recipe) for recipe in ("photo", "none"))
+    assert photo["prob"] == none["prob"]
+    assert photo["loss"] != none["loss"]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +147,11 @@ def test_a_killed_run_ends_as_an_unbroken_one(workshop, small, killed, kill_me, 
 @pytest.fixture
 def often_reviewed(monkeypatch):
     monkeypatch.setattr(prioritized, "REVIEW_STEPS", 2)
-    return ["training.distill=prioritized", "data.train_images=40"]  # of which 5 are held out
+    return [
+        "training.distill=prioritized",
+        "training.extremes=space",
+        "data.train_images=40",
+    ]  # of which 5 are held out
 
 
 def test_a_killed_prioritized_run_ends_as_an_unbroken_one(workshop, small, often_reviewed, killed, kill_me):

@@ -95,7 +95,8 @@ class CreamRun:
     def source(self, policy: str, jitter: float) -> Source:
         """Training images and their augmentation."""
         data, erasing = self.data, self.config.ERASING
-        transform = Augmentation(data.recipe, self.resolution, policy, jitter, erasing, data.mean, data.std)
+        recipe = self.config.data.augmentation or data.recipe
+        transform = Augmentation(recipe, self.resolution, policy, jitter, erasing, data.mean, data.std)
         return Source(data.train, transform, data.mean, data.std, self.config.data.workers)
 
     def train(

@@ -21,7 +21,7 @@ from fewshot_nas.errors import InputError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Photos are cut out and mirrored as timm does; small images are treated as in every other recipe here.
+    """Photos are cut out and mirrored as timm does; small images are shifted, flipped or left as they are.
 
     Attributes:
         policy: such as `rand-m9-mstd0.5` (arXiv:1909.13719); empty for none.

@@ -91,7 +91,7 @@ class Photo:
 
 
 def train_transform(recipe: str, resolution: int) -> Transform:
-    """The augmentation of a recipe: `photo`, or for small images `shift` (crop after padding), `flip`, both, `none`."""
+    """The augmentation of a recipe: `photo`; for small images `shift` (pad and crop), `flip`, `shift_flip`, `none`."""
     _check(recipe)
     return Photo(resolution) if recipe == "photo" else small(recipe, resolution)
 

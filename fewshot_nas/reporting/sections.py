@@ -1,7 +1,7 @@
 """The words and tables of the page; whatever comes from a file is escaped."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -9,6 +9,7 @@ from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.reporting.choices import best_under, macs_bounds
 from fewshot_nas.reporting.gather import Evaluation, PhaseRecord, Study
 from fewshot_nas.reporting.hints import score_command, train_command, truth_command
+from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.markup import code, missing, note, plot, section, table
 from fewshot_nas.reporting.wording import (
     decimal,
@@ -129,7 +130,8 @@ def _cost(study: Study) -> Iterator[str]:
             yield f'<div data-panel="{name}"{"" if name == first else " hidden"}>{_best(study, name, evaluation)}</div>'
     for phase in study.phases:
         if not phase.evaluation:
-            yield missing(f"Phase {phase.name} has no merged scores.", score_command(study, phase))
+            what = metric_title(study.metric)
+            yield missing(f"Phase {phase.name} has no merged scores by {what}.", score_command(study, phase))
 
 
 def _button(name: str, pressed: bool) -> str:
@@ -162,8 +164,8 @@ def _training(study: Study) -> Iterator[str]:
         return
     if any(epoch.tau for epoch in epochs):
         yield note(
-            "Tau by mean probability after each epoch with its 95 % interval, on the validation images; phases follow"
-            f" one another. A star is the epoch that became the phase's supernet.{_line(study)}"
+            f"Tau by {metric_title(_logged(epochs))} after each epoch with its 95 % interval, on the validation images;"
+            f" phases follow one another. A star is the epoch that became the phase's supernet.{_line(study)}"
         )
         yield f"<figure>{plot('tau')}</figure>"
     else:
@@ -171,6 +173,11 @@ def _training(study: Study) -> Iterator[str]:
     curves = {"loss": any(epoch.loss for epoch in epochs), "accuracy": any(epoch.top1 for epoch in epochs)}
     panels = "".join(f"<figure>{plot(name)}</figure>" for name, known in curves.items() if known)
     yield f'<div class="panels wide">{panels}</div>'
+
+
+def _logged(epochs: Sequence[Epoch]) -> str:
+    """What training measured tau by; old logs have no probabilities."""
+    return "prob" if any(epoch.scores["prob"] for epoch in epochs) else "top1"
 
 
 def _provenance(study: Study) -> Iterator[str]:

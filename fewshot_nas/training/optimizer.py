@@ -31,7 +31,7 @@ def multipliers(
 
     The rule: the inverse of the probability that a drawn arch falls into the group, so that all
     groups move equally far, scaled to a mean of 1 over draws. A group that the sampled digits
-    never reach keeps 1; only the largest or the smallest arch trains it.
+    never reach keeps 1.
     """
     caps = [space.group_caps(stage, groups) for stage in range(STAGES)]
     if kind == "none":

@@ -1,4 +1,4 @@
-"""One training step of a supernet: the sandwich rule with inplace distillation (arXiv:2003.11142)."""
+"""One training step of a supernet: a sandwich of the largest, sampled and the smallest (arXiv:2003.11142)."""
 
 import random
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ class Sampler:
         fair: draw strictly fairly (FairNAS, arXiv:1907.01845) instead of uniformly.
         middle: how many archs are drawn between the largest and the smallest.
         resolutions: image sizes to draw from, ascending; empty leaves images as they are.
-        drawn_outs: give both ends out digits that are drawn for each step, so that all widths are
-            trained alike; else they are the largest and the smallest of the space, whose widths
+        drawn_outs: give both ends out digits that are drawn for each step, so that all out
+            widths are trained alike; else they are the largest and the smallest of the space, whose widths
             are then trained at every step and the ones between rarely.
     """
 
@@ -63,7 +63,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Regularization:
-    """What only the largest subnet of a step gets."""
+    """What the largest subnet of a step gets; labels are smoothed for all that learn from them."""
 
     label_smoothing: float = 0.0
     dropout: float = 0.0
@@ -110,7 +110,8 @@ def sandwich(
         if teacher is not None and teacher not in answers:
             with torch.no_grad():
                 answers[teacher] = forward(teacher, sizes[0]).softmax(1)
-        losses.append(_backward(F.cross_entropy(forward(arch, size), answers[teacher])))
+        smoothing = regularization.label_smoothing if teacher is None else 0.0
+        losses.append(_backward(F.cross_entropy(forward(arch, size), answers[teacher], label_smoothing=smoothing)))
     return torch.stack(losses)
 
 

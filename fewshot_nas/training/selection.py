@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-RULE = "the latest epoch whose tau is within one standard error of the largest"
+RULE = "the latest epoch whose tau by mean probability is within one standard error of the largest"
 
 
 @dataclass(frozen=True)

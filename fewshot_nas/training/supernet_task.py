@@ -62,7 +62,7 @@ class SupernetTask:
     """One phase, for `Loop`.
 
     Attributes:
-        prioritized: who teaches; None leaves it to the largest, which is the sandwich rule.
+        prioritized: who teaches; None leaves it to the largest, if `taught`.
         taught: whether anybody teaches; if not, all archs learn from the labels.
     """
 

@@ -63,6 +63,6 @@ def test_collecting_keeps_runs_by_seed_and_scores_by_phase(study_table, results,
         "2": ["valid", "ends"],
     }
     assert study["scores"]["few_s1"]["2"]["ends"] == {"largest": 85.0, "smallest": 71.5}
-    assert list(read_arch_file(home / "gt_arch30.json")) == ["arch1", "arch2", "arch3"]
-    rows = [line for line in study_table.lines(study) if "one-shot, then" in line]
+    assert list(read_arch_file(home / study_table.TRUTH)) == ["arch1", "arch2", "arch3"]
+    rows = [line for line in study_table.lines(study) if "one-shot 4, then" in line]
     assert [row.split(" | ")[4].split()[0] for row in rows] == ["-1.00", "-1.00"]
