@@ -21,16 +21,16 @@ step() {
 }
 
 truth() {
-    step python -m fewshot_nas.train_stand_alone $config --save=study_truth --target_arch_num=1-60 \
-        --ground_truth=results/study_truth/gt_arch60.json data.train_images=20000 run.seed="$1"
+    step python -m fewshot_nas.train_stand_alone $config --save=study_truth --target_arch_num=1-30 \
+        --ground_truth=results/study_truth/gt_arch30.json data.train_images=20000 run.seed="$1"
 }
 
-# Scores 60 archs on ranking images, and on test images where two methods are compared at equal cost.
+# Scores 30 archs on ranking images, and on test images where two methods are compared at equal cost.
 score() { # save phase
     local split splits=0
     case $1/$2 in study_oneshot_*/1 | study_few_*/1 | study_few_*/7_from_6) splits="0 1" ;; esac
     for split in $splits; do
-        step python -m fewshot_nas.test $config --save="$1" --split_group="$2" --json_part=1 --limit=60 --epoch=0 \
+        step python -m fewshot_nas.test $config --save="$1" --split_group="$2" --json_part=1 --limit=30 --epoch=0 \
             --test_set=$split --images=2500 data.train_images=10000
     done
 }

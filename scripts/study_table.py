@@ -24,7 +24,7 @@ from fewshot_nas.space.pool import read_arch_file, write_arch_file
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "json_file" / "fashion_mnist"
 STUDY = HOME / "study.json"
-TRUTH = "gt_arch60.json"
+TRUTH = "gt_arch30.json"
 PHASES = ("1", "2", "3_from_2", "4_from_3", "5_from_4", "6_from_5", "7_from_6")
 ARMS = {
     "oneshot": "one-shot, 10 epochs",
@@ -164,20 +164,17 @@ def _row(
     ends: Sequence[Scores],
 ) -> str:
     """A proxy has no accuracy of its own: its tau stands with the probabilities'."""
-    spearman, pearson = (
-        f"{sum(values) / len(values):+.2f}"
-        for values in ([each.spearman.value for each in prob], [each.pearson.value for each in prob])
-    )
-    accuracies = [f"{sum(each[name] for each in ends) / len(ends):.1f}" if ends else "" for name in ENDS]
-    return f"| {' | '.join([*names, _mean(top1), _mean(prob), spearman, pearson, _mean(test), *accuracies])} |"
+    columns = [[each.kendall for each in found] for found in (top1, prob)]
+    columns += [[each.spearman for each in prob], [each.pearson for each in prob], [each.kendall for each in test]]
+    accuracies = [f"{fmean(each[name] for each in ends):.1f}" if ends else "" for name in ENDS]
+    return f"| {' | '.join([*names, *map(_mean, columns), *accuracies])} |"
 
 
-def _mean(found: Sequence[Agreement]) -> str:
-    """Tau and its interval's ends, means over seeds: no narrower for a second seed, for the archs are the same."""
+def _mean(found: Sequence[Interval]) -> str:
+    """Value and interval's ends, means over seeds: no narrower for a second seed, for the archs are the same."""
     if not found:
         return ""
-    ends = [(each.kendall.value, each.kendall.low, each.kendall.high) for each in found]
-    value, low, high = (sum(column) / len(column) for column in zip(*ends, strict=True))
+    low, value, high = (fmean(getattr(each, name) for each in found) for name in ("low", "value", "high"))
     return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 

@@ -96,7 +96,7 @@ def test_commands_know_all_that_a_script_gives_them(script_calls, script, count)
     [
         ("training.digits=", "training.digit="),
         ("training.extremes=space", "training.extremes=ends"),
-        ("--limit=60", "--limits=60"),
+        ("--limit=30", "--limits=60"),
         ("scripts/study_table.py --collect", "scripts/study_table.py --gather"),
     ],
 )

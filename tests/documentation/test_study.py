@@ -25,8 +25,8 @@ def study_table():
 def results(tmp_path):
     """A ground truth of three archs and two seeds, and a supernet of two phases; only the first saw test images."""
     archs = make_pool(0, 3)
-    truth = tmp_path / "study_truth" / "gt_arch60.json"
-    for path in (truth, truth.with_stem("gt_arch60_test")):
+    truth = tmp_path / "study_truth" / "gt_arch30.json"
+    for path in (truth, truth.with_stem("gt_arch30_test")):
         write_arch_file(path, {arch_id: Entry(float(rank), arch) for rank, (arch_id, arch) in enumerate(archs.items())})
     for rank, arch_id in enumerate(archs):
         for seed in (1, 0):
