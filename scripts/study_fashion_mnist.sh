@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The ranking study of docs/study.md, on Fashion-MNIST: ground truth, supernets at equal cost, ablations.
 #
-#   scripts/study_fashion_mnist.sh                    everything, about five hours on one core
+#   scripts/study_fashion_mnist.sh                    everything, about four hours on one core
 #   scripts/study_fashion_mnist.sh PART SEED          one part with one seed; parts may run side by side
 #
 # Parts: truth (seeds 0-2), and for supernets (seeds 0, 1) oneshot, few, sequence, none, table, ends, teacher, bignas,

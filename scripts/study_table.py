@@ -145,7 +145,8 @@ def _reliability(study: Study) -> Iterator[str]:
 
 def _by_width(study: Study) -> Iterator[str]:
     """What archs with the same width of the last stage reach alone and in supernets, by mean probability."""
-    shown = {title: _of(study, arm, phase, "valid") for title, (arm, phase) in SHOWN.items()}
+    found = {title: _of(study, arm, phase, "valid") for title, (arm, phase) in SHOWN.items()}
+    shown = {title: seeds for title, seeds in found.items() if seeds}
     yield f"| {HINDSIGHT} | archs | truth, top-1 | {' | '.join(shown)} |"
     yield f"|{'---|' * (3 + len(shown))}"
     truth, widths = _means(study["truth"]["valid"]), _proxies(study)[HINDSIGHT]
@@ -208,6 +209,7 @@ def _pairs(study: Study) -> Iterator[tuple[str, list[Scores], list[Scores]]]:
     for arm in ("oneshot", "few"):
         found[f"{arm} by top-1"] = [each["top1"] for each in _of(study, arm, last[arm], "valid")]
     found[SHORT] = [each["prob"] for each in _of(study, "few", PHASES[0], "valid")]
+    found |= {"drawn ends": found[SHORT] + found["teacher"], "fixed ends": found["ends"] + found["bignas"]}
     truth, ranked = _means(study["truth"]["valid"]), _proxies(study)
     taus = {name: agreement(scores, truth, resamples=0).kendall.value for name, scores in ranked.items()}
     best = max(taus.keys() - {HINDSIGHT}, key=taus.__getitem__)
@@ -225,6 +227,7 @@ def _pairs(study: Study) -> Iterator[tuple[str, list[Scores], list[Scores]]]:
         ("table", "few"),
         ("sequence", "oneshot"),
         *((arm, SHORT) for arm in ("ends", "teacher", "bignas", "fair", "space")),
+        ("drawn ends", "fixed ends"),
         ("prioritized", "bignas"),
     ):
         if named[ours] and named[theirs]:
