@@ -7,7 +7,7 @@ set -euo pipefail
 source "$(dirname "$(readlink -f "$0")")/environment.sh"
 
 case "${1:-}" in
-    "") selection=() ;;
+    "") selection=(-n 2) ;; # each test has one thread
     --all) selection=(-m "slow or not slow") ;;
     *) fail "unknown option $1, expected --all or nothing" ;;
 esac
@@ -18,4 +18,4 @@ ruff check . || fail "ruff found the mistakes above"
 ruff format --check . || fail "run .venv/bin/ruff format . to lay the files above out as agreed"
 mypy || fail "mypy found the type errors above"
 lint-imports || fail "an import breaks a contract of pyproject.toml (above)"
-pytest ${selection[@]+"${selection[@]}"} || fail "tests failed (above)"
+pytest "${selection[@]}" || fail "tests failed (above)"
