@@ -1,6 +1,6 @@
-"""The table of docs/study.md, from the committed scores.
+"""The tables of docs/study.md, from the committed scores.
 
-python scripts/study_table.py               prints it
+python scripts/study_table.py               prints them
 python scripts/study_table.py --collect     gathers the scores from results/ first
 """
 
@@ -129,7 +129,7 @@ def lines(study: Study) -> Iterator[str]:
     yield "| gain in tau, ranking images | [95 %] |"
     yield "|---|---|"
     for name, ours, theirs in _pairs(study):
-        yield f"| {name} | {_interval(tau_gain(ours, theirs, truth['valid']))} |"
+        yield f"| {name} | {_mean([tau_gain(ours, theirs, truth['valid'])])} |"
     yield ""
     yield from _by_width(study)
 
@@ -177,10 +177,6 @@ def _mean(found: Sequence[Interval]) -> str:
         return ""
     low, value, high = (fmean(getattr(each, name) for each in found) for name in ("low", "value", "high"))
     return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def _interval(found: Interval) -> str:
-    return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
 
 
 def _means(runs: Mapping[str, Sequence[float]]) -> Scores:

@@ -15,8 +15,8 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.space.arch import decode
 from fewshot_nas.space.pool import Entry, write_arch_file
 
-METRICS = ("top1", "top5", "prob")
 OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob"})  # by what a command's --top is given
+METRICS = tuple(OF_TOP.values())
 
 
 @dataclass(frozen=True, slots=True)
