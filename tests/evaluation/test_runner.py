@@ -1,11 +1,6 @@
 """The runner: nothing lost, nothing done twice, nothing half-written, nothing mixed."""
 
 import json
-import multiprocessing
-import os
-import random
-import signal
-import time
 from dataclasses import replace
 
 import pytest
@@ -107,28 +102,29 @@ def leave_a_journal(job, supernet, inputs, monkeypatch):
             run(job, supernet, inputs)
 
 
-def killed_at_random(job, supernet, inputs, delay_s):
-    """Run the job in a process of its own and kill it after a while; whether it finished first."""
-    process = multiprocessing.get_context("fork").Process(target=run, args=(job, supernet, inputs))
-    process.start()
-    process.join(delay_s)
-    if process.exitcode is None:
-        os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    return process.exitcode == 0
+def killed_in_unit(number, kill_me, job, supernet, inputs):
+    """Run the job in this process, which is killed when it begins its `number`th unit from here."""
+
+    class Dying(Walk):
+        begun = 0
+
+        def correct(self):
+            Dying.begun += 1
+            return kill_me() if Dying.begun == number else super().correct()
+
+    runner.Walk = Dying  # in a process that does not survive it
+    run(job, supernet, inputs)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_a_killed_job_ends_in_the_same_bytes(job, supernet, inputs, tmp_path):
+def test_a_killed_job_ends_in_the_same_bytes(job, supernet, inputs, tmp_path, killed, kill_me):
+    """Killed three times, each time after some progress, whatever the speed of the machine."""
     whole = replace(job, directory=tmp_path / "whole")
     run(whole, supernet, inputs)
-    rng, kills = random.Random(0), 0
-    started = time.monotonic()
-    while not killed_at_random(job, supernet, inputs, 0.05 + 0.5 * rng.random()):
-        kills += 1
-        assert time.monotonic() - started < 120, "no progress between kills"
-    assert kills > 1
+    for number in (1, 2, 3):
+        killed(lambda: killed_in_unit(number, kill_me, job, supernet, inputs))  # noqa: B023
+    (journal,) = job.directory.glob("journal_1-3_0.jsonl")
+    assert len(journal.read_text().splitlines()) == 1 + 0 + 1 + 2  # its head, and a line for each finished unit
+    run(job, supernet, inputs)
     assert contents(job) == contents(whole)
 
 
