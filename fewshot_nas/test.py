@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import joined
     from fewshot_nas.evaluation.engine import plan_for
+    from fewshot_nas.evaluation.numerics import numerics
     from fewshot_nas.evaluation.runner import Job, run_job, within_memory
     from fewshot_nas.models.checkpoint import read_checkpoint, supernet_of
 
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
         scores = directory.scores(f"{epoch}{'_all_test' if options.test_set else ''}")
         facts = {**_manifest(options, config, model, supernet, data, scored), "pool_sha256": pool_sha256(pool)}
+        facts |= {"numerics": numerics(world.device)}
         job = Job(scores, parts, facts)
         if not options.plan and job.finished():
             report(f"{scores}: the scores of part {job.name} are there already")

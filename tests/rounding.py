@@ -1,20 +1,26 @@
 """How far two routes to the same number may lie apart: a bound from the length of the sums, not a tolerance by trial.
 
-A computed sum of n products is off by at most n * u * (the sum of their absolute values), where u is half the distance
-from 1 to the next number of the format (Higham, Accuracy and Stability of Numerical Algorithms, 3.1). In a chain of
-layers the lengths add up to first order, so two routes through one network differ by at most
+A computed sum of n products is off by at most
 
-    2 * terms * u * magnitude        terms: lengths of the sums along the network's longest path, added
+    8 * sqrt(n) * u * (the sum of their absolute values)
+
+where u is half the distance from 1 to the next number of the format; the probability of more is below 2 n exp(-32),
+because rounding errors have random signs (Higham and Mary, A new approach to probabilistic rounding error analysis,
+SIAM J. Sci. Comput. 41, 2019, theorem 2.4 with lambda = 8). The lengths of the sums along a chain of layers add up,
+so two routes through one network, each off by that much, differ by at most
+
+    2 * 8 * sqrt(terms) * u * magnitude        terms: lengths of the sums along the network's longest path, added
 
 A kernel chooses the order of its sums by processor, memory layout and batch, which moves a result within this bound.
-Rounding errors have random signs, and so grow like the root of `terms` only. The distance between the root and
-`terms` is room for what the formula leaves out: terms that cancel, and layers that amplify.
+Kernels add up in blocks, so their errors are far smaller than the bound's. This leaves room for what the formula leaves
+out: terms that cancel, and layers that amplify.
 
 Where a ReLU's input is nearly 0, rounding decides whether a gradient passes, and no bound in float32 is small. Tests of
 gradients therefore run in float64 wherever the code under test allows it: there the case does not occur.
 """
 
 from collections.abc import Sequence
+from math import sqrt
 
 import torch
 from torch import Tensor
@@ -25,7 +31,7 @@ from fewshot_nas.space.search_space import SearchSpace
 
 def bound(terms: int, magnitude: float, dtype: torch.dtype = torch.float32) -> float:
     """The largest difference that rounding explains between two orders of the same sums."""
-    return terms * torch.finfo(dtype).eps * magnitude  # eps is twice the unit roundoff
+    return 8 * sqrt(terms) * torch.finfo(dtype).eps * magnitude  # eps is twice the unit roundoff
 
 
 def terms(space: SearchSpace, archs: Sequence[Arch], images: Tensor, *, backward: bool = False) -> int:

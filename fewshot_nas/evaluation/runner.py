@@ -84,6 +84,11 @@ class Job:
             if path.exists():
                 _refuse_others(self.part_manifest(part), path, read_manifest(path))
 
+    def computed(self, ways: Sequence[Any]) -> "Job":
+        """The job with the numerics of those who computed it: one, or a list where they differ."""
+        numerics = {"numerics": ways[0] if len(ways) == 1 else list(ways)} if ways else {}
+        return replace(self, manifest={**self.manifest, **numerics})
+
     def part_manifest(self, part: int) -> dict[str, Any]:
         """The manifest with what concerns this part alone."""
         return {**self.manifest, "part": part, "archs": len(self.parts[part])}
@@ -92,8 +97,9 @@ class Job:
 class Journal:
     """Finished units of a job, one line each, written by one process per file.
 
-    The head of a file says what the units depend on: the job's manifest, and the plan itself,
-    because a unit is known by its number only.
+    A head says what the units below it depend on: the job's manifest, and the plan itself,
+    because a unit is known by its number only. Each process that goes on with a file writes a
+    head of its own, so that the numerics of all of them are known in the end.
     """
 
     def __init__(self, job: Job, plan: Plan) -> None:
@@ -108,13 +114,17 @@ class Journal:
             InputError: a journal of another evaluation lies there.
         """
         done: dict[int, list[Correct]] = {}
-        for path in self._paths():
-            for record in _complete_lines(path):
-                if "unit" in record:
-                    done[record["unit"]] = [(top1, top5, prob) for top1, top5, prob in record["correct"]]
-                else:
-                    _refuse_others(self._head, path, record)
+        for path, record in self._records():
+            if "unit" in record:
+                done[record["unit"]] = [(top1, top5, prob) for top1, top5, prob in record["correct"]]
+            else:
+                _refuse_others(self._head, path, record)
         return done
+
+    def numerics(self) -> list[Any]:
+        """How the processes that wrote the units computed, each way once."""
+        ways = [record.get("numerics") for _, record in self._records() if "unit" not in record]
+        return [way for place, way in enumerate(ways) if way is not None and way not in ways[:place]]
 
     @contextmanager
     def writing(self, rank: int) -> Iterator[Callable[[int, list[Correct]], None]]:
@@ -128,14 +138,17 @@ class Journal:
                 stream.write(json.dumps(record) + "\n")
                 stream.flush()
 
-            if not stream.tell():
-                write(self._head)
+            write(self._head)
             yield lambda unit, correct: write({"unit": unit, "correct": correct})
 
     def remove(self) -> None:
         """When the score files are there."""
         for path in self._paths():
             path.unlink()
+
+    def _records(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        for path in self._paths():
+            yield from ((path, record) for record in _complete_lines(path))
 
     def _paths(self) -> list[Path]:
         return journals(self._job.directory, self._job.name)
@@ -163,7 +176,7 @@ def run_job(job: Job, plan: Plan, supernet: Supernet, inputs: Inputs, world: Wor
                 bar.update(min(sum(map(len, unit.members)) * world.size, plan.archs - bar.n))
         wait_for_all(world)
         if world.is_main:
-            _write_scores(job, plan, journal.read(), len(inputs.images))
+            _write_scores(job.computed(journal.numerics()), plan, journal.read(), len(inputs.images))
             journal.remove()
         wait_for_all(world)
 
@@ -211,7 +224,9 @@ def _write_scores(job: Job, plan: Plan, done: Mapping[int, Sequence[Correct]], i
 
 def _refuse_others(expected: Mapping[str, Any], path: Path, found: Mapping[str, Any]) -> None:
     expected = json.loads(json.dumps(expected))  # as it would have been read
-    for key in expected:
+    for key in (
+        key for key in expected if key != "numerics"
+    ):  # another machine may go on, and the manifest will name both
         if found.get(key) != expected[key]:
             raise InputError(
                 f"{path}: was written with {key}={found.get(key)}, now it is {expected[key]};"

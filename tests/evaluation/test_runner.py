@@ -123,7 +123,7 @@ def test_a_killed_job_ends_in_the_same_bytes(job, supernet, inputs, tmp_path, ki
     for number in (1, 2, 3):
         killed(lambda: killed_in_unit(number, kill_me, job, supernet, inputs))  # noqa: B023
     (journal,) = job.directory.glob("journal_1-3_0.jsonl")
-    assert len(journal.read_text().splitlines()) == 1 + 0 + 1 + 2  # its head, and a line for each finished unit
+    assert len(journal.read_text().splitlines()) == 3 + (0 + 1 + 2)  # a head for each process, a line for each unit
     run(job, supernet, inputs)
     assert contents(job) == contents(whole)
 
@@ -177,6 +177,17 @@ def test_a_finished_part_is_not_replaced_by_a_wider_job(job, supernet, inputs):
     with pytest.raises(InputError, match=r"manifest2\.json: was written with images=100, now it is 50"):
         run(replace(job, manifest={**MANIFEST, "images": 50}), supernet, inputs)
     assert contents(job) == before
+
+
+def test_who_goes_on_with_other_numerics_is_named(job, supernet, inputs, monkeypatch):
+    def computed(capability):
+        return replace(job, manifest={**MANIFEST, "numerics": {"cpu_capability": capability}})
+
+    leave_a_journal(computed("AVX512"), supernet, inputs, monkeypatch)
+    run(computed("AVX2"), supernet, inputs)
+    manifest = json.loads((job.directory / "manifest1.json").read_text())
+    assert manifest["numerics"] == [{"cpu_capability": "AVX512"}, {"cpu_capability": "AVX2"}]
+    assert computed("DEFAULT").finished()
 
 
 def test_units_of_another_plan_are_not_continued(job, supernet, inputs, monkeypatch):
