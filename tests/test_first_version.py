@@ -17,6 +17,8 @@ from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.space.arch import decode
 from tests.rounding import bound, terms
 
+pytestmark = pytest.mark.numeric
+
 FILES = Path(__file__).with_name("files_of_the_first_version.tar.xz")
 FIRST = Path("results/first")
 PHASES = {"1": FIRST, "2": FIRST / "2"}

@@ -9,6 +9,8 @@ from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
 from tests.rounding import assert_equal_but_for_rounding, bound, terms
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.mark.parametrize("length", [10, 1000, 100_000])
 def test_orders_of_a_sum_differ_by_less(length):

@@ -5,7 +5,7 @@
                                      when all of its archs are scored
 
 After an interruption, give the same command again: it continues with the missing units, and the
-score files come out the same, byte for byte. Parts that are given together (`1-8`) are one tree
+score files come out the same, byte for byte, if the machine is the same. Parts that are given together (`1-8`) are one tree
 and share more than they would alone.
 """
 

@@ -16,6 +16,8 @@ from fewshot_nas.cream.step import (
 from fewshot_nas.cream.supernet import batch_statistics
 from fewshot_nas.training.board import Board
 
+pytestmark = pytest.mark.numeric
+
 TEACHING = Teaching(start_epoch=2, slice=2, smoothing=0.0)
 
 

@@ -15,6 +15,8 @@ from fewshot_nas.evaluation.prefix_tree import make_plan
 from fewshot_nas.evaluation.runner import Job, run_job, within_memory
 from fewshot_nas.space.pool import read_arch_file
 
+pytestmark = pytest.mark.numeric
+
 ALONE = World(0, 1, torch.device("cpu"))
 MANIFEST = {"checkpoint_sha256": "abc", "images": 100, "space": {"widths": (1, 2)}}
 

@@ -10,6 +10,8 @@ from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
 from fewshot_nas.training.sandwich import Regularization, Sampler, sandwich
 
+pytestmark = pytest.mark.numeric
+
 PLAIN = Regularization(label_smoothing=0.1)
 SAMPLER = Sampler(seed=0, digits=(7, 7, 7, 7), fair=False, middle=2)
 

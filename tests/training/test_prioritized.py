@@ -15,6 +15,8 @@ from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training.prioritized import BUCKETS, REVIEW_STEPS, Prioritized, TeacherBoard, held_out
 
+pytestmark = pytest.mark.numeric
+
 SPACE, CLASSES, DIGITS = SPACES["px8"], 10, (3, 3, 5, 7)
 POOL = tuple(make_pool(seed=0, size=40).values())
 
