@@ -43,11 +43,11 @@ class SpaceConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where images come from: `digits`, `fashion_mnist`, `lists` or `folders` under `root`.
+    """Where images come from: `digits`, `fashion_mnist`, `fashion_pairs`, `lists` or `folders` under `root`.
 
     `train_images` and `valid_images` use a fixed random part only; `num_classes` is for a network
     with more classes than the labels show. `augmentation` replaces in training what is the data
-    set's own (photographs have `photo`, digits `shift`, Fashion-MNIST `shift_flip`). `workers` are
+    set's own (photographs have `photo`, digits `shift`, Fashion-MNIST `shift_flip`, pairs `none`). `workers` are
     processes that prepare images; `cache` holds decoded validation and calibration images.
     """
 
