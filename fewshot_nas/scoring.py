@@ -1,5 +1,7 @@
 """From settings, a supernet and images to the `Scorer` that commands and notebooks use."""
 
+from pathlib import Path
+
 from fewshot_nas.config import Config
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.sources import ImageData
@@ -11,10 +13,13 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.runs import evaluation_inputs
 
 
-def scorer_for(config: Config, supernet: Supernet, data: ImageData, scored: Images, world: World) -> Scorer:
+def scorer_for(
+    config: Config, model: Path | str, supernet: Supernet, data: ImageData, scored: Images, world: World
+) -> Scorer:
     """A scorer on all processes there are, within the memory of the settings.
 
     Args:
+        model: the supernet's file or name, for error messages.
         data: calibration images come from its training part.
         scored: the images to score on.
 
@@ -22,7 +27,7 @@ def scorer_for(config: Config, supernet: Supernet, data: ImageData, scored: Imag
         InputError: supernet, data and settings do not fit together.
     """
     if supernet.num_classes != data.num_classes:
-        raise InputError(f"the supernet has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
+        raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
     if config.evaluation.calibration_images > len(data.train):
         raise InputError(
             f"evaluation.calibration_images is {config.evaluation.calibration_images},"

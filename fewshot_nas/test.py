@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         supernet = supernet_of(model, content)
         data = runs.open_images(config, supernet.space)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
-        scorer = scorer_for(config, supernet, data, scored, world)
+        scorer = scorer_for(config, model, supernet, data, scored, world)
         epoch = options.epoch if options.epoch is not None else content.get("epoch")
         if epoch is None:
             raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
