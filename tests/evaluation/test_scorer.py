@@ -1,5 +1,6 @@
 """The scorer and its executors: the order of results changes nothing, and processes share the units."""
 
+import pickle
 import random
 
 import pytest
@@ -25,6 +26,18 @@ def test_scores_do_not_depend_on_the_order_of_results(make_supernet, make_archs,
     local, shuffled = (Scorer(supernet, inputs, each, unit_networks=2) for each in (Local(), Shuffled()))
     assert len(local.plan(archs).units) > 4
     assert shuffled.scores(archs) == local.scores(archs)
+
+
+class Remote(Local):
+    """An executor whose worker is sent the work once, as bytes."""
+
+    def results(self, numbers, work):
+        yield from super().results(numbers, pickle.loads(pickle.dumps(work)))
+
+
+def test_a_worker_elsewhere_finds_the_same_scores(make_supernet, make_archs, inputs):
+    supernet, archs = make_supernet(2), make_archs(8)
+    assert Scorer(supernet, inputs, Remote()).scores(archs) == Scorer(supernet, inputs).scores(archs)
 
 
 def test_no_archs_have_no_scores(make_supernet, inputs):
