@@ -1,7 +1,7 @@
 """Several processes that train or evaluate together: torchrun's environment, gloo or NCCL."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -106,6 +106,36 @@ def from_main(tensor: Tensor, world: World) -> Tensor:
     tensor = tensor.contiguous()
     dist.broadcast(tensor, 0)
     return tensor
+
+
+def told_by_main(value: T, world: World) -> T:
+    """The main process's value, on all processes; it has to be picklable."""
+    if world.size == 1:
+        return value
+    told = [value]
+    dist.broadcast_object_list(told, 0)
+    return told[0]
+
+
+def decided_by_main(decide: Callable[[], T], world: World) -> T:
+    """What the main process finds, on all processes; only it looks, so that all believe the same.
+
+    Raises:
+        InputError: the main process met an error, which all processes then raise.
+    """
+    found: T | None = None
+    error: Exception | None = None
+    if world.is_main:
+        try:
+            found = decide()
+        except Exception as failure:
+            error = failure
+    found, said = told_by_main((found, error and (str(error) or type(error).__name__)), world)
+    if error:
+        raise error
+    if said is not None:
+        raise InputError(said)
+    return found  # type: ignore[return-value]
 
 
 def gathered(value: T, world: World) -> list[T]:

@@ -8,10 +8,11 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from fewshot_nas.distributed import World, gathered
-from fewshot_nas.evaluation.engine import score
+from fewshot_nas.distributed import World
+from fewshot_nas.evaluation.accuracy import Accuracy
+from fewshot_nas.evaluation.executors import executor_for
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.naive import Accuracy
+from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
@@ -164,10 +165,7 @@ class SupernetTask:
 
 
 def shared_scores(supernet: Supernet, archs: Mapping[str, Arch], inputs: Inputs, world: World) -> dict[str, Accuracy]:
-    """Score archs, each on one of the processes; all processes learn every score."""
-    mine = list(archs)[world.rank :: world.size]
-    scores = score(supernet, [archs[arch_id] for arch_id in mine], inputs)
-    found: dict[str, Accuracy] = {}
-    for part in gathered(dict(zip(mine, scores, strict=True)), world):
-        found |= part
-    return {arch_id: found[arch_id] for arch_id in archs}
+    """Score archs on all processes; all of them learn every score."""
+    each_process = -(-len(archs) // world.size)  # as few as that in a unit, so that every process has one
+    scorer = Scorer(supernet, inputs, executor_for(world), unit_networks=min(UNIT_NETWORKS, each_process))
+    return dict(zip(archs, scorer.scores(list(archs.values())), strict=True))
