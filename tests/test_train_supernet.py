@@ -124,7 +124,7 @@ def test_a_run_from_before_a_setting_existed_had_its_default(workshop, small, ca
     path.write_text(json.dumps(manifest))
     main(["--save", "one", *small])
     assert "is there already" in capsys.readouterr().out
-    with pytest.raises(InputError, match="was begun with training.gradient_scale none, now it is channel"):
+    with pytest.raises(InputError, match=r"was begun with training\.gradient_scale none, now it is channel"):
         main(["--save", "one", *small, "training.gradient_scale=channel"])
 
 
