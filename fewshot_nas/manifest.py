@@ -67,19 +67,29 @@ def _lasting(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     }
 
 
+def usual_settings(config: Any) -> dict[str, Any]:
+    """The defaults of a configuration of this kind, as a manifest holds settings."""
+    return dict(json.loads(json.dumps(_lasting(asdict(type(config)())), default=str)))
+
+
 def recipe_sha256(content: Mapping[str, Any]) -> str:
     """Digest of a manifest without what rightly differs between the runs of a ground truth."""
     kept = {key: value for key, value in _flat(content) if key not in ("arch", "seed", "settings.run.seed")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def refuse_changes(path: Path, now: Mapping[str, Any]) -> None:
+def refuse_changes(path: Path, now: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
     """Refuse to go on with a run under another manifest; other versions and paths do not matter.
+
+    Args:
+        usual: the defaults of all settings. A run that was begun before a setting existed had
+            its default.
 
     Raises:
         InputError: names the first thing that is different.
     """
     before, after = dict(_flat(read_json(path))), dict(_flat(now))
+    before = {key: value for key, value in _flat({"settings": usual}) if key in after} | before
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
             raise InputError(
@@ -88,8 +98,11 @@ def refuse_changes(path: Path, now: Mapping[str, Any]) -> None:
             )
 
 
-def goes_on(directory: PhaseDirectory, content: Mapping[str, Any], resume: bool) -> bool:
+def goes_on(directory: PhaseDirectory, content: Mapping[str, Any], usual: Mapping[str, Any], resume: bool) -> bool:
     """Whether there is an earlier run to go on with.
+
+    Args:
+        usual: as `refuse_changes`.
 
     Raises:
         InputError: there is one under another manifest, or one of unknown origin.
@@ -97,7 +110,7 @@ def goes_on(directory: PhaseDirectory, content: Mapping[str, Any], resume: bool)
     if not resume:
         return False
     if directory.manifest.exists():
-        refuse_changes(directory.manifest, content)
+        refuse_changes(directory.manifest, content, usual)
         return True
     if directory.chosen.exists() or directory.last.exists():
         raise InputError(

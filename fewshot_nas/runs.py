@@ -1,7 +1,7 @@
 """From settings to the parts of a run: what the training and evaluation commands have in common."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -21,7 +21,7 @@ from fewshot_nas.distributed import World, gathered
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import locked, replacing, sha256
-from fewshot_nas.manifest import begin, goes_on, manifest, recipe_sha256
+from fewshot_nas.manifest import begin, goes_on, manifest, recipe_sha256, usual_settings
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results import PhaseDirectory
@@ -29,14 +29,16 @@ from fewshot_nas.space.arch import Arch, encode
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.sampling import ALL_DIGITS
 from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.training.gradient_scale import gradient_scale
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Plan, Source, Task, step_seed
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_groups, sgd
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
-from fewshot_nas.training.sandwich import Regularization, Sampler
+from fewshot_nas.training.sampler import EXTREMES, SAMPLING, Sampler, Sizes
+from fewshot_nas.training.sandwich import Labels, Largest, Regularization, Sandwich, Teacher
 from fewshot_nas.training.selection import RULE
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
-from fewshot_nas.training.supernet_task import SupernetTask, Validation
+from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -133,7 +135,7 @@ class Run:
         with exclusive(directory, self.world):
             facts = {**facts, "ground_truth": truth and _file(self.config.run.ground_truth)}
             content = self._manifest(section, facts)
-            going_on = goes_on(directory, content, self.resume)
+            going_on = goes_on(directory, content, usual_settings(self.config), self.resume)
             if going_on and directory.chosen.exists():
                 self.report(f"{directory.chosen} is there already; --no-resume trains it anew")
                 return
@@ -165,7 +167,9 @@ class Run:
                 self.report(f"{arch_id} is left out: {busy}")
                 return
             content = self._manifest("stand_alone", {"arch": encode(arch)})
-            going_on = goes_on(directory, content, self.resume)  # names a changed setting, which a digest cannot
+            going_on = goes_on(
+                directory, content, usual_settings(self.config), self.resume
+            )  # names a changed setting, which a digest cannot
             recipe = recipe_sha256(content)
             truth.refuse_others(recipe, arch_id, arch)
             if self.resume and truth.has(arch_id, seed):
@@ -194,31 +198,32 @@ class Run:
         kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
         factors = multipliers(self.space, supernet.groups, digits, kind)
         groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
-        fair, outs = settings.sampling == "fair", settings.extremes == "outs"
-        images, prioritized = self.data.train, None
-        if settings.distill == "prioritized":
-            held, images = held_out(images)
-            board = TeacherBoard(self.space, supernet.num_classes, digits)
-            prioritized = Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world)
-        task = SupernetTask(
-            supernet,
-            sgd(groups, settings.momentum),
-            Sampler(config.run.seed, digits, fair, settings.random_subnets, settings.resolutions, outs),
-            Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
-            Validation(
-                self.inputs(self.data.valid),
-                truth,
-                directory,
-                config.run.keep,
-                config.evaluation.every_epochs,
-                settings.epochs,
-            ),
-            self.world,
-            config.run.precision,
-            prioritized,
-            settings.distill != "none",
+        teacher, images, memory = self._teacher(settings, supernet, digits)
+        seed, middle = config.run.seed, settings.random_subnets
+        sampler = Sampler(SAMPLING[settings.sampling](seed, digits), EXTREMES[settings.extremes](seed, digits), middle)
+        sandwich = Sandwich(
+            sampler,
+            Sizes(seed, middle, settings.resolutions),
+            teacher,
+            regularization=Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
+            precision=config.run.precision,
         )
-        return task, images
+        every = config.evaluation.every_epochs
+        validation = Validation(self.inputs(self.data.valid), truth, directory, config.run.keep, every, settings.epochs)
+        optimizer = sgd(groups, settings.momentum)
+        if settings.gradient_scale != "none":
+            optimizer.register_step_pre_hook(gradient_scale(supernet, sampler.chances(), settings.gradient_scale))
+        return SupernetTask(supernet, optimizer, sandwich, digits, validation, self.world, memory), images
+
+    def _teacher(
+        self, settings: TrainingConfig, supernet: Supernet, digits: Sequence[int]
+    ) -> tuple[Teacher, Images, dict[str, Stateful]]:
+        """Who teaches, the images that are left to train on, and what the teaching remembers."""
+        if settings.distill != "prioritized":
+            return (Labels() if settings.distill == "none" else Largest()), self.data.train, {}
+        held, images = held_out(self.data.train)
+        board = TeacherBoard(self.space, supernet.num_classes, digits)
+        return Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world), images, {"board": board}
 
     def _stand_alone_task(self, arch: Arch) -> StandAloneTask:
         config, settings = self.config, self.config.stand_alone

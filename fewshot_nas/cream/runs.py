@@ -18,7 +18,7 @@ from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.manifest import begin, goes_on, manifest_of
+from fewshot_nas.manifest import begin, goes_on, manifest_of, usual_settings
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.runs import data_facts, exclusive, images_of, resumed
 from fewshot_nas.training.log import RunLog
@@ -119,7 +119,7 @@ class CreamRun:
         with exclusive(directory, self.world):
             facts = {"processes": self.world.size, **facts, "data": data_facts(self.data)}
             content = manifest_of(asdict(self.config), facts)
-            going_on = goes_on(directory, content, self.resume)
+            going_on = goes_on(directory, content, usual_settings(self.config), self.resume)
             if going_on and directory.chosen.exists():
                 self.report(f"{directory.chosen} is there already; --no-resume trains it anew")
                 return

@@ -5,8 +5,8 @@
                                      when all of its archs are scored
 
 After an interruption, give the same command again: it computes the missing units, and the score
-files become the same, byte for byte, if the machine is the same. Parts that are given together (`1-8`) are one tree and share
-more than they would alone.
+files become the same, byte for byte, on the same machine. Parts that are given together
+(`1-8`) are one tree and share more than they would alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

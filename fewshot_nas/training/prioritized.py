@@ -88,7 +88,7 @@ class TeacherBoard:
 
 @dataclass(frozen=True)
 class Prioritized:
-    """Who teaches in a step, and the reviews that settle it.
+    """`distill: prioritized`. Who teaches in a step, and the reviews that settle it.
 
     Attributes:
         held: training images that are not trained on, to be scored on in a single batch.
@@ -98,11 +98,11 @@ class Prioritized:
     held: Inputs
     world: World
 
-    def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> list[Arch]:
-        """A teacher for each of a step's archs but the first, the largest; at times a review comes first."""
+    def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> Sequence[Arch | None]:
+        """The board's teacher of each arch but the first; every `REVIEW_STEPS` steps a review comes before."""
         if step % REVIEW_STEPS == 0:
             self.review(supernet, archs[1:-1])
-        return [self.board.teacher(arch) for arch in archs[1:]]
+        return [None, *(self.board.teacher(arch) for arch in archs[1:])]
 
     def review(self, supernet: Supernet, newcomers: Iterable[Arch]) -> None:
         """Score the board anew, because weights have moved, and newcomers with the same weights.

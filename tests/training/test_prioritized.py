@@ -161,7 +161,7 @@ def test_reviews_come_at_their_steps_with_the_sampled_archs(supernet, prioritize
     monkeypatch.setattr(Prioritized, "review", lambda self, network, newcomers: reviewed.append(newcomers))
     given, archs = prioritized(), [largest(), BIG, MIDDLE, SMALL]
     for step in range(2 * REVIEW_STEPS):
-        assert given.teachers(supernet(), archs, step) == [largest()] * 3
+        assert given.teachers(supernet(), archs, step) == [None, *[largest()] * 3]
     assert reviewed == [[BIG, MIDDLE]] * 2
 
 
