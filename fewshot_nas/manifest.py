@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_nas.config import Config
-from fewshot_nas.distributed import World, wait_for_all
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json, write_text
 from fewshot_nas.results import PhaseDirectory
@@ -120,18 +119,15 @@ def goes_on(directory: PhaseDirectory, content: Mapping[str, Any], usual: Mappin
     return False
 
 
-def begin(directory: PhaseDirectory, content: Mapping[str, Any], settings: str, world: World) -> None:
+def begin(directory: PhaseDirectory, content: Mapping[str, Any], settings: str) -> None:
     """Remove what an earlier run left, scores of its evaluation as well, and note what the new one depends on.
 
     Args:
         settings: YAML.
     """
-    wait_for_all(world)  # nobody clears before everybody has looked
-    if world.is_main:
-        _clear(directory)
-        write_text(directory.config, settings)
-        write_json(directory.manifest, content)
-    wait_for_all(world)  # nobody resumes what is being cleared
+    _clear(directory)
+    write_text(directory.config, settings)
+    write_json(directory.manifest, content)
 
 
 def _clear(directory: PhaseDirectory) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fewshot_nas.distributed import World
+from fewshot_nas.distributed import World, together
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.executors import executor_for
 from fewshot_nas.evaluation.inputs import Inputs
@@ -154,9 +154,10 @@ class SupernetTask:
 
     def _enter(self, candidate: Candidate) -> None:
         self.candidates = keep([*self.candidates, candidate], self.validation.kept)
-        if self.world.is_main and candidate in self.candidates:
-            more = {"epoch": candidate.epoch, "tau": candidate.tau}
-            save_supernet(self.file_of(candidate), self.network, more)
+        with together(self.world):
+            if self.world.is_main and candidate in self.candidates:
+                more = {"epoch": candidate.epoch, "tau": candidate.tau}
+                save_supernet(self.file_of(candidate), self.network, more)
 
     def _remove_others(self) -> None:
         """Files of epochs that are no candidates any more; not before a state without them is on disk."""
