@@ -48,15 +48,15 @@ class TeacherBoard:
         """The largest, then the others, from few MACs to many."""
         return tuple(entry for board in (self._pinned, *self._buckets) for entry in board.entries)
 
-    def offer(self, arch: Arch, accuracy: float) -> bool:
-        """Take in a net that beats the one of its span, or is on the board and measured anew; whether it was.
+    def offer(self, arch: Arch, accuracy: float) -> None:
+        """Take in a net that beats the one of its span, or is on the board and measured anew.
 
         Args:
             accuracy: in percent.
         """
         macs = self._macs(arch)
         board = self._pinned if arch == largest() else self._buckets[self._bucket(macs)]
-        return board.offer(Entry(encode(arch), accuracy, macs))
+        board.offer(Entry(encode(arch), accuracy, macs))
 
     def teacher(self, student: Arch) -> Arch:
         """The most accurate net with more MACs than the student, which so never teaches itself.

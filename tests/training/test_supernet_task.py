@@ -11,7 +11,6 @@ from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.training import sandwich as sandwich_module
-from fewshot_nas.training import supernet_task as under_test
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.prioritized import REVIEW_STEPS, Prioritized, TeacherBoard
 from fewshot_nas.training.sampler import RandomArchs, Sampler, Sizes, SpaceEnds
