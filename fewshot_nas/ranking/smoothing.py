@@ -53,6 +53,7 @@ def smooth(described: Floats, scored: Floats) -> Estimate:
 
 
 def _surface(columns: int, scored: int) -> Any:
-    quadratic = scored >= 2 * (columns + 1) * (columns + 2) / 2  # twice as many scores as coefficients
+    coefficients = (columns + 1) * (columns + 2) // 2
+    quadratic = scored >= 1.5 * coefficients
     terms = PolynomialFeatures(2 if quadratic else 1, include_bias=False)
     return make_pipeline(StandardScaler(), terms, StandardScaler(), BayesianRidge())
