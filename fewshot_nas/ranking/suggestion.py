@@ -64,7 +64,8 @@ def _gains(columns: Floats, covariance: Floats, everywhere: Floats) -> Floats:
     """What a truth at each row takes from the sum of all rows' variances, [n]."""
     towards = columns @ covariance
     reduced: Floats = np.einsum("np,pq,nq->n", towards, everywhere, towards, optimize=True)
-    return reduced / ((towards * columns).sum(1) + NOISE)
+    gains: Floats = reduced / ((towards * columns).sum(1) + NOISE)
+    return gains
 
 
 def _after(covariance: Floats, row: Floats) -> Floats:
