@@ -35,6 +35,11 @@ def features(
     return np.array([_described(space, arch, resolution, num_classes) for arch in archs], dtype=np.float64)
 
 
+def column(ids: Iterable[str], values: Mapping[str, float]) -> Floats:
+    """Values by arch id as an array in the order of `ids`; nan where there is none."""
+    return np.array([values.get(arch_id, math.nan) for arch_id in ids], dtype=np.float64)
+
+
 def standardised(columns: Floats) -> Floats:
     """Columns [n] or [n, columns] less their means, over their standard deviations; a constant one becomes 0."""
     spread = np.std(columns, axis=0)

@@ -20,18 +20,19 @@ from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import standardised
 from fewshot_nas.ranking.smoothing import Estimate
 
-FEWEST_TRUTHS = 5
-EVIDENCE_WEIGHT = 3.0  # a priori, how much more a column of the evidence says than one of the features
+FEWEST_TRUTHS = 10
+EVIDENCE_WEIGHT = 10.0  # a priori, how much more the evidence says than a column of the features
 
 
 def inputs(evidence: Floats, described: Floats) -> Floats:
     """What a predictor goes by, [n, columns]: all of it standardised over all archs.
 
     Args:
-        evidence: combined and smoothed scores, and the like, [n, any].
+        evidence: combined scores, and what smoothing took away from them, [n, any].
         described: `features` of the same archs, [n, any].
     """
-    return np.hstack([EVIDENCE_WEIGHT * standardised(evidence), standardised(described)])
+    weight = EVIDENCE_WEIGHT / evidence.shape[1] ** 0.5
+    return np.hstack([weight * standardised(evidence), standardised(described)])
 
 
 def predict(known: Floats, truth: Floats, wanted: Floats) -> Estimate:
@@ -74,6 +75,6 @@ def _fitted(known: Floats, truth: Floats) -> _Fitted:
 
 
 def _kernel(columns: int) -> Any:
-    linear = ConstantKernel(0.3 / columns, (1e-4 / columns, 10 / columns)) * DotProduct(0, "fixed")
+    linear = ConstantKernel(0.3 / EVIDENCE_WEIGHT**2, (1e-5, 0.1)) * DotProduct(0, "fixed")
     rest = ConstantKernel(0.1, (1e-4, 1)) * RBF(2 * columns**0.5, (columns**0.5, 10 * columns**0.5))
-    return linear + rest + WhiteKernel(0.1, (1e-3, 1))
+    return linear + rest + WhiteKernel(0.1, (1e-2, 1))

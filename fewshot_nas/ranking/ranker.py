@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fewshot_nas.ranking import predictor
-from fewshot_nas.ranking.combination import average, combine
+from fewshot_nas.ranking.combination import average, combine, surplus
 from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import standardised
 from fewshot_nas.ranking.scale import log_odds, percent, percent_error
@@ -37,8 +37,7 @@ class Ranker:
     @property
     def inputs(self) -> Floats:
         """What a predictor goes by, [n, columns]."""
-        surplus = np.where(np.isnan(self.raw), 0, self.raw - self.smoothed.value)
-        evidence = np.stack([self.combined.value, self.smoothed.value, surplus], axis=1)
+        evidence = np.stack([self.combined.value, surplus(self.raw, self.smoothed)], axis=1)
         return predictor.inputs(evidence, self.described)
 
     def predicted(self, truth: Floats) -> Estimate:
@@ -62,8 +61,8 @@ def ranker(described: Floats, scores: Sequence[Floats]) -> Ranker:
         InputError: a supernet has scored too few archs.
     """
     raw = [log_odds(each) for each in scores]
-    smoothed = average([smooth(described, each) for each in raw])
-    return Ranker(described, _mean(raw), smoothed, combine(smoothed, described[:, _LOG_MACS]))
+    mean, smoothed = _mean(raw), average([smooth(described, each) for each in raw])
+    return Ranker(described, mean, smoothed, combine(mean, smoothed, described[:, _LOG_MACS]))
 
 
 def in_percent(estimate: Estimate) -> Estimate:
