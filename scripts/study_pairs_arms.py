@@ -245,7 +245,7 @@ def train_alone(network: Subnet, data: ImageData, starts: Sequence[int], lr: flo
     for step, first in enumerate(starts):
         indices = torch.arange(first, min(first + BATCH, len(data.train)))
         optimizer.zero_grad(set_to_none=True)
-        images = normalize(torch.as_tensor(data.train.pixels(indices)).float() / 255, data.mean, data.std)
+        images = normalize(torch.as_tensor(data.train.pixels(indices)), data.mean, data.std)
         learn(network, images, data.train.labels[indices], 0.0, "fp32")
         nn.utils.clip_grad_value_(network.parameters(), 1.0)
         set_rate(optimizer, rate(step))
@@ -319,7 +319,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         path = train(name, seed, world)
         score(HOME / f"{name}_s{seed}.json", load_supernet(path), inputs)
-        if name in ("default", "channel_depth"):
+        if name == "default":
             last = directory(name, seed).last
             score(HOME / f"{name}_average_s{seed}.json", averaged(load_supernet(path), last), inputs)
     return 0

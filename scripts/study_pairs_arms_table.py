@@ -30,7 +30,6 @@ ARMS = {
     "default_average": "default, averaged weights",
     "channel": "gradients scaled by channel",
     "channel_depth": "gradients scaled by channel and depth",
-    "channel_depth_average": "the same, averaged weights",
     "pairs": "pairwise loss",
     "warm": "warm start from the largest",
     "bignas": "BigNAS as published",
@@ -90,11 +89,11 @@ def _rankings(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Searc
         "last width": lambda arch: space.width(3, arch.outs[3]),
     }
     yield (
-        "| arm | seeds | archs | tau | upper half | Pearson | gain in tau | of odd archs | of even archs | "
+        "| arm | seeds | archs | tau | upper half | by top-1 | Pearson | gain in tau | of odd archs | of even archs | "
         + " | ".join(f"error with {name}" for name in told)
         + " |"
     )
-    yield f"|{'---|' * (9 + len(told))}"
+    yield f"|{'---|' * (10 + len(told))}"
     for name, seeds in arms.items():
         runs = [scores["prob"] for scores in seeds.values()]
         known = {arch_id: truth[arch_id] for arch_id in truth if all(arch_id in each for each in runs)}
@@ -105,7 +104,8 @@ def _rankings(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Searc
             _shown(_mean_interval(runs, known)),
             f"{_mean_tau(runs, _upper(known)):.2f}",
         ]
-        cells += [f"{pearson:.2f}", *_gains(arms, name, known)]
+        by_top1 = _mean_tau([scores["top1"] for scores in seeds.values()], known)
+        cells += [f"{by_top1:.2f}", f"{pearson:.2f}", *_gains(arms, name, known)]
         cells += [f"{_error_with(runs, known, archs, of):+.2f}" for of in told.values()]
         yield f"| {ARMS[name]} | {' | '.join(cells)} |"
 

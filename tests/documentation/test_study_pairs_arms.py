@@ -95,7 +95,7 @@ def test_an_arm_is_compared_with_the_default_of_the_same_seeds(tables, tmp_path)
     rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in printed}
     assert rows["default"][1:3] == ["2", "12"]
     assert rows["default"][3].startswith("+0.000")  # the mean of two seeds of which one is the other backwards
-    gain, *halves = rows[tables.ARMS["channel"]][6:9]
+    gain, *halves = rows[tables.ARMS["channel"]][7:10]
     assert gain.startswith("-1.939")  # from 64/66 to -64/66: one pair of 66 is in the wrong order
     assert halves == ["-2.00", "-2.00"]
 
