@@ -123,7 +123,7 @@ def show_profile(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> N
 def dense_slice(count: int) -> list[Arch]:
     """The largest set of archs of the pool with one stem and first stage; `count` at most."""
     alike = defaultdict(list)
-    for part in read_pool(Path(__file__).parents[1] / "json_file" / "json8"):
+    for part in read_pool(Path(__file__).parents[1] / "json_file" / "json8", SPACES["px8"]):
         for arch in part.values():
             alike[arch.outs[0], arch.mids[0]].append(arch)
     return max(alike.values(), key=len)[:count]

@@ -33,7 +33,7 @@ def main() -> None:
     space = SPACES[options.space]
     supernet = Supernet(space, options.groups, num_classes=1000)
     images = torch.randn(options.batch, space.in_channels, space.resolution, space.resolution)
-    for name, arch in (("smallest", smallest()), ("random", random_arch(random.Random(0)))):
+    for name, arch in (("smallest", smallest(space)), ("random", random_arch(space, random.Random(0)))):
         flops = 2 * len(images) * total_cost(space, arch).macs
         _report(f"{name}, forward", forward_times(supernet, arch, images, options.rounds), len(images), flops)
         # A backward pass is two products per weight where the forward pass is one.

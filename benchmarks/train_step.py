@@ -104,7 +104,11 @@ def forward(weights: SubnetWeights, x: Tensor) -> Tensor:
     if weights.pool:
         x = F.max_pool2d(x, 3, 2, 1)
     for block in weights.blocks:
-        residual = unit(block.conv2, F.relu(unit(block.conv1, x)))
+        *convs, last = block.convs
+        residual = x
+        for each in convs:
+            residual = F.relu(unit(each, residual))
+        residual = unit(last, residual)
         x = F.relu(residual + (unit(block.shortcut, x) if block.shortcut else x))
     return F.linear(x.mean((2, 3)), weights.head.weight, weights.head.bias)
 
@@ -129,7 +133,7 @@ def main() -> None:
 
 def _compare(name: str, precision: str, rounds: int, peak: float) -> None:
     space, (batch, side, classes) = SPACES[name], CASES[name]
-    sampler = Sampler(0, space.pool_digits, fair=False, middle=2)
+    sampler = Sampler(space, 0, space.pool_digits, fair=False, middle=2)
     images = torch.randn(batch, space.in_channels, side, side).to(memory_format=torch.channels_last)
     labels = torch.randint(classes, (batch,))
     ways = {"ours": Ours(space, classes, precision), "straightforward": Straightforward(space, classes, precision)}
@@ -178,7 +182,7 @@ def _wait_for_data(name: str) -> None:
     )
     plan = Plan(epochs=1, warmup_epochs=0, batch_size=batch, lr=0.01, clip_value=1.0, seed=0, checkpoint_steps=1000)
     with tempfile.TemporaryDirectory() as scratch, RunLog(Path(scratch) / "log", Path(scratch) / "events") as log:
-        task: Any = _BareTask(Ours(space, classes, "fp32"), Sampler(0, space.pool_digits, fair=False, middle=2))
+        task: Any = _BareTask(Ours(space, classes, "fp32"), Sampler(space, 0, space.pool_digits, fair=False, middle=2))
         world = World(0, 1, torch.device("cpu"))
         Loop(
             task, source, plan, Path(scratch) / "last", log, world, lambda line: print(f"{name}, in the loop: {line}")

@@ -24,13 +24,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.reporting.gather import PhaseFiles, gather
     from fewshot_nas.reporting.page import render
 
-    truth = read_arch_file(config.run.ground_truth) if config.run.ground_truth.exists() else {}
+    space = config.space.build()
+    truth = read_arch_file(config.run.ground_truth, space) if config.run.ground_truth.exists() else {}
     files = [
         PhaseFiles(phase.name, directory.log, directory.manifest, directory.evaluations())
         for phase, directory in found.items()
     ]
     top = run_directory(options.save)
-    study = gather(top.relative_to(ROOT).as_posix(), files, truth, config.space.build(), OF_TOP[options.top])
+    study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, OF_TOP[options.top])
     out = options.out or report_path(options.save)
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")

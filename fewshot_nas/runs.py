@@ -25,9 +25,8 @@ from fewshot_nas.manifest import begin, goes_on, manifest, recipe_sha256
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results import PhaseDirectory
-from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_arch_file
-from fewshot_nas.space.sampling import ALL_DIGITS
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Plan, Source, Task, step_seed
@@ -164,10 +163,10 @@ class Run:
             if busy := gathered(busy, self.world)[0]:
                 self.report(f"{arch_id} is left out: {busy}")
                 return
-            content = self._manifest("stand_alone", {"arch": encode(arch)})
+            content = self._manifest("stand_alone", {"arch": self.space.encode(arch)})
             going_on = goes_on(directory, content, self.resume)  # names a changed setting, which a digest cannot
             recipe = recipe_sha256(content)
-            truth.refuse_others(recipe, arch_id, arch)
+            truth.refuse_others(recipe, arch_id, self.space.encode(arch))
             if self.resume and truth.has(arch_id, seed):
                 self.report(f"{arch_id} with seed {seed} is in {truth.path} already")
                 return
@@ -190,7 +189,7 @@ class Run:
         """A phase and what it trains on."""
         config, settings = self.config, self._settings(section)
         assert isinstance(settings, TrainingConfig)
-        digits = self.space.pool_digits if settings.digits == "pool" else ALL_DIGITS
+        digits = self.space.pool_digits if settings.digits == "pool" else self.space.all_digits
         kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
         factors = multipliers(self.space, supernet.groups, digits, kind)
         groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
@@ -203,7 +202,7 @@ class Run:
         task = SupernetTask(
             supernet,
             sgd(groups, settings.momentum),
-            Sampler(config.run.seed, digits, fair, settings.random_subnets, settings.resolutions, outs),
+            Sampler(self.space, config.run.seed, digits, fair, settings.random_subnets, settings.resolutions, outs),
             Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
             Validation(
                 self.inputs(self.data.valid),
@@ -225,7 +224,9 @@ class Run:
         seed_weights(config.run.seed)
         network = placed(Subnet(self.space, arch, self.data.num_classes), self.world)
         optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
-        return StandAloneTask(network, optimizer, arch, settings.label_smoothing, config.run.precision)
+        return StandAloneTask(
+            network, optimizer, self.space.encode(arch), settings.label_smoothing, config.run.precision
+        )
 
     def _loop(self, task: Task, images: Images, section: str, directory: PhaseDirectory, log: RunLog) -> Loop:
         """The loop, where it was stopped."""
@@ -252,7 +253,7 @@ class Run:
         """The ground truth, or nothing where there is no such file, which is said."""
         path = self.config.run.ground_truth
         if path.exists():
-            return read_arch_file(path)
+            return read_arch_file(path, self.space)
         self.report(f"{path}: no such file, so there is no tau; the last epoch will be chosen")
         return {}
 

@@ -4,7 +4,6 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +29,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     directory = phase_directory(options.save, phase_of(options.save, options.split_group))
     config = config_of(_with_settings(options), directory.config)
-    pool = read_pool(config.run.pool)
-    parts = _parts(options.json_part, pool, options.limit)
     from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import joined
@@ -44,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = speaker(world.is_main)
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
+        pool = read_pool(config.run.pool, supernet.space)
+        parts = _parts(options.json_part, pool, options.limit)
         data = runs.open_images(config, supernet.space)
         if supernet.num_classes != data.num_classes:
             raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
@@ -58,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if epoch is None:
             raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
         scores = directory.scores(f"{epoch}{'_all_test' if options.test_set else ''}")
-        facts = {**_manifest(options, config, model, supernet, data, scored), "pool_sha256": pool_sha256(pool)}
+        facts = {
+            **_manifest(options, config, model, supernet, data, scored),
+            "pool_sha256": pool_sha256(pool, supernet.space),
+        }
         job = Job(scores, parts, facts)
         if not options.plan and job.finished():
             report(f"{scores}: the scores of part {job.name} are there already")
@@ -108,7 +110,7 @@ def _manifest(
         "precision": config.run.precision,
         "pool": str(config.run.pool),
         "limit": options.limit,
-        "space": asdict(supernet.space),
+        "space": supernet.space.values(),
         "resolution": supernet.space.resolution,
         "num_classes": supernet.num_classes,
         "seed": config.run.seed,

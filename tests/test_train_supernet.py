@@ -14,9 +14,12 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import locked
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
+from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_supernet import main
 from fewshot_nas.training import prioritized
 from fewshot_nas.training.loop import Loop
+
+PX8 = SPACES["px8"]
 
 
 def weights(path):
@@ -29,9 +32,9 @@ def records(directory):
 
 
 def write_truth(workshop):
-    (part,) = read_pool(workshop / "json_file" / "json8")
+    (part,) = read_pool(workshop / "json_file" / "json8", PX8)
     truth = {arch_id: Entry(70.0 + sum(arch.depths), arch) for arch_id, arch in list(part.items())[:6]}
-    write_arch_file(workshop / "json_file" / "digits" / "gt_arch30.json", truth)
+    write_arch_file(workshop / "json_file" / "digits" / "gt_arch30.json", PX8, truth)
 
 
 def test_a_run_leaves_its_files(workshop, small, capsys):

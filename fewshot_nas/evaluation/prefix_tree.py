@@ -16,8 +16,9 @@ from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import block_cost, head_cost, sizes, stem_cost
-from fewshot_nas.space.search_space import Block, SearchSpace
+from fewshot_nas.space.block import Block, Layer, sides
+from fewshot_nas.space.cost import Sizes, block_cost, head_cost, layer_cost, sizes, stem_cost
+from fewshot_nas.space.search_space import SearchSpace
 
 Path = tuple[Block, ...]
 T = TypeVar("T")
@@ -44,6 +45,11 @@ class Step(NamedTuple):
     hidden: int
     shortcut: bool
     leaf: int
+
+    def layers(self) -> tuple[Layer, ...]:
+        """The block's convolutions, the first as wide as it is computed here."""
+        first, *rest = self.block.layers
+        return first._replace(out=self.hidden), *rest
 
 
 @dataclass(frozen=True)
@@ -110,15 +116,15 @@ def make_plan(
     for index, arch in enumerate(archs):
         members.setdefault(space.blocks(arch), []).append(index)
     paths = sorted(members, key=lambda path: [_order(block) for block in path])
-    stem_size, *stage_sizes = sizes(space, resolution)
+    maps = sizes(space, resolution)
 
     @cache
     def ends_macs(stem: int, out: int) -> int:
-        return stem_cost(space, stem, stem_size).macs + head_cost(out, num_classes).macs
+        return stem_cost(space, stem, maps.stem).macs + head_cost(out, num_classes).macs
 
     @cache
     def block_macs(block: Block) -> int:
-        return block_cost(block, stage_sizes[block.stage]).macs
+        return block_cost(block, maps.before(block)).macs
 
     def path_macs(path: Path) -> int:
         return ends_macs(path[0].inputs, path[-1].out) + sum(map(block_macs, path))
@@ -126,7 +132,7 @@ def make_plan(
     units = []
     for chunk in _chunks(paths, unit_networks):
         stem, steps = chunk[0][0].inputs, tuple(_steps(space, groups, chunk))
-        macs = stem_cost(space, stem, stem_size).macs + sum(_macs(step, stage_sizes) for step in steps)
+        macs = stem_cost(space, stem, maps.stem).macs + sum(_macs(step, maps) for step in steps)
         macs += sum(head_cost(path[-1].out, num_classes).macs for path in chunk)
         units.append(Unit(stem, steps, tuple(tuple(members[path]) for path in chunk), macs))
     plain = sum(len(members[path]) * path_macs(path) for path in paths)
@@ -191,12 +197,12 @@ def _steps(space: SearchSpace, groups: int, paths: Sequence[Path]) -> list[Step]
     return steps
 
 
-def _macs(step: Step, stage_sizes: Sequence[int]) -> int:
+def _macs(step: Step, maps: Sizes) -> int:
     """Multiply-adds of what a step computes."""
-    block = step.block
-    weights = 9 * (block.inputs * step.hidden + block.mid * block.out)
-    weights += block.inputs * block.out if step.shortcut else 0
-    return weights * stage_sizes[block.stage] ** 2
+    layers = step.layers()
+    after = sides(step.block.layers, maps.before(step.block))
+    macs = sum(layer_cost(layer, side).macs for layer, side in zip(layers, after, strict=True))
+    return macs + (layer_cost(step.block.shortcut, after[-1]).macs if step.shortcut else 0)
 
 
 def peak_elements(space: SearchSpace, unit: Unit, resolution: int | None = None) -> int:
@@ -205,16 +211,18 @@ def peak_elements(space: SearchSpace, unit: Unit, resolution: int | None = None)
     Counted are the levels of the current branch, and around a convolution a copy of its input (a
     slice of channels is not dense) and its output twice, before and after the norm.
     """
-    stem_size, *stage_sizes = sizes(space, resolution)
-    held = [unit.stem * stage_sizes[0] ** 2 * space.strides[0] ** 2]
-    peak = space.in_channels * (resolution or space.resolution) ** 2 + 2 * unit.stem * stem_size**2
+    maps = sizes(space, resolution)
+    held = [unit.stem * maps.entry**2]
+    peak = space.in_channels * (resolution or space.resolution) ** 2 + 2 * unit.stem * maps.stem**2
     for step in unit.steps:
         del held[step.level + 1 :]
-        area = stage_sizes[step.block.stage] ** 2
         block = step.block
-        parts = ((True, block.inputs, step.hidden), (True, 0, block.out * step.shortcut), (False, block.mid, block.out))
-        for kept, copied, channels in parts:
-            peak = max(peak, sum(held) + (copied + 2 * channels) * area)
-            held[-1] += channels * area if kept else 0
-        held.append(step.block.out * area)
+        first, *rest = step.layers()
+        area, *areas = (side**2 for side in sides(block.layers, maps.before(block)))
+        parts = [(True, first.inputs, first.out, area), (True, 0, block.out * step.shortcut, areas[-1])]
+        parts += [(False, layer.inputs, layer.out, each) for layer, each in zip(rest, areas, strict=True)]
+        for kept, copied, channels, each in parts:
+            peak = max(peak, sum(held) + (copied + 2 * channels) * each)
+            held[-1] += channels * each if kept else 0
+        held.append(block.out * areas[-1])
     return peak

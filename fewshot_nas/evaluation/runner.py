@@ -30,7 +30,8 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results import journals, manifest_path, part_lock, shard_path
 from fewshot_nas.scores.manifests import read_manifest
 from fewshot_nas.scores.shards import METRICS, Score, write_shards
-from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.search_space import SearchSpace, described_as_now
 
 Parts = Mapping[int, Mapping[str, Arch]]
 _MB = 1 << 20
@@ -163,7 +164,7 @@ def run_job(job: Job, plan: Plan, supernet: Supernet, inputs: Inputs, world: Wor
                 bar.update(min(sum(map(len, unit.members)) * world.size, plan.archs - bar.n))
         wait_for_all(world)
         if world.is_main:
-            _write_scores(job, plan, journal.read(), len(inputs.images))
+            _write_scores(job, plan, journal.read(), len(inputs.images), supernet.space)
             journal.remove()
         wait_for_all(world)
 
@@ -197,12 +198,12 @@ def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int
     return replace(inputs, batch=batch), taken_mb + max(batch, needed) * image_mb
 
 
-def _write_scores(job: Job, plan: Plan, done: Mapping[int, Sequence[Correct]], images: int) -> None:
+def _write_scores(job: Job, plan: Plan, done: Mapping[int, Sequence[Correct]], images: int, space: SearchSpace) -> None:
     correct = plan.by_arch(done[number] for number in range(len(plan.units)))
     results = iter(accuracy(each, images) for each in correct)
     for part, archs in job.parts.items():
         scores = [
-            Score(arch_id, encode(arch), each.top1, each.top5, each.prob)
+            Score(arch_id, space.encode(arch), each.top1, each.top5, each.prob)
             for (arch_id, arch), each in zip(archs.items(), results, strict=False)
         ]
         write_json(manifest_path(job.directory, part), job.part_manifest(part))
@@ -211,6 +212,8 @@ def _write_scores(job: Job, plan: Plan, done: Mapping[int, Sequence[Correct]], i
 
 def _refuse_others(expected: Mapping[str, Any], path: Path, found: Mapping[str, Any]) -> None:
     expected = json.loads(json.dumps(expected))  # as it would have been read
+    if "space" in found:
+        found = {**found, "space": described_as_now(found["space"])}
     for key in expected:
         if found.get(key) != expected[key]:
             raise InputError(

@@ -6,7 +6,6 @@ bare state dicts are read as well. Unpickling is restricted to tensors and plain
 checkpoint must never be able to run code.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -34,7 +33,7 @@ def save_supernet(path: Path, supernet: Supernet, more: Mapping[str, Any] = NOTH
     content = {
         **more,
         "format": FORMAT,
-        "space": dataclasses.asdict(supernet.space),
+        "space": supernet.space.values(),
         "groups": supernet.groups,
         "num_classes": supernet.num_classes,
         "model": supernet.state_dict(),
@@ -88,7 +87,7 @@ def _own(content: Mapping[Any, Any]) -> Supernet:
     if content.get("format") != FORMAT:
         raise InputError(f"format is {content.get('format')!r}, expected {FORMAT!r} or a published state dict")
     try:
-        space = SearchSpace(**content["space"])
+        space = SearchSpace.of(content["space"])
         plan = blueprint(lambda: Supernet(space, content["groups"], content["num_classes"]))
         found = dict(content["model"])
     except InputError:

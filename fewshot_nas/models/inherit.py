@@ -7,7 +7,6 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.models.blueprint import blueprint
 from fewshot_nas.models.slicing import leading
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import STAGES
 
 
 def inherit(parent: Supernet, groups: int) -> Supernet:
@@ -24,7 +23,12 @@ def inherit(parent: Supernet, groups: int) -> Supernet:
     space, like = parent.space, parent.stem.conv.weight
     child = blueprint(lambda: Supernet(space, groups, parent.num_classes), like.dtype).to_empty(device=like.device)
     _copy_leading(child.stem, parent.stem)
-    split = zip([*range(STAGES), STAGES - 1], [*child.stages, child.heads], [*parent.stages, parent.heads], strict=True)
+    split = zip(
+        [*range(space.stages), space.stages - 1],
+        [*child.stages, child.heads],
+        [*parent.stages, parent.heads],
+        strict=True,
+    )
     for stage, ours, theirs in split:
         for group, cap in enumerate(space.group_caps(stage, groups)):
             _copy_leading(ours[group], theirs[space.group_of(stage, parent.groups, cap)])

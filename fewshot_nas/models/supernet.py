@@ -4,10 +4,11 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from fewshot_nas.models.layers import BasicBlock, Unit, initialise
+from fewshot_nas.models.layers import ResidualBlock, Unit, initialise, residual_block
 from fewshot_nas.models.slicing import BlockWeights, ConvNorm, Linear, SubnetWeights, View, leading, run
-from fewshot_nas.space.arch import MAX_DEPTHS, STAGES, Arch
-from fewshot_nas.space.search_space import Block, SearchSpace
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.block import Block
+from fewshot_nas.space.search_space import SearchSpace
 
 
 class Supernet(nn.Module):
@@ -24,12 +25,12 @@ class Supernet(nn.Module):
     def __init__(self, space: SearchSpace, groups: int, num_classes: int) -> None:
         super().__init__()
         self.space, self.groups, self.num_classes = space, groups, num_classes
-        self.stem = Unit(space.in_channels, space.width(0, 1), space.stem_kernel, space.stem_stride, tracks=False)
+        self.stem = Unit(space.in_channels, space.stem_width(1), space.stem_kernel, space.stem_stride, tracks=False)
         self.stages = nn.ModuleList(
             nn.ModuleList(_group(space, stage, cap) for cap in space.group_caps(stage, groups))
-            for stage in range(STAGES)
+            for stage in range(space.stages)
         )
-        self.heads = nn.ModuleList(nn.Linear(cap, num_classes) for cap in space.group_caps(STAGES - 1, groups))
+        self.heads = nn.ModuleList(nn.Linear(cap, num_classes) for cap in space.group_caps(space.stages - 1, groups))
         initialise(self)
 
     def forward(self, x: Tensor, arch: Arch, *, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:
@@ -65,25 +66,28 @@ class Supernet(nn.Module):
         """The tensors of the block at a position of its stage, from the group that serves its output."""
         groups = cast(nn.ModuleList, self.stages[shape.stage])
         blocks = cast(nn.ModuleList, groups[self.space.group_of(shape.stage, self.groups, shape.out)])
-        return cast(BasicBlock, blocks[position]).weights(shape, view)
+        return cast(ResidualBlock, blocks[position]).weights(shape, view)
 
     def head_weights(self, width: int, view: View = leading) -> Linear:
         """The classifier's tensors for `width` features."""
-        head = cast(nn.Linear, self.heads[self.space.group_of(STAGES - 1, self.groups, width)])
+        head = cast(nn.Linear, self.heads[self.space.group_of(self.space.stages - 1, self.groups, width)])
         return Linear(view(head.weight, self.num_classes, width), view(head.bias, self.num_classes))
 
 
 def _group(space: SearchSpace, stage: int, cap: int) -> nn.ModuleList:
     """The blocks of one group at full depth; the first takes all that the previous stage can give."""
-    mid = space.width(stage, 1)
-    first = Block(stage, space.width(max(stage - 1, 0), 1), mid, cap, space.strides[stage])
-    later = Block(stage, cap, mid, cap, 1)
-    blocks = [BasicBlock(first, _may_project(space, stage), tracks=False)]
-    blocks += [BasicBlock(later, projects=False, tracks=False) for _ in range(MAX_DEPTHS[stage] - 1)]
+    mid, inputs = space.mid_width(stage, 1), space.width(stage - 1, 1) if stage else space.stem_width(1)
+    first = Block(stage, inputs, mid, cap, space.strides[stage], space.block)
+    later = Block(stage, cap, mid, cap, 1, space.block)
+    blocks = [residual_block(first, _may_project(space, stage), tracks=False)]
+    blocks += [residual_block(later, projects=False, tracks=False) for _ in range(space.depths[stage][1] - 1)]
     return nn.ModuleList(blocks)
 
 
 def _may_project(space: SearchSpace, stage: int) -> bool:
-    """Whether some arch changes the shape in the stage's first block; the first stage keeps the stem's width."""
-    joined = {*space.widths(max(stage - 1, 0)), *space.widths(stage)}
-    return space.strides[stage] != 1 or (stage > 0 and len(joined) > 1)
+    """Whether some arch changes the shape in the stage's first block; the stem has the first stage's digit."""
+    if space.strides[stage] != 1:
+        return True
+    if stage == 0:
+        return any(space.stem_width(digit) != space.width(0, digit) for digit in range(1, space.digits + 1))
+    return len({*space.widths(stage - 1), *space.widths(stage)}) > 1

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import STAGES
 from fewshot_nas.space.search_space import SearchSpace
 
 Multipliers = Sequence[Sequence[float]]  # by stage, by group in ascending cap
@@ -33,7 +32,7 @@ def multipliers(
     groups move equally far, scaled to a mean of 1 over draws. A group that the sampled digits
     never reach keeps 1.
     """
-    caps = [space.group_caps(stage, groups) for stage in range(STAGES)]
+    caps = [space.group_caps(stage, groups) for stage in range(space.stages)]
     if kind == "none":
         return [[1.0] * len(stage) for stage in caps]
     if kind == "table":
@@ -41,7 +40,7 @@ def multipliers(
         for (stage, group), factor in _TABLE.get(groups, {}).items():
             table[stage][group] = factor
         return table
-    return [_inverse(_probabilities(space, stage, groups, digits[stage])) for stage in range(STAGES)]
+    return [_inverse(_probabilities(space, stage, groups, digits[stage])) for stage in range(space.stages)]
 
 
 def parameter_groups(supernet: Supernet, factors: Multipliers, weight_decay: float) -> list[dict[str, object]]:

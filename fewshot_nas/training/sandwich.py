@@ -13,6 +13,7 @@ from fewshot_nas.models.slicing import run
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import fair_arch, largest, random_arch, smallest
+from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.convolution import convolve
 from fewshot_nas.training.gradients import Leaves
 
@@ -33,6 +34,7 @@ class Sampler:
             are then trained at every step and the ones between rarely.
     """
 
+    space: SearchSpace
     seed: int
     digits: Sequence[int]
     fair: bool
@@ -44,13 +46,15 @@ class Sampler:
         """The largest, the drawn ones, the smallest."""
         draws = range(step * self.middle, (step + 1) * self.middle)
         if self.fair:
-            drawn = [fair_arch(self.seed, draw, self.digits) for draw in draws]
+            drawn = [fair_arch(self.space, self.seed, draw, self.digits) for draw in draws]
         else:
-            drawn = [random_arch(random.Random(f"{self.seed}/arch/{draw}"), self.digits) for draw in draws]
+            drawn = [random_arch(self.space, random.Random(f"{self.seed}/arch/{draw}"), self.digits) for draw in draws]
         if not self.drawn_outs:
-            return [largest(), *drawn, smallest(self.digits)]
-        first, last = (random_arch(random.Random(f"{self.seed}/{end}/{step}"), self.digits).outs for end in ENDS)
-        return [largest(first), *drawn, smallest(self.digits, last)]
+            return [largest(self.space), *drawn, smallest(self.space, self.digits)]
+        first, last = (
+            random_arch(self.space, random.Random(f"{self.seed}/{end}/{step}"), self.digits).outs for end in ENDS
+        )
+        return [largest(self.space, first), *drawn, smallest(self.space, self.digits, last)]
 
     def sizes(self, step: int) -> list[int | None]:
         """The image size of each arch of the step: the largest, drawn ones, the smallest."""

@@ -11,6 +11,8 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import random_arch
 from fewshot_nas.space.search_space import SPACES
 
+PX8 = SPACES["px8"]
+
 
 @pytest.fixture(scope="session")
 def make_supernet():
@@ -48,8 +50,8 @@ def make_archs():
     """Archs of which many begin alike, as in a large pool."""
 
     def make(count, digits=(7, 7, 7, 7), stems=4):
-        heads = [random_arch(random.Random(f"head {seed}"), digits) for seed in range(stems)]
-        tails = [random_arch(random.Random(f"tail {seed}"), digits) for seed in range(-(-count // stems))]
+        heads = [random_arch(PX8, random.Random(f"head {seed}"), digits) for seed in range(stems)]
+        tails = [random_arch(PX8, random.Random(f"tail {seed}"), digits) for seed in range(-(-count // stems))]
         archs = [
             Arch((*head.outs[:2], *tail.outs[2:]), (*head.mids[:2], *tail.mids[2:])) for tail in tails for head in heads
         ]

@@ -14,6 +14,8 @@ from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.space.sampling import random_arch
 from fewshot_nas.space.search_space import SPACES
 
+PX8 = SPACES["px8"]
+
 
 def assert_alike(found, expected):
     """The same guesses; probabilities but for rounding."""
@@ -81,7 +83,7 @@ def branches(walk):
         del branch[level:]
         openers[level] = node.conv1 or openers[level]
         shortcuts[level] = node.shortcut or shortcuts.get(level)
-        branch.append((openers[level], node.conv2, shortcuts[level]))
+        branch.append((openers[level], node.rest[0], shortcuts[level]))
         if node.step.leaf >= 0:
             yield node.step.leaf, list(branch)
 
@@ -103,7 +105,7 @@ def test_scores_of_many_archs_equal_the_plain_way(make_supernet, make_archs, inp
 
 def test_scores_equal_the_plain_way_in_the_competitions_space(make_supernet):
     supernet = make_supernet(3, "track1")
-    archs = [random_arch(random.Random(seed), (3, 3, 5, 7)) for seed in range(3)]
+    archs = [random_arch(PX8, random.Random(seed), (3, 3, 5, 7)) for seed in range(3)]
     generator = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 256, (24, 3, 48, 48), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 10, (12,), generator=generator)
@@ -131,7 +133,7 @@ def test_bfloat16_ranks_like_float32(make_supernet, make_archs, inputs):
 
 
 def test_calibration_replaces_whatever_was_there(make_supernet, inputs):
-    subnet = extract(make_supernet(1), random_arch(random.Random(0)))
+    subnet = extract(make_supernet(1), random_arch(PX8, random.Random(0)))
     calibrate(subnet, inputs.calibration_batches())
     first = {name: value.clone() for name, value in subnet.state_dict().items()}
     subnet.train()
@@ -146,7 +148,7 @@ def test_calibration_needs_images(make_supernet, make_archs, inputs):
 
     empty = replace(inputs, calibration=inputs.calibration[:0])
     with pytest.raises(ValueError, match="at least one batch"):
-        calibrate(Subnet(SPACES["px8"], random_arch(random.Random(0)), 10), ())
+        calibrate(Subnet(PX8, random_arch(PX8, random.Random(0)), 10), ())
     with pytest.raises(ValueError, match="at least one batch"):
         score(make_supernet(1), make_archs(1), empty)
 

@@ -13,10 +13,12 @@ from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.sampling import largest, random_arch
 from fewshot_nas.space.search_space import SPACES
 
-TRACK1, PX8 = SPACES["track1"], SPACES["px8"]
+PX8 = SPACES["px8"]
+
+TRACK1 = SPACES["track1"]
 arch_lists = st.lists(st.integers(0, 30), min_size=1, max_size=40).map(
     # Few seeds and few digits, so that equal archs, equal networks and common prefixes occur.
-    lambda seeds: [random_arch(random.Random(seed), (2, 2, 2, 2)) for seed in seeds]
+    lambda seeds: [random_arch(PX8, random.Random(seed), (2, 2, 2, 2)) for seed in seeds]
 )
 
 
@@ -115,7 +117,7 @@ def test_the_plan_is_a_function_of_its_arguments(archs, groups):
 
 def test_peak_memory_by_hand():
     # One network without shortcuts in the way: its peak is in the stem, convolution and norm.
-    (unit,) = make_plan(TRACK1, [largest()], 1, unit_networks=1).units
+    (unit,) = make_plan(TRACK1, [largest(PX8)], 1, unit_networks=1).units
     assert peak_elements(TRACK1, unit) >= 3 * 224 * 224 + 2 * 64 * 112 * 112
     # Later, all levels of the branch are held: input, hidden half and shortcut of each block.
     held = 64 * 56 * 56 * (1 + 2 * 5) + (128 * 28 * 28) * (1 + 2 * 5)
@@ -124,7 +126,7 @@ def test_peak_memory_by_hand():
 
 @pytest.mark.golden
 def test_the_whole_pool_shares_almost_half():
-    pool = list(make_pool(0, 45_000).values())
+    pool = list(make_pool(PX8, 0, 45_000).values())
     plan = make_plan(TRACK1, pool, 7, unit_networks=128)
     assert plan.archs == plan.networks == 45_000
     assert 0.51 < plan.macs / plan.plain_macs < 0.53

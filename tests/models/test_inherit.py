@@ -9,6 +9,9 @@ import torch
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.inherit import inherit
 from fewshot_nas.space.sampling import largest, random_arch, smallest
+from fewshot_nas.space.search_space import SPACES
+
+PX8 = SPACES["px8"]
 
 images = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -17,7 +20,7 @@ images = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 @torch.no_grad()
 def test_every_logit_is_kept(shared, chain):
     rng = random.Random(0)
-    archs = [smallest(), largest(), *(random_arch(rng) for _ in range(10))]
+    archs = [smallest(PX8), largest(PX8), *(random_arch(PX8, rng) for _ in range(10))]
     parent = shared("px8", chain[0])
     for child in accumulate(chain[1:], inherit, initial=parent):
         for arch in archs:
@@ -26,7 +29,7 @@ def test_every_logit_is_kept(shared, chain):
 
 @torch.no_grad()
 def test_every_logit_is_kept_at_full_width(shared):
-    parent, arch = shared("track1", 2), random_arch(random.Random(1))
+    parent, arch = shared("track1", 2), random_arch(PX8, random.Random(1))
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(inherit(parent, 3)(x, arch), parent(x, arch))
 

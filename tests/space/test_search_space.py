@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.arch import decode
 from fewshot_nas.space.sampling import random_arch
 from fewshot_nas.space.search_space import SPACES, Block, round_width
+
+PX8 = SPACES["px8"]
 
 TRACK1 = SPACES["track1"]
 STAGE3 = (176, 192, 208, 216, 232, 240, 256)
@@ -44,7 +45,7 @@ def test_track1_group_caps(groups, caps):
 @pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
 @pytest.mark.parametrize("groups", range(1, 8))
 def test_the_group_of_a_width_is_the_smallest_cap_that_holds_it(space, groups):
-    for stage in range(4):
+    for stage in range(space.stages):
         caps = space.group_caps(stage, groups)
         for width in space.widths(stage):
             assert caps[space.group_of(stage, groups, width)] == min(cap for cap in caps if cap >= width)
@@ -52,7 +53,7 @@ def test_the_group_of_a_width_is_the_smallest_cap_that_holds_it(space, groups):
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
 def test_caps_are_nested_in_the_number_of_groups(space):
-    for stage in range(4):
+    for stage in range(space.stages):
         for groups in range(1, 7):
             assert set(space.group_caps(stage, groups)) <= set(space.group_caps(stage, groups + 1))
 
@@ -82,17 +83,17 @@ def test_a_shortcut_projects_where_the_shape_changes(block, projects):
 
 @given(st.integers(0, 2**32), st.sampled_from(sorted(SPACES)))
 def test_blocks_follow_one_another(seed, name):
-    space, arch = SPACES[name], random_arch(random.Random(seed))
+    space, arch = SPACES[name], random_arch(SPACES[name], random.Random(seed))
     blocks = space.blocks(arch)
     assert [block.stage for block in blocks] == [s for s, depth in enumerate(arch.depths) for _ in range(depth)]
-    assert blocks[0].inputs == space.width(0, arch.outs[0])
+    assert blocks[0].inputs == space.stem_width(arch.outs[0])
     for before, after in pairwise(blocks):
         assert after.inputs == before.out
         assert after.stride == (space.strides[after.stage] if after.stage != before.stage else 1)
 
 
 def test_blocks_of_a_known_code():
-    blocks = TRACK1.blocks(decode("1252233313000000223212122253130000000000006515000000"))
+    blocks = TRACK1.blocks(PX8.decode("1252233313000000223212122253130000000000006515000000"))
     assert blocks[:3] == (Block(0, 56, 56, 56, 1), Block(0, 56, 64, 56, 1), Block(1, 56, 120, 120, 2))
     assert [block.projects for block in blocks[:4]] == [False, False, True, False]
 
@@ -100,7 +101,11 @@ def test_blocks_of_a_known_code():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ratios": (1.0,)}, "ratios has 1 values, expected 7"),
+        ({"ratios": ()}, "ratios has 0 values, expected 1 to 9"),
+        ({"depths": ((2, 5),)}, "depths has 1 values, expected 4"),
+        ({"depths": ((2, 1),) * 4}, "depths are"),
+        ({"depths": ((0, 1),) * 4}, "depths are"),
+        ({"block": "wide"}, "block is 'wide', expected one of basic, bottleneck"),
         ({"ratios": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0)}, "falling"),
         ({"ratios": (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.0)}, "falling"),
         ({"ratios": (1.1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)}, "falling"),

@@ -6,12 +6,15 @@ import torch.nn.functional as F
 
 from fewshot_nas.models.slicing import leading
 from fewshot_nas.space.sampling import smallest
+from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
 from fewshot_nas.training.sandwich import Regularization, Sampler, sandwich
 
+PX8 = SPACES["px8"]
+
 PLAIN = Regularization(label_smoothing=0.1)
-SAMPLER = Sampler(seed=0, digits=(7, 7, 7, 7), fair=False, middle=2)
+SAMPLER = Sampler(PX8, seed=0, digits=(7, 7, 7, 7), fair=False, middle=2)
 
 
 def straightforward(network, images, labels, archs, precision="fp32"):
@@ -66,7 +69,7 @@ def test_in_bfloat16_it_has_those_of_autocast(supernet, batch):
 @pytest.mark.parametrize("groups", [3, 7])
 def test_what_no_arch_of_a_step_uses_has_no_gradient(supernet, batch, groups):
     network = supernet(groups)
-    archs = [smallest((7, 7, 7, 7))] * 2
+    archs = [smallest(PX8, (7, 7, 7, 7))] * 2
     ours(network, *batch, archs)
     used = {id(parameter) for parameter in used_parameters(network, archs)}
     for name, parameter in network.named_parameters():
@@ -86,7 +89,7 @@ def test_what_a_step_does_not_use_keeps_weights_and_momentum(tiny, supernet, bat
     step(network, optimizer, batch, SAMPLER.archs(0))  # so that there is some momentum
     before = [parameter.detach().clone() for parameter in network.parameters()]
     momenta = [optimizer.state[parameter]["momentum_buffer"].clone() for parameter in network.parameters()]
-    archs = [smallest((7, 7, 7, 7))] * 2
+    archs = [smallest(PX8, (7, 7, 7, 7))] * 2
     step(network, optimizer, batch, archs)
     used = {id(parameter) for parameter in used_parameters(network, archs)}
     for parameter, weights, momentum in zip(network.parameters(), before, momenta, strict=True):

@@ -6,25 +6,27 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training import sandwich as under_test
 from fewshot_nas.training.sandwich import Regularization, Sampler, resized, sandwich
+
+PX8 = SPACES["px8"]
 
 POOL = (3, 3, 5, 7)
 NONE = Regularization()
 
 
 def sampler(**changes):
-    return Sampler(**{"seed": 3, "digits": POOL, "fair": False, "middle": 2} | changes)
+    return Sampler(**{"space": PX8, "seed": 3, "digits": POOL, "fair": False, "middle": 2} | changes)
 
 
 @pytest.mark.parametrize("fair", [False, True])
 def test_a_step_has_the_largest_some_others_and_the_smallest(fair):
     archs = sampler(fair=fair, middle=3).archs(7)
     assert len(archs) == 5
-    assert (archs[0], archs[-1]) == (largest(), smallest(POOL))
+    assert (archs[0], archs[-1]) == (largest(PX8), smallest(PX8, POOL))
 
 
 @pytest.mark.parametrize("fair", [False, True])
@@ -38,7 +40,7 @@ def test_archs_and_sizes_are_a_function_of_the_step(fair):
 
 def test_ranks_draw_the_same_archs(ranks):
     def codes():
-        return [encode(arch) for step in range(20) for arch in sampler().archs(step)]
+        return [PX8.encode(arch) for step in range(20) for arch in sampler().archs(step)]
 
     first, second = ranks(2, codes)
     assert first == second
@@ -153,15 +155,15 @@ def test_labels_are_smoothed_for_all_that_learn_them(supernet, batch):
 
 
 def test_images_of_another_size_reach_the_subnet(supernet, batch):
-    archs = [largest(), smallest(POOL)]
+    archs = [largest(PX8), smallest(PX8, POOL)]
     same, other = (sandwich(supernet(), *batch, archs, sizes, NONE) for sizes in ([8, 8], [8, 5]))
     assert same[0] == other[0]
     assert same[1] != other[1]
 
 
-TEACHER, *STUDENTS = make_pool(seed=1, size=3).values()
-TAUGHT = [largest(), *STUDENTS, smallest(POOL)]
-TEACHERS = [TEACHER, largest(), TEACHER]
+TEACHER, *STUDENTS = make_pool(PX8, seed=1, size=3).values()
+TAUGHT = [largest(PX8), *STUDENTS, smallest(PX8, POOL)]
+TEACHERS = [TEACHER, largest(PX8), TEACHER]
 
 
 def gradients(network):
@@ -186,13 +188,13 @@ def test_the_largest_as_everybodys_teacher_is_the_sandwich_rule(supernet, batch)
     """Bit by bit."""
     one, other = supernet(), supernet()
     plain = sandwich(one, *batch, TAUGHT, [None] * 4, NONE)
-    taught = sandwich(other, *batch, TAUGHT, [None] * 4, NONE, teachers=[largest()] * 3)
+    taught = sandwich(other, *batch, TAUGHT, [None] * 4, NONE, teachers=[largest(PX8)] * 3)
     assert torch.equal(plain, taught)
     theirs = gradients(other)
     assert all(torch.equal(gradient, theirs[name]) for name, gradient in gradients(one).items())
 
 
-@pytest.mark.parametrize(("teachers", "forwards"), [((), 4), ([largest()] * 3, 4), (TEACHERS, 5)])
+@pytest.mark.parametrize(("teachers", "forwards"), [((), 4), ([largest(PX8)] * 3, 4), (TEACHERS, 5)])
 def test_a_teacher_costs_one_forward_and_the_largest_none(supernet, batch, monkeypatch, teachers, forwards):
     sizes, real = [], under_test.run
 

@@ -10,14 +10,17 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training import supernet_task as under_test
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.prioritized import REVIEW_STEPS, Prioritized, TeacherBoard
 from fewshot_nas.training.sandwich import Regularization, Sampler
 from fewshot_nas.training.supernet_task import SupernetTask, Validation, shared_scores
 
+PX8 = SPACES["px8"]
+
 ALONE = World(0, 1, torch.device("cpu"))
-POOL = make_pool(seed=0, size=5)
+POOL = make_pool(PX8, seed=0, size=5)
 TRUTH = {arch_id: Entry(50.0 + number**2, arch) for number, (arch_id, arch) in enumerate(POOL.items())}
 
 
@@ -36,7 +39,7 @@ def make(tmp_path, tiny, supernet, inputs):
         return SupernetTask(
             network,
             sgd(parameter_groups(network, multipliers(tiny, 2, (3, 3, 5, 7), "rule"), 0.0), 0.9),
-            Sampler(0, (3, 3, 5, 7), fair=False, middle=2),
+            Sampler(PX8, 0, (3, 3, 5, 7), fair=False, middle=2),
             Regularization(),
             Validation(inputs, truth, PhaseDirectory(tmp_path / "run"), kept, every, epochs),
             world,
@@ -121,7 +124,7 @@ def test_prioritized_steps_train_the_largest_and_the_smallest_too(make, batch, m
     for step in range(REVIEW_STEPS, REVIEW_STEPS + 3):
         task.backward(*batch, step)
     for _, _, _, archs, _, _, _, teachers in steps:
-        assert (archs[0], archs[-1]) == (largest(), smallest((3, 3, 5, 7)))
+        assert (archs[0], archs[-1]) == (largest(PX8), smallest(PX8, (3, 3, 5, 7)))
         assert teachers == [task.prioritized.board.teacher(arch) for arch in archs[1:]]
 
 
