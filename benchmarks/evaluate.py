@@ -35,6 +35,7 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.split import by_width
 
 PROFILED = 12  # archs
 
@@ -132,7 +133,7 @@ def dense_slice(count: int) -> list[Arch]:
 def random_supernet(space: SearchSpace, groups: int, classes: int) -> Supernet:
     """Weights under which archs differ: fresh ones would all compute their shortcuts."""
     torch.manual_seed(0)
-    supernet = Supernet(space, groups, classes)
+    supernet = Supernet(by_width(space, groups), classes)
     with torch.no_grad():
         for parameter in supernet.parameters():
             if parameter.dim() == 1:

@@ -29,6 +29,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.split import by_width
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Plan, Source
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
@@ -49,7 +50,7 @@ class Ours:
 
     def __init__(self, space: SearchSpace, classes: int, precision: Any) -> None:
         self.network, self.precision = fresh(space, classes), precision
-        groups = parameter_groups(self.network, multipliers(space, 1, space.pool_digits, "none"), 1e-5)
+        groups = parameter_groups(self.network, multipliers(by_width(space, 1), space.pool_digits, "none"), 1e-5)
         self.optimizer = sgd(groups, 0.9)
 
     def __call__(self, images: Tensor, labels: Tensor, archs: Sequence[Arch]) -> None:
@@ -116,7 +117,7 @@ def forward(weights: SubnetWeights, x: Tensor) -> Tensor:
 def fresh(space: SearchSpace, classes: int) -> Supernet:
     """The same supernet every time."""
     torch.manual_seed(0)
-    return Supernet(space, 1, classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Supernet(by_width(space, 1), classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def main() -> None:

@@ -191,7 +191,7 @@ class Run:
         assert isinstance(settings, TrainingConfig)
         digits = self.space.pool_digits if settings.digits == "pool" else self.space.all_digits
         kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
-        factors = multipliers(self.space, supernet.groups, digits, kind)
+        factors = multipliers(supernet.split, digits, kind)
         groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
         fair, outs = settings.sampling == "fair", settings.extremes == "outs"
         images, prioritized = self.data.train, None

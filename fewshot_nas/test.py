@@ -99,7 +99,7 @@ def _manifest(
     return {
         "checkpoint": str(model),
         "checkpoint_sha256": sha256(model),
-        "groups": supernet.groups,
+        **supernet.split.values(),
         "data": data.name,
         "split": "test" if options.test_set else "valid",
         "images": len(scored),

@@ -17,6 +17,7 @@ from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.sampling import smallest
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]
 
@@ -24,7 +25,7 @@ PX8 = SPACES["px8"]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "supernet.pt"
-    save_supernet(path, Supernet(PX8, 2, num_classes=10))
+    save_supernet(path, Supernet(by_width(PX8, 2), num_classes=10))
     return path
 
 
@@ -107,7 +108,7 @@ def test_nobody_guesses_what_a_model_was_trained_on(model, tmp_path):
 
 
 def test_images_of_other_classes_are_refused(tmp_path):
-    save_supernet(tmp_path / "seven.pth", Supernet(PX8, 1, num_classes=7))
+    save_supernet(tmp_path / "seven.pth", Supernet(by_width(PX8, 1), num_classes=7))
     arguments = [
         "--model",
         str(tmp_path / "seven.pth"),

@@ -16,6 +16,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results import Phase, phase_directory
 from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]
 
@@ -31,9 +32,9 @@ def saved(tmp_path, monkeypatch):
             part_path(tmp_path / "pool", number), PX8, {key: Entry(0.0, arch) for key, arch in part.items()}
         )
     torch.manual_seed(0)
-    directory = phase_directory("mine", Phase(2, 1))
-    save_supernet(directory.chosen, Supernet(PX8, 2, 10), {"epoch": 7})
-    save_supernet(directory.model("0.81_17"), Supernet(PX8, 2, 10))
+    directory = phase_directory("mine", Phase("2", "1"))
+    save_supernet(directory.chosen, Supernet(by_width(PX8, 2), 10), {"epoch": 7})
+    save_supernet(directory.model("0.81_17"), Supernet(by_width(PX8, 2), 10))
     return directory
 
 
@@ -86,7 +87,7 @@ def test_another_pool_is_another_evaluation(saved, capsys):
 
 
 def test_a_supernet_of_other_classes_is_refused(saved, capsys):
-    save_supernet(saved.chosen, Supernet(PX8, 2, 20), {"epoch": 7})
+    save_supernet(saved.chosen, Supernet(by_width(PX8, 2), 20), {"epoch": 7})
     assert evaluate("--json_part=1") == 2
     assert "supernet.pth: has 20 classes, but digits has 10" in capsys.readouterr().err
 
@@ -129,7 +130,7 @@ def test_memory_stays_within_the_setting(saved):
     """A child's peak resident set, while it scores a part with as large batches as it may."""
     wanted = ["--json_part=1", "--split_group=2", "--save=mine", "--test_set=1", "data.name=fashion_mnist"]
     space = SPACES["px28"]
-    save_supernet(saved.chosen, Supernet(space, 2, 10), {"epoch": 7})
+    save_supernet(saved.chosen, Supernet(by_width(space, 2), 10), {"epoch": 7})
     wanted += ["evaluation.batch_size=10000", "evaluation.calibration_images=512", "evaluation.memory_mb=1200"]
     command = [sys.executable, "-m", "fewshot_nas.test", *wanted, "space.preset=px28", "run.pool=pool"]
     child = subprocess.run([sys.executable, "-c", _MEASURE, *command], capture_output=True, text=True)

@@ -51,7 +51,7 @@ def test_a_run_leaves_its_files(workshop, small, capsys):
     assert [record["epoch"] for record in epochs] == [0, 1, 2]
     assert chosen["chosen"]["file"] in candidates
     assert "within one standard error" in chosen["chosen"]["rule"]
-    assert load_supernet(out / "supernet.pth").groups == 1
+    assert load_supernet(out / "supernet.pth").split.groups == 1
     assert (out / "supernet.pth").read_bytes() == (out / chosen["chosen"]["file"]).read_bytes()
     assert re.search(r"tau -?\d.\d+ \[.*\] \(depth 1.000, params ", capsys.readouterr().out)
 

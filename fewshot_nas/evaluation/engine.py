@@ -61,15 +61,15 @@ class Node:
 
     def __init__(self, supernet: Supernet, step: Step, dtype: torch.dtype) -> None:
         self.step = step
-        weights = supernet.block_weights(step.block, step.position)
+        weights = supernet.block_weights(step.block, step.position, step.group)
         self.rest = [Conv(each, dtype) for each in weights.convs[1:]]
         self.shortcut = Conv(weights.shortcut, dtype) if step.shortcut and weights.shortcut else None
         self.conv1, self.head = None, None
         if step.hidden:
-            widest = supernet.block_weights(step.block._replace(mid=step.hidden), step.position)
+            widest = supernet.block_weights(step.block._replace(mid=step.hidden), step.position, step.group)
             self.conv1 = Conv(widest.convs[0], dtype)
         if step.leaf >= 0:
-            self.head = supernet.head_weights(step.block.out)
+            self.head = supernet.head_weights(step.block.out, step.group)
 
     def convs(self) -> Iterator[Conv]:
         """Those that this step computes."""
@@ -149,9 +149,8 @@ class Walk:
 def plan_for(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> Plan:
     """The plan for archs of a supernet on images of this size."""
     return make_plan(
-        supernet.space,
+        supernet.split,
         archs,
-        supernet.groups,
         unit_networks=UNIT_NETWORKS,
         resolution=inputs.images.shape[-1],
         num_classes=supernet.num_classes,

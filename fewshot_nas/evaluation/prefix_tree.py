@@ -1,7 +1,7 @@
 """The plan of an evaluation: which computations many subnets share, before anything runs.
 
-Subnets that begin with the same blocks, compared by effective widths, form a tree; a block that
-they share is computed once. It is exact: a batch's activations after a block depend on the
+Subnets that begin with the same blocks, compared by effective widths and few-shot group, form a
+tree; a block that they share is computed once. It is exact: a batch's activations after a block depend on the
 prefix only, and so do the batch statistics that calibration averages.
 
 Blocks that stand side by side share more than their input. Widths take leading channels, so
@@ -11,7 +11,7 @@ siblings that differ in the middle only have the same shortcut.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
@@ -19,9 +19,22 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.block import Block, Layer, sides
 from fewshot_nas.space.cost import Sizes, block_cost, head_cost, layer_cost, sizes, stem_cost
 from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.split import Split
 
-Path = tuple[Block, ...]
 T = TypeVar("T")
+
+
+class Served(NamedTuple):
+    """A block and the few-shot group that its weights are in: what two paths must agree on to share it.
+
+    The block alone would not do. It does not tell the depth of its stage, on which the group may depend.
+    """
+
+    block: Block
+    group: int
+
+
+Path = tuple[Served, ...]
 
 
 class Step(NamedTuple):
@@ -96,9 +109,8 @@ class Plan:
 
 
 def make_plan(
-    space: SearchSpace,
+    split: Split,
     archs: Sequence[Arch],
-    groups: int,
     *,
     unit_networks: int,
     resolution: int | None = None,
@@ -112,10 +124,11 @@ def make_plan(
     Args:
         resolution: side of the square input in pixels; the space's own if None.
     """
+    space = split.space
     members: dict[Path, list[int]] = {}
     for index, arch in enumerate(archs):
-        members.setdefault(space.blocks(arch), []).append(index)
-    paths = sorted(members, key=lambda path: [_order(block) for block in path])
+        members.setdefault(_path(split, arch), []).append(index)
+    paths = sorted(members, key=lambda path: [_order(served) for served in path])
     maps = sizes(space, resolution)
 
     @cache
@@ -127,22 +140,29 @@ def make_plan(
         return block_cost(block, maps.before(block)).macs
 
     def path_macs(path: Path) -> int:
-        return ends_macs(path[0].inputs, path[-1].out) + sum(map(block_macs, path))
+        return ends_macs(path[0].block.inputs, path[-1].block.out) + sum(block_macs(each.block) for each in path)
 
     units = []
     for chunk in _chunks(paths, unit_networks):
-        stem, steps = chunk[0][0].inputs, tuple(_steps(space, groups, chunk))
+        stem, steps = chunk[0][0].block.inputs, tuple(_steps(chunk))
         macs = stem_cost(space, stem, maps.stem).macs + sum(_macs(step, maps) for step in steps)
-        macs += sum(head_cost(path[-1].out, num_classes).macs for path in chunk)
+        macs += sum(head_cost(path[-1].block.out, num_classes).macs for path in chunk)
         units.append(Unit(stem, steps, tuple(tuple(members[path]) for path in chunk), macs))
     plain = sum(len(members[path]) * path_macs(path) for path in paths)
     return Plan(tuple(units), len(archs), sum(unit.macs for unit in units), plain)
 
 
+def _path(split: Split, arch: Arch) -> Path:
+    depths = arch.depths
+    return tuple(
+        Served(block, split.group_of(block.stage, block.out, depths[block.stage])) for block in split.space.blocks(arch)
+    )
+
+
 @lru_cache(maxsize=1 << 16)
-def _order(block: Block) -> tuple[int, int, int]:
+def _order(served: Served) -> tuple[int, int, int, int]:
     # Siblings of one group, and in it of one out width, lie side by side.
-    return block.stage, block.out, block.mid
+    return served.block.stage, served.group, served.block.out, served.block.mid
 
 
 def _chunks(paths: Sequence[Path], most: int) -> Iterator[Sequence[Path]]:
@@ -150,7 +170,7 @@ def _chunks(paths: Sequence[Path], most: int) -> Iterator[Sequence[Path]]:
 
     Different stems are never in one unit.
     """
-    for _, same_stem in groupby(paths, key=lambda path: path[0].inputs):
+    for _, same_stem in groupby(paths, key=lambda path: path[0].block.inputs):
         rest = list(same_stem)
         while len(rest) > most:
             cut = min(range(-(-most // 2), most + 1), key=lambda at: (_shared(rest[at - 1], rest[at]), -at))
@@ -167,9 +187,8 @@ def _shared(one: Path, other: Path) -> int:
     return min(len(one), len(other))
 
 
-def _steps(space: SearchSpace, groups: int, paths: Sequence[Path]) -> list[Step]:
+def _steps(paths: Sequence[Path]) -> list[Step]:
     """The walk over the tree of sorted paths, its first level being the first block's."""
-    group_of = cache(partial(space.group_of, groups=groups))
     steps: list[Step] = []
     positions: dict[int, int] = {}  # by level: of the path's block there, in its stage
     latest: dict[int, int] = {}  # by level: the newest step there
@@ -177,9 +196,8 @@ def _steps(space: SearchSpace, groups: int, paths: Sequence[Path]) -> list[Step]
     before: Path = ()
     for leaf, path in enumerate(paths):
         shared = _shared(before, path)
-        for level, block in enumerate(path[shared:], start=shared):
-            group = group_of(block.stage, width=block.out)
-            follows = level > 0 and path[level - 1].stage == block.stage
+        for level, (block, group) in enumerate(path[shared:], start=shared):
+            follows = level > 0 and path[level - 1].block.stage == block.stage
             positions[level] = positions[level - 1] + 1 if follows else 0
             # Only the first new block has an elder sibling, and only if the path before goes on there.
             elder = steps[latest[level]] if level == shared < len(before) else None

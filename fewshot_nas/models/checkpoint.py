@@ -1,6 +1,7 @@
 """Supernets in files.
 
-A file of ours is a dict with the keys `format`, `space`, `groups`, `num_classes` and `model`;
+A file of ours is a dict with the keys `format`, `space`, `groups` (or `split`, if it is not
+the rule by width), `num_classes` and `model`;
 training adds keys of its own, which reading the supernet passes over. The public solution's
 bare state dicts are read as well. Unpickling is restricted to tensors and plain values: a
 checkpoint must never be able to run code.
@@ -19,6 +20,7 @@ from fewshot_nas.models.blueprint import blueprint, fill
 from fewshot_nas.models.published import from_published, is_published
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.split import split_of
 
 FORMAT = "fewshot_nas supernet 1"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -34,7 +36,7 @@ def save_supernet(path: Path, supernet: Supernet, more: Mapping[str, Any] = NOTH
         **more,
         "format": FORMAT,
         "space": supernet.space.values(),
-        "groups": supernet.groups,
+        **supernet.split.values(),
         "num_classes": supernet.num_classes,
         "model": supernet.state_dict(),
     }
@@ -88,7 +90,8 @@ def _own(content: Mapping[Any, Any]) -> Supernet:
         raise InputError(f"format is {content.get('format')!r}, expected {FORMAT!r} or a published state dict")
     try:
         space = SearchSpace.of(content["space"])
-        plan = blueprint(lambda: Supernet(space, content["groups"], content["num_classes"]))
+        split = split_of(space, content)
+        plan = blueprint(lambda: Supernet(split, content["num_classes"]))
         found = dict(content["model"])
     except InputError:
         raise

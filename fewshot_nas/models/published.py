@@ -15,6 +15,7 @@ from torch import Tensor
 from fewshot_nas.models.blueprint import blueprint, fill
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.split import by_width
 
 _HEAD = re.compile(r"((?:module\.)?)classifier(_groups\.\d+)?\.linear\.linear\.weight")
 # Running statistics fit no subnet; every block has a shortcut, also where no subnet can use it.
@@ -47,7 +48,7 @@ def from_published(state: Mapping[str, Any], space: SearchSpace) -> Supernet:
     prefix, few_shot = heads[0][1], heads[0][2] is not None
     weight = state[heads[0].string]
     classes = len(weight) if isinstance(weight, Tensor) and weight.ndim == 2 else 1
-    plan = blueprint(lambda: Supernet(space, len(heads), classes))
+    plan = blueprint(lambda: Supernet(by_width(space, len(heads)), classes))
 
     def key_of(name: str) -> str:
         return prefix + _key(name, few_shot, space)

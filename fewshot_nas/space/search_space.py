@@ -13,7 +13,6 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.block import EXPANSION, Block, BlockKind
 from fewshot_nas.space.codes import Codes
 
-MAX_GROUPS = 7
 _CHANGED = " changed"
 
 
@@ -189,19 +188,6 @@ class SearchSpace:
     def widths(self, stage: int) -> tuple[int, ...]:
         """The distinct output widths of a stage, ascending."""
         return self._distinct_widths[stage]
-
-    def group_caps(self, stage: int, groups: int) -> tuple[int, ...]:
-        """Out-width caps of a stage's groups, ascending: its `groups` largest widths.
-
-        A stage with fewer distinct widths has that many groups.
-        """
-        if not 1 <= groups <= MAX_GROUPS:
-            raise InputError(f"groups is {groups}, expected 1..{MAX_GROUPS}")
-        return self.widths(stage)[-groups:]
-
-    def group_of(self, stage: int, groups: int, width: int) -> int:
-        """Index of the group that serves an out width: the smallest cap that is not below it."""
-        return sum(cap < width for cap in self.group_caps(stage, groups))
 
     def blocks(self, arch: Arch) -> tuple[Block, ...]:
         """The blocks of a subnet in order, by effective widths.

@@ -6,7 +6,7 @@ of the stage. Stages and groups count from 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ class Split:
 
     space: SearchSpace
     tables: tuple[Table, ...]
-    name: str
+    name: str = field(compare=False)
 
     def __post_init__(self) -> None:
         if len(self.tables) != self.space.stages:
@@ -105,7 +105,7 @@ class Split:
     def within(self, parent: "Split") -> "Split":
         """The coarsest split that refines both this one and a parent."""
         tables = []
-        for stage, (ours, theirs) in enumerate(zip(self.tables, parent.tables, strict=True)):
+        for ours, theirs in zip(self.tables, parent.tables, strict=True):
             pairs = [list(zip(*rows, strict=True)) for rows in zip(theirs, ours, strict=True)]
             number = {pair: group for group, pair in enumerate(sorted({pair for row in pairs for pair in row}))}
             tables.append(tuple(tuple(number[pair] for pair in row) for row in pairs))

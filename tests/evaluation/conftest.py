@@ -10,6 +10,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import random_arch
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]
 
@@ -19,8 +20,9 @@ def make_supernet():
     """A supernet whose weights are those of no training, but none of them is 0 or 1."""
 
     def make(groups, space="px8"):
-        torch.manual_seed(groups)
-        supernet = Supernet(SPACES[space], groups, num_classes=10)
+        split = by_width(SPACES[space], groups) if isinstance(groups, int) else groups
+        torch.manual_seed(split.groups)
+        supernet = Supernet(split, num_classes=10)
         with torch.no_grad():
             for parameter in supernet.parameters():
                 if parameter.dim() == 1:

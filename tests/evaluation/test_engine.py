@@ -1,5 +1,6 @@
 """The engine against the plain way: same guesses, same statistics, whatever is shared."""
 
+import dataclasses
 import math
 import random
 
@@ -13,6 +14,7 @@ from fewshot_nas.evaluation.naive import accuracy, calibrate, correct_guesses, m
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.space.sampling import random_arch
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_depth, by_width
 
 PX8 = SPACES["px8"]
 
@@ -56,6 +58,34 @@ def test_logits_are_those_of_the_plain_way(make_supernet, make_archs, inputs, gr
         best = plain.topk(2).values
         clear = best[:, 0] - best[:, 1] > 1e-4 * plain.abs().max()
         assert torch.equal(ours.argmax(1)[clear], plain.argmax(1)[clear])
+
+
+BOTTLENECK = dataclasses.replace(
+    PX8,
+    name="tiny bottleneck",
+    base_widths=(16, 16, 32),
+    strides=(1, 2, 2),
+    pool_digits=(7, 7, 7),
+    depths=((1, 3), (2, 4), (1, 3)),
+    block="bottleneck",
+)
+THREE = dataclasses.replace(BOTTLENECK, name="tiny", base_widths=(4, 6, 8), block="basic")
+SPLITS = [
+    *(by_width(space, groups) for space in (BOTTLENECK, THREE) for groups in (1, 3)),
+    *(by_depth(space, [1, 2], 2) for space in (BOTTLENECK, THREE)),
+    by_depth(PX8, [0, 1, 2, 3], 3),
+    by_depth(PX8, [0, 2], 2).within(by_width(PX8, 2)),
+]
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=lambda split: f"{split.space.name} {split.name}")
+def test_logits_of_other_spaces_and_splits_are_those_of_the_plain_way(make_supernet, inputs, split):
+    """A key without the group would merge the first blocks of a shallow and a deep stage."""
+    space, supernet = split.space, make_supernet(split)
+    archs = [random_arch(space, random.Random(seed), (2,) * space.stages) for seed in range(20)]
+    for arch, ours in zip(archs, shared_logits(supernet, archs, inputs), strict=True):
+        plain = plain_logits(supernet, arch, inputs)
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
 
 
 @pytest.mark.parametrize("groups", [1, 3, 7])

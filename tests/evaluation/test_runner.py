@@ -38,7 +38,7 @@ def supernet(make_supernet):
 
 
 def run(job, supernet, inputs, world=ALONE):
-    plan = make_plan(supernet.space, job.archs, supernet.groups, unit_networks=2)
+    plan = make_plan(supernet.split, job.archs, unit_networks=2)
     run_job(job, plan, supernet, inputs, world)
 
 
@@ -90,7 +90,7 @@ def test_an_interrupted_job_continues_with_what_is_missing(job, supernet, inputs
         with journal.open("a") as stream:
             stream.write('{"unit": 5, "corr')  # as a power failure would leave it
     run(job, supernet, inputs)
-    units = len(make_plan(supernet.space, job.archs, 2, unit_networks=2).units)
+    units = len(make_plan(supernet.split, job.archs, unit_networks=2).units)
     assert len([walk for walk in computed if walk]) == units
     assert contents(job) == contents(whole)
 
@@ -186,7 +186,7 @@ def test_a_finished_part_is_not_replaced_by_a_wider_job(job, supernet, inputs):
 
 def test_units_of_another_plan_are_not_continued(job, supernet, inputs, monkeypatch):
     leave_a_journal(job, supernet, inputs, monkeypatch)
-    plan = make_plan(supernet.space, job.archs, supernet.groups, unit_networks=3)
+    plan = make_plan(supernet.split, job.archs, unit_networks=3)
     with pytest.raises(InputError, match=r"journal_1-3_0\.jsonl: was written with plan_sha256="):
         run_job(job, plan, supernet, inputs, ALONE)
 
@@ -214,7 +214,7 @@ def test_job_names(job):
 
 
 def test_memory_bounds_the_batch_or_refuses(supernet, make_archs, inputs):
-    plan = make_plan(supernet.space, make_archs(8), 2, unit_networks=8)
+    plan = make_plan(supernet.split, make_archs(8), unit_networks=8)
     assert within_memory(plan, supernet, inputs, 4096)[0].batch == inputs.batch
     tight = next(mb for mb in range(800, 4096) if _fits(plan, supernet, inputs, mb))
     bounded, predicted_mb = within_memory(plan, supernet, inputs, tight)

@@ -25,7 +25,7 @@ def saved(shared, tmp_path_factory):
 
 def test_a_supernet_comes_back_as_it_was(saved, shared):
     supernet, images = load_supernet(saved), torch.randn(2, 1, 8, 8)
-    assert (supernet.space, supernet.groups, supernet.num_classes) == (shared("px8", 2).space, 2, 10)
+    assert (supernet.space, supernet.split.groups, supernet.num_classes) == (shared("px8", 2).space, 2, 10)
     assert torch.equal(supernet(images, smallest(PX8)), shared("px8", 2)(images, smallest(PX8)))
 
 

@@ -8,6 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]
 
@@ -16,7 +17,7 @@ archs = largest(PX8), smallest(PX8)  # each leaves parameters of the other unuse
 
 def build() -> Supernet:
     torch.manual_seed(0)
-    return Supernet(PX8, 2, num_classes=10)
+    return Supernet(by_width(PX8, 2), num_classes=10)
 
 
 def gradients(network: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ from fewshot_nas.models.published import from_published, is_published
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]
 
@@ -48,12 +49,12 @@ def published(space: SearchSpace, groups: int, prefix: str = "") -> Published:
     state = {"first_conv.conv.conv.weight": torch.randn(full[0], space.in_channels, *kernel)}
     state |= norm("first_conv.bn.bn", full[0])
     for stage, depth in enumerate((5, 5, 8, 5)):
-        for group, cap in enumerate(space.group_caps(stage, groups)):
+        for group, (cap, _) in enumerate(by_width(space, groups).capacities(stage)):
             for index in range(depth):
                 place = f"{stage}.{group}.{index}" if groups > 1 else f"{sum((5, 5, 8, 5)[:stage]) + index}"
                 inputs = cap if index else full[max(stage - 1, 0)]
                 state |= block(f"blocks.{place}", inputs, full[stage], cap)
-    for group, cap in enumerate(space.group_caps(3, groups)):
+    for group, (cap, _) in enumerate(by_width(space, groups).capacities(3)):
         key = f"classifier_groups.{group}.linear.linear" if groups > 1 else "classifier.linear.linear"
         state |= {f"{key}.weight": torch.randn(5, cap), f"{key}.bias": torch.randn(5)}
     return {prefix + key: tensor for key, tensor in state.items()}
@@ -61,7 +62,7 @@ def published(space: SearchSpace, groups: int, prefix: str = "") -> Published:
 
 def by_hand(state: Published, space: SearchSpace, groups: int) -> Supernet:
     """The same weights, put in their places one by one."""
-    supernet = Supernet(space, groups, num_classes=5)
+    supernet = Supernet(by_width(space, groups), num_classes=5)
     with torch.no_grad():
         put(supernet.stem.conv, supernet.stem.norm, state, "first_conv.conv.conv", "first_conv.bn.bn")
         for key, module in placed(supernet):
@@ -77,7 +78,7 @@ def by_hand(state: Published, space: SearchSpace, groups: int) -> Supernet:
 
 
 def placed(supernet: Supernet) -> Iterator[tuple[str, nn.Module]]:
-    if supernet.groups == 1:
+    if supernet.split.groups == 1:
         modules = [module for stage in supernet.stages for module in stage[0]]
         yield from ((f"blocks.{index}", module) for index, module in enumerate(modules))
         return
@@ -99,7 +100,7 @@ def test_logits_are_those_of_the_weights_placed_by_hand(groups, prefix):
     space, images = SPACES["px28"], torch.randn(2, 1, 16, 16)
     supernet = from_published(published(space, groups, prefix), space)
     expected = by_hand(published(space, groups), space, groups)
-    assert supernet.groups == groups
+    assert supernet.split.groups == groups
     for arch in (smallest(PX8), largest(PX8)):
         assert torch.equal(supernet(images, arch), expected(images, arch))
 

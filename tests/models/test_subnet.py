@@ -125,3 +125,16 @@ def test_a_fresh_one_learns():
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_multiply_adds_are_those_that_torch_counts(name):
+    space = SPACES[name]
+    for arch in (smallest(space), random_arch(space, random.Random(0)), largest(space)):
+        with torch.device("meta"):
+            subnet, images = Subnet(space, arch, 10), torch.randn(1, space.in_channels, *(space.resolution,) * 2)
+            with FlopCounterMode(display=False) as counter:
+                subnet(images)
+        cost = total_cost(space, arch, num_classes=10)
+        assert counter.get_total_flops() == 2 * cost.macs
+        assert sum(parameter.numel() for parameter in subnet.parameters()) == cost.params

@@ -15,6 +15,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import largest, random_arch, smallest
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]
 
@@ -137,19 +138,21 @@ def test_it_runs_on_the_device_it_is_on(fresh):
 
 
 def test_groups_are_as_wide_as_their_caps():
-    supernet = Supernet(PX8, 3, num_classes=10)
+    supernet = Supernet(by_width(PX8, 3), num_classes=10)
     for stage, groups in enumerate(supernet.stages):
         assert [len(group) for group in groups] == [(5, 5, 8, 5)[stage]] * len(groups)
-        caps = PX8.group_caps(stage, 3)
+        caps = tuple(width for width, _ in by_width(PX8, 3).capacities(stage))
         assert tuple(group[-1].conv2.norm.num_features for group in groups) == caps
         assert {block.conv1.norm.num_features for group in groups for block in group} == {PX8.width(stage, 1)}
-    assert tuple(head.in_features for head in supernet.heads) == PX8.group_caps(3, 3)
+    assert tuple(head.in_features for head in supernet.heads) == tuple(
+        width for width, _ in by_width(PX8, 3).capacities(3)
+    )
 
 
 @pytest.mark.parametrize(("space", "stages"), [("track1", {1, 2, 3}), ("px8", {1, 2, 3})])
 def test_shortcuts_exist_only_where_a_shape_can_change(space, stages):
     with torch.device("meta"):
-        supernet = Supernet(SPACES[space], 2, num_classes=10)
+        supernet = Supernet(by_width(SPACES[space], 2), num_classes=10)
     found = {
         (stage, number)
         for stage, groups in enumerate(supernet.stages)
@@ -161,7 +164,7 @@ def test_shortcuts_exist_only_where_a_shape_can_change(space, stages):
 
 
 def test_blocks_start_as_their_shortcuts():
-    supernet = Supernet(PX8, 2, num_classes=10)
+    supernet = Supernet(by_width(PX8, 2), num_classes=10)
     for block in supernet.modules():
         if isinstance(block, ResidualBlock):
             assert not block.conv2.norm.weight.any()
@@ -169,4 +172,4 @@ def test_blocks_start_as_their_shortcuts():
 
 
 def test_there_are_no_buffers():
-    assert not list(Supernet(PX8, 2, num_classes=10).buffers())
+    assert not list(Supernet(by_width(PX8, 2), num_classes=10).buffers())

@@ -1,11 +1,14 @@
 """The codec: every arch survives it, and every other string is refused at the right character."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.sampling import random_arch
 from fewshot_nas.space.search_space import SPACES
 
 PX8 = SPACES["px8"]
@@ -111,3 +114,26 @@ def test_archs_are_hashable_and_frozen():
     assert {arch: 1}[PX8.decode(CODE)] == 1
     with pytest.raises(AttributeError):
         arch.outs = (1, 1, 1, 1)
+
+
+@given(st.integers(0, 2**32), st.sampled_from(sorted(SPACES)))
+def test_the_code_of_any_space_comes_back(seed, name):
+    space, arch = SPACES[name], random_arch(SPACES[name], random.Random(seed))
+    code = space.encode(arch)
+    assert len(code) == space.code_length
+    assert space.decode(code) == space.decode(code[1:]) == arch
+
+
+def test_a_code_of_another_space_is_refused():
+    with pytest.raises(InputError, match="has 52 characters, expected 59"):
+        SPACES["cifar"].decode(CODE)
+    with pytest.raises(InputError, match="an arch of this space has 3 stages, got 4"):
+        SPACES["cifar"].encode(PX8.decode(CODE))
+
+
+@pytest.mark.parametrize(
+    ("outs", "mids"), [((), ()), ((1,), ((1,), (1,))), ((0,), ((1,),)), ((1,), ((),)), ((1,), ((0,),))]
+)
+def test_an_impossible_arch_cannot_be_made(outs, mids):
+    with pytest.raises(InputError):
+        Arch(outs, mids)

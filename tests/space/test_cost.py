@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.space.cost import costs, total_cost
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.block import Block
+from fewshot_nas.space.cost import block_cost, costs, total_cost
 from fewshot_nas.space.sampling import largest, random_arch, smallest
 from fewshot_nas.space.search_space import SPACES
 
@@ -53,3 +55,24 @@ def test_costs_lie_between_the_smallest_and_the_largest(seed, name, resolution):
 def test_odd_sizes_round_up_as_convolutions_do(seed):
     arch = random_arch(PX8, random.Random(seed))
     assert total_cost(TRACK1, arch, resolution=223).macs == total_cost(TRACK1, arch, resolution=224).macs
+
+
+def test_a_bottleneck_by_hand():
+    # 8 -> 2 -> 2 -> 16 channels, stride 2 at the 3x3: from 8 to 4 pixels, and a shortcut of 8 -> 16.
+    cost = block_cost(Block(1, 8, 2, 16, 2, "bottleneck"), 8)
+    assert cost.macs == 64 * 8 * 2 + 16 * (9 * 2 * 2 + 2 * 16 + 8 * 16)
+    assert cost.params == 16 + 36 + 32 + 128 + 2 * (2 + 2 + 16 + 16)
+
+
+@pytest.mark.golden
+def test_resnet50_is_torchvisions():
+    space = SPACES["resnet50"]
+    arch = Arch((1, 1, 1, 1), ((1,) * 3, (1,) * 4, (1,) * 6, (1,) * 3))
+    assert total_cost(space, arch) == (4_089_184_256, 25_557_032)
+
+
+@pytest.mark.golden
+def test_the_deepest_cifar_net_has_the_depth_of_resnet56():
+    space = SPACES["cifar"]
+    assert largest(space).depths == (9, 9, 9)
+    assert space.code_length == 1 + 3 + 1 + 2 * 27

@@ -1,6 +1,7 @@
 """Widths, groups and block layouts."""
 
 import dataclasses
+import json
 import random
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.sampling import random_arch
-from fewshot_nas.space.search_space import SPACES, Block, round_width
+from fewshot_nas.space.search_space import SPACES, SearchSpace, described_as_now, round_width
 
 PX8 = SPACES["px8"]
 
@@ -23,45 +24,6 @@ STAGE4 = (360, 384, 408, 432, 464, 488, 512)
 def test_track1_widths():
     assert [TRACK1.widths(stage) for stage in range(4)] == [(48, 56, 64), (88, 96, 104, 112, 120, 128), STAGE3, STAGE4]
     assert [TRACK1.width(3, digit) for digit in range(1, 8)] == list(reversed(STAGE4))
-
-
-@pytest.mark.golden
-@pytest.mark.parametrize(
-    ("groups", "caps"),
-    [
-        (1, [(64,), (128,), (256,), (512,)]),
-        (2, [(56, 64), (120, 128), (240, 256), (488, 512)]),
-        (3, [(48, 56, 64), (112, 120, 128), (232, 240, 256), (464, 488, 512)]),
-        (4, [(48, 56, 64), (104, 112, 120, 128), STAGE3[3:], STAGE4[3:]]),
-        (5, [(48, 56, 64), (96, 104, 112, 120, 128), STAGE3[2:], STAGE4[2:]]),
-        (6, [(48, 56, 64), (88, 96, 104, 112, 120, 128), STAGE3[1:], STAGE4[1:]]),
-        (7, [(48, 56, 64), (88, 96, 104, 112, 120, 128), STAGE3, STAGE4]),
-    ],
-)
-def test_track1_group_caps(groups, caps):
-    assert [TRACK1.group_caps(stage, groups) for stage in range(4)] == caps
-
-
-@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
-@pytest.mark.parametrize("groups", range(1, 8))
-def test_the_group_of_a_width_is_the_smallest_cap_that_holds_it(space, groups):
-    for stage in range(space.stages):
-        caps = space.group_caps(stage, groups)
-        for width in space.widths(stage):
-            assert caps[space.group_of(stage, groups, width)] == min(cap for cap in caps if cap >= width)
-
-
-@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
-def test_caps_are_nested_in_the_number_of_groups(space):
-    for stage in range(space.stages):
-        for groups in range(1, 7):
-            assert set(space.group_caps(stage, groups)) <= set(space.group_caps(stage, groups + 1))
-
-
-@pytest.mark.parametrize("groups", [0, 8])
-def test_an_impossible_number_of_groups_is_refused(groups):
-    with pytest.raises(InputError, match=r"expected 1\.\.7"):
-        TRACK1.group_caps(0, groups)
 
 
 @given(st.floats(1, 2000), st.integers(1, 16))
@@ -119,3 +81,24 @@ def test_blocks_of_a_known_code():
 def test_an_impossible_space_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(TRACK1, **change)
+
+
+def test_a_changed_preset_does_not_keep_its_name():
+    changed = dataclasses.replace(TRACK1, resolution=32).marked()
+    assert changed.name == "track1 changed"
+    assert TRACK1.marked() is TRACK1
+    assert SearchSpace.of(json.loads(json.dumps(changed.values()))) == changed
+
+
+def test_a_space_of_an_earlier_version_is_read():
+    """It has neither depths nor block, and its name does not tell that it is changed."""
+    earlier = {key: value for key, value in dataclasses.asdict(TRACK1).items() if key not in ("depths", "block")}
+    assert SearchSpace.of(earlier) == TRACK1
+    assert TRACK1.values() == earlier
+    assert SearchSpace.of(earlier | {"resolution": 32}).name == "track1 changed"
+    assert described_as_now({"resolution": 3}) == {"resolution": 3}
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
+def test_a_space_comes_back_from_json(space):
+    assert SearchSpace.of(json.loads(json.dumps(space.values()))) == space

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from fewshot_nas.models.slicing import leading
 from fewshot_nas.space.sampling import smallest
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
 from fewshot_nas.training.sandwich import Regularization, Sampler, sandwich
@@ -85,7 +86,7 @@ def used_parameters(network, archs):
 
 def test_what_a_step_does_not_use_keeps_weights_and_momentum(tiny, supernet, batch):
     network = supernet(3)
-    optimizer = sgd(parameter_groups(network, multipliers(tiny, 3, (7,) * 4, "rule"), 0.1), 0.9)
+    optimizer = sgd(parameter_groups(network, multipliers(by_width(tiny, 3), (7,) * 4, "rule"), 0.1), 0.9)
     step(network, optimizer, batch, SAMPLER.archs(0))  # so that there is some momentum
     before = [parameter.detach().clone() for parameter in network.parameters()]
     momenta = [optimizer.state[parameter]["momentum_buffer"].clone() for parameter in network.parameters()]

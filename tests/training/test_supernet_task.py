@@ -11,6 +11,7 @@ from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 from fewshot_nas.training import supernet_task as under_test
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.prioritized import REVIEW_STEPS, Prioritized, TeacherBoard
@@ -38,7 +39,7 @@ def make(tmp_path, tiny, supernet, inputs):
         network, held = supernet(2), replace(inputs, batch=len(inputs.images))
         return SupernetTask(
             network,
-            sgd(parameter_groups(network, multipliers(tiny, 2, (3, 3, 5, 7), "rule"), 0.0), 0.9),
+            sgd(parameter_groups(network, multipliers(by_width(tiny, 2), (3, 3, 5, 7), "rule"), 0.0), 0.9),
             Sampler(PX8, 0, (3, 3, 5, 7), fair=False, middle=2),
             Regularization(),
             Validation(inputs, truth, PhaseDirectory(tmp_path / "run"), kept, every, epochs),
