@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.errors import InputError
+from fewshot_nas.space.block import Block
 from fewshot_nas.space.sampling import random_arch
 from fewshot_nas.space.search_space import SPACES, SearchSpace, described_as_now, round_width
 
