@@ -29,7 +29,30 @@ class Unit(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """What both kinds of blocks have: `conv1`, `conv2`, ... as the shape's layers, and a shortcut.
+    """What both kinds of blocks have: the convolutions `conv1`, `conv2`, ..., and a shortcut."""
+
+    def _join(self, shape: Block, projects: bool, *, tracks: bool) -> None:
+        self.shortcut = Unit(*shape.shortcut, tracks=tracks) if projects else nn.Identity()
+        self.relu = nn.ReLU(inplace=True)
+
+    def units(self) -> list[Unit]:
+        """The convolutions in order, without the shortcut's."""
+        named = self.named_children()
+        return [unit for name, unit in named if name.startswith("conv") and isinstance(unit, Unit)]
+
+    def weights(self, shape: Block, view: View) -> BlockWeights:
+        """The leading channels, cut to the widths of a subnet's block."""
+        units = zip(self.units(), shape.layers, strict=True)
+        convs = tuple(unit.weights(layer.inputs, layer.out, view) for unit, layer in units)
+        shortcut = None
+        if shape.projects:
+            assert isinstance(self.shortcut, Unit), f"a block without shortcut convolution cannot be {shape}"
+            shortcut = self.shortcut.weights(shape.inputs, shape.out, view)
+        return BlockWeights(convs, shortcut, shape.stage)
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions and a shortcut.
 
     Args:
         shape: the capacity.
@@ -39,36 +62,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, shape: Block, projects: bool, *, tracks: bool) -> None:
         super().__init__()
-        for number, layer in enumerate(shape.layers, start=1):
-            self.add_module(f"conv{number}", Unit(*layer, tracks=tracks))
-        self.shortcut = Unit(*shape.shortcut, tracks=tracks) if projects else nn.Identity()
-        self.relu = nn.ReLU(inplace=True)
-
-    def weights(self, shape: Block, view: View) -> BlockWeights:
-        """The leading channels, cut to the widths of a subnet's block."""
-        convs = tuple(
-            self.get_submodule(f"conv{number}").weights(layer.inputs, layer.out, view)  # type: ignore[operator]
-            for number, layer in enumerate(shape.layers, start=1)
-        )
-        shortcut = None
-        if shape.projects:
-            assert isinstance(self.shortcut, Unit), f"a block without shortcut convolution cannot be {shape}"
-            shortcut = self.shortcut.weights(shape.inputs, shape.out, view)
-        return BlockWeights(convs, shortcut, shape.stage)
-
-    @property
-    def last(self) -> Unit:
-        """The convolution whose output the shortcut's is added to."""
-        units = [unit for name, unit in self.named_children() if name.startswith("conv")]
-        assert isinstance(units[-1], Unit)
-        return units[-1]
-
-
-class BasicBlock(ResidualBlock):
-    """Two 3x3 convolutions and a shortcut."""
-
-    conv1: Unit
-    conv2: Unit
+        first, second = shape.layers
+        self.conv1 = Unit(*first, tracks=tracks)
+        self.conv2 = Unit(*second, tracks=tracks)
+        self._join(shape, projects, tracks=tracks)
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.conv2(self.relu(self.conv1(x)))
@@ -77,11 +74,15 @@ class BasicBlock(ResidualBlock):
 
 
 class BottleneckBlock(ResidualBlock):
-    """Convolutions of 1x1, 3x3 and 1x1, and a shortcut."""
+    """Convolutions of 1x1, 3x3 and 1x1, and a shortcut; arguments as of `BasicBlock`."""
 
-    conv1: Unit
-    conv2: Unit
-    conv3: Unit
+    def __init__(self, shape: Block, projects: bool, *, tracks: bool) -> None:
+        super().__init__()
+        first, second, third = shape.layers
+        self.conv1 = Unit(*first, tracks=tracks)
+        self.conv2 = Unit(*second, tracks=tracks)
+        self.conv3 = Unit(*third, tracks=tracks)
+        self._join(shape, projects, tracks=tracks)
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.relu(self.conv2(self.relu(self.conv1(x))))
@@ -89,7 +90,7 @@ class BottleneckBlock(ResidualBlock):
         return joined
 
 
-def residual_block(shape: Block, projects: bool, *, tracks: bool) -> ResidualBlock:
+def residual_block(shape: Block, projects: bool, *, tracks: bool) -> BasicBlock | BottleneckBlock:
     """A block of the shape's kind."""
     kind = BasicBlock if shape.kind == "basic" else BottleneckBlock
     return kind(shape, projects, tracks=tracks)
@@ -111,4 +112,4 @@ def initialise(network: nn.Module) -> None:
             nn.init.normal_(module.weight, std=0.01)
             nn.init.zeros_(module.bias)
         elif isinstance(module, ResidualBlock):
-            nn.init.zeros_(module.last.norm.weight)
+            nn.init.zeros_(module.units()[-1].norm.weight)
