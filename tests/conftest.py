@@ -7,6 +7,7 @@ import socket
 import traceback
 import warnings
 
+import hypothesis
 import pytest
 import torch
 
@@ -14,6 +15,10 @@ from fewshot_nas.space.pool import Entry, make_pool, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 
 PX8 = SPACES["px8"]
+
+# A busy machine is slow, and that is no failure.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 def start(work):

@@ -1,8 +1,8 @@
 """The plan of an evaluation: which computations many subnets share, before anything runs.
 
 Subnets that begin with the same blocks, compared by effective widths and few-shot group, form a
-tree; a block that they share is computed once. It is exact: a batch's activations after a block depend on the
-prefix only, and so do the batch statistics that calibration averages.
+tree; a block that they share is computed once. It is exact: a batch's activations after a block
+depend on the prefix only, and so do the batch statistics that calibration averages.
 
 Blocks that stand side by side share more than their input. Widths take leading channels, so
 the first convolution of the sibling with the widest middle contains those of the others, and
@@ -66,7 +66,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Unit:
+class WorkUnit:
     """Networks to be scored together: what is computed at once, and written down at once.
 
     Attributes:
@@ -85,7 +85,7 @@ class Unit:
 class Plan:
     """Work units that hold each arch once; `plain_macs` is what they cost one at a time."""
 
-    units: tuple[Unit, ...]
+    units: tuple[WorkUnit, ...]
     archs: int
     macs: int
     plain_macs: int
@@ -147,7 +147,7 @@ def make_plan(
         stem, steps = chunk[0][0].block.inputs, tuple(_steps(chunk))
         macs = stem_cost(space, stem, maps.stem).macs + sum(_macs(step, maps) for step in steps)
         macs += sum(head_cost(path[-1].block.out, num_classes).macs for path in chunk)
-        units.append(Unit(stem, steps, tuple(tuple(members[path]) for path in chunk), macs))
+        units.append(WorkUnit(stem, steps, tuple(tuple(members[path]) for path in chunk), macs))
     plain = sum(len(members[path]) * path_macs(path) for path in paths)
     return Plan(tuple(units), len(archs), sum(unit.macs for unit in units), plain)
 
@@ -223,7 +223,7 @@ def _macs(step: Step, maps: Sizes) -> int:
     return macs + (layer_cost(step.block.shortcut, after[-1]).macs if step.shortcut else 0)
 
 
-def peak_elements(space: SearchSpace, unit: Unit, resolution: int | None = None) -> int:
+def peak_elements(space: SearchSpace, unit: WorkUnit, resolution: int | None = None) -> int:
     """Numbers that a walk over a unit holds at once for one image, at most.
 
     Counted are the levels of the current branch, and around a convolution a copy of its input (a

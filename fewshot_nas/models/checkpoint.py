@@ -1,7 +1,7 @@
 """Supernets in files.
 
-A file of ours is a dict with the keys `format`, `space`, `groups` (or `split`, if it is not
-the rule by width), `num_classes` and `model`;
+A file of ours is a dict with the keys `format`, `space`, `groups` (the split), `num_classes`
+and `model`;
 training adds keys of its own, which reading the supernet passes over. The public solution's
 bare state dicts are read as well. Unpickling is restricted to tensors and plain values: a
 checkpoint must never be able to run code.

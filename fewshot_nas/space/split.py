@@ -115,7 +115,7 @@ class Split:
     def values(self) -> dict[str, Any]:
         """Plain values for files; `split_of` reads them. A split by width is its number, as in earlier versions."""
         groups = self.by_width
-        return {"groups": groups} if groups else {"split": {"name": self.name, "tables": self.tables}}
+        return {"groups": groups or {"name": self.name, "tables": self.tables}}
 
     @cached_property
     def _groups(self) -> Mapping[tuple[int, int, int], int]:
@@ -194,9 +194,8 @@ def split_of(space: SearchSpace, values: Mapping[str, Any]) -> Split:
         InputError: the values describe none.
         KeyError, TypeError: they are not such values at all.
     """
-    if "split" in values:
-        return explicit(space, values["split"]["tables"], values["split"]["name"])
-    return by_width(space, values["groups"])
+    groups = values["groups"]
+    return by_width(space, groups) if isinstance(groups, int) else explicit(space, groups["tables"], groups["name"])
 
 
 def _named(split: Split) -> Split:

@@ -15,6 +15,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.sampling import largest, random_arch, smallest
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.space.split import by_depth, by_width, explicit
+from tests.rounding import assert_equal_but_for_rounding, terms
 
 PX8 = SPACES["px8"]
 TINY = dataclasses.replace(
@@ -29,7 +30,17 @@ TINY = dataclasses.replace(
     block="bottleneck",
 )
 
+
+pytestmark = pytest.mark.numeric
+
 images = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def assert_same_function(child, parent, arch, x):
+    """The same weights exactly; so the logits differ by rounding at most, for kernels depend on memory strides."""
+    for inherited, original in zip(child.weights(arch).tensors(), parent.weights(arch).tensors(), strict=True):
+        assert torch.equal(inherited, original)
+    assert_equal_but_for_rounding(child(x, arch), parent(x, arch), terms(parent.space, [arch], x), "the logits")
 
 
 @pytest.mark.parametrize("chain", [(1, 2, 3, 4, 5, 6, 7), (1, 7), (1, 3, 7), (2, 5)])
@@ -41,7 +52,7 @@ def test_every_logit_is_kept(shared, chain):
     splits = [by_width(PX8, groups) for groups in chain[1:]]
     for child in accumulate(splits, inherit, initial=parent):
         for arch in archs:
-            assert torch.equal(child(images, arch), parent(images, arch))
+            assert_same_function(child, parent, arch, images)
 
 
 def random_split(seed):
@@ -79,7 +90,7 @@ def test_a_split_that_does_not_refine_its_parents_is_refused(shared):
 def test_every_logit_is_kept_at_full_width(shared):
     parent, arch = shared("track1", 2), random_arch(PX8, random.Random(1))
     x = torch.randn(2, 3, 32, 32)
-    assert torch.equal(inherit(parent, by_width(parent.space, 3))(x, arch), parent(x, arch))
+    assert_same_function(inherit(parent, by_width(parent.space, 3)), parent, arch, x)
 
 
 def test_no_memory_is_shared(shared):

@@ -12,6 +12,8 @@ from fewshot_nas.space.search_space import SPACES
 
 PX8 = SPACES["px8"]
 
+pytestmark = pytest.mark.numeric
+
 sizes = st.integers(1, 6)
 
 

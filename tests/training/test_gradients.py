@@ -10,12 +10,16 @@ from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
-from fewshot_nas.training.sandwich import Regularization, Sampler, sandwich
+from fewshot_nas.training.sampler import RandomArchs, Sampler, SpaceEnds
+from fewshot_nas.training.sandwich import PerArch, Regularization, answers
+
+pytestmark = pytest.mark.numeric
 
 PX8 = SPACES["px8"]
 
 PLAIN = Regularization(label_smoothing=0.1)
-SAMPLER = Sampler(PX8, seed=0, digits=(7, 7, 7, 7), fair=False, middle=2)
+DIGITS = (7, 7, 7, 7)
+SAMPLER = Sampler(RandomArchs(PX8, 0, DIGITS), SpaceEnds(PX8, 0, DIGITS), middle=2)
 
 
 def straightforward(network, images, labels, archs, precision="fp32"):
@@ -34,7 +38,8 @@ def straightforward(network, images, labels, archs, precision="fp32"):
 
 
 def ours(network, images, labels, archs, precision="fp32"):
-    return sandwich(network, images, labels, archs, [None] * len(archs), PLAIN, precision)
+    teachers = [None, *[archs[0]] * (len(archs) - 1)]
+    return PerArch().backward(answers(network, images, labels, archs, [None] * len(archs), teachers, PLAIN, precision))
 
 
 @pytest.mark.parametrize("groups", [1, 3, 7])
