@@ -44,7 +44,8 @@ def _split(options: argparse.Namespace, parent: Split) -> Split:
     """The split to have: a table as it is given, a rule within the parent's split."""
     space = parent.space
     if options.split:
-        return explicit(space, read_json(options.split), f"table-{_word(options.split)}")
+        name = f"table-{_word(options.split)}"
+        return explicit(space, read_json(options.split), name)
     if options.split_by == "width":
         wanted = by_width(space, options.group_nums)
         return wanted if parent.by_width else wanted.within(parent)
