@@ -134,9 +134,9 @@ def test_a_wrong_argument_is_refused(model, change, message):
         main([word for pair in arguments.items() for word in pair])
 
 
-def test_a_mistyped_code_ends_the_command_with_one_line():
+def test_a_missing_model_ends_the_command_with_one_line():
     command = [sys.executable, "-m", "fewshot_nas.export", "--model", "none.pt", "--arch", "123"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 2
-    assert run.stderr.startswith("error: code '123' has 3 characters")
+    assert run.stderr.startswith("error: none.pt: no such file")
     assert run.stderr.count("\n") == 1

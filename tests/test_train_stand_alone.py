@@ -54,7 +54,7 @@ def test_another_code_has_itself_as_its_id(train, truth):
 
 def test_all_are_the_first_thirty(workshop):
     (part,) = read_pool(workshop / "json_file" / "json8", PX8)
-    assert dict(_selected("all", {**part, "arch31": part["arch1"]})) == part
+    assert dict(_selected("all", {**part, "arch31": part["arch1"]}, PX8)) == part
 
 
 def test_what_is_there_is_not_trained_again(train, capsys):

@@ -275,7 +275,7 @@ def test_two_runs_of_one_name_are_kept_apart(workshop, small):
         (["--config", "none.yml"], "none.yml: cannot be read"),
         (["data.name=lists", "data.root=nowhere", "space.in_channels=3"], r"nowhere/train.txt: no such file; expected"),
         (["data.name=folders", "data.root=nowhere"], r"nowhere/train: no such directory; expected train/<class>/"),
-        (["space.in_channels=3"], "the images of digits have 1 channels, but space px8 expects 3"),
+        (["space.in_channels=3"], "the images of digits have 1 channels, but space px8 changed expects 3"),
         (["--save", "../out"], "--save is '../out', expected the name of a directory under results/"),
         (["data.num_classes=3"], "digits: num_classes is 3, but the labels need 10"),
     ],
