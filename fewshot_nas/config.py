@@ -63,7 +63,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class RecipeConfig:
-    """What every kind of training has; `batch_size` is per process.
+    """What every kind of training has; `batch_size` is of all processes together, which share it equally.
 
     `clip_value` bounds each gradient value; 0 leaves it alone.
     """

@@ -59,6 +59,11 @@ def manifest_of(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[s
     return dict(json.loads(json.dumps(written, default=str)))
 
 
+def processes(world: World) -> dict[str, Any]:
+    """How many processes take part; several share a batch, which once was each one's."""
+    return {"processes": world.size} | ({"processes_share": "batch_size"} if world.size > 1 else {})
+
+
 def _lasting(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return {
         key: _lasting(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value

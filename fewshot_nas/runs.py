@@ -15,13 +15,14 @@ from fewshot_nas.cli import Report
 from fewshot_nas.config import Config, DataConfig, FewShotConfig, RecipeConfig, TrainingConfig, dump_config
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import Images, calibration_subset
+from fewshot_nas.data.loader import batch_share
 from fewshot_nas.data.sources import ImageData, open_data
 from fewshot_nas.data.transforms import eval_transform, train_transform
 from fewshot_nas.distributed import World, gathered
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import locked, replacing, sha256
-from fewshot_nas.manifest import begin, goes_on, manifest, recipe_sha256
+from fewshot_nas.manifest import begin, goes_on, manifest, processes, recipe_sha256
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results import PhaseDirectory
@@ -182,7 +183,9 @@ class Run:
                 self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
 
     def _manifest(self, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-        return manifest(self.config, section, {"processes": self.world.size, **facts, "data": data_facts(self.data)})
+        # What cannot be trained is refused before it is noted as begun with.
+        batch_share(len(self.data.train), self._settings(section).batch_size, self.world.size)
+        return manifest(self.config, section, {**processes(self.world), **facts, "data": data_facts(self.data)})
 
     def _supernet_task(
         self, section: str, directory: PhaseDirectory, supernet: Supernet, truth: Mapping[str, Entry]

@@ -231,12 +231,22 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_old_file(workshop, small, cap
 
 @pytest.mark.dist
 def test_two_ranks_train_as_torchrun_starts_them(workshop, small, ranks):
-    ranks(2, lambda: main(["--save", "two", *small, "training.batch_size=8"]))
+    ranks(2, lambda: main(["--save", "two", *small]))
     out = workshop / "results" / "two"
     assert json.loads((out / "manifest.json").read_text())["processes"] == 2
     assert [record.get("epoch") for record in records(out)] == [0, None]
     with pytest.raises(InputError, match="was begun with processes 2, now it is 1"):
-        main(["--save", "two", *small, "training.batch_size=8"])
+        main(["--save", "two", *small])
+
+
+@pytest.mark.dist
+def test_a_batch_that_ranks_cannot_share_is_refused_before_anything_is_written(workshop, small, ranks):
+    def one_of_two():
+        with pytest.raises(InputError, match=r"batch size .* is 15, expected a multiple of the 2 processes such as 14"):
+            main(["--save", "two", *small, "training.batch_size=15"])
+
+    ranks(2, one_of_two)
+    assert not (workshop / "results" / "two" / "manifest.json").exists()
 
 
 def test_two_runs_of_one_name_are_kept_apart(workshop, small):

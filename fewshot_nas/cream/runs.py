@@ -13,12 +13,12 @@ from fewshot_nas.cream.config import CreamConfig, TrainConfig
 from fewshot_nas.data.augment import Augmentation
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import Images, calibration_subset
-from fewshot_nas.data.loader import batches_per_epoch
+from fewshot_nas.data.loader import batch_share, batches_per_epoch
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.manifest import begin, goes_on, manifest_of
+from fewshot_nas.manifest import begin, goes_on, manifest_of, processes
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.runs import data_facts, exclusive, images_of, resumed
 from fewshot_nas.training.log import RunLog
@@ -32,21 +32,23 @@ def scoring_inputs(
 ) -> Inputs:
     """Images to score on, photos brought to size bicubically, and training images for calibration.
 
-    Those are whole batches, for a remainder of one image may have no statistics.
+    Those are whole batches, for a remainder of one image may have no statistics. A batch is
+    one process's share, as in training.
     """
+    batch = max(1, config.BATCH_SIZE // world.size)
     transform = eval_transform(data.recipe, resolution, bicubic=True)
 
     def pixels(images: Images) -> Tensor:
         return decoded(images, transform, config.data.cache, workers=config.data.workers)
 
     scored_pixels = pixels(scored)
-    whole = _in_whole_batches(min(calibration, len(data.train)), config.BATCH_SIZE)
+    whole = _in_whole_batches(min(calibration, len(data.train)), batch)
     return Inputs(
         pixels(calibration_subset(data.train, whole, seed=0)) if whole else scored_pixels[:0],
-        config.BATCH_SIZE,
+        batch,
         scored_pixels,
         scored.labels,
-        config.BATCH_SIZE,
+        batch,
         data.mean,
         data.std,
         world.device,
@@ -116,8 +118,9 @@ class CreamRun:
             InputError: an earlier run of that name is not one to go on with, settings do not fit
                 each other, or training fails.
         """
+        batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)  # refuses an indivisible one
         with exclusive(directory, self.world):
-            facts = {"processes": self.world.size, **facts, "data": data_facts(self.data)}
+            facts = {**processes(self.world), **facts, "data": data_facts(self.data)}
             content = manifest_of(asdict(self.config), facts)
             going_on = goes_on(directory, content, self.resume)
             if going_on and directory.chosen.exists():

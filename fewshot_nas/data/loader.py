@@ -20,9 +20,27 @@ from fewshot_nas.errors import InputError
 Batch = tuple[Tensor, Tensor]  # uint8 [B, C, R, R] and int64 [B]
 
 
+def batch_share(count: int, batch_size: int, world: int = 1) -> int:
+    """Images of each rank in a batch of `batch_size` images of all ranks; fewer where there are only `count`.
+
+    Raises:
+        InputError: the ranks cannot share the batch equally, or there are more ranks than images.
+    """
+    if batch_size % world:
+        lower, upper = batch_size // world * world, (batch_size // world + 1) * world
+        nearest = f"{lower} or {upper}" if lower else f"{upper}"
+        raise InputError(
+            f"the batch size of all processes together is {batch_size}, expected a multiple of the {world} processes"
+            f" such as {nearest}"
+        )
+    if count < world:
+        raise InputError(f"there are {count} training images for {world} ranks, expected at least one for each")
+    return min(batch_size, count) // world
+
+
 def batches_per_epoch(count: int, batch_size: int, world: int = 1) -> int:
     """How many batches `train_batches` makes of `count` images; at least one."""
-    return count // (world * _share(count, batch_size, world))
+    return count // (world * batch_share(count, batch_size, world))
 
 
 def train_batches(
@@ -39,19 +57,20 @@ def train_batches(
 ) -> Iterator[Batch]:
     """The batches of one rank in one epoch, from batch number `start` on.
 
-    The ranks' shares, joined in order, are the batches of one rank with `world * batch_size`.
+    The ranks' shares, joined in order, are the batches of one rank alone.
     The images left over at the end of an epoch are dropped, others in each epoch; a data set
     smaller than one batch is one smaller batch.
 
     Args:
-        batch_size: images of one rank.
+        batch_size: images of all ranks together.
         workers: processes that decode ahead; with 0 a batch is made when it is asked for, which
             takes a millisecond for images in memory.
 
     Raises:
-        InputError: there are fewer images than ranks, or an image cannot be decoded.
+        InputError: there are fewer images than ranks, they cannot share a batch equally, or an image
+            cannot be decoded.
     """
-    size = _share(len(images), batch_size, world)
+    size = batch_share(len(images), batch_size, world)
     count = batches_per_epoch(len(images), batch_size, world)
     order = random_order(f"order/{seed}/{epoch}", len(images))
     mine = order[: count * world * size].view(count, world, size)[:, rank]
@@ -95,10 +114,3 @@ def _load(plan: _Plan, workers: int) -> Iterator[Batch]:
 
 def _as_is(item: Any) -> Any:
     return item
-
-
-def _share(count: int, batch_size: int, world: int) -> int:
-    """Images of each rank in a batch."""
-    if count < world:
-        raise InputError(f"there are {count} training images for {world} ranks, expected at least one for each")
-    return min(batch_size, count // world)

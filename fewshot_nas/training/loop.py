@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fewshot_nas.data.images import Images
-from fewshot_nas.data.loader import Batch, batches_per_epoch, train_batches
+from fewshot_nas.data.loader import Batch, batch_share, batches_per_epoch, train_batches
 from fewshot_nas.data.transforms import Transform, normalize
 from fewshot_nas.distributed import World, average_gradients, wait_for_all
 from fewshot_nas.errors import InputError
@@ -32,7 +32,7 @@ _SAID = ("largest", "smallest", "best", "ema")  # whose accuracy is worth a word
 
 @dataclass(frozen=True)
 class Plan:
-    """What the loop does with a task; `batch_size` is per process."""
+    """What the loop does with a task; `batch_size` counts the images of all processes."""
 
     epochs: int
     warmup_epochs: int
@@ -111,7 +111,7 @@ class Loop:
         self.task, self.source, self.plan, self.last, self.log, self.world = task, source, plan, last, log, world
         self._report = report
         self._per_epoch = batches_per_epoch(len(source.images), plan.batch_size, world.size)
-        self._batch = min(plan.batch_size * world.size, len(source.images))  # images of all ranks, but for a remainder
+        self._batch = batch_share(len(source.images), plan.batch_size, world.size) * world.size
         self._rate = plan.rate(self._per_epoch)
         self.step = 0
         self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's steps

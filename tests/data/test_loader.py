@@ -36,17 +36,18 @@ def plain(count):
 @settings(deadline=None, max_examples=40)
 @given(**COUNTS, seed=st.integers(0, 3))
 def test_ranks_see_each_image_once_but_the_dropped_rest(count, batch_size, world, seed):
+    batch_size *= world
     ranks = [epoch_of(plain(count), batch_size=batch_size, seed=seed, rank=rank, world=world) for rank in range(world)]
     seen = [label for rank in ranks for _, labels in rank for label in labels.tolist()]
     assert len(seen) == len(set(seen))
-    assert len(seen) > count - world * batch_size
+    assert len(seen) > count - batch_size
     assert {len(rank) for rank in ranks} == {batches_per_epoch(count, batch_size, world)}
     assert len({len(labels) for rank in ranks for _, labels in rank}) == 1
 
 
 @pytest.mark.parametrize("recipe", ["photo", "shift_flip"])
-def test_two_ranks_joined_are_one_with_the_double_batch(files, recipe):
-    left, right = (epoch_of(files, recipe, batch_size=1, rank=rank, world=2) for rank in (0, 1))
+def test_the_ranks_shares_joined_are_one_rank_s_batches(files, recipe):
+    left, right = (epoch_of(files, recipe, batch_size=2, rank=rank, world=2) for rank in (0, 1))
     joined = [tuple(map(torch.cat, zip(a, b, strict=True))) for a, b in zip(left, right, strict=True)]
     assert_same(joined, epoch_of(files, recipe, batch_size=2))
 
@@ -94,7 +95,19 @@ def test_fewer_images_than_a_batch_are_one_batch(numbered):
 
 def test_fewer_images_than_ranks_are_refused_at_once(numbered):
     with pytest.raises(InputError, match="there are 2 training images for 3 ranks"):
-        train_batches(numbered(2), train_transform("shift", 8), batch_size=4, seed=0, epoch=0, world=3)
+        train_batches(numbered(2), train_transform("shift", 8), batch_size=6, seed=0, epoch=0, world=3)
+
+
+@pytest.mark.parametrize(("batch_size", "nearest"), [(4, "3 or 6"), (2, "3")])
+def test_a_batch_that_ranks_cannot_share_equally_is_refused(batch_size, nearest):
+    message = rf"is {batch_size}, expected a multiple of the 3 processes such as {nearest}$"
+    with pytest.raises(InputError, match=message):
+        batches_per_epoch(100, batch_size, 3)
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_the_number_of_ranks_changes_no_step_count(world):
+    assert batches_per_epoch(1000, 64, world) == 15
 
 
 @pytest.mark.parametrize("workers", [0, 1])

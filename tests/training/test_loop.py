@@ -129,7 +129,7 @@ def test_two_ranks_equal_one_on_the_joined_batch(tmp_path, ranks):
     def one_of_two():
         with joined("cpu") as world:
             directory = tmp_path / f"rank{world.rank}_files"
-            loop = train(directory, task=Toy(dropout=0), plan=plan(batch_size=4), world=world)
+            loop = train(directory, task=Toy(dropout=0), plan=plan(batch_size=8), world=world)
             return [parameter.tolist() for parameter in loop.task.network.parameters()]
 
     first, second = ranks(2, one_of_two)
@@ -146,7 +146,7 @@ def test_only_rank_0_writes_and_speaks(tmp_path, ranks):
         with joined("cpu") as world:
             lines = []
             directory = tmp_path / f"rank{world.rank}_files"
-            train(directory, plan=plan(batch_size=4), world=world, report=lines.append)
+            train(directory, plan=plan(batch_size=8), world=world, report=lines.append)
             return len(lines), directory.exists()
 
     assert ranks(2, one_of_two) == [(3, True), (0, False)]
@@ -158,7 +158,7 @@ def test_a_loss_that_is_not_finite_stops_all_ranks(tmp_path, ranks):
         with joined("cpu") as world:
             task = Toy(bad_step=3 if world.rank == 1 else None)
             try:
-                train(tmp_path / "files", task=task, plan=plan(batch_size=4), world=world)
+                train(tmp_path / "files", task=task, plan=plan(batch_size=8), world=world)
             except InputError as error:
                 return str(error)
 
@@ -239,7 +239,7 @@ def test_a_bar_is_for_the_terminal_of_rank_0(tmp_path, monkeypatch, stream, rank
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(under_test, "wait_for_all", lambda world: None)
     monkeypatch.setattr(under_test, "average_gradients", lambda parameters, world, losses: losses)
-    train(tmp_path, plan=plan(batch_size=4), world=World(rank, 2, torch.device("cpu")))
+    train(tmp_path, plan=plan(batch_size=8), world=World(rank, 2, torch.device("cpu")))
     assert bool(stream.getvalue()) == shown
 
 
