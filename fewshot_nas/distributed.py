@@ -1,11 +1,11 @@
 """Several processes that train or evaluate together: torchrun's environment, gloo or NCCL."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -106,6 +106,22 @@ def from_main(tensor: Tensor, world: World) -> Tensor:
     tensor = tensor.contiguous()
     dist.broadcast(tensor, 0)
     return tensor
+
+
+def decided(work: Callable[[], T], world: World) -> T:
+    """What rank 0's work gives, on all processes; an error of it ends all of them."""
+    if world.size == 1:
+        return work()
+    told: list[Any] = [None, None]
+    if world.is_main:
+        try:
+            told = [work(), None]
+        except Exception as error:  # whatever it is, the others must not wait for what never comes
+            told = [None, error]
+    dist.broadcast_object_list(told, 0)
+    if told[1] is not None:
+        raise told[1]
+    return told[0]  # type: ignore[no-any-return]
 
 
 def gathered(value: T, world: World) -> list[T]:

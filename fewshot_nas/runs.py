@@ -4,21 +4,23 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fewshot_nas.cli import Report
 from fewshot_nas.config import Config, DataConfig, FewShotConfig, RecipeConfig, TrainingConfig, dump_config
 from fewshot_nas.data.cache import decoded
-from fewshot_nas.data.images import Images, calibration_subset
+from fewshot_nas.data.fingerprints import kept_fingerprint
+from fewshot_nas.data.images import FileImages, Images, calibration_subset
 from fewshot_nas.data.loader import batch_share
 from fewshot_nas.data.sources import ImageData, open_data
-from fewshot_nas.data.transforms import eval_transform, train_transform
-from fewshot_nas.distributed import World, gathered
+from fewshot_nas.data.store import stored
+from fewshot_nas.data.transforms import CentreCrop, eval_transform, train_transform
+from fewshot_nas.distributed import World, decided, gathered
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import locked, replacing, sha256
@@ -42,24 +44,45 @@ from fewshot_nas.training.supernet_task import SupernetTask, Validation
 N = TypeVar("N", bound=nn.Module)
 
 
-def images_of(data: DataConfig) -> ImageData:
-    """The data set of the settings."""
-    return open_data(
+def images_of(data: DataConfig, world: World) -> ImageData:
+    """The data set of the settings; rank 0 alone looks at every file's size, and tells."""
+    images = open_data(
         data.name,
         data.root,
         train_images=data.train_images,
         valid_images=data.valid_images,
         num_classes=data.num_classes,
     )
+    for part in images.lists():
+        part.take_fingerprint(decided(partial(kept_fingerprint, part, data.cache), world))
+    return images
 
 
-def open_images(config: Config, space: SearchSpace) -> ImageData:
+def decoded_once(images: Images, transform: CentreCrop, data: DataConfig, world: World) -> Tensor:
+    """As `decoded`; rank 0 decodes, the others wait. All processes have to call it."""
+    work = partial(decoded, images, transform, data.cache, workers=data.workers)
+    if not isinstance(images, FileImages):
+        return work()
+    decided(lambda: len(work()), world)
+    return work()
+
+
+def training_images(images: Images, data: DataConfig, world: World) -> Images:
+    """The images as the loop reads them: from `data.stored_side` on, decoded beforehand by rank 0."""
+    if data.stored_side is None or not isinstance(images, FileImages):
+        return images
+    work = partial(stored, images, data.stored_side, data.cache, workers=data.workers)
+    decided(lambda: len(work()), world)
+    return work()
+
+
+def open_images(config: Config, space: SearchSpace, world: World) -> ImageData:
     """The data set, checked against the space.
 
     Raises:
         InputError: there is no such data, or its images have another number of channels.
     """
-    images = images_of(config.data)
+    images = images_of(config.data, world)
     if len(images.mean) != space.in_channels:
         raise InputError(
             f"the images of {config.data.name} have {len(images.mean)} channels, but space {space.name} expects"
@@ -74,7 +97,7 @@ def evaluation_inputs(config: Config, space: SearchSpace, data: ImageData, score
     # One seed for all: runs with other seeds must differ in their training only.
     calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
     calibration_pixels, scored_pixels = (
-        decoded(images, transform, config.data.cache, workers=config.data.workers) for images in (calibration, scored)
+        decoded_once(images, transform, config.data, world) for images in (calibration, scored)
     )
     return Inputs(
         calibration_pixels,
@@ -111,7 +134,7 @@ class Run:
     @cached_property
     def data(self) -> ImageData:
         """The data set of the settings."""
-        return open_images(self.config, self.space)
+        return open_images(self.config, self.space, self.world)
 
     def inputs(self, scored: Images) -> Inputs:
         """As `evaluation_inputs`."""
@@ -177,15 +200,18 @@ class Run:
             task = self._stand_alone_task(arch)
             with RunLog(directory.log, directory.events) as log:
                 self._loop(task, self.data.train, "stand_alone", directory, log).run()
+            inputs = self.inputs(self.data.valid), self.inputs(self.data.test)
             if self.world.is_main:
-                result = outcome(task, arch_id, seed, recipe, self.inputs(self.data.valid), self.inputs(self.data.test))
+                result = outcome(task, arch_id, seed, recipe, *inputs)
                 truth.add(result)
                 self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
 
     def _manifest(self, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         # What cannot be trained is refused before it is noted as begun with.
         batch_share(len(self.data.train), self._settings(section).batch_size, self.world.size)
-        return manifest(self.config, section, {**processes(self.world), **facts, "data": data_facts(self.data)})
+        return manifest(
+            self.config, section, {**processes(self.world), **facts, "data": data_facts(self.data, self.config.data)}
+        )
 
     def _supernet_task(
         self, section: str, directory: PhaseDirectory, supernet: Supernet, truth: Mapping[str, Entry]
@@ -243,6 +269,7 @@ class Run:
             config.run.checkpoint_steps,
         )
         transform = train_transform(config.data.augmentation or data.recipe, self.space.resolution)
+        images = training_images(images, config.data, self.world)
         source = Source(images, transform, data.mean, data.std, config.data.workers)
         return resumed(Loop(task, source, plan, directory.last, log, self.world, self.report), self.report)
 
@@ -291,12 +318,16 @@ def exclusive(directory: PhaseDirectory, world: World) -> AbstractContextManager
     return locked(directory.lock, wait=False) if world.is_main else nullcontext()
 
 
-def data_facts(data: ImageData) -> dict[str, Any]:
-    """Which images a run has seen."""
+def data_facts(data: ImageData, settings: DataConfig) -> dict[str, Any]:
+    """Which images a run has seen, and how photographs were augmented, which was once done differently."""
     parts = {"train": data.train, "valid": data.valid}
-    return {"name": data.name, "num_classes": data.num_classes} | {
-        part: {"images": len(images), "fingerprint": images.fingerprint} for part, images in parts.items()
-    }
+    photo = (settings.augmentation or data.recipe) == "photo"
+    known = {"photo_augmentation": "in one resampling"} if photo else {}
+    return (
+        known
+        | {"name": data.name, "num_classes": data.num_classes}
+        | {part: {"images": len(images), "fingerprint": images.fingerprint} for part, images in parts.items()}
+    )
 
 
 def _file(path: Path) -> dict[str, str]:

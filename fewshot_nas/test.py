@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = speaker(world.is_main)
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
-        data = runs.open_images(config, supernet.space)
+        data = runs.open_images(config, supernet.space, world)
         if supernet.num_classes != data.num_classes:
             raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
         if config.evaluation.calibration_images > len(data.train):

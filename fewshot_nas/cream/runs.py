@@ -11,7 +11,6 @@ from fewshot_nas.cli import Report
 from fewshot_nas.config import dump_config
 from fewshot_nas.cream.config import CreamConfig, TrainConfig
 from fewshot_nas.data.augment import Augmentation
-from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import Images, calibration_subset
 from fewshot_nas.data.loader import batch_share, batches_per_epoch
 from fewshot_nas.data.sources import ImageData
@@ -20,7 +19,7 @@ from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.manifest import begin, goes_on, manifest_of, processes
 from fewshot_nas.results import PhaseDirectory
-from fewshot_nas.runs import data_facts, exclusive, images_of, resumed
+from fewshot_nas.runs import data_facts, decoded_once, exclusive, images_of, resumed, training_images
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Plan, Source, Task
 
@@ -39,7 +38,7 @@ def scoring_inputs(
     transform = eval_transform(data.recipe, resolution, bicubic=True)
 
     def pixels(images: Images) -> Tensor:
-        return decoded(images, transform, config.data.cache, workers=config.data.workers)
+        return decoded_once(images, transform, config.data, world)
 
     scored_pixels = pixels(scored)
     whole = _in_whole_batches(min(calibration, len(data.train)), batch)
@@ -79,7 +78,7 @@ class CreamRun:
     @cached_property
     def data(self) -> ImageData:
         """The data set of the settings."""
-        return images_of(self.config.data)
+        return images_of(self.config.data, self.world)
 
     @property
     def per_epoch(self) -> int:
@@ -99,7 +98,8 @@ class CreamRun:
         data, erasing = self.data, self.config.ERASING
         recipe = self.config.data.augmentation or data.recipe
         transform = Augmentation(recipe, self.resolution, policy, jitter, erasing, data.mean, data.std)
-        return Source(data.train, transform, data.mean, data.std, self.config.data.workers)
+        images = training_images(data.train, self.config.data, self.world)
+        return Source(images, transform, data.mean, data.std, self.config.data.workers)
 
     def train(
         self,
@@ -120,7 +120,7 @@ class CreamRun:
         """
         batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)  # refuses an indivisible one
         with exclusive(directory, self.world):
-            facts = {**processes(self.world), **facts, "data": data_facts(self.data)}
+            facts = {**processes(self.world), **facts, "data": data_facts(self.data, self.config.data)}
             content = manifest_of(asdict(self.config), facts)
             going_on = goes_on(directory, content, self.resume)
             if going_on and directory.chosen.exists():

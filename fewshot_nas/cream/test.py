@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.runs import images_of, placed
 
     with joined(options.device, config.run.threads) as world:
-        data = images_of(config.data)
+        data = images_of(config.data, world)
         classes, channels = data.num_classes, len(data.mean)
         network = placed(load_child(checkpoint, model, classes, channels, world.device), world).eval()
         found = _measured(network, scoring_inputs(config, data, data.test, model.resolution, world), world)

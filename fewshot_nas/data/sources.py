@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 
 from fewshot_nas.data.fashion import read_fashion_mnist
 from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices
+from fewshot_nas.data.names import Names
 from fewshot_nas.errors import InputError
 
 LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
@@ -41,6 +42,12 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     recipe: str
+
+    def lists(self) -> list[FileImages]:
+        """The lists of files behind the three parts, each once."""
+        parts = [images for images in (self.train, self.valid, self.test) if isinstance(images, FileImages)]
+        whole = [part.part_of[0] if part.part_of else part for part in parts]
+        return list({id(images): images for images in whole}.values())
 
 
 def open_data(
@@ -170,7 +177,7 @@ def _read_folder(root: Path, part: str, classes: list[str]) -> FileImages:
 def _files(root: Path, names: list[str], labels: list[int], origin: Path) -> FileImages:
     if not names:
         raise InputError(f"{origin}: no images")
-    return FileImages(root, tuple(names), torch.tensor(labels))
+    return FileImages(root, Names.of(names), torch.tensor(labels))
 
 
 def _split(images: ArrayImages, count: int) -> tuple[ArrayImages, ArrayImages]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewshot_nas.data.images import ArrayImages
-from fewshot_nas.data.loader import batches_per_epoch, ordered_batches, train_batches
+from fewshot_nas.data.loader import TrainBatches, batches_per_epoch, ordered_batches
 from fewshot_nas.data.transforms import eval_transform, train_transform
 from fewshot_nas.errors import InputError
 
@@ -18,8 +18,9 @@ COUNTS = {"count": st.integers(4, 60), "batch_size": st.integers(1, 70), "world"
 
 
 def epoch_of(images, recipe="shift_flip", **settings):
-    settings = {"batch_size": 3, "seed": 1, "epoch": 0} | settings
-    return list(train_batches(images, train_transform(recipe, 8), **settings))
+    settings = {"batch_size": 3, "seed": 1} | settings
+    epoch, start = settings.pop("epoch", 0), settings.pop("start", 0)
+    return list(TrainBatches(images, train_transform(recipe, 8), **settings).epoch(epoch, start))
 
 
 def assert_same(first, second):
@@ -74,8 +75,7 @@ def test_labels_stay_with_their_images(numbered):
 def test_another_epoch_or_seed_is_another_order_and_augmentation(numbered, change):
     images = numbered(50)
     (first, first_labels), (second, second_labels) = (
-        next(train_batches(images, train_transform("shift", 8), **({"batch_size": 50, "seed": 1, "epoch": 0} | other)))
-        for other in ({}, change)
+        epoch_of(images, "shift", batch_size=50, **other)[0] for other in ({}, change)
     )
     assert not torch.equal(first_labels, second_labels)
     assert not torch.equal(first[first_labels.argsort()], second[second_labels.argsort()])
@@ -95,7 +95,7 @@ def test_fewer_images_than_a_batch_are_one_batch(numbered):
 
 def test_fewer_images_than_ranks_are_refused_at_once(numbered):
     with pytest.raises(InputError, match="there are 2 training images for 3 ranks"):
-        train_batches(numbered(2), train_transform("shift", 8), batch_size=6, seed=0, epoch=0, world=3)
+        TrainBatches(numbered(2), train_transform("shift", 8), batch_size=6, seed=0, world=3)
 
 
 @pytest.mark.parametrize(("batch_size", "nearest"), [(4, "3 or 6"), (2, "3")])
@@ -118,11 +118,24 @@ def test_a_corrupt_image_is_one_sentence_from_a_worker_too(files, workers):
     assert "\n" not in str(error.value)
 
 
-def test_stopping_early_leaves_no_process(files):
-    batches = train_batches(files, train_transform("photo", 8), batch_size=1, seed=0, epoch=0, workers=2)
-    next(batches)
-    batches.close()
+def test_workers_stay_between_epochs_and_end_with_their_batches(files):
+    batches = TrainBatches(files, train_transform("photo", 8), batch_size=1, seed=0, workers=2)
+    seen = []
+    for epoch in range(3):
+        assert len(list(batches.epoch(epoch))) == 7
+        seen.append({process.pid for process in multiprocessing.active_children()})
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0]) == 2
+    del batches
     assert not multiprocessing.active_children()
+
+
+def test_an_epoch_left_early_does_not_reach_into_the_next(files):
+    batches = TrainBatches(files, train_transform("photo", 8), batch_size=1, seed=1, workers=2)
+    left = batches.epoch(0)
+    next(left)
+    left.close()
+    assert_same(list(batches.epoch(1)), epoch_of(files, "photo", batch_size=1, epoch=1))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
