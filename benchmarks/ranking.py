@@ -9,8 +9,8 @@ from pathlib import Path
 from machine import duration_s
 
 from fewshot_nas.ranking.correlation import agreement
-from fewshot_nas.ranking.merging import merge_parts, read_codes
-from fewshot_nas.ranking.shards import Score, write_shards
+from fewshot_nas.scores.merging import merge_parts, read_codes
+from fewshot_nas.scores.shards import Score, write_shards
 from fewshot_nas.space.arch import Arch, encode
 from fewshot_nas.space.pool import PARTS, POOL_SIZE, read_pool
 
@@ -48,7 +48,7 @@ def write_parts(directory: Path, parts: list[dict[str, Arch]]) -> None:
     """Write random scores of every part."""
     rng = random.Random(0)
     for number, part in enumerate(parts, start=1):
-        write_shards(directory, number, [Score(i, encode(arch), 60 * rng.random(), 90) for i, arch in part.items()])
+        write_shards(directory, number, [Score(i, encode(arch), 60 * rng.random(), 90, 40) for i, arch in part.items()])
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def begin(directory: PhaseDirectory, content: Mapping[str, Any], settings: str, 
 def _clear(directory: PhaseDirectory) -> None:
     for path in (*directory.files(), *directory.candidates()):
         path.unlink(missing_ok=True)
-    for path in (directory.events, directory.path / "json_results"):
+    for path in (directory.events, directory.all_scores):
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -8,21 +8,10 @@ from pathlib import Path
 
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
-from fewshot_nas.ranking.merging import (
-    Network,
-    Scored,
-    codes_that_differ,
-    joined_manifest,
-    manifest_path,
-    merge_parts,
-    network_of,
-    objections,
-    read_codes,
-    read_manifests,
-    write_merged,
-)
-from fewshot_nas.ranking.shards import OF_TOP
-from fewshot_nas.results import Phase, phase_directory
+from fewshot_nas.results import Phase, manifest_path, phase_directory
+from fewshot_nas.scores.manifests import Network, joined_manifest, network_of, objections, read_manifests
+from fewshot_nas.scores.merging import codes_that_differ, merge_parts, read_codes, write_merged
+from fewshot_nas.scores.shards import OF_TOP, Scored
 from fewshot_nas.space.pool import Entry, read_arch_file
 
 

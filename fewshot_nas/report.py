@@ -8,8 +8,8 @@ from pathlib import Path
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_text
-from fewshot_nas.ranking.shards import OF_TOP
-from fewshot_nas.results import ONE_SHOT, ROOT, Phase, PhaseDirectory, phase_directory, run_directory
+from fewshot_nas.results import ONE_SHOT, ROOT, Phase, PhaseDirectory, phase_directory, report_path, run_directory
+from fewshot_nas.scores.shards import OF_TOP
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.search_space import MAX_GROUPS
 
@@ -26,12 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     truth = read_arch_file(config.run.ground_truth) if config.run.ground_truth.exists() else {}
     files = [
-        PhaseFiles(phase.name, directory.log, directory.manifest, _evaluations(directory))
+        PhaseFiles(phase.name, directory.log, directory.manifest, directory.evaluations())
         for phase, directory in found.items()
     ]
     top = run_directory(options.save)
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, config.space.build(), OF_TOP[options.top])
-    out = options.out or top / "report.html"
+    out = options.out or report_path(options.save)
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
     if options.figures:
@@ -48,18 +48,11 @@ def _phases(save: str, only: Phase | None) -> dict[Phase, PhaseDirectory]:
     few_shot = (Phase(groups, parent) for groups in range(2, MAX_GROUPS + 1) for parent in range(1, groups))
     wanted = [only] if only else [ONE_SHOT, *few_shot]
     found = {phase: phase_directory(save, phase) for phase in wanted}
-    found = {phase: each for phase, each in found.items() if each.log.exists() or _evaluations(each)}
+    found = {phase: each for phase, each in found.items() if each.log.exists() or each.evaluations()}
     if not found:
         what = f"phase {only.name}" if only else "a phase"
         raise InputError(f"{top}: no log or scores of {what}; `python -m fewshot_nas.train_supernet` begins a run")
     return found
-
-
-def _evaluations(directory: PhaseDirectory) -> dict[str, Path]:
-    """Directories of score files, by what `--epoch` calls them."""
-    prefix = directory.scores("")
-    paths = sorted(path for path in prefix.parent.glob(f"{prefix.name}*") if path.is_dir())
-    return {path.name.removeprefix(prefix.name): path for path in paths}
 
 
 def _parser() -> argparse.ArgumentParser:

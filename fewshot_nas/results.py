@@ -6,7 +6,15 @@ results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6
     <tau>_<epoch>.pth               candidates
     supernet.pth                    the chosen one
     config.yml manifest.json log.jsonl events/
-    json_results/epoch<E>[_all_test]/top1_json<part>.json, top1_json_final.json, ...
+    json_results/epoch<E>[_all_test]/    an evaluation
+        journal_<parts>_0.jsonl     finished work units, while it runs
+        <metric>_json<part>.json    a part's scores by top1, top5 or prob
+        manifest<part>.json         how they were made
+        <metric>_json_final.json    all parts, merged
+        manifest_final.json
+results/<save>/stand_alone/<arch>_seed<n>/   a training from scratch
+results/<save>/gt_arch30.json       the ground truth made of these
+results/<save>/report.html
 results/<save>/search/              a Cream search: board.json after each epoch, path.json in the end
 results/<save>/retrain_<name>/      a Cream retraining: <name>.pth.tar in the end
 """
@@ -108,9 +116,19 @@ class PhaseDirectory:
         """A checkpoint by the name that `--model_name` takes."""
         return self.path / f"{name.removesuffix('.pth')}.pth"
 
+    @property
+    def all_scores(self) -> Path:
+        """The directory of all evaluations."""
+        return self.path / "json_results"
+
     def scores(self, epoch: str) -> Path:
         """The directory of an evaluation's score files; `epoch` is `17` or `17_all_test`."""
-        return self.path / "json_results" / f"epoch{epoch}"
+        return self.all_scores / f"epoch{epoch}"
+
+    def evaluations(self) -> dict[str, Path]:
+        """The directories that `scores` has named, by their `epoch`."""
+        paths = sorted(path for path in self.all_scores.glob("epoch*") if path.is_dir())
+        return {path.name.removeprefix("epoch"): path for path in paths}
 
 
 @dataclass(frozen=True)
@@ -161,6 +179,21 @@ def phase_directory(save: str, phase: Phase) -> PhaseDirectory:
     return PhaseDirectory(top if phase == ONE_SHOT else top / phase.name)
 
 
+def stand_alone_directory(save: str, arch_id: str, seed: int) -> PhaseDirectory:
+    """The directory of a subnet's training from scratch."""
+    return PhaseDirectory(run_directory(save) / "stand_alone" / f"{arch_id}_seed{seed}")
+
+
+def ground_truth_path(save: str) -> Path:
+    """The ground truth that a run makes where no other is named."""
+    return run_directory(save) / "gt_arch30.json"
+
+
+def report_path(save: str) -> Path:
+    """The report of a run where no other file is named."""
+    return run_directory(save) / "report.html"
+
+
 def search_directory(save: str) -> SearchDirectory:
     """The directory of a Cream search."""
     return SearchDirectory(run_directory(save) / "search")
@@ -194,3 +227,46 @@ def phase_of(save: str, text: str) -> Phase:
     if len(named) > 1:
         raise InputError(f"{run_directory(save)} has the phases {' and '.join(named)}; give the name of one")
     return Phase.parse(named[0] if named else text)
+
+
+def shard_path(directory: Path, metric: str, part: int) -> Path:
+    """In an evaluation's directory, the scores of part 1, 2, ... by a metric: top1, top5 or prob."""
+    return directory / f"{metric}_json{part}.json"
+
+
+def parts_with_scores(directory: Path, metric: str) -> dict[int, Path]:
+    """The files that `shard_path` has named for a metric, by part."""
+    matches = (
+        (re.fullmatch(rf"{metric}_json(\d+)\.json", path.name), path) for path in sorted(directory.glob("*.json"))
+    )
+    return {int(match[1]): path for match, path in matches if match}
+
+
+def manifest_path(directory: Path, part: int) -> Path:
+    """The manifest of a part, which all metrics share."""
+    return directory / f"manifest{part}.json"
+
+
+def merged_path(directory: Path, metric: str) -> Path:
+    """The merged scores by a metric."""
+    return directory / f"{metric}_json_final.json"
+
+
+def merged_manifest_path(directory: Path) -> Path:
+    """The manifest of the merged scores."""
+    return directory / "manifest_final.json"
+
+
+def journal_path(directory: Path, parts: str) -> Path:
+    """The journal of a running evaluation of some parts: `3`, `1-8`, `1,3`."""
+    return directory / f"journal_{parts}_0.jsonl"
+
+
+def journals(directory: Path, parts: str) -> list[Path]:
+    """All journals of these parts; each rank of earlier versions wrote one."""
+    return sorted(directory.glob(f"journal_{parts}_*.jsonl"))
+
+
+def part_lock(directory: Path, part: int) -> Path:
+    """The lock that keeps a second evaluation of a part out."""
+    return directory / f".part{part}.lock"

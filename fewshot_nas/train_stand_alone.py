@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fewshot_nas.cli import add_run_options, run, run_config, speaker
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import PhaseDirectory, run_directory
+from fewshot_nas.results import ground_truth_path, stand_alone_directory
 from fewshot_nas.space.arch import Arch, decode, encode
 from fewshot_nas.space.pool import read_pool
 
@@ -18,8 +18,8 @@ USUAL = 30  # archs in a ground truth
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the archs that the ground truth does not have with this seed."""
     options = _parser().parse_intermixed_args(argv)
-    config, top = run_config(options), run_directory(options.save)
-    truth = options.ground_truth or top / f"gt_arch{USUAL}.json"
+    config = run_config(options)
+    truth = options.ground_truth or ground_truth_path(options.save)
     pool = {arch_id: arch for part in read_pool(config.run.pool) for arch_id, arch in part.items()}
     chosen = dict(_selected(options.target_arch_num, pool))
     from fewshot_nas.distributed import joined
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with joined(options.device, config.run.threads) as world:
         training = Run(config, world, options.resume, speaker(world.is_main))
         for arch_id, arch in chosen.items():
-            directory = PhaseDirectory(top / "stand_alone" / f"{arch_id}_seed{config.run.seed}")
+            directory = stand_alone_directory(options.save, arch_id, config.run.seed)
             training.train_stand_alone(arch_id, arch, directory, GroundTruth(truth))
     return 0
 

@@ -15,9 +15,15 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.merge import main
 from fewshot_nas.ranking.correlation import agreement, proxies
-from fewshot_nas.ranking.merging import manifest_path, merged_manifest_path, merged_path
-from fewshot_nas.ranking.shards import Score, shard_path, write_shards
-from fewshot_nas.results import Phase, phase_directory
+from fewshot_nas.results import (
+    Phase,
+    manifest_path,
+    merged_manifest_path,
+    merged_path,
+    phase_directory,
+    shard_path,
+)
+from fewshot_nas.scores.shards import Score, write_shards
 from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import (
     PARTS,

@@ -1,11 +1,24 @@
 """Names under `results/`."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+import fewshot_nas
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import ONE_SHOT, Phase, PhaseDirectory, phase_directory, phase_of, phases, run_directory
+from fewshot_nas.results import (
+    ONE_SHOT,
+    Phase,
+    PhaseDirectory,
+    merged_path,
+    parts_with_scores,
+    phase_directory,
+    phase_of,
+    phases,
+    run_directory,
+    shard_path,
+)
 
 NAMES = ["1", "2", "7", "3_from_2", "7_from_6", "7_from_2"]
 
@@ -69,3 +82,26 @@ def test_a_number_of_groups_names_the_phase_that_is_there(tmp_path, monkeypatch)
     with pytest.raises(InputError, match="has the phases 3 and 3_from_2; give the name of one"):
         phase_of("a", "3")
     assert phase_of("a", "3_from_2").name == "3_from_2"
+
+
+def test_evaluations_are_found_by_their_epochs(tmp_path):
+    directory = PhaseDirectory(tmp_path)
+    for epoch in ("17_all_test", "4"):
+        directory.scores(epoch).mkdir(parents=True)
+    (directory.all_scores / "epoch5").touch()
+    assert directory.evaluations() == {"17_all_test": directory.scores("17_all_test"), "4": directory.scores("4")}
+
+
+def test_the_parts_of_one_metric_are_found(tmp_path):
+    for path in (shard_path(tmp_path, "top1", 3), shard_path(tmp_path, "top5", 4), merged_path(tmp_path, "top1")):
+        path.touch()
+    assert parts_with_scores(tmp_path, "top1") == {3: shard_path(tmp_path, "top1", 3)}
+
+
+@pytest.mark.parametrize("name", [r"json_results", r"_json\{", r"supernet\.pth\"", r"last\.pth\"", r"log\.jsonl\""])
+def test_no_other_module_makes_names_under_results(name):
+    """Code only: help texts and docstrings may tell where things lie."""
+    package = Path(fewshot_nas.__file__).parent
+    made = re.compile(rf'[/(=] *f?"[^" ]*{name}')
+    found = [path.name for path in package.rglob("*.py") if made.search(path.read_text(encoding="utf-8"))]
+    assert set(found) <= {"results.py"}

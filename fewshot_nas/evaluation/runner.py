@@ -27,8 +27,9 @@ from fewshot_nas.evaluation.naive import Correct, accuracy
 from fewshot_nas.evaluation.prefix_tree import Plan, peak_elements
 from fewshot_nas.files import locked, write_json
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.ranking.merging import manifest_path, read_manifest
-from fewshot_nas.ranking.shards import METRICS, Score, shard_path, write_shards
+from fewshot_nas.results import journals, manifest_path, part_lock, shard_path
+from fewshot_nas.scores.manifests import read_manifest
+from fewshot_nas.scores.shards import METRICS, Score, write_shards
 from fewshot_nas.space.arch import Arch, encode
 
 Parts = Mapping[int, Mapping[str, Arch]]
@@ -137,7 +138,7 @@ class Journal:
             path.unlink()
 
     def _paths(self) -> list[Path]:
-        return sorted(self._job.directory.glob(f"journal_{self._job.name}_*.jsonl"))
+        return journals(self._job.directory, self._job.name)
 
 
 def run_job(job: Job, plan: Plan, supernet: Supernet, inputs: Inputs, world: World) -> None:
@@ -149,7 +150,7 @@ def run_job(job: Job, plan: Plan, supernet: Supernet, inputs: Inputs, world: Wor
     """
     with ExitStack() as locks:
         for part in job.parts if world.is_main else ():
-            locks.enter_context(locked(job.directory / f".part{part}.lock", wait=False))
+            locks.enter_context(locked(part_lock(job.directory, part), wait=False))
         job.refuse_others()
         journal = Journal(job, plan)
         done = journal.read()

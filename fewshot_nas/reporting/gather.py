@@ -8,17 +8,10 @@ from typing import NamedTuple
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import FEWEST, Agreement, Interval, agreement, proxies
-from fewshot_nas.ranking.merging import (
-    Manifest,
-    Network,
-    Scored,
-    merged_manifest_path,
-    merged_path,
-    network_of,
-    read_manifest,
-    read_scores,
-)
 from fewshot_nas.reporting.log import Epoch, Log, read_log
+from fewshot_nas.results import merged_manifest_path, merged_path
+from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
+from fewshot_nas.scores.shards import Scored, read_scores
 from fewshot_nas.space.arch import decode, encode
 from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.pool import Entry

@@ -2,8 +2,8 @@
 
 import shlex
 
-from fewshot_nas.ranking.shards import OF_TOP
 from fewshot_nas.reporting.gather import PhaseRecord, Study
+from fewshot_nas.scores.shards import OF_TOP
 
 
 def train_command(study: Study) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import Interval
-from fewshot_nas.ranking.shards import METRICS
+from fewshot_nas.scores.shards import METRICS
 
 
 @dataclass(frozen=True, slots=True)

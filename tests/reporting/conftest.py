@@ -6,8 +6,9 @@ import random
 import pytest
 
 from fewshot_nas.files import write_json, write_text
-from fewshot_nas.ranking.merging import Scored, write_merged
 from fewshot_nas.reporting.gather import PhaseFiles, gather
+from fewshot_nas.scores.merging import write_merged
+from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.search_space import SPACES

@@ -9,10 +9,11 @@ import pytest
 
 from fewshot_nas.files import write_text
 from fewshot_nas.ranking.correlation import Agreement, Interval
-from fewshot_nas.ranking.merging import Scored, write_merged
 from fewshot_nas.reporting.gather import gather
 from fewshot_nas.reporting.page import render
 from fewshot_nas.reporting.sections import sections, verdict
+from fewshot_nas.scores.merging import write_merged
+from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SPACES

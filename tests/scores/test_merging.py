@@ -8,18 +8,10 @@ from hypothesis import strategies as st
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.ranking.merging import (
-    Scored,
-    codes_that_differ,
-    joined_manifest,
-    merge_parts,
-    network_of,
-    objections,
-    read_codes,
-    read_manifests,
-    read_scores,
-)
-from fewshot_nas.ranking.shards import Score, shard_path, write_shards
+from fewshot_nas.results import shard_path
+from fewshot_nas.scores.manifests import joined_manifest, network_of, objections, read_manifests
+from fewshot_nas.scores.merging import codes_that_differ, merge_parts, read_codes
+from fewshot_nas.scores.shards import Score, Scored, read_scores, write_shards
 from fewshot_nas.space.arch import encode
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file

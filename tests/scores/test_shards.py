@@ -4,7 +4,7 @@ import pytest
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
-from fewshot_nas.ranking.shards import Score, write_shards
+from fewshot_nas.scores.shards import Score, write_shards
 from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import make_pool
 
@@ -49,8 +49,3 @@ NAN = float("nan")
 def test_scores_are_percentages(top1, top5, prob):
     with pytest.raises(InputError, match=f"arch1: top1 is {top1}, top5 is {top5} and prob is {prob}, expected perc"):
         Score("arch1", CODE, top1, top5, prob)
-
-
-def test_scores_have_codes_of_the_space():
-    with pytest.raises(InputError, match="arch1: code '1' has 1 characters"):
-        Score("arch1", "1", 50, 60, 40)

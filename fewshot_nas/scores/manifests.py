@@ -1,0 +1,103 @@
+"""The manifests of scores: how each part was scored, whether all parts were scored alike, and by which network."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json
+from fewshot_nas.results import manifest_path
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.cost import Cost, total_cost
+from fewshot_nas.space.search_space import SearchSpace
+
+Manifest = Mapping[str, Any]
+
+_OWN = ("part", "archs")  # what rightly differs from part to part
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the costs of an arch depend on beside the arch."""
+
+    space: SearchSpace
+    resolution: int
+    num_classes: int = 1000
+
+    def cost(self, arch: Arch) -> Cost:
+        """MACs and parameters of a subnet."""
+        return total_cost(self.space, arch, resolution=self.resolution, num_classes=self.num_classes)
+
+
+def read_manifests(directory: Path, parts: int) -> dict[int, Manifest]:
+    """The manifests of parts 1, 2, ... that there are."""
+    paths = {part: manifest_path(directory, part) for part in range(1, parts + 1)}
+    return {part: read_manifest(path) for part, path in paths.items() if path.exists()}
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read one manifest.
+
+    Raises:
+        InputError: it is not an object.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f'{path}: expected an object such as {{"precision": "fp32"}}, got {content!r}')
+    return content
+
+
+def objections(directory: Path, manifests: Mapping[int, Manifest], parts: int) -> Iterator[str]:
+    """Why parts should not be merged, complete or not: manifests that are missing or differ."""
+    for part in range(1, parts + 1):
+        if part not in manifests:
+            yield f"{manifest_path(directory, part)}: no such file, so nobody knows how part {part} was scored"
+    known = list(manifests.items())
+    for part, manifest in known[1:]:
+        first_part, first = known[0]
+        for key in _differing([first, manifest])[:1]:
+            yield (
+                f"{manifest_path(directory, part)}: {key} is {_shown(manifest, key)}, but"
+                f" {_shown(first, key)} in {manifest_path(directory, first_part).name}"
+            )
+
+
+def joined_manifest(manifests: Mapping[int, Manifest], archs: int) -> dict[str, Any]:
+    """What holds for all parts, the number of archs, and what differs from part to part if anything does."""
+    differing = _differing(list(manifests.values()))
+    first: Manifest = next(iter(manifests.values()), {})
+    joined = {key: value for key, value in first.items() if key not in (*_OWN, *differing)}
+    by_part = {key: {str(part): each.get(key) for part, each in manifests.items()} for key in differing}
+    return {**joined, "archs": archs, **({"differing": by_part} if by_part else {})}
+
+
+def network_of(manifest: Manifest, where: Path, default: SearchSpace) -> Network:
+    """The network that a manifest describes; what it leaves out is the default's.
+
+    Raises:
+        InputError: its space is not one.
+    """
+    space, values = default, manifest.get("space")
+    if values is not None:
+        try:
+            settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+            space = SearchSpace(**settings)
+        except (AttributeError, TypeError) as error:
+            raise InputError(f"{where}: space does not describe a search space ({error})") from None
+    resolution, num_classes = (
+        manifest.get(key, usual) for key, usual in (("resolution", space.resolution), ("num_classes", 1000))
+    )
+    for key, value in (("resolution", resolution), ("num_classes", num_classes)):
+        if type(value) is not int or value < 1:
+            raise InputError(f"{where}: {key} is {value!r}, expected a positive whole number")
+    return Network(space, resolution, num_classes)
+
+
+def _differing(manifests: Sequence[Manifest]) -> list[str]:
+    keys = dict.fromkeys(key for manifest in manifests for key in manifest if key not in _OWN)
+    return [key for key in keys if any(each.get(key, ...) != manifests[0].get(key, ...) for each in manifests)]
+
+
+def _shown(manifest: Manifest, key: str) -> str:
+    return repr(manifest[key]) if key in manifest else "absent"

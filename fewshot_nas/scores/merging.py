@@ -1,0 +1,111 @@
+"""Joining the parts of an evaluation: only if they are complete and were scored alike.
+
+A shard that is missing, stale or of another pool would silently distort a ranking, so each arch of
+each part is accepted exactly once. Codes are compared as text. The evaluation has decoded them
+already, and decoding 45,000 codes twice more would take longer than the rest of the merge.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby, islice
+from pathlib import Path
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import write_json
+from fewshot_nas.results import merged_manifest_path, merged_path, parts_with_scores, shard_path
+from fewshot_nas.scores.manifests import Manifest
+from fewshot_nas.scores.shards import Scored, read_scores, write_scores
+from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.pool import part_paths
+
+Codes = Mapping[str, str]
+
+_RUNS_SHOWN = 10
+
+
+def read_codes(pool: Path) -> list[dict[str, str]]:
+    """The ids and codes of each part of a pool.
+
+    Raises:
+        InputError: there is no pool, or an arch id occurs in two parts.
+    """
+    parts = [{arch_id: scored.code for arch_id, scored in read_scores(path).items()} for path in part_paths(pool)]
+    if len(set().union(*parts)) < sum(map(len, parts)):
+        raise InputError(f"{pool}: an arch is in two parts; `python -m fewshot_nas.make_pool --check {pool}` names it")
+    return parts
+
+
+def merge_parts(
+    directory: Path, metric: str, pool: Sequence[Codes], manifests: Mapping[int, Manifest]
+) -> dict[str, Scored]:
+    """Join the parts of one metric in the pool's order.
+
+    Args:
+        pool: the ids and codes of each part.
+        manifests: of the parts; a `limit` N means that the first N archs of a part were scored.
+
+    Raises:
+        InputError: a part is missing, incomplete or holds other archs than the pool's part.
+    """
+    _refuse_surplus(directory, metric, len(pool))
+    merged: dict[str, Scored] = {}
+    gaps: list[str] = []
+    for part, codes in enumerate(pool, start=1):
+        path, expected = shard_path(directory, metric, part), _limited(codes, manifests, part)
+        scores = read_scores(path) if path.exists() else {}
+        _refuse_others(path, scores, expected, part)
+        if not scores:
+            gaps.append(f"{path.name} does not exist ({len(expected)} archs)")
+        elif len(scores) < len(expected):
+            gaps.append(f"{path.name} lacks {_abbreviated(expected, scores)}")
+        else:
+            merged.update((arch_id, scores[arch_id]) for arch_id in expected)
+    if gaps:
+        raise InputError(f"{directory}: scores are missing: {'; '.join(gaps)}; `python -m fewshot_nas.test` fills them")
+    return merged
+
+
+def write_merged(directory: Path, metric: str, scores: Mapping[str, Scored], manifest: Manifest) -> Path:
+    """Write merged scores, each file whole or not at all; return where the scores are."""
+    write_json(merged_manifest_path(directory), manifest)
+    path = merged_path(directory, metric)
+    write_scores(path, scores)
+    return path
+
+
+def codes_that_differ(archs: Mapping[str, Arch], codes: Codes) -> list[str]:
+    """The ids that both sides know, but by another code."""
+    return [arch_id for arch_id, arch in archs.items() if arch_id in codes and codes[arch_id] != encode(arch)]
+
+
+def _limited(codes: Codes, manifests: Mapping[int, Manifest], part: int) -> Codes:
+    """The archs of a part that were to be scored; a part without a manifest was scored as the others."""
+    others: Manifest = next(iter(manifests.values()), {})
+    limit = manifests.get(part, others).get("limit")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise InputError(f"the manifest of part {part} has the limit {limit!r}, expected a positive whole number")
+    return dict(islice(codes.items(), len(codes) if limit is None else min(limit, len(codes))))
+
+
+def _refuse_surplus(directory: Path, metric: str, parts: int) -> None:
+    for part, path in parts_with_scores(directory, metric).items():
+        if not 1 <= part <= parts:
+            raise InputError(f"{path}: the pool has {parts} parts only; was another pool scored?")
+
+
+def _refuse_others(path: Path, scores: Mapping[str, Scored], expected: Codes, part: int) -> None:
+    for arch_id, scored in scores.items():
+        if arch_id not in expected:
+            raise InputError(
+                f"{path}: {arch_id} is not one of the {len(expected)} archs expected in part {part};"
+                " was another pool scored, or with another --limit?"
+            )
+        if scored.code != expected[arch_id]:
+            raise InputError(f"{path}: {arch_id} has the code {scored.code}, expected the pool's {expected[arch_id]}")
+
+
+def _abbreviated(ids: Codes, present: Mapping[str, Scored]) -> str:
+    """The ids that are not present, consecutive ones as a range: `arch12..arch17, arch30 (7 in all)`."""
+    runs = [list(run) for absent, run in groupby(ids, lambda arch_id: arch_id not in present) if absent]
+    shown = [run[0] if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs[:_RUNS_SHOWN]]
+    rest = ["..."] if len(runs) > _RUNS_SHOWN else []
+    return f"{', '.join(shown + rest)} ({sum(map(len, runs))} in all)"

@@ -1,0 +1,83 @@
+"""Files of scores: an accuracy and a code for each arch.
+
+An evaluation writes one file, a shard, for each part of the pool and each metric; `merging` joins
+the shards. An evaluation decodes a code when it reads the pool and encodes it when it writes its
+scores. From there to the report, codes are carried as text.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json, write_json
+from fewshot_nas.results import shard_path
+from fewshot_nas.space.arch import CODE_LENGTH, encode
+from fewshot_nas.space.pool import read_arch_file
+
+OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob"})  # by the value of a command's --top
+METRICS = tuple(OF_TOP.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One arch's score from a supernet: accuracies and the label's mean probability, in percent."""
+
+    arch_id: str
+    code: str
+    top1: float
+    top5: float
+    prob: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.top1 <= self.top5 <= 100 and 0 <= self.prob <= 100):
+            raise InputError(
+                f"{self.arch_id}: top1 is {self.top1}, top5 is {self.top5} and prob is {self.prob}, "
+                "expected percentages with 0 <= top1 <= top5 <= 100"
+            )
+
+
+class Scored(NamedTuple):
+    """One line of an arch file, its code as it is written."""
+
+    acc: float
+    code: str
+
+
+def write_shards(directory: Path, part: int, scores: Sequence[Score]) -> None:
+    """Write a part's files, each whole or not at all."""
+    for metric in METRICS:
+        scored = {score.arch_id: Scored(getattr(score, metric), score.code) for score in scores}
+        assert len(scored) == len(scores), "an arch was scored twice"
+        write_scores(shard_path(directory, metric, part), scored)
+
+
+def write_scores(path: Path, scores: Mapping[str, Scored]) -> None:
+    """Write an arch file in the order of `scores`, whole or not at all."""
+    write_json(path, {arch_id: {"acc": acc, "arch": code} for arch_id, (acc, code) in scores.items()})
+
+
+def read_scores(path: Path) -> dict[str, Scored]:
+    """Read an arch file without decoding its codes; the order of the file is kept.
+
+    Raises:
+        InputError: the file is malformed.
+    """
+    content = read_json(path)
+    if isinstance(content, dict) and content and all(map(_in_usual_form, content.values())):
+        return {arch_id: Scored(float(value["acc"]), value["arch"]) for arch_id, value in content.items()}
+    # The thorough way finds the words for what is wrong, and knows the short form of codes.
+    return {arch_id: Scored(acc, encode(arch)) for arch_id, (acc, arch) in read_arch_file(path).items()}
+
+
+def _in_usual_form(value: Any) -> bool:
+    return (
+        type(value) is dict
+        and len(value) == 2
+        and type(value.get("acc")) in (int, float)
+        and 0 <= value["acc"] <= 100
+        and type(value.get("arch")) is str
+        and len(value["arch"]) == CODE_LENGTH
+    )
