@@ -115,12 +115,12 @@ def jittered(batch: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
 
 def _jittered(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     bright = images.float().mul_(brightness).clamp_(max=255).round_()
-    grey = _mean_grey(bright.to(torch.uint8)).view(-1, 1, 1, 1)
+    grey = _mean_grey(bright).view(-1, 1, 1, 1)
     return bright.mul_(contrast).add_((1 - contrast) * grey).clamp_(0, 255).round_().to(torch.uint8)
 
 
 def _mean_grey(images: Tensor) -> Tensor:
-    """[N]."""
-    means = images.sum((2, 3), dtype=torch.int64).double() / (images.shape[2] * images.shape[3])
+    """[N]; of whole numbers, whose sum over a row float32 holds exactly, and float64 that over an image."""
+    means = images.sum(3).sum(2, dtype=torch.float64) / (images.shape[2] * images.shape[3])
     weights = means.new_tensor(_GREY if images.shape[1] == 3 else [1 / images.shape[1]] * images.shape[1])
     return (means * weights).sum(1).float()
