@@ -1,5 +1,6 @@
 """From settings to the parts of a run: what the training and evaluation commands have in common."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -44,8 +45,9 @@ from fewshot_nas.training.supernet_task import SupernetTask, Validation
 N = TypeVar("N", bound=nn.Module)
 
 
-def images_of(data: DataConfig, world: World) -> ImageData:
+def images_of(data: DataConfig, world: World | None = None) -> ImageData:
     """The data set of the settings; rank 0 alone looks at every file's size, and tells."""
+    world = world or World.alone()
     images = open_data(
         data.name,
         data.root,
@@ -76,7 +78,7 @@ def training_images(images: Images, data: DataConfig, world: World) -> Images:
     return work()
 
 
-def open_images(config: Config, space: SearchSpace, world: World) -> ImageData:
+def open_images(config: Config, space: SearchSpace, world: World | None = None) -> ImageData:
     """The data set, checked against the space.
 
     Raises:
@@ -88,12 +90,28 @@ def open_images(config: Config, space: SearchSpace, world: World) -> ImageData:
             f"the images of {config.data.name} have {len(images.mean)} channels, but space {space.name} expects"
             f" {space.in_channels}; set space.in_channels={len(images.mean)}"
         )
+    _refuse_tiny(space)
     return images
+
+
+def _refuse_tiny(space: SearchSpace) -> None:
+    """Images that are a pixel before the last stride."""
+    least = space.stem_stride * (2 if space.stem_pool else 1) * math.prod(space.strides)
+    if space.resolution < least:
+        raise InputError(
+            f"space.resolution is {space.resolution}, expected at least {least}, for the strides of space {space.name}"
+            f" make an image {least} times smaller"
+        )
 
 
 def evaluation_inputs(config: Config, space: SearchSpace, data: ImageData, scored: Images, world: World) -> Inputs:
     """Calibration images from the training part, and the images to score on."""
     settings, transform = config.evaluation, eval_transform(data.recipe, space.resolution)
+    if settings.calibration_images > len(data.train):
+        raise InputError(
+            f"evaluation.calibration_images is {settings.calibration_images},"
+            f" expected at most the {len(data.train)} training images"
+        )
     # One seed for all: runs with other seeds must differ in their training only.
     calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
     calibration_pixels, scored_pixels = (
@@ -134,7 +152,10 @@ class Run:
     @cached_property
     def data(self) -> ImageData:
         """The data set of the settings."""
-        return open_images(self.config, self.space, self.world)
+        data = open_images(self.config, self.space, self.world)
+        for note in data.notes:
+            self.report(note)
+        return data
 
     def inputs(self, scored: Images) -> Inputs:
         """As `evaluation_inputs`."""
@@ -208,7 +229,10 @@ class Run:
 
     def _manifest(self, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         # What cannot be trained is refused before it is noted as begun with.
-        batch_share(len(self.data.train), self._settings(section).batch_size, self.world.size)
+        images, batch = len(self.data.train), self._settings(section).batch_size
+        batch_share(images, batch, self.world.size)
+        if batch > images:
+            self.report(f"{section}.batch_size is {batch}, but there are {images} training images: each step takes all")
         return manifest(
             self.config, section, {**processes(self.world), **facts, "data": data_facts(self.data, self.config.data)}
         )

@@ -269,6 +269,11 @@ def test_two_runs_of_one_name_are_kept_apart(workshop, small):
         (["data.name=folders", "data.root=nowhere"], r"nowhere/train: no such directory; expected train/<class>/"),
         (["space.in_channels=3"], "the images of digits have 1 channels, but space px8 expects 3"),
         (["--save", "../out"], "--save is '../out', expected the name of a directory under results/"),
+        (
+            ["evaluation.calibration_images=33"],
+            r"evaluation.calibration_images is 33, expected at most the 32 training",
+        ),
+        (["space.resolution=2"], r"space.resolution is 2, expected at least 8, for the strides of space px8"),
         (["data.num_classes=3"], "digits: num_classes is 3, but the labels need 10"),
     ],
 )
@@ -276,6 +281,12 @@ def test_what_cannot_be_done_is_one_sentence(workshop, small, capsys, arguments,
     assert run(main, [*small, *arguments]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert re.match(f"error: {message}", lines[-1])
+
+
+def test_a_batch_larger_than_the_data_is_said(workshop, small, capsys):
+    main(["--save", "one", *small, "training.batch_size=64"])
+    said = "training.batch_size is 64, but there are 32 training images: each step takes all"
+    assert capsys.readouterr().out.count(said) == 1
 
 
 def test_a_corrupt_image_is_named(workshop, small, capsys):

@@ -78,7 +78,10 @@ class CreamRun:
     @cached_property
     def data(self) -> ImageData:
         """The data set of the settings."""
-        return images_of(self.config.data, self.world)
+        data = images_of(self.config.data, self.world)
+        for note in data.notes:
+            self.report(note)
+        return data
 
     @property
     def per_epoch(self) -> int:
