@@ -47,11 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = runs.open_images(config, supernet.space, world)
         if supernet.num_classes != data.num_classes:
             raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
-        if config.evaluation.calibration_images > len(data.train):
-            raise InputError(
-                f"evaluation.calibration_images is {config.evaluation.calibration_images},"
-                f" expected at most the {len(data.train)} training images"
-            )
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
         inputs = runs.evaluation_inputs(config, supernet.space, data, scored, world)
         epoch = options.epoch if options.epoch is not None else content.get("epoch")

@@ -134,7 +134,8 @@ def _lists(root: Path) -> ImageData:
     num_classes = 1 + max(int(images.labels.max()) for images in parts.values())
     recipe, note = _recipe_for("lists", parts["train"])
     notes = (note, *_unseen(root / LISTS["valid"], parts["valid"], list(map(str, range(num_classes)))))
-    return ImageData("lists", **parts, num_classes=num_classes, **_PHOTO, recipe=recipe, notes=notes)
+    train, valid, test = parts.values()
+    return ImageData("lists", train, valid, test, num_classes, **_PHOTO, recipe=recipe, notes=notes)
 
 
 def _folders(root: Path) -> ImageData:
