@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from fewshot_nas.distributed import World, average_gradients, gathered, joined
+from fewshot_nas.distributed import World, average_gradients, decided, gathered, joined
 from fewshot_nas.errors import InputError
 
 
@@ -59,3 +59,20 @@ def test_values_are_gathered_in_order_of_ranks(ranks):
             return gathered({"rank": world.rank}, world), world.size
 
     assert ranks(3, one_of_three) == [([{"rank": rank} for rank in range(3)], 3)] * 3
+
+
+@pytest.mark.dist
+def test_rank_0_decides_and_its_error_ends_all(tmp_path, ranks):
+    def one_of_two():
+        with joined("cpu") as world:
+            found = [decided(lambda: f"by rank {world.rank}", world)]
+            try:
+                decided(lambda: refuse(world.rank), world)
+            except InputError as error:
+                found.append(str(error))
+            return found
+
+    def refuse(rank):
+        raise InputError(f"refused by rank {rank}")
+
+    assert ranks(2, one_of_two) == [["by rank 0", "refused by rank 0"]] * 2
