@@ -43,12 +43,12 @@ class SpaceConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where images come from: `digits`, `fashion_mnist`, `lists` or `folders` under `root`.
+    """Where images come from: `digits`, `fashion_mnist`, `fashion_pairs`, `lists` or `folders` under `root`.
 
     `train_images` and `valid_images` use a fixed random part only; `num_classes` is for a network
     with more classes than the labels show. `augmentation` replaces in training what is the data
-    set's own (photographs have `photo`, digits `shift`, Fashion-MNIST `shift_flip`). `workers` are
-    processes that prepare images; `cache` holds decoded validation and calibration images, and with
+    set's own (photographs have `photo`, digits `shift`, Fashion-MNIST `shift_flip`, pairs `none`). `workers`
+    are processes that prepare images; `cache` holds decoded validation and calibration images, and with
     `stored_side` the training photographs too, decoded once, with a shorter side of so many pixels.
     """
 
