@@ -200,7 +200,7 @@ def _recipe_for(name: str, images: FileImages) -> tuple[str, str]:
 
 def _refuse_gaps(data: ImageData, num_classes: int | None) -> None:
     """Refuse labels that no training image has, unless the number of classes was said."""
-    there = set(data.train.labels.unique().tolist())
+    there = set(torch.unique(data.train.labels).tolist())
     missing = sorted(set(range(data.num_classes)) - there)
     if missing and num_classes is None:
         raise InputError(
