@@ -96,8 +96,10 @@ class TrainingConfig(RecipeConfig):
     BigNAS (arXiv:2003.11142). With `distill` = `none` all learn from the labels, with `sandwich`
     all but the largest from that, as there, with `prioritized`, which wants `extremes` = `space`,
     each from the best larger net met so far (after arXiv:2010.15821), for which up to 256 training
-    images are held out. Only the largest has dropout and drop-connect, and labels are smoothed
-    wherever they are learned from.
+    images are held out. `gradient_scale` multiplies gradients, after they were clipped, by the inverse
+    of how often the sampler trains a weight: with `channel` between the channels of a tensor, with
+    `channel_depth` between the blocks of a stage too. Only the largest has dropout and drop-connect,
+    and labels are smoothed wherever they are learned from.
     """
 
     epochs: Count = 14
@@ -111,6 +113,7 @@ class TrainingConfig(RecipeConfig):
     extremes: Literal["space", "outs"] = "outs"
     distill: Literal["sandwich", "prioritized", "none"] = "none"
     resolutions: tuple[Count, ...] = ()
+    gradient_scale: Literal["none", "channel", "channel_depth"] = "none"
 
 
 @dataclass(frozen=True)

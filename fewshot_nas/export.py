@@ -59,7 +59,7 @@ def _calibrated(config: Config, supernet: "Supernet", subnet: "Subnet") -> str:
     from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.naive import calibrate, measure
 
-    data = runs.open_images(config, supernet.space, World.alone())
+    data = runs.open_images(config, supernet.space)
     if data.num_classes != supernet.num_classes:
         raise InputError(f"the model has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
     inputs = runs.evaluation_inputs(config, supernet.space, data, data.valid, World.alone())

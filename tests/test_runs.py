@@ -1,15 +1,17 @@
 """What training and evaluation have in common: several processes look at files once."""
 
+import time
+
 import pytest
 import torch
 from PIL import Image
 
 from fewshot_nas import runs
 from fewshot_nas.config import DataConfig
+from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.pictures import FilePicture
 from fewshot_nas.data.transforms import eval_transform
-from fewshot_nas.distributed import joined
 
 
 @pytest.fixture
@@ -24,27 +26,28 @@ def data(tmp_path):
 
 
 @pytest.mark.dist
-def test_rank_0_alone_asks_for_sizes_and_decodes(data, ranks, monkeypatch):
-    def one_of_two():
+def test_one_process_alone_asks_for_all_sizes_and_decodes(data, ranks, monkeypatch):
+    def one_of_three():
         asked, read = [], []
         size, pixels = FileImages.file_size, FilePicture.read
+        slow = 0.02  # so that the others come while one is at work
         monkeypatch.setattr(FileImages, "file_size", lambda self, name: asked.append(name) or size(self, name))
-        monkeypatch.setattr(FilePicture, "read", lambda self, shrink=1: read.append(self) or pixels(self, shrink))
-        with joined("cpu") as world:
-            images = runs.images_of(data, world)
-            decoded = runs.decoded_once(images.valid, eval_transform("photo", 16), data, world)
-            stored = runs.training_images(images.train, data, world)
-            results = images.train.fingerprint, decoded.sum().item(), stored.image(5).sum().item()
-        return len(asked), len(read), results
+        monkeypatch.setattr(
+            FilePicture, "read", lambda self, shrink=1: read.append(time.sleep(slow)) or pixels(self, shrink)
+        )
+        images = runs.images_of(data)
+        valid = decoded(images.valid, eval_transform("photo", 16), data.cache)
+        stored = runs.training_images(images.train, data)
+        return len(asked), len(read), (images.train.fingerprint, valid.sum().item(), stored.image(5).sum().item())
 
-    (asked, read, first), (asked_too, read_too, second) = ranks(2, one_of_two)
-    assert (asked, read) == (2 * 12, 12)  # all of them once, and those that tell whether the list has changed
-    assert (asked_too, read_too) == (0, 0)
-    assert first == second
+    asked, read, found = zip(*ranks(3, one_of_three), strict=True)
+    assert sum(asked) == 12 + 3 * 12  # all once; and each process those that tell whether a list has changed
+    assert sum(read) == 12
+    assert len(set(found)) == 1
 
 
 def test_without_a_side_the_files_are_trained_on(data):
     images = runs.images_of(data)
     settings = DataConfig(name="folders", root=data.root, cache=data.cache)
-    assert runs.training_images(images.train, settings, None) is images.train
+    assert runs.training_images(images.train, settings) is images.train
     assert torch.equal(images.train.labels, torch.tensor([0, 0, 0, 1, 1, 1]))

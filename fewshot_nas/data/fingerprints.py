@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from fewshot_nas.data.cache import building
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
@@ -18,18 +19,20 @@ def kept_fingerprint(images: FileImages, directory: Path) -> str:
 
     So it is found anew when the list has changed, or one of these files, which lie evenly in the
     list. It does not notice when others are replaced: then delete the directory `fingerprints`.
+    One process asks for the sizes, others wait.
 
     Raises:
         InputError: a file is missing.
     """
     path = directory / "fingerprints" / f"{_digest(images)}.json"
-    if path.exists():
-        kept = read_json(path)
-        if isinstance(kept, dict) and isinstance(kept.get("fingerprint"), str):
-            return str(kept["fingerprint"])
-        raise InputError(f"{path}: has no fingerprint, delete the file to have it found anew")
-    write_json(path, {"root": str(images.root.resolve()), "images": len(images), "fingerprint": images.fingerprint})
-    return images.fingerprint
+    with building(path) as absent:
+        if absent:
+            facts = {"root": str(images.root.resolve()), "images": len(images), "fingerprint": images.fingerprint}
+            write_json(path, facts)
+    kept = read_json(path)
+    if isinstance(kept, dict) and isinstance(kept.get("fingerprint"), str):
+        return str(kept["fingerprint"])
+    raise InputError(f"{path}: has no fingerprint, delete the file to have it found anew")
 
 
 def _digest(images: FileImages) -> str:
