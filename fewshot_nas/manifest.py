@@ -34,6 +34,10 @@ _FREE = frozenset(
 )
 
 
+# Settings that came later, with the values that change nothing: left out, digests of older recipes hold.
+_LATER = {"data.stored_side": None}
+
+
 def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What a training run depends on, as JSON will hold it.
 
@@ -67,7 +71,7 @@ def _lasting(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return {
         key: _lasting(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
         for key, value in settings.items()
-        if prefix + key not in _FREE
+        if prefix + key not in _FREE and not (prefix + key in _LATER and value == _LATER[prefix + key])
     }
 
 
