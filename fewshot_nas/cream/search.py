@@ -17,7 +17,6 @@ from fewshot_nas.settings import load
 if TYPE_CHECKING:
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.cream.search_task import SearchTask
-    from fewshot_nas.data.loader import batch_share
     from fewshot_nas.lifecycle import Training
 
 
@@ -54,6 +53,7 @@ def _start(
     from fewshot_nas.cream.search_task import Pace, Sampler, SearchTask
     from fewshot_nas.cream.step import Teaching
     from fewshot_nas.cream.supernet import CreamSupernet
+    from fewshot_nas.data.loader import batch_share
     from fewshot_nas.lifecycle import Training
     from fewshot_nas.runs import placed, seed_weights
     from fewshot_nas.training.board import Board
