@@ -4,9 +4,9 @@
     part of the pool                 top1_json<part>.json, top5_..., prob_..., manifest<part>.json,
                                      when all of its archs are scored
 
-After an interruption, give the same command again: it continues with the missing units, and the
-score files come out the same, byte for byte, if the machine is the same. Parts that are given together (`1-8`) are one tree
-and share more than they would alone.
+After an interruption, give the same command again: it continues with the missing units. On the same
+machine the score files come out the same, byte for byte. Parts that are given together (`1-8`) are
+one tree and share more than they would alone.
 """
 
 import hashlib
