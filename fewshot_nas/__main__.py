@@ -14,6 +14,7 @@ COMMANDS = (
     "train_few_shot",
     "test",
     "merge",
+    "rank",
     "report",
     "export",
     "cream.search",

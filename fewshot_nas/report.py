@@ -8,10 +8,9 @@ from pathlib import Path
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_text
-from fewshot_nas.results import ONE_SHOT, ROOT, Phase, PhaseDirectory, phase_directory, report_path, run_directory
+from fewshot_nas.results import ROOT, Phase, PhaseDirectory, all_phases, phase_directory, report_path, run_directory
 from fewshot_nas.scores.shards import OF_TOP
 from fewshot_nas.space.pool import read_arch_file
-from fewshot_nas.space.search_space import MAX_GROUPS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,8 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _phases(save: str, only: Phase | None) -> dict[Phase, PhaseDirectory]:
     """The phases of a run that have left anything, in order."""
     top = run_directory(save)
-    few_shot = (Phase(groups, parent) for groups in range(2, MAX_GROUPS + 1) for parent in range(1, groups))
-    wanted = [only] if only else [ONE_SHOT, *few_shot]
+    wanted = [only] if only else all_phases()
     found = {phase: phase_directory(save, phase) for phase in wanted}
     found = {phase: each for phase, each in found.items() if each.log.exists() or each.evaluations()}
     if not found:

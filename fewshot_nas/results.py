@@ -14,6 +14,9 @@ results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6
         manifest_final.json
 results/<save>/stand_alone/<arch>_seed<n>/   a training from scratch
 results/<save>/gt_arch30.json       the ground truth made of these
+results/<save>/rank/                the ranker's predictions for the whole pool
+    predicted.json error.json       arch files: accuracies, and their standard deviations
+    ranking.json                    how well each ranking orders the truth
 results/<save>/report.html
 results/<save>/search/              a Cream search: board.json after each epoch, path.json in the end
 results/<save>/retrain_<name>/      a Cream retraining: <name>.pth.tar in the end
@@ -63,6 +66,12 @@ class Phase:
 
 
 ONE_SHOT = Phase(1, 0)
+
+
+def all_phases() -> list[Phase]:
+    """Every phase that a run may have, in order."""
+    few_shot = (Phase(groups, parent) for groups in range(2, MAX_GROUPS + 1) for parent in range(1, groups))
+    return [ONE_SHOT, *few_shot]
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,21 @@ def stand_alone_directory(save: str, arch_id: str, seed: int) -> PhaseDirectory:
 def ground_truth_path(save: str) -> Path:
     """The ground truth that a run makes where no other is named."""
     return run_directory(save) / "gt_arch30.json"
+
+
+def prediction_path(save: str) -> Path:
+    """The ranker's predictions, an arch file of the whole pool."""
+    return run_directory(save) / "rank" / "predicted.json"
+
+
+def prediction_error_path(save: str) -> Path:
+    """The standard deviations of the predictions, in the form of an arch file."""
+    return run_directory(save) / "rank" / "error.json"
+
+
+def ranking_path(save: str) -> Path:
+    """The ranker's table, with what it was made of."""
+    return run_directory(save) / "rank" / "ranking.json"
 
 
 def report_path(save: str) -> Path:

@@ -7,10 +7,15 @@ import socket
 import traceback
 import warnings
 
+import hypothesis
 import pytest
 import torch
 
 from fewshot_nas.space.pool import Entry, make_pool, split_pool, write_arch_file
+
+# A busy machine is slow, and that is no failure.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 def start(work):

@@ -73,7 +73,7 @@ def agreement(
     count = resamples if len(ids) <= PAIRWISE_LIMIT else min(resamples, LARGE_RESAMPLES)
     draws = np.random.default_rng(seed).integers(len(ids), size=(count, len(ids)))
     resampled = correlations_of_draws(x, y, draws)
-    kendall, spearman, pearson = map(_interval, correlations(x, y), resampled.T)
+    kendall, spearman, pearson = map(interval_of, correlations(x, y), resampled.T)
     return Agreement(len(ids), _tied_pairs(x), _tied_pairs(y), kendall, spearman, pearson)
 
 
@@ -101,7 +101,7 @@ def tau_gain(
         for side in (ours, theirs)
     )
     gain: Floats = ours_tau - theirs_tau  # of the whole, then of each resample
-    return _interval(float(gain[0]), gain[1:][~np.isnan(gain[1:])])
+    return interval_of(float(gain[0]), gain[1:][~np.isnan(gain[1:])])
 
 
 def correlations(x: Floats, y: Floats) -> tuple[float, float, float]:
@@ -169,13 +169,29 @@ def _by_products(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Floats:
     a side is constant.
     """
     weights = _multiplicities(draws)
-    signs_x, signs_y = np.sign(np.subtract.outer(x, x)), np.sign(np.subtract.outer(y, y))
-    untied_x, untied_y = _quadratic(np.abs(signs_x), weights), _quadratic(np.abs(signs_y), weights)
-    weights[(untied_x == 0) | (untied_y == 0)] = np.nan
-    kendall = _quadratic(signs_x * signs_y, weights) / np.sqrt(untied_x * untied_y)
+    signs_x, signs_y = _signs(x), _signs(y)
+    kendall = _kendall(signs_x, signs_y, weights)
+    weights[np.isnan(kendall)] = np.nan
     spearman = _cosine(weights, weights @ signs_x, weights @ signs_y)
     pearson = _cosine(weights, _centred(weights, x), _centred(weights, y))
     return np.stack([kendall, spearman, pearson], axis=1)
+
+
+def tau_of_weights(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """Tau-b of x and y [n], each arch as often as a row of `weights` [resamples, n] says; nan where undefined."""
+    return _kendall(_signs(x), _signs(y), weights)
+
+
+def _signs(x: Floats) -> Floats:
+    """Of all differences, [n, n]."""
+    signs: Floats = np.sign(np.subtract.outer(x, x))
+    return signs
+
+
+def _kendall(signs_x: Floats, signs_y: Floats, weights: Floats) -> Floats:
+    untied = _quadratic(np.abs(signs_x), weights) * _quadratic(np.abs(signs_y), weights)
+    concordant = _quadratic(signs_x * signs_y, weights)
+    return np.divide(concordant, np.sqrt(untied), out=np.full_like(untied, np.nan), where=untied > 0)
 
 
 def _multiplicities(draws: NDArray[np.int64]) -> Floats:
@@ -203,7 +219,8 @@ def _cosine(weights: Floats, a: Floats, b: Floats) -> Floats:
     return values
 
 
-def _interval(value: float, resampled: Floats) -> Interval:
+def interval_of(value: float, resampled: Floats) -> Interval:
+    """The interval of a statistic from its values in the resamples that define it."""
     if len(resampled) < 2:
         return Interval(value, np.nan, np.nan, np.nan)
     low, high = np.quantile(resampled, (0.025, 0.975))

@@ -43,7 +43,7 @@ def make(**accuracies):
     board = TeacherBoard(SPACE, CLASSES, DIGITS)
     archs = {"largest": largest(), "big": BIG, "middle": MIDDLE}
     for name, accuracy in accuracies.items():
-        assert board.offer(archs[name], accuracy)
+        board.offer(archs[name], accuracy)
     return board
 
 
@@ -73,16 +73,16 @@ def test_who_teaches(accuracies, student, expected):
 def test_a_span_of_macs_keeps_its_most_accurate_net():
     assert bucket(TWIN) == bucket(MIDDLE) != bucket(BIG)
     board = make(middle=50.0, big=40.0)
-    assert not board.offer(TWIN, 50.0)
+    board.offer(TWIN, 50.0)
     assert shown(board) == [largest(), MIDDLE, BIG]
-    assert board.offer(TWIN, 50.1)
+    board.offer(TWIN, 50.1)
     assert shown(board) == [largest(), TWIN, BIG]
 
 
 def test_a_net_that_got_worse_gives_up_its_place():
     board = make(middle=50.0)
-    assert board.offer(MIDDLE, 30.0)
-    assert board.offer(TWIN, 40.0)
+    board.offer(MIDDLE, 30.0)
+    board.offer(TWIN, 40.0)
     assert shown(board) == [largest(), TWIN]
 
 
@@ -161,7 +161,7 @@ def test_reviews_come_at_their_steps_with_the_sampled_archs(supernet, prioritize
     monkeypatch.setattr(Prioritized, "review", lambda self, network, newcomers: reviewed.append(newcomers))
     given, archs = prioritized(), [largest(), BIG, MIDDLE, SMALL]
     for step in range(2 * REVIEW_STEPS):
-        assert given.teachers(supernet(), archs, step) == [largest()] * 3
+        assert given.teachers(supernet(), archs, step) == [None, *[largest()] * 3]
     assert reviewed == [[BIG, MIDDLE]] * 2
 
 

@@ -1,0 +1,162 @@
+"""Predict every arch's accuracy, with its uncertainty, from merged scores, costs and the truths there are."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewshot_nas.cli import add_config_options, config_of, run
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import write_json
+from fewshot_nas.results import (
+    all_phases,
+    merged_path,
+    phase_directory,
+    prediction_error_path,
+    prediction_path,
+    ranking_path,
+    run_directory,
+)
+from fewshot_nas.scores.evaluations import Evaluation, common_network, read_evaluation, read_truth
+from fewshot_nas.scores.manifests import Network
+from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
+from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.pool import Entry, read_pool
+
+if TYPE_CHECKING:
+    from fewshot_nas.ranking.correlation import Floats
+    from fewshot_nas.ranking.smoothing import Estimate
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write predictions for the whole pool, and say how well each ranking orders the truth."""
+    options = _parser().parse_intermixed_args(argv)
+    if options.suggest < 0:
+        raise InputError(f"--suggest is {options.suggest}, expected 0 or more archs")
+    metric = OF_TOP[options.top]
+    config = config_of(options, _stored(options.save))
+    pool = {arch_id: arch for part in read_pool(config.run.pool) for arch_id, arch in part.items()}
+    directories = options.scores or [_latest(options.save, metric)]
+    evaluations = [read_evaluation(directory, metric, pool) for directory in directories]
+    network = common_network(evaluations, config.space.build())
+    truth = read_truth(config.run.ground_truth, pool)
+    given = {
+        "scores": list(map(str, directories)),
+        "metric": metric,
+        "archs": len(pool),
+        "scored": len(set.intersection(*(set(each.scores) for each in evaluations))),
+        "truth": str(config.run.ground_truth) if truth else None,
+        "truths": len(truth),
+    }
+    content = given | _rank(options, pool, network, evaluations, truth)
+    write_json(ranking_path(options.save), content)
+    _show(content, options)
+    return 0
+
+
+def _rank(
+    options: argparse.Namespace,
+    pool: Mapping[str, Arch],
+    network: Network,
+    evaluations: Sequence[Evaluation],
+    truth: Mapping[str, Entry],
+) -> dict[str, Any]:
+    """Write the predictions; what else is to be written down and shown."""
+    # Here, so that --help need not wait for numpy.
+    from fewshot_nas.ranking.comparison import best_of, compare
+    from fewshot_nas.ranking.features import column, features
+    from fewshot_nas.ranking.predictor import FEWEST_TRUTHS
+    from fewshot_nas.ranking.ranker import in_percent, ranker
+    from fewshot_nas.ranking.suggestion import suggest
+
+    described = features(network.space, pool.values(), resolution=network.resolution, num_classes=network.num_classes)
+    scores = [column(pool, {arch_id: scored.acc for arch_id, scored in each.scores.items()}) for each in evaluations]
+    known, accuracy = ranker(described, scores), column(pool, {arch_id: entry.acc for arch_id, entry in truth.items()})
+    enough = len(truth) >= FEWEST_TRUTHS
+    _write(options.save, pool, in_percent(known.predicted(accuracy) if enough else known.combined))
+    singles, composites = _proxies(pool, network)
+    ids, rows = list(pool), list(compare(known, accuracy, singles, composites))
+    trained = [number for number, arch_id in enumerate(ids) if arch_id in truth]
+    return {
+        "predicted": "accuracy alone" if enough else "score",
+        "best_proxy": best_of(singles, accuracy) if rows else None,
+        "rows": [asdict(row) for row in rows],
+        "suggested": [ids[row] for row in suggest(known.inputs, options.suggest, trained)],
+    }
+
+
+def _proxies(pool: Mapping[str, Arch], network: Network) -> tuple[dict[str, "Floats"], dict[str, "Floats"]]:
+    """Single and composite proxies of all archs, as columns."""
+    from fewshot_nas.ranking.correlation import proxies
+    from fewshot_nas.ranking.features import column, composites
+
+    single = proxies(network.space, pool, resolution=network.resolution, num_classes=network.num_classes)
+    columns = [{name: column(pool, values) for name, values in kind.items()} for kind in (single, composites(single))]
+    return columns[0], columns[1]
+
+
+def _write(save: str, pool: Mapping[str, Arch], estimate: "Estimate") -> None:
+    """Predictions and their standard deviations, two arch files in the pool's order."""
+    for path, values in ((prediction_path(save), estimate.value), (prediction_error_path(save), estimate.error)):
+        rounded = (round(float(value), 4) for value in values)
+        write_scores(
+            path, {i: Scored(value, encode(arch)) for (i, arch), value in zip(pool.items(), rounded, strict=True)}
+        )
+
+
+def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
+    from fewshot_nas.ranking.comparison import table
+
+    print(f"{content['archs']} archs, {content['scored']} of them scored: {prediction_path(options.save)}")
+    if content["rows"]:
+        print(f"against {content['truth']}, with 95 % intervals; gain is over {content['best_proxy']}, the best proxy:")
+        print(table(content["rows"]))
+    else:
+        print(
+            "no truth to judge by (run.ground_truth); predictions are scores, smoothed and combined with multiply-adds"
+        )
+    if content["suggested"]:
+        numbers = ",".join(arch_id.removeprefix("arch") for arch_id in content["suggested"])
+        print("train these alone next, they would teach most:")
+        print(f"python -m fewshot_nas.train_stand_alone --save={options.save} --target_arch_num={numbers}")
+
+
+def _stored(save: str) -> Path | None:
+    """The settings of the run's first phase that has some."""
+    paths = (phase_directory(save, phase).config for phase in all_phases())
+    return next((path for path in paths if path.exists()), None)
+
+
+def _latest(save: str, metric: str) -> Path:
+    """The evaluation with most archs, of the last phase that has merged ones."""
+    for phase in reversed(all_phases()):
+        merged = {path: merged_path(path, metric) for path in phase_directory(save, phase).evaluations().values()}
+        sizes = {path: file.stat().st_size for path, file in merged.items() if file.exists()}
+        if sizes:
+            return max(sizes, key=lambda path: (sizes[path], path))
+    raise InputError(
+        f"{run_directory(save)}: no phase has merged scores by {metric}; `python -m fewshot_nas.merge` writes them"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fewshot_nas.rank", description=__doc__)
+    add = parser.add_argument
+    add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    add(
+        "--scores",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="evaluations with merged scores, whose mean counts (default: the largest of the run's last phase)",
+    )
+    add("--top", choices=OF_TOP, default="prob", help="the scores to go by: mean probability (default), top-1, top-5")
+    add("--suggest", type=int, default=0, metavar="N", help="name N archs whose stand-alone training would teach most")
+    add_config_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

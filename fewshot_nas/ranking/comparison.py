@@ -1,0 +1,97 @@
+"""The ranker's table: how well each ranking orders the archs with a truth, and by how much it beats counting."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot_nas.ranking import predictor
+from fewshot_nas.ranking.correlation import FEWEST, Floats, Interval, correlations
+from fewshot_nas.ranking.ranker import Ranker
+from fewshot_nas.ranking.scale import log_odds
+from fewshot_nas.ranking.validation import judge
+
+TRUTHS = (10, 30, 60)
+LEFT = 10  # archs that a predictor has to be judged by, at least
+
+
+@dataclass(frozen=True)
+class Row:
+    """One ranking.
+
+    Attributes:
+        truths: how many it was fitted to.
+        archs: how many have a truth and this ranking; a predictor is judged on those it was not fitted to.
+        gain: tau less that of the best single proxy on the same archs.
+    """
+
+    name: str
+    truths: int
+    archs: int
+    tau: Interval
+    gain: Interval
+
+
+def best_of(proxies: Mapping[str, Floats], truth: Floats) -> str:
+    """The proxy with the largest tau; the truths choose it, which favours it.
+
+    Args:
+        proxies: by name, [n] each.
+        truth: in percent, nan where there is none, [n].
+    """
+    known = ~np.isnan(truth)
+    return max(proxies, key=lambda name: correlations(proxies[name][known], truth[known])[0])
+
+
+def compare(
+    ranker: Ranker,
+    truth: Floats,
+    proxies: Mapping[str, Floats],
+    composites: Mapping[str, Floats],
+    counts: Sequence[int] = TRUTHS,
+) -> Iterator[Row]:
+    """Judge proxies, scores and predictors by the truths there are; nothing if they are fewer than three.
+
+    Args:
+        truth: in percent, nan where there is none, [n].
+        proxies, composites: by name, [n] each.
+        counts: the numbers of truths that predictors are fitted to.
+    """
+    known = ~np.isnan(truth)
+    if known.sum() < FEWEST:
+        return
+    best = proxies[best_of(proxies, truth)]
+    plain = {**proxies, **composites, "raw": ranker.raw}
+    plain |= {"smoothed": ranker.smoothed.value, "combined": ranker.combined.value}
+    for name, values in plain.items():
+        scored = known & ~np.isnan(values)
+        if scored.sum() >= FEWEST:
+            yield _fixed(name, values[scored], truth[scored], best[scored])
+    for count in counts:
+        if known.sum() - count >= LEFT:
+            yield _predicted(ranker.inputs[known], truth[known], best[known], count)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows, as JSON has them, as aligned text."""
+    lines = [["ranking", "truths", "archs", "tau [95 %]", "gain [95 %]"]]
+    for row in rows:
+        taus = [f"{each['value']:+.3f} [{each['low']:+.3f}, {each['high']:+.3f}]" for each in (row["tau"], row["gain"])]
+        lines.append([row["name"], str(row["truths"]), str(row["archs"]), *taus])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _fixed(name: str, values: Floats, truth: Floats, best: Floats) -> Row:
+    judged = judge(lambda _, wanted: values[wanted], truth, {"best": best}, 0)
+    return Row(name, 0, len(truth), judged.tau, judged.gains["best"])
+
+
+def _predicted(inputs: Floats, truth: Floats, best: Floats, count: int) -> Row:
+    def fit(known: NDArray[np.int64], wanted: NDArray[np.int64]) -> Floats:
+        return predictor.predict(inputs[known], log_odds(truth[known]), inputs[wanted]).value
+
+    judged = judge(fit, truth, {"best": best}, count)
+    return Row("predictor", count, len(truth), judged.tau, judged.gains["best"])

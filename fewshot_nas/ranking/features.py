@@ -1,0 +1,72 @@
+"""What a ranker knows of an arch without any training: its shape and its costs, as numbers."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from fewshot_nas.ranking.correlation import Floats
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.search_space import SearchSpace
+
+# Sums of standardised columns: no single one is the best proxy everywhere.
+COMPOSITES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "depth + params": ("depth", "params"),
+        "depth + macs": ("depth", "macs"),
+        "depth + params + macs": ("depth", "params", "macs"),
+    }
+)
+
+
+def features(
+    space: SearchSpace, archs: Iterable[Arch], *, resolution: int | None = None, num_classes: int = 1000
+) -> Floats:
+    """Describe archs by numbers of a similar scale, [archs, columns].
+
+    The columns are, for each stage, its depth, the logarithm of its output width and the mean
+    logarithm of its middle widths; then the logarithms of the multiply-adds and the parameters.
+
+    Args:
+        resolution: side of the square input in pixels; the space's own if None.
+    """
+    return np.array([_described(space, arch, resolution, num_classes) for arch in archs], dtype=np.float64)
+
+
+def column(ids: Iterable[str], values: Mapping[str, float]) -> Floats:
+    """Values by arch id as an array in the order of `ids`; nan where there is none."""
+    return np.array([values.get(arch_id, math.nan) for arch_id in ids], dtype=np.float64)
+
+
+def standardised(columns: Floats) -> Floats:
+    """Columns [n] or [n, columns] less their means, over their standard deviations; a constant one becomes 0."""
+    spread = np.std(columns, axis=0)
+    scaled: Floats = (columns - np.mean(columns, axis=0)) / np.where(spread > 0, spread, 1)
+    return scaled
+
+
+def composites(proxies: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Proxies that are made of others: sums of their standardised logarithms, by name and arch id.
+
+    Args:
+        proxies: 'depth', 'params' and 'macs', each by arch id, as `correlation.proxies` gives them.
+    """
+    ids = list(proxies["depth"])
+    parts = {name: standardised(np.log([values[arch_id] for arch_id in ids])) for name, values in proxies.items()}
+    return {
+        name: dict(zip(ids, map(float, np.sum([parts[part] for part in summed], axis=0)), strict=True))
+        for name, summed in COMPOSITES.items()
+    }
+
+
+def _described(space: SearchSpace, arch: Arch, resolution: int | None, num_classes: int) -> list[float]:
+    cost = total_cost(space, arch, resolution=resolution, num_classes=num_classes)
+    outs = [math.log(space.width(stage, digit)) for stage, digit in enumerate(arch.outs)]
+    mids = [_mean_log(space, stage, digits) for stage, digits in enumerate(arch.mids)]
+    return [*arch.depths, *outs, *mids, math.log(cost.macs), math.log(cost.params)]
+
+
+def _mean_log(space: SearchSpace, stage: int, digits: Sequence[int]) -> float:
+    return sum(math.log(space.width(stage, digit)) for digit in digits) / len(digits)

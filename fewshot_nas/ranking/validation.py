@@ -1,0 +1,74 @@
+"""How well a predictor with k truths ranks archs that it has not seen: nested cross-validation.
+
+k archs are drawn, the predictor is fitted to them alone, its variances included, and ranks all
+others; that is done for many draws. The rankings it is compared with are judged on the same archs,
+and the intervals come from resampling archs, both sides together.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.ranking.correlation import FEWEST, Floats, Interval, interval_of, tau_of_weights
+
+DRAWS = 20
+RESAMPLES = 1000
+
+Fit = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]  # (known, wanted) rows -> values of the wanted
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Tau with k truths on the archs without, and how much larger it is than each rival's there."""
+
+    truths: int
+    tau: Interval
+    gains: dict[str, Interval]
+
+
+def judge(fit: Fit, truth: Floats, rivals: dict[str, Floats], truths: int, *, seed: int = 0) -> Judged:
+    """Judge a predictor.
+
+    Args:
+        fit: predicts the wanted rows, having seen the known rows' truths only.
+        truth: [n].
+        rivals: rankings that need no truth, [n] each.
+        truths: how many rows are known in each draw; 0 for a ranking without any.
+
+    Raises:
+        InputError: too few archs are left to judge by.
+    """
+    if len(truth) - truths < FEWEST:
+        raise InputError(f"{len(truth)} truths, expected at least {truths + FEWEST} to judge a predictor with {truths}")
+    weights = _multiplicities(len(truth), seed)
+    taus: list[Floats] = []
+    gains: dict[str, list[Floats]] = {name: [] for name in rivals}
+    for known, wanted in _draws(len(truth), truths, seed):
+        part = weights[:, wanted]
+        mine = tau_of_weights(fit(known, wanted), truth[wanted], part)
+        taus.append(mine)
+        for name, values in rivals.items():
+            gains[name].append(mine - tau_of_weights(values[wanted], truth[wanted], part))
+    return Judged(truths, _over_draws(taus), {name: _over_draws(each) for name, each in gains.items()})
+
+
+def _draws(archs: int, truths: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    rng = np.random.default_rng([seed, truths])
+    for _ in range(DRAWS if truths else 1):
+        order = rng.permutation(archs)
+        yield np.sort(order[:truths]), np.sort(order[truths:])
+
+
+def _multiplicities(archs: int, seed: int) -> Floats:
+    """How often each resample contains each arch, the whole once each first: [1 + resamples, archs]."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(archs, np.full(archs, 1 / archs), size=RESAMPLES)
+    return np.vstack([np.ones(archs), drawn]).astype(np.float64)
+
+
+def _over_draws(each: list[Floats]) -> Interval:
+    mean = np.mean(each, axis=0)
+    return interval_of(float(mean[0]), mean[1:][~np.isnan(mean[1:])])

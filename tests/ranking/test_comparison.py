@@ -1,0 +1,71 @@
+"""The ranker's table."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from fewshot_nas.ranking.comparison import LEFT, best_of, compare, table
+from fewshot_nas.ranking.correlation import correlations
+from fewshot_nas.ranking.ranker import ranker
+
+
+@pytest.fixture(scope="module")
+def known(bed):
+    return ranker(bed.described, [np.where(np.arange(400) < 300, bed.scores, np.nan)])
+
+
+def proxies_of(bed):
+    return {"depth": bed.described[:, :4].sum(1), "macs": bed.described[:, -2]}
+
+
+def rows_of(bed, known, truths, counts=(10, 30)):
+    truth = np.where(np.arange(400) % (400 // truths) == 0, bed.truth, np.nan)
+    return {
+        (row.name, row.truths): row
+        for row in compare(known, truth, proxies_of(bed), {"both": sum(proxies_of(bed).values())}, counts)
+    }
+
+
+def test_every_ranking_has_a_row_and_predictors_one_for_each_number_of_truths(bed, known):
+    rows = rows_of(bed, known, 50)
+    names = [("depth", 0), ("macs", 0), ("both", 0), ("raw", 0), ("smoothed", 0), ("combined", 0)]
+    assert list(rows) == [*names, ("predictor", 10), ("predictor", 30)]
+    assert rows["combined", 0].archs == 50
+    assert rows["raw", 0].archs == 38  # of those with a truth, the scored ones
+    assert rows["predictor", 30].tau.value > rows["raw", 0].tau.value + 0.1
+
+
+def test_gains_are_over_the_best_single_proxy(bed, known):
+    rows = rows_of(bed, known, 50)
+    truth = np.where(np.arange(400) % 8 == 0, bed.truth, np.nan)
+    best = best_of(proxies_of(bed), truth)
+    assert rows[best, 0].gain.value == 0
+    assert rows["combined", 0].gain.value == pytest.approx(rows["combined", 0].tau.value - rows[best, 0].tau.value)
+    taus = {name: correlations(values[::8], bed.truth[::8])[0] for name, values in proxies_of(bed).items()}
+    assert best == max(taus, key=taus.get)
+
+
+def test_a_predictor_is_left_out_where_too_few_archs_would_judge_it(bed, known):
+    assert ("predictor", 40 - LEFT) in rows_of(bed, known, 40, (40 - LEFT,))
+    assert ("predictor", 41 - LEFT) not in rows_of(bed, known, 40, (41 - LEFT,))
+
+
+def test_without_truth_there_is_no_row(bed, known):
+    assert list(compare(known, np.full(400, np.nan), proxies_of(bed), {})) == []
+
+
+def test_the_table_has_a_line_for_each_row(bed, known):
+    rows = rows_of(bed, known, 50, (10,))
+    lines = table([asdict(row) for row in rows.values()]).splitlines()
+    assert lines[0].split()[:3] == ["ranking", "truths", "archs"]
+    assert [line.split()[0] for line in lines[1:]] == [
+        "depth",
+        "macs",
+        "both",
+        "raw",
+        "smoothed",
+        "combined",
+        "predictor",
+    ]
+    assert len(lines[-1].split()) == 9

@@ -1,0 +1,41 @@
+"""What is known of an arch without training."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fewshot_nas.ranking.correlation import proxies
+from fewshot_nas.ranking.features import composites, features, standardised
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.pool import make_pool
+from fewshot_nas.space.search_space import SPACES
+
+ARCH = Arch((1, 2, 3, 7), ((1, 3), (2, 2, 2), (1, 5, 3), (7, 1)))
+
+
+def test_the_columns_are_depths_widths_and_costs():
+    space = SPACES["px28"]
+    (row,) = features(space, [ARCH], resolution=32, num_classes=10)
+    cost = total_cost(space, ARCH, resolution=32, num_classes=10)
+    assert list(row[:4]) == [2, 3, 3, 2]
+    assert list(np.exp(row[4:8]).round(6)) == [space.width(stage, digit) for stage, digit in enumerate(ARCH.outs)]
+    assert row[8] == pytest.approx((math.log(space.width(0, 1)) + math.log(space.width(0, 3))) / 2)
+    assert list(row[-2:]) == [math.log(cost.macs), math.log(cost.params)]
+
+
+def test_standardised_columns_have_mean_0_and_deviation_1_unless_constant():
+    columns = standardised(np.array([[1.0, 5.0], [2.0, 5.0], [6.0, 5.0]]))
+    assert columns[:, 0].mean() == pytest.approx(0)
+    assert columns[:, 0].std() == pytest.approx(1)
+    assert list(columns[:, 1]) == [0, 0, 0]
+
+
+def test_composite_proxies_weigh_their_parts_alike():
+    single = proxies(SPACES["px8"], make_pool(seed=0, size=20), num_classes=10)
+    composite = composites(single)
+    assert list(composite) == ["depth + params", "depth + macs", "depth + params + macs"]
+    depth, params = (standardised(np.log(list(single[name].values()))) for name in ("depth", "params"))
+    assert list(composite["depth + params"]) == list(single["depth"])
+    assert list(composite["depth + params"].values()) == pytest.approx(list(depth + params))

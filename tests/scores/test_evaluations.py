@@ -1,0 +1,64 @@
+"""Merged evaluations, read together."""
+
+from dataclasses import asdict
+
+import pytest
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.scores.evaluations import common_network, read_evaluation, read_truth
+from fewshot_nas.scores.merging import write_merged
+from fewshot_nas.scores.shards import Scored
+from fewshot_nas.space.arch import encode
+from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
+from fewshot_nas.space.search_space import SPACES
+
+POOL = make_pool(seed=0, size=10)
+OTHER = make_pool(seed=1, size=10)
+
+
+def scores_of(pool):
+    return {arch_id: Scored(50.0, encode(arch)) for arch_id, arch in pool.items()}
+
+
+def written(directory, space="px8", **facts):
+    write_merged(directory, "prob", scores_of(POOL), {"space": asdict(SPACES[space]), "num_classes": 10, **facts})
+    return read_evaluation(directory, "prob", POOL)
+
+
+def test_scores_and_manifest_are_read(tmp_path):
+    evaluation = written(tmp_path)
+    assert evaluation.scores == scores_of(POOL)
+    assert common_network([evaluation], SPACES["px28"]).space == SPACES["px8"]
+
+
+def test_missing_scores_name_the_command_that_makes_them(tmp_path):
+    with pytest.raises(InputError, match=r"top1_json_final\.json: no such file; .*fewshot_nas\.merge"):
+        read_evaluation(tmp_path, "top1", POOL)
+
+
+@pytest.mark.parametrize("pool", [OTHER, dict(list(POOL.items())[:5])])
+def test_scores_of_another_pool_are_refused(tmp_path, pool):
+    write_merged(tmp_path, "prob", scores_of(POOL), {})
+    with pytest.raises(InputError, match="is another arch in the pool, or none"):
+        read_evaluation(tmp_path, "prob", pool)
+
+
+def test_networks_of_two_kinds_are_refused(tmp_path):
+    evaluations = [written(tmp_path / "one"), written(tmp_path / "two", num_classes=11)]
+    with pytest.raises(InputError, match="another space, resolution or number of classes"):
+        common_network(evaluations, SPACES["px8"])
+
+
+def test_a_truth_of_another_pool_is_refused(tmp_path):
+    path = tmp_path / "truth.json"
+    assert read_truth(path, POOL) == {}
+    write_arch_file(path, {arch_id: Entry(50.0, arch) for arch_id, arch in OTHER.items()})
+    with pytest.raises(InputError, match="arch1 has another code than in the pool"):
+        read_truth(path, POOL)
+
+
+def test_truths_beside_the_pool_are_passed_over(tmp_path):
+    path = tmp_path / "truth.json"
+    entries = {arch_id: Entry(50.0, arch) for arch_id, arch in POOL.items()}
+    write_arch_file(path, entries | {"code1": Entry(60.0, OTHER["arch1"])})
+    assert read_truth(path, POOL) == entries

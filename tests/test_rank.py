@@ -1,0 +1,137 @@
+"""The rank command, from merged scores and truths to predictions for every arch."""
+
+import numpy as np
+import pytest
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json
+from fewshot_nas.rank import main
+from fewshot_nas.ranking.correlation import correlations
+from fewshot_nas.ranking.features import features, standardised
+from fewshot_nas.ranking.scale import percent
+from fewshot_nas.results import (
+    Phase,
+    merged_path,
+    phase_directory,
+    prediction_error_path,
+    prediction_path,
+    ranking_path,
+    run_directory,
+)
+from fewshot_nas.scores.merging import write_merged
+from fewshot_nas.scores.shards import Scored, read_scores
+from fewshot_nas.space.arch import encode
+from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
+from fewshot_nas.space.search_space import SPACES
+
+POOL = make_pool(seed=0, size=200)
+COLUMNS = standardised(features(SPACES["px8"], POOL.values(), num_classes=10))
+NOISE = np.random.default_rng(0).normal(size=(2, 200))
+QUALITY = COLUMNS[:, :4].sum(1) + COLUMNS[:, -2]
+TRUTH = percent(0.3 * QUALITY + 0.05 * NOISE[0])
+SCORES = percent(0.3 * (QUALITY - 2 * COLUMNS[:, -2]) + 0.05 * NOISE[1])
+
+
+def write_scores(directory, scored=120):
+    scores = {i: Scored(float(v), encode(POOL[i])) for i, v in list(zip(POOL, SCORES, strict=True))[:scored]}
+    write_merged(directory, "prob", scores, {"num_classes": 10})
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A pool of two parts, merged scores of 120 archs, a truth of 60 and no settings but the defaults."""
+    monkeypatch.chdir(tmp_path)
+    for number, part in enumerate(split_pool(POOL, 2), start=1):
+        path = part_path(tmp_path / "json_file" / "json8", number)
+        write_arch_file(path, {arch_id: Entry(0.0, arch) for arch_id, arch in part.items()})
+    write_scores(phase_directory("run", Phase.parse("1")).scores("3"))
+    write_truth(60)
+    return "--save=run"
+
+
+def write_truth(archs):
+    entries = {i: Entry(round(float(v), 4), POOL[i]) for i, v in zip(POOL, TRUTH, strict=True)}
+    write_arch_file(run_directory("run") / "truth.json", dict(list(entries.items())[:archs]))
+
+
+WITH_TRUTH = "run.ground_truth=results/run/truth.json"
+
+
+def tau(values, archs):
+    ids = list(POOL)
+    return correlations(np.array([values[ids[i]].acc for i in archs]), TRUTH[list(archs)])[0]
+
+
+def test_truths_make_predictions_for_archs_that_nobody_scored(run, capsys):
+    assert main([run, WITH_TRUTH]) == 0
+    predicted, errors = read_scores(prediction_path("run")), read_scores(prediction_error_path("run"))
+    assert list(predicted) == list(errors) == list(POOL)
+    assert {i: scored.code for i, scored in predicted.items()} == {i: encode(arch) for i, arch in POOL.items()}
+    assert tau(predicted, range(120, 200)) > 0.7
+    assert all(0 < scored.acc < 20 for scored in errors.values())
+    printed = capsys.readouterr().out
+    assert "200 archs, 120 of them scored" in printed
+    assert "predictor  " in printed
+
+
+def test_without_truth_the_combined_scores_are_the_predictions(run, capsys):
+    assert main([run, "run.ground_truth=nowhere.json"]) == 0
+    content = read_json(ranking_path("run"))
+    assert (content["predicted"], content["rows"], content["truths"], content["truth"]) == ("score", [], 0, None)
+    assert "no truth to judge by" in capsys.readouterr().out
+
+
+def test_a_truth_too_small_for_a_predictor_only_judges(run):
+    write_truth(8)
+    assert main([run, WITH_TRUTH]) == 0
+    content = read_json(ranking_path("run"))
+    assert content["predicted"] == "score"
+    assert {row["name"] for row in content["rows"]} >= {"raw", "smoothed", "combined", "depth + params"}
+
+
+def test_the_table_is_kept_with_what_it_was_made_of(run):
+    assert main([run, WITH_TRUTH, "--suggest=3"]) == 0
+    content = read_json(ranking_path("run"))
+    assert content["scores"] == ["results/run/json_results/epoch3"]
+    assert (content["archs"], content["scored"], content["truths"], content["metric"]) == (200, 120, 60, "prob")
+    best = next(row for row in content["rows"] if row["name"] == content["best_proxy"])
+    assert best["gain"]["value"] == 0
+    assert [row["truths"] for row in content["rows"] if row["name"] == "predictor"] == [10, 30]
+    known = set(list(POOL)[:60])
+    assert len(set(content["suggested"]) - known) == 3
+
+
+def test_suggestions_come_with_the_command_that_trains_them(run, capsys):
+    assert main([run, WITH_TRUTH, "--suggest=2"]) == 0
+    numbers = [arch_id.removeprefix("arch") for arch_id in read_json(ranking_path("run"))["suggested"]]
+    assert f"train_stand_alone --save=run --target_arch_num={','.join(numbers)}" in capsys.readouterr().out
+
+
+def test_the_last_phase_s_largest_evaluation_is_the_default(run):
+    late = phase_directory("run", Phase.parse("2"))
+    write_scores(late.scores("0"), 50)
+    write_scores(late.scores("0_all_test"), 80)
+    assert main([run, WITH_TRUTH]) == 0
+    assert read_json(ranking_path("run"))["scores"] == ["results/run/2/json_results/epoch0_all_test"]
+
+
+def test_several_supernets_count_together(run):
+    other = phase_directory("other", Phase.parse("1")).scores("0")
+    write_scores(other, 50)
+    first = phase_directory("run", Phase.parse("1")).scores("3")
+    assert main([run, WITH_TRUTH, "--scores", str(first), str(other)]) == 0
+    content = read_json(ranking_path("run"))
+    assert content["scores"] == [str(first), str(other)]
+    assert content["scored"] == 50
+
+
+def test_mistakes_are_told_in_a_sentence(run):
+    with pytest.raises(InputError, match="results/other: no phase has merged scores by prob"):
+        main(["--save=other"])
+    with pytest.raises(InputError, match="--suggest is -1, expected 0 or more"):
+        main([run, "--suggest=-1"])
+    with pytest.raises(InputError, match=r"nowhere/prob_json_final\.json: no such file"):
+        main([run, "--scores", "nowhere"])
+    merged_path(phase_directory("run", Phase.parse("1")).scores("3"), "prob").write_text("{}")
+    with pytest.raises(InputError, match="expected an object"):
+        main([run])
