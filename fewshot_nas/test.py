@@ -4,7 +4,6 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +29,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     directory = phase_directory(options.save, phase_of(options.save, options.split_group))
     config = config_of(_with_settings(options), directory.config)
-    pool = read_pool(config.run.pool)
-    parts = _parts(options.json_part, pool, options.limit)
     from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import decided_by_main, gathered, joined
@@ -45,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = speaker(world.is_main)
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
+        pool = read_pool(config.run.pool, supernet.space)
+        parts = _parts(options.json_part, pool, options.limit)
         data = runs.open_images(config, supernet.space)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world)
@@ -52,7 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if epoch is None:
             raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
         scores = directory.scores(f"{epoch}{'_all_test' if options.test_set else ''}")
-        facts = {**_manifest(options, config, model, supernet, data, scored), "pool_sha256": pool_sha256(pool)}
+        facts = {
+            **_manifest(options, config, model, supernet, data, scored),
+            "pool_sha256": pool_sha256(pool, supernet.space),
+        }
         job = Job(scores, parts, facts).computed(gathered(numerics(world.device), world))
         if not options.plan and decided_by_main(job.finished, world):
             report(f"{scores}: the scores of part {job.name} are there already")
@@ -90,7 +92,7 @@ def _manifest(
     return {
         "checkpoint": str(model),
         "checkpoint_sha256": sha256(model),
-        "groups": supernet.groups,
+        **supernet.split.values(),
         "data": data.name,
         "split": "test" if options.test_set else "valid",
         "images": len(scored),
@@ -101,7 +103,7 @@ def _manifest(
         "precision": config.run.precision,
         "pool": str(config.run.pool),
         "limit": options.limit,
-        "space": asdict(supernet.space),
+        "space": supernet.space.values(),
         "resolution": supernet.space.resolution,
         "num_classes": supernet.num_classes,
         "seed": config.run.seed,

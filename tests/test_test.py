@@ -16,6 +16,9 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results import Phase, phase_directory
 from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
+
+PX8 = SPACES["px8"]
 
 SMALL = ["evaluation.calibration_images=32", "evaluation.calibration_batch=16", "run.pool=pool"]
 
@@ -24,12 +27,14 @@ SMALL = ["evaluation.calibration_images=32", "evaluation.calibration_batch=16", 
 def saved(tmp_path, monkeypatch):
     """A run with a two-group supernet, and a pool of two parts."""
     monkeypatch.chdir(tmp_path)
-    for number, part in enumerate(split_pool(make_pool(1, 10), 2), start=1):
-        write_arch_file(part_path(tmp_path / "pool", number), {key: Entry(0.0, arch) for key, arch in part.items()})
+    for number, part in enumerate(split_pool(make_pool(PX8, 1, 10), 2), start=1):
+        write_arch_file(
+            part_path(tmp_path / "pool", number), PX8, {key: Entry(0.0, arch) for key, arch in part.items()}
+        )
     torch.manual_seed(0)
-    directory = phase_directory("mine", Phase(2, 1))
-    save_supernet(directory.chosen, Supernet(SPACES["px8"], 2, 10), {"epoch": 7})
-    save_supernet(directory.model("0.81_17"), Supernet(SPACES["px8"], 2, 10))
+    directory = phase_directory("mine", Phase("2", "1"))
+    save_supernet(directory.chosen, Supernet(by_width(PX8, 2), 10), {"epoch": 7})
+    save_supernet(directory.model("0.81_17"), Supernet(by_width(PX8, 2), 10))
     return directory
 
 
@@ -39,7 +44,7 @@ def evaluate(*arguments):
 
 def test_a_part_is_scored_on_the_ranking_images(saved, capsys):
     assert evaluate("--json_part=1") == 0
-    scores = read_arch_file(saved.scores("7") / "top1_json1.json")
+    scores = read_arch_file(saved.scores("7") / "top1_json1.json", PX8)
     assert list(scores) == [f"arch{number}" for number in range(1, 6)]
     manifest = json.loads((saved.scores("7") / "manifest1.json").read_text())
     assert (manifest["split"], manifest["images"], manifest["groups"], manifest["limit"]) == ("valid", 20, 2, None)
@@ -48,13 +53,13 @@ def test_a_part_is_scored_on_the_ranking_images(saved, capsys):
 
 def test_the_seeds_spelling_names_model_epoch_and_test_images(saved):
     assert evaluate("--json_part=2", "--model_name=0.81_17", "--epoch=17", "--test_set=1", "--limit=2") == 0
-    assert list(read_arch_file(saved.scores("17_all_test") / "top5_json2.json")) == ["arch6", "arch7"]
+    assert list(read_arch_file(saved.scores("17_all_test") / "top5_json2.json", PX8)) == ["arch6", "arch7"]
 
 
 def test_all_parts_at_once_can_be_merged(saved, capsys):
     assert evaluate("--json_part=all", "--limit=3") == 0
     assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7", "run.pool=pool"]) == 0
-    merged = read_arch_file(saved.scores("7") / "top1_json_final.json")
+    merged = read_arch_file(saved.scores("7") / "top1_json_final.json", PX8)
     assert list(merged) == ["arch1", "arch2", "arch3", "arch6", "arch7", "arch8"]
 
 
@@ -74,15 +79,15 @@ def test_a_plan_computes_nothing(saved, capsys):
 
 def test_another_pool_is_another_evaluation(saved, capsys):
     evaluate("--json_part=1")
-    for number, part in enumerate(split_pool(make_pool(2, 10), 2), start=1):
+    for number, part in enumerate(split_pool(make_pool(PX8, 2, 10), 2), start=1):
         entries = {arch_id: Entry(0.0, arch) for arch_id, arch in part.items()}
-        write_arch_file(part_path(Path("pool"), number), entries)
+        write_arch_file(part_path(Path("pool"), number), PX8, entries)
     assert evaluate("--json_part=1") == 2
     assert "was written with pool_sha256=" in capsys.readouterr().err
 
 
 def test_a_supernet_of_other_classes_is_refused(saved, capsys):
-    save_supernet(saved.chosen, Supernet(SPACES["px8"], 2, 20), {"epoch": 7})
+    save_supernet(saved.chosen, Supernet(by_width(PX8, 2), 20), {"epoch": 7})
     assert evaluate("--json_part=1") == 2
     assert "supernet.pth: has 20 classes, but digits has 10" in capsys.readouterr().err
 
@@ -125,7 +130,7 @@ def test_memory_stays_within_the_setting(saved):
     """A child's peak resident set, while it scores a part with as large batches as it may."""
     wanted = ["--json_part=1", "--split_group=2", "--save=mine", "--test_set=1", "data.name=fashion_mnist"]
     space = SPACES["px28"]
-    save_supernet(saved.chosen, Supernet(space, 2, 10), {"epoch": 7})
+    save_supernet(saved.chosen, Supernet(by_width(space, 2), 10), {"epoch": 7})
     wanted += ["evaluation.batch_size=10000", "evaluation.calibration_images=512", "evaluation.memory_mb=1200"]
     command = [sys.executable, "-m", "fewshot_nas.test", *wanted, "space.preset=px28", "run.pool=pool"]
     child = subprocess.run([sys.executable, "-c", _MEASURE, *command], capture_output=True, text=True)
