@@ -17,11 +17,18 @@ SEVERAL = 8  # archs with three seeds
 
 
 @pytest.fixture
-def study_pairs(tmp_path, monkeypatch):
-    """The script as a module of its own, with another home."""
+def committed():
+    """The script as a module of its own."""
     spec = importlib.util.spec_from_file_location("study_pairs", ROOT / "scripts" / "study_pairs.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def study_pairs(committed, tmp_path, monkeypatch):
+    """The script with another home."""
+    module = committed
     (tmp_path / "home").mkdir()
     monkeypatch.setattr(module, "HOME", tmp_path / "home")
     write_json(tmp_path / "home" / "pilot.json", {"wide": {"arch1": [1, 3], "arch2": [2, 2], "arch3": [6]}})
@@ -53,6 +60,12 @@ def results(tmp_path):
         directory = tmp_path / "results" / "pairs_oneshot_s1" / "json_results" / "epoch0"
         write_arch_file(directory / f"{metric}_json1.json", PX8, entries)
     return tmp_path / "results"
+
+
+def test_the_page_has_the_tables_of_the_committed_accuracies(committed):
+    page = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    for table in "\n".join(committed.lines(read_json(committed.STUDY))).split("\n\n"):
+        assert table in page
 
 
 def test_collecting_keeps_seeds_in_order_and_scores_by_metric(study_pairs, results):
