@@ -7,10 +7,15 @@ import socket
 import traceback
 import warnings
 
+import hypothesis
 import pytest
 import torch
 
 from fewshot_nas.space.pool import Entry, make_pool, split_pool, write_arch_file
+
+# A busy machine is no defect.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def start(work):
