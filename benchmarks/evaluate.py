@@ -25,10 +25,11 @@ from machine import duration_s, matmul_gflops
 from torch import Tensor
 from tqdm import tqdm
 
-from fewshot_nas.evaluation.engine import Walk, plan_for
+from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import score_plainly
 from fewshot_nas.evaluation.prefix_tree import Plan
+from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import agreement
 from fewshot_nas.space.arch import Arch
@@ -92,7 +93,7 @@ def main() -> None:
 def run_engine(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> tuple[float, Plan, Tensor]:
     """Seconds, the plan, and a fine-grained score [archs]."""
     start = time.perf_counter()
-    plan = plan_for(supernet, archs, inputs)
+    plan = Scorer(supernet, inputs).plan(archs)
     scores = torch.zeros(len(archs))
     for unit in tqdm(plan.units, f"engine, {inputs.precision}"):
         walk = Walk(supernet, unit, inputs)
@@ -107,7 +108,7 @@ def run_engine(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> tup
 
 def show_profile(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> None:
     """Shares of time by operation, in calibration and in scoring."""
-    (unit, *_) = plan_for(supernet, archs, inputs).units
+    (unit, *_) = Scorer(supernet, inputs).plan(archs).units
     walk = Walk(supernet, unit, inputs)
     walk.calibrate()  # the first use of each shape builds its kernel
     images = next(inputs.scoring_batches())[0]

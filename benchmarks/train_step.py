@@ -32,7 +32,8 @@ from fewshot_nas.space.search_space import SPACES, SearchSpace
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Plan, Source
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
-from fewshot_nas.training.sandwich import Regularization, Sampler, sandwich
+from fewshot_nas.training.sampler import RandomArchs, Sampler, SpaceEnds
+from fewshot_nas.training.sandwich import PerArch, Regularization, answers
 
 CASES = {"track1": (32, 64, 1000), "px28": (128, 28, 10)}  # images, their side, classes
 SMOOTHING = 0.1
@@ -54,18 +55,22 @@ class Ours:
 
     def __call__(self, images: Tensor, labels: Tensor, archs: Sequence[Arch]) -> None:
         self.optimizer.zero_grad()
-        sandwich(
-            self.network,
-            images,
-            labels,
-            archs,
-            [None] * len(archs),
-            Regularization(SMOOTHING),
-            self.precision,
-        )
+        backward(self.network, images, labels, archs, self.precision)
         torch.nn.utils.clip_grad_value_(self.network.parameters(), 1.0)
         set_rate(self.optimizer, 0.01)
         self.optimizer.step()
+
+
+def backward(network: Supernet, images: Tensor, labels: Tensor, archs: Sequence[Arch], precision: Any) -> Tensor:
+    """The gradients of a sandwich step in which the largest teaches."""
+    sizes, teachers = [None] * len(archs), [None, *[archs[0]] * (len(archs) - 1)]
+    told = answers(network, images, labels, archs, sizes, teachers, Regularization(SMOOTHING), precision)
+    return PerArch().backward(told)
+
+
+def sampler_of(space: SearchSpace) -> Sampler:
+    """Two random archs between the ends of the space."""
+    return Sampler(RandomArchs(0, space.pool_digits), SpaceEnds(0, space.pool_digits), middle=2)
 
 
 class Straightforward:
@@ -129,7 +134,7 @@ def main() -> None:
 
 def _compare(name: str, precision: str, rounds: int, peak: float) -> None:
     space, (batch, side, classes) = SPACES[name], CASES[name]
-    sampler = Sampler(0, space.pool_digits, fair=False, middle=2)
+    sampler = sampler_of(space)
     images = torch.randn(batch, space.in_channels, side, side).to(memory_format=torch.channels_last)
     labels = torch.randint(classes, (batch,))
     ways = {"ours": Ours(space, classes, precision), "straightforward": Straightforward(space, classes, precision)}
@@ -178,7 +183,7 @@ def _wait_for_data(name: str) -> None:
     )
     plan = Plan(epochs=1, warmup_epochs=0, batch_size=batch, lr=0.01, clip_value=1.0, seed=0, checkpoint_steps=1000)
     with tempfile.TemporaryDirectory() as scratch, RunLog(Path(scratch) / "log", Path(scratch) / "events") as log:
-        task: Any = _BareTask(Ours(space, classes, "fp32"), Sampler(0, space.pool_digits, fair=False, middle=2))
+        task: Any = _BareTask(Ours(space, classes, "fp32"), sampler_of(space))
         world = World(0, 1, torch.device("cpu"))
         Loop(
             task, source, plan, Path(scratch) / "last", log, world, lambda line: print(f"{name}, in the loop: {line}")
@@ -194,8 +199,7 @@ class _BareTask:
         self.network, self.optimizer, self._sampler = ours.network, ours.optimizer, sampler
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        archs = self._sampler.archs(step)
-        return sandwich(self.network, images, labels, archs, [None] * 4, Regularization(SMOOTHING))
+        return backward(self.network, images, labels, self._sampler.archs(step), "fp32")
 
     def end_epoch(self, epoch: int) -> dict[str, Any]:
         return {}

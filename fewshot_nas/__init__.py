@@ -1,3 +1,50 @@
-"""One-shot and few-shot weight-sharing architecture search, ranked honestly."""
+"""One-shot and few-shot weight-sharing architecture search, ranked honestly.
+
+The names below are what a notebook needs. They are imported when they are first used, so that a
+command's `--help` need not wait for torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fewshot_nas.api import extract, load_supernet, macs, open_data, params, random_arch, score
+    from fewshot_nas.errors import InputError
+    from fewshot_nas.evaluation.scorer import Scorer
+    from fewshot_nas.space.arch import Arch
+    from fewshot_nas.space.search_space import SPACES, SearchSpace
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "SPACES",
+    "Arch",
+    "InputError",
+    "Scorer",
+    "SearchSpace",
+    "extract",
+    "load_supernet",
+    "macs",
+    "open_data",
+    "params",
+    "random_arch",
+    "score",
+]
+
+_ELSEWHERE = {
+    "Arch": "space.arch",
+    "InputError": "errors",
+    "SPACES": "space.search_space",
+    "Scorer": "evaluation.scorer",
+    "SearchSpace": "space.search_space",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_ELSEWHERE.get(name, 'api')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -2,8 +2,11 @@
 
 import argparse
 import errno
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from fewshot_nas.config import Config, load_config
@@ -19,10 +22,12 @@ _MACHINES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, er
 def run(main: Main, argv: Sequence[str] | None = None) -> int:
     """Call a command's main; a wrong input, or a full disk, becomes one line on standard error and status 2.
 
-    Ctrl-C ends with status 130, as shells expect, and without a traceback.
+    Ctrl-C ends with status 130 and SIGTERM, which schedulers send, with 143, as shells expect, and
+    without a traceback.
     """
     try:
-        return main(argv)
+        with _terminable():
+            return main(argv)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -31,9 +36,33 @@ def run(main: Main, argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return 2
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return 128 + signal.SIGINT
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come; everything that cleans up after Ctrl-C does so now."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Make SIGTERM an exception for a while; only a main thread may."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 def add_config_options(parser: argparse.ArgumentParser, form: str = "section.key=value") -> None:

@@ -43,11 +43,11 @@ class SpaceConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where images come from: `digits`, `fashion_mnist`, `lists` or `folders` under `root`.
+    """Where images come from: `digits`, `fashion_mnist`, `fashion_pairs`, `lists` or `folders` under `root`.
 
     `train_images` and `valid_images` use a fixed random part only; `num_classes` is for a network
     with more classes than the labels show. `augmentation` replaces in training what is the data
-    set's own (photographs have `photo`, digits `shift`, Fashion-MNIST `shift_flip`). `workers` are
+    set's own (photographs have `photo`, digits `shift`, Fashion-MNIST `shift_flip`, pairs `none`). `workers` are
     processes that prepare images; `cache` holds decoded validation and calibration images.
     """
 
@@ -94,8 +94,10 @@ class TrainingConfig(RecipeConfig):
     BigNAS (arXiv:2003.11142). With `distill` = `none` all learn from the labels, with `sandwich`
     all but the largest from that, as there, with `prioritized`, which wants `extremes` = `space`,
     each from the best larger net met so far (after arXiv:2010.15821), for which up to 256 training
-    images are held out. Only the largest has dropout and drop-connect, and labels are smoothed
-    wherever they are learned from.
+    images are held out. `gradient_scale` multiplies gradients, after they were clipped, by the inverse
+    of how often the sampler trains a weight: with `channel` between the channels of a tensor, with
+    `channel_depth` between the blocks of a stage too. Only the largest has dropout and drop-connect,
+    and labels are smoothed wherever they are learned from.
     """
 
     epochs: Count = 14
@@ -109,6 +111,7 @@ class TrainingConfig(RecipeConfig):
     extremes: Literal["space", "outs"] = "outs"
     distill: Literal["sandwich", "prioritized", "none"] = "none"
     resolutions: tuple[Count, ...] = ()
+    gradient_scale: Literal["none", "channel", "channel_depth"] = "none"
 
 
 @dataclass(frozen=True)

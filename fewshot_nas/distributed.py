@@ -1,7 +1,7 @@
 """Several processes that train or evaluate together: torchrun's environment, gloo or NCCL."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,14 +15,22 @@ from fewshot_nas.errors import InputError
 
 T = TypeVar("T")
 
+STEP_TIMEOUT = timedelta(minutes=10)  # of a reduction; all ranks come to it at about the same time
+LONG_TIMEOUT = timedelta(days=7)
+
 
 @dataclass(frozen=True)
 class World:
-    """This process among the others, and the device it computes on."""
+    """This process among the others, and the device it computes on.
+
+    Attributes:
+        patient: the processes again, for waits that may take long; None where there is one process.
+    """
 
     rank: int
     size: int
     device: torch.device
+    patient: dist.ProcessGroup | None = None
 
     @classmethod
     def alone(cls) -> "World":
@@ -54,10 +62,11 @@ def joined(device: str | None, threads: int = 0) -> Iterator[World]:
     if size == 1:
         yield World(0, 1, chosen)
         return
-    # Ranks wait for the slowest one: for its work units, or for one that decodes images for all.
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(days=7))
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=STEP_TIMEOUT)
     try:
-        yield World(dist.get_rank(), size, chosen)
+        # Ranks wait for the slowest one: for its work units, or for one that decodes images for all.
+        patient = dist.new_group(backend="gloo", timeout=LONG_TIMEOUT)
+        yield World(dist.get_rank(), size, chosen, patient)  # type: ignore[arg-type]
     finally:
         dist.destroy_process_group()
 
@@ -108,16 +117,90 @@ def from_main(tensor: Tensor, world: World) -> Tensor:
     return tensor
 
 
+def told_by_main(value: T, world: World) -> T:
+    """The main process's value, on all processes; it has to be picklable."""
+    if world.size == 1:
+        return value
+    told = [value]
+    dist.broadcast_object_list(told, 0)
+    return told[0]
+
+
+def decided_by_main(decide: Callable[[], T], world: World) -> T:
+    """What the main process finds, on all processes; only it looks, so that all believe the same.
+
+    Raises:
+        InputError: the main process met an error, which all processes then raise.
+    """
+    found: T | None = None
+    error: Exception | None = None
+    if world.is_main:
+        try:
+            found = decide()
+        except Exception as failure:
+            error = failure
+    found, said = told_by_main((found, error and (str(error) or type(error).__name__)), world)
+    if error:
+        raise error
+    if said is not None:
+        raise InputError(said)
+    return found  # type: ignore[return-value]
+
+
 def gathered(value: T, world: World) -> list[T]:
     """Every process's value, in order of ranks, on all processes."""
     if world.size == 1:
         return [value]
     values: list[T | None] = [None] * world.size
-    dist.all_gather_object(values, value)
+    dist.all_gather_object(values, value, group=world.patient)
     return values  # type: ignore[return-value]
 
 
 def wait_for_all(world: World) -> None:
     """Return when every process has come here."""
     if world.size > 1:
-        dist.barrier()
+        dist.barrier(group=world.patient)
+
+
+@contextmanager
+def together(world: World) -> Iterator[None]:
+    """Wait for all processes at the end of the block, and fail on all of them if one fails.
+
+    The block must not talk to other processes: they would wait there for one that has failed.
+
+    Raises:
+        InputError: on a process that has not failed; says what went wrong on the first one that has.
+    """
+    if world.size == 1:
+        yield
+        return
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    known = failure if failure is None or isinstance(failure, InputError) else _said(failure, world)
+    failures = [each for each in gathered(known, world) if each is not None]
+    if failure is not None:
+        raise failure
+    if failures:
+        raise failures[0]
+
+
+def decided(world: World, decide: Callable[[], T]) -> T:
+    """What rank 0 finds out, on all processes: two may see different files on a network's disk.
+
+    Raises:
+        InputError: as `decide`, on all processes.
+    """
+    found: T | None = None
+    with together(world):
+        if world.is_main:
+            found = decide()
+    return gathered(found, world)[0]  # type: ignore[return-value]
+
+
+def _said(error: Exception, world: World) -> InputError:
+    """An error as it can travel to other processes."""
+    said = " ".join(str(error).split()) or "no reason given"
+    return InputError(f"process {world.rank} failed ({type(error).__name__}: {said})")

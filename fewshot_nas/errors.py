@@ -8,3 +8,7 @@ class InputError(ValueError):
     Commands print it without a traceback and exit with status 2; any other exception is a
     defect of this program and keeps its traceback.
     """
+
+
+class BusyError(InputError):
+    """Another process is at work on the same files."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.errors import BusyError, InputError
 
 
 @contextmanager
@@ -100,14 +100,14 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
         wait: whether to wait for another holder.
 
     Raises:
-        InputError: another process holds it, and `wait` is false.
+        BusyError: another process holds it, and `wait` is false.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise InputError(f"{path.parent}: another process is at work here (it holds {path.name})") from None
+            raise BusyError(f"{path.parent}: another process is at work here (it holds {path.name})") from None
         yield
 
 

@@ -1,8 +1,7 @@
 """From settings to the parts of a run: what the training and evaluation commands have in common."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +11,17 @@ import torch
 from torch import nn
 
 from fewshot_nas.cli import Report
-from fewshot_nas.config import Config, DataConfig, FewShotConfig, RecipeConfig, TrainingConfig, dump_config
+from fewshot_nas.config import Config, DataConfig, FewShotConfig, RecipeConfig, TrainingConfig
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import Images, calibration_subset
 from fewshot_nas.data.sources import ImageData, open_data
 from fewshot_nas.data.transforms import eval_transform, train_transform
-from fewshot_nas.distributed import World, gathered
-from fewshot_nas.errors import InputError
+from fewshot_nas.distributed import World
+from fewshot_nas.errors import BusyError, InputError
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.files import locked, replacing, sha256
-from fewshot_nas.manifest import begin, goes_on, manifest, recipe_sha256
+from fewshot_nas.files import replacing, sha256
+from fewshot_nas.lifecycle import LifeCycle, Training
+from fewshot_nas.manifest import manifest, recipe_sha256
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results import PhaseDirectory
@@ -29,16 +29,19 @@ from fewshot_nas.space.arch import Arch, encode
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.sampling import ALL_DIGITS
 from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.training.gradient_scale import gradient_scale
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop, Plan, Source, Task, step_seed
+from fewshot_nas.training.loop import Plan, Source, Task, step_seed
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_groups, sgd
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
-from fewshot_nas.training.sandwich import Regularization, Sampler
+from fewshot_nas.training.sampler import EXTREMES, SAMPLING, Sampler, Sizes
+from fewshot_nas.training.sandwich import Labels, Largest, Regularization, Sandwich, Teacher
 from fewshot_nas.training.selection import RULE
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
-from fewshot_nas.training.supernet_task import SupernetTask, Validation
+from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
 
 N = TypeVar("N", bound=nn.Module)
+T = TypeVar("T", bound=Task)
 
 
 def images_of(data: DataConfig) -> ImageData:
@@ -129,21 +132,20 @@ class Run:
         Raises:
             InputError: an earlier run of that name is not one to go on with, or training fails.
         """
-        truth = self._truth()
-        with exclusive(directory, self.world):
-            facts = {**facts, "ground_truth": truth and _file(self.config.run.ground_truth)}
-            content = self._manifest(section, facts)
-            going_on = goes_on(directory, content, self.resume)
-            if going_on and directory.chosen.exists():
-                self.report(f"{directory.chosen} is there already; --no-resume trains it anew")
-                return
-            if not going_on:
-                begin(directory, content, dump_config(self.config), self.world)
-            task, images = self._supernet_task(section, directory, start(), truth)
-            with RunLog(directory.log, directory.events) as log:
-                self._loop(task, images, section, directory, log).run()
-                if self.world.is_main:
-                    self._choose(task, directory, log)
+        truth: dict[str, Entry] = {}
+
+        def content() -> dict[str, Any]:
+            truth.update(self._truth())
+            noted = {"ground_truth": truth and _file(self.config.run.ground_truth)}
+            return self._manifest(section, {**facts, **noted})
+
+        def training() -> Training[SupernetTask]:
+            return self._training(section, *self._supernet_task(section, directory, start(), truth))
+
+        def choose(task: SupernetTask, log: RunLog) -> None:
+            self._choose(task, directory, log)
+
+        self._life(directory).run(content, training, choose)
 
     def train_stand_alone(self, arch_id: str, arch: Arch, directory: PhaseDirectory, truth: GroundTruth) -> None:
         """Train one subnet from scratch and add it to a ground truth that does not have it with this seed.
@@ -154,32 +156,34 @@ class Run:
         Raises:
             InputError: an earlier run of that name is not one to go on with, or training fails.
         """
-        seed = self.config.run.seed
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(exclusive(directory, self.world))
-                busy = None
-            except InputError as error:
-                busy = str(error)
-            if busy := gathered(busy, self.world)[0]:
-                self.report(f"{arch_id} is left out: {busy}")
-                return
-            content = self._manifest("stand_alone", {"arch": encode(arch)})
-            going_on = goes_on(directory, content, self.resume)  # names a changed setting, which a digest cannot
-            recipe = recipe_sha256(content)
+        seed, recipe = self.config.run.seed, ""
+
+        def content() -> dict[str, Any]:
+            nonlocal recipe
+            written = self._manifest("stand_alone", {"arch": encode(arch)})
+            recipe = recipe_sha256(written)
+            return written
+
+        def finished(going_on: bool) -> str:
             truth.refuse_others(recipe, arch_id, arch)
-            if self.resume and truth.has(arch_id, seed):
-                self.report(f"{arch_id} with seed {seed} is in {truth.path} already")
-                return
-            if not going_on:
-                begin(directory, content, dump_config(self.config), self.world)
-            task = self._stand_alone_task(arch)
-            with RunLog(directory.log, directory.events) as log:
-                self._loop(task, self.data.train, "stand_alone", directory, log).run()
-            if self.world.is_main:
-                result = outcome(task, arch_id, seed, recipe, self.inputs(self.data.valid), self.inputs(self.data.test))
-                truth.add(result)
-                self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
+            known = self.resume and truth.has(arch_id, seed)
+            return f"{arch_id} with seed {seed} is in {truth.path} already" if known else ""
+
+        def finish(task: StandAloneTask, log: RunLog) -> None:
+            result = outcome(task, arch_id, seed, recipe, self.inputs(self.data.valid), self.inputs(self.data.test))
+            truth.add(result)
+            self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
+
+        def start() -> Training[StandAloneTask]:
+            return self._training("stand_alone", self._stand_alone_task(arch), self.data.train)
+
+        try:
+            self._life(directory).run(content, start, finish, finished)
+        except BusyError as error:
+            self.report(f"{arch_id} is left out: {error}")
+
+    def _life(self, directory: PhaseDirectory) -> LifeCycle:
+        return LifeCycle(directory, self.config, self.world, self.resume, self.report)
 
     def _manifest(self, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         return manifest(self.config, section, {"processes": self.world.size, **facts, "data": data_facts(self.data)})
@@ -194,31 +198,32 @@ class Run:
         kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
         factors = multipliers(self.space, supernet.groups, digits, kind)
         groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
-        fair, outs = settings.sampling == "fair", settings.extremes == "outs"
-        images, prioritized = self.data.train, None
-        if settings.distill == "prioritized":
-            held, images = held_out(images)
-            board = TeacherBoard(self.space, supernet.num_classes, digits)
-            prioritized = Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world)
-        task = SupernetTask(
-            supernet,
-            sgd(groups, settings.momentum),
-            Sampler(config.run.seed, digits, fair, settings.random_subnets, settings.resolutions, outs),
-            Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
-            Validation(
-                self.inputs(self.data.valid),
-                truth,
-                directory,
-                config.run.keep,
-                config.evaluation.every_epochs,
-                settings.epochs,
-            ),
-            self.world,
-            config.run.precision,
-            prioritized,
-            settings.distill != "none",
+        teacher, images, memory = self._teacher(settings, supernet, digits)
+        seed, middle = config.run.seed, settings.random_subnets
+        sampler = Sampler(SAMPLING[settings.sampling](seed, digits), EXTREMES[settings.extremes](seed, digits), middle)
+        sandwich = Sandwich(
+            sampler,
+            Sizes(seed, middle, settings.resolutions),
+            teacher,
+            regularization=Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
+            precision=config.run.precision,
         )
-        return task, images
+        every = config.evaluation.every_epochs
+        validation = Validation(self.inputs(self.data.valid), truth, directory, config.run.keep, every, settings.epochs)
+        optimizer = sgd(groups, settings.momentum)
+        if settings.gradient_scale != "none":
+            optimizer.register_step_pre_hook(gradient_scale(supernet, sampler.chances(), settings.gradient_scale))
+        return SupernetTask(supernet, optimizer, sandwich, digits, validation, self.world, memory), images
+
+    def _teacher(
+        self, settings: TrainingConfig, supernet: Supernet, digits: Sequence[int]
+    ) -> tuple[Teacher, Images, dict[str, Stateful]]:
+        """Who teaches, the images that are left to train on, and what the teaching remembers."""
+        if settings.distill != "prioritized":
+            return (Labels() if settings.distill == "none" else Largest()), self.data.train, {}
+        held, images = held_out(self.data.train)
+        board = TeacherBoard(self.space, supernet.num_classes, digits)
+        return Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world), images, {"board": board}
 
     def _stand_alone_task(self, arch: Arch) -> StandAloneTask:
         config, settings = self.config, self.config.stand_alone
@@ -227,8 +232,8 @@ class Run:
         optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
         return StandAloneTask(network, optimizer, arch, settings.label_smoothing, config.run.precision)
 
-    def _loop(self, task: Task, images: Images, section: str, directory: PhaseDirectory, log: RunLog) -> Loop:
-        """The loop, where it was stopped."""
+    def _training(self, section: str, task: T, images: Images) -> Training[T]:
+        """A task with its images and its schedule."""
         settings, config, data = self._settings(section), self.config, self.data
         plan = Plan(
             settings.epochs,
@@ -241,7 +246,7 @@ class Run:
         )
         transform = train_transform(config.data.augmentation or data.recipe, self.space.resolution)
         source = Source(images, transform, data.mean, data.std, config.data.workers)
-        return resumed(Loop(task, source, plan, directory.last, log, self.world, self.report), self.report)
+        return Training(task, source, plan)
 
     def _settings(self, section: str) -> RecipeConfig:
         settings = getattr(self.config, section)
@@ -273,19 +278,6 @@ def seed_weights(seed: int) -> None:
 def placed(network: N, world: World) -> N:
     """A network on this process's device, laid out for its convolutions."""
     return network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def resumed(loop: Loop, report: Report) -> Loop:
-    """A loop, where it was stopped."""
-    loop.resume()
-    if loop.step:
-        report(f"continuing {loop.last.parent} at step {loop.step} of {loop.steps}")
-    return loop
-
-
-def exclusive(directory: PhaseDirectory, world: World) -> AbstractContextManager[None]:
-    """Keep a second run of the same name out."""
-    return locked(directory.lock, wait=False) if world.is_main else nullcontext()
 
 
 def data_facts(data: ImageData) -> dict[str, Any]:

@@ -38,10 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parts = _parts(options.json_part or "all", pool, options.limit)
     from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
-    from fewshot_nas.distributed import joined
-    from fewshot_nas.evaluation.engine import plan_for
-    from fewshot_nas.evaluation.runner import Job, run_job, within_memory
+    from fewshot_nas.distributed import decided_by_main, gathered, joined
+    from fewshot_nas.evaluation.numerics import numerics
+    from fewshot_nas.evaluation.runner import Job, run_job
     from fewshot_nas.models.checkpoint import read_checkpoint, supernet_of
+    from fewshot_nas.scoring import scorer_for
 
     model = directory.model(options.model_name)
     with joined(options.device, config.run.threads) as world:
@@ -49,15 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
         data = runs.open_images(config, supernet.space)
-        if supernet.num_classes != data.num_classes:
-            raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
-        if config.evaluation.calibration_images > len(data.train):
-            raise InputError(
-                f"evaluation.calibration_images is {config.evaluation.calibration_images},"
-                f" expected at most the {len(data.train)} training images"
-            )
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
-        inputs = runs.evaluation_inputs(config, supernet.space, data, scored, world)
+        scorer = scorer_for(config, model, supernet, data, scored, world)
         epoch = options.epoch if options.epoch is not None else content.get("epoch")
         if epoch is None:
             raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
@@ -65,15 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             parts = _sample(parts, supernet, options.sample)
         scores = directory.scores(evaluation_name(epoch, bool(options.test_set), options.sample))
         facts = {**_manifest(options, config, model, supernet, data, scored), "pool_sha256": pool_sha256(pool)}
-        job = Job(scores, parts, facts)
-        if not options.plan and job.finished():
+        job = Job(scores, parts, facts).computed(gathered(numerics(world.device), world))
+        if not options.plan and decided_by_main(job.finished, world):
             report(f"{scores}: the scores of part {job.name} are there already")
             return 0
-        plan = plan_for(supernet, job.archs, inputs)
-        inputs, memory_mb = within_memory(plan, supernet, inputs, config.evaluation.memory_mb)
-        _show(plan, inputs, memory_mb, report)
+        plan = scorer.plan(job.archs)
+        _show(plan, *scorer.within_memory(plan), report)
         if not options.plan:
-            run_job(job, plan, supernet, inputs, world)
+            run_job(job, plan, scorer, world)
             report(f"{scores}: part {job.name} is scored")
     return 0
 

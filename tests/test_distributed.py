@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from fewshot_nas.distributed import World, average_gradients, gathered, joined
+from fewshot_nas.distributed import World, average_gradients, decided, gathered, joined, together
 from fewshot_nas.errors import InputError
 
 
@@ -59,3 +59,40 @@ def test_values_are_gathered_in_order_of_ranks(ranks):
             return gathered({"rank": world.rank}, world), world.size
 
     assert ranks(3, one_of_three) == [([{"rank": rank} for rank in range(3)], 3)] * 3
+
+
+@pytest.mark.parametrize("error", [InputError("the disk is full"), KeyError("x")])
+def test_alone_an_error_stays_what_it_is(error):
+    with pytest.raises(type(error)), together(World.alone()):
+        raise error
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_on_one_rank_reaches_all(ranks, failing):
+    """An expected one in its own words, any other with its rank; and they talk to each other afterwards."""
+
+    def one_of_three():
+        said = []
+        with joined("cpu") as world:
+            for error in (InputError("the disk is full"), OSError("bad image")):
+                try:
+                    with together(world):
+                        if world.rank == failing:
+                            raise error
+                except Exception as caught:
+                    said.append(f"{type(caught).__name__}: {caught}")
+            return said, gathered(world.rank, world)
+
+    known, other = "InputError: the disk is full", f"InputError: process {failing} failed (OSError: bad image)"
+    expected = [([known, "OSError: bad image" if rank == failing else other], [0, 1, 2]) for rank in range(3)]
+    assert ranks(3, one_of_three) == expected
+
+
+@pytest.mark.dist
+def test_rank_0_decides_for_all(ranks):
+    def one_of_two():
+        with joined("cpu") as world:
+            return decided(world, lambda: f"seen by {world.rank}")
+
+    assert ranks(2, one_of_two) == ["seen by 0"] * 2

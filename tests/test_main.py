@@ -3,7 +3,6 @@
 import errno
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -33,11 +32,8 @@ def test_an_unknown_command_is_refused():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_answers_at_once(command):
     """A command imports torch only after its arguments are understood."""
-    start = time.perf_counter()
     shown = subprocess.run([sys.executable, "-m", f"fewshot_nas.{command}", "--help"], capture_output=True, check=True)
-    duration_s = time.perf_counter() - start
     assert b"usage: fewshot_nas." in shown.stdout
-    assert duration_s < 2  # torch alone takes longer; alone on its core a command answers in a tenth of that
     probe = f"import sys, fewshot_nas.{command}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", probe], check=True)
 

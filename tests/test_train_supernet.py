@@ -82,6 +82,8 @@ def test_what_and_whom_a_step_trains_changes_the_weights(workshop, small):
         "training.extremes=space",
         "training.distill=sandwich",
         "training.sampling=fair",
+        "training.gradient_scale=channel",
+        "training.gradient_scale=channel_depth",
         "data.augmentation=none",
     ]
     found = []
@@ -114,6 +116,18 @@ def test_other_settings_do_not_go_on_with_a_run(workshop, small, change, named):
         main(["--save", "one", *small, "training.lr=0.1", change])
 
 
+def test_a_run_from_before_a_setting_existed_had_its_default(workshop, small, capsys):
+    main(["--save", "one", *small])
+    path = workshop / "results" / "one" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["settings"]["training"]["gradient_scale"]
+    path.write_text(json.dumps(manifest))
+    main(["--save", "one", *small])
+    assert "is there already" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"was begun with training\.gradient_scale none, now it is channel"):
+        main(["--save", "one", *small, "training.gradient_scale=channel"])
+
+
 def test_settings_of_other_commands_may_change(workshop, small, capsys):
     main(["--save", "one", *small])
     main(["--save", "one", *small, "few_shot.lr=0.5", "stand_alone.epochs=9", "run.checkpoint_steps=3"])
@@ -129,6 +143,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(workshop, small, killed, kill_me, 
         "training.epochs=3",
         "training.dropout=0.2",
         "training.drop_connect=0.2",
+        "training.gradient_scale=channel_depth",
         "evaluation.every_epochs=2",
     ]
     main(["--save", "unbroken", *settings])
@@ -185,7 +200,7 @@ def test_held_out_images_are_not_trained_on(workshop, small, often_reviewed, mon
     monkeypatch.setattr(Loop, "__init__", lambda self, *given: seen.append(given[:2]) or real(self, *given))
     main(["--save", "one", *small, *often_reviewed])
     ((task, source),) = seen
-    assert (len(task.prioritized.held.images), len(source.images)) == (5, 35)
+    assert (len(task.sandwich.teacher.held.images), len(source.images)) == (5, 35)
 
 
 def main_until(step, kill_me, argv):

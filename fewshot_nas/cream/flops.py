@@ -55,10 +55,6 @@ class Budget:
         """The same in single FLOPs."""
         return _blocks_flops(path, FULL_PX) if self.legacy else path_flops(path, self.resolution)
 
-    def admits(self, path: Path) -> bool:
-        """Whether a path lies within the bounds."""
-        return self.minimum * _MILLION <= self.flops(path) <= self.maximum * _MILLION
-
     def sample(self, rng: random.Random, probabilities: Sequence[float] = PRIOR) -> Path:
         """A path within the bounds; among those, each as likely as the prior makes it.
 

@@ -13,7 +13,8 @@ from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
     from fewshot_nas.cream.retrain_task import RetrainTask
-    from fewshot_nas.cream.runs import CreamRun, Training
+    from fewshot_nas.cream.runs import CreamRun
+    from fewshot_nas.lifecycle import Training
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +46,7 @@ def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask
     from fewshot_nas.cream.child import child_network
     from fewshot_nas.cream.plans import RetrainPlan
     from fewshot_nas.cream.retrain_task import RetrainTask
-    from fewshot_nas.cream.runs import Training
+    from fewshot_nas.lifecycle import Training
     from fewshot_nas.runs import placed, seed_weights
     from fewshot_nas.training.optimizer import plain_groups
 

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from fewshot_nas.cli import Report
-from fewshot_nas.config import dump_config
 from fewshot_nas.cream.config import CreamConfig, TrainConfig
 from fewshot_nas.data.augment import Augmentation
 from fewshot_nas.data.cache import decoded
@@ -18,11 +17,11 @@ from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.manifest import begin, goes_on, manifest_of
+from fewshot_nas.lifecycle import LifeCycle, Training
+from fewshot_nas.manifest import manifest_of
 from fewshot_nas.results import PhaseDirectory
-from fewshot_nas.runs import data_facts, exclusive, images_of, resumed
-from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop, Plan, Source, Task
+from fewshot_nas.runs import data_facts, images_of
+from fewshot_nas.training.loop import Source, Task
 
 T = TypeVar("T", bound=Task)
 
@@ -103,7 +102,7 @@ class CreamRun:
         self,
         directory: PhaseDirectory,
         facts: Mapping[str, Any],
-        start: "Callable[[], Training[T]]",
+        start: Callable[[], Training[T]],
         finish: Callable[[T], None],
     ) -> None:
         """Train a task to its end, from where an earlier run was stopped.
@@ -116,27 +115,10 @@ class CreamRun:
             InputError: an earlier run of that name is not one to go on with, settings do not fit
                 each other, or training fails.
         """
-        with exclusive(directory, self.world):
-            facts = {"processes": self.world.size, **facts, "data": data_facts(self.data)}
-            content = manifest_of(asdict(self.config), facts)
-            going_on = goes_on(directory, content, self.resume)
-            if going_on and directory.chosen.exists():
-                self.report(f"{directory.chosen} is there already; --no-resume trains it anew")
-                return
-            training = start()  # refuses settings that do not fit each other, before they are noted as begun with
-            if not going_on:
-                begin(directory, content, dump_config(self.config), self.world)
-            with RunLog(directory.log, directory.events) as log:
-                parts = training.task, training.source, training.plan
-                resumed(Loop(*parts, directory.last, log, self.world, self.report), self.report).run()
-            if self.world.is_main:
-                finish(training.task)
 
+        def content() -> dict[str, Any]:
+            noted = {"processes": self.world.size, **facts, "data": data_facts(self.data)}
+            return manifest_of(asdict(self.config), noted)
 
-@dataclass(frozen=True)
-class Training(Generic[T]):
-    """What `Loop` needs to know of a training."""
-
-    task: T
-    source: Source
-    plan: Plan
+        life = LifeCycle(directory, self.config, self.world, self.resume, self.report)
+        life.run(content, start, lambda task, log: finish(task))

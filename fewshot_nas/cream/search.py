@@ -15,8 +15,9 @@ from fewshot_nas.results import SearchDirectory, search_directory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
-    from fewshot_nas.cream.runs import CreamRun, Training
+    from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.cream.search_task import SearchTask
+    from fewshot_nas.lifecycle import Training
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,10 +50,10 @@ def _start(
     from fewshot_nas.cream.matching import Matching
     from fewshot_nas.cream.paths import PRIOR, UNIFORM
     from fewshot_nas.cream.plans import SearchPlan
-    from fewshot_nas.cream.runs import Training
     from fewshot_nas.cream.search_task import Pace, Sampler, SearchTask
     from fewshot_nas.cream.step import Teaching
     from fewshot_nas.cream.supernet import CreamSupernet
+    from fewshot_nas.lifecycle import Training
     from fewshot_nas.runs import placed, seed_weights
     from fewshot_nas.training.board import Board
     from fewshot_nas.training.optimizer import plain_groups, sgd

@@ -15,8 +15,9 @@ from fewshot_nas.cream.paths import PRIOR, Path, format_path
 from fewshot_nas.cream.step import Teaching, entry_for, meta_update, search_loss, top1_percent
 from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.distributed import World, average_gradients, from_main, gathered
+from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.naive import Accuracy, calibrate, measure
+from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.files import replacing, write_json
 from fewshot_nas.training.board import Board, Entry
 from fewshot_nas.training.loop import Record

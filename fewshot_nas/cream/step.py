@@ -41,11 +41,10 @@ class Teaching:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A step's loss, to differentiate, and the path's logits [B, classes]; no guidance without a teacher."""
+    """A step's loss, to differentiate, and the path's logits [B, classes]."""
 
     loss: Tensor
     logits: Tensor
-    guidance: Guidance[Path] | None
 
 
 def search_loss(
@@ -68,11 +67,11 @@ def search_loss(
     """
     logits = supernet(images, path)
     if not teaching.begun(epoch, board):
-        return Outcome(F.cross_entropy(logits, labels, label_smoothing=teaching.smoothing), logits, None)
+        return Outcome(F.cross_entropy(logits, labels, label_smoothing=teaching.smoothing), logits)
     guidance = guidance_for(supernet, path, board, matching, teaching.pick)
     taught = teacher_probabilities(supernet, guidance.teacher.candidate, images)
     loss = guided_loss(logits, labels, taught, guidance.rho, teaching.smoothing)
-    return Outcome(loss, logits, guidance)
+    return Outcome(loss, logits)
 
 
 def guidance_for(
@@ -111,7 +110,7 @@ def meta_update(
     matching: Matching,
     teaching: Teaching,
     rate: float,
-) -> Guidance[Path]:
+) -> None:
     """Put gradients on the matching network, and on nothing else; its optimizer takes the step.
 
     The batch's first slice is for distillation, the second for validation. Several processes
@@ -137,7 +136,6 @@ def meta_update(
         )
     for judge, gradient in zip(judges, gradients, strict=True):
         judge.grad = gradient
-    return guidance
 
 
 def entry_for(

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fewshot_nas.distributed import World
+    from fewshot_nas.evaluation.accuracy import Accuracy
     from fewshot_nas.evaluation.inputs import Inputs
-    from fewshot_nas.evaluation.naive import Accuracy
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +55,8 @@ def _measured(network: "nn.Module", inputs: "Inputs", world: "World") -> "Accura
     from dataclasses import fields, replace
 
     from fewshot_nas.distributed import gathered
-    from fewshot_nas.evaluation.naive import Accuracy, measure
+    from fewshot_nas.evaluation.accuracy import Accuracy
+    from fewshot_nas.evaluation.naive import measure
 
     mine = slice(world.rank, None, world.size)
     part = replace(inputs, images=inputs.images[mine], labels=inputs.labels[mine])

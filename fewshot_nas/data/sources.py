@@ -12,11 +12,13 @@ from sklearn.datasets import load_digits
 
 from fewshot_nas.data.fashion import read_fashion_mnist
 from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices
+from fewshot_nas.data.pairs import blended_pairs
 from fewshot_nas.errors import InputError
 
 LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _FOLDERS_VALID = 2500
+_TRAIN_PAIRS, _HELD_OUT_PAIRS = 1_000_000, 10_000
 _LINE = re.compile(r"(.*[^\s,])\s*[,\s]\s*(\d{1,9})")
 _PHOTO_MEAN, _PHOTO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as everybody's
 
@@ -55,6 +57,8 @@ def open_data(
 
     - `digits`: scikit-learn's 8x8 digits, split 1,197 / 300 / 300; needs no `root`.
     - `fashion_mnist`: 50,000 / 10,000 held out from training / the 10,000 test images.
+    - `fashion_pairs`: blends of two garments of different classes, 45 classes; 1,000,000 / 10,000 /
+      10,000 of them, made from the three parts of `fashion_mnist`, so no part shares a garment.
     - `lists`: `train.txt`, `valid_part2500.txt` and `valid.txt` in `root`; a line is a path,
       absolute or relative to `root`, and a label, separated by a comma or white space.
     - `folders`: `train/<class>/` and `val/<class>/` in `root`; 2,500 of `val` are for ranking.
@@ -106,9 +110,20 @@ def _digits(root: Path) -> ImageData:
 
 
 def _fashion_mnist(root: Path) -> ImageData:
+    return ImageData("fashion_mnist", *_garments(root), 10, (0.2860,), (0.3530,), "shift_flip")
+
+
+def _fashion_pairs(root: Path) -> ImageData:
+    counts = {"train": _TRAIN_PAIRS, "valid": _HELD_OUT_PAIRS, "test": _HELD_OUT_PAIRS}
+    named = zip(_garments(root), counts.items(), strict=True)
+    parts = {part: blended_pairs(images, count, f"pairs/{part}") for images, (part, count) in named}
+    return ImageData("fashion_pairs", **parts, num_classes=45, mean=(0.2873,), std=(0.2822,), recipe="none")
+
+
+def _garments(root: Path) -> tuple[ArrayImages, ArrayImages, ArrayImages]:
+    """Training, held-out training and test images."""
     everything, test = read_fashion_mnist(root)
-    train, valid = _split(everything, 10_000)
-    return ImageData("fashion_mnist", train, valid, test, 10, (0.2860,), (0.3530,), "shift_flip")
+    return *_split(everything, 10_000), test
 
 
 def _lists(root: Path) -> ImageData:
@@ -127,7 +142,13 @@ def _folders(root: Path) -> ImageData:
 
 
 _SOURCES: Mapping[str, Callable[[Path], ImageData]] = MappingProxyType(
-    {"digits": _digits, "fashion_mnist": _fashion_mnist, "lists": _lists, "folders": _folders}
+    {
+        "digits": _digits,
+        "fashion_mnist": _fashion_mnist,
+        "fashion_pairs": _fashion_pairs,
+        "lists": _lists,
+        "folders": _folders,
+    }
 )
 
 

@@ -6,7 +6,7 @@ into the convolutions and the scoring images follow. What comes out equals the p
 (`naive.score_plainly`) up to float rounding.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,14 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewshot_nas.evaluation.accuracy import Sums, sums
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.naive import Accuracy, Correct, accuracy, correct_guesses
-from fewshot_nas.evaluation.prefix_tree import Plan, Step, Unit, make_plan
+from fewshot_nas.evaluation.prefix_tree import Step, WorkUnit
 from fewshot_nas.models.slicing import EPS, ConvNorm
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
-
-UNIT_NETWORKS = 128
 
 
 class Conv:
@@ -94,22 +91,22 @@ class Level:
 class Walk:
     """The networks of one unit, ready to be calibrated and scored."""
 
-    def __init__(self, supernet: Supernet, unit: Unit, inputs: Inputs) -> None:
+    def __init__(self, supernet: Supernet, unit: WorkUnit, inputs: Inputs) -> None:
         self._inputs = inputs
         self._dtype = torch.bfloat16 if inputs.precision == "bf16" else torch.float32
         self._pool = supernet.space.stem_pool
         self.stem = Conv(supernet.stem_weights(unit.stem), self._dtype)
         self.nodes = [Node(supernet, step, self._dtype) for step in unit.steps]
-        self._correct = torch.zeros(len(unit.members), 3, dtype=torch.float64, device=inputs.device)
+        self._sums = torch.zeros(len(unit.members), 3, dtype=torch.float64, device=inputs.device)
 
     @torch.no_grad()
-    def correct(self) -> list[Correct]:
+    def sums(self) -> list[Sums]:
         """For each of the unit's networks, sums over the scoring images."""
         self.calibrate()
         for images, labels in self._inputs.scoring_batches():
             for leaf, logits in self.outputs(images):
-                self._correct[leaf] += correct_guesses(logits, labels)
-        return [(top1, top5, prob) for top1, top5, prob in self._correct.tolist()]
+                self._sums[leaf] += sums(logits, labels)
+        return [Sums(*each) for each in self._sums.tolist()]
 
     @torch.no_grad()
     def calibrate(self) -> None:
@@ -142,22 +139,3 @@ class Walk:
             levels.append(Level(F.relu_(residual)))
             if node.head:
                 yield node.step.leaf, F.linear(residual.mean((2, 3)).float(), *node.head)
-
-
-def plan_for(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> Plan:
-    """The plan for archs of a supernet on images of this size."""
-    return make_plan(
-        supernet.space,
-        archs,
-        supernet.groups,
-        unit_networks=UNIT_NETWORKS,
-        resolution=inputs.images.shape[-1],
-        num_classes=supernet.num_classes,
-    )
-
-
-def score(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> list[Accuracy]:
-    """Accuracy of each arch; equals `naive.score_plainly` and shares what can be shared."""
-    plan = plan_for(supernet, archs, inputs)
-    correct = plan.by_arch(Walk(supernet, unit, inputs).correct() for unit in plan.units)
-    return [accuracy(each, len(inputs.images)) for each in correct]

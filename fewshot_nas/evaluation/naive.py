@@ -1,48 +1,15 @@
 """The plain way to score subnets, one at a time: what the field does, and what the engine must equal."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from fewshot_nas.evaluation.accuracy import Accuracy, Sums, sums
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """In percent: images whose label is the first guess, or among the first five, and the labels' mean probability.
-
-    The last is the accuracy of guesses drawn by the network's probabilities. It has no ties, and
-    ranks archs of nearly the same accuracy where the others count a handful of images.
-    """
-
-    top1: float
-    top5: float
-    prob: float
-
-
-Correct = tuple[float, float, float]  # sums over images: right at first guess, within five, the label's probability
-
-
-def accuracy(correct: Correct, images: int) -> Accuracy:
-    """In percent of `images`."""
-    return Accuracy(*(100 * each / images for each in correct))
-
-
-def correct_guesses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sums over images: right at the first guess, within five, and the label's probability: float64 [3].
-
-    Args:
-        logits: [B, classes].
-        labels: [B].
-    """
-    guesses = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # [B, 5]
-    probability = logits.double().softmax(1).gather(1, labels[:, None])
-    return torch.stack([guesses[:, 0].sum(), guesses.sum(), probability.sum()])
 
 
 @torch.no_grad()
@@ -78,9 +45,8 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
 def measure(network: nn.Module, inputs: Inputs) -> Accuracy:
     """Accuracy of a network in evaluation mode on the scoring images."""
     with inputs.autocast():
-        guesses = [correct_guesses(network(images), labels) for images, labels in inputs.scoring_batches()]
-    top1, top5, prob = torch.stack(guesses).sum(0).tolist()
-    return accuracy((top1, top5, prob), len(inputs.images))
+        parts = [sums(network(images), labels) for images, labels in inputs.scoring_batches()]
+    return Sums(*torch.stack(parts).sum(0).tolist()).accuracy(len(inputs.images))
 
 
 def score_plainly(supernet: Supernet, archs: Iterable[Arch], inputs: Inputs) -> list[Accuracy]:

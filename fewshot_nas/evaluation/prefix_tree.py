@@ -47,7 +47,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Unit:
+class WorkUnit:
     """Networks to be scored together: what is computed at once, and written down at once.
 
     Attributes:
@@ -66,7 +66,7 @@ class Unit:
 class Plan:
     """Work units that hold each arch once; `plain_macs` is what they cost one at a time."""
 
-    units: tuple[Unit, ...]
+    units: tuple[WorkUnit, ...]
     archs: int
     macs: int
     plain_macs: int
@@ -128,7 +128,7 @@ def make_plan(
         stem, steps = chunk[0][0].inputs, tuple(_steps(space, groups, chunk))
         macs = stem_cost(space, stem, stem_size).macs + sum(_macs(step, stage_sizes) for step in steps)
         macs += sum(head_cost(path[-1].out, num_classes).macs for path in chunk)
-        units.append(Unit(stem, steps, tuple(tuple(members[path]) for path in chunk), macs))
+        units.append(WorkUnit(stem, steps, tuple(tuple(members[path]) for path in chunk), macs))
     plain = sum(len(members[path]) * path_macs(path) for path in paths)
     return Plan(tuple(units), len(archs), sum(unit.macs for unit in units), plain)
 
@@ -199,7 +199,7 @@ def _macs(step: Step, stage_sizes: Sequence[int]) -> int:
     return weights * stage_sizes[block.stage] ** 2
 
 
-def peak_elements(space: SearchSpace, unit: Unit, resolution: int | None = None) -> int:
+def peak_elements(space: SearchSpace, unit: WorkUnit, resolution: int | None = None) -> int:
     """Numbers that a walk over a unit holds at once for one image, at most.
 
     Counted are the levels of the current branch, and around a convolution a copy of its input (a

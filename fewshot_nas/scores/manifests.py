@@ -54,13 +54,17 @@ def objections(directory: Path, manifests: Mapping[int, Manifest], parts: int) -
         if part not in manifests:
             yield f"{manifest_path(directory, part)}: no such file, so nobody knows how part {part} was scored"
     known = list(manifests.items())
+    for part, manifest in known:
+        if isinstance(manifest.get("numerics"), list):
+            yield f"{manifest_path(directory, part)}: part {part} was computed with several numerics"
     for part, manifest in known[1:]:
         first_part, first = known[0]
-        for key in _differing([first, manifest])[:1]:
+        for name, here, there in _differences(manifest, first):
             yield (
-                f"{manifest_path(directory, part)}: {key} is {_shown(manifest, key)}, but"
-                f" {_shown(first, key)} in {manifest_path(directory, first_part).name}"
+                f"{manifest_path(directory, part)}: {name} is {here}, but"
+                f" {there} in {manifest_path(directory, first_part).name}"
             )
+            break
 
 
 def joined_manifest(manifests: Mapping[int, Manifest], archs: int) -> dict[str, Any]:
@@ -97,6 +101,17 @@ def network_of(manifest: Manifest, where: Path, default: SearchSpace) -> Network
 def _differing(manifests: Sequence[Manifest]) -> list[str]:
     keys = dict.fromkeys(key for manifest in manifests for key in manifest if key not in _OWN)
     return [key for key in keys if any(each.get(key, ...) != manifests[0].get(key, ...) for each in manifests)]
+
+
+def _differences(manifest: Manifest, first: Manifest) -> Iterator[tuple[str, str, str]]:
+    """What differs: its name, and how the two manifests show it. Manifests of old do not tell their numerics."""
+    for key in _differing([first, manifest]):
+        here, there = (each.get(key) for each in (manifest, first))
+        if key != "numerics":
+            yield key, _shown(manifest, key), _shown(first, key)
+        elif isinstance(here, dict) and isinstance(there, dict):
+            for name in _differing([there, here]):
+                yield f"numerics.{name}", _shown(here, name), _shown(there, name)
 
 
 def _shown(manifest: Manifest, key: str) -> str:

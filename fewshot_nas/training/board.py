@@ -57,8 +57,8 @@ class Board(Generic[C]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def offer(self, entry: Entry[C]) -> bool:
-        """Take in a candidate if it is good enough; whether it was.
+    def offer(self, entry: Entry[C]) -> None:
+        """Take in a candidate if it is good enough.
 
         One that is on the board already is measured anew: its old accuracy was that of older
         weights. Into a full board comes who beats the last entry by the gap, or beats it and is
@@ -67,10 +67,9 @@ class Board(Generic[C]):
         others = [other for other in self._entries if other.candidate != entry.candidate]
         if len(others) == self._size:
             if not self._beats(entry, others[-1]):
-                return False
+                return
             others.pop()
         self._entries = sorted([*others, entry], key=lambda each: (-each.accuracy, each.cost))
-        return True
 
     def state_dict(self) -> dict[str, Any]:
         """The entries as plain values and tensors."""

@@ -5,6 +5,7 @@ seed and the number of the step. So a checkpoint is weights, optimizer and posit
 that was killed and resumed ends with the same bits as one that was not.
 """
 
+import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import Batch, batches_per_epoch, train_batches
 from fewshot_nas.data.transforms import Transform, normalize
-from fewshot_nas.distributed import World, average_gradients, wait_for_all
+from fewshot_nas.distributed import World, average_gradients, decided, gathered, together
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.checkpoint import read_checkpoint
 from fewshot_nas.training.log import RunLog
@@ -128,19 +129,37 @@ class Loop:
             InputError: the file is not the state of such a run.
         """
         position = 0
-        if self.last.exists():
-            content = read_checkpoint(self.last, self.world.device)
-            try:
-                self.task.restore(content)
-                self.step, self._losses, position = content["step"], content["losses"].cpu(), content["log"]
-            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-                reason = " ".join(str(error).split())
+        if decided(self.world, self.last.exists):
+            with together(self.world):
+                position = self._restore()
+            self._refuse_different_states()
+        with together(self.world):
+            if self.world.is_main:
+                self.log.rewind(position, self.step)
+
+    def _restore(self) -> int:
+        """Take up the state; the position in the log."""
+        content = read_checkpoint(self.last, self.world.device)
+        try:
+            self.task.restore(content)
+            self.step, self._losses, position = content["step"], content["losses"].cpu(), content["log"]
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{self.last}: is not the state of this run ({type(error).__name__}: {reason});"
+                " start anew with --no-resume or another --save"
+            ) from None
+        return int(position)
+
+    def _refuse_different_states(self) -> None:
+        """On a network's disk a process may have read an older file than the others."""
+        states = gathered((self.step, _digest(self.task.network)), self.world) if self.world.size > 1 else []
+        for rank, (step, digest) in enumerate(states):
+            if (step, digest) != states[0]:
                 raise InputError(
-                    f"{self.last}: is not the state of this run ({type(error).__name__}: {reason});"
-                    " start anew with --no-resume or another --save"
-                ) from None
-        if self.world.is_main:
-            self.log.rewind(position, self.step)
+                    f"{self.last}: process {rank} reads step {step} with weights {digest}, process 0 reads step"
+                    f" {states[0][0]} with weights {states[0][1]}; wait until all see the same file, then go on"
+                )
 
     def run(self) -> None:
         """Train to the end of the plan.
@@ -226,9 +245,9 @@ class Loop:
 
     def _save(self) -> None:
         self._refuse_broken_weights()
-        if self.world.is_main:
-            self.task.save(self.last, {"step": self.step, "losses": self._losses, "log": self.log.position()})
-        wait_for_all(self.world)
+        with together(self.world):
+            if self.world.is_main:
+                self.task.save(self.last, {"step": self.step, "losses": self._losses, "log": self.log.position()})
 
     def _progress(self, epoch: int, done: int) -> "tqdm[Any]":
         """A bar that counts images, and shows only on the terminal of rank 0."""
@@ -253,6 +272,14 @@ class Loop:
 def step_seed(seed: int, step: int, rank: int) -> int:
     """A seed for torch's generator that no two steps or ranks share."""
     return random.Random(f"{seed}/{step}/{rank}").getrandbits(63)
+
+
+def _digest(network: nn.Module) -> str:
+    """The same for the same weights."""
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def _summary(record: Record, epochs: int) -> str:

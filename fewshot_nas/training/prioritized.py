@@ -14,8 +14,8 @@ import torch
 
 from fewshot_nas.data.images import Images, balanced_indices
 from fewshot_nas.distributed import World, gathered
+from fewshot_nas.evaluation.accuracy import sums
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.naive import correct_guesses
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch, decode, encode
 from fewshot_nas.space.cost import total_cost
@@ -48,15 +48,15 @@ class TeacherBoard:
         """The largest, then the others, from few MACs to many."""
         return tuple(entry for board in (self._pinned, *self._buckets) for entry in board.entries)
 
-    def offer(self, arch: Arch, accuracy: float) -> bool:
-        """Take in a net that beats the one of its span, or is on the board and measured anew; whether it was.
+    def offer(self, arch: Arch, accuracy: float) -> None:
+        """Take in a net that beats the one of its span, or is on the board and measured anew.
 
         Args:
             accuracy: in percent.
         """
         macs = self._macs(arch)
         board = self._pinned if arch == largest() else self._buckets[self._bucket(macs)]
-        return board.offer(Entry(encode(arch), accuracy, macs))
+        board.offer(Entry(encode(arch), accuracy, macs))
 
     def teacher(self, student: Arch) -> Arch:
         """The most accurate net with more MACs than the student, which so never teaches itself.
@@ -88,7 +88,7 @@ class TeacherBoard:
 
 @dataclass(frozen=True)
 class Prioritized:
-    """Who teaches in a step, and the reviews that settle it.
+    """`distill: prioritized`. Who teaches in a step, and the reviews that settle it.
 
     Attributes:
         held: training images that are not trained on, to be scored on in a single batch.
@@ -98,11 +98,11 @@ class Prioritized:
     held: Inputs
     world: World
 
-    def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> list[Arch]:
-        """A teacher for each of a step's archs but the first, the largest; at times a review comes first."""
+    def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> Sequence[Arch | None]:
+        """The board's teacher of each arch but the first; every `REVIEW_STEPS` steps a review comes before."""
         if step % REVIEW_STEPS == 0:
             self.review(supernet, archs[1:-1])
-        return [self.board.teacher(arch) for arch in archs[1:]]
+        return [None, *(self.board.teacher(arch) for arch in archs[1:])]
 
     def review(self, supernet: Supernet, newcomers: Iterable[Arch]) -> None:
         """Score the board anew, because weights have moved, and newcomers with the same weights.
@@ -124,7 +124,7 @@ class Prioritized:
         """In percent, with the batch norms as in training: the batch's own statistics."""
         ((images, labels),) = self.held.scoring_batches()
         with self.held.autocast():
-            first, *_ = correct_guesses(supernet(images, arch), labels).tolist()
+            first, *_ = sums(supernet(images, arch), labels).tolist()
         return float(100 * first / len(labels))
 
 

@@ -1,9 +1,12 @@
-"""One training step of a supernet: a sandwich of the largest, sampled and the smallest (arXiv:2003.11142)."""
+"""One training step of a supernet: a sandwich of the largest, sampled and the smallest (arXiv:2003.11142).
 
-import random
-from collections.abc import Sequence
+A step is made of parts, each a value with one method: who is drawn (`sampler.py`), who teaches
+(`Teacher`), and what is lost (`Loss`).
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,53 +15,86 @@ from torch import Tensor
 from fewshot_nas.models.slicing import run
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import fair_arch, largest, random_arch, smallest
 from fewshot_nas.training.convolution import convolve
 from fewshot_nas.training.gradients import Leaves
+from fewshot_nas.training.sampler import Sampler, Sizes
 
-ENDS = ("largest", "smallest")
+
+class Teacher(Protocol):
+    """Who teaches the archs of a step."""
+
+    def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> Sequence[Arch | None]:
+        """The teacher of each arch; None where it learns from the labels, as the first arch always does."""
 
 
 @dataclass(frozen=True)
-class Sampler:
-    """Which archs a step trains: a pure function of the step, so that every process agrees.
+class Labels:
+    """`distill: none`. All archs learn from the labels."""
+
+    def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> Sequence[Arch | None]:
+        """Nobody."""
+        return [None] * len(archs)
+
+
+@dataclass(frozen=True)
+class Largest:
+    """`distill: sandwich`. All archs but the first learn from the first, the largest (BigNAS, arXiv:2003.11142)."""
+
+    def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> Sequence[Arch | None]:
+        """The first arch, for all others."""
+        return [None] + [archs[0]] * len(archs[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What an arch of the step says, and what it should say.
 
     Attributes:
-        digits: the digits 1..n of each stage that are drawn.
-        fair: draw strictly fairly (FairNAS, arXiv:1907.01845) instead of uniformly.
-        middle: how many archs are drawn between the largest and the smallest.
-        resolutions: image sizes to draw from, ascending; empty leaves images as they are.
-        drawn_outs: give both ends out digits that are drawn for each step, so that all out
-            widths are trained alike; else they are the largest and the smallest of the space, whose widths
-            are then trained at every step and the ones between rarely.
+        logits: [B, classes], with their graph.
+        target: class indices [B], or a teacher's probabilities [B, classes].
+        smoothing: of the labels; 0 where a teacher's probabilities are the target.
     """
 
-    seed: int
-    digits: Sequence[int]
-    fair: bool
-    middle: int
-    resolutions: Sequence[int] = ()
-    drawn_outs: bool = False
+    arch: Arch
+    logits: Tensor
+    target: Tensor
+    smoothing: float
 
-    def archs(self, step: int) -> list[Arch]:
-        """The largest, the drawn ones, the smallest."""
-        draws = range(step * self.middle, (step + 1) * self.middle)
-        if self.fair:
-            drawn = [fair_arch(self.seed, draw, self.digits) for draw in draws]
-        else:
-            drawn = [random_arch(random.Random(f"{self.seed}/arch/{draw}"), self.digits) for draw in draws]
-        if not self.drawn_outs:
-            return [largest(), *drawn, smallest(self.digits)]
-        first, last = (random_arch(random.Random(f"{self.seed}/{end}/{step}"), self.digits).outs for end in ENDS)
-        return [largest(first), *drawn, smallest(self.digits, last)]
+    def loss(self) -> Tensor:
+        """The cross-entropy, a scalar with its graph."""
+        return F.cross_entropy(self.logits, self.target, label_smoothing=self.smoothing)
 
-    def sizes(self, step: int) -> list[int | None]:
-        """The image size of each arch of the step: the largest, drawn ones, the smallest."""
-        if not self.resolutions:
-            return [None] * (self.middle + 2)
-        rng = random.Random(f"{self.seed}/size/{step}")
-        drawn = [self.resolutions[int(rng.random() * len(self.resolutions))] for _ in range(self.middle)]
-        return [max(self.resolutions), *drawn, min(self.resolutions)]
+
+class Loss(Protocol):
+    """What is lost in a step."""
+
+    def backward(self, answers: Iterator[Answer]) -> Tensor:
+        """Add the gradients of the step to the supernet's parameters.
+
+        Args:
+            answers: of the step's archs, in order. An arch runs when its answer is asked for. A
+                graph is freed by differentiating it, so a loss that differentiates each answer
+                before it asks for the next one holds one graph at a time, and a loss that takes
+                a list of all answers holds them all.
+
+        Returns:
+            The loss of each arch [archs], detached.
+        """
+
+
+@dataclass(frozen=True)
+class PerArch:
+    """Every arch loses by itself; one graph at a time is in memory."""
+
+    def backward(self, answers: Iterator[Answer]) -> Tensor:
+        """Differentiate each loss before the next arch runs."""
+        return torch.stack([*map(_differentiated, answers)])
+
+
+def _differentiated(answer: Answer) -> Tensor:
+    loss = answer.loss()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
 
 
 @dataclass(frozen=True)
@@ -70,30 +106,53 @@ class Regularization:
     drop_connect: float = 0.0
 
 
-def sandwich(
+@dataclass(frozen=True)
+class Sandwich:
+    """The parts of a step, the same for all steps of a training."""
+
+    sampler: Sampler
+    sizes: Sizes
+    teacher: Teacher = Labels()
+    loss: Loss = PerArch()
+    regularization: Regularization = Regularization()
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def backward(self, supernet: Supernet, images: Tensor, labels: Tensor, step: int) -> Tensor:
+        """Add a step's gradients to the supernet's parameters; the loss of each arch [archs].
+
+        Args:
+            images: [B, C, H, W], normalised.
+            labels: [B] class indices.
+        """
+        archs = self.sampler.archs(step)
+        teachers = self.teacher.teachers(supernet, archs, step)
+        sides = self.sizes.sides(step)
+        return self.loss.backward(
+            answers(supernet, images, labels, archs, sides, teachers, self.regularization, self.precision)
+        )
+
+
+def answers(
     supernet: Supernet,
     images: Tensor,
     labels: Tensor,
     archs: Sequence[Arch],
     sizes: Sequence[int | None],
+    teachers: Sequence[Arch | None],
     regularization: Regularization,
     precision: Literal["fp32", "bf16"] = "fp32",
-    teachers: Sequence[Arch | None] = (),
-) -> Tensor:
-    """Add the gradients of all archs' losses to the supernet's parameters.
+) -> Iterator[Answer]:
+    """Run the archs of a step, one after the other, each when it is asked for.
 
-    The first arch, the largest, learns from the labels; the others learn its detached logits, or
-    those of other teachers on images of its size, one forward more for each such teacher, or the
-    labels too.
+    The first arch, the largest, learns from the labels, and its detached logits are there for
+    those that it teaches. Any other teacher costs one forward pass, on images of the first
+    arch's size.
 
     Args:
         images: [B, C, H, W], normalised.
         labels: [B] class indices.
         sizes: image side for each arch, None for the images' own.
-        teachers: of each arch after the first, None for the labels; the first arch if empty.
-
-    Returns:
-        The loss of each arch [archs].
+        teachers: of each arch, None for the labels.
     """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     leaves = Leaves(dtype)
@@ -104,20 +163,15 @@ def sandwich(
             return run(weights, inputs, dropout=dropout, drop_connect=drop_connect, convolve=convolve).float()
 
     logits = forward(archs[0], sizes[0], regularization.dropout, regularization.drop_connect)
-    losses = [_backward(F.cross_entropy(logits, labels, label_smoothing=regularization.label_smoothing))]
-    answers: dict[Arch | None, Tensor] = {None: labels, archs[0]: logits.detach().softmax(1)}
-    for arch, size, teacher in zip(archs[1:], sizes[1:], teachers or [archs[0]] * (len(archs) - 1), strict=True):
-        if teacher is not None and teacher not in answers:
+    yield Answer(archs[0], logits, labels, regularization.label_smoothing)
+    targets: dict[Arch | None, Tensor] = {None: labels, archs[0]: logits.detach().softmax(1)}
+    for arch, size, teacher in zip(archs[1:], sizes[1:], teachers[1:], strict=True):
+        if teacher not in targets:
+            assert teacher is not None
             with torch.no_grad():
-                answers[teacher] = forward(teacher, sizes[0]).softmax(1)
+                targets[teacher] = forward(teacher, sizes[0]).softmax(1)
         smoothing = regularization.label_smoothing if teacher is None else 0.0
-        losses.append(_backward(F.cross_entropy(forward(arch, size), answers[teacher], label_smoothing=smoothing)))
-    return torch.stack(losses)
-
-
-def _backward(loss: Tensor) -> Tensor:
-    loss.backward()  # type: ignore[no-untyped-call]
-    return loss.detach()
+        yield Answer(arch, forward(arch, size), targets[teacher], smoothing)
 
 
 def resized(images: Tensor, size: int | None) -> Tensor:

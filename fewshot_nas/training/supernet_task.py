@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from fewshot_nas.distributed import World, gathered
-from fewshot_nas.evaluation.engine import score
+from fewshot_nas.distributed import World, together
+from fewshot_nas.evaluation.accuracy import Accuracy
+from fewshot_nas.evaluation.executors import executor_for
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.naive import Accuracy
+from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
@@ -19,11 +20,20 @@ from fewshot_nas.space.arch import Arch, encode
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.training.loop import Record
-from fewshot_nas.training.prioritized import Prioritized
-from fewshot_nas.training.sandwich import Regularization, Sampler, sandwich
+from fewshot_nas.training.sandwich import Sandwich
 from fewshot_nas.training.selection import Candidate, choose, keep
 
 LOGGED = ("top1", "prob")  # tau is the latter's: accuracies on few images have too many ties to choose an epoch by
+
+
+class Stateful(Protocol):
+    """A part of a step that learns during the training, so that a checkpoint has to hold it."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Plain values and tensors."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> object:
+        """Take up what `state_dict` gave."""
 
 
 class Shelf(Protocol):
@@ -62,45 +72,39 @@ class SupernetTask:
     """One phase, for `Loop`.
 
     Attributes:
-        prioritized: who teaches; None leaves it to the largest, if `taught`.
-        taught: whether anybody teaches; if not, all archs learn from the labels.
+        digits: the digits 1..n of each stage that are drawn.
+        memory: what else a checkpoint holds beside weights and optimizer, under these keys.
     """
 
     network: Supernet
     optimizer: torch.optim.Optimizer
-    sampler: Sampler
-    regularization: Regularization
+    sandwich: Sandwich
+    digits: Sequence[int]
     validation: Validation
     world: World
-    precision: Literal["fp32", "bf16"] = "fp32"
-    prioritized: Prioritized | None = None
-    taught: bool = True
+    memory: Mapping[str, Stateful] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
 
     @property
     def loss_names(self) -> tuple[str, ...]:
         """The archs of a step, in order."""
-        drawn = (f"sampled{number}" for number in range(1, self.sampler.middle + 1))
+        drawn = (f"sampled{number}" for number in range(1, self.sandwich.sampler.middle + 1))
         return ("largest", *drawn, "smallest")
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
         """One sandwich step's gradients."""
-        archs, sizes = self.sampler.archs(step), self.sampler.sizes(step)
-        teachers: Sequence[Arch | None] = () if self.taught else [None] * len(archs[1:])
-        if self.prioritized:
-            teachers = self.prioritized.teachers(self.network, archs, step)
-        return sandwich(self.network, images, labels, archs, sizes, self.regularization, self.precision, teachers)
+        return self.sandwich.backward(self.network, images, labels, step)
 
     def culprit(self, loss: int, step: int) -> str:
         """The arch of a loss."""
-        return f"the {self.loss_names[loss]} arch, {encode(self.sampler.archs(step)[loss])},"
+        return f"the {self.loss_names[loss]} arch, {encode(self.sandwich.sampler.archs(step)[loss])},"
 
     def end_epoch(self, epoch: int) -> Record:
         """Rank the ground-truth archs, and keep this epoch's weights if they may be chosen."""
         if not self.validation.due(epoch):
             return {}
         truth = self.validation.truth
-        archs = {"largest": largest(), "smallest": smallest(self.sampler.digits)}
+        archs = {"largest": largest(), "smallest": smallest(self.digits)}
         archs |= {arch_id: entry.arch for arch_id, entry in truth.items()}
         scores = shared_scores(self.network, archs, self.validation.inputs, self.world)
         record: Record = {metric: {key: getattr(each, metric) for key, each in scores.items()} for metric in LOGGED}
@@ -112,20 +116,19 @@ class SupernetTask:
         return record
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
-        """A supernet file with the optimizer's state and the candidates; then those forgotten go."""
+        """Write a supernet file with all that is needed to go on, then delete checkpoints that are no candidates."""
         more = {"optimizer": self.optimizer.state_dict(), "candidates": [asdict(each) for each in self.candidates]}
-        if self.prioritized:
-            more["board"] = self.prioritized.board.state_dict()
-        save_supernet(path, self.network, {**more, **state})
+        memory = {name: part.state_dict() for name, part in self.memory.items()}
+        save_supernet(path, self.network, {**more, **memory, **state})
         self._remove_others()
 
     def restore(self, content: Mapping[str, Any]) -> None:
-        """Take up weights, optimizer, candidates, and the board if there is one."""
+        """Take up weights, optimizer, candidates, and what else the training remembers."""
         self.network.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.candidates = [Candidate(**each) for each in content["candidates"]]
-        if self.prioritized:
-            self.prioritized.board.load_state_dict(content["board"])
+        for name, part in self.memory.items():
+            part.load_state_dict(content[name])
 
     def chosen(self) -> Candidate:
         """The epoch that becomes the phase's supernet."""
@@ -151,9 +154,10 @@ class SupernetTask:
 
     def _enter(self, candidate: Candidate) -> None:
         self.candidates = keep([*self.candidates, candidate], self.validation.kept)
-        if self.world.is_main and candidate in self.candidates:
-            more = {"epoch": candidate.epoch, "tau": candidate.tau}
-            save_supernet(self.file_of(candidate), self.network, more)
+        with together(self.world):
+            if self.world.is_main and candidate in self.candidates:
+                more = {"epoch": candidate.epoch, "tau": candidate.tau}
+                save_supernet(self.file_of(candidate), self.network, more)
 
     def _remove_others(self) -> None:
         """Files of epochs that are no candidates any more; not before a state without them is on disk."""
@@ -164,10 +168,7 @@ class SupernetTask:
 
 
 def shared_scores(supernet: Supernet, archs: Mapping[str, Arch], inputs: Inputs, world: World) -> dict[str, Accuracy]:
-    """Score archs, each on one of the processes; all processes learn every score."""
-    mine = list(archs)[world.rank :: world.size]
-    scores = score(supernet, [archs[arch_id] for arch_id in mine], inputs)
-    found: dict[str, Accuracy] = {}
-    for part in gathered(dict(zip(mine, scores, strict=True)), world):
-        found |= part
-    return {arch_id: found[arch_id] for arch_id in archs}
+    """Score archs on all processes; all of them learn every score."""
+    each_process = -(-len(archs) // world.size)  # as few as that in a unit, so that every process has one
+    scorer = Scorer(supernet, inputs, executor_for(world), unit_networks=min(UNIT_NETWORKS, each_process))
+    return dict(zip(archs, scorer.scores(list(archs.values())), strict=True))

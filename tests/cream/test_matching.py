@@ -7,6 +7,8 @@ from torch.func import functional_call
 from fewshot_nas.cream.matching import Matching, guide, meta_gradients
 from fewshot_nas.training.board import Board, Entry
 
+pytestmark = pytest.mark.numeric
+
 RATE = 0.3
 
 

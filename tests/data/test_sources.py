@@ -90,6 +90,29 @@ def test_mean_and_std_are_those_of_fashion_mnist(fashion_data):
     assert pixels.std().item() == pytest.approx(fashion_data.std[0], abs=1e-4)
 
 
+@pytest.fixture(scope="module")
+def pair_data(fashion_data):
+    return open_data("fashion_pairs", NOWHERE, train_images=9000)
+
+
+def test_fashion_pairs_are_balanced(pair_data):
+    assert [len(pair_data.train), len(pair_data.valid), len(pair_data.test)] == [9000, 10_000, 10_000]
+    assert pair_data.num_classes == 45
+    assert class_counts(pair_data.train) == {200}
+    assert class_counts(pair_data.valid) == class_counts(pair_data.test) == {222, 223}
+
+
+def test_the_parts_of_fashion_pairs_share_no_garment(pair_data, fashion_data):
+    for part in ("train", "valid", "test"):
+        assert rows(getattr(pair_data, part).source) == rows(getattr(fashion_data, part))
+
+
+def test_mean_and_std_are_those_of_fashion_pairs(pair_data):
+    pixels = pair_data.train.pixels(torch.arange(9000)).double() / 255
+    assert pixels.mean().item() == pytest.approx(pair_data.mean[0], abs=2e-3)
+    assert pixels.std().item() == pytest.approx(pair_data.std[0], abs=2e-3)
+
+
 def test_lists_are_read_from_the_three_files(lists):
     data = open_data("lists", lists)
     assert data.train.names == ("a 1.jpg", "b.jpg")
@@ -206,5 +229,7 @@ def test_a_network_may_have_more_classes_than_the_labels():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(InputError, match="'cifar', expected one of digits, fashion_mnist, lists, folders"):
+    with pytest.raises(
+        InputError, match="'cifar', expected one of digits, fashion_mnist, fashion_pairs, lists, folders"
+    ):
         open_data("cifar", NOWHERE)

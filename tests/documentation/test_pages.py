@@ -86,7 +86,9 @@ def script_calls(calls):
     return of
 
 
-@pytest.mark.parametrize(("script", "count"), [("quickstart.sh", 14), ("study_fashion_mnist.sh", 100)])
+@pytest.mark.parametrize(
+    ("script", "count"), [("quickstart.sh", 14), ("study_fashion_mnist.sh", 100), ("study_fashion_pairs.sh", 10)]
+)
 def test_commands_know_all_that_a_script_gives_them(script_calls, script, count):
     assert len(script_calls(script)) >= count
 

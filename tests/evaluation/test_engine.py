@@ -7,12 +7,21 @@ import pytest
 import torch
 from torch import nn
 
-from fewshot_nas.evaluation.engine import Walk, plan_for, score
+from fewshot_nas.evaluation.accuracy import Sums, sums
+from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.naive import accuracy, calibrate, correct_guesses, measure, score_plainly
+from fewshot_nas.evaluation.naive import calibrate, measure, score_plainly
+from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.space.sampling import random_arch
 from fewshot_nas.space.search_space import SPACES
+from tests.rounding import assert_equal_but_for_rounding, bound, terms
+
+pytestmark = pytest.mark.numeric
+
+
+def score(supernet, archs, inputs):
+    return Scorer(supernet, inputs).scores(archs)
 
 
 def assert_alike(found, expected):
@@ -33,7 +42,7 @@ def plain_logits(supernet, arch, inputs):
 def shared_logits(supernet, archs, inputs):
     """Logits of every scoring image for each arch, by the engine."""
     found = {}
-    for unit in plan_for(supernet, archs, inputs).units:
+    for unit in Scorer(supernet, inputs).plan(archs).units:
         walk = Walk(supernet, unit, inputs)
         walk.calibrate()
         parts = [[] for _ in unit.members]
@@ -50,16 +59,17 @@ def test_logits_are_those_of_the_plain_way(make_supernet, make_archs, inputs, gr
     supernet, archs = make_supernet(groups), make_archs(20)
     for arch, ours in zip(archs, shared_logits(supernet, archs, inputs), strict=True):
         plain = plain_logits(supernet, arch, inputs)
-        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
+        length = terms(supernet.space, [arch], inputs.calibration[: inputs.calibration_batch])
+        assert_equal_but_for_rounding(ours, plain, length, "the logits")
         best = plain.topk(2).values
-        clear = best[:, 0] - best[:, 1] > 1e-4 * plain.abs().max()
+        clear = best[:, 0] - best[:, 1] > 2 * bound(length, float(plain.abs().max()))
         assert torch.equal(ours.argmax(1)[clear], plain.argmax(1)[clear])
 
 
 @pytest.mark.parametrize("groups", [1, 3, 7])
 def test_statistics_are_those_of_the_plain_way(make_supernet, make_archs, inputs, groups):
     supernet, archs = make_supernet(groups), make_archs(12)
-    for unit in plan_for(supernet, archs, inputs).units:
+    for unit in Scorer(supernet, inputs).plan(archs).units:
         walk = Walk(supernet, unit, inputs)
         walk.calibrate()
         for leaf, branch in branches(walk):
@@ -163,7 +173,7 @@ def test_accuracy_counts_each_image_once(inputs):
 
 def test_guesses_of_few_classes_are_within_five():
     logits, labels = torch.eye(3), torch.tensor([0, 1, 0])
-    *within, probability = correct_guesses(logits, labels).tolist()
+    *within, probability = sums(logits, labels).tolist()
     assert within == [2, 3]
     assert probability == pytest.approx((2 * math.e + 1) / (math.e + 2))
-    assert accuracy((2, 3, 1), 3).top5 == 100
+    assert Sums(2, 3, 1).accuracy(3).top5 == 100

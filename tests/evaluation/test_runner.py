@@ -1,24 +1,23 @@
 """The runner: nothing lost, nothing done twice, nothing half-written, nothing mixed."""
 
 import json
-import multiprocessing
 import os
-import random
-import signal
-import time
 from dataclasses import replace
 
 import pytest
 import torch
 
-from fewshot_nas.distributed import World
+from fewshot_nas.distributed import World, joined
 from fewshot_nas.errors import InputError
-from fewshot_nas.evaluation import runner
+from fewshot_nas.evaluation import work
 from fewshot_nas.evaluation.engine import Walk
+from fewshot_nas.evaluation.executors import executor_for
 from fewshot_nas.evaluation.naive import score_plainly
-from fewshot_nas.evaluation.prefix_tree import make_plan
-from fewshot_nas.evaluation.runner import Job, run_job, within_memory
+from fewshot_nas.evaluation.runner import Job, run_job
+from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.space.pool import read_arch_file
+
+pytestmark = pytest.mark.numeric
 
 ALONE = World(0, 1, torch.device("cpu"))
 MANIFEST = {"checkpoint_sha256": "abc", "images": 100, "space": {"widths": (1, 2)}}
@@ -37,8 +36,8 @@ def supernet(make_supernet):
 
 
 def run(job, supernet, inputs, world=ALONE):
-    plan = make_plan(supernet.space, job.archs, supernet.groups, unit_networks=2)
-    run_job(job, plan, supernet, inputs, world)
+    scorer = Scorer(supernet, inputs, executor_for(world), unit_networks=2)
+    run_job(job, scorer.plan(job.archs), scorer, world)
 
 
 def contents(job):
@@ -67,20 +66,50 @@ class Killed(BaseException):
     pass
 
 
+def count_units(monkeypatch):
+    """A list that grows by one with each unit that this process computes."""
+    computed = []
+
+    class Counting(Walk):
+        def sums(self):
+            computed.append(None)
+            return super().sums()
+
+    monkeypatch.setattr(work, "Walk", Counting)
+    return computed
+
+
+def interrupt(job, supernet, inputs, monkeypatch, after):
+    """Begin a job, or go on with it, and interrupt it after some units."""
+    begun = []
+
+    class Killing(Walk):
+        def sums(self):
+            if len(begun) == after:
+                raise Killed
+            begun.append(None)
+            return super().sums()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "Walk", Killing)
+        with pytest.raises(Killed):
+            run(job, supernet, inputs)
+
+
 def test_an_interrupted_job_continues_with_what_is_missing(job, supernet, inputs, monkeypatch, tmp_path):
     whole = replace(job, directory=tmp_path / "whole")
     run(whole, supernet, inputs)
     computed = []
 
     class Counting(Walk):
-        def correct(self):
+        def sums(self):
             if len(computed) in (2, 4):
                 computed.append(None)
                 raise Killed
             computed.append(self)
-            return super().correct()
+            return super().sums()
 
-    monkeypatch.setattr(runner, "Walk", Counting)
+    monkeypatch.setattr(work, "Walk", Counting)
     for _ in range(2):
         with pytest.raises(Killed):
             run(job, supernet, inputs)
@@ -89,71 +118,134 @@ def test_an_interrupted_job_continues_with_what_is_missing(job, supernet, inputs
         with journal.open("a") as stream:
             stream.write('{"unit": 5, "corr')  # as a power failure would leave it
     run(job, supernet, inputs)
-    units = len(make_plan(supernet.space, job.archs, 2, unit_networks=2).units)
+    units = len(Scorer(supernet, inputs, unit_networks=2).plan(job.archs).units)
     assert len([walk for walk in computed if walk]) == units
     assert contents(job) == contents(whole)
 
 
-def leave_a_journal(job, supernet, inputs, monkeypatch):
-    """Begin a job and interrupt it in its first unit."""
+def killed_in_unit(number, kill_me, job, supernet, inputs):
+    """Run the job in this process, which is killed when it begins its `number`th unit from here."""
 
-    class Killing(Walk):
-        def correct(self):
-            raise Killed
+    class Dying(Walk):
+        begun = 0
 
-    with monkeypatch.context() as patch:
-        patch.setattr(runner, "Walk", Killing)
-        with pytest.raises(Killed):
-            run(job, supernet, inputs)
+        def sums(self):
+            Dying.begun += 1
+            return kill_me() if Dying.begun == number else super().sums()
 
-
-def killed_at_random(job, supernet, inputs, delay_s):
-    """Run the job in a process of its own and kill it after a while; whether it finished first."""
-    process = multiprocessing.get_context("fork").Process(target=run, args=(job, supernet, inputs))
-    process.start()
-    process.join(delay_s)
-    if process.exitcode is None:
-        os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    return process.exitcode == 0
+    work.Walk = Dying  # in a process that does not survive it
+    run(job, supernet, inputs)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_a_killed_job_ends_in_the_same_bytes(job, supernet, inputs, tmp_path):
+def test_a_killed_job_ends_in_the_same_bytes(job, supernet, inputs, tmp_path, killed, kill_me):
+    """Killed three times, each time after some progress, whatever the speed of the machine."""
     whole = replace(job, directory=tmp_path / "whole")
     run(whole, supernet, inputs)
-    rng, kills = random.Random(0), 0
-    started = time.monotonic()
-    while not killed_at_random(job, supernet, inputs, 0.05 + 0.5 * rng.random()):
-        kills += 1
-        assert time.monotonic() - started < 120, "no progress between kills"
-    assert kills > 1
-    assert contents(job) == contents(whole)
-
-
-def test_two_ranks_share_the_units(job, supernet, inputs, tmp_path, monkeypatch):
-    whole = replace(job, directory=tmp_path / "whole")
-    run(whole, supernet, inputs)
-    monkeypatch.setattr(runner, "wait_for_all", lambda world: None)
-    # Rank 1 first: it leaves its journal, and rank 0 finds the rest to do.
-    run(job, supernet, inputs, World(1, 2, torch.device("cpu")))
-    assert not list(job.directory.glob("*.json"))
+    for number in (1, 2, 3):
+        killed(lambda: killed_in_unit(number, kill_me, job, supernet, inputs))  # noqa: B023
+    (journal,) = job.directory.glob("journal_1-3_0.jsonl")
+    assert len(journal.read_text().splitlines()) == 3 + (0 + 1 + 2)  # a head for each process, a line for each unit
     run(job, supernet, inputs)
     assert contents(job) == contents(whole)
+
+
+@pytest.mark.dist
+def test_two_ranks_write_the_files_of_one(job, supernet, inputs, tmp_path, ranks):
+    whole = replace(job, directory=tmp_path / "whole")
+    run(whole, supernet, inputs)
+
+    def one_of_two():
+        with joined("cpu") as world:
+            run(job, supernet, inputs, world)
+
+    ranks(2, one_of_two)
+    assert contents(job) == contents(whole)
+
+
+@pytest.mark.dist
+def test_two_ranks_continue_what_one_began(job, supernet, inputs, tmp_path, ranks, monkeypatch):
+    """A rank that does not see the journal gets its units from the main one all the same."""
+    whole = replace(job, directory=tmp_path / "whole")
+    run(whole, supernet, inputs)
+    interrupt(job, supernet, inputs, monkeypatch, after=3)
+
+    def one_of_two():
+        computed = count_units(monkeypatch)
+        with joined("cpu") as world:
+            mine = job if world.is_main else replace(job, directory=tmp_path / "stale")
+            run(mine, supernet, inputs, world)
+        return len(computed)
+
+    units = len(Scorer(supernet, inputs, unit_networks=2).plan(job.archs).units)
+    assert sum(ranks(2, one_of_two)) == units - 3
+    assert contents(job) == contents(whole)
+    assert not (tmp_path / "stale").exists()
+
+
+@pytest.mark.dist
+def test_all_ranks_end_with_the_sentence_of_the_main_one(job, supernet, inputs, ranks):
+    run(job, supernet, inputs)
+    other = replace(job, manifest={**MANIFEST, "images": 50})
+
+    def one_of_two():
+        with joined("cpu") as world, pytest.raises(InputError) as caught:
+            run(other, supernet, inputs, world)
+        return str(caught.value)
+
+    said = set(ranks(2, one_of_two))
+    assert len(said) == 1
+    assert "was written with images=100, now it is 50" in said.pop()
+
+
+def test_journals_of_several_ranks_are_still_read(job, supernet, inputs, tmp_path, monkeypatch):
+    """Earlier versions wrote a journal for each rank."""
+    whole = replace(job, directory=tmp_path / "whole")
+    run(whole, supernet, inputs)
+    interrupt(job, supernet, inputs, monkeypatch, after=4)
+    (journal,) = job.directory.glob("journal_*.jsonl")
+    head, *lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join([head, *lines[::2]]))
+    (job.directory / "journal_1-3_1.jsonl").write_text("".join([head, *lines[1::2]]))
+    computed = count_units(monkeypatch)
+    run(job, supernet, inputs)
+    assert len(computed) == len(Scorer(supernet, inputs, unit_networks=2).plan(job.archs).units) - 4
+    assert contents(job) == contents(whole)
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 100, b'{"unit": 5, "corr', b'{"unit": 5, "corr' + b"\0" * 9])
+def test_what_a_crash_leaves_at_the_end_of_a_journal_is_dropped(job, supernet, inputs, tmp_path, monkeypatch, tail):
+    whole = replace(job, directory=tmp_path / "whole")
+    run(whole, supernet, inputs)
+    for _ in range(2):
+        interrupt(job, supernet, inputs, monkeypatch, after=1)
+        with next(job.directory.glob("journal_*.jsonl")).open("ab") as stream:
+            stream.write(tail)
+    computed = count_units(monkeypatch)
+    run(job, supernet, inputs)
+    assert len(computed) == len(Scorer(supernet, inputs, unit_networks=2).plan(job.archs).units) - 2
+    assert contents(job) == contents(whole)
+
+
+def test_a_unit_is_on_disk_before_the_next_begins(job, supernet, inputs, monkeypatch):
+    synced, real = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_size) or real(handle))
+    interrupt(job, supernet, inputs, monkeypatch, after=2)
+    (journal,) = job.directory.glob("journal_*.jsonl")
+    assert len(synced) == 3  # the head and two units
+    assert synced[-1] == journal.stat().st_size
 
 
 def test_a_second_process_on_the_same_part_stops(job, supernet, inputs):
     other = replace(job, parts={2: job.parts[2]})
 
     class Meddling(Walk):
-        def correct(self):
+        def sums(self):
             with pytest.raises(InputError, match=r"another process is at work here \(it holds \.part2\.lock\)"):
                 run(other, supernet, inputs)
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "Walk", Meddling)
+        patch.setattr(work, "Walk", Meddling)
         with pytest.raises(Killed):
             run(job, supernet, inputs)
     run(job, supernet, inputs)
@@ -183,11 +275,22 @@ def test_a_finished_part_is_not_replaced_by_a_wider_job(job, supernet, inputs):
     assert contents(job) == before
 
 
+def test_who_goes_on_with_other_numerics_is_named(job, supernet, inputs, monkeypatch):
+    def computed(capability):
+        return replace(job, manifest={**MANIFEST, "numerics": {"cpu_capability": capability}})
+
+    interrupt(computed("AVX512"), supernet, inputs, monkeypatch, after=0)
+    run(computed("AVX2"), supernet, inputs)
+    manifest = json.loads((job.directory / "manifest1.json").read_text())
+    assert manifest["numerics"] == [{"cpu_capability": "AVX512"}, {"cpu_capability": "AVX2"}]
+    assert computed("DEFAULT").finished()
+
+
 def test_units_of_another_plan_are_not_continued(job, supernet, inputs, monkeypatch):
-    leave_a_journal(job, supernet, inputs, monkeypatch)
-    plan = make_plan(supernet.space, job.archs, supernet.groups, unit_networks=3)
+    interrupt(job, supernet, inputs, monkeypatch, after=0)
+    scorer = Scorer(supernet, inputs, unit_networks=3)
     with pytest.raises(InputError, match=r"journal_1-3_0\.jsonl: was written with plan_sha256="):
-        run_job(job, plan, supernet, inputs, ALONE)
+        run_job(job, scorer.plan(job.archs), scorer, ALONE)
 
 
 def test_a_damaged_journal_is_one_sentence(job, supernet, inputs):
@@ -198,7 +301,7 @@ def test_a_damaged_journal_is_one_sentence(job, supernet, inputs):
 
 
 def test_a_journal_of_another_evaluation_is_not_continued(job, supernet, inputs, monkeypatch):
-    leave_a_journal(job, supernet, inputs, monkeypatch)
+    interrupt(job, supernet, inputs, monkeypatch, after=0)
     with pytest.raises(InputError, match=r"journal_1-3_0\.jsonl: was written with images=100, now it is 50"):
         run(replace(job, manifest={**MANIFEST, "images": 50}), supernet, inputs)
 
@@ -210,21 +313,3 @@ def test_job_names(job):
         "1-3",
         "1,3",
     ]
-
-
-def test_memory_bounds_the_batch_or_refuses(supernet, make_archs, inputs):
-    plan = make_plan(supernet.space, make_archs(8), 2, unit_networks=8)
-    assert within_memory(plan, supernet, inputs, 4096)[0].batch == inputs.batch
-    tight = next(mb for mb in range(800, 4096) if _fits(plan, supernet, inputs, mb))
-    bounded, predicted_mb = within_memory(plan, supernet, inputs, tight)
-    assert inputs.calibration_batch <= bounded.batch <= inputs.batch
-    assert predicted_mb <= tight
-    with pytest.raises(InputError, match=rf"memory_mb is {tight - 1}, but {tight} are needed .* of 32 images"):
-        within_memory(plan, supernet, inputs, tight - 1)
-
-
-def _fits(plan, supernet, inputs, memory_mb):
-    try:
-        return bool(within_memory(plan, supernet, inputs, memory_mb))
-    except InputError:
-        return False

@@ -9,6 +9,8 @@ from fewshot_nas.models import slicing
 from fewshot_nas.models.slicing import BlockWeights, ConvNorm, conv_norm, leading, run, run_block
 from fewshot_nas.space.sampling import largest, smallest
 
+pytestmark = pytest.mark.numeric
+
 sizes = st.integers(1, 6)
 
 

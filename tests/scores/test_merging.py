@@ -142,6 +142,24 @@ def test_a_key_that_only_one_manifest_has_is_a_difference(tmp_path):
     ]
 
 
+def test_a_mixture_of_numerics_is_named(tmp_path):
+    ours, theirs = {"torch": "2.6", "cpu_capability": "AVX512"}, {"torch": "2.6", "cpu_capability": "AVX2"}
+    manifests = {part: {**ALIKE[part], "numerics": ours} for part in ALIKE}
+    assert list(objections(tmp_path, manifests, 4)) == []
+    assert list(objections(tmp_path, manifests | {2: {**ALIKE[2], "numerics": theirs}}, 4)) == [
+        f"{tmp_path}/manifest2.json: numerics.cpu_capability is 'AVX2', but 'AVX512' in manifest1.json"
+    ]
+    mixed = manifests | {3: {**ALIKE[3], "numerics": [ours, theirs]}}
+    assert list(objections(tmp_path, mixed, 4)) == [
+        f"{tmp_path}/manifest3.json: part 3 was computed with several numerics"
+    ]
+
+
+def test_manifests_of_the_first_version_do_not_tell_their_numerics(tmp_path):
+    manifests = ALIKE | {2: {**ALIKE[2], "numerics": {"torch": "2.6"}}}
+    assert list(objections(tmp_path, manifests, 4)) == []
+
+
 def test_missing_manifests_are_named(tmp_path):
     manifests = {part: ALIKE[part] for part in (1, 3, 4)}
     assert list(objections(tmp_path, manifests, 4)) == [

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from fewshot_nas.training import convolution as under_test
 from fewshot_nas.training.convolution import convolve
 
+pytestmark = pytest.mark.numeric
+
 SHAPES = [(3, 1, 5), (3, 2, 5), (3, 2, 4), (3, 1, 1), (1, 2, 5), (1, 1, 3), (7, 2, 8)]  # kernel, stride, side
 
 

@@ -8,10 +8,14 @@ from fewshot_nas.models.slicing import leading
 from fewshot_nas.space.sampling import smallest
 from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
-from fewshot_nas.training.sandwich import Regularization, Sampler, sandwich
+from fewshot_nas.training.sampler import RandomArchs, Sampler, SpaceEnds
+from fewshot_nas.training.sandwich import PerArch, Regularization, answers
+
+pytestmark = pytest.mark.numeric
 
 PLAIN = Regularization(label_smoothing=0.1)
-SAMPLER = Sampler(seed=0, digits=(7, 7, 7, 7), fair=False, middle=2)
+DIGITS = (7, 7, 7, 7)
+SAMPLER = Sampler(RandomArchs(0, DIGITS), SpaceEnds(0, DIGITS), middle=2)
 
 
 def straightforward(network, images, labels, archs, precision="fp32"):
@@ -30,7 +34,8 @@ def straightforward(network, images, labels, archs, precision="fp32"):
 
 
 def ours(network, images, labels, archs, precision="fp32"):
-    return sandwich(network, images, labels, archs, [None] * len(archs), PLAIN, precision)
+    teachers = [None, *[archs[0]] * (len(archs) - 1)]
+    return PerArch().backward(answers(network, images, labels, archs, [None] * len(archs), teachers, PLAIN, precision))
 
 
 @pytest.mark.parametrize("groups", [1, 3, 7])

@@ -8,6 +8,8 @@ import random
 import re
 import sys
 import time
+from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -237,7 +239,8 @@ class Terminal(io.StringIO):
 )
 def test_a_bar_is_for_the_terminal_of_rank_0(tmp_path, monkeypatch, stream, rank, shown):
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr(under_test, "wait_for_all", lambda world: None)
+    monkeypatch.setattr(under_test, "together", lambda world: nullcontext())
+    monkeypatch.setattr(under_test, "decided", lambda world, decide: decide())
     monkeypatch.setattr(under_test, "average_gradients", lambda parameters, world, losses: losses)
     train(tmp_path, plan=plan(batch_size=4), world=World(rank, 2, torch.device("cpu")))
     assert bool(stream.getvalue()) == shown
@@ -251,3 +254,48 @@ def test_the_bar_shows_rate_loss_learning_rate_and_time_left(tmp_path, monkeypat
     train(tmp_path, task=task, plan=plan(epochs=1))
     last = [shown for shown in sys.stderr.getvalue().split("\r") if "24/24" in shown][-1]
     assert re.search(r"epoch 1/1: 100%.* 24/24 \[00:00<00:00, [\d.]+ images/s, loss [\d.]+, lr [\d.e-]+\]", last)
+
+
+@pytest.mark.dist
+def test_a_rank_that_reads_another_state_is_refused(tmp_path, ranks):
+    """As on a network's disk where one process still sees the file of before."""
+    for name, epochs in (("new", 2), ("old", 1)):
+        train(tmp_path / name, plan=replace(PLAN, epochs=epochs))
+
+    def one_of_two():
+        with joined("cpu") as world:
+            loop = make(tmp_path / ("old" if world.rank else "new"), world=world)
+            with pytest.raises(InputError, match=r"process 1 reads step 3 with weights .*, process 0 reads step 6"):
+                loop.resume()
+
+    ranks(2, one_of_two)
+
+
+@pytest.mark.dist
+def test_rank_0_says_whether_there_is_a_state(tmp_path, ranks):
+    """A process that does not see the file fails, and all with it; none begins at the beginning by itself."""
+    train(tmp_path / "here", plan=replace(PLAN, epochs=1))
+
+    def one_of_two():
+        with joined("cpu") as world:
+            loop = make(tmp_path / ("elsewhere" if world.rank else "here"), world=world)
+            with pytest.raises(InputError, match=r"elsewhere/last\.pth: no such file"):
+                loop.resume()
+
+    ranks(2, one_of_two)
+
+
+@pytest.mark.dist
+def test_a_full_disk_on_rank_0_ends_all(tmp_path, ranks):
+    def one_of_two():
+        with joined("cpu") as world:
+            loop = make(tmp_path, world=world)
+            loop.task.save = full_disk
+            with pytest.raises(InputError, match="no space left"):
+                loop.run()
+
+    ranks(2, one_of_two)
+
+
+def full_disk(*_):
+    raise InputError("last.pth: cannot be written (no space left)")

@@ -1,6 +1,7 @@
 """Which archs a step trains, at which sizes, and on what."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,30 +11,42 @@ from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.training import sandwich as under_test
-from fewshot_nas.training.sandwich import Regularization, Sampler, resized, sandwich
+from fewshot_nas.training.sampler import EXTREMES, SAMPLING, Sampler, Sizes
+from fewshot_nas.training.sandwich import Labels, Largest, PerArch, Regularization, Sandwich, answers, resized
+from tests.rounding import assert_equal_but_for_rounding, terms
+
+pytestmark = pytest.mark.numeric
 
 POOL = (3, 3, 5, 7)
 NONE = Regularization()
 
 
-def sampler(**changes):
-    return Sampler(**{"seed": 3, "digits": POOL, "fair": False, "middle": 2} | changes)
+def sampler(seed=3, digits=POOL, sampling="random", extremes="space", middle=2):
+    return Sampler(SAMPLING[sampling](seed, digits), EXTREMES[extremes](seed, digits), middle)
 
 
-@pytest.mark.parametrize("fair", [False, True])
-def test_a_step_has_the_largest_some_others_and_the_smallest(fair):
-    archs = sampler(fair=fair, middle=3).archs(7)
+def sandwich(network, images, labels, archs, sizes, regularization=NONE, teachers=None):
+    """A step with archs, sizes and teachers of the test's own."""
+    teachers = [None, *[archs[0]] * (len(archs) - 1)] if teachers is None else [None, *teachers]
+    return PerArch().backward(answers(network, images, labels, archs, sizes, teachers, regularization))
+
+
+@pytest.mark.parametrize("sampling", SAMPLING)
+def test_a_step_has_the_largest_some_others_and_the_smallest(sampling):
+    archs = sampler(sampling=sampling, middle=3).archs(7)
     assert len(archs) == 5
     assert (archs[0], archs[-1]) == (largest(), smallest(POOL))
 
 
-@pytest.mark.parametrize("fair", [False, True])
-def test_archs_and_sizes_are_a_function_of_the_step(fair):
+@pytest.mark.parametrize("extremes", EXTREMES)
+@pytest.mark.parametrize("sampling", SAMPLING)
+def test_archs_and_sizes_are_a_function_of_the_step(sampling, extremes):
     """So ranks draw the same, and a resumed run draws what the unbroken one would have."""
-    one, other = (sampler(fair=fair, resolutions=(6, 8)) for _ in range(2))
-    other.archs(4), other.sizes(4)
+    one, other = (sampler(sampling=sampling, extremes=extremes) for _ in range(2))
+    small, large = (Sizes(3, 2, (6, 8)) for _ in range(2))
+    other.archs(4), large.sides(4)
     assert one.archs(5) == other.archs(5)
-    assert one.sizes(5) == other.sizes(5)
+    assert small.sides(5) == large.sides(5)
 
 
 def test_ranks_draw_the_same_archs(ranks):
@@ -49,28 +62,30 @@ def test_another_seed_draws_other_archs():
     assert sampler(seed=1).archs(0)[1] != sampler(seed=2).archs(0)[1]
 
 
-@pytest.mark.parametrize("fair", [False, True])
-def test_only_the_digits_of_the_pool_are_drawn(fair):
+@pytest.mark.parametrize("sampling", SAMPLING)
+def test_only_the_digits_of_the_pool_are_drawn(sampling):
     for step in range(30):
-        for arch in sampler(fair=fair).archs(step):
+        for arch in sampler(sampling=sampling).archs(step):
             for out, mids, digits in zip(arch.outs, arch.mids, POOL, strict=True):
                 assert max(out, *mids) <= digits
 
 
 def test_fair_draws_use_every_digit_equally_often():
-    drawn = [arch for step in range(21) for arch in sampler(fair=True, digits=(7,) * 4, middle=1).archs(step)[1:-1]]
+    drawn = [
+        arch for step in range(21) for arch in sampler(sampling="fair", digits=(7,) * 4, middle=1).archs(step)[1:-1]
+    ]
     assert [sum(arch.outs[2] == digit for arch in drawn) for digit in range(1, 8)] == [3] * 7
 
 
 def test_drawn_ends_are_extreme_in_all_but_the_out_digits():
     for step in range(20):
-        plain, drawn = sampler().archs(step), sampler(drawn_outs=True).archs(step)
+        plain, drawn = sampler().archs(step), sampler(extremes="outs").archs(step)
         assert (drawn[0].mids, drawn[-1].mids) == (plain[0].mids, plain[-1].mids)
         assert drawn[1:-1] == plain[1:-1]
 
 
 def test_every_out_digit_has_its_turn_at_both_ends_independently():
-    steps = [sampler(drawn_outs=True).archs(step) for step in range(3000)]
+    steps = [sampler(extremes="outs").archs(step) for step in range(3000)]
     for stage, digits in enumerate(POOL):
         pairs = Counter((archs[0].outs[stage], archs[-1].outs[stage]) for archs in steps)
         assert len(pairs) == digits**2
@@ -79,15 +94,14 @@ def test_every_out_digit_has_its_turn_at_both_ends_independently():
 
 
 def test_the_largest_sees_the_largest_images_and_the_smallest_the_smallest():
-    drawn = sampler(resolutions=(6, 8, 10))
-    sizes = [drawn.sizes(step) for step in range(30)]
+    sizes = [Sizes(3, 2, (6, 8, 10)).sides(step) for step in range(30)]
     assert {each[0] for each in sizes} == {10}
     assert {each[-1] for each in sizes} == {6}
     assert {size for each in sizes for size in each[1:-1]} == {6, 8, 10}
 
 
 def test_without_resolutions_images_stay_as_they_are(batch):
-    assert sampler().sizes(0) == [None] * 4
+    assert Sizes(3, 2).sides(0) == [None] * 4
     assert resized(batch[0], None) is batch[0]
     assert resized(batch[0], 8) is batch[0]
 
@@ -138,7 +152,8 @@ def test_without_teachers_all_learn_the_labels(supernet, batch):
         return sandwich(supernet(), images, labels, archs, [None] * 4, NONE, teachers=[None] * 3)
 
     for arch, loss in zip(archs, losses(labels), strict=True):
-        assert loss == F.cross_entropy(supernet()(images, arch), labels).detach()
+        expected = F.cross_entropy(supernet()(images, arch), labels)
+        assert_equal_but_for_rounding(loss, expected, terms(supernet().space, [arch], images))
     assert (losses(labels) != losses((labels + 1) % 5)).all()
 
 
@@ -182,17 +197,63 @@ def test_a_teacher_gets_no_gradient(supernet, batch):
     torch.testing.assert_close(gradients(network), gradients(reference), rtol=1e-3, atol=1e-5)
 
 
-def test_the_largest_as_everybodys_teacher_is_the_sandwich_rule(supernet, batch):
-    """Bit by bit."""
-    one, other = supernet(), supernet()
-    plain = sandwich(one, *batch, TAUGHT, [None] * 4, NONE)
-    taught = sandwich(other, *batch, TAUGHT, [None] * 4, NONE, teachers=[largest()] * 3)
-    assert torch.equal(plain, taught)
+@pytest.mark.parametrize(("teacher", "teachers"), [(Labels(), [None] * 4), (Largest(), [None] + [largest()] * 3)])
+def test_who_teaches_without_a_board(supernet, teacher, teachers):
+    assert list(teacher.teachers(supernet(), TAUGHT, 0)) == teachers
+
+
+@pytest.mark.parametrize(("teacher", "teachers"), [(Labels(), [None] * 3), (Largest(), [largest()] * 3)])
+def test_a_step_is_its_parts(supernet, batch, teacher, teachers):
+    """The same archs, sizes, teachers and losses as put together by hand."""
+    one, other, drawn, sizes = supernet(), supernet(), sampler(), Sizes(3, 2, (6, 8))
+    losses = Sandwich(drawn, sizes, teacher).backward(one, *batch, 5)
+    expected = sandwich(other, *batch, drawn.archs(5), sizes.sides(5), NONE, teachers)
+    assert torch.equal(losses, expected)
     theirs = gradients(other)
     assert all(torch.equal(gradient, theirs[name]) for name, gradient in gradients(one).items())
 
 
-@pytest.mark.parametrize(("teachers", "forwards"), [((), 4), ([largest()] * 3, 4), (TEACHERS, 5)])
+class Pairs:
+    """A loss over several archs: of two, the dearer one is to have the smaller loss, and it alone has to move."""
+
+    def backward(self, answers):
+        told = list(answers)
+        losses = [answer.loss() for answer in told]
+        pairs = [F.relu(dear - cheap.detach()) for dear, cheap in pairwise(losses)]
+        (sum(losses) + 10 * sum(pairs)).backward()
+        return torch.stack(losses).detach()
+
+
+def test_a_loss_may_compare_the_archs_of_a_step(supernet, batch):
+    """Its gradients are those of plain autograd on the whole."""
+    images, labels = batch
+    network, reference = supernet(), supernet()
+    archs = [smallest(POOL), *STUDENTS, largest()]  # so that some pairs are in the wrong order
+    losses = Pairs().backward(answers(network, images, labels, archs, [None] * 4, [None] * 4, NONE))
+    expected = [F.cross_entropy(reference(images, arch), labels) for arch in archs]
+    pairs = [F.relu(dear - cheap.detach()) for dear, cheap in pairwise(expected)]
+    assert sum(pairs) > 0
+    (sum(expected) + 10 * sum(pairs)).backward()
+    torch.testing.assert_close(losses, torch.stack(expected).detach())
+    torch.testing.assert_close(gradients(network), gradients(reference), rtol=1e-3, atol=1e-4)
+
+
+def test_an_arch_runs_when_its_answer_is_asked_for_and_its_graph_is_free_before(supernet, batch):
+    """So one graph at a time is in memory: each of the default's losses is differentiated before the next arch runs."""
+    network, freed = supernet(), []
+
+    def noted(given):
+        for answer in given:
+            yield answer
+            with pytest.raises(RuntimeError, match="second time"):
+                answer.logits.sum().backward()
+            freed.append(answer.arch)
+
+    PerArch().backward(noted(answers(network, *batch, TAUGHT, [None] * 4, [None] * 4, NONE)))
+    assert freed == TAUGHT
+
+
+@pytest.mark.parametrize(("teachers", "forwards"), [([None] * 3, 4), ([largest()] * 3, 4), (TEACHERS, 5)])
 def test_a_teacher_costs_one_forward_and_the_largest_none(supernet, batch, monkeypatch, teachers, forwards):
     sizes, real = [], under_test.run
 

@@ -10,12 +10,14 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.sampling import largest, smallest
-from fewshot_nas.training import supernet_task as under_test
+from fewshot_nas.training import sandwich as sandwich_module
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.prioritized import REVIEW_STEPS, Prioritized, TeacherBoard
-from fewshot_nas.training.sandwich import Regularization, Sampler
+from fewshot_nas.training.sampler import RandomArchs, Sampler, Sizes, SpaceEnds
+from fewshot_nas.training.sandwich import Largest, Sandwich
 from fewshot_nas.training.supernet_task import SupernetTask, Validation, shared_scores
 
+DIGITS = (3, 3, 5, 7)
 ALONE = World(0, 1, torch.device("cpu"))
 POOL = make_pool(seed=0, size=5)
 TRUTH = {arch_id: Entry(50.0 + number**2, arch) for number, (arch_id, arch) in enumerate(POOL.items())}
@@ -33,14 +35,16 @@ def inputs():
 def make(tmp_path, tiny, supernet, inputs):
     def task(*, truth=TRUTH, kept=2, every=1, epochs=4, world=ALONE, prioritized=False):
         network, held = supernet(2), replace(inputs, batch=len(inputs.images))
+        board = TeacherBoard(tiny, 5, DIGITS)
+        teacher = Prioritized(board, held, world) if prioritized else Largest()
         return SupernetTask(
             network,
-            sgd(parameter_groups(network, multipliers(tiny, 2, (3, 3, 5, 7), "rule"), 0.0), 0.9),
-            Sampler(0, (3, 3, 5, 7), fair=False, middle=2),
-            Regularization(),
+            sgd(parameter_groups(network, multipliers(tiny, 2, DIGITS, "rule"), 0.0), 0.9),
+            Sandwich(Sampler(RandomArchs(0, DIGITS), SpaceEnds(0, DIGITS), 2), Sizes(0, 2), teacher),
+            DIGITS,
             Validation(inputs, truth, PhaseDirectory(tmp_path / "run"), kept, every, epochs),
             world,
-            prioritized=Prioritized(TeacherBoard(tiny, 5, (3, 3, 5, 7)), held, world) if prioritized else None,
+            {"board": board} if prioritized else {},
         )
 
     return task
@@ -115,14 +119,14 @@ def test_the_culprit_is_the_arch_of_the_step(make):
 
 
 def test_prioritized_steps_train_the_largest_and_the_smallest_too(make, batch, monkeypatch):
-    steps, real = [], under_test.sandwich
-    monkeypatch.setattr(under_test, "sandwich", lambda *given: steps.append(given) or real(*given))
+    steps, real = [], sandwich_module.answers
+    monkeypatch.setattr(sandwich_module, "answers", lambda *given: steps.append(given) or real(*given))
     task = make(prioritized=True)
     for step in range(REVIEW_STEPS, REVIEW_STEPS + 3):
         task.backward(*batch, step)
-    for _, _, _, archs, _, _, _, teachers in steps:
-        assert (archs[0], archs[-1]) == (largest(), smallest((3, 3, 5, 7)))
-        assert teachers == [task.prioritized.board.teacher(arch) for arch in archs[1:]]
+    for _, _, _, archs, _, teachers, *_ in steps:
+        assert (archs[0], archs[-1]) == (largest(), smallest(DIGITS))
+        assert teachers == [None, *(task.memory["board"].teacher(arch) for arch in archs[1:])]
 
 
 def test_a_restored_task_has_its_board(make, tmp_path, batch):
@@ -130,25 +134,21 @@ def test_a_restored_task_has_its_board(make, tmp_path, batch):
     one.backward(*batch, step=0)
     one.save(tmp_path / "last.pth", {})
     other.restore(torch.load(tmp_path / "last.pth", weights_only=True))
-    boards = [[vars(entry)["candidate"] for entry in task.prioritized.board.entries] for task in (one, other)]
+    boards = [[vars(entry)["candidate"] for entry in task.memory["board"].entries] for task in (one, other)]
     assert boards[0] == boards[1]
     assert len(boards[0]) > 1
 
 
 @pytest.mark.dist
-def test_ranks_share_the_archs_out(make, inputs, supernet, ranks, monkeypatch):
-    """Each is scored on one rank, and both ranks learn the scores that one alone would find."""
-    real = under_test.score
+def test_ranks_share_the_archs_out(inputs, supernet, ranks):
+    """Both ranks learn the scores that one alone would find, up to rounding: its work unit is cut in two."""
 
     def one_of_two():
-        scored = []
-        monkeypatch.setattr(
-            under_test, "score", lambda net, archs, given: scored.extend(archs) or real(net, archs, given)
-        )
         with joined("cpu") as world:
-            return shared_scores(supernet(2), POOL, inputs, world), scored
+            return shared_scores(supernet(2), POOL, inputs, world)
 
-    (scores, mine), (same, others) = ranks(2, one_of_two)
-    assert scores == same == shared_scores(supernet(2), POOL, inputs, ALONE)
-    assert len(mine) + len(others) == len(POOL)
-    assert {*mine, *others} == set(POOL.values())
+    alone = shared_scores(supernet(2), POOL, inputs, ALONE)
+    scores, same = ranks(2, one_of_two)
+    assert scores == same
+    assert list(scores) == list(alone)
+    assert [each.prob for each in scores.values()] == pytest.approx([each.prob for each in alone.values()], rel=1e-5)

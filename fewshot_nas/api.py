@@ -1,0 +1,188 @@
+"""What a notebook needs, in a handful of functions; `import fewshot_nas` gives them.
+
+A space may be given by its name, a subnet by its code, and a file as a string. Functions that need
+torch import it when they are called.
+"""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.space.arch import Arch, decode
+from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.sampling import random_arch as draw
+from fewshot_nas.space.search_space import SPACES, SearchSpace
+
+if TYPE_CHECKING:
+    from fewshot_nas.data.sources import ImageData
+    from fewshot_nas.evaluation.accuracy import Accuracy
+    from fewshot_nas.models.subnet import Subnet
+    from fewshot_nas.models.supernet import Supernet
+
+_DRAWS = 10_000
+
+
+def random_arch(
+    space: SearchSpace | str,
+    seed: int = 0,
+    *,
+    min_macs: int = 0,
+    max_macs: int | None = None,
+    max_params: int | None = None,
+) -> Arch:
+    """Draw an arch with the digits of the space's pool, within bounds for images of the space's size.
+
+    The same seed gives the same arch everywhere.
+
+    Args:
+        min_macs, max_macs: multiply-adds for one image, both included; no upper bound if None.
+        max_params: parameters.
+
+    Raises:
+        InputError: no such space, or none of 10,000 draws lies within the bounds.
+
+    >>> arch = random_arch("px8", seed=1, max_macs=8_000_000)
+    >>> macs("px8", arch) <= 8_000_000
+    True
+    """
+    space, rng = _space(space), random.Random(seed)
+    for _ in range(_DRAWS):
+        arch = draw(rng, space.pool_digits)
+        cost = total_cost(space, arch)
+        fits_macs = min_macs <= cost.macs and (max_macs is None or cost.macs <= max_macs)
+        if fits_macs and (max_params is None or cost.params <= max_params):
+            return arch
+    raise InputError(f"none of {_DRAWS:,} random archs of {space.name} lies within the bounds; widen them")
+
+
+def macs(space: SearchSpace | str, arch: Arch | str, num_classes: int = 1000) -> int:
+    """Multiply-adds of a subnet for one image of the space's size.
+
+    Raises:
+        InputError: no such space, or the code is malformed.
+
+    >>> macs("track1", "1554322222322212322212323254542444000000004353730000")
+    3279490688
+    """
+    return total_cost(_space(space), _arch(arch), num_classes=num_classes).macs
+
+
+def params(space: SearchSpace | str, arch: Arch | str, num_classes: int = 1000) -> int:
+    """Parameters of a subnet.
+
+    Raises:
+        InputError: no such space, or the code is malformed.
+
+    >>> params("px8", random_arch("px8", max_params=100_000), num_classes=10) < 100_000
+    True
+    """
+    return total_cost(_space(space), _arch(arch), num_classes=num_classes).params
+
+
+def load_supernet(path: Path | str, device: str = "cpu") -> "Supernet":
+    """Read a supernet from a file of ours or of the public solution.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds no supernet.
+
+    >>> supernet = load_supernet("results/digits/supernet.pth")
+    >>> supernet.num_classes
+    10
+    """
+    from fewshot_nas.models import checkpoint
+
+    return checkpoint.load_supernet(Path(path), device)
+
+
+def extract(supernet: "Supernet | Path | str", arch: Arch | str) -> "Subnet":
+    """Copy one subnet out of a supernet, as a plain torch module.
+
+    It is in training mode. Its batch norms have no statistics yet: calibrate them before `eval()`.
+
+    >>> subnet = extract("results/digits/supernet.pth", random_arch("px8"))
+    >>> sum(parameter.numel() for parameter in subnet.parameters()) == params("px8", random_arch("px8"), 10)
+    True
+    """
+    from fewshot_nas.models import subnet
+
+    return subnet.extract(_supernet(supernet), _arch(arch))
+
+
+def open_data(name: str, root: Path | str = "data", *, num_classes: int | None = None) -> "ImageData":
+    """Open a data set: `digits`, `fashion_mnist`, `lists` or `folders`.
+
+    Raises:
+        InputError: `root` does not hold such images.
+
+    >>> data = open_data("digits")
+    >>> len(data.train), len(data.valid), len(data.test)
+    (1197, 300, 300)
+    """
+    from fewshot_nas.data import sources
+
+    return sources.open_data(name, Path(root), num_classes=num_classes)
+
+
+def score(
+    supernet: "Supernet | Path | str",
+    archs: Sequence[Arch | str],
+    config: Path | str | None = None,
+    *,
+    images: Literal["valid", "test"] = "valid",
+    overrides: Sequence[str] = (),
+    device: str | None = None,
+) -> "list[Accuracy]":
+    """Accuracy of subnets with a supernet's weights, as `python -m fewshot_nas.test` measures it.
+
+    Args:
+        supernet: or its file.
+        config: settings in YAML; by default those of the run that the file lies in, else the package's.
+        images: those that supernets are ranked on, or the test images.
+        overrides: settings such as `"data.name=fashion_mnist"`.
+        device: as torch names it; by default a GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: supernet, images and settings do not fit together.
+
+    >>> (accuracy,) = score("results/digits/supernet.pth", [random_arch("px8")])
+    >>> 0 <= accuracy.top1 <= accuracy.top5 <= 100
+    True
+    """
+    from fewshot_nas import runs
+    from fewshot_nas.config import load_config
+    from fewshot_nas.distributed import joined
+    from fewshot_nas.scoring import scorer_for
+
+    settings = load_config(Path(config) if config else _config_beside(supernet), overrides)
+    with joined(device, settings.run.threads) as world:
+        network = _supernet(supernet, str(world.device)).to(world.device)
+        data = runs.open_images(settings, network.space)
+        name = "the supernet" if network is supernet else str(supernet)
+        scorer = scorer_for(settings, name, network, data, data.valid if images == "valid" else data.test, world)
+        return scorer.scores([_arch(arch) for arch in archs])
+
+
+def _space(space: SearchSpace | str) -> SearchSpace:
+    if isinstance(space, SearchSpace):
+        return space
+    if space not in SPACES:
+        raise InputError(f"{space!r} is not a space, expected one of {', '.join(SPACES)}")
+    return SPACES[space]
+
+
+def _arch(arch: Arch | str) -> Arch:
+    return decode(arch) if isinstance(arch, str) else arch
+
+
+def _supernet(supernet: "Supernet | Path | str", device: str = "cpu") -> "Supernet":
+    return load_supernet(supernet, device) if isinstance(supernet, str | Path) else supernet
+
+
+def _config_beside(supernet: "Supernet | Path | str") -> Path | None:
+    """The settings of the run that a supernet's file lies in."""
+    from fewshot_nas.results import PhaseDirectory
+
+    path = PhaseDirectory(Path(supernet).parent).config if isinstance(supernet, str | Path) else None
+    return path if path and path.exists() else None

@@ -1,0 +1,151 @@
+"""Who computes the work units of an evaluation, and in which order.
+
+An executor takes the numbers of work units and returns their results as they finish, in any
+order. It knows nothing of archs, parts or files: its caller puts the results in order and keeps them.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, Protocol
+
+from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
+
+from fewshot_nas.distributed import World, told_by_main
+from fewshot_nas.errors import InputError
+from fewshot_nas.evaluation.accuracy import Sums
+from fewshot_nas.evaluation.work import UnitSums, Work
+
+Results = Generator[tuple[int, UnitSums], None, None]
+
+_POLL_S = 0.02
+
+
+class Executor(Protocol):
+    """Computes work units somewhere."""
+
+    def results(self, numbers: Sequence[int], work: Work) -> Results:
+        """Compute units, each once; yield their numbers and results as they finish.
+
+        If a unit fails, its error is raised here. To stop early, close the generator.
+
+        Args:
+            numbers: of the units to compute.
+            work: the computation. A worker needs it once; a number is then all that it is sent.
+        """
+
+
+class Local:
+    """Computes in this process, in the order given."""
+
+    def results(self, numbers: Sequence[int], work: Work) -> Results:
+        """As `Executor.results`."""
+        for number in numbers:
+            yield number, work(number)
+
+
+class Torchrun:
+    """Computes on all processes that torchrun started; each takes the largest unit that is left.
+
+    All processes have to call `results` with the same work. The main process decides which units
+    are computed, and yields the results as they finish; it computes units itself in between. The
+    other processes yield all results at the end, so that all processes learn the same.
+
+    Units are handed out and results collected through the process group's store. It works beside
+    gloo and NCCL, and no process waits for another.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def results(self, numbers: Sequence[int], work: Work) -> Results:
+        """As `Executor.results`."""
+        largest_first = sorted(numbers, key=work.macs, reverse=True)
+        name, units = told_by_main((uuid.uuid4().hex, largest_first), self._world)
+        exchange = _Exchange(name, units, self._world)
+        yield from self._lead(exchange, work) if self._world.is_main else self._follow(exchange, work)
+
+    def _lead(self, exchange: "_Exchange", work: Work) -> Results:
+        found: dict[int, UnitSums] = {}
+        try:
+            for number, result in exchange.all_results(work):
+                yield number, result
+                found[number] = result
+        finally:
+            exchange.stop()
+            told_by_main(found if len(found) == len(exchange.units) else None, self._world)
+
+    def _follow(self, exchange: "_Exchange", work: Work) -> Results:
+        error = None
+        try:
+            for number in exchange.taken():
+                exchange.send({"unit": number, "sums": work(number)})
+        except Exception as failure:
+            error = failure
+            exchange.send({"error": f"process {self._world.rank}: {str(failure) or type(failure).__name__}"})
+        found: dict[int, UnitSums] | None = told_by_main(None, self._world)
+        if error:
+            raise error
+        if found is None:
+            raise InputError("the evaluation was stopped, because another process failed")
+        yield from found.items()
+
+
+class _Exchange:
+    """Where processes take units and the main process collects results: keys of a store.
+
+    taken               how many units of the list have been taken
+    <rank>/0, 1, ...    what a process has sent, in order
+    """
+
+    def __init__(self, name: str, units: Sequence[int], world: World) -> None:
+        self.units = units
+        self._store = PrefixStore(name, _get_default_store())
+        self._world = world
+        self._sent = 0
+
+    def taken(self) -> Iterator[int]:
+        """The units that this process takes, until none is left."""
+        while (place := self._store.add("taken", 1) - 1) < len(self.units):
+            yield self.units[place]
+
+    def stop(self) -> None:
+        """Leave no unit to be taken."""
+        self._store.add("taken", len(self.units))
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a result or an error to the main process."""
+        self._store.set(f"{self._world.rank}/{self._sent}", json.dumps(message))
+        self._sent += 1
+
+    def all_results(self, work: Work) -> Iterator[tuple[int, UnitSums]]:
+        """On the main process: its own results and those of the others, as they finish."""
+        missing, received = len(self.units), dict.fromkeys(range(1, self._world.size), 0)
+        for number in self.taken():
+            yield number, work(number)
+            missing -= 1
+            for result in self._arrived(received):
+                yield result
+                missing -= 1
+        while missing:
+            time.sleep(_POLL_S)
+            for result in self._arrived(received):
+                yield result
+                missing -= 1
+
+    def _arrived(self, received: dict[int, int]) -> Iterator[tuple[int, UnitSums]]:
+        """What the others have sent since the last call; `received` counts the messages of each."""
+        for rank in received:
+            while self._store.check([key := f"{rank}/{received[rank]}"]):
+                message = json.loads(self._store.get(key))
+                self._store.delete_key(key)
+                received[rank] += 1
+                if "error" in message:
+                    raise InputError(message["error"])
+                yield message["unit"], [Sums(*each) for each in message["sums"]]
+
+
+def executor_for(world: World) -> Executor:
+    """The executor that uses all processes there are."""
+    return Torchrun(world) if world.size > 1 else Local()

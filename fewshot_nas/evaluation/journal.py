@@ -1,0 +1,108 @@
+"""The journal of an evaluation: its finished work units, one line each, safe on disk at once.
+
+One process writes it. A head says what the units below it depend on: the job's manifest, and the
+plan itself, because a unit is known by its number only. Each process that goes on with a journal
+writes a head of its own, so that the numerics of all of them are known in the end.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.evaluation.accuracy import Sums
+from fewshot_nas.evaluation.prefix_tree import Plan
+from fewshot_nas.evaluation.work import UnitSums
+from fewshot_nas.results import journal_path, journals
+
+
+class Journal:
+    """The finished units of one job.
+
+    Args:
+        directory: of the job's scores.
+        parts: the job's parts as a word, `1-8`.
+        manifest: what the scores depend on.
+    """
+
+    def __init__(self, directory: Path, parts: str, manifest: Mapping[str, Any], plan: Plan) -> None:
+        members = repr([unit.members for unit in plan.units]).encode()
+        self._head = {**manifest, "plan_sha256": hashlib.sha256(members).hexdigest()}
+        self._directory, self._parts = directory, parts
+
+    def read(self) -> dict[int, UnitSums]:
+        """The units that are done, also those in journals of earlier versions, which had one for each rank.
+
+        Raises:
+            InputError: a journal of another evaluation lies there, or one is damaged.
+        """
+        done: dict[int, UnitSums] = {}
+        for path, record in self._all_records():
+            if "unit" in record:
+                done[record["unit"]] = [Sums(*each) for each in record["correct"]]
+            else:
+                refuse_others(self._head, path, record)
+        return done
+
+    def numerics(self) -> list[Any]:
+        """How the processes computed that wrote the units."""
+        heads = [record.get("numerics") for _, record in self._all_records() if "unit" not in record]
+        return [way for head in heads if head is not None for way in (head if isinstance(head, list) else [head])]
+
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[int, UnitSums], None]]:
+        """A function that notes a unit; when it returns, the unit is on disk."""
+        path = journal_path(self._directory, self._parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as stream:
+            stream.truncate(len(_whole_lines(path)))  # what a crash left behind
+
+            def write(record: Mapping[str, Any]) -> None:
+                stream.write(json.dumps(record).encode() + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+
+            write(self._head)
+            yield lambda unit, sums: write({"unit": unit, "correct": sums})
+
+    def remove(self) -> None:
+        """Remove the journals; call it when the score files are there."""
+        for path in journals(self._directory, self._parts):
+            path.unlink()
+
+    def _all_records(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        for path in journals(self._directory, self._parts):
+            yield from ((path, record) for record in _records(path))
+
+
+def refuse_others(expected: Mapping[str, Any], path: Path, found: Mapping[str, Any]) -> None:
+    """Refuse to mix scores of two evaluations; other numerics may go on, and the manifest names both.
+
+    Raises:
+        InputError: `found`, which `path` holds, differs from what is expected.
+    """
+    expected = json.loads(json.dumps(expected))  # as it would have been read
+    for key in (key for key in expected if key != "numerics"):
+        if found.get(key) != expected[key]:
+            raise InputError(
+                f"{path}: was written with {key}={found.get(key)}, now it is {expected[key]};"
+                " remove the directory's files to evaluate anew, or choose another --epoch"
+            )
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(_whole_lines(path).splitlines(), start=1):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            raise InputError(f"{path}: line {number} is not valid JSON; delete the file to evaluate anew") from None
+
+
+def _whole_lines(path: Path) -> bytes:
+    """A journal without what a crash may leave at its end: a line cut short, or zero bytes."""
+    content = path.read_bytes().rstrip(b"\0")
+    return content[: content.rfind(b"\n") + 1]

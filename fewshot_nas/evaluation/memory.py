@@ -1,0 +1,48 @@
+"""How many images an evaluation may take at a time."""
+
+import math
+from dataclasses import replace
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.prefix_tree import Plan, peak_elements
+from fewshot_nas.models.supernet import Supernet
+
+_MB = 1 << 20
+_PROCESS_MB = 850  # resident before the first image: Python, torch, compiled kernels
+
+
+def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int | None) -> tuple[Inputs, float]:
+    """The inputs with as large a scoring batch as the memory allows, and the memory they will take in MB.
+
+    The batch never becomes larger than that of `inputs`.
+
+    Args:
+        memory_mb: for this process in all; on a GPU, for activations; None for no bound.
+
+    Raises:
+        InputError: not even a calibration batch fits; it cannot be divided, because batch norms
+            see it as a whole.
+    """
+    elements = max((peak_elements(supernet.space, unit, inputs.images.shape[-1]) for unit in plan.units), default=1)
+    image_mb = elements * (2 if inputs.precision == "bf16" else 4) / _MB
+    taken_mb = _resident_mb(supernet, inputs)
+    fits = math.inf if memory_mb is None else int((memory_mb - taken_mb) / image_mb)
+    needed = min(inputs.calibration_batch, len(inputs.calibration))
+    if fits < needed:
+        raise InputError(
+            f"evaluation.memory_mb is {memory_mb}, but {taken_mb + needed * image_mb:.0f} are needed for a calibration"
+            f" batch of {needed} images; raise it, or lower evaluation.calibration_batch"
+        )
+    batch = int(min(inputs.batch, fits))
+    return replace(inputs, batch=batch), taken_mb + max(batch, needed) * image_mb
+
+
+def _resident_mb(supernet: Supernet, inputs: Inputs) -> float:
+    """Memory without activations, estimated rather than measured: a resumed run must come to the same batches."""
+    sizes = [parameter.numel() for parameter in supernet.parameters()]
+    # A convolution holds its folded weights, and the kernel's own order of them.
+    taken_mb = 4 * (sum(sizes) + 3 * max(sizes)) / _MB
+    if inputs.device.type == "cpu":
+        taken_mb += _PROCESS_MB + (inputs.images.nbytes + inputs.calibration.nbytes) / _MB
+    return taken_mb

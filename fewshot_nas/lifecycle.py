@@ -1,0 +1,111 @@
+"""The life of a training, whatever is trained: lock, manifest, begin or go on, loop, finish.
+
+Rank 0 looks at the files, decides and tells: on a network's disk two processes may see different ones.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from fewshot_nas.cli import Report
+from fewshot_nas.config import dump_config
+from fewshot_nas.distributed import World, decided, together
+from fewshot_nas.files import locked
+from fewshot_nas.manifest import begin, goes_on, usual_settings
+from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.training.log import RunLog
+from fewshot_nas.training.loop import Loop, Plan, Source, Task
+
+T = TypeVar("T", bound=Task)
+
+
+@dataclass(frozen=True)
+class Training(Generic[T]):
+    """What `Loop` needs to know of a training."""
+
+    task: T
+    source: Source
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class LifeCycle:
+    """One training and where it keeps its files.
+
+    Attributes:
+        config: the settings, of which a copy is kept.
+        resume: whether to go on with an unfinished run of the same name.
+        report: takes lines for a person.
+    """
+
+    directory: PhaseDirectory
+    config: Any
+    world: World
+    resume: bool
+    report: Report
+
+    def run(
+        self,
+        content: Callable[[], Mapping[str, Any]],
+        start: Callable[[], Training[T]],
+        finish: Callable[[T, RunLog], None],
+        finished: Callable[[bool], str] | None = None,
+    ) -> None:
+        """Train to the end, from where an earlier run was stopped; report it if that one is finished.
+
+        No argument may talk to other processes.
+
+        Args:
+            content: makes the manifest.
+            start: makes what is trained; refuses settings that do not fit each other.
+            finish: writes the result; called on the main process only.
+            finished: says that the training is finished, or nothing; told whether an earlier run goes on.
+                By default it is finished once `directory.chosen` exists.
+
+        Raises:
+            BusyError: another process trains under this name.
+            InputError: an earlier run of that name is not one to go on with, or training fails.
+        """
+        with self._alone():
+            with together(self.world):
+                written = content()
+            going_on, done = decided(self.world, lambda: self._found(written, finished or self._chosen))
+            if done:
+                self.report(done)
+                return
+            with together(self.world):
+                training = start()
+            if not going_on:
+                decided(self.world, lambda: begin(self.directory, written, dump_config(self.config)))
+            with RunLog(self.directory.log, self.directory.events) as log:
+                task = self._trained(training, log)
+                decided(self.world, lambda: finish(task, log))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep a second run of the same name out."""
+        lock = locked(self.directory.lock, wait=False)
+        decided(self.world, lock.__enter__)
+        try:
+            yield
+        finally:
+            if self.world.is_main:
+                lock.__exit__(None, None, None)
+
+    def _found(self, written: Mapping[str, Any], finished: Callable[[bool], str]) -> tuple[bool, str]:
+        """Whether an earlier run goes on, and what to say if nothing is left to do."""
+        going_on = goes_on(self.directory, written, usual_settings(self.config), self.resume)
+        return going_on, finished(going_on)
+
+    def _chosen(self, going_on: bool) -> str:
+        chosen = self.directory.chosen
+        return f"{chosen} is there already; --no-resume trains it anew" if going_on and chosen.exists() else ""
+
+    def _trained(self, training: Training[T], log: RunLog) -> T:
+        loop = Loop(training.task, training.source, training.plan, self.directory.last, log, self.world, self.report)
+        loop.resume()
+        if loop.step:
+            self.report(f"continuing {self.directory.path} at step {loop.step} of {loop.steps}")
+        loop.run()
+        return training.task

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# The test bed of docs/study.md: blends of two garments, a ground truth of 200 archs, and supernets to judge by it.
+#
+#   scripts/study_fashion_pairs.sh                    everything, about two hours on one core
+#   scripts/study_fashion_pairs.sh PART SEED          one part with one seed; parts may run side by side
+#
+# Parts: truth (seed 0: 200 archs; seeds 1 and 2: the first 30 of them), twice (seed 0: 30 archs trained twice as long) and
+# oneshot (seeds 0, 1, 2). What is there already is reused and an interrupted training goes on, so give the same command
+# again; several processes may share a part of the truth. At the end `python scripts/study_pairs.py --collect` gathers the
+# accuracies and `python scripts/study_pairs.py` prints the tables.
+set -euo pipefail
+source "$(dirname "$(readlink -f "$0")")/environment.sh"
+
+config="--config configs/fashion_pairs.yml"
+# No ground truth while training: the last epoch is taken, so that nothing is chosen by what it is judged by.
+supernet="run.ground_truth=results/pairs_none.json evaluation.every_epochs=100"
+
+step() {
+    echo "\$ $*"
+    "$@" || fail "this step failed: $*"
+}
+
+truth() { # seed archs
+    step python -m fewshot_nas.train_stand_alone $config --save=pairs_truth --target_arch_num="$2" \
+        --ground_truth=results/pairs_truth/gt_arch200.json run.seed="$1"
+}
+
+twice() { # seed
+    step python -m fewshot_nas.train_stand_alone $config --save=pairs_twice --target_arch_num=1-30 \
+        --ground_truth=results/pairs_twice/gt_arch30.json stand_alone.epochs=2 run.seed="$1"
+}
+
+oneshot() { # seed
+    local save=pairs_oneshot_s$1
+    step python -m fewshot_nas.train_supernet $config --save="$save" $supernet run.seed="$1"
+    step python -m fewshot_nas.test $config --save="$save" --json_part=1 --limit=200 --epoch=0 --test_set=0 --images=5000
+}
+
+part() {
+    case $1 in
+        truth) if [ "$2" = 0 ]; then truth 0 1-200; else truth "$2" 1-30; fi ;;
+        twice) twice "$2" ;;
+        oneshot) oneshot "$2" ;;
+        *) fail "unknown part $1, expected one of those that this script's head names" ;;
+    esac
+}
+
+case $# in
+    0 | 2) ;;
+    *) fail "expected nothing, or a part and a seed" ;;
+esac
+install ""
+if [ $# -eq 2 ]; then
+    part "$1" "$2"
+    exit
+fi
+for seed in 0 1 2; do
+    part truth $seed
+done
+part twice 0
+for seed in 0 1 2; do
+    part oneshot $seed
+done
+step python scripts/study_pairs.py --collect
+step python scripts/study_pairs.py

@@ -1,0 +1,161 @@
+"""The tables of the test bed in docs/study.md, from the committed accuracies and scores.
+
+python scripts/study_pairs.py               prints them
+python scripts/study_pairs.py --collect     gathers the accuracies and scores from results/ first
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from fewshot_nas.cli import run
+from fewshot_nas.config import load_config
+from fewshot_nas.files import read_json, write_json
+from fewshot_nas.ranking.correlation import Interval, agreement, correlations, proxies, tau_gain
+from fewshot_nas.ranking.reliability import reliability
+from fewshot_nas.results import shard_path
+from fewshot_nas.space.pool import read_arch_file, write_arch_file
+
+ROOT = Path(__file__).resolve().parents[1]
+HOME = ROOT / "json_file" / "fashion_pairs"
+STUDY = HOME / "study.json"
+TRUTHS = {"truth": "pairs_truth/gt_arch200.json", "twice": "pairs_twice/gt_arch30.json"}
+SPLITS = ("valid", "test")
+METRICS = ("top1", "prob")
+ARMS = {"oneshot": "one-shot"}
+
+Study = dict[str, Any]
+Runs = Mapping[str, Sequence[float]]
+Scores = dict[str, float]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Collect if asked, then print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--collect", action="store_true", help="renew the committed accuracies from results/")
+    if parser.parse_args(argv).collect:
+        collect(ROOT / "results")
+    print("\n".join(lines(read_json(STUDY))))
+    return 0
+
+
+def collect(results: Path) -> None:
+    """Copy accuracies and scores to json_file/, so that they outlive the results; what is not there is left out."""
+    found = {name: results / path for name, path in TRUTHS.items() if (results / path).exists()}
+    truth = found["truth"]
+    for path in (truth, truth.with_stem(f"{truth.stem}_test")):
+        write_arch_file(HOME / path.name, read_arch_file(path))
+    accuracies = {name: {split: _runs(path, split) for split in SPLITS} for name, path in found.items()}
+    tops = sorted(top for arm in ARMS for top in results.glob(f"pairs_{arm}_s[0-9]"))
+    scores = {top.name.removeprefix("pairs_"): _scores(top, accuracies["truth"]["valid"]) for top in tops}
+    write_json(STUDY, {**accuracies, "scores": scores})
+
+
+def _runs(truth: Path, split: str) -> Runs:
+    """Accuracies of each arch, one per seed in the order of the seeds."""
+    found = [read_json(path) for path in truth.with_suffix(".runs").glob("*.json")]
+    runs: dict[str, list[float]] = {}
+    for each in sorted(found, key=lambda each: (int(each["arch_id"].removeprefix("arch")), each["seed"])):
+        runs.setdefault(each["arch_id"], []).append(each[split])
+    return runs
+
+
+def _scores(top: Path, archs: Runs) -> dict[str, Scores]:
+    """Of the last epoch, by score and arch."""
+    files = {metric: read_arch_file(shard_path(top / "json_results" / "epoch0", metric, 1)) for metric in METRICS}
+    return {
+        metric: {arch_id: entries[arch_id].acc for arch_id in archs if arch_id in entries}
+        for metric, entries in files.items()
+    }
+
+
+def lines(study: Study) -> Iterator[str]:
+    """Markdown."""
+    yield from _reliability(study)
+    yield ""
+    yield from _rankings(study)
+
+
+def _reliability(study: Study) -> Iterator[str]:
+    """What the seeds of the archs that have several say."""
+    yield (
+        "| truth | archs | of these, with several seeds | seeds | tau of two seeds | the same, upper half "
+        "| reliability of one seed | ceiling with one seed | tau to twice as long |"
+    )
+    yield f"|{'---|' * 9}"
+    for split in SPLITS:
+        runs = study["truth"][split]
+        several = {arch_id: each for arch_id, each in runs.items() if len(each) > 1}
+        found, single = reliability(several), _single(several)
+        yield (
+            f"| {split} | {len(runs)} | {found.archs} | {found.seeds} | {found.seed_tau:.2f} | {_upper(several):.2f} "
+            f"| {single:.2f} | {_ceiling(single):.2f} | {_tau_to_twice(study, split):.2f} |"
+        )
+
+
+def _single(runs: Runs) -> float:
+    """The share of the variance of a single seed that is due to the arch."""
+    seeds, mean = len(next(iter(runs.values()))), reliability(runs).share
+    return mean / (seeds - (seeds - 1) * mean)
+
+
+def _ceiling(share: float) -> float:
+    return 2 / math.pi * math.asin(math.sqrt(share))
+
+
+def _upper(runs: Runs) -> float:
+    """Tau of two seeds over the half that a third one holds for the better, the mean over all choices."""
+    seeds = range(len(next(iter(runs.values()))))
+    return fmean(_tau_of_half(runs, *chosen) for chosen in permutations(seeds, 3) if chosen[0] < chosen[1])
+
+
+def _tau_of_half(runs: Runs, one: int, other: int, judge: int) -> float:
+    better = sorted(runs, key=lambda arch_id: runs[arch_id][judge])[len(runs) // 2 :]
+    return correlations(*(np.array([runs[arch_id][seed] for arch_id in better]) for seed in (one, other)))[0]
+
+
+def _tau_to_twice(study: Study, split: str) -> float:
+    """Between the first seed's accuracies and those after twice as long a training."""
+    twice = _means(study["twice"][split])
+    once = {arch_id: study["truth"][split][arch_id][0] for arch_id in twice}
+    return agreement(once, twice, resamples=0).kendall.value
+
+
+def _means(runs: Runs) -> Scores:
+    return {arch_id: fmean(accuracies) for arch_id, accuracies in runs.items()}
+
+
+def _rankings(study: Study) -> Iterator[str]:
+    """Proxies and supernets against the truth; each supernet is a row, and so is its gain over the best proxy."""
+    truth = {split: _means(study["truth"][split]) for split in SPLITS}
+    counted = _proxies(truth["valid"])
+    scored = {f"{name}, {metric}": each[metric] for name, each in study["scores"].items() for metric in METRICS}
+    best = max(counted, key=lambda name: agreement(counted[name], truth["valid"], resamples=0).kendall.value)
+    yield f"| what ranks | archs | tau | Spearman | Pearson | test: tau | gain in tau over {best} |"
+    yield f"|{'---|' * 7}"
+    for name, scores in {**counted, **scored}.items():
+        valid, test = (agreement(scores, truth[split]) for split in SPLITS)
+        gain = _shown(tau_gain([scores], [counted[best]], truth["valid"])) if name in scored else ""
+        cells = map(_shown, (valid.kendall, valid.spearman, valid.pearson, test.kendall))
+        yield f"| {name} | {valid.n} | {' | '.join(cells)} | {gain} |"
+
+
+def _shown(found: Interval) -> str:
+    return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+
+
+def _proxies(truth: Scores) -> dict[str, Scores]:
+    space = load_config(ROOT / "configs" / "fashion_pairs.yml").space.build()
+    archs = {arch_id: entry.arch for arch_id, entry in read_arch_file(HOME / "gt_arch200.json").items()}
+    return proxies(space, {arch_id: archs[arch_id] for arch_id in truth}, num_classes=45)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,1 @@
+"""Tests that mirror the package; `rounding` is what several of them share."""

@@ -1,0 +1,69 @@
+"""Examples in docstrings and on the page about Python really run."""
+
+import doctest
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fewshot_nas
+from fewshot_nas.models.checkpoint import save_supernet
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.search_space import SPACES
+
+ROOT = Path(__file__).parents[2]
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in sorted(Path(ROOT, "fewshot_nas").rglob("*.py"))
+    if ">>>" in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.fixture
+def trained(workshop):
+    """A directory where the run `digits` has left a supernet."""
+    save_supernet(workshop / "results" / "digits" / "supernet.pth", Supernet(SPACES["px8"], 1, num_classes=10))
+    return workshop
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.usefixtures("trained")
+def test_examples_in_docstrings_run(name):
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert outcome.attempted
+    assert not outcome.failed
+
+
+def test_every_public_function_has_an_example():
+    functions = [name for name in fewshot_nas.__all__ if callable(getattr(fewshot_nas, name)) and name.islower()]
+    assert functions
+    assert [name for name in functions if ">>>" not in getattr(fewshot_nas, name).__doc__] == []
+
+
+@pytest.mark.usefixtures("trained")
+def test_the_page_about_python_runs(page, capsys):
+    text = (ROOT / "docs" / "python.md").read_text()
+    blocks = page(text).blocks("python")
+    exec("".join(blocks), {})
+    assert capsys.readouterr().out.count("mean probability of the label") == 5
+    assert [name for name in fewshot_nas.__all__ if f"`{name}" not in text] == []
+
+
+def test_names_are_imported_when_they_are_used():
+    check = "import sys, fewshot_nas; fewshot_nas.random_arch('px8'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0
+
+
+def test_there_are_no_other_names():
+    with pytest.raises(AttributeError, match="module 'fewshot_nas' has no attribute 'scorer'"):
+        _ = fewshot_nas.scorer
+    assert set(fewshot_nas.__all__) <= set(dir(fewshot_nas))
+
+
+def test_bounds_that_no_arch_meets_are_refused():
+    with pytest.raises(fewshot_nas.InputError, match="none of 10,000 random archs of px8 lies within the bounds"):
+        fewshot_nas.random_arch("px8", max_params=1)
+    with pytest.raises(fewshot_nas.InputError, match="'px9' is not a space, expected one of "):
+        fewshot_nas.macs("px9", "1")

@@ -1,0 +1,65 @@
+"""How far two routes to the same number may lie apart: a bound from the length of the sums, not a tolerance by trial.
+
+A computed sum of n products is off by at most
+
+    8 * sqrt(n) * u * (the sum of their absolute values)
+
+where u is half the distance from 1 to the next number of the format; the probability of more is below 2 n exp(-32),
+because rounding errors have random signs (Higham and Mary, A new approach to probabilistic rounding error analysis,
+SIAM J. Sci. Comput. 41, 2019, theorem 2.4 with lambda = 8). The lengths of the sums along a chain of layers add up,
+so two routes through one network, each off by that much, differ by at most
+
+    2 * 8 * sqrt(terms) * u * magnitude        terms: lengths of the sums along the network's longest path, added
+
+A kernel chooses the order of its sums by processor, memory layout and batch, which moves a result within this bound.
+Kernels add up in blocks, so their errors are far smaller than the bound's. This leaves room for what the formula leaves
+out: terms that cancel, and layers that amplify.
+
+Where a ReLU's input is nearly 0, rounding decides whether a gradient passes, and no bound in float32 is small. Tests of
+gradients therefore run in float64 wherever the code under test allows it: there the case does not occur.
+"""
+
+from collections.abc import Sequence
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.search_space import SearchSpace
+
+
+def bound(terms: int, magnitude: float, dtype: torch.dtype = torch.float32) -> float:
+    """The largest difference that rounding explains between two orders of the same sums."""
+    return 8 * sqrt(terms) * torch.finfo(dtype).eps * magnitude  # eps is twice the unit roundoff
+
+
+def terms(space: SearchSpace, archs: Sequence[Arch], images: Tensor, *, backward: bool = False) -> int:
+    """Lengths of the sums on the longest path through any of these subnets, added.
+
+    Per block two convolutions (inputs times kernel) and two norms over a batch [B, C, H, W]; then
+    the mean over pixels and the classifier. A backward pass has the same sums once more, and a
+    weight's gradient adds up over the batch's pixels as its norm does.
+
+    Args:
+        images: a batch as the subnets see it.
+    """
+    pixels = images.shape[0] * images.shape[2] * images.shape[3]  # of the largest map
+    longest = max(_forward(space, arch, pixels) for arch in archs)
+    return 2 * longest if backward else longest
+
+
+def _forward(space: SearchSpace, arch: Arch, pixels: int) -> int:
+    blocks = space.blocks(arch)
+    stem = space.in_channels * space.stem_kernel**2 + pixels
+    return stem + sum(9 * (block.inputs + block.mid) + 2 * pixels for block in blocks) + pixels + blocks[-1].out
+
+
+def assert_equal_but_for_rounding(found: Tensor, expected: Tensor, terms: int, what: str = "") -> None:
+    """Every element agrees within `bound`, the magnitude being the largest expected element's."""
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    found, expected = found.detach(), expected.detach()
+    difference = float((found.double() - expected.double()).abs().max())
+    allowed = bound(terms, float(expected.abs().max()), found.dtype)
+    assert difference <= allowed, f"{what} differs by {difference:.3g}, rounding explains {allowed:.3g}"

@@ -1,0 +1,47 @@
+"""How a command ends."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from fewshot_nas.cli import run
+
+COMMAND = """
+import sys, time
+from fewshot_nas.cli import run
+
+def main(argv):
+    print("begun", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+
+sys.exit(run(main))
+"""
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_sigterm_ends_a_command_as_cleanly_as_ctrl_c(ignored):
+    """Also in the background, where shells let SIGINT be ignored."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", COMMAND],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None,
+    )
+    assert child.stdout.readline() == "begun\n"
+    child.terminate()
+    out, error = child.communicate()
+    assert (out, error, child.returncode) == ("cleaned up\n", "terminated\n", 143)
+
+
+def test_what_sigterm_did_before_is_restored():
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+    run(lambda argv: seen.append(signal.getsignal(signal.SIGTERM)) or 0)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert seen != [before]
