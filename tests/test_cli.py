@@ -13,8 +13,8 @@ import sys, time
 from fewshot_nas.cli import run
 
 def main(argv):
-    print("begun", flush=True)
     try:
+        print("begun", flush=True)
         time.sleep(60)
     finally:
         print("cleaned up", flush=True)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from fewshot_nas import export, merge, test, train_few_shot, train_stand_alone
+from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.space.arch import decode
 from tests.rounding import bound, terms
@@ -75,7 +76,7 @@ def test_a_finished_evaluation_is_finished():
 
 
 def test_its_journal_is_gone_on_with(monkeypatch):
-    monkeypatch.setattr("fewshot_nas.evaluation.engine.UNIT_NETWORKS", 4)
+    monkeypatch.setitem(Scorer.__init__.__kwdefaults__, "unit_networks", 4)  # as when the journal was written
     directory = FIRST / "2/json_results/epoch0"
     (journal,) = directory.glob("journal_*")
     unit = json.loads(journal.read_text().splitlines()[1])
