@@ -1,7 +1,10 @@
 """What a ranking of the 45,000 costs, and how much of that can be saved, by tau to the truth of fashion_pairs.
 
 python scripts/study_budget.py                      prints the table from json_file/fashion_pairs/budget.json
-python scripts/study_budget.py --measure NAME       measures it first, with results/NAME/supernet.pth
+python scripts/study_budget.py --measure NAME       measures it first, with results/NAME/supernet.pth, after
+
+    python -m fewshot_nas.test --save NAME --epoch=0 --sample=2000 --images=1000 --calibration_images=256
+    python -m fewshot_nas.merge --save NAME --epoch=0_sample2000 --top=prob
 
 The question: how many archs, calibration images and scored images does a ranking need? Decided before anything ran:
 
@@ -13,9 +16,9 @@ The question: how many archs, calibration images and scored images does a rankin
   which is not used.
 - Fewer calibration images: 128, 256, 512; and bf16: on the first 2,500 images, against 1,024 in fp32 on the
   same.
-- Fewer archs: 500, 1,000 or 2,000 of `test --sample`, on 250 or 1,000 images, with 256 to calibrate. Archs with
-  a truth are taken out of the sample and predicted by smoothing, as archs that were never scored are. Combined
-  scores are compared with combined scores.
+- Fewer archs: 500, 1,000 or 2,000 of `test --sample`, on 1,000 images, with 256 to calibrate. Archs with a truth
+  are taken out of the sample and predicted by smoothing, as archs that were never scored are. Combined scores are
+  compared with combined scores.
 - What counts: tau to the truth less that of the full setting, with a paired bootstrap over archs. The cheapest
   setting that loses less than 0.01 becomes the default. Cost: multiply-adds of the plan for 45,000 archs, or
   for the sample.
@@ -37,10 +40,12 @@ from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, replacing, write_json
 from fewshot_nas.ranking.combination import combine
 from fewshot_nas.ranking.correlation import Interval, agreement, tau_gain
-from fewshot_nas.ranking.features import features
+from fewshot_nas.ranking.features import column, features
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.smoothing import smooth
 from fewshot_nas.ranking.suggestion import sample
+from fewshot_nas.results import PhaseDirectory, merged_path
+from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_arch_file, read_pool
 
@@ -50,7 +55,7 @@ BUDGET, TRUTH = HOME / "budget.json", HOME / "gt_arch200.json"
 CONFIG = load_config(ROOT / "configs" / "fashion_pairs.yml")
 SPACE, CLASSES, POOL = CONFIG.space.build(), 45, ROOT / "json_file" / "json8"
 TRUTHS, IMAGES, CALIBRATION, FEW_IMAGES = 200, 10_000, 1_024, 2_500
-SAMPLES, SAMPLE_IMAGES, SAMPLE_CALIBRATION = (500, 1_000, 2_000), (250, 1_000), 256
+SAMPLES, SAMPLE_IMAGES, SAMPLE_CALIBRATION = (500, 1_000, 2_000), 1_000, 256
 SUBSETS, DRAWS, PILOTS = (250, 500, 1_000, 2_500), 5, slice(0, None, 4)
 
 Floats = NDArray[np.float64]
@@ -99,9 +104,6 @@ def settings() -> Iterator[Setting]:
     for count in (128, 256, 512):
         yield Setting(f"calibration {count}", truths, calibration=count)
     yield Setting("bf16", truths, precision="bf16")
-    chosen = sample(SPACE, archs, max(SAMPLES))
-    sampled = {arch_id: arch for arch_id, arch in archs.items() if arch_id in chosen and arch_id not in truths}
-    yield Setting("sample", sampled, max(SAMPLE_IMAGES), SAMPLE_CALIBRATION)
 
 
 def measure(setting: Setting, model: Path, directory: Path) -> None:
@@ -212,18 +214,18 @@ def _ridge(full: Floats, subset: NDArray[np.int64]) -> Floats:
 
 def _fewer_archs(directory: Path, ids: Sequence[str], full: Floats) -> Iterator[dict[str, Any]]:
     """Combined scores: all 200 scored, against none of them scored, a sample of others instead."""
-    others, table = _load(directory, "sample")
-    archs, every = pool(), [*ids, *others]
+    sampled = read_scores(merged_path(PhaseDirectory(directory.parent).scores(f"0_sample{max(SAMPLES)}"), "prob"))
+    archs, others = pool(), [arch_id for arch_id in sampled if arch_id not in ids]
+    every = [*ids, *others]
     described = features(SPACE, [archs[arch_id] for arch_id in every], num_classes=CLASSES)
-    own = 100 * np.concatenate([full, table.mean(1)])
-    yield _arm("full, combined", 1.0, ids, [_combined(described, own)[: len(ids)]])
-    order = {count: sample(SPACE, archs, count) for count in SAMPLES}
+    scores = column(others, {arch_id: scored.acc for arch_id, scored in sampled.items()})
+    yield _arm("full, combined", 1.0, ids, [_combined(described, np.concatenate([100 * full, scores]))[: len(ids)]])
     for count in SAMPLES:
-        for images in SAMPLE_IMAGES:
-            scored = np.where([arch_id in order[count] for arch_id in others], 100 * table[:, :images].mean(1), np.nan)
-            values = _combined(described, np.concatenate([np.full(len(ids), np.nan), scored]))[: len(ids)]
-            share = _share(images, SAMPLE_CALIBRATION, order[count])
-            yield _arm(f"{count:,} archs, {images:,} images", share, ids, [values], "full, combined")
+        chosen = sample(SPACE, archs, count)
+        scored = np.where([arch_id in chosen for arch_id in others], scores, np.nan)
+        values = _combined(described, np.concatenate([np.full(len(ids), np.nan), scored]))[: len(ids)]
+        share = _share(SAMPLE_IMAGES, SAMPLE_CALIBRATION, chosen)
+        yield _arm(f"{count:,} archs, {SAMPLE_IMAGES:,} images", share, ids, [values], "full, combined")
 
 
 def _combined(described: Floats, scores: Floats) -> Floats:
