@@ -14,12 +14,16 @@ import yaml
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.settings import Count, Share, load
+from fewshot_nas.space.block import BlockKind
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
 
 @dataclass(frozen=True)
 class SpaceConfig:
-    """A preset (`px8`, `px28`, `track1`), any of whose values may be replaced."""
+    """A preset (`px8`, `px28`, `track1`, `cifar`, `resnet50`), any of whose values may be replaced.
+
+    `depths` are the least and most blocks of each stage; `block` is `basic` or `bottleneck`.
+    """
 
     preset: str = "px8"
     base_widths: tuple[int, ...] | None = None
@@ -32,13 +36,15 @@ class SpaceConfig:
     in_channels: int | None = None
     resolution: int | None = None
     pool_digits: tuple[int, ...] | None = None
+    depths: tuple[tuple[int, int], ...] | None = None
+    block: BlockKind | None = None
 
     def build(self) -> SearchSpace:
-        """The preset with the values that were given."""
+        """The preset with the values that were given; its name tells if that changed it."""
         if self.preset not in SPACES:
             raise InputError(f"space.preset is {self.preset!r}, expected one of {', '.join(sorted(SPACES))}")
         given = {key: value for key, value in vars(self).items() if key != "preset" and value is not None}
-        return dataclasses.replace(SPACES[self.preset], **given)
+        return dataclasses.replace(SPACES[self.preset], **given).marked()
 
 
 @dataclass(frozen=True)

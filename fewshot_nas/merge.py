@@ -11,8 +11,8 @@ from fewshot_nas.results import Phase, filled_path, is_evaluation_name, manifest
 from fewshot_nas.scores.manifests import Network, joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import codes_that_differ, merge_parts, read_codes, write_merged
 from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
-from fewshot_nas.space.arch import decode
 from fewshot_nas.space.pool import Entry, read_arch_file
+from fewshot_nas.space.search_space import SearchSpace
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,16 +21,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     metric, directory = OF_TOP[options.top], phase_directory(options.save, Phase.parse(options.stage))
     scores = _existing(directory.scores(options.epoch), options.epoch)
     config = config_of(options, directory.config)
-    pool = read_codes(config.run.pool)
+    space = config.space.build()
+    pool = read_codes(config.run.pool, space)
     manifests = read_manifests(scores, len(pool))
-    merged = merge_parts(scores, metric, pool, manifests)
+    merged = merge_parts(scores, metric, pool, manifests, space)
     for objection in objections(scores, manifests, len(pool)):
         if not options.force:
             raise InputError(f"{objection}; --force merges all the same")
         print(f"warning: {objection}", file=sys.stderr)
     manifest = joined_manifest(manifests, len(merged))
-    network = network_of(manifest, manifest_path(scores, min(manifests, default=1)), config.space.build())
-    truth = _ground_truth(config.run.ground_truth, pool)
+    network = network_of(manifest, manifest_path(scores, min(manifests, default=1)), space)
+    truth = _ground_truth(config.run.ground_truth, pool, space)
     path = write_merged(scores, metric, merged, manifest)
     print(f"{len(merged)} archs in {len(pool)} parts: {path}")
     if "sample" in manifest:
@@ -52,13 +53,13 @@ def _existing(scores: Path, epoch: str) -> Path:
     return scores
 
 
-def _ground_truth(path: Path, pool: Sequence[Mapping[str, str]]) -> dict[str, Entry]:
+def _ground_truth(path: Path, pool: Sequence[Mapping[str, str]], space: SearchSpace) -> dict[str, Entry]:
     """The ground truth, its archs the pool's; nothing where there is no such file."""
     if not path.exists():
         return {}
-    truth = read_arch_file(path)
+    truth = read_arch_file(path, space)
     archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
-    for arch_id in (arch_id for codes in pool for arch_id in codes_that_differ(archs, codes)):
+    for arch_id in (arch_id for codes in pool for arch_id in codes_that_differ(archs, codes, space)):
         raise InputError(f"{path}: {arch_id} has another code than in the pool; does it belong to another pool?")
     return truth
 
@@ -74,7 +75,7 @@ def _fill(
     from fewshot_nas.ranking.smoothing import smooth
 
     codes = {arch_id: code for part in pool for arch_id, code in part.items()}
-    archs = map(decode, codes.values())
+    archs = map(network.space.decode, codes.values())
     described = features(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
     measured = log_odds(column(codes, {arch_id: scored.acc for arch_id, scored in merged.items()}))
     predicted = in_percent(smooth(described, measured)).value.round(6).tolist()

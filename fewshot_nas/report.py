@@ -13,7 +13,7 @@ from fewshot_nas.results import (
     ROOT,
     Phase,
     PhaseDirectory,
-    all_phases,
+    known_phases,
     phase_directory,
     ranking_path,
     report_path,
@@ -34,13 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.reporting.page import render
     from fewshot_nas.reporting.ranked import read_ranked
 
-    truth = read_arch_file(config.run.ground_truth) if config.run.ground_truth.exists() else {}
+    space = config.space.build()
+    truth = read_arch_file(config.run.ground_truth, space) if config.run.ground_truth.exists() else {}
     files = [
         PhaseFiles(phase.name, directory.log, directory.manifest, directory.evaluations())
         for phase, directory in found.items()
     ]
     top = run_directory(options.save)
-    study = gather(top.relative_to(ROOT).as_posix(), files, truth, config.space.build(), OF_TOP[options.top])
+    study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, OF_TOP[options.top])
     study = replace(study, ranked=read_ranked(ranking_path(options.save)))
     out = options.out or report_path(options.save)
     write_text(out, render(study))
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _phases(save: str, only: Phase | None) -> dict[Phase, PhaseDirectory]:
     """The phases of a run that have left anything, in order."""
     top = run_directory(save)
-    wanted = [only] if only else all_phases()
+    wanted = [only] if only else known_phases(save)
     found = {phase: phase_directory(save, phase) for phase in wanted}
     found = {phase: each for phase, each in found.items() if each.log.exists() or each.evaluations()}
     if not found:

@@ -25,9 +25,8 @@ from fewshot_nas.manifest import manifest, recipe_sha256
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results import PhaseDirectory
-from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_arch_file
-from fewshot_nas.space.sampling import ALL_DIGITS
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.gradient_scale import gradient_scale
 from fewshot_nas.training.log import RunLog
@@ -160,12 +159,12 @@ class Run:
 
         def content() -> dict[str, Any]:
             nonlocal recipe
-            written = self._manifest("stand_alone", {"arch": encode(arch)})
+            written = self._manifest("stand_alone", {"arch": self.space.encode(arch)})
             recipe = recipe_sha256(written)
             return written
 
         def finished(going_on: bool) -> str:
-            truth.refuse_others(recipe, arch_id, arch)
+            truth.refuse_others(recipe, arch_id, self.space.encode(arch))
             known = self.resume and truth.has(arch_id, seed)
             return f"{arch_id} with seed {seed} is in {truth.path} already" if known else ""
 
@@ -194,13 +193,14 @@ class Run:
         """A phase and what it trains on."""
         config, settings = self.config, self._settings(section)
         assert isinstance(settings, TrainingConfig)
-        digits = self.space.pool_digits if settings.digits == "pool" else ALL_DIGITS
+        digits = self.space.pool_digits if settings.digits == "pool" else self.space.all_digits
         kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
-        factors = multipliers(self.space, supernet.groups, digits, kind)
+        factors = multipliers(supernet.split, digits, kind)
         groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
         teacher, images, memory = self._teacher(settings, supernet, digits)
         seed, middle = config.run.seed, settings.random_subnets
-        sampler = Sampler(SAMPLING[settings.sampling](seed, digits), EXTREMES[settings.extremes](seed, digits), middle)
+        drawn = SAMPLING[settings.sampling](self.space, seed, digits)
+        sampler = Sampler(drawn, EXTREMES[settings.extremes](self.space, seed, digits), middle)
         sandwich = Sandwich(
             sampler,
             Sizes(seed, middle, settings.resolutions),
@@ -230,7 +230,9 @@ class Run:
         seed_weights(config.run.seed)
         network = placed(Subnet(self.space, arch, self.data.num_classes), self.world)
         optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
-        return StandAloneTask(network, optimizer, arch, settings.label_smoothing, config.run.precision)
+        return StandAloneTask(
+            network, optimizer, self.space.encode(arch), settings.label_smoothing, config.run.precision
+        )
 
     def _training(self, section: str, task: T, images: Images) -> Training[T]:
         """A task with its images and its schedule."""
@@ -257,7 +259,7 @@ class Run:
         """The ground truth, or nothing where there is no such file, which is said."""
         path = self.config.run.ground_truth
         if path.exists():
-            return read_arch_file(path)
+            return read_arch_file(path, self.space)
         self.report(f"{path}: no such file, so there is no tau; the last epoch will be chosen")
         return {}
 

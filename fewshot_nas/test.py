@@ -4,7 +4,6 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = config_of(_with_settings(options), directory.config)
     if options.sample is not None and options.limit is not None:
         raise InputError("--limit and --sample are given, expected one of them")
-    pool = read_pool(config.run.pool)
-    parts = _parts(options.json_part or "all", pool, options.limit)
     from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import decided_by_main, gathered, joined
@@ -49,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = speaker(world.is_main)
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
+        pool = read_pool(config.run.pool, supernet.space)
+        parts = _parts(options.json_part or "all", pool, options.limit)
         data = runs.open_images(config, supernet.space)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world)
@@ -58,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.sample is not None:
             parts = _sample(parts, supernet, options.sample)
         scores = directory.scores(evaluation_name(epoch, bool(options.test_set), options.sample))
-        facts = {**_manifest(options, config, model, supernet, data, scored), "pool_sha256": pool_sha256(pool)}
+        facts = {
+            **_manifest(options, config, model, supernet, data, scored),
+            "pool_sha256": pool_sha256(pool, supernet.space),
+        }
         job = Job(scores, parts, facts).computed(gathered(numerics(world.device), world))
         if not options.plan and decided_by_main(job.finished, world):
             report(f"{scores}: the scores of part {job.name} are there already")
@@ -107,7 +109,7 @@ def _manifest(
     return {
         "checkpoint": str(model),
         "checkpoint_sha256": sha256(model),
-        "groups": supernet.groups,
+        **supernet.split.values(),
         "data": data.name,
         "split": "test" if options.test_set else "valid",
         "images": len(scored),
@@ -119,7 +121,7 @@ def _manifest(
         "pool": str(config.run.pool),
         "limit": options.limit,
         **({} if options.sample is None else {"sample": options.sample}),
-        "space": asdict(supernet.space),
+        "space": supernet.space.values(),
         "resolution": supernet.space.resolution,
         "num_classes": supernet.num_classes,
         "seed": config.run.seed,

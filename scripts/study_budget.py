@@ -48,6 +48,7 @@ from fewshot_nas.results import PhaseDirectory, merged_path
 from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_arch_file, read_pool
+from fewshot_nas.space.split import by_width
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "json_file" / "fashion_pairs"
@@ -93,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def pool() -> dict[str, Arch]:
     """All 45,000."""
-    return {arch_id: arch for part in read_pool(POOL) for arch_id, arch in part.items()}
+    return {arch_id: arch for part in read_pool(POOL, SPACE) for arch_id, arch in part.items()}
 
 
 def settings() -> Iterator[Setting]:
@@ -214,7 +215,8 @@ def _ridge(full: Floats, subset: NDArray[np.int64]) -> Floats:
 
 def _fewer_archs(directory: Path, ids: Sequence[str], full: Floats) -> Iterator[dict[str, Any]]:
     """Combined scores: all 200 scored, against none of them scored, a sample of others instead."""
-    sampled = read_scores(merged_path(PhaseDirectory(directory.parent).scores(f"0_sample{max(SAMPLES)}"), "prob"))
+    evaluation = PhaseDirectory(directory.parent).scores(f"0_sample{max(SAMPLES)}")
+    sampled = read_scores(merged_path(evaluation, "prob"), SPACE)
     archs, others = pool(), [arch_id for arch_id in sampled if arch_id not in ids]
     every = [*ids, *others]
     described = features(SPACE, [archs[arch_id] for arch_id in every], num_classes=CLASSES)
@@ -244,7 +246,7 @@ def _tree(archs: Any) -> float:
 
     whole = pool()
     some, every = (
-        make_plan(SPACE, list(each), 1, unit_networks=128, num_classes=CLASSES).macs
+        make_plan(by_width(SPACE, 1), list(each), unit_networks=128, num_classes=CLASSES).macs
         for each in ((whole[arch_id] for arch_id in whole if arch_id in archs), whole.values())
     )
     return some / every
@@ -262,7 +264,7 @@ def _arm(name: str, share: float, ids: Sequence[str], draws: Sequence[Floats], o
 
 def lines(measured: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Markdown."""
-    truth = {arch_id: entry.acc for arch_id, entry in read_arch_file(TRUTH).items()}
+    truth = {arch_id: entry.acc for arch_id, entry in read_arch_file(TRUTH, SPACE).items()}
     known = {arm["name"]: arm["scores"] for arm in measured}
     yield "| setting | multiply-adds | tau to the truth | less that of | loss [95 %] |"
     yield "|---|---|---|---|---|"

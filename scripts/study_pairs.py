@@ -22,6 +22,7 @@ from fewshot_nas.ranking.correlation import Interval, agreement, correlations, p
 from fewshot_nas.ranking.reliability import reliability
 from fewshot_nas.results import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_arch_file
+from fewshot_nas.space.search_space import SearchSpace
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "json_file" / "fashion_pairs"
@@ -51,7 +52,7 @@ def collect(results: Path) -> None:
     found = {name: results / path for name, path in TRUTHS.items() if (results / path).exists()}
     truth = found["truth"]
     for path in (truth, truth.with_stem(f"{truth.stem}_test")):
-        write_arch_file(HOME / path.name, read_arch_file(path))
+        write_arch_file(HOME / path.name, study_space(), read_arch_file(path, study_space()))
     accuracies = {name: {split: _runs(path, split) for split in SPLITS} for name, path in found.items()}
     tops = sorted(top for arm in ARMS for top in results.glob(f"pairs_{arm}_s[0-9]"))
     scores = {top.name.removeprefix("pairs_"): _scores(top, accuracies["truth"]["valid"]) for top in tops}
@@ -69,7 +70,10 @@ def _runs(truth: Path, split: str) -> Runs:
 
 def _scores(top: Path, archs: Runs) -> dict[str, Scores]:
     """Of the last epoch, by score and arch."""
-    files = {metric: read_arch_file(shard_path(top / "json_results" / "epoch0", metric, 1)) for metric in METRICS}
+    files = {
+        metric: read_arch_file(shard_path(top / "json_results" / "epoch0", metric, 1), study_space())
+        for metric in METRICS
+    }
     return {
         metric: {arch_id: entries[arch_id].acc for arch_id in archs if arch_id in entries}
         for metric, entries in files.items()
@@ -151,9 +155,14 @@ def _shown(found: Interval) -> str:
     return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
 
 
+def study_space() -> SearchSpace:
+    """The space of the study's settings."""
+    return load_config(ROOT / "configs" / "fashion_pairs.yml").space.build()
+
+
 def _proxies(truth: Scores) -> dict[str, Scores]:
-    space = load_config(ROOT / "configs" / "fashion_pairs.yml").space.build()
-    archs = {arch_id: entry.arch for arch_id, entry in read_arch_file(HOME / "gt_arch200.json").items()}
+    space = study_space()
+    archs = {arch_id: entry.arch for arch_id, entry in read_arch_file(HOME / "gt_arch200.json", space).items()}
     return proxies(space, {arch_id: archs[arch_id] for arch_id in truth}, num_classes=45)
 
 

@@ -24,11 +24,12 @@ from fewshot_nas.ranking.ranker import ranker
 from fewshot_nas.ranking.rows import Row
 from fewshot_nas.results import PhaseDirectory, merged_path, prediction_path
 from fewshot_nas.scores.shards import read_scores
-from fewshot_nas.space.arch import Arch, decode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import part_paths, read_arch_file
+from fewshot_nas.space.search_space import SearchSpace
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ROOT / "json_file"
+FILES, RUNS = ROOT / "json_file", ROOT  # RUNS has results/
 SCORES, PREDICTIONS = FILES / "fashion_pairs" / "sample_scores.json", FILES / "fashion_pairs" / "predictions.json"
 COUNTS = (10, 20, 30, 60, 100, 150)
 CLASSES = {"fashion_pairs": 45, "fashion_mnist": 10, "digits": 10}
@@ -52,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def collect(names: Sequence[str]) -> None:
     """Copy scores and predictions to json_file/, so that they outlive the results."""
-    tops = {name: PhaseDirectory(ROOT / "results" / name).evaluations().values() for name in names}
+    tops = {name: PhaseDirectory(RUNS / "results" / name).evaluations().values() for name in names}
     write_json(SCORES, {name: _merged(directories) for name, directories in tops.items()})
-    predicted = read_scores(ROOT / prediction_path(names[0]))
+    predicted = read_scores(RUNS / prediction_path(names[0]), _space("fashion_pairs"))
     content = ",\n".join(f'"{arch_id}": {scored.acc:.3f}' for arch_id, scored in predicted.items())
     write_text(PREDICTIONS, f"{{\n{content}\n}}\n")
 
@@ -62,14 +63,16 @@ def collect(names: Sequence[str]) -> None:
 def _merged(directories: Iterable[Path]) -> dict[str, float]:
     """Mean probabilities of all evaluations of a run that were merged; the one with fewer archs counts."""
     files = [merged_path(directory, "prob") for directory in directories]
-    scores = sorted((read_scores(path) for path in files if path.exists()), key=len, reverse=True)
+    scores = sorted(
+        (read_scores(path, _space("fashion_pairs")) for path in files if path.exists()), key=len, reverse=True
+    )
     return {arch_id: round(scored.acc, 4) for each in scores for arch_id, scored in each.items()}
 
 
 def rows_of(bed: str) -> dict[str, list[Row]]:
     """The ranker's table of each supernet of a test bed, and of all of them together."""
     scores, truth = _scores(bed), _truth(bed)
-    archs = _archs({*truth, *(arch_id for each in scores.values() for arch_id in each)})
+    archs = _archs(_space(bed), {*truth, *(arch_id for each in scores.values() for arch_id in each)})
     wanted = {name: [each] for name, each in scores.items()} | ({"all": list(scores.values())} if scores else {})
     return {name: list(_rows(bed, archs, each, truth)) for name, each in wanted.items()}
 
@@ -77,7 +80,7 @@ def rows_of(bed: str) -> dict[str, list[Row]]:
 def _rows(
     bed: str, archs: Mapping[str, Arch], scores: Sequence[Mapping[str, float]], truth: Mapping[str, float]
 ) -> Iterator[Row]:
-    space = load_config(ROOT / "configs" / f"{bed}.yml").space.build()
+    space = _space(bed)
     single = proxies(space, archs, num_classes=CLASSES[bed])
     described = features(space, archs.values(), num_classes=CLASSES[bed])
     known = ranker(described, [column(archs, each) for each in scores])
@@ -95,13 +98,17 @@ def _scores(bed: str) -> dict[str, dict[str, float]]:
 
 
 def _truth(bed: str) -> dict[str, float]:
-    return {arch_id: entry.acc for arch_id, entry in read_arch_file(FILES / bed / TRUTHS[bed]).items()}
+    return {arch_id: entry.acc for arch_id, entry in read_arch_file(FILES / bed / TRUTHS[bed], _space(bed)).items()}
 
 
-def _archs(ids: Collection[str]) -> dict[str, Arch]:
+def _archs(space: SearchSpace, ids: Collection[str]) -> dict[str, Arch]:
     """Archs of the pool, in its order."""
-    codes = (item for path in part_paths(FILES / "json8") for item in read_scores(path).items())
-    return {arch_id: decode(scored.code) for arch_id, scored in codes if arch_id in ids}
+    codes = (item for path in part_paths(FILES / "json8") for item in read_scores(path, space).items())
+    return {arch_id: space.decode(scored.code) for arch_id, scored in codes if arch_id in ids}
+
+
+def _space(bed: str) -> SearchSpace:
+    return load_config(ROOT / "configs" / f"{bed}.yml").space.build()
 
 
 def lines(found: Mapping[str, Mapping[str, Sequence[Row]]]) -> Iterator[str]:

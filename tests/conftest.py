@@ -12,6 +12,9 @@ import pytest
 import torch
 
 from fewshot_nas.space.pool import Entry, make_pool, split_pool, write_arch_file
+from fewshot_nas.space.search_space import SPACES
+
+PX8 = SPACES["px8"]
 
 # A busy machine is slow, and that is no failure.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -96,9 +99,11 @@ def kill_me():
 def workshop(tmp_path, monkeypatch):
     """A directory of its own with a pool of 30 archs, where commands run with the defaults' paths."""
     monkeypatch.chdir(tmp_path)
-    (part,) = split_pool(make_pool(seed=0, size=30), 1)
+    (part,) = split_pool(make_pool(PX8, seed=0, size=30), 1)
     write_arch_file(
-        tmp_path / "json_file" / "json8" / "part1.json", {key: Entry(0.0, arch) for key, arch in part.items()}
+        tmp_path / "json_file" / "json8" / "part1.json",
+        PX8,
+        {key: Entry(0.0, arch) for key, arch in part.items()},
     )
     return tmp_path
 

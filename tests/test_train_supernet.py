@@ -14,9 +14,12 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import locked
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
+from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_supernet import main
 from fewshot_nas.training import prioritized
 from fewshot_nas.training.loop import Loop
+
+PX8 = SPACES["px8"]
 
 
 def weights(path):
@@ -29,9 +32,9 @@ def records(directory):
 
 
 def write_truth(workshop):
-    (part,) = read_pool(workshop / "json_file" / "json8")
+    (part,) = read_pool(workshop / "json_file" / "json8", PX8)
     truth = {arch_id: Entry(70.0 + sum(arch.depths), arch) for arch_id, arch in list(part.items())[:6]}
-    write_arch_file(workshop / "json_file" / "digits" / "gt_arch30.json", truth)
+    write_arch_file(workshop / "json_file" / "digits" / "gt_arch30.json", PX8, truth)
 
 
 def test_a_run_leaves_its_files(workshop, small, capsys):
@@ -48,7 +51,7 @@ def test_a_run_leaves_its_files(workshop, small, capsys):
     assert [record["epoch"] for record in epochs] == [0, 1, 2]
     assert chosen["chosen"]["file"] in candidates
     assert "within one standard error" in chosen["chosen"]["rule"]
-    assert load_supernet(out / "supernet.pth").groups == 1
+    assert load_supernet(out / "supernet.pth").split.groups == 1
     assert (out / "supernet.pth").read_bytes() == (out / chosen["chosen"]["file"]).read_bytes()
     assert re.search(r"tau -?\d.\d+ \[.*\] \(depth 1.000, params ", capsys.readouterr().out)
 
@@ -272,7 +275,7 @@ def test_two_runs_of_one_name_are_kept_apart(workshop, small):
         (["--config", "none.yml"], "none.yml: cannot be read"),
         (["data.name=lists", "data.root=nowhere", "space.in_channels=3"], r"nowhere/train.txt: no such file; expected"),
         (["data.name=folders", "data.root=nowhere"], r"nowhere/train: no such directory; expected train/<class>/"),
-        (["space.in_channels=3"], "the images of digits have 1 channels, but space px8 expects 3"),
+        (["space.in_channels=3"], "the images of digits have 1 channels, but space px8 changed expects 3"),
         (["--save", "../out"], "--save is '../out', expected the name of a directory under results/"),
         (["data.num_classes=3"], "digits: num_classes is 3, but the labels need 10"),
     ],

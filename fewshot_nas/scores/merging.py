@@ -14,28 +14,31 @@ from fewshot_nas.files import write_json
 from fewshot_nas.results import merged_manifest_path, merged_path, parts_with_scores, shard_path
 from fewshot_nas.scores.manifests import Manifest
 from fewshot_nas.scores.shards import Scored, read_scores, write_scores
-from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import part_paths
+from fewshot_nas.space.search_space import SearchSpace
 
 Codes = Mapping[str, str]
 
 _RUNS_SHOWN = 10
 
 
-def read_codes(pool: Path) -> list[dict[str, str]]:
+def read_codes(pool: Path, space: SearchSpace) -> list[dict[str, str]]:
     """The ids and codes of each part of a pool.
 
     Raises:
         InputError: there is no pool, or an arch id occurs in two parts.
     """
-    parts = [{arch_id: scored.code for arch_id, scored in read_scores(path).items()} for path in part_paths(pool)]
+    parts = [
+        {arch_id: scored.code for arch_id, scored in read_scores(path, space).items()} for path in part_paths(pool)
+    ]
     if len(set().union(*parts)) < sum(map(len, parts)):
         raise InputError(f"{pool}: an arch is in two parts; `python -m fewshot_nas.make_pool --check {pool}` names it")
     return parts
 
 
 def merge_parts(
-    directory: Path, metric: str, pool: Sequence[Codes], manifests: Mapping[int, Manifest]
+    directory: Path, metric: str, pool: Sequence[Codes], manifests: Mapping[int, Manifest], space: SearchSpace
 ) -> dict[str, Scored]:
     """Join the parts of one metric in the pool's order.
 
@@ -54,7 +57,7 @@ def merge_parts(
         path, expected = shard_path(directory, metric, part), _limited(codes, manifests, part)
         sampled = _sampled(manifests, part)
         wanted = len(expected) if sampled is None else sampled
-        scores = read_scores(path) if wanted and path.exists() else {}
+        scores = read_scores(path, space) if wanted and path.exists() else {}
         _refuse_others(path, scores, expected, part)
         if len(scores) == wanted:
             merged.update((arch_id, scores[arch_id]) for arch_id in expected if arch_id in scores)
@@ -77,9 +80,9 @@ def write_merged(directory: Path, metric: str, scores: Mapping[str, Scored], man
     return path
 
 
-def codes_that_differ(archs: Mapping[str, Arch], codes: Codes) -> list[str]:
+def codes_that_differ(archs: Mapping[str, Arch], codes: Codes, space: SearchSpace) -> list[str]:
     """The ids that both sides know, but by another code."""
-    return [arch_id for arch_id, arch in archs.items() if arch_id in codes and codes[arch_id] != encode(arch)]
+    return [arch_id for arch_id, arch in archs.items() if arch_id in codes and codes[arch_id] != space.encode(arch)]
 
 
 def _limited(codes: Codes, manifests: Mapping[int, Manifest], part: int) -> Codes:

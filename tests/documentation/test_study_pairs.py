@@ -7,6 +7,9 @@ import pytest
 
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.space.pool import Entry, make_pool, read_arch_file, write_arch_file
+from fewshot_nas.space.search_space import SPACES
+
+PX8 = SPACES["px8"]
 
 ROOT = Path(__file__).parents[2]
 ARCHS = 12
@@ -28,7 +31,7 @@ def study_pairs(tmp_path, monkeypatch):
 @pytest.fixture
 def results(tmp_path):
     """A truth in the order of the archs, whose third seed has the opposite order, and a supernet that agrees."""
-    archs = make_pool(0, ARCHS)
+    archs = make_pool(PX8, 0, ARCHS)
 
     def add(truth, arch_id, seed, accuracy):
         run = {"arch_id": arch_id, "seed": seed, "valid": accuracy, "test": accuracy - 1}
@@ -38,7 +41,7 @@ def results(tmp_path):
         truth = tmp_path / "results" / f"pairs_{name}.json"
         entries = {arch_id: Entry(50.0 + rank, arch) for rank, (arch_id, arch) in enumerate(archs.items())}
         for path in (truth, truth.with_stem(f"{truth.stem}_test")):
-            write_arch_file(path, entries)
+            write_arch_file(path, PX8, entries)
         for rank, arch_id in enumerate([*archs][:count]):
             add(truth, arch_id, 0, 50 + rank)
             if "truth/" in name and rank < SEVERAL:
@@ -46,7 +49,7 @@ def results(tmp_path):
                 add(truth, arch_id, 2, 60 - rank)
     for metric in ("top1", "prob"):
         directory = tmp_path / "results" / "pairs_oneshot_s1" / "json_results" / "epoch0"
-        write_arch_file(directory / f"{metric}_json1.json", entries)
+        write_arch_file(directory / f"{metric}_json1.json", PX8, entries)
     return tmp_path / "results"
 
 
@@ -57,7 +60,9 @@ def test_collecting_keeps_seeds_in_order_and_scores_by_metric(study_pairs, resul
     assert study["truth"]["test"]["arch12"] == [60]
     assert study["twice"]["valid"] == {f"arch{number}": [49 + number] for number in range(1, SEVERAL + 1)}
     assert study["scores"]["oneshot_s1"]["prob"]["arch3"] == 52
-    assert list(read_arch_file(study_pairs.HOME / "gt_arch200_test.json")) == [f"arch{n + 1}" for n in range(ARCHS)]
+    assert list(read_arch_file(study_pairs.HOME / "gt_arch200_test.json", PX8)) == [
+        f"arch{n + 1}" for n in range(ARCHS)
+    ]
 
 
 def test_the_tables_say_how_far_seeds_agree_and_what_ranks(study_pairs, results):

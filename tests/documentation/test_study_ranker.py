@@ -9,9 +9,10 @@ import pytest
 from fewshot_nas.files import read_json
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored, write_scores
-from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import make_pool
+from fewshot_nas.space.search_space import SPACES
 
+SPACE = SPACES["px28"]
 ROOT = Path(__file__).parents[2]
 
 
@@ -25,19 +26,21 @@ def script(name):
 @pytest.fixture
 def study_ranker(tmp_path, monkeypatch):
     module = script("study_ranker")
-    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "RUNS", tmp_path)
     monkeypatch.setattr(module, "SCORES", tmp_path / "scores.json")
     monkeypatch.setattr(module, "PREDICTIONS", tmp_path / "predictions.json")
     return module
 
 
 def test_the_smaller_evaluation_counts_and_predictions_keep_their_order(study_ranker, tmp_path):
-    pool = make_pool(0, 4)
+    pool = make_pool(SPACE, 0, 4)
     run = tmp_path / "results" / "run"
     for directory, archs, value in (("epoch0_sample4", 4, 50.0), ("epoch0", 2, 60.0)):
-        scores = {arch_id: Scored(value, encode(arch)) for arch_id, arch in list(pool.items())[:archs]}
+        scores = {arch_id: Scored(value, SPACE.encode(arch)) for arch_id, arch in list(pool.items())[:archs]}
         write_merged(run / "json_results" / directory, "prob", scores, {})
-    predicted = {arch_id: Scored(70 + rank / 3, encode(arch)) for rank, (arch_id, arch) in enumerate(pool.items())}
+    predicted = {
+        arch_id: Scored(70 + rank / 3, SPACE.encode(arch)) for rank, (arch_id, arch) in enumerate(pool.items())
+    }
     write_scores(run / "rank" / "predicted.json", predicted)
     study_ranker.collect(["run"])
     assert read_json(study_ranker.SCORES) == {"run": {"arch1": 60.0, "arch2": 60.0, "arch3": 50.0, "arch4": 50.0}}
@@ -61,10 +64,10 @@ def test_a_control_variate_takes_the_subsets_luck_away():
 
 def test_losses_are_those_against_the_setting_named(monkeypatch):
     budget = script("study_budget")
-    pool = make_pool(0, 12)
+    pool = make_pool(SPACE, 0, 12)
     truth = {arch_id: float(rank) for rank, arch_id in enumerate(pool)}
     entries = {arch_id: type("Entry", (), {"acc": value}) for arch_id, value in truth.items()}
-    monkeypatch.setattr(budget, "read_arch_file", lambda path: entries)
+    monkeypatch.setattr(budget, "read_arch_file", lambda path, space: entries)
     reverse = {arch_id: -value for arch_id, value in truth.items()}
     arms = [
         {"name": "full", "share": 1.0, "over": "full", "scores": [truth]},

@@ -8,13 +8,16 @@ from torch.nn.parallel import DistributedDataParallel
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 
-archs = largest(), smallest()  # each leaves parameters of the other unused
+PX8 = SPACES["px8"]
+
+archs = largest(PX8), smallest(PX8)  # each leaves parameters of the other unused
 
 
 def build() -> Supernet:
     torch.manual_seed(0)
-    return Supernet(SPACES["px8"], 2, num_classes=10)
+    return Supernet(by_width(PX8, 2), num_classes=10)
 
 
 def gradients(network: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -50,7 +50,7 @@ def test_suggestions_are_new_and_distinct(columns):
 
 
 def test_a_sample_of_a_pool_contains_the_smaller_ones_and_all_depths():
-    pool = make_pool(seed=0, size=300)
+    pool = make_pool(SPACES["px8"], seed=0, size=300)
     large, small = (sample(SPACES["px8"], pool, count) for count in (60, 25))
     assert small < large < set(pool)
     assert (len(small), len(large)) == (25, 60)

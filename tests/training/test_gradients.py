@@ -6,6 +6,8 @@ import torch.nn.functional as F
 
 from fewshot_nas.models.slicing import leading
 from fewshot_nas.space.sampling import smallest
+from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
 from fewshot_nas.training.sampler import RandomArchs, Sampler, SpaceEnds
@@ -13,9 +15,11 @@ from fewshot_nas.training.sandwich import PerArch, Regularization, answers
 
 pytestmark = pytest.mark.numeric
 
+PX8 = SPACES["px8"]
+
 PLAIN = Regularization(label_smoothing=0.1)
 DIGITS = (7, 7, 7, 7)
-SAMPLER = Sampler(RandomArchs(0, DIGITS), SpaceEnds(0, DIGITS), middle=2)
+SAMPLER = Sampler(RandomArchs(PX8, 0, DIGITS), SpaceEnds(PX8, 0, DIGITS), middle=2)
 
 
 def straightforward(network, images, labels, archs, precision="fp32"):
@@ -71,7 +75,7 @@ def test_in_bfloat16_it_has_those_of_autocast(supernet, batch):
 @pytest.mark.parametrize("groups", [3, 7])
 def test_what_no_arch_of_a_step_uses_has_no_gradient(supernet, batch, groups):
     network = supernet(groups)
-    archs = [smallest((7, 7, 7, 7))] * 2
+    archs = [smallest(PX8, (7, 7, 7, 7))] * 2
     ours(network, *batch, archs)
     used = {id(parameter) for parameter in used_parameters(network, archs)}
     for name, parameter in network.named_parameters():
@@ -87,11 +91,11 @@ def used_parameters(network, archs):
 
 def test_what_a_step_does_not_use_keeps_weights_and_momentum(tiny, supernet, batch):
     network = supernet(3)
-    optimizer = sgd(parameter_groups(network, multipliers(tiny, 3, (7,) * 4, "rule"), 0.1), 0.9)
+    optimizer = sgd(parameter_groups(network, multipliers(by_width(tiny, 3), (7,) * 4, "rule"), 0.1), 0.9)
     step(network, optimizer, batch, SAMPLER.archs(0))  # so that there is some momentum
     before = [parameter.detach().clone() for parameter in network.parameters()]
     momenta = [optimizer.state[parameter]["momentum_buffer"].clone() for parameter in network.parameters()]
-    archs = [smallest((7, 7, 7, 7))] * 2
+    archs = [smallest(PX8, (7, 7, 7, 7))] * 2
     step(network, optimizer, batch, archs)
     used = {id(parameter) for parameter in used_parameters(network, archs)}
     for parameter, weights, momentum in zip(network.parameters(), before, momenta, strict=True):
