@@ -36,6 +36,7 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.split import by_width
 
 PROFILED = 12  # archs
 
@@ -124,7 +125,7 @@ def show_profile(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> N
 def dense_slice(count: int) -> list[Arch]:
     """The largest set of archs of the pool with one stem and first stage; `count` at most."""
     alike = defaultdict(list)
-    for part in read_pool(Path(__file__).parents[1] / "json_file" / "json8"):
+    for part in read_pool(Path(__file__).parents[1] / "json_file" / "json8", SPACES["px8"]):
         for arch in part.values():
             alike[arch.outs[0], arch.mids[0]].append(arch)
     return max(alike.values(), key=len)[:count]
@@ -133,7 +134,7 @@ def dense_slice(count: int) -> list[Arch]:
 def random_supernet(space: SearchSpace, groups: int, classes: int) -> Supernet:
     """Weights under which archs differ: fresh ones would all compute their shortcuts."""
     torch.manual_seed(0)
-    supernet = Supernet(space, groups, classes)
+    supernet = Supernet(by_width(space, groups), classes)
     with torch.no_grad():
         for parameter in supernet.parameters():
             if parameter.dim() == 1:

@@ -20,6 +20,7 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.sampling import random_arch, smallest
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 
 Pair = tuple[float, float]
 
@@ -31,9 +32,9 @@ def main() -> None:
     torch.manual_seed(0)
     print(f"matrix product: {matmul_gflops():.0f} GFLOP/s in float32 on {options.threads} threads")
     space = SPACES[options.space]
-    supernet = Supernet(space, options.groups, num_classes=1000)
+    supernet = Supernet(by_width(space, options.groups), num_classes=1000)
     images = torch.randn(options.batch, space.in_channels, space.resolution, space.resolution)
-    for name, arch in (("smallest", smallest()), ("random", random_arch(random.Random(0)))):
+    for name, arch in (("smallest", smallest(space)), ("random", random_arch(space, random.Random(0)))):
         flops = 2 * len(images) * total_cost(space, arch).macs
         _report(f"{name}, forward", forward_times(supernet, arch, images, options.rounds), len(images), flops)
         # A backward pass is two products per weight where the forward pass is one.

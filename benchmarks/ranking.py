@@ -11,9 +11,11 @@ from machine import duration_s
 from fewshot_nas.ranking.correlation import agreement
 from fewshot_nas.scores.merging import merge_parts, read_codes
 from fewshot_nas.scores.shards import Score, write_shards
-from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import PARTS, POOL_SIZE, read_pool
+from fewshot_nas.space.search_space import SPACES
 
+SPACE = SPACES["track1"]
 POOL = Path(__file__).parents[1] / "json_file" / "json8"
 
 
@@ -24,9 +26,11 @@ def main() -> None:
         report(f"agreement of {n} archs", partial(compare, n), repeats)
     with tempfile.TemporaryDirectory() as directory:
         scores = Path(directory)
-        write_parts(scores, read_pool(POOL))
+        write_parts(scores, read_pool(POOL, SPACE))
         report(
-            f"merge of {PARTS} parts, {POOL_SIZE} archs", lambda: merge_parts(scores, "top1", read_codes(POOL), {}), 3
+            f"merge of {PARTS} parts, {POOL_SIZE} archs",
+            lambda: merge_parts(scores, "top1", read_codes(POOL, SPACE), {}, SPACE),
+            3,
         )
 
 
@@ -48,7 +52,9 @@ def write_parts(directory: Path, parts: list[dict[str, Arch]]) -> None:
     """Write random scores of every part."""
     rng = random.Random(0)
     for number, part in enumerate(parts, start=1):
-        write_shards(directory, number, [Score(i, encode(arch), 60 * rng.random(), 90, 40) for i, arch in part.items()])
+        write_shards(
+            directory, number, [Score(i, SPACE.encode(arch), 60 * rng.random(), 90, 40) for i, arch in part.items()]
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from fewshot_nas.space.arch import decode, encode
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.search_space import SPACES
@@ -28,16 +27,17 @@ def timed(name: str, work: Callable[[], T]) -> T:
 
 def main() -> None:
     """Measure the pool of the first argument."""
+    space = SPACES["track1"]
     directory = Path(sys.argv[1] if len(sys.argv) > 1 else "json_file/json8")
     texts = [path.read_text() for path in sorted(directory.glob("part*.json"))]
     codes = [entry["arch"] for text in texts for entry in json.loads(text).values()]
     print(f"{len(codes)} codes of {directory}")
 
-    archs = timed("decode and validate", lambda: [decode(code) for code in codes])
-    again = timed("encode", lambda: [encode(arch) for arch in archs])
+    archs = timed("decode and validate", lambda: [space.decode(code) for code in codes])
+    again = timed("encode", lambda: [space.encode(arch) for arch in archs])
     assert again == codes
-    timed("MACs and params", lambda: [total_cost(SPACES["track1"], arch) for arch in archs])
-    timed("read and check the files whole, repetitions included", lambda: read_pool(directory))
+    timed("MACs and params", lambda: [total_cost(space, arch) for arch in archs])
+    timed("read and check the files whole, repetitions included", lambda: read_pool(directory, space))
 
 
 if __name__ == "__main__":

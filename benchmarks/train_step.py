@@ -29,6 +29,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.split import by_width
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Plan, Source
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
@@ -50,7 +51,7 @@ class Ours:
 
     def __init__(self, space: SearchSpace, classes: int, precision: Any) -> None:
         self.network, self.precision = fresh(space, classes), precision
-        groups = parameter_groups(self.network, multipliers(space, 1, space.pool_digits, "none"), 1e-5)
+        groups = parameter_groups(self.network, multipliers(by_width(space, 1), space.pool_digits, "none"), 1e-5)
         self.optimizer = sgd(groups, 0.9)
 
     def __call__(self, images: Tensor, labels: Tensor, archs: Sequence[Arch]) -> None:
@@ -70,7 +71,7 @@ def backward(network: Supernet, images: Tensor, labels: Tensor, archs: Sequence[
 
 def sampler_of(space: SearchSpace) -> Sampler:
     """Two random archs between the ends of the space."""
-    return Sampler(RandomArchs(0, space.pool_digits), SpaceEnds(0, space.pool_digits), middle=2)
+    return Sampler(RandomArchs(space, 0, space.pool_digits), SpaceEnds(space, 0, space.pool_digits), middle=2)
 
 
 class Straightforward:
@@ -109,7 +110,11 @@ def forward(weights: SubnetWeights, x: Tensor) -> Tensor:
     if weights.pool:
         x = F.max_pool2d(x, 3, 2, 1)
     for block in weights.blocks:
-        residual = unit(block.conv2, F.relu(unit(block.conv1, x)))
+        *convs, last = block.convs
+        residual = x
+        for each in convs:
+            residual = F.relu(unit(each, residual))
+        residual = unit(last, residual)
         x = F.relu(residual + (unit(block.shortcut, x) if block.shortcut else x))
     return F.linear(x.mean((2, 3)), weights.head.weight, weights.head.bias)
 
@@ -117,7 +122,7 @@ def forward(weights: SubnetWeights, x: Tensor) -> Tensor:
 def fresh(space: SearchSpace, classes: int) -> Supernet:
     """The same supernet every time."""
     torch.manual_seed(0)
-    return Supernet(space, 1, classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Supernet(by_width(space, 1), classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.arch import Arch, decode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.sampling import random_arch as draw
 from fewshot_nas.space.search_space import SPACES, SearchSpace
@@ -49,7 +49,7 @@ def random_arch(
     """
     space, rng = _space(space), random.Random(seed)
     for _ in range(_DRAWS):
-        arch = draw(rng, space.pool_digits)
+        arch = draw(space, rng, space.pool_digits)
         cost = total_cost(space, arch)
         fits_macs = min_macs <= cost.macs and (max_macs is None or cost.macs <= max_macs)
         if fits_macs and (max_params is None or cost.params <= max_params):
@@ -66,7 +66,8 @@ def macs(space: SearchSpace | str, arch: Arch | str, num_classes: int = 1000) ->
     >>> macs("track1", "1554322222322212322212323254542444000000004353730000")
     3279490688
     """
-    return total_cost(_space(space), _arch(arch), num_classes=num_classes).macs
+    space = _space(space)
+    return total_cost(space, _arch(space, arch), num_classes=num_classes).macs
 
 
 def params(space: SearchSpace | str, arch: Arch | str, num_classes: int = 1000) -> int:
@@ -78,7 +79,8 @@ def params(space: SearchSpace | str, arch: Arch | str, num_classes: int = 1000) 
     >>> params("px8", random_arch("px8", max_params=100_000), num_classes=10) < 100_000
     True
     """
-    return total_cost(_space(space), _arch(arch), num_classes=num_classes).params
+    space = _space(space)
+    return total_cost(space, _arch(space, arch), num_classes=num_classes).params
 
 
 def load_supernet(path: Path | str, device: str = "cpu") -> "Supernet":
@@ -107,7 +109,8 @@ def extract(supernet: "Supernet | Path | str", arch: Arch | str) -> "Subnet":
     """
     from fewshot_nas.models import subnet
 
-    return subnet.extract(_supernet(supernet), _arch(arch))
+    network = _supernet(supernet)
+    return subnet.extract(network, _arch(network.space, arch))
 
 
 def open_data(name: str, root: Path | str = "data", *, num_classes: int | None = None) -> "ImageData":
@@ -161,7 +164,7 @@ def score(
         data = runs.open_images(settings, network.space)
         name = "the supernet" if network is supernet else str(supernet)
         scorer = scorer_for(settings, name, network, data, data.valid if images == "valid" else data.test, world)
-        return scorer.scores([_arch(arch) for arch in archs])
+        return scorer.scores([_arch(network.space, arch) for arch in archs])
 
 
 def _space(space: SearchSpace | str) -> SearchSpace:
@@ -172,8 +175,8 @@ def _space(space: SearchSpace | str) -> SearchSpace:
     return SPACES[space]
 
 
-def _arch(arch: Arch | str) -> Arch:
-    return decode(arch) if isinstance(arch, str) else arch
+def _arch(space: SearchSpace, arch: Arch | str) -> Arch:
+    return space.decode(arch) if isinstance(arch, str) else arch
 
 
 def _supernet(supernet: "Supernet | Path | str", device: str = "cpu") -> "Supernet":

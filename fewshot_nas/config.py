@@ -14,12 +14,16 @@ import yaml
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.settings import Count, Share, load
+from fewshot_nas.space.block import BlockKind
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
 
 @dataclass(frozen=True)
 class SpaceConfig:
-    """A preset (`px8`, `px28`, `track1`), any of whose values may be replaced."""
+    """A preset (`px8`, `px28`, `track1`, `cifar`, `resnet50`), any of whose values may be replaced.
+
+    `depths` are the least and most blocks of each stage; `block` is `basic` or `bottleneck`.
+    """
 
     preset: str = "px8"
     base_widths: tuple[int, ...] | None = None
@@ -32,13 +36,15 @@ class SpaceConfig:
     in_channels: int | None = None
     resolution: int | None = None
     pool_digits: tuple[int, ...] | None = None
+    depths: tuple[tuple[int, int], ...] | None = None
+    block: BlockKind | None = None
 
     def build(self) -> SearchSpace:
-        """The preset with the values that were given."""
+        """The preset with the values that were given; its name tells if that changed it."""
         if self.preset not in SPACES:
             raise InputError(f"space.preset is {self.preset!r}, expected one of {', '.join(sorted(SPACES))}")
         given = {key: value for key, value in vars(self).items() if key != "preset" and value is not None}
-        return dataclasses.replace(SPACES[self.preset], **given)
+        return dataclasses.replace(SPACES[self.preset], **given).marked()
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,9 @@ class DataConfig:
 
     `train_images` and `valid_images` use a fixed random part only; `num_classes` is for a network
     with more classes than the labels show. `augmentation` replaces in training what is the data
-    set's own (photographs have `photo`, digits `shift`, Fashion-MNIST `shift_flip`, pairs `none`). `workers` are
-    processes that prepare images; `cache` holds decoded validation and calibration images.
+    set's own (photographs have `photo`, digits `shift`, Fashion-MNIST `shift_flip`, pairs `none`). `workers`
+    are processes that prepare images; `cache` holds decoded validation and calibration images, and with
+    `stored_side` the training photographs too, decoded once, with a shorter side of so many pixels.
     """
 
     name: str = "digits"
@@ -59,11 +66,12 @@ class DataConfig:
     augmentation: Literal["photo", "shift", "shift_flip", "flip", "none"] | None = None
     workers: int = 0
     cache: Path = Path("data/cache")
+    stored_side: Count | None = None
 
 
 @dataclass(frozen=True)
 class RecipeConfig:
-    """What every kind of training has; `batch_size` is per process.
+    """What every kind of training has; `batch_size` is of all processes together, which share it equally.
 
     `clip_value` bounds each gradient value; 0 leaves it alone.
     """

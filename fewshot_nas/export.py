@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.arch import decode, encode
 
 if TYPE_CHECKING:
     from fewshot_nas.models.subnet import Subnet
@@ -19,19 +18,20 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the supernet, take the subnet out of it, write its weights and, if asked, an ONNX file."""
     options = _parser().parse_intermixed_args(argv)
-    arch = decode(options.arch)
     if options.resolution is not None and options.resolution < 1:
         raise InputError(f"--resolution is {options.resolution}, expected a number of pixels")
     stored = options.model.parent / "config.yml"
     config = config_of(options, stored)
-    # Here, so that --help and a mistyped code answer at once.
+    # Here, so that --help answers at once.
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.models.export import check_formats, write_onnx, write_weights
     from fewshot_nas.models.subnet import extract
 
-    out = options.out or Path(f"{encode(arch)}.pt")
+    out = options.out or Path(f"{options.arch}.pt")
     check_formats(out, options.onnx)
     supernet = load_supernet(options.model)
+    arch = supernet.space.decode(options.arch)
+    out = options.out or Path(f"{supernet.space.encode(arch)}.pt")
     if options.calibrate and not (options.config or options.overrides or stored.exists()):
         raise InputError(
             f"{stored}: no such file, so nobody knows which images the model was trained on;"
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fewshot_nas.export", description=__doc__)
     add = parser.add_argument
     add("--model", type=Path, required=True, metavar="PATH", help="a supernet's checkpoint, ours or a published one")
-    add("--arch", required=True, metavar="CODE", help="the subnet's code, 52 digits")
+    add("--arch", required=True, metavar="CODE", help="the subnet's code, as in the pool")
     add("--out", type=Path, metavar="PATH", help="the weights, .pt or .safetensors (default: CODE.pt)")
     add("--onnx", action="store_true", help="write an ONNX file beside the weights, for any batch size")
     add(

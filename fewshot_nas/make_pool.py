@@ -5,18 +5,29 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fewshot_nas.cli import run
+from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.pool import PARTS, POOL_SIZE, Entry, make_pool, part_path, read_pool, split_pool, write_arch_file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check a pool, or make one and write `part1.json`, `part2.json`, ... under the output directory."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse_intermixed_args(argv)
+    space = config_of(options).space.build()
     if options.check:
-        parts = read_pool(options.check)
+        parts = read_pool(options.check, space)
         print(f"{options.check}: {sum(map(len, parts))} distinct archs in {len(parts)} parts, all valid")
         return 0
+    _check(options)
+    parts = split_pool(make_pool(space, options.seed, options.size), options.parts)
+    for number, part in enumerate(parts, start=1):
+        entries = {arch_id: Entry(0.0, arch) for arch_id, arch in part.items()}
+        write_arch_file(part_path(options.out, number), space, entries)
+    print(f"{options.size} archs in {options.parts} parts under {options.out}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
     if options.size < 1:
         raise InputError(f"--size is {options.size}, expected at least 1")
     if options.seed < 0:  # Python's generator takes a seed and its negative for the same
@@ -26,11 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     stale = part_path(options.out, options.parts + 1)
     if stale.exists():
         raise InputError(f"{stale}: left from a pool of more parts; remove it or choose another --out")
-    parts = split_pool(make_pool(options.seed, options.size), options.parts)
-    for number, part in enumerate(parts, start=1):
-        write_arch_file(part_path(options.out, number), {arch_id: Entry(0.0, arch) for arch_id, arch in part.items()})
-    print(f"{options.size} archs in {options.parts} parts under {options.out}")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--parts", type=int, default=PARTS, help=f"number of files (default {PARTS})")
     parser.add_argument("--out", type=Path, default=Path("json_file/json8"), help="directory (default json_file/json8)")
     parser.add_argument("--check", type=Path, metavar="DIR", help="only read and validate the pool in DIR")
+    add_config_options(parser, "space.preset=NAME")
     return parser
 
 

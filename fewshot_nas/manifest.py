@@ -15,6 +15,7 @@ from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json, write_text
 from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.space.search_space import described_as_now, preset_of
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm", "fewshot-nas")
 
@@ -34,6 +35,10 @@ _FREE = frozenset(
 )
 
 
+# Settings that came later, with the values that change nothing: left out, digests of older recipes hold.
+_LATER = {"data.stored_side": None}
+
+
 def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What a training run depends on, as JSON will hold it.
 
@@ -42,7 +47,7 @@ def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str
         facts: beside the settings: data, parent, number of processes, ...
     """
     settings = {name: asdict(getattr(config, name)) for name in ("data", section, "evaluation", "run")}
-    return manifest_of(settings, {**facts, "space": asdict(config.space.build())})
+    return manifest_of(settings, {**facts, "space": config.space.build().values()})
 
 
 def manifest_of(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,11 +63,16 @@ def manifest_of(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[s
     return dict(json.loads(json.dumps(written, default=str)))
 
 
+def processes(size: int) -> dict[str, Any]:
+    """How many processes take part; several share a batch, which once was each one's."""
+    return {"processes": size} | ({"processes_share": "batch_size"} if size > 1 else {})
+
+
 def _lasting(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return {
         key: _lasting(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
         for key, value in settings.items()
-        if prefix + key not in _FREE
+        if prefix + key not in _FREE and not (prefix + key in _LATER and value == _LATER[prefix + key])
     }
 
 
@@ -73,7 +83,10 @@ def usual_settings(config: Any) -> dict[str, Any]:
 
 def recipe_sha256(content: Mapping[str, Any]) -> str:
     """Digest of a manifest without what rightly differs between the runs of a ground truth."""
-    kept = {key: value for key, value in _flat(content) if key not in ("arch", "seed", "settings.run.seed")}
+    # Earlier versions did not mark the name of a changed space; its values tell the same.
+    own = ("arch", "seed", "settings.run.seed", "space.name")
+    kept = {key: value for key, value in _flat(content) if key not in own}
+    kept |= {key: preset_of(value) for key, value in _flat(content) if key == "space.name"}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
@@ -87,7 +100,7 @@ def refuse_changes(path: Path, now: Mapping[str, Any], usual: Mapping[str, Any])
     Raises:
         InputError: names the first thing that is different.
     """
-    before, after = dict(_flat(read_json(path))), dict(_flat(now))
+    before, after = dict(_flat(_as_now(read_json(path)))), dict(_flat(now))
     before = {key: value for key, value in _flat({"settings": usual}) if key in after} | before
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
@@ -95,6 +108,11 @@ def refuse_changes(path: Path, now: Mapping[str, Any], usual: Mapping[str, Any])
                 f"{path.parent} was begun with {key.removeprefix('settings.')} {before.get(key)}, now it is"
                 f" {after.get(key)}; go on with the old one, or start anew with --no-resume or another --save"
             )
+
+
+def _as_now(content: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of an earlier version, its space described as today."""
+    return {**content, "space": described_as_now(content["space"])} if "space" in content else content
 
 
 def goes_on(directory: PhaseDirectory, content: Mapping[str, Any], usual: Mapping[str, Any], resume: bool) -> bool:

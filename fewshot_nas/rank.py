@@ -11,7 +11,7 @@ from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
 from fewshot_nas.results import (
-    all_phases,
+    known_phases,
     merged_path,
     phase_directory,
     prediction_error_path,
@@ -22,8 +22,9 @@ from fewshot_nas.results import (
 from fewshot_nas.scores.evaluations import Evaluation, common_network, read_evaluation, read_truth
 from fewshot_nas.scores.manifests import Network
 from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
-from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_pool
+from fewshot_nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from fewshot_nas.ranking.correlation import Floats
@@ -37,11 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--suggest is {options.suggest}, expected 0 or more archs")
     metric = OF_TOP[options.top]
     config = config_of(options, _stored(options.save))
-    pool = {arch_id: arch for part in read_pool(config.run.pool) for arch_id, arch in part.items()}
+    space = config.space.build()
+    pool = {arch_id: arch for part in read_pool(config.run.pool, space) for arch_id, arch in part.items()}
     directories = options.scores or [_latest(options.save, metric)]
-    evaluations = [read_evaluation(directory, metric, pool) for directory in directories]
-    network = common_network(evaluations, config.space.build())
-    truth = read_truth(config.run.ground_truth, pool)
+    evaluations = [read_evaluation(directory, metric, pool, space) for directory in directories]
+    network = common_network(evaluations, space)
+    truth = read_truth(config.run.ground_truth, pool, space)
     given = {
         "scores": list(map(str, directories)),
         "metric": metric,
@@ -75,7 +77,7 @@ def _rank(
     scores = [column(pool, {arch_id: scored.acc for arch_id, scored in each.scores.items()}) for each in evaluations]
     known, accuracy = ranker(described, scores), column(pool, {arch_id: entry.acc for arch_id, entry in truth.items()})
     enough = len(truth) >= FEWEST_TRUTHS
-    _write(options.save, pool, in_percent(known.predicted(accuracy) if enough else known.combined))
+    _write(options.save, network.space, pool, in_percent(known.predicted(accuracy) if enough else known.combined))
     singles, composites = _proxies(pool, network)
     ids, rows = list(pool), list(compare(known, accuracy, singles, composites))
     trained = [number for number, arch_id in enumerate(ids) if arch_id in truth]
@@ -97,22 +99,22 @@ def _proxies(pool: Mapping[str, Arch], network: Network) -> tuple[dict[str, "Flo
     return columns[0], columns[1]
 
 
-def _write(save: str, pool: Mapping[str, Arch], estimate: "Estimate") -> None:
+def _write(save: str, space: SearchSpace, pool: Mapping[str, Arch], estimate: "Estimate") -> None:
     """Predictions and their standard deviations, two arch files in the pool's order."""
     for path, values in ((prediction_path(save), estimate.value), (prediction_error_path(save), estimate.error)):
         rounded = (round(float(value), 4) for value in values)
         write_scores(
-            path, {i: Scored(value, encode(arch)) for (i, arch), value in zip(pool.items(), rounded, strict=True)}
+            path, {i: Scored(value, space.encode(arch)) for (i, arch), value in zip(pool.items(), rounded, strict=True)}
         )
 
 
 def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
-    from fewshot_nas.ranking.comparison import table
+    from fewshot_nas.ranking.rows import read_row, table
 
     print(f"{content['archs']} archs, {content['scored']} of them scored: {prediction_path(options.save)}")
     if content["rows"]:
         print(f"against {content['truth']}, with 95 % intervals; gain is over {content['best_proxy']}, the best proxy:")
-        print(table(content["rows"]))
+        print(table([read_row("the table", row) for row in content["rows"]]))
     else:
         print(
             "no truth to judge by (run.ground_truth); predictions are scores, smoothed and combined with multiply-adds"
@@ -125,13 +127,13 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
 
 def _stored(save: str) -> Path | None:
     """The settings of the run's first phase that has some."""
-    paths = (phase_directory(save, phase).config for phase in all_phases())
+    paths = (phase_directory(save, phase).config for phase in known_phases(save))
     return next((path for path in paths if path.exists()), None)
 
 
 def _latest(save: str, metric: str) -> Path:
     """The evaluation with most archs, of the last phase that has merged ones."""
-    for phase in reversed(all_phases()):
+    for phase in reversed(known_phases(save)):
         merged = {path: merged_path(path, metric) for path in phase_directory(save, phase).evaluations().values()}
         sizes = {path: file.stat().st_size for path, file in merged.items() if file.exists()}
         if sizes:

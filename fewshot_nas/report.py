@@ -3,12 +3,22 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_text
-from fewshot_nas.results import ROOT, Phase, PhaseDirectory, all_phases, phase_directory, report_path, run_directory
+from fewshot_nas.results import (
+    ROOT,
+    Phase,
+    PhaseDirectory,
+    known_phases,
+    phase_directory,
+    ranking_path,
+    report_path,
+    run_directory,
+)
 from fewshot_nas.scores.shards import OF_TOP
 from fewshot_nas.space.pool import read_arch_file
 
@@ -22,14 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Here, so that --help need not wait for numpy.
     from fewshot_nas.reporting.gather import PhaseFiles, gather
     from fewshot_nas.reporting.page import render
+    from fewshot_nas.reporting.ranked import read_ranked
 
-    truth = read_arch_file(config.run.ground_truth) if config.run.ground_truth.exists() else {}
+    space = config.space.build()
+    truth = read_arch_file(config.run.ground_truth, space) if config.run.ground_truth.exists() else {}
     files = [
         PhaseFiles(phase.name, directory.log, directory.manifest, directory.evaluations())
         for phase, directory in found.items()
     ]
     top = run_directory(options.save)
-    study = gather(top.relative_to(ROOT).as_posix(), files, truth, config.space.build(), OF_TOP[options.top])
+    study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, OF_TOP[options.top])
+    study = replace(study, ranked=read_ranked(ranking_path(options.save)))
     out = options.out or report_path(options.save)
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
@@ -44,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _phases(save: str, only: Phase | None) -> dict[Phase, PhaseDirectory]:
     """The phases of a run that have left anything, in order."""
     top = run_directory(save)
-    wanted = [only] if only else all_phases()
+    wanted = [only] if only else known_phases(save)
     found = {phase: phase_directory(save, phase) for phase in wanted}
     found = {phase: each for phase, each in found.items() if each.log.exists() or each.evaluations()}
     if not found:

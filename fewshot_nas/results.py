@@ -1,17 +1,18 @@
 """The one place that knows names under `results/`.
 
 results/<save>/                     the one-shot phase
-results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6
+results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6, depth34x2_from_2, ...
     last.pth                        state for resuming
     <tau>_<epoch>.pth               candidates
     supernet.pth                    the chosen one
     config.yml manifest.json log.jsonl events/
-    json_results/epoch<E>[_all_test]/    an evaluation
+    json_results/epoch<E>[_all_test][_sample<N>]/   an evaluation, of all archs or of a sample
         journal_<parts>_0.jsonl     finished work units, while it runs
         <metric>_json<part>.json    a part's scores by top1, top5 or prob
         manifest<part>.json         how they were made
         <metric>_json_final.json    all parts, merged
         manifest_final.json
+        <metric>_json_filled.json   of a sample: the same, and predictions for all other archs
 results/<save>/stand_alone/<arch>_seed<n>/   a training from scratch
 results/<save>/gt_arch30.json       the ground truth made of these
 results/<save>/rank/                the ranker's predictions for the whole pool
@@ -27,29 +28,47 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.search_space import MAX_GROUPS
+from fewshot_nas.space.split import MAX_GROUPS
 
 ROOT = Path("results")
 
 
-@dataclass(frozen=True, order=True)
-class Phase:
-    """A phase of training: its number of groups, and its parent's (0 for the one-shot phase)."""
+# A split by width is its number of groups; others are words that no other directory of a run has.
+_PART = rf"[1-{MAX_GROUPS}]|depth\d+x\d|table-[a-z0-9]+"
+_SPLIT = rf"(?:{_PART})(?:-(?:{_PART}))*"
 
-    groups: int
-    parent: int
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase of training: the name of its split, and of its parent's ("" for the one-shot phase).
+
+    A split by width is named by its number of groups, so the one-shot phase is 1.
+    """
+
+    split: str
+    parent: str
 
     def __post_init__(self) -> None:
-        if not 0 <= self.parent < self.groups <= MAX_GROUPS or (self.parent == 0) != (self.groups == 1):
+        numbers = [int(name) for name in (self.split, self.parent or "0") if name.isdigit()]
+        falls = len(numbers) == 2 and not numbers[1] < numbers[0]
+        if (self.split == "1") != (self.parent == "") or falls or max(numbers, default=0) > MAX_GROUPS:
             raise InputError(
-                f"a phase with {self.groups} groups cannot follow one with {self.parent},"
+                f"a phase with {self.split} groups cannot follow one with {self.parent or 0},"
                 f" expected more groups than its parent has, and at most {MAX_GROUPS}"
             )
+        for name in (self.split, self.parent or "1"):
+            if not re.fullmatch(_SPLIT, name):
+                raise InputError(f"{name!r} is not the name of a split, expected 2, depth34x2, table-mine, ...")
 
     @property
     def name(self) -> str:
-        """`1`, `2`, `3_from_2`, ...; a phase split from the one-shot supernet has its number only."""
-        return str(self.groups) if self.parent <= 1 else f"{self.groups}_from_{self.parent}"
+        """`1`, `2`, `3_from_2`, `depth34x2`, ...; one split from the one-shot supernet has its split's name only."""
+        return self.split if self.parent in ("", "1") else f"{self.split}_from_{self.parent}"
+
+    @property
+    def order(self) -> tuple[bool, str, str]:
+        """What phases are sorted by: splits by width first, from few groups to many."""
+        return not self.split.isdigit(), self.split, self.parent
 
     @classmethod
     def parse(cls, name: str) -> "Phase":
@@ -58,20 +77,13 @@ class Phase:
         Raises:
             InputError: it is not one.
         """
-        match = re.fullmatch(r"([1-7])(?:_from_([2-6]))?", name)
-        if not match:
-            raise InputError(f"{name!r} is not a phase, expected 1, 2, 3_from_2, ..., 7_from_6")
-        groups = int(match[1])
-        return cls(groups, int(match[2]) if match[2] else int(groups > 1))
+        match = re.fullmatch(rf"({_SPLIT})(?:_from_({_SPLIT}))?", name)
+        if not match or match[2] == "1":
+            raise InputError(f"{name!r} is not a phase, expected 1, 2, 3_from_2, depth34x2, ...")
+        return cls(match[1], match[2] or ("" if name == "1" else "1"))
 
 
-ONE_SHOT = Phase(1, 0)
-
-
-def all_phases() -> list[Phase]:
-    """Every phase that a run may have, in order."""
-    few_shot = (Phase(groups, parent) for groups in range(2, MAX_GROUPS + 1) for parent in range(1, groups))
-    return [ONE_SHOT, *few_shot]
+ONE_SHOT = Phase("1", "")
 
 
 @dataclass(frozen=True)
@@ -131,7 +143,7 @@ class PhaseDirectory:
         return self.path / "json_results"
 
     def scores(self, epoch: str) -> Path:
-        """The directory of an evaluation's score files; `epoch` is `17` or `17_all_test`."""
+        """The directory of an evaluation's score files; `epoch` is as `evaluation_name` has it."""
         return self.all_scores / f"epoch{epoch}"
 
     def evaluations(self) -> dict[str, Path]:
@@ -229,28 +241,40 @@ def retrain_directory(save: str, name: str) -> RetrainDirectory:
 
 
 def phases(save: str) -> list[Phase]:
-    """The phases of a run that have a chosen supernet, in order of groups."""
-    top = run_directory(save)
-    named = [ONE_SHOT] if phase_directory(save, ONE_SHOT).chosen.exists() else []
-    for directory in top.glob("*/supernet.pth"):
-        if re.fullmatch(r"[2-7](_from_[2-6])?", directory.parent.name):
-            named.append(Phase.parse(directory.parent.name))
-    return sorted(named)
+    """The phases of a run that have a chosen supernet, in their order."""
+    return [phase for phase in known_phases(save) if phase_directory(save, phase).chosen.exists()]
+
+
+def known_phases(save: str) -> list[Phase]:
+    """The one-shot phase and those that a run has a directory of, in their order."""
+    named = (path.name for path in run_directory(save).glob("*") if path.is_dir() and path.name != ONE_SHOT.name)
+    few_shot = (Phase.parse(name) for name in named if re.fullmatch(rf"(?:{_SPLIT})(?:_from_(?:{_SPLIT}))?", name))
+    return sorted((ONE_SHOT, *few_shot), key=lambda phase: phase.order)
 
 
 def phase_of(save: str, text: str) -> Phase:
-    """The phase of a run that a number of groups, or a phase's name, stands for.
+    """The phase of a run that a split's name, or a phase's, stands for.
 
     Raises:
-        InputError: several phases of the run have that many groups.
+        InputError: several phases of the run have that split.
     """
-    if not text.isdigit() or text == "1":
+    if text == "1" or "_from_" in text:
         return Phase.parse(text)
-    directories = sorted(path.name for path in run_directory(save).glob(f"{text}*") if path.is_dir())
-    named = [name for name in directories if re.fullmatch(rf"{text}(_from_[2-6])?", name)]
+    named = [phase for phase in known_phases(save) if phase.split == text]
     if len(named) > 1:
-        raise InputError(f"{run_directory(save)} has the phases {' and '.join(named)}; give the name of one")
-    return Phase.parse(named[0] if named else text)
+        names = " and ".join(phase.name for phase in named)
+        raise InputError(f"{run_directory(save)} has the phases {names}; give the name of one")
+    return named[0] if named else Phase.parse(text)
+
+
+def evaluation_name(epoch: int, on_test: bool, sample: int | None = None) -> str:
+    """What `--epoch` calls an evaluation: `17`, `17_all_test`, `17_sample2000`, `17_all_test_sample2000`."""
+    return f"{epoch}{'_all_test' if on_test else ''}{'' if sample is None else f'_sample{sample}'}"
+
+
+def is_evaluation_name(text: str) -> bool:
+    """Whether `evaluation_name` may have made it."""
+    return re.fullmatch(r"\d+(_all_test)?(_sample\d+)?", text) is not None
 
 
 def shard_path(directory: Path, metric: str, part: int) -> Path:
@@ -274,6 +298,11 @@ def manifest_path(directory: Path, part: int) -> Path:
 def merged_path(directory: Path, metric: str) -> Path:
     """The merged scores by a metric."""
     return directory / f"{metric}_json_final.json"
+
+
+def filled_path(directory: Path, metric: str) -> Path:
+    """Merged scores of a sample, and predicted ones for all other archs of the pool."""
+    return directory / f"{metric}_json_filled.json"
 
 
 def merged_manifest_path(directory: Path) -> Path:

@@ -1,6 +1,7 @@
-"""Split a trained supernet into more channel groups and train it on: one few-shot phase."""
+"""Split a trained supernet into more groups and train it on: one few-shot phase."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from fewshot_nas.cli import add_run_options, run, run_config, speaker
 from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json, sha256
 from fewshot_nas.results import Phase, phase_directory, phases, run_directory
-from fewshot_nas.space.search_space import MAX_GROUPS
+from fewshot_nas.space.split import MAX_GROUPS, Split, by_depth, by_width, explicit
 
 if TYPE_CHECKING:
     from fewshot_nas.models.supernet import Supernet
@@ -21,7 +23,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     config, path = run_config(options), _parent_path(options)
     from fewshot_nas.distributed import joined
-    from fewshot_nas.files import sha256
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.models.inherit import inherit
     from fewshot_nas.runs import Run
@@ -30,17 +31,55 @@ def main(argv: Sequence[str] | None = None) -> int:
         training = Run(config, world, options.resume, speaker(world.is_main))
         parent = load_supernet(path)
         _check(parent, path, options.resumed_split_groups, training)
-        phase = Phase(options.group_nums, parent.groups)
-        training.report(f"phase {phase.name}: {phase.groups} groups, split from {path}")
-        facts = {"groups": phase.groups, "parent": {"path": str(path), "sha256": sha256(path)}}
+        split = _split(options, parent.split)
+        phase = Phase(split.name, parent.split.name)
+        training.report(f"phase {phase.name}: {_said(split)}, split from {path}")
+        facts = {**split.values(), "parent": {"path": str(path), "sha256": sha256(path)}}
         directory = phase_directory(options.save, phase)
-        training.train_phase("few_shot", directory, lambda: inherit(parent, phase.groups), facts)
+        training.train_phase("few_shot", directory, lambda: inherit(parent, split), facts)
     return 0
+
+
+def _split(options: argparse.Namespace, parent: Split) -> Split:
+    """The split to have: a table as it is given, a rule within the parent's split."""
+    space = parent.space
+    if options.split:
+        name = f"table-{_word(options.split)}"
+        return explicit(space, read_json(options.split), name)
+    if options.split_by == "width":
+        wanted = by_width(space, options.group_nums)
+        return wanted if parent.by_width else wanted.within(parent)
+    return by_depth(space, _stages(options.stages, space.stages), options.group_nums).within(parent)
+
+
+def _said(split: Split) -> str:
+    counts = [len(split.capacities(stage)) for stage in range(split.space.stages)]
+    return f"{split.name} groups" if split.by_width else f"{', '.join(map(str, counts))} groups by stage"
+
+
+def _word(path: Path) -> str:
+    word = re.sub(r"[^a-z0-9]", "", path.stem.lower())
+    if not word:
+        raise InputError(f"--split is {path}, expected a file whose name has letters or digits")
+    return word
+
+
+def _stages(text: str | None, stages: int) -> list[int]:
+    """Stages counted from 0; all if the option was not given."""
+    if text is None:
+        return list(range(stages))
+    if not re.fullmatch(r"[1-9](,[1-9])*", text):
+        raise InputError(f"--stages is {text!r}, expected numbers of stages such as 3,4")
+    return [int(number) - 1 for number in text.split(",")]
 
 
 def _parent_path(options: argparse.Namespace) -> Path:
     """The supernet to split: the one named, else that of the last phase before this one."""
-    if not 2 <= options.group_nums <= MAX_GROUPS:
+    if (options.group_nums is None) == (options.split is None):
+        raise InputError("expected either --group_nums or --split")
+    if options.stages and options.split_by != "depth":
+        raise InputError("--stages is for --split_by=depth")
+    if options.group_nums is not None and not 2 <= options.group_nums <= MAX_GROUPS:
         raise InputError(f"--group_nums is {options.group_nums}, expected 2..{MAX_GROUPS}")
     given = [path for path in (options.pretrained_path, options.split_model_path) if path]
     if len(given) > 1:
@@ -48,11 +87,13 @@ def _parent_path(options: argparse.Namespace) -> Path:
     if given:
         return Path(given[0])
     wanted = options.resumed_split_groups
-    known = [phase for phase in phases(options.save) if phase.groups < options.group_nums]
+    known = [phase for phase in phases(options.save) if phase.split.isdigit()]
+    if options.split_by == "width" and options.group_nums:
+        known = [phase for phase in known if int(phase.split) < options.group_nums]
     if wanted is not None:
-        known = [phase for phase in known if phase.groups == wanted]
+        known = [phase for phase in known if phase.split == str(wanted)]
     if not known:
-        wish = wanted or f"fewer than {options.group_nums}"
+        wish = wanted or f"fewer than {options.group_nums or MAX_GROUPS + 1}"
         raise InputError(
             f"{run_directory(options.save)}: no finished phase with {wish} groups;"
             " train one first (train_supernet), or name a supernet with --pretrained_path or --split_model_path"
@@ -69,7 +110,7 @@ def _check(parent: "Supernet", path: Path, groups: int | None, training: "Run") 
     facts = (
         ("space", parent.space, training.space),
         ("number of classes", parent.num_classes, training.data.num_classes),
-        ("number of groups", parent.groups, parent.groups if groups is None else groups),
+        ("number of groups", parent.split.groups, parent.split.groups if groups is None else groups),
     )
     for name, found, expected in facts:
         if found != expected:
@@ -81,7 +122,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="fewshot_nas.train_few_shot",
         description=f"{__doc__} Without a parent's path, the last phase of the same --save is split.",
     )
-    parser.add_argument("--group_nums", type=int, required=True, metavar="N", help=f"groups to have, 2..{MAX_GROUPS}")
+    parser.add_argument("--group_nums", type=int, metavar="N", help=f"groups to have, 2..{MAX_GROUPS}")
+    parser.add_argument(
+        "--split_by", choices=("width", "depth"), default="width", help="what groups differ in (default width)"
+    )
+    parser.add_argument("--stages", metavar="S,S", help="stages to split by depth (default all)")
+    parser.add_argument("--split", type=Path, metavar="FILE", help="a split as JSON tables, instead of --group_nums")
     parser.add_argument("--pretrained_path", type=Path, metavar="FILE", help="one-shot supernet to split")
     parser.add_argument("--split_model_path", type=Path, metavar="FILE", help="few-shot supernet to split")
     parser.add_argument("--resumed_split_groups", type=int, metavar="P", help="groups that the parent has")

@@ -9,8 +9,9 @@ from pathlib import Path
 from fewshot_nas.cli import add_run_options, run, run_config, speaker
 from fewshot_nas.errors import InputError
 from fewshot_nas.results import ground_truth_path, stand_alone_directory
-from fewshot_nas.space.arch import Arch, decode, encode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_pool
+from fewshot_nas.space.search_space import SearchSpace
 
 USUAL = 30  # archs in a ground truth
 
@@ -20,8 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     config = run_config(options)
     truth = options.ground_truth or ground_truth_path(options.save)
-    pool = {arch_id: arch for part in read_pool(config.run.pool) for arch_id, arch in part.items()}
-    chosen = dict(_selected(options.target_arch_num, pool))
+    space = config.space.build()
+    pool = {arch_id: arch for part in read_pool(config.run.pool, space) for arch_id, arch in part.items()}
+    chosen = dict(_selected(options.target_arch_num, pool, space))
     from fewshot_nas.distributed import joined
     from fewshot_nas.runs import Run
     from fewshot_nas.training.stand_alone import GroundTruth
@@ -34,12 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _selected(text: str, pool: dict[str, Arch]) -> Iterator[tuple[str, Arch]]:
+def _selected(text: str, pool: dict[str, Arch], space: SearchSpace) -> Iterator[tuple[str, Arch]]:
     """The archs that `--target_arch_num` names, with their ids."""
-    if len(text) > 50 and text.isdigit():
-        arch = decode(text)
+    if len(text) >= space.code_length - 1 and text.isdigit():
+        arch = space.decode(text)
         known = (arch_id for arch_id, each in pool.items() if each == arch)
-        yield next(known, f"code{encode(arch)}"), arch
+        yield next(known, f"code{space.encode(arch)}"), arch
         return
     for number in _numbers(f"1-{USUAL}" if text == "all" else text):
         if f"arch{number}" not in pool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fewshot_nas.cli import add_run_options, run, run_config, speaker
 from fewshot_nas.results import ONE_SHOT, phase_directory
+from fewshot_nas.space.split import by_width
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         def start() -> Supernet:
             seed_weights(config.run.seed)
-            return Supernet(training.space, 1, training.data.num_classes)
+            return Supernet(by_width(training.space, 1), training.data.num_classes)
 
         training.train_phase("training", directory, start, {})
     return 0

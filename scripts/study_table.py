@@ -18,8 +18,8 @@ from fewshot_nas.ranking.correlation import Agreement, Interval, agreement, prox
 from fewshot_nas.ranking.reliability import reliability
 from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results import shard_path
-from fewshot_nas.space.arch import STAGES
 from fewshot_nas.space.pool import read_arch_file, write_arch_file
+from fewshot_nas.space.search_space import SearchSpace
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "json_file" / "fashion_mnist"
@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def collect(results: Path) -> None:
     """Copy ground truth and scores to json_file/, so that they outlive the results."""
-    truth = results / "study_truth" / TRUTH
+    truth, space = results / "study_truth" / TRUTH, study_space()
     for path in (truth, truth.with_stem(f"{truth.stem}_test")):
-        write_arch_file(HOME / path.name, read_arch_file(path))
+        write_arch_file(HOME / path.name, space, read_arch_file(path, space))
     found = [read_json(path) for path in truth.with_suffix(".runs").glob("*.json")]
     runs: Study = {split: {} for split in SPLITS}
     for each in sorted(found, key=lambda each: (int(each["arch_id"].removeprefix("arch")), each["seed"])):
@@ -99,7 +99,7 @@ def _finished(directory: Path) -> bool:
 
 
 def _scores(directory: Path, archs: Collection[str]) -> dict[str, Scores]:
-    found = {metric: read_arch_file(shard_path(directory, metric, 1)) for metric in METRICS}
+    found = {metric: read_arch_file(shard_path(directory, metric, 1), study_space()) for metric in METRICS}
     return {metric: {arch_id: entries[arch_id].acc for arch_id in archs} for metric, entries in found.items()}
 
 
@@ -189,12 +189,17 @@ def _of(study: Study, arm: str, phase: str, what: str) -> list[Any]:
     return [phases[phase][what] for phases in arms if what in phases.get(phase, {})]
 
 
+def study_space() -> SearchSpace:
+    """The space of the study's settings."""
+    return load_config(ROOT / "configs" / "fashion_mnist.yml").space.build()
+
+
 def _proxies(study: Study) -> dict[str, Scores]:
     """The usual ones, and one that we know of with hindsight."""
-    space = load_config(ROOT / "configs" / "fashion_mnist.yml").space.build()
-    archs = {arch_id: entry.arch for arch_id, entry in read_arch_file(HOME / TRUTH).items()}
+    space = study_space()
+    archs = {arch_id: entry.arch for arch_id, entry in read_arch_file(HOME / TRUTH, space).items()}
     assert archs.keys() == study["truth"]["valid"].keys()
-    last = {arch_id: float(space.width(STAGES - 1, arch.outs[-1])) for arch_id, arch in archs.items()}
+    last = {arch_id: float(space.width(space.stages - 1, arch.outs[-1])) for arch_id, arch in archs.items()}
     return {**proxies(space, archs, num_classes=10), HINDSIGHT: last}
 
 

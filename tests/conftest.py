@@ -12,10 +12,18 @@ import pytest
 import torch
 
 from fewshot_nas.space.pool import Entry, make_pool, split_pool, write_arch_file
+from fewshot_nas.space.search_space import SPACES
+
+PX8 = SPACES["px8"]
 
 # A busy machine is slow, and that is no failure.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items):
+    """Move the tests with the marker `last` to the end."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 def start(work):
@@ -96,9 +104,11 @@ def kill_me():
 def workshop(tmp_path, monkeypatch):
     """A directory of its own with a pool of 30 archs, where commands run with the defaults' paths."""
     monkeypatch.chdir(tmp_path)
-    (part,) = split_pool(make_pool(seed=0, size=30), 1)
+    (part,) = split_pool(make_pool(PX8, seed=0, size=30), 1)
     write_arch_file(
-        tmp_path / "json_file" / "json8" / "part1.json", {key: Entry(0.0, arch) for key, arch in part.items()}
+        tmp_path / "json_file" / "json8" / "part1.json",
+        PX8,
+        {key: Entry(0.0, arch) for key, arch in part.items()},
     )
     return tmp_path
 

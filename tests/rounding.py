@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.block import Block
 from fewshot_nas.space.search_space import SearchSpace
 
 
@@ -37,7 +38,7 @@ def bound(terms: int, magnitude: float, dtype: torch.dtype = torch.float32) -> f
 def terms(space: SearchSpace, archs: Sequence[Arch], images: Tensor, *, backward: bool = False) -> int:
     """Lengths of the sums on the longest path through any of these subnets, added.
 
-    Per block two convolutions (inputs times kernel) and two norms over a batch [B, C, H, W]; then
+    Per block its convolutions (inputs times kernel) and as many norms over a batch [B, C, H, W]; then
     the mean over pixels and the classifier. A backward pass has the same sums once more, and a
     weight's gradient adds up over the batch's pixels as its norm does.
 
@@ -52,7 +53,11 @@ def terms(space: SearchSpace, archs: Sequence[Arch], images: Tensor, *, backward
 def _forward(space: SearchSpace, arch: Arch, pixels: int) -> int:
     blocks = space.blocks(arch)
     stem = space.in_channels * space.stem_kernel**2 + pixels
-    return stem + sum(9 * (block.inputs + block.mid) + 2 * pixels for block in blocks) + pixels + blocks[-1].out
+    return stem + sum(_block(block, pixels) for block in blocks) + pixels + blocks[-1].out
+
+
+def _block(block: Block, pixels: int) -> int:
+    return sum(layer.kernel**2 * layer.inputs + pixels for layer in block.layers)
 
 
 def assert_equal_but_for_rounding(found: Tensor, expected: Tensor, terms: int, what: str = "") -> None:

@@ -73,8 +73,8 @@ def test_values_take_the_type_of_their_setting(override, value):
         ("data.root=[1]", r"data.root is \[1\], expected a path"),
         ("data.name=1", "data.name is 1, expected a word"),
         ("space.stem_pool=2", "space.stem_pool is 2, expected true or false"),
-        ("space.preset=px9", "space.preset is 'px9', expected one of px28, px8, track1"),
-        ("space.ratios=[1]", "space px8: ratios has 1 values, expected 7"),
+        ("space.preset=px9", "space.preset is 'px9', expected one of cifar, px28, px8, resnet50, track1"),
+        ("space.ratios=[1]", r"space px8: pool_digits are \(3, 3, 5, 7\), expected each in 1\.\.1"),
     ],
 )
 def test_a_mistake_is_named(override, message):
@@ -106,3 +106,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_no_override_is_a_crash(name, value):
     with suppress(InputError):
         load_config(None, [f"training.{name}={value}"])
+
+
+@pytest.mark.golden
+def test_imagenet_s_batches_are_the_published_totals_on_eight_gpus():
+    config = load_config(CONFIGS / "imagenet.yml")
+    totals = [section.batch_size for section in (config.training, config.few_shot, config.stand_alone)]
+    assert totals == [8 * 128, 8 * 128, 8 * 256]

@@ -15,8 +15,10 @@ import torch
 from fewshot_nas import export, merge, test, train_few_shot, train_stand_alone
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.checkpoint import load_supernet
-from fewshot_nas.space.arch import decode
+from fewshot_nas.space.search_space import SPACES
 from tests.rounding import bound, terms
+
+PX8 = SPACES["px8"]
 
 pytestmark = pytest.mark.numeric
 
@@ -49,7 +51,7 @@ def test_its_scores_are_merged_to_the_same_file(phase):
 def rounding_percent(phase, codes):
     """How far a mean probability may move: as far as logits of a magnitude of 10 do, for softmax does not amplify."""
     supernet = load_supernet(PHASES[phase] / "supernet.pth")
-    archs = [decode(code) for code in codes]
+    archs = [PX8.decode(code) for code in codes]
     return 100 * bound(terms(supernet.space, archs, torch.empty(20, 1, 8, 8)), 10.0)
 
 

@@ -24,7 +24,6 @@ from fewshot_nas.results import (
     shard_path,
 )
 from fewshot_nas.scores.shards import Score, write_shards
-from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import (
     PARTS,
     POOL_SIZE,
@@ -37,6 +36,8 @@ from fewshot_nas.space.pool import (
 )
 from fewshot_nas.space.search_space import SPACES
 
+PX8 = SPACES["px8"]
+
 WHOLE_POOL = Path(__file__).parents[1] / "json_file" / "json8"
 SPACE = SPACES["px28"]
 PHASE = phase_directory("run", Phase.parse("3_from_2"))
@@ -48,12 +49,14 @@ def write_run(archs, limit=None):
     """A pool of four parts, their scores with manifests, a ground truth of ten archs and the settings."""
     rng = random.Random(0)
     for number, part in enumerate(split_pool(archs, 4), start=1):
-        write_arch_file(part_path(PHASE.path / "pool", number), {key: Entry(0.0, arch) for key, arch in part.items()})
+        write_arch_file(
+            part_path(PHASE.path / "pool", number), PX8, {key: Entry(0.0, arch) for key, arch in part.items()}
+        )
         scored = list(part.items())[:limit]
-        write_shards(SCORES, number, [Score(key, encode(arch), 50 * rng.random(), 90, 40) for key, arch in scored])
+        write_shards(SCORES, number, [Score(key, PX8.encode(arch), 50 * rng.random(), 90, 40) for key, arch in scored])
         write_json(manifest_path(SCORES, number), manifest(number, limit))
     truth = {key: Entry(70 + rng.random(), arch) for key, arch in list(archs.items())[:10]}
-    write_arch_file(PHASE.path / "truth.json", truth)
+    write_arch_file(PHASE.path / "truth.json", PX8, truth)
     run = RunConfig(pool=PHASE.path / "pool", ground_truth=PHASE.path / "truth.json")
     PHASE.config.write_text(dump_config(dataclasses.replace(Config(), run=run, space=SpaceConfig(preset="px8"))))
 
@@ -65,7 +68,7 @@ def manifest(part, limit=None):
 
 @pytest.fixture
 def archs():
-    return make_pool(seed=0, size=40)
+    return make_pool(PX8, seed=0, size=40)
 
 
 @pytest.fixture
@@ -83,8 +86,8 @@ def refusal(*arguments):
 
 def test_the_parts_become_one_file_in_the_pools_order(run, archs):
     assert main(ARGUMENTS) == 0
-    parts = [read_arch_file(shard_path(SCORES, "top1", number)) for number in range(1, 5)]
-    merged = read_arch_file(merged_path(SCORES, "top1"))
+    parts = [read_arch_file(shard_path(SCORES, "top1", number), PX8) for number in range(1, 5)]
+    merged = read_arch_file(merged_path(SCORES, "top1"), PX8)
     assert list(merged.items()) == [item for part in parts for item in part.items()]
     assert list(merged) == list(archs)
 
@@ -106,12 +109,12 @@ def test_the_merged_manifest_holds_for_all_parts(run):
 
 def test_probabilities_have_their_own_file(run):
     main([*ARGUMENTS, "--top=prob"])
-    assert {entry.acc for entry in read_arch_file(merged_path(SCORES, "prob")).values()} == {40}
+    assert {entry.acc for entry in read_arch_file(merged_path(SCORES, "prob"), PX8).values()} == {40}
 
 
 def test_top5_has_its_own_file(run):
     main([*ARGUMENTS, "--top=5"])
-    assert {entry.acc for entry in read_arch_file(merged_path(SCORES, "top5")).values()} == {90}
+    assert {entry.acc for entry in read_arch_file(merged_path(SCORES, "top5"), PX8).values()} == {90}
     assert not merged_path(SCORES, "top1").exists()
 
 
@@ -120,9 +123,9 @@ def test_the_table_compares_with_the_ground_truth_and_the_proxies(run, capsys):
     header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
     assert header[0] == "score"
     assert [row[0] for row in rows] == ["supernet", "depth", "params", "macs"]
-    truth = read_arch_file(PHASE.path / "truth.json")
+    truth = read_arch_file(PHASE.path / "truth.json", PX8)
     accuracy = {key: entry.acc for key, entry in truth.items()}
-    scores = {key: entry.acc for key, entry in read_arch_file(merged_path(SCORES, "top1")).items()}
+    scores = {key: entry.acc for key, entry in read_arch_file(merged_path(SCORES, "top1"), PX8).items()}
     # The space is the manifests', not the one of the settings.
     by_macs = proxies(SPACE, {key: entry.arch for key, entry in truth.items()}, num_classes=10)["macs"]
     for row, values in ((rows[0], scores), (rows[3], by_macs)):
@@ -155,11 +158,11 @@ def test_too_few_common_archs_are_no_correlation(tmp_path, monkeypatch, capsys, 
     write_run(archs, limit=2)
     main(ARGUMENTS)
     assert "only 2 of its archs were scored, too few for a correlation" in capsys.readouterr().out
-    assert len(read_arch_file(merged_path(SCORES, "top1"))) == 8
+    assert len(read_arch_file(merged_path(SCORES, "top1"), PX8)) == 8
 
 
 def test_a_ground_truth_of_another_pool_is_refused(run, archs):
-    write_arch_file(PHASE.path / "truth.json", {"arch1": Entry(70, archs["arch2"])})
+    write_arch_file(PHASE.path / "truth.json", PX8, {"arch1": Entry(70, archs["arch2"])})
     assert refusal() == (
         f"{PHASE.path}/truth.json: arch1 has another code than in the pool; does it belong to another pool?"
     )
@@ -197,7 +200,7 @@ def test_force_does_without_any_manifest(run):
     for part in range(1, 5):
         manifest_path(SCORES, part).unlink()
     assert main([*ARGUMENTS, "--force"]) == 0
-    assert len(read_arch_file(merged_path(SCORES, "top1"))) == 40
+    assert len(read_arch_file(merged_path(SCORES, "top1"), PX8)) == 40
 
 
 @pytest.mark.parametrize("epoch", ["17_all", "../17", "last", ""])

@@ -20,11 +20,12 @@ from fewshot_nas.results import (
 )
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored, read_scores
-from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 
-POOL = make_pool(seed=0, size=200)
+PX8 = SPACES["px8"]
+
+POOL = make_pool(PX8, seed=0, size=200)
 COLUMNS = standardised(features(SPACES["px8"], POOL.values(), num_classes=10))
 NOISE = np.random.default_rng(0).normal(size=(2, 200))
 QUALITY = COLUMNS[:, :4].sum(1) + COLUMNS[:, -2]
@@ -33,7 +34,7 @@ SCORES = percent(0.3 * (QUALITY - 2 * COLUMNS[:, -2]) + 0.05 * NOISE[1])
 
 
 def write_scores(directory, scored=120):
-    scores = {i: Scored(float(v), encode(POOL[i])) for i, v in list(zip(POOL, SCORES, strict=True))[:scored]}
+    scores = {i: Scored(float(v), PX8.encode(POOL[i])) for i, v in list(zip(POOL, SCORES, strict=True))[:scored]}
     write_merged(directory, "prob", scores, {"num_classes": 10})
 
 
@@ -43,7 +44,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number, part in enumerate(split_pool(POOL, 2), start=1):
         path = part_path(tmp_path / "json_file" / "json8", number)
-        write_arch_file(path, {arch_id: Entry(0.0, arch) for arch_id, arch in part.items()})
+        write_arch_file(path, PX8, {arch_id: Entry(0.0, arch) for arch_id, arch in part.items()})
     write_scores(phase_directory("run", Phase.parse("1")).scores("3"))
     write_truth(60)
     return "--save=run"
@@ -51,7 +52,7 @@ def run(tmp_path, monkeypatch):
 
 def write_truth(archs):
     entries = {i: Entry(round(float(v), 4), POOL[i]) for i, v in zip(POOL, TRUTH, strict=True)}
-    write_arch_file(run_directory("run") / "truth.json", dict(list(entries.items())[:archs]))
+    write_arch_file(run_directory("run") / "truth.json", PX8, dict(list(entries.items())[:archs]))
 
 
 WITH_TRUTH = "run.ground_truth=results/run/truth.json"
@@ -64,14 +65,14 @@ def tau(values, archs):
 
 def test_truths_make_predictions_for_archs_that_nobody_scored(run, capsys):
     assert main([run, WITH_TRUTH]) == 0
-    predicted, errors = read_scores(prediction_path("run")), read_scores(prediction_error_path("run"))
+    predicted, errors = read_scores(prediction_path("run"), PX8), read_scores(prediction_error_path("run"), PX8)
     assert list(predicted) == list(errors) == list(POOL)
-    assert {i: scored.code for i, scored in predicted.items()} == {i: encode(arch) for i, arch in POOL.items()}
+    assert {i: scored.code for i, scored in predicted.items()} == {i: PX8.encode(arch) for i, arch in POOL.items()}
     assert tau(predicted, range(120, 200)) > 0.7
     assert all(0 < scored.acc < 20 for scored in errors.values())
     printed = capsys.readouterr().out
     assert "200 archs, 120 of them scored" in printed
-    assert "predictor  " in printed
+    assert "predictor, 30 truths   60 " in printed
 
 
 def test_without_truth_the_combined_scores_are_the_predictions(run, capsys):

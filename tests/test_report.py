@@ -13,10 +13,12 @@ from fewshot_nas.report import main
 from fewshot_nas.results import Phase, phase_directory
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
-from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
+from fewshot_nas.space.search_space import SPACES
 
-ARCHS = make_pool(seed=0, size=20)
+PX8 = SPACES["px8"]
+
+ARCHS = make_pool(PX8, seed=0, size=20)
 
 
 @pytest.fixture
@@ -24,13 +26,13 @@ def run(tmp_path, monkeypatch):
     """The one-shot phase, scored; a few-shot phase in training; scores of a third, not merged; a ground truth."""
     monkeypatch.chdir(tmp_path)
     one, two, three = (phase_directory("study/run", Phase.parse(name)) for name in ("1", "2", "3_from_2"))
-    write_arch_file(tmp_path / "truth.json", {key: Entry(60 + len(key), arch) for key, arch in ARCHS.items()})
+    write_arch_file(tmp_path / "truth.json", PX8, {key: Entry(60 + len(key), arch) for key, arch in ARCHS.items()})
     run_config = RunConfig(ground_truth=tmp_path / "truth.json")
     one.path.mkdir(parents=True)
     one.config.write_text(dump_config(dataclasses.replace(Config(), run=run_config)))
     write_text(two.log, json.dumps({"epoch": 0, "top1": {"arch1": 50, "arch12": 60, "arch2": 55}}) + "\n")
     write_json(two.manifest, {"seed": 17})
-    scores = {key: Scored(50 + number, encode(arch)) for number, (key, arch) in enumerate(ARCHS.items())}
+    scores = {key: Scored(50 + number, PX8.encode(arch)) for number, (key, arch) in enumerate(ARCHS.items())}
     write_merged(one.scores("4_all_test"), "top1", scores, {"images": 360})
     three.scores("9_all_test").mkdir(parents=True)
     return tmp_path / "results" / "study" / "run"
@@ -69,7 +71,7 @@ def test_the_ground_truth_is_the_settings(run):
 
 
 def test_the_page_says_what_archs_are_scored_by(run):
-    scores = {key: Scored(90 - number, encode(arch)) for number, (key, arch) in enumerate(ARCHS.items())}
+    scores = {key: Scored(90 - number, PX8.encode(arch)) for number, (key, arch) in enumerate(ARCHS.items())}
     write_merged(run / "json_results" / "epoch4_all_test", "prob", scores, {"images": 360})
     main(["--save=study/run"])
     by_accuracy = written(run / "report.html")

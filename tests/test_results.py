@@ -11,6 +11,9 @@ from fewshot_nas.results import (
     ONE_SHOT,
     Phase,
     PhaseDirectory,
+    evaluation_name,
+    is_evaluation_name,
+    known_phases,
     merged_path,
     parts_with_scores,
     phase_directory,
@@ -21,6 +24,7 @@ from fewshot_nas.results import (
 )
 
 NAMES = ["1", "2", "7", "3_from_2", "7_from_6", "7_from_2"]
+NAMES += ["depth34x2", "2-depth34x2_from_2", "table-mine", "depth34x2-3_from_depth34x2"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,7 +32,24 @@ def test_a_phase_has_one_name(name):
     assert Phase.parse(name).name == name
 
 
-@pytest.mark.parametrize("name", ["0", "8", "2_from_1", "2_from_2", "2_from_3", "1_from_2", "two", "", "3_from_"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "0",
+        "8",
+        "2_from_1",
+        "2_from_2",
+        "2_from_3",
+        "1_from_2",
+        "two",
+        "",
+        "3_from_",
+        "search",
+        "depth34",
+        "table-",
+        "events",
+    ],
+)
 def test_what_is_no_phase_is_refused(name):
     with pytest.raises(InputError):
         Phase.parse(name)
@@ -37,12 +58,12 @@ def test_what_is_no_phase_is_refused(name):
 @pytest.mark.parametrize(("groups", "parent"), [(2, 2), (2, 3), (8, 7), (1, 1), (2, 0), (0, 0)])
 def test_a_phase_has_more_groups_than_its_parent(groups, parent):
     with pytest.raises(InputError, match=f"a phase with {groups} groups cannot follow one with {parent}"):
-        Phase(groups, parent)
+        Phase(str(groups), str(parent or ""))
 
 
 def test_the_one_shot_phase_lies_at_the_top():
     assert phase_directory("a", ONE_SHOT).path == Path("results/a")
-    assert phase_directory("a", Phase(3, 2)).path == Path("results/a/3_from_2")
+    assert phase_directory("a", Phase("3", "2")).path == Path("results/a/3_from_2")
 
 
 @pytest.mark.parametrize("save", ["a", "./a", "results/a", "./results/a", "a/"])
@@ -72,6 +93,15 @@ def test_finished_phases_are_in_order(tmp_path, monkeypatch):
         (tmp_path / "results" / "a" / name / "supernet.pth").touch()
     (tmp_path / "results" / "a" / "4_from_3").mkdir()
     assert [phase.name for phase in phases("a")] == ["1", "2", "3", "3_from_2"]
+    assert [phase.name for phase in known_phases("a")] == ["1", "2", "3", "3_from_2", "4_from_3"]
+
+
+def test_phases_of_other_splits_come_last(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("depth34x2", "2", "search", "events", "stand_alone", "2-depth3x2_from_2"):
+        (tmp_path / "results" / "a" / name).mkdir(parents=True)
+    assert [phase.name for phase in known_phases("a")] == ["1", "2", "2-depth3x2_from_2", "depth34x2"]
+    assert phase_of("a", "2-depth3x2").name == "2-depth3x2_from_2"
 
 
 def test_a_number_of_groups_names_the_phase_that_is_there(tmp_path, monkeypatch):
@@ -108,3 +138,10 @@ def test_no_other_module_makes_names_under_results(name):
         name for name, text in sources.items() if made.search(re.sub(r"^ +(>>>|\.\.\.) .*$", "", text, flags=re.M))
     ]
     assert set(found) <= {"results.py"}
+
+
+def test_names_of_evaluations_are_known_again():
+    names = [evaluation_name(17, False), evaluation_name(17, True), evaluation_name(3, True, 2000)]
+    assert names == ["17", "17_all_test", "3_all_test_sample2000"]
+    assert all(map(is_evaluation_name, names))
+    assert not any(map(is_evaluation_name, ("", "x", "17_sample", "17_sample20_all_test", "../17")))

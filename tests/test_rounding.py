@@ -7,7 +7,10 @@ from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 from tests.rounding import assert_equal_but_for_rounding, bound, terms
+
+PX8 = SPACES["px8"]
 
 pytestmark = pytest.mark.numeric
 
@@ -20,10 +23,10 @@ def test_orders_of_a_sum_differ_by_less(length):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("arch", [smallest(), largest()])
+@pytest.mark.parametrize("arch", [smallest(PX8), largest(PX8)])
 def test_one_wrong_weight_of_a_network_exceeds_it(arch):
     torch.manual_seed(0)
-    supernet, images = Supernet(SPACES["px8"], 1, num_classes=10).double(), torch.randn(3, 1, 8, 8).double()
+    supernet, images = Supernet(by_width(SPACES["px8"], 1), num_classes=10).double(), torch.randn(3, 1, 8, 8).double()
     subnet = extract(supernet, arch)
     subnet.stem.conv.weight[0, 0, 1, 1] += 1e-3
     length = terms(supernet.space, [arch], images)

@@ -13,9 +13,12 @@ from fewshot_nas import test as command
 from fewshot_nas.cli import run
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.results import Phase, phase_directory
+from fewshot_nas.results import Phase, filled_path, merged_path, phase_directory, shard_path
 from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
+
+PX8 = SPACES["px8"]
 
 SMALL = ["evaluation.calibration_images=32", "evaluation.calibration_batch=16", "run.pool=pool"]
 
@@ -24,12 +27,14 @@ SMALL = ["evaluation.calibration_images=32", "evaluation.calibration_batch=16", 
 def saved(tmp_path, monkeypatch):
     """A run with a two-group supernet, and a pool of two parts."""
     monkeypatch.chdir(tmp_path)
-    for number, part in enumerate(split_pool(make_pool(1, 10), 2), start=1):
-        write_arch_file(part_path(tmp_path / "pool", number), {key: Entry(0.0, arch) for key, arch in part.items()})
+    for number, part in enumerate(split_pool(make_pool(PX8, 1, 10), 2), start=1):
+        write_arch_file(
+            part_path(tmp_path / "pool", number), PX8, {key: Entry(0.0, arch) for key, arch in part.items()}
+        )
     torch.manual_seed(0)
-    directory = phase_directory("mine", Phase(2, 1))
-    save_supernet(directory.chosen, Supernet(SPACES["px8"], 2, 10), {"epoch": 7})
-    save_supernet(directory.model("0.81_17"), Supernet(SPACES["px8"], 2, 10))
+    directory = phase_directory("mine", Phase("2", "1"))
+    save_supernet(directory.chosen, Supernet(by_width(PX8, 2), 10), {"epoch": 7})
+    save_supernet(directory.model("0.81_17"), Supernet(by_width(PX8, 2), 10))
     return directory
 
 
@@ -39,7 +44,7 @@ def evaluate(*arguments):
 
 def test_a_part_is_scored_on_the_ranking_images(saved, capsys):
     assert evaluate("--json_part=1") == 0
-    scores = read_arch_file(saved.scores("7") / "top1_json1.json")
+    scores = read_arch_file(saved.scores("7") / "top1_json1.json", PX8)
     assert list(scores) == [f"arch{number}" for number in range(1, 6)]
     manifest = json.loads((saved.scores("7") / "manifest1.json").read_text())
     assert (manifest["split"], manifest["images"], manifest["groups"], manifest["limit"]) == ("valid", 20, 2, None)
@@ -48,14 +53,68 @@ def test_a_part_is_scored_on_the_ranking_images(saved, capsys):
 
 def test_the_seeds_spelling_names_model_epoch_and_test_images(saved):
     assert evaluate("--json_part=2", "--model_name=0.81_17", "--epoch=17", "--test_set=1", "--limit=2") == 0
-    assert list(read_arch_file(saved.scores("17_all_test") / "top5_json2.json")) == ["arch6", "arch7"]
+    assert list(read_arch_file(saved.scores("17_all_test") / "top5_json2.json", PX8)) == ["arch6", "arch7"]
 
 
 def test_all_parts_at_once_can_be_merged(saved, capsys):
     assert evaluate("--json_part=all", "--limit=3") == 0
     assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7", "run.pool=pool"]) == 0
-    merged = read_arch_file(saved.scores("7") / "top1_json_final.json")
+    merged = read_arch_file(saved.scores("7") / "top1_json_final.json", PX8)
     assert list(merged) == ["arch1", "arch2", "arch3", "arch6", "arch7", "arch8"]
+
+
+def pool_of(parts, size):
+    for number, part in enumerate(split_pool(make_pool(PX8, 1, size), parts), start=1):
+        entries = {key: Entry(0.0, arch) for key, arch in part.items()}
+        write_arch_file(part_path(Path("pool"), number), PX8, entries)
+
+
+def test_a_sample_of_all_parts_is_scored_merged_and_filled_in(saved, capsys):
+    pool_of(3, 45)
+    assert evaluate("--sample=20") == 0
+    assert "20 archs, 20 distinct networks" in capsys.readouterr().out
+    assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7_sample20", "--top=prob", "run.pool=pool"]) == 0
+    directory = saved.scores("7_sample20")
+    measured, filled = (read_arch_file(path(directory, "prob"), PX8) for path in (merged_path, filled_path))
+    assert (len(measured), len(filled)) == (20, 45)
+    assert list(filled) == list(make_pool(PX8, 1, 45))
+    assert {arch_id: filled[arch_id] for arch_id in measured} == measured
+    assert "45 archs, 25 of them predicted" in capsys.readouterr().out
+
+
+def test_a_sample_s_scores_are_those_that_the_whole_pool_would_give(saved):
+    pool_of(3, 24)
+    assert evaluate("--sample=20") == evaluate("--json_part=all") == 0
+    for part in (1, 2, 3):
+        sampled, whole = (
+            read_arch_file(shard_path(saved.scores(name), "prob", part), PX8) for name in ("7_sample20", "7")
+        )
+        assert {i: entry.acc for i, entry in sampled.items()} == pytest.approx(
+            {i: whole[i].acc for i in sampled}, abs=1e-3
+        )
+
+
+def test_a_part_without_an_arch_in_the_sample_can_be_merged(saved):
+    pool_of(22, 44)
+    assert evaluate("--sample=20") == 0
+    assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7_sample20", "run.pool=pool"]) == 0
+    assert len(read_arch_file(merged_path(saved.scores("7_sample20"), "top1"), PX8)) == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sample=11"], "--sample is 11, expected 20 to the 45 archs of the pool"),
+        (["--sample=46"], "--sample is 46, expected 20 to the 45 archs of the pool"),
+        (["--sample=20", "--limit=3"], "--limit is for --json_part"),
+        (["--limit=3"], "--limit is for --json_part"),
+        ([], f"--sample is {command.USUAL_SAMPLE}, expected 20 to the 45 archs of the pool"),
+    ],
+)
+def test_a_sample_that_cannot_be_is_refused(saved, capsys, arguments, said):
+    pool_of(3, 45)
+    assert evaluate(*arguments) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_second_run_finds_the_scores(saved, capsys):
@@ -74,15 +133,15 @@ def test_a_plan_computes_nothing(saved, capsys):
 
 def test_another_pool_is_another_evaluation(saved, capsys):
     evaluate("--json_part=1")
-    for number, part in enumerate(split_pool(make_pool(2, 10), 2), start=1):
+    for number, part in enumerate(split_pool(make_pool(PX8, 2, 10), 2), start=1):
         entries = {arch_id: Entry(0.0, arch) for arch_id, arch in part.items()}
-        write_arch_file(part_path(Path("pool"), number), entries)
+        write_arch_file(part_path(Path("pool"), number), PX8, entries)
     assert evaluate("--json_part=1") == 2
     assert "was written with pool_sha256=" in capsys.readouterr().err
 
 
 def test_a_supernet_of_other_classes_is_refused(saved, capsys):
-    save_supernet(saved.chosen, Supernet(SPACES["px8"], 2, 20), {"epoch": 7})
+    save_supernet(saved.chosen, Supernet(by_width(PX8, 2), 20), {"epoch": 7})
     assert evaluate("--json_part=1") == 2
     assert "supernet.pth: has 20 classes, but digits has 10" in capsys.readouterr().err
 
@@ -125,7 +184,7 @@ def test_memory_stays_within_the_setting(saved):
     """A child's peak resident set, while it scores a part with as large batches as it may."""
     wanted = ["--json_part=1", "--split_group=2", "--save=mine", "--test_set=1", "data.name=fashion_mnist"]
     space = SPACES["px28"]
-    save_supernet(saved.chosen, Supernet(space, 2, 10), {"epoch": 7})
+    save_supernet(saved.chosen, Supernet(by_width(space, 2), 10), {"epoch": 7})
     wanted += ["evaluation.batch_size=10000", "evaluation.calibration_images=512", "evaluation.memory_mb=1200"]
     command = [sys.executable, "-m", "fewshot_nas.test", *wanted, "space.preset=px28", "run.pool=pool"]
     child = subprocess.run([sys.executable, "-c", _MEASURE, *command], capture_output=True, text=True)

@@ -12,6 +12,7 @@ from fewshot_nas.models.checkpoint import load_supernet, save_supernet
 from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 from fewshot_nas.train_few_shot import main
 from fewshot_nas.train_supernet import main as train_supernet
 
@@ -31,7 +32,7 @@ def test_phases_follow_one_another(trained, small, capsys):
     assert "phase 7_from_3: 7 groups, split from results/one/3_from_2/supernet.pth" in capsys.readouterr().out
     parents = {"2": "supernet.pth", "3_from_2": "2/supernet.pth", "7_from_3": "3_from_2/supernet.pth"}
     for phase, parent in parents.items():
-        assert load_supernet(trained / phase / "supernet.pth").groups == int(phase[0])
+        assert load_supernet(trained / phase / "supernet.pth").split.groups == int(phase[0])
         manifest = json.loads((trained / phase / "manifest.json").read_text())
         assert manifest["parent"]["sha256"] == sha256(trained / parent)
 
@@ -66,7 +67,7 @@ def test_drawn_extremes_train_the_groups_between(trained, small, extremes, moved
     alone = ["few_shot.random_subnets=0", "few_shot.epochs=6", f"few_shot.extremes={extremes}"]
     main(["--group_nums=7", "--save=one", *small, *alone])
     parent, child = load_supernet(trained / "supernet.pth"), load_supernet(trained / "7" / "supernet.pth")
-    inherited = inherit(parent, 7).heads
+    inherited = inherit(parent, by_width(parent.space, 7)).heads
     found = zip(inherited, child.heads, strict=True)
     assert {group for group, (old, new) in enumerate(found) if not torch.equal(old.bias, new.bias)} == moved
 
@@ -111,9 +112,9 @@ def test_another_parent_does_not_go_on_with_a_phase(trained, small):
 )
 def test_what_cannot_be_done_is_one_sentence(trained, small, capsys, arguments, message):
     space = load_supernet(trained / "supernet.pth").space
-    save_supernet(trained.parents[1] / "two.pth", Supernet(space, 2, 10))
-    save_supernet(trained.parents[1] / "classes.pth", Supernet(space, 1, 3))
-    save_supernet(trained.parents[1] / "space.pth", Supernet(SPACES["px8"], 1, 10))
+    save_supernet(trained.parents[1] / "two.pth", Supernet(by_width(space, 2), 10))
+    save_supernet(trained.parents[1] / "classes.pth", Supernet(by_width(space, 1), 3))
+    save_supernet(trained.parents[1] / "space.pth", Supernet(by_width(SPACES["px8"], 1), 10))
     (trained.parents[1] / "text.pth").write_text("no checkpoint")
     torch.save({"state": 1}, trained.parents[1] / "foreign.pth")
     assert run(main, ["--save=one", *small, *arguments]) == 2

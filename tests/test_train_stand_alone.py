@@ -7,9 +7,11 @@ import pytest
 from fewshot_nas.cli import run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import locked
-from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import read_arch_file, read_pool
+from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_stand_alone import _selected, main
+
+PX8 = SPACES["px8"]
 
 
 @pytest.fixture
@@ -22,12 +24,12 @@ def train(workshop, small):
 
 @pytest.fixture
 def truth(workshop):
-    return lambda: read_arch_file(workshop / "results" / "alone" / "gt_arch30.json")
+    return lambda: read_arch_file(workshop / "results" / "alone" / "gt_arch30.json", PX8)
 
 
 def test_a_number_adds_one_arch(train, truth, workshop, capsys):
     assert train("1") == 0
-    (part,) = read_pool(workshop / "json_file" / "json8")
+    (part,) = read_pool(workshop / "json_file" / "json8", PX8)
     assert {arch_id: entry.arch for arch_id, entry in truth().items()} == {"arch1": part["arch1"]}
     assert f"arch1, seed 0: {truth()['arch1'].acc:.2f} %" in capsys.readouterr().out
 
@@ -39,20 +41,20 @@ def test_lists_and_ranges(train, truth, text, numbers):
 
 
 def test_a_code_of_the_pool_has_its_id(train, truth, workshop):
-    (part,) = read_pool(workshop / "json_file" / "json8")
-    train(encode(part["arch4"]))
+    (part,) = read_pool(workshop / "json_file" / "json8", PX8)
+    train(PX8.encode(part["arch4"]))
     assert list(truth()) == ["arch4"]
 
 
 def test_another_code_has_itself_as_its_id(train, truth):
     code = "1" + "2222" + "7" + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 6 + "77" * 2 + "00" * 3
     train(code)
-    assert [(arch_id, encode(entry.arch)) for arch_id, entry in truth().items()] == [(f"code{code}", code)]
+    assert [(arch_id, PX8.encode(entry.arch)) for arch_id, entry in truth().items()] == [(f"code{code}", code)]
 
 
 def test_all_are_the_first_thirty(workshop):
-    (part,) = read_pool(workshop / "json_file" / "json8")
-    assert dict(_selected("all", {**part, "arch31": part["arch1"]})) == part
+    (part,) = read_pool(workshop / "json_file" / "json8", PX8)
+    assert dict(_selected("all", {**part, "arch31": part["arch1"]}, PX8)) == part
 
 
 def test_what_is_there_is_not_trained_again(train, capsys):
@@ -95,7 +97,7 @@ def test_a_run_that_another_process_is_at_is_left_to_it(train, truth, workshop, 
 
 def test_the_ground_truth_may_lie_elsewhere(train, workshop):
     train("1", "--ground_truth", "elsewhere/gt.json")
-    assert list(read_arch_file(workshop / "elsewhere" / "gt.json")) == ["arch1"]
+    assert list(read_arch_file(workshop / "elsewhere" / "gt.json", PX8)) == ["arch1"]
 
 
 @pytest.mark.parametrize(

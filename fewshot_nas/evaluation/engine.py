@@ -58,19 +58,19 @@ class Node:
 
     def __init__(self, supernet: Supernet, step: Step, dtype: torch.dtype) -> None:
         self.step = step
-        weights = supernet.block_weights(step.block, step.position)
-        self.conv2 = Conv(weights.conv2, dtype)
+        weights = supernet.block_weights(step.block, step.position, step.group)
+        self.rest = [Conv(each, dtype) for each in weights.convs[1:]]
         self.shortcut = Conv(weights.shortcut, dtype) if step.shortcut and weights.shortcut else None
         self.conv1, self.head = None, None
         if step.hidden:
-            widest = supernet.block_weights(step.block._replace(mid=step.hidden), step.position)
-            self.conv1 = Conv(widest.conv1, dtype)
+            widest = supernet.block_weights(step.block._replace(mid=step.hidden), step.position, step.group)
+            self.conv1 = Conv(widest.convs[0], dtype)
         if step.leaf >= 0:
-            self.head = supernet.head_weights(step.block.out)
+            self.head = supernet.head_weights(step.block.out, step.group)
 
     def convs(self) -> Iterator[Conv]:
         """Those that this step computes."""
-        yield from (conv for conv in (self.conv1, self.conv2, self.shortcut) if conv)
+        yield from (conv for conv in (self.conv1, *self.rest, self.shortcut) if conv)
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Level:
 
     Attributes:
         x: their input.
-        hidden: the first half of a block, as wide as the widest of its siblings needs.
+        hidden: a block's first convolution, as wide as the widest of its siblings needs.
         shortcut: where the shape changes, for siblings of the same width.
     """
 
@@ -132,7 +132,9 @@ class Walk:
             if node.shortcut:
                 level.shortcut = compute(node.shortcut, level.x)
             assert level.hidden is not None, "the first of siblings computes the hidden half"
-            residual = compute(node.conv2, level.hidden[:, : block.mid])
+            residual = compute(node.rest[0], level.hidden[:, : block.mid])
+            for conv in node.rest[1:]:
+                residual = compute(conv, F.relu_(residual))
             shortcut = level.shortcut if block.projects else level.x
             assert shortcut is not None, "the first of siblings of one width computes the shortcut"
             residual += shortcut

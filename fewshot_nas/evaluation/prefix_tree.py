@@ -1,8 +1,8 @@
 """The plan of an evaluation: which computations many subnets share, before anything runs.
 
-Subnets that begin with the same blocks, compared by effective widths, form a tree; a block that
-they share is computed once. It is exact: a batch's activations after a block depend on the
-prefix only, and so do the batch statistics that calibration averages.
+Subnets that begin with the same blocks, compared by effective widths and few-shot group, form a
+tree; a block that they share is computed once. It is exact: a batch's activations after a block
+depend on the prefix only, and so do the batch statistics that calibration averages.
 
 Blocks that stand side by side share more than their input. Widths take leading channels, so
 the first convolution of the sibling with the widest middle contains those of the others, and
@@ -11,16 +11,30 @@ siblings that differ in the middle only have the same shortcut.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import block_cost, head_cost, sizes, stem_cost
-from fewshot_nas.space.search_space import Block, SearchSpace
+from fewshot_nas.space.block import Block, Layer, sides
+from fewshot_nas.space.cost import Sizes, block_cost, head_cost, layer_cost, sizes, stem_cost
+from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.split import Split
 
-Path = tuple[Block, ...]
 T = TypeVar("T")
+
+
+class Served(NamedTuple):
+    """A block and the few-shot group that its weights are in: what two paths must agree on to share it.
+
+    The block alone would not do. It does not tell the depth of its stage, on which the group may depend.
+    """
+
+    block: Block
+    group: int
+
+
+Path = tuple[Served, ...]
 
 
 class Step(NamedTuple):
@@ -44,6 +58,11 @@ class Step(NamedTuple):
     hidden: int
     shortcut: bool
     leaf: int
+
+    def layers(self) -> tuple[Layer, ...]:
+        """The block's convolutions, the first as wide as it is computed here."""
+        first, *rest = self.block.layers
+        return first._replace(out=self.hidden), *rest
 
 
 @dataclass(frozen=True)
@@ -90,9 +109,8 @@ class Plan:
 
 
 def make_plan(
-    space: SearchSpace,
+    split: Split,
     archs: Sequence[Arch],
-    groups: int,
     *,
     unit_networks: int,
     resolution: int | None = None,
@@ -106,37 +124,45 @@ def make_plan(
     Args:
         resolution: side of the square input in pixels; the space's own if None.
     """
+    space = split.space
     members: dict[Path, list[int]] = {}
     for index, arch in enumerate(archs):
-        members.setdefault(space.blocks(arch), []).append(index)
-    paths = sorted(members, key=lambda path: [_order(block) for block in path])
-    stem_size, *stage_sizes = sizes(space, resolution)
+        members.setdefault(_path(split, arch), []).append(index)
+    paths = sorted(members, key=lambda path: [_order(served) for served in path])
+    maps = sizes(space, resolution)
 
     @cache
     def ends_macs(stem: int, out: int) -> int:
-        return stem_cost(space, stem, stem_size).macs + head_cost(out, num_classes).macs
+        return stem_cost(space, stem, maps.stem).macs + head_cost(out, num_classes).macs
 
     @cache
     def block_macs(block: Block) -> int:
-        return block_cost(block, stage_sizes[block.stage]).macs
+        return block_cost(block, maps.before(block)).macs
 
     def path_macs(path: Path) -> int:
-        return ends_macs(path[0].inputs, path[-1].out) + sum(map(block_macs, path))
+        return ends_macs(path[0].block.inputs, path[-1].block.out) + sum(block_macs(each.block) for each in path)
 
     units = []
     for chunk in _chunks(paths, unit_networks):
-        stem, steps = chunk[0][0].inputs, tuple(_steps(space, groups, chunk))
-        macs = stem_cost(space, stem, stem_size).macs + sum(_macs(step, stage_sizes) for step in steps)
-        macs += sum(head_cost(path[-1].out, num_classes).macs for path in chunk)
+        stem, steps = chunk[0][0].block.inputs, tuple(_steps(chunk))
+        macs = stem_cost(space, stem, maps.stem).macs + sum(_macs(step, maps) for step in steps)
+        macs += sum(head_cost(path[-1].block.out, num_classes).macs for path in chunk)
         units.append(WorkUnit(stem, steps, tuple(tuple(members[path]) for path in chunk), macs))
     plain = sum(len(members[path]) * path_macs(path) for path in paths)
     return Plan(tuple(units), len(archs), sum(unit.macs for unit in units), plain)
 
 
+def _path(split: Split, arch: Arch) -> Path:
+    depths = arch.depths
+    return tuple(
+        Served(block, split.group_of(block.stage, block.out, depths[block.stage])) for block in split.space.blocks(arch)
+    )
+
+
 @lru_cache(maxsize=1 << 16)
-def _order(block: Block) -> tuple[int, int, int]:
+def _order(served: Served) -> tuple[int, int, int, int]:
     # Siblings of one group, and in it of one out width, lie side by side.
-    return block.stage, block.out, block.mid
+    return served.block.stage, served.group, served.block.out, served.block.mid
 
 
 def _chunks(paths: Sequence[Path], most: int) -> Iterator[Sequence[Path]]:
@@ -144,7 +170,7 @@ def _chunks(paths: Sequence[Path], most: int) -> Iterator[Sequence[Path]]:
 
     Different stems are never in one unit.
     """
-    for _, same_stem in groupby(paths, key=lambda path: path[0].inputs):
+    for _, same_stem in groupby(paths, key=lambda path: path[0].block.inputs):
         rest = list(same_stem)
         while len(rest) > most:
             cut = min(range(-(-most // 2), most + 1), key=lambda at: (_shared(rest[at - 1], rest[at]), -at))
@@ -161,9 +187,8 @@ def _shared(one: Path, other: Path) -> int:
     return min(len(one), len(other))
 
 
-def _steps(space: SearchSpace, groups: int, paths: Sequence[Path]) -> list[Step]:
+def _steps(paths: Sequence[Path]) -> list[Step]:
     """The walk over the tree of sorted paths, its first level being the first block's."""
-    group_of = cache(partial(space.group_of, groups=groups))
     steps: list[Step] = []
     positions: dict[int, int] = {}  # by level: of the path's block there, in its stage
     latest: dict[int, int] = {}  # by level: the newest step there
@@ -171,9 +196,8 @@ def _steps(space: SearchSpace, groups: int, paths: Sequence[Path]) -> list[Step]
     before: Path = ()
     for leaf, path in enumerate(paths):
         shared = _shared(before, path)
-        for level, block in enumerate(path[shared:], start=shared):
-            group = group_of(block.stage, width=block.out)
-            follows = level > 0 and path[level - 1].stage == block.stage
+        for level, (block, group) in enumerate(path[shared:], start=shared):
+            follows = level > 0 and path[level - 1].block.stage == block.stage
             positions[level] = positions[level - 1] + 1 if follows else 0
             # Only the first new block has an elder sibling, and only if the path before goes on there.
             elder = steps[latest[level]] if level == shared < len(before) else None
@@ -191,12 +215,12 @@ def _steps(space: SearchSpace, groups: int, paths: Sequence[Path]) -> list[Step]
     return steps
 
 
-def _macs(step: Step, stage_sizes: Sequence[int]) -> int:
+def _macs(step: Step, maps: Sizes) -> int:
     """Multiply-adds of what a step computes."""
-    block = step.block
-    weights = 9 * (block.inputs * step.hidden + block.mid * block.out)
-    weights += block.inputs * block.out if step.shortcut else 0
-    return weights * stage_sizes[block.stage] ** 2
+    layers = step.layers()
+    after = sides(step.block.layers, maps.before(step.block))
+    macs = sum(layer_cost(layer, side).macs for layer, side in zip(layers, after, strict=True))
+    return macs + (layer_cost(step.block.shortcut, after[-1]).macs if step.shortcut else 0)
 
 
 def peak_elements(space: SearchSpace, unit: WorkUnit, resolution: int | None = None) -> int:
@@ -205,16 +229,18 @@ def peak_elements(space: SearchSpace, unit: WorkUnit, resolution: int | None = N
     Counted are the levels of the current branch, and around a convolution a copy of its input (a
     slice of channels is not dense) and its output twice, before and after the norm.
     """
-    stem_size, *stage_sizes = sizes(space, resolution)
-    held = [unit.stem * stage_sizes[0] ** 2 * space.strides[0] ** 2]
-    peak = space.in_channels * (resolution or space.resolution) ** 2 + 2 * unit.stem * stem_size**2
+    maps = sizes(space, resolution)
+    held = [unit.stem * maps.entry**2]
+    peak = space.in_channels * (resolution or space.resolution) ** 2 + 2 * unit.stem * maps.stem**2
     for step in unit.steps:
         del held[step.level + 1 :]
-        area = stage_sizes[step.block.stage] ** 2
         block = step.block
-        parts = ((True, block.inputs, step.hidden), (True, 0, block.out * step.shortcut), (False, block.mid, block.out))
-        for kept, copied, channels in parts:
-            peak = max(peak, sum(held) + (copied + 2 * channels) * area)
-            held[-1] += channels * area if kept else 0
-        held.append(step.block.out * area)
+        first, *rest = step.layers()
+        area, *areas = (side**2 for side in sides(block.layers, maps.before(block)))
+        parts = [(True, first.inputs, first.out, area), (True, 0, block.out * step.shortcut, areas[-1])]
+        parts += [(False, layer.inputs, layer.out, each) for layer, each in zip(rest, areas, strict=True)]
+        for kept, copied, channels, each in parts:
+            peak = max(peak, sum(held) + (copied + 2 * channels) * each)
+            held[-1] += channels * each if kept else 0
+        held.append(block.out * areas[-1])
     return peak

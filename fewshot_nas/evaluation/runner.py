@@ -26,7 +26,8 @@ from fewshot_nas.files import locked, write_json
 from fewshot_nas.results import manifest_path, part_lock, shard_path
 from fewshot_nas.scores.manifests import read_manifest
 from fewshot_nas.scores.shards import METRICS, Score, write_shards
-from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.search_space import SearchSpace
 
 Parts = Mapping[int, Mapping[str, Arch]]
 
@@ -121,7 +122,9 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
                 bar.update(sum(map(len, plan.units[number].members)))
 
         def finish() -> None:
-            _write_scores(job.computed(journal.numerics()), plan, done, len(scorer.inputs.images))
+            _write_scores(
+                job.computed(journal.numerics()), plan, done, len(scorer.inputs.images), scorer.supernet.space
+            )
             journal.remove()
 
         decided_by_main(finish, world)
@@ -131,12 +134,12 @@ def _nothing(unit: int, sums: UnitSums) -> None:
     """The other processes keep no journal."""
 
 
-def _write_scores(job: Job, plan: Plan, done: Mapping[int, UnitSums], images: int) -> None:
+def _write_scores(job: Job, plan: Plan, done: Mapping[int, UnitSums], images: int, space: SearchSpace) -> None:
     by_arch = plan.by_arch(done[number] for number in range(len(plan.units)))
     results = iter(sums.accuracy(images) for sums in by_arch)
     for part, archs in job.parts.items():
         scores = [
-            Score(arch_id, encode(arch), each.top1, each.top5, each.prob)
+            Score(arch_id, space.encode(arch), each.top1, each.top5, each.prob)
             for (arch_id, arch), each in zip(archs.items(), results, strict=False)
         ]
         write_json(manifest_path(job.directory, part), job.part_manifest(part))

@@ -55,9 +55,8 @@ class Scorer:
     def plan(self, archs: Sequence[Arch]) -> Plan:
         """What scoring these archs would compute: work units, networks, multiply-adds."""
         return make_plan(
-            self.supernet.space,
+            self.supernet.split,
             archs,
-            self.supernet.groups,
             unit_networks=self._unit_networks,
             resolution=self.inputs.images.shape[-1],
             num_classes=self.supernet.num_classes,

@@ -1,12 +1,12 @@
 """Supernets in files.
 
-A file of ours is a dict with the keys `format`, `space`, `groups`, `num_classes` and `model`;
+A file of ours is a dict with the keys `format`, `space`, `groups` (the split), `num_classes`
+and `model`;
 training adds keys of its own, which reading the supernet passes over. The public solution's
 bare state dicts are read as well. Unpickling is restricted to tensors and plain values: a
 checkpoint must never be able to run code.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from fewshot_nas.models.blueprint import blueprint, fill
 from fewshot_nas.models.published import from_published, is_published
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.split import split_of
 
 FORMAT = "fewshot_nas supernet 1"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -34,8 +35,8 @@ def save_supernet(path: Path, supernet: Supernet, more: Mapping[str, Any] = NOTH
     content = {
         **more,
         "format": FORMAT,
-        "space": dataclasses.asdict(supernet.space),
-        "groups": supernet.groups,
+        "space": supernet.space.values(),
+        **supernet.split.values(),
         "num_classes": supernet.num_classes,
         "model": supernet.state_dict(),
     }
@@ -88,8 +89,9 @@ def _own(content: Mapping[Any, Any]) -> Supernet:
     if content.get("format") != FORMAT:
         raise InputError(f"format is {content.get('format')!r}, expected {FORMAT!r} or a published state dict")
     try:
-        space = SearchSpace(**content["space"])
-        plan = blueprint(lambda: Supernet(space, content["groups"], content["num_classes"]))
+        space = SearchSpace.of(content["space"])
+        split = split_of(space, content)
+        plan = blueprint(lambda: Supernet(split, content["num_classes"]))
         found = dict(content["model"])
     except InputError:
         raise

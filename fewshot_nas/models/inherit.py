@@ -1,4 +1,4 @@
-"""The next phase of few-shot training: a supernet with more groups that starts as its parent."""
+"""The next phase of few-shot training: a supernet of a finer split that starts as its parent."""
 
 import torch
 from torch import nn
@@ -7,31 +7,40 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.models.blueprint import blueprint
 from fewshot_nas.models.slicing import leading
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import STAGES
+from fewshot_nas.space.split import Split
 
 
-def inherit(parent: Supernet, groups: int) -> Supernet:
-    """A supernet with more groups in which every subnet computes exactly what it computes in the parent.
+def inherit(parent: Supernet, split: Split) -> Supernet:
+    """A supernet of a finer split in which every subnet computes exactly what it computes in the parent.
 
     One rule (few-shot NAS, arXiv:2006.06863): a group takes the leading slices of the parent's
-    group with the smallest cap that is not below its own. Parent and child share no memory.
+    group that has all its members. Parent and child share no memory.
 
     Raises:
-        InputError: the parent does not have fewer groups.
+        InputError: the split is the parent's, or does not refine it.
     """
-    if groups <= parent.groups:
-        raise InputError(f"a supernet of {parent.groups} groups cannot be split into {groups}, expected more groups")
-    space, like = parent.space, parent.stem.conv.weight
-    child = blueprint(lambda: Supernet(space, groups, parent.num_classes), like.dtype).to_empty(device=like.device)
+    coarse, last = parent.split, parent.space.stages - 1
+    if split.space != coarse.space:
+        raise InputError(f"split {split.name} is one of space {split.space.name}, expected {coarse.space.name}")
+    if coarse.refines(split):
+        raise InputError(f"split {split.name} has no more groups than the parent's split {coarse.name}, expected more")
+    like = parent.stem.conv.weight
+    homes = [
+        [split.parent_group(coarse, stage, group) for group in range(len(split.capacities(stage)))]
+        for stage in range(parent.space.stages)
+    ]
+    child = blueprint(lambda: Supernet(split, parent.num_classes), like.dtype).to_empty(device=like.device)
     _copy_leading(child.stem, parent.stem)
-    split = zip([*range(STAGES), STAGES - 1], [*child.stages, child.heads], [*parent.stages, parent.heads], strict=True)
-    for stage, ours, theirs in split:
-        for group, cap in enumerate(space.group_caps(stage, groups)):
-            _copy_leading(ours[group], theirs[space.group_of(stage, parent.groups, cap)])
+    ours, theirs = [*child.stages, child.heads], [*parent.stages, parent.heads]
+    for mine, others, found in zip(ours, theirs, [*homes, homes[last]], strict=True):
+        for group, home in enumerate(found):
+            _copy_leading(mine[group], others[home])
     return child
 
 
 @torch.no_grad()
 def _copy_leading(target: nn.Module, source: nn.Module) -> None:
-    for ours, theirs in zip(target.parameters(), source.parameters(), strict=True):
-        ours.copy_(leading(theirs, *ours.shape))
+    """Fill a module from another of the same names that has larger tensors, and maybe more blocks."""
+    found = dict(source.named_parameters())
+    for name, ours in target.named_parameters():
+        ours.copy_(leading(found[name], *ours.shape))

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from fewshot_nas.models.slicing import EPS, BlockWeights, ConvNorm, View
-from fewshot_nas.space.search_space import Block
+from fewshot_nas.space.block import Block
 
 
 class Unit(nn.Module):
@@ -28,7 +28,30 @@ class Unit(nn.Module):
         return ConvNorm(conv, view(self.norm.weight, out), view(self.norm.bias, out), self.conv.stride[0])
 
 
-class BasicBlock(nn.Module):
+class ResidualBlock(nn.Module):
+    """What both kinds of blocks have: the convolutions `conv1`, `conv2`, ..., and a shortcut."""
+
+    def _join(self, shape: Block, projects: bool, *, tracks: bool) -> None:
+        self.shortcut = Unit(*shape.shortcut, tracks=tracks) if projects else nn.Identity()
+        self.relu = nn.ReLU(inplace=True)
+
+    def units(self) -> list[Unit]:
+        """The convolutions in order, without the shortcut's."""
+        named = self.named_children()
+        return [unit for name, unit in named if name.startswith("conv") and isinstance(unit, Unit)]
+
+    def weights(self, shape: Block, view: View) -> BlockWeights:
+        """The leading channels, cut to the widths of a subnet's block."""
+        units = zip(self.units(), shape.layers, strict=True)
+        convs = tuple(unit.weights(layer.inputs, layer.out, view) for unit, layer in units)
+        shortcut = None
+        if shape.projects:
+            assert isinstance(self.shortcut, Unit), f"a block without shortcut convolution cannot be {shape}"
+            shortcut = self.shortcut.weights(shape.inputs, shape.out, view)
+        return BlockWeights(convs, shortcut, shape.stage)
+
+
+class BasicBlock(ResidualBlock):
     """Two 3x3 convolutions and a shortcut.
 
     Args:
@@ -39,28 +62,38 @@ class BasicBlock(nn.Module):
 
     def __init__(self, shape: Block, projects: bool, *, tracks: bool) -> None:
         super().__init__()
-        self.conv1 = Unit(shape.inputs, shape.mid, 3, shape.stride, tracks=tracks)
-        self.conv2 = Unit(shape.mid, shape.out, 3, 1, tracks=tracks)
-        self.shortcut = Unit(shape.inputs, shape.out, 1, shape.stride, tracks=tracks) if projects else nn.Identity()
-        self.relu = nn.ReLU(inplace=True)
+        first, second = shape.layers
+        self.conv1 = Unit(*first, tracks=tracks)
+        self.conv2 = Unit(*second, tracks=tracks)
+        self._join(shape, projects, tracks=tracks)
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.conv2(self.relu(self.conv1(x)))
         joined: Tensor = self.relu(residual + self.shortcut(x))
         return joined
 
-    def weights(self, shape: Block, view: View) -> BlockWeights:
-        """The leading channels, cut to the widths of a subnet's block."""
-        shortcut = None
-        if shape.projects:
-            assert isinstance(self.shortcut, Unit), f"a block without shortcut convolution cannot be {shape}"
-            shortcut = self.shortcut.weights(shape.inputs, shape.out, view)
-        return BlockWeights(
-            self.conv1.weights(shape.inputs, shape.mid, view),
-            self.conv2.weights(shape.mid, shape.out, view),
-            shortcut,
-            shape.stage,
-        )
+
+class BottleneckBlock(ResidualBlock):
+    """Convolutions of 1x1, 3x3 and 1x1, and a shortcut; arguments as of `BasicBlock`."""
+
+    def __init__(self, shape: Block, projects: bool, *, tracks: bool) -> None:
+        super().__init__()
+        first, second, third = shape.layers
+        self.conv1 = Unit(*first, tracks=tracks)
+        self.conv2 = Unit(*second, tracks=tracks)
+        self.conv3 = Unit(*third, tracks=tracks)
+        self._join(shape, projects, tracks=tracks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.relu(self.conv2(self.relu(self.conv1(x))))
+        joined: Tensor = self.relu(self.conv3(residual) + self.shortcut(x))
+        return joined
+
+
+def residual_block(shape: Block, projects: bool, *, tracks: bool) -> BasicBlock | BottleneckBlock:
+    """A block of the shape's kind."""
+    kind = BasicBlock if shape.kind == "basic" else BottleneckBlock
+    return kind(shape, projects, tracks=tracks)
 
 
 def initialise(network: nn.Module) -> None:
@@ -78,5 +111,5 @@ def initialise(network: nn.Module) -> None:
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.01)
             nn.init.zeros_(module.bias)
-        elif isinstance(module, BasicBlock):
-            nn.init.zeros_(module.conv2.norm.weight)
+        elif isinstance(module, ResidualBlock):
+            nn.init.zeros_(module.units()[-1].norm.weight)

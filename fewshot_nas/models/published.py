@@ -14,8 +14,8 @@ from torch import Tensor
 
 from fewshot_nas.models.blueprint import blueprint, fill
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import MAX_DEPTHS
 from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.split import by_width
 
 _HEAD = re.compile(r"((?:module\.)?)classifier(_groups\.\d+)?\.linear\.linear\.weight")
 # Running statistics fit no subnet; every block has a shortcut, also where no subnet can use it.
@@ -48,10 +48,10 @@ def from_published(state: Mapping[str, Any], space: SearchSpace) -> Supernet:
     prefix, few_shot = heads[0][1], heads[0][2] is not None
     weight = state[heads[0].string]
     classes = len(weight) if isinstance(weight, Tensor) and weight.ndim == 2 else 1
-    plan = blueprint(lambda: Supernet(space, len(heads), classes))
+    plan = blueprint(lambda: Supernet(by_width(space, len(heads)), classes))
 
     def key_of(name: str) -> str:
-        return prefix + _key(name, few_shot)
+        return prefix + _key(name, few_shot, space)
 
     used = {key_of(name) for name, _ in plan.named_parameters()}
     found = {key: value for key, value in state.items() if key in used or not _IDLE.fullmatch(str(key))}
@@ -62,7 +62,7 @@ def _heads(state: Mapping[Any, Any]) -> list[re.Match[str]]:
     return [match for key in state if isinstance(key, str) and (match := _HEAD.fullmatch(key))]
 
 
-def _key(name: str, few_shot: bool) -> str:
+def _key(name: str, few_shot: bool, space: SearchSpace) -> str:
     """What the public solution calls one of our parameters."""
     match name.split("."):
         case ["stem", layer, kind]:
@@ -70,7 +70,7 @@ def _key(name: str, few_shot: bool) -> str:
         case ["heads", group, kind]:
             return f"classifier{f'_groups.{group}' if few_shot else ''}.linear.linear.{kind}"
         case ["stages", stage, group, block, unit, layer, kind]:
-            over_all = sum(MAX_DEPTHS[: int(stage)]) + int(block)
+            over_all = sum(most for _, most in space.depths[: int(stage)]) + int(block)
             place = f"{stage}.{group}.{block}" if few_shot else f"{over_all}"
             return f"blocks.{place}.{_LAYERS[unit, layer]}.{kind}"
     raise AssertionError(f"a supernet has no parameter {name}")

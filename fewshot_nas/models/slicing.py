@@ -2,8 +2,8 @@
 
 `SubnetWeights` says which tensors a subnet consists of, `run` what it does with them. A supernet
 fills it with leading slices of its parameters, the training step with leaves that are views of
-those slices, and extraction copies it into a static network. The blocks are ResNet's basic
-blocks (arXiv:1512.03385); a width takes the *leading* channels of the full tensors, as in
+those slices, and extraction copies it into a static network. The blocks are ResNet's
+(arXiv:1512.03385); a width takes the *leading* channels of the full tensors, as in
 once-for-all (arXiv:1908.09791) and BigNAS (arXiv:2003.11142).
 """
 
@@ -14,10 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import stochastic_depth
 
-from fewshot_nas.space.arch import STAGES
-
 EPS = 1e-5  # of every batch norm
-DROPPED_STAGES = (STAGES - 2, STAGES - 1)
+DROPPED_STAGES = 2  # the last ones
 
 
 class ConvNorm(NamedTuple):
@@ -30,10 +28,9 @@ class ConvNorm(NamedTuple):
 
 
 class BlockWeights(NamedTuple):
-    """A basic block; `shortcut` is None where the identity fits."""
+    """A block's convolutions in order; `shortcut` is None where the identity fits."""
 
-    conv1: ConvNorm
-    conv2: ConvNorm
+    convs: tuple[ConvNorm, ...]
     shortcut: ConvNorm | None
     stage: int
 
@@ -57,7 +54,7 @@ class SubnetWeights(NamedTuple):
         """Every tensor once, in the order of a static `Subnet`'s parameters."""
         yield from self.stem[:3]
         for block in self.blocks:
-            for unit in (block.conv1, block.conv2, block.shortcut):
+            for unit in (*block.convs, block.shortcut):
                 if unit is not None:
                     yield from unit[:3]
         yield from self.head
@@ -102,14 +99,17 @@ def run_stem(weights: SubnetWeights, images: Tensor, convolve: Convolve = convol
 def run_block(
     block: BlockWeights, x: Tensor, drop_connect: float = 0.0, convolve: Convolve = convolve_plainly
 ) -> Tensor:
-    """A basic block on [B, inputs, H, W].
+    """A block on [B, inputs, H, W].
 
     Args:
-        drop_connect: the probability that an image skips the two convolutions; what survives
+        drop_connect: the probability that an image skips the convolutions; what survives
             is scaled up to keep the mean (stochastic depth, arXiv:1603.09382).
     """
-    residual = F.relu(conv_norm(block.conv1, x, convolve), inplace=True)
-    residual = conv_norm(block.conv2, residual, convolve)
+    *convs, last = block.convs
+    residual = x
+    for unit in convs:
+        residual = F.relu(conv_norm(unit, residual, convolve), inplace=True)
+    residual = conv_norm(last, residual, convolve)
     if drop_connect > 0:
         residual = stochastic_depth(residual, drop_connect, "row")
     shortcut = conv_norm(block.shortcut, x, convolve) if block.shortcut is not None else x
@@ -133,8 +133,9 @@ def run(
         convolve: another way to the same convolutions.
     """
     x = run_stem(weights, images, convolve)
+    first = weights.blocks[-1].stage - DROPPED_STAGES + 1
     for number, block in enumerate(weights.blocks, start=1):
-        rate = drop_connect * number / len(weights.blocks) * (block.stage in DROPPED_STAGES)
+        rate = drop_connect * number / len(weights.blocks) * (block.stage >= first)
         x = run_block(block, x, rate, convolve)
     features = x.mean((2, 3))  # [B, inputs]
     if dropout > 0:

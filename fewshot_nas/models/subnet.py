@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_nas.models.blueprint import blueprint
-from fewshot_nas.models.layers import BasicBlock, Unit, initialise
+from fewshot_nas.models.layers import Unit, initialise, residual_block
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SearchSpace
@@ -23,7 +23,7 @@ class Subnet(nn.Module):
         self.stem = Unit(space.in_channels, shapes[0].inputs, space.stem_kernel, space.stem_stride, tracks=True)
         self.relu = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool2d(3, 2, 1) if space.stem_pool else nn.Identity()
-        self.blocks = nn.Sequential(*(BasicBlock(shape, shape.projects, tracks=True) for shape in shapes))
+        self.blocks = nn.Sequential(*(residual_block(shape, shape.projects, tracks=True) for shape in shapes))
         self.head = nn.Linear(shapes[-1].out, num_classes)
         initialise(self)
 

@@ -4,32 +4,37 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from fewshot_nas.models.layers import BasicBlock, Unit, initialise
+from fewshot_nas.models.layers import ResidualBlock, Unit, initialise, residual_block
 from fewshot_nas.models.slicing import BlockWeights, ConvNorm, Linear, SubnetWeights, View, leading, run
-from fewshot_nas.space.arch import MAX_DEPTHS, STAGES, Arch
-from fewshot_nas.space.search_space import Block, SearchSpace
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.block import Block
+from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.split import Capacity, Split
 
 
 class Supernet(nn.Module):
     """Weights of all subnets; which one runs is an argument of `forward`, never a state.
 
-    A stage has separate blocks per group (few-shot NAS, arXiv:2006.06863), each as wide as the
-    group's cap, with the stage's full width in the middle; the classifier is split like the
-    last stage. Batch norms always use the statistics of the batch, also after `eval()`.
+    A stage has separate blocks per group (few-shot NAS, arXiv:2006.06863), as many and as wide as
+    the group has to hold, with the stage's full width in the middle; the classifier is split like
+    the last stage. Batch norms always use the statistics of the batch, also after `eval()`.
 
     Args:
-        groups: 1 is the one-shot supernet.
+        split: says which group serves a block; one group per stage is the one-shot supernet.
     """
 
-    def __init__(self, space: SearchSpace, groups: int, num_classes: int) -> None:
+    def __init__(self, split: Split, num_classes: int) -> None:
         super().__init__()
-        self.space, self.groups, self.num_classes = space, groups, num_classes
-        self.stem = Unit(space.in_channels, space.width(0, 1), space.stem_kernel, space.stem_stride, tracks=False)
+        self.split, self.space, self.num_classes = split, split.space, num_classes
+        space = split.space
+        self.stem = Unit(space.in_channels, space.stem_width(1), space.stem_kernel, space.stem_stride, tracks=False)
         self.stages = nn.ModuleList(
-            nn.ModuleList(_group(space, stage, cap) for cap in space.group_caps(stage, groups))
-            for stage in range(STAGES)
+            nn.ModuleList(_group(space, stage, capacity) for capacity in split.capacities(stage))
+            for stage in range(space.stages)
         )
-        self.heads = nn.ModuleList(nn.Linear(cap, num_classes) for cap in space.group_caps(STAGES - 1, groups))
+        self.heads = nn.ModuleList(
+            nn.Linear(capacity.width, num_classes) for capacity in split.capacities(space.stages - 1)
+        )
         initialise(self)
 
     def forward(self, x: Tensor, arch: Arch, *, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:
@@ -50,40 +55,45 @@ class Supernet(nn.Module):
         """
         shapes = self.space.blocks(arch)
         positions = [position for depth in arch.depths for position in range(depth)]
+        groups = [self.split.group_of(shape.stage, shape.out, arch.depths[shape.stage]) for shape in shapes]
+        places = zip(shapes, positions, groups, strict=True)
         return SubnetWeights(
             self.stem_weights(shapes[0].inputs, view),
             self.space.stem_pool,
-            tuple(self.block_weights(shape, at, view) for shape, at in zip(shapes, positions, strict=True)),
-            self.head_weights(shapes[-1].out, view),
+            tuple(self.block_weights(shape, at, group, view) for shape, at, group in places),
+            self.head_weights(shapes[-1].out, groups[-1], view),
         )
 
     def stem_weights(self, width: int, view: View = leading) -> ConvNorm:
         """The stem's tensors for an output of `width` channels."""
         return self.stem.weights(self.space.in_channels, width, view)
 
-    def block_weights(self, shape: Block, position: int, view: View = leading) -> BlockWeights:
-        """The tensors of the block at a position of its stage, from the group that serves its output."""
+    def block_weights(self, shape: Block, position: int, group: int, view: View = leading) -> BlockWeights:
+        """The tensors of the block at a position of its stage, from a group that can hold it."""
         groups = cast(nn.ModuleList, self.stages[shape.stage])
-        blocks = cast(nn.ModuleList, groups[self.space.group_of(shape.stage, self.groups, shape.out)])
-        return cast(BasicBlock, blocks[position]).weights(shape, view)
+        blocks = cast(nn.ModuleList, groups[group])
+        return cast(ResidualBlock, blocks[position]).weights(shape, view)
 
-    def head_weights(self, width: int, view: View = leading) -> Linear:
-        """The classifier's tensors for `width` features."""
-        head = cast(nn.Linear, self.heads[self.space.group_of(STAGES - 1, self.groups, width)])
+    def head_weights(self, width: int, group: int, view: View = leading) -> Linear:
+        """The classifier's tensors for `width` features of a group of the last stage."""
+        head = cast(nn.Linear, self.heads[group])
         return Linear(view(head.weight, self.num_classes, width), view(head.bias, self.num_classes))
 
 
-def _group(space: SearchSpace, stage: int, cap: int) -> nn.ModuleList:
-    """The blocks of one group at full depth; the first takes all that the previous stage can give."""
-    mid = space.width(stage, 1)
-    first = Block(stage, space.width(max(stage - 1, 0), 1), mid, cap, space.strides[stage])
-    later = Block(stage, cap, mid, cap, 1)
-    blocks = [BasicBlock(first, _may_project(space, stage), tracks=False)]
-    blocks += [BasicBlock(later, projects=False, tracks=False) for _ in range(MAX_DEPTHS[stage] - 1)]
+def _group(space: SearchSpace, stage: int, capacity: Capacity) -> nn.ModuleList:
+    """The blocks of one group; the first takes all that the previous stage can give."""
+    mid, inputs = space.mid_width(stage, 1), space.width(stage - 1, 1) if stage else space.stem_width(1)
+    first = Block(stage, inputs, mid, capacity.width, space.strides[stage], space.block)
+    later = Block(stage, capacity.width, mid, capacity.width, 1, space.block)
+    blocks = [residual_block(first, _may_project(space, stage), tracks=False)]
+    blocks += [residual_block(later, projects=False, tracks=False) for _ in range(capacity.blocks - 1)]
     return nn.ModuleList(blocks)
 
 
 def _may_project(space: SearchSpace, stage: int) -> bool:
-    """Whether some arch changes the shape in the stage's first block; the first stage keeps the stem's width."""
-    joined = {*space.widths(max(stage - 1, 0)), *space.widths(stage)}
-    return space.strides[stage] != 1 or (stage > 0 and len(joined) > 1)
+    """Whether some arch changes the shape in the stage's first block; the stem has the first stage's digit."""
+    if space.strides[stage] != 1:
+        return True
+    if stage == 0:
+        return any(space.stem_width(digit) != space.width(0, digit) for digit in range(1, space.digits + 1))
+    return len({*space.widths(stage - 1), *space.widths(stage)}) > 1

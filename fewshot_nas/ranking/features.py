@@ -69,4 +69,4 @@ def _described(space: SearchSpace, arch: Arch, resolution: int | None, num_class
 
 
 def _mean_log(space: SearchSpace, stage: int, digits: Sequence[int]) -> float:
-    return sum(math.log(space.width(stage, digit)) for digit in digits) / len(digits)
+    return sum(math.log(space.mid_width(stage, digit)) for digit in digits) / len(digits)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import FEWEST, Agreement, Interval, agreement, proxies
 from fewshot_nas.reporting.log import Epoch, Log, read_log
+from fewshot_nas.reporting.ranked import Ranked
 from fewshot_nas.results import merged_manifest_path, merged_path
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
 from fewshot_nas.scores.shards import Scored, read_scores
-from fewshot_nas.space.arch import decode, encode
 from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SearchSpace
@@ -89,6 +89,7 @@ class Study:
         truth: stand-alone accuracy; empty where there is none.
         codes, costs: of the archs that any phase has scored, and of the ground truth's.
         phase_rows, proxy_rows: how well each ranks the ground truth, by name.
+        ranked: the ranker's table, where there is one.
     """
 
     save: str
@@ -99,6 +100,7 @@ class Study:
     costs: Mapping[str, Cost]
     phase_rows: Mapping[str, Agreement]
     proxy_rows: Mapping[str, Agreement]
+    ranked: Ranked | None = None
 
     @property
     def spans(self) -> list[Span]:
@@ -135,29 +137,31 @@ def gather(
     Raises:
         InputError: a file is malformed, or an arch id means different archs in two files.
     """
-    phases = tuple(_phase(each, truth, metric) for each in files)
-    codes, network = _codes(phases, truth), _network(phases, default)
+    phases = tuple(_phase(each, truth, metric, default) for each in files)
+    network = _network(phases, default)
+    codes = _codes(phases, truth, network.space)
     costs = {arch_id: _cost(network, arch_id, code) for arch_id, code in codes.items()}
     accuracy = {arch_id: entry.acc for arch_id, entry in truth.items()}
     rows = {phase.name: agreement(phase.compared, accuracy) for phase in phases if len(phase.compared) >= FEWEST}
     return Study(save, metric, phases, truth, codes, costs, rows, _proxy_rows(network, truth))
 
 
-def _phase(files: PhaseFiles, truth: Mapping[str, Entry], metric: str) -> PhaseRecord:
+def _phase(files: PhaseFiles, truth: Mapping[str, Entry], metric: str, default: SearchSpace) -> PhaseRecord:
     log = read_log(files.log)
     manifest = read_manifest(files.manifest) if files.manifest.exists() else {}
     merged = {epoch: path for epoch, path in files.evaluations.items() if merged_path(path, metric).exists()}
-    evaluations = [_evaluation(epoch, path, metric) for epoch, path in merged.items()]
+    evaluations = [_evaluation(epoch, path, metric, default) for epoch, path in merged.items()]
     evaluation = max(evaluations, key=_weight, default=None)
     unmerged = tuple(epoch for epoch in files.evaluations if epoch not in merged)
     compared, source = _compared(log, evaluation, truth, metric)
     return PhaseRecord(files.name, log, manifest, evaluation, unmerged, compared, source)
 
 
-def _evaluation(epoch: str, directory: Path, metric: str) -> Evaluation:
+def _evaluation(epoch: str, directory: Path, metric: str, default: SearchSpace) -> Evaluation:
     path = merged_manifest_path(directory)
     manifest = read_manifest(path) if path.exists() else {}
-    return Evaluation(epoch, read_scores(merged_path(directory, metric)), manifest)
+    space = network_of(manifest, path, default).space
+    return Evaluation(epoch, read_scores(merged_path(directory, metric), space), manifest)
 
 
 def _weight(evaluation: Evaluation) -> tuple[bool, int, int]:
@@ -189,8 +193,8 @@ def _network(phases: Sequence[PhaseRecord], default: SearchSpace) -> Network:
     return network_of(described, Path("the manifest"), default)
 
 
-def _codes(phases: Sequence[PhaseRecord], truth: Mapping[str, Entry]) -> dict[str, str]:
-    codes = {arch_id: encode(entry.arch) for arch_id, entry in truth.items()}
+def _codes(phases: Sequence[PhaseRecord], truth: Mapping[str, Entry], space: SearchSpace) -> dict[str, str]:
+    codes = {arch_id: space.encode(entry.arch) for arch_id, entry in truth.items()}
     for phase in phases:
         for arch_id, scored in phase.evaluation.scores.items() if phase.evaluation else ():
             if codes.setdefault(arch_id, scored.code) != scored.code:
@@ -203,7 +207,7 @@ def _codes(phases: Sequence[PhaseRecord], truth: Mapping[str, Entry]) -> dict[st
 
 def _cost(network: Network, arch_id: str, code: str) -> Cost:
     try:
-        return network.cost(decode(code))
+        return network.cost(network.space.decode(code))
     except InputError as error:
         raise InputError(f"{arch_id}: {error}") from None
 

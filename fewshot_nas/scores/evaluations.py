@@ -9,7 +9,7 @@ from fewshot_nas.results import merged_manifest_path, merged_path
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
 from fewshot_nas.scores.merging import codes_that_differ
 from fewshot_nas.scores.shards import Scored, read_scores
-from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 
@@ -23,7 +23,7 @@ class Evaluation:
     manifest: Manifest
 
 
-def read_evaluation(directory: Path, metric: str, pool: Mapping[str, Arch]) -> Evaluation:
+def read_evaluation(directory: Path, metric: str, pool: Mapping[str, Arch], space: SearchSpace) -> Evaluation:
     """Read what `merge` has written into an evaluation's directory.
 
     Raises:
@@ -32,9 +32,9 @@ def read_evaluation(directory: Path, metric: str, pool: Mapping[str, Arch]) -> E
     path = merged_path(directory, metric)
     if not path.exists():
         raise InputError(f"{path}: no such file; `python -m fewshot_nas.merge --top` with this metric writes it")
-    scores = read_scores(path)
+    scores = read_scores(path, space)
     for arch_id, scored in scores.items():
-        if arch_id not in pool or scored.code != encode(pool[arch_id]):
+        if arch_id not in pool or scored.code != space.encode(pool[arch_id]):
             raise InputError(f"{path}: {arch_id} is another arch in the pool, or none; was another pool scored?")
     manifest = merged_manifest_path(directory)
     return Evaluation(directory, scores, read_manifest(manifest) if manifest.exists() else {})
@@ -56,7 +56,7 @@ def common_network(evaluations: Sequence[Evaluation], default: SearchSpace) -> N
     return networks[0]
 
 
-def read_truth(path: Path, pool: Mapping[str, Arch]) -> dict[str, Entry]:
+def read_truth(path: Path, pool: Mapping[str, Arch], space: SearchSpace) -> dict[str, Entry]:
     """The ground truth, its archs the pool's; nothing where there is no such file.
 
     Raises:
@@ -64,8 +64,9 @@ def read_truth(path: Path, pool: Mapping[str, Arch]) -> dict[str, Entry]:
     """
     if not path.exists():
         return {}
-    truth = read_arch_file(path)
-    codes = {arch_id: encode(pool[arch_id]) for arch_id in truth if arch_id in pool}
-    for arch_id in codes_that_differ({arch_id: entry.arch for arch_id, entry in truth.items()}, codes):
+    truth = read_arch_file(path, space)
+    codes = {arch_id: space.encode(pool[arch_id]) for arch_id in truth if arch_id in pool}
+    archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
+    for arch_id in codes_that_differ(archs, codes, space):
         raise InputError(f"{path}: {arch_id} has another code than in the pool; does it belong to another pool?")
     return {arch_id: entry for arch_id, entry in truth.items() if arch_id in pool}

@@ -85,8 +85,7 @@ def network_of(manifest: Manifest, where: Path, default: SearchSpace) -> Network
     space, values = default, manifest.get("space")
     if values is not None:
         try:
-            settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-            space = SearchSpace(**settings)
+            space = SearchSpace.of(values)
         except (AttributeError, TypeError) as error:
             raise InputError(f"{where}: space does not describe a search space ({error})") from None
     resolution, num_classes = (

@@ -14,34 +14,38 @@ from fewshot_nas.files import write_json
 from fewshot_nas.results import merged_manifest_path, merged_path, parts_with_scores, shard_path
 from fewshot_nas.scores.manifests import Manifest
 from fewshot_nas.scores.shards import Scored, read_scores, write_scores
-from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import part_paths
+from fewshot_nas.space.search_space import SearchSpace
 
 Codes = Mapping[str, str]
 
 _RUNS_SHOWN = 10
 
 
-def read_codes(pool: Path) -> list[dict[str, str]]:
+def read_codes(pool: Path, space: SearchSpace) -> list[dict[str, str]]:
     """The ids and codes of each part of a pool.
 
     Raises:
         InputError: there is no pool, or an arch id occurs in two parts.
     """
-    parts = [{arch_id: scored.code for arch_id, scored in read_scores(path).items()} for path in part_paths(pool)]
+    parts = [
+        {arch_id: scored.code for arch_id, scored in read_scores(path, space).items()} for path in part_paths(pool)
+    ]
     if len(set().union(*parts)) < sum(map(len, parts)):
         raise InputError(f"{pool}: an arch is in two parts; `python -m fewshot_nas.make_pool --check {pool}` names it")
     return parts
 
 
 def merge_parts(
-    directory: Path, metric: str, pool: Sequence[Codes], manifests: Mapping[int, Manifest]
+    directory: Path, metric: str, pool: Sequence[Codes], manifests: Mapping[int, Manifest], space: SearchSpace
 ) -> dict[str, Scored]:
     """Join the parts of one metric in the pool's order.
 
     Args:
         pool: the ids and codes of each part.
-        manifests: of the parts; a `limit` N means that the first N archs of a part were scored.
+        manifests: of the parts; a `limit` N means that the first N archs of a part were scored, a
+            `sample` that as many were as `archs` says.
 
     Raises:
         InputError: a part is missing, incomplete or holds other archs than the pool's part.
@@ -51,14 +55,18 @@ def merge_parts(
     gaps: list[str] = []
     for part, codes in enumerate(pool, start=1):
         path, expected = shard_path(directory, metric, part), _limited(codes, manifests, part)
-        scores = read_scores(path) if path.exists() else {}
+        sampled = _sampled(manifests, part)
+        wanted = len(expected) if sampled is None else sampled
+        scores = read_scores(path, space) if wanted and path.exists() else {}
         _refuse_others(path, scores, expected, part)
-        if not scores:
-            gaps.append(f"{path.name} does not exist ({len(expected)} archs)")
-        elif len(scores) < len(expected):
-            gaps.append(f"{path.name} lacks {_abbreviated(expected, scores)}")
+        if len(scores) == wanted:
+            merged.update((arch_id, scores[arch_id]) for arch_id in expected if arch_id in scores)
+        elif not scores:
+            gaps.append(f"{path.name} does not exist ({wanted} archs)")
+        elif sampled is not None:
+            gaps.append(f"{path.name} has {len(scores)} of the {wanted} archs that were sampled")
         else:
-            merged.update((arch_id, scores[arch_id]) for arch_id in expected)
+            gaps.append(f"{path.name} lacks {_abbreviated(expected, scores)}")
     if gaps:
         raise InputError(f"{directory}: scores are missing: {'; '.join(gaps)}; `python -m fewshot_nas.test` fills them")
     return merged
@@ -72,9 +80,9 @@ def write_merged(directory: Path, metric: str, scores: Mapping[str, Scored], man
     return path
 
 
-def codes_that_differ(archs: Mapping[str, Arch], codes: Codes) -> list[str]:
+def codes_that_differ(archs: Mapping[str, Arch], codes: Codes, space: SearchSpace) -> list[str]:
     """The ids that both sides know, but by another code."""
-    return [arch_id for arch_id, arch in archs.items() if arch_id in codes and codes[arch_id] != encode(arch)]
+    return [arch_id for arch_id, arch in archs.items() if arch_id in codes and codes[arch_id] != space.encode(arch)]
 
 
 def _limited(codes: Codes, manifests: Mapping[int, Manifest], part: int) -> Codes:
@@ -84,6 +92,17 @@ def _limited(codes: Codes, manifests: Mapping[int, Manifest], part: int) -> Code
     if limit is not None and (type(limit) is not int or limit < 1):
         raise InputError(f"the manifest of part {part} has the limit {limit!r}, expected a positive whole number")
     return dict(islice(codes.items(), len(codes) if limit is None else min(limit, len(codes))))
+
+
+def _sampled(manifests: Mapping[int, Manifest], part: int) -> int | None:
+    """How many of a part's archs were in the sample; None where the part was not sampled."""
+    manifest = manifests.get(part, {})
+    if manifest.get("sample") is None:
+        return None
+    archs = manifest.get("archs")
+    if type(archs) is not int or archs < 0:
+        raise InputError(f"the manifest of part {part} has {archs!r} archs, expected a whole number")
+    return archs
 
 
 def _refuse_surplus(directory: Path, metric: str, parts: int) -> None:

@@ -12,10 +12,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json
+from fewshot_nas.files import read_json
 from fewshot_nas.results import shard_path
-from fewshot_nas.space.arch import CODE_LENGTH, encode
-from fewshot_nas.space.pool import read_arch_file
+from fewshot_nas.space.pool import read_arch_file, write_codes
+from fewshot_nas.space.search_space import SearchSpace
 
 OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob"})  # by the value of a command's --top
 METRICS = tuple(OF_TOP.values())
@@ -56,28 +56,32 @@ def write_shards(directory: Path, part: int, scores: Sequence[Score]) -> None:
 
 def write_scores(path: Path, scores: Mapping[str, Scored]) -> None:
     """Write an arch file in the order of `scores`, whole or not at all."""
-    write_json(path, {arch_id: {"acc": acc, "arch": code} for arch_id, (acc, code) in scores.items()})
+    write_codes(path, scores)
 
 
-def read_scores(path: Path) -> dict[str, Scored]:
+def read_scores(path: Path, space: SearchSpace) -> dict[str, Scored]:
     """Read an arch file without decoding its codes; the order of the file is kept.
 
     Raises:
         InputError: the file is malformed.
     """
     content = read_json(path)
-    if isinstance(content, dict) and content and all(map(_in_usual_form, content.values())):
+    if (
+        isinstance(content, dict)
+        and content
+        and all(_in_usual_form(value, space.code_length) for value in content.values())
+    ):
         return {arch_id: Scored(float(value["acc"]), value["arch"]) for arch_id, value in content.items()}
     # The thorough way finds the words for what is wrong, and knows the short form of codes.
-    return {arch_id: Scored(acc, encode(arch)) for arch_id, (acc, arch) in read_arch_file(path).items()}
+    return {arch_id: Scored(acc, space.encode(arch)) for arch_id, (acc, arch) in read_arch_file(path, space).items()}
 
 
-def _in_usual_form(value: Any) -> bool:
+def _in_usual_form(value: Any, code_length: int) -> bool:
     return (
         type(value) is dict
         and len(value) == 2
         and type(value.get("acc")) in (int, float)
         and 0 <= value["acc"] <= 100
         and type(value.get("arch")) is str
-        and len(value["arch"]) == CODE_LENGTH
+        and len(value["arch"]) == code_length
     )

@@ -4,11 +4,13 @@ Counted are convolutions and the linear layer, one multiply-add as 1; parameters
 affine pair of every batch norm. Convolutions pad by half their kernel.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from fewshot_nas.space.arch import STAGES, Arch
-from fewshot_nas.space.search_space import Block, SearchSpace
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.block import Block, Layer, sides
+from fewshot_nas.space.search_space import SearchSpace
 
 
 class Cost(NamedTuple):
@@ -18,36 +20,53 @@ class Cost(NamedTuple):
     params: int
 
 
+class Sizes(NamedTuple):
+    """Sides of square feature maps in pixels: the stem convolution's, the first block's input, each stage's."""
+
+    stem: int
+    entry: int
+    stages: tuple[int, ...]
+
+    def before(self, block: Block) -> int:
+        """Side of a block's input."""
+        if block.stride == 1:
+            return self.stages[block.stage]
+        return self.stages[block.stage - 1] if block.stage else self.entry
+
+
+def layer_cost(layer: Layer, side: int) -> Cost:
+    """A convolution whose output is `side` x `side`, and the norm after it."""
+    weights = layer.kernel**2 * layer.inputs * layer.out
+    return Cost(weights * side * side, weights + 2 * layer.out)
+
+
 @lru_cache(maxsize=1 << 16)
-def block_cost(block: Block, size: int) -> Cost:
-    """A basic block whose output is `size` x `size`."""
-    weights = 9 * block.mid * (block.inputs + block.out)
-    norms = 2 * (block.mid + block.out)
+def block_cost(block: Block, side: int) -> Cost:
+    """A block whose input is `side` x `side`."""
+    layers, after = block.layers, sides(block.layers, side)
     if block.projects:
-        weights += block.inputs * block.out
-        norms += 2 * block.out
-    return Cost(weights * size * size, weights + norms)
+        layers, after = (*layers, block.shortcut), [*after, after[-1]]
+    return _sum(map(layer_cost, layers, after))
 
 
-def sizes(space: SearchSpace, resolution: int | None = None) -> tuple[int, ...]:
-    """Side of the stem convolution's output, and of each stage's, in pixels.
+def sizes(space: SearchSpace, resolution: int | None = None) -> Sizes:
+    """Sides of a space's feature maps.
 
     Args:
         resolution: side of the square input; the space's own if None.
     """
     stem = _shrink(resolution or space.resolution, space.stem_stride)
-    size = _shrink(stem, 2) if space.stem_pool else stem
+    entry = size = _shrink(stem, 2) if space.stem_pool else stem
     stages = []
     for stride in space.strides:
         size = _shrink(size, stride)
         stages.append(size)
-    return stem, *stages
+    return Sizes(stem, entry, tuple(stages))
 
 
 def stem_cost(space: SearchSpace, width: int, size: int) -> Cost:
     """The first convolution with an output of `width` channels, `size` x `size`."""
-    weights = space.stem_kernel**2 * space.in_channels * width
-    return Cost(weights * size * size, weights + 2 * width)
+    return layer_cost(Layer(space.in_channels, width, space.stem_kernel, space.stem_stride), size)
 
 
 def head_cost(width: int, num_classes: int) -> Cost:
@@ -61,22 +80,23 @@ def costs(space: SearchSpace, arch: Arch, *, resolution: int | None = None, num_
     Args:
         resolution: side of the square input in pixels; the space's own if None.
     """
-    stem_size, *stage_sizes = sizes(space, resolution)
-    blocks = space.blocks(arch)
-    stages = [(0, 0)] * STAGES
+    maps, blocks = sizes(space, resolution), space.blocks(arch)
+    stages: list[list[Cost]] = [[] for _ in range(space.stages)]
     for block in blocks:
-        macs, params = stages[block.stage]
-        extra = block_cost(block, stage_sizes[block.stage])
-        stages[block.stage] = (macs + extra.macs, params + extra.params)
-    stem = stem_cost(space, blocks[0].inputs, stem_size)
-    head = head_cost(blocks[-1].out, num_classes)
-    return [stem, *(Cost(*stage) for stage in stages), head]
+        stages[block.stage].append(block_cost(block, maps.before(block)))
+    stem = stem_cost(space, blocks[0].inputs, maps.stem)
+    return [stem, *map(_sum, stages), head_cost(blocks[-1].out, num_classes)]
 
 
 def total_cost(space: SearchSpace, arch: Arch, *, resolution: int | None = None, num_classes: int = 1000) -> Cost:
     """Cost of the whole subnet."""
     parts = costs(space, arch, resolution=resolution, num_classes=num_classes)
-    return Cost(sum(part.macs for part in parts), sum(part.params for part in parts))
+    return _sum(parts)
+
+
+def _sum(costs: Iterable[Cost]) -> Cost:
+    macs, params = zip(*costs, strict=True)
+    return Cost(sum(macs), sum(params))
 
 
 def _shrink(size: int, stride: int) -> int:

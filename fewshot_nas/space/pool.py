@@ -5,6 +5,7 @@ is top-1 or top-5 in percent.
 """
 
 import hashlib
+import math
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,9 @@ from typing import Any, NamedTuple
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.space.arch import POOL_DIGITS, Arch, decode, encode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import random_arch
+from fewshot_nas.space.search_space import SearchSpace
 
 POOL_SIZE = 45_000
 PARTS = 8
@@ -28,7 +30,7 @@ class Entry(NamedTuple):
     arch: Arch
 
 
-def read_arch_file(path: Path) -> dict[str, Entry]:
+def read_arch_file(path: Path, space: SearchSpace) -> dict[str, Entry]:
     """Read and check one file; the order of the file is kept.
 
     Raises:
@@ -39,12 +41,17 @@ def read_arch_file(path: Path) -> dict[str, Entry]:
         raise InputError(
             f'{path}: expected an object {{"arch1": {{"acc": 0.0, "arch": "<code>"}}, ...}} with at least one arch'
         )
-    return {arch_id: _entry(f"{path}: {arch_id}", value) for arch_id, value in content.items()}
+    return {arch_id: _entry(f"{path}: {arch_id}", value, space) for arch_id, value in content.items()}
 
 
-def write_arch_file(path: Path, entries: Mapping[str, Entry]) -> None:
+def write_arch_file(path: Path, space: SearchSpace, entries: Mapping[str, Entry]) -> None:
     """Write entries in their order, whole or not at all."""
-    write_json(path, {arch_id: {"acc": acc, "arch": encode(arch)} for arch_id, (acc, arch) in entries.items()})
+    write_codes(path, {arch_id: (acc, space.encode(arch)) for arch_id, (acc, arch) in entries.items()})
+
+
+def write_codes(path: Path, entries: Mapping[str, tuple[float, str]]) -> None:
+    """Write accuracies and codes in their order, whole or not at all."""
+    write_json(path, {arch_id: {"acc": acc, "arch": code} for arch_id, (acc, code) in entries.items()})
 
 
 def part_path(directory: Path, part: int) -> Path:
@@ -68,41 +75,55 @@ def part_paths(directory: Path) -> list[Path]:
     return [part_path(directory, number) for number in numbers]
 
 
-def pool_sha256(parts: Sequence[Mapping[str, Arch]]) -> str:
+def pool_sha256(parts: Sequence[Mapping[str, Arch]], space: SearchSpace) -> str:
     """Digest of a pool's ids and archs, in order."""
-    lines = (f"{arch_id} {encode(arch)}\n" for part in parts for arch_id, arch in part.items())
+    lines = (f"{arch_id} {space.encode(arch)}\n" for part in parts for arch_id, arch in part.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def read_pool(directory: Path) -> list[dict[str, Arch]]:
+def read_pool(directory: Path, space: SearchSpace) -> list[dict[str, Arch]]:
     """Read `part1.json`, `part2.json`, ... of a directory.
 
     Raises:
         InputError: a part is missing in between, or an arch id or code occurs in two parts.
     """
     paths = part_paths(directory)
-    parts = [{arch_id: entry.arch for arch_id, entry in read_arch_file(path).items()} for path in paths]
+    parts = [{arch_id: entry.arch for arch_id, entry in read_arch_file(path, space).items()} for path in paths]
     homes: dict[str | Arch, Path] = {}
     for path, part in zip(paths, parts, strict=True):
         keys: tuple[str | Arch, ...] = (*part, *part.values())
         for key in keys:
             if key in homes:
-                name = key if isinstance(key, str) else f"code {encode(key)}"
+                name = key if isinstance(key, str) else f"code {space.encode(key)}"
                 raise InputError(f"{path}: {name} is also in {homes[key]}, expected each arch once")
             homes[key] = path
     return parts
 
 
-def make_pool(seed: int, size: int) -> dict[str, Arch]:
+def make_pool(space: SearchSpace, seed: int, size: int) -> dict[str, Arch]:
     """`size` distinct archs named `arch1`, `arch2`, ..., the same for the same seed everywhere.
 
     Depths are uniform, and each digit is uniform over the stage's pool digits.
+
+    Raises:
+        InputError: the space has fewer archs.
     """
+    if size > (most := count_archs(space)):
+        raise InputError(f"a pool of {size} archs is asked for, but space {space.name} has {most} for the pool")
     rng = random.Random(seed)
     distinct: dict[Arch, None] = {}
     while len(distinct) < size:
-        distinct.setdefault(random_arch(rng, POOL_DIGITS))
+        distinct.setdefault(random_arch(space, rng, space.pool_digits))
     return {f"arch{number}": arch for number, arch in enumerate(distinct, start=1)}
+
+
+def count_archs(space: SearchSpace) -> int:
+    """How many archs the pool digits of a space allow."""
+    counts = (
+        digits * sum(digits**depth for depth in range(least, most + 1))
+        for digits, (least, most) in zip(space.pool_digits, space.depths, strict=True)
+    )
+    return math.prod(counts)
 
 
 def split_pool(pool: Mapping[str, Arch], parts: int) -> list[dict[str, Arch]]:
@@ -112,7 +133,7 @@ def split_pool(pool: Mapping[str, Arch], parts: int) -> list[dict[str, Arch]]:
     return [dict(items[low:high]) for low, high in pairwise(bounds)]
 
 
-def _entry(where: str, value: Any) -> Entry:
+def _entry(where: str, value: Any, space: SearchSpace) -> Entry:
     if not isinstance(value, dict) or value.keys() != {"acc", "arch"}:
         found = f"the keys {sorted(value)}" if isinstance(value, dict) else repr(value)
         raise InputError(f"{where}: expected an object with the keys 'acc' and 'arch', got {found}")
@@ -122,6 +143,6 @@ def _entry(where: str, value: Any) -> Entry:
     if not isinstance(code, str):
         raise InputError(f"{where}: arch is {code!r}, expected a code in quotes")
     try:
-        return Entry(float(acc), decode(code))
+        return Entry(float(acc), space.decode(code))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None

@@ -3,38 +3,49 @@
 import random
 from collections.abc import Callable, Sequence
 
-from fewshot_nas.space.arch import DIGITS, MAX_DEPTHS, MIN_DEPTHS, STAGES, Arch
-
-ALL_DIGITS = (DIGITS,) * STAGES
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.search_space import SearchSpace
 
 Pick = Callable[[Sequence[int]], int]
 
 
-def largest(outs: Sequence[int] = (1,) * STAGES) -> Arch:
+def largest(space: SearchSpace, outs: Sequence[int] | None = None) -> Arch:
     """The deepest and widest arch, or that of given out digits."""
-    return Arch(tuple(outs), tuple((1,) * depth for depth in MAX_DEPTHS))
+    mids = tuple((1,) * most for _, most in space.depths)
+    return Arch((1,) * space.stages if outs is None else tuple(outs), mids)
 
 
-def smallest(digits: Sequence[int] = ALL_DIGITS, outs: Sequence[int] | None = None) -> Arch:
-    """The shallowest arch with the narrowest digit of each stage, or with other out digits."""
-    mids = tuple((digit,) * depth for digit, depth in zip(digits, MIN_DEPTHS, strict=True))
+def smallest(space: SearchSpace, digits: Sequence[int] | None = None, outs: Sequence[int] | None = None) -> Arch:
+    """The shallowest arch with the narrowest digit of each stage, or with other out digits.
+
+    Args:
+        digits: the narrowest digit of each stage; the space's own if None.
+    """
+    digits = digits or space.all_digits
+    mids = tuple((digit,) * least for digit, (least, _) in zip(digits, space.depths, strict=True))
     return Arch(tuple(digits if outs is None else outs), mids)
 
 
-def random_arch(rng: random.Random, digits: Sequence[int] = ALL_DIGITS) -> Arch:
-    """An arch with every depth and digit uniform; stage s uses the digits 1..digits[s].
+def random_arch(space: SearchSpace, rng: random.Random, digits: Sequence[int] | None = None) -> Arch:
+    """An arch with every depth and digit uniform.
 
     Only `rng.random()` is called, the one method whose sequence Python promises to keep.
+
+    Args:
+        digits: stage s uses the digits 1..digits[s]; all digits of the space if None.
     """
-    return _draw(digits, lambda options: options[int(rng.random() * len(options))])
+    return _draw(space, digits, lambda options: options[int(rng.random() * len(options))])
 
 
-def fair_arch(seed: int, draw: int, digits: Sequence[int] = ALL_DIGITS) -> Arch:
+def fair_arch(space: SearchSpace, seed: int, draw: int, digits: Sequence[int] | None = None) -> Arch:
     """Draw number `draw` of a strictly fair sequence (FairNAS, arXiv:1907.01845).
 
     Each decision runs through a fresh random order of its n options before any repeats: with
-    seven digits, draws 0..6 use every digit of every block once, and so do draws 7..13. The
-    depth, with four or seven options, is such a decision too.
+    seven digits, draws 0..6 use every digit of every block once, and so do draws 7..13. A
+    stage's depth is such a decision too.
+
+    Args:
+        digits: as in `random_arch`.
     """
     slot = 0
 
@@ -44,7 +55,7 @@ def fair_arch(seed: int, draw: int, digits: Sequence[int] = ALL_DIGITS) -> Arch:
         cycle, position = divmod(draw, len(options))
         return shuffled(random.Random(f"{seed}/{slot}/{cycle}"), options)[position]
 
-    return _draw(digits, pick)
+    return _draw(space, digits, pick)
 
 
 def shuffled(rng: random.Random, options: Sequence[int]) -> list[int]:
@@ -52,12 +63,13 @@ def shuffled(rng: random.Random, options: Sequence[int]) -> list[int]:
     return sorted(options, key=lambda _: rng.random())
 
 
-def _draw(digits: Sequence[int], pick: Pick) -> Arch:
-    depths = [pick(range(low, high + 1)) for low, high in zip(MIN_DEPTHS, MAX_DEPTHS, strict=True)]
-    options = [range(1, count + 1) for count in digits]
+def _draw(space: SearchSpace, digits: Sequence[int] | None, pick: Pick) -> Arch:
+    depths = [pick(range(least, most + 1)) for least, most in space.depths]
+    options = [range(1, count + 1) for count in digits or space.all_digits]
     outs = tuple(map(pick, options))
-    # Every slot takes its turn, also the absent ones: else fairness would hang on the depth.
+    # Every slot takes its turn, also the absent ones: otherwise fairness would depend on the depth.
     slots = [
-        [pick(stage_options) for _ in range(count)] for stage_options, count in zip(options, MAX_DEPTHS, strict=True)
+        [pick(stage_options) for _ in range(most)]
+        for stage_options, (_, most) in zip(options, space.depths, strict=True)
     ]
     return Arch(outs, tuple(tuple(mids[:depth]) for mids, depth in zip(slots, depths, strict=True)))

@@ -1,45 +1,39 @@
-"""What the digits of an arch mean: widths, strides, the stem, and the few-shot groups."""
+"""What the digits of an arch mean: depths, widths, strides, the block and the stem."""
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, get_args
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.arch import DIGITS, POOL_DIGITS, STAGES, Arch
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.block import EXPANSION, Block, BlockKind
+from fewshot_nas.space.codes import Codes
 
-MAX_GROUPS = 7
-
-
-class Block(NamedTuple):
-    """One basic block by its effective widths; equal blocks compute the same function."""
-
-    stage: int
-    inputs: int
-    mid: int
-    out: int
-    stride: int
-
-    @property
-    def projects(self) -> bool:
-        """Whether the shortcut is a 1x1 convolution because the shape changes."""
-        return self.stride != 1 or self.inputs != self.out
+_CHANGED = " changed"
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Widths, strides and stem of a family of ResNets that the same codes describe.
+    """A family of ResNets and the codes that stand for them.
+
+    The number of stages is that of `base_widths`, the number of digits that of `ratios`.
 
     Attributes:
-        base_widths: channels of each stage at ratio 1.0; the stem has the first stage's.
-        ratios: what the digits 1..7 mean, from the widest down.
+        base_widths: output channels of each stage at ratio 1.0. A bottleneck's middle has a
+            quarter of them; the stem has the first stage's, or a quarter of them.
+        ratios: what the digits 1, 2, ... mean, from the widest down; 9 at most.
         divisor: widths are rounded to multiples of it.
         strides: of the first block of each stage.
-        pool_digits: the pool uses the digits 1..n of each stage, n given here.
         stem_kernel, stem_stride, stem_pool: the first convolution, and whether a 3x3 max
             pooling of stride 2 follows it.
         in_channels, resolution: of the images, for costs and defaults.
+        pool_digits: the pool uses the digits 1..n of each stage, n given here.
+        depths: least and most blocks of each stage, each in 1..9.
+        block: `basic` or `bottleneck`.
     """
 
     name: str
@@ -52,71 +46,162 @@ class SearchSpace:
     stem_pool: bool
     in_channels: int
     resolution: int
-    pool_digits: tuple[int, ...] = POOL_DIGITS
+    pool_digits: tuple[int, ...] = (3, 3, 5, 7)
+    depths: tuple[tuple[int, int], ...] = ((2, 5), (2, 5), (2, 8), (2, 5))
+    block: BlockKind = "basic"
 
     def __post_init__(self) -> None:
-        for field, expected in (
-            ("base_widths", STAGES),
-            ("strides", STAGES),
-            ("pool_digits", STAGES),
-            ("ratios", DIGITS),
-        ):
-            if len(getattr(self, field)) != expected:
-                raise InputError(
-                    f"space {self.name}: {field} has {len(getattr(self, field))} values, expected {expected}"
-                )
+        self._check_shape()
+        self._check_numbers()
+
+    def _check_shape(self) -> None:
+        if not self.stages:
+            self._refuse("base_widths is empty, expected a width for each stage")
+        for field in ("strides", "pool_digits", "depths"):
+            if len(getattr(self, field)) != self.stages:
+                self._refuse(f"{field} has {len(getattr(self, field))} values, expected {self.stages}")
+        if not 1 <= self.digits <= 9:
+            self._refuse(f"ratios has {self.digits} values, expected 1 to 9")
+        if not all(len(depth) == 2 and 1 <= depth[0] <= depth[1] <= 9 for depth in self.depths):
+            self._refuse(f"depths are {self.depths}, expected for each stage its least and most blocks, in 1..9")
+        if self.block not in get_args(BlockKind):
+            self._refuse(f"block is {self.block!r}, expected one of {', '.join(get_args(BlockKind))}")
+
+    def _check_numbers(self) -> None:
         if list(self.ratios) != sorted(self.ratios, reverse=True) or not 0 < self.ratios[-1] <= self.ratios[0] <= 1:
-            raise InputError(f"space {self.name}: ratios are {self.ratios}, expected falling values in (0, 1]")
-        if (
-            min(self.base_widths + self.strides + (self.divisor, self.stem_stride, self.in_channels, self.resolution))
-            < 1
-        ):
-            raise InputError(f"space {self.name}: widths, strides, divisor, channels and resolution must be positive")
+            self._refuse(f"ratios are {self.ratios}, expected falling values in (0, 1]")
+        numbers = (*self.base_widths, *self.strides, self.divisor, self.stem_stride, self.in_channels, self.resolution)
+        if min(numbers) < 1:
+            self._refuse("widths, strides, divisor, channels and resolution must be positive")
         if self.stem_kernel % 2 == 0:
-            raise InputError(f"space {self.name}: stem_kernel is {self.stem_kernel}, expected an odd size")
-        if not 1 <= min(self.pool_digits) <= max(self.pool_digits) <= DIGITS:
-            raise InputError(f"space {self.name}: pool_digits are {self.pool_digits}, expected each in 1..{DIGITS}")
+            self._refuse(f"stem_kernel is {self.stem_kernel}, expected an odd size")
+        if not 1 <= min(self.pool_digits) <= max(self.pool_digits) <= self.digits:
+            self._refuse(f"pool_digits are {self.pool_digits}, expected each in 1..{self.digits}")
+
+    def _refuse(self, reason: str) -> None:
+        raise InputError(f"space {self.name}: {reason}")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "SearchSpace":
+        """The space that `values` described, also in files of earlier versions.
+
+        Those called a changed preset by the preset's name; here it is marked.
+
+        Raises:
+            InputError: the values describe none.
+            AttributeError, TypeError: they are not such values at all.
+        """
+        space = cls(**{key: _immutable(value) for key, value in values.items()})
+        return space.marked() if space.name in SPACES else space
+
+    def values(self) -> dict[str, Any]:
+        """Plain values that tell the space, for files; `of` reads them.
+
+        Depths and block that earlier versions took for granted are left out, so that files of
+        the same space are the same.
+        """
+        granted = {field.name: field.default for field in dataclasses.fields(self)[-2:]}
+        return {key: value for key, value in dataclasses.asdict(self).items() if granted.get(key, ...) != value}
+
+    def marked(self) -> "SearchSpace":
+        """This space; where it has a preset's name but other values, the name says so."""
+        changed = self != SPACES.get(self.name, self)
+        return dataclasses.replace(self, name=self.name + _CHANGED) if changed else self
+
+    @property
+    def stages(self) -> int:
+        """Number of stages."""
+        return len(self.base_widths)
+
+    @property
+    def digits(self) -> int:
+        """Number of digits that choose a width."""
+        return len(self.ratios)
+
+    @property
+    def all_digits(self) -> tuple[int, ...]:
+        """The narrowest digit of each stage."""
+        return (self.digits,) * self.stages
+
+    @cached_property
+    def _codes(self) -> Codes:
+        return Codes(self.depths, self.digits)
+
+    @property
+    def code_length(self) -> int:
+        """Characters of a code."""
+        return self._codes.length
+
+    def check(self, arch: Arch) -> None:
+        """Refuse an arch that is not of this space.
+
+        Raises:
+            InputError: says which number of stages, depth or digit is wrong.
+        """
+        self._codes.check(arch)
+
+    def encode(self, arch: Arch) -> str:
+        """The code of an arch; `decode` reads it back.
+
+        Raises:
+            InputError: as `check`.
+        """
+        return self._codes.encode(arch)
+
+    def decode(self, code: str) -> Arch:
+        """The arch that a code stands for.
+
+        The form without the leading `1`, which also occurs, is accepted.
+
+        Raises:
+            InputError: the code stands for none; says at which character, counted from 1.
+        """
+        return self._codes.decode(code)
 
     @cached_property
     def _width_table(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(
-            tuple(round_width(base * ratio, self.divisor) for ratio in self.ratios) for base in self.base_widths
-        )
+        return tuple(map(self._rounded, self.base_widths))
+
+    @cached_property
+    def _mid_table(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(self._rounded(base / EXPANSION[self.block]) for base in self.base_widths)
 
     @cached_property
     def _distinct_widths(self) -> tuple[tuple[int, ...], ...]:
         return tuple(tuple(sorted(set(table))) for table in self._width_table)
 
+    def _rounded(self, base: float) -> tuple[int, ...]:
+        return tuple(round_width(base * ratio, self.divisor) for ratio in self.ratios)
+
     def width(self, stage: int, digit: int) -> int:
-        """Channels that a digit (1..7) means in a stage (0..3)."""
+        """Output channels that a digit (1, 2, ...) means in a stage (0, 1, ...)."""
         return self._width_table[stage][digit - 1]
 
+    def mid_width(self, stage: int, digit: int) -> int:
+        """Middle channels that a digit means in a stage."""
+        return self._mid_table[stage][digit - 1]
+
+    def stem_width(self, digit: int) -> int:
+        """The stem's channels where the first stage has an out digit."""
+        return self._mid_table[0][digit - 1]
+
     def widths(self, stage: int) -> tuple[int, ...]:
-        """The distinct widths of a stage, ascending."""
+        """The distinct output widths of a stage, ascending."""
         return self._distinct_widths[stage]
 
-    def group_caps(self, stage: int, groups: int) -> tuple[int, ...]:
-        """Out-width caps of a stage's groups, ascending: its `groups` largest widths.
-
-        A stage with fewer distinct widths has that many groups.
-        """
-        if not 1 <= groups <= MAX_GROUPS:
-            raise InputError(f"groups is {groups}, expected 1..{MAX_GROUPS}")
-        return self.widths(stage)[-groups:]
-
-    def group_of(self, stage: int, groups: int, width: int) -> int:
-        """Index of the group that serves an out width: the smallest cap that is not below it."""
-        return sum(cap < width for cap in self.group_caps(stage, groups))
-
     def blocks(self, arch: Arch) -> tuple[Block, ...]:
-        """The blocks of a subnet in order, by effective widths."""
-        blocks = []
-        inputs = self._width_table[0][arch.outs[0] - 1]
+        """The blocks of a subnet in order, by effective widths.
+
+        Raises:
+            InputError: as `check`.
+        """
+        self.check(arch)
+        blocks, kind = [], self.block
+        inputs = self._mid_table[0][arch.outs[0] - 1]
         for stage, (digit, mids) in enumerate(zip(arch.outs, arch.mids, strict=True)):
-            table, stride = self._width_table[stage], self.strides[stage]
-            out = table[digit - 1]
+            table, stride, out = self._mid_table[stage], self.strides[stage], self._width_table[stage][digit - 1]
             for mid in mids:
-                blocks.append(Block(stage, inputs, table[mid - 1], out, stride))
+                blocks.append(Block(stage, inputs, table[mid - 1], out, stride, kind))
                 inputs, stride = out, 1
         return tuple(blocks)
 
@@ -127,45 +212,80 @@ def round_width(value: float, divisor: int) -> int:
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
+def described_as_now(values: Any) -> Any:
+    """What a file tells of a space, as JSON of today's version would."""
+    try:
+        return json.loads(json.dumps(SearchSpace.of(values).values()))
+    except (AttributeError, TypeError, InputError):
+        return values  # not a space of ours, so it equals none
+
+
+def preset_of(name: str) -> str:
+    """The preset that a space's name begins with."""
+    return name.removesuffix(_CHANGED)
+
+
+def _immutable(value: Any) -> Any:
+    return tuple(map(_immutable, value)) if isinstance(value, list | tuple) else value
+
+
+_PIXELS = SearchSpace(
+    name="px28",
+    base_widths=(8, 16, 32, 64),
+    ratios=(1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4),
+    divisor=1,
+    strides=(1, 2, 2, 2),
+    stem_kernel=3,
+    stem_stride=1,
+    stem_pool=False,
+    in_channels=1,
+    resolution=28,
+)
+_TRACK1 = SearchSpace(
+    name="track1",
+    base_widths=(64, 128, 256, 512),
+    ratios=(1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7),
+    divisor=8,
+    strides=(1, 2, 2, 2),
+    stem_kernel=7,
+    stem_stride=2,
+    stem_pool=True,
+    in_channels=3,
+    resolution=224,
+)
+_EIGHTHS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
+
 SPACES: Mapping[str, SearchSpace] = MappingProxyType(
     {
         space.name: space
         for space in (
+            _TRACK1,
+            _PIXELS,
+            dataclasses.replace(_PIXELS, name="px8", strides=(1, 1, 2, 2), resolution=8),
+            # The ResNets for CIFAR (arXiv:1512.03385): 3, 5 and 9 blocks a stage are ResNet-20, -32 and -56.
             SearchSpace(
-                name="track1",
-                base_widths=(64, 128, 256, 512),
-                ratios=(1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7),
-                divisor=8,
-                strides=(1, 2, 2, 2),
-                stem_kernel=7,
-                stem_stride=2,
-                stem_pool=True,
+                name="cifar",
+                base_widths=(16, 32, 64),
+                ratios=_EIGHTHS,
+                divisor=1,
+                strides=(1, 2, 2),
+                stem_kernel=3,
+                stem_stride=1,
+                stem_pool=False,
                 in_channels=3,
-                resolution=224,
+                resolution=32,
+                pool_digits=(7, 7, 7),
+                depths=((2, 9), (2, 9), (2, 9)),
             ),
-            SearchSpace(
-                name="px28",
-                base_widths=(8, 16, 32, 64),
-                ratios=(1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4),
-                divisor=1,
-                strides=(1, 2, 2, 2),
-                stem_kernel=3,
-                stem_stride=1,
-                stem_pool=False,
-                in_channels=1,
-                resolution=28,
-            ),
-            SearchSpace(
-                name="px8",
-                base_widths=(8, 16, 32, 64),
-                ratios=(1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4),
-                divisor=1,
-                strides=(1, 1, 2, 2),
-                stem_kernel=3,
-                stem_stride=1,
-                stem_pool=False,
-                in_channels=1,
-                resolution=8,
+            # ResNet-50 has the depths 3, 4, 6, 3 and all digits 1.
+            dataclasses.replace(
+                _TRACK1,
+                name="resnet50",
+                base_widths=(256, 512, 1024, 2048),
+                ratios=_EIGHTHS,
+                pool_digits=(7, 7, 7, 7),
+                depths=((2, 4), (2, 5), (2, 8), (2, 4)),
+                block="bottleneck",
             ),
         )
     }

@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from torch import nn
 
+from fewshot_nas.errors import InputError
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import STAGES
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.split import Split
 
-Multipliers = Sequence[Sequence[float]]  # by stage, by group in ascending cap
+Multipliers = Sequence[Sequence[float]]  # by stage, by group
 
 # Read off the public few-shot recipe: groups -> stage -> group, counted from the back -> factor.
 _TABLE: Mapping[int, Mapping[tuple[int, int], float]] = {
@@ -24,30 +24,32 @@ _TABLE: Mapping[int, Mapping[tuple[int, int], float]] = {
 }
 
 
-def multipliers(
-    space: SearchSpace, groups: int, digits: Sequence[int], kind: Literal["rule", "table", "none"]
-) -> Multipliers:
+def multipliers(split: Split, digits: Sequence[int], kind: Literal["rule", "table", "none"]) -> Multipliers:
     """Learning-rate factors of the groups of each stage.
 
     The rule: the inverse of the probability that a drawn arch falls into the group, so that all
     groups move equally far, scaled to a mean of 1 over draws. A group that the sampled digits
     never reach keeps 1.
+
+    Raises:
+        InputError: the table is asked for, which has values for splits of four stages by width only.
     """
-    caps = [space.group_caps(stage, groups) for stage in range(STAGES)]
-    if kind == "none":
-        return [[1.0] * len(stage) for stage in caps]
+    stages = range(split.space.stages)
+    if kind == "rule":
+        return [_inverse(_probabilities(split, stage, digits[stage])) for stage in stages]
+    factors = [[1.0] * len(split.capacities(stage)) for stage in stages]
     if kind == "table":
-        table = [[1.0] * len(stage) for stage in caps]
-        for (stage, group), factor in _TABLE.get(groups, {}).items():
-            table[stage][group] = factor
-        return table
-    return [_inverse(_probabilities(space, stage, groups, digits[stage])) for stage in range(STAGES)]
+        if split.by_width is None or split.space.stages != 4:
+            raise InputError(f"lr_multipliers=table has no values for split {split.name}, expected rule or none")
+        for (stage, group), factor in _TABLE.get(split.by_width, {}).items():
+            factors[stage][group] = factor
+    return factors
 
 
 def parameter_groups(supernet: Supernet, factors: Multipliers, weight_decay: float) -> list[dict[str, object]]:
     """Every parameter in exactly one group of (factor, decay); no decay on vectors.
 
-    A stage-4 group's factor holds for its classifier too; the stem has 1.
+    The factor of a group of the last stage holds for its classifier too; the stem has 1.
     """
     sorted_out: dict[tuple[float, float], list[nn.Parameter]] = {}
     for factor, module in _factored(supernet, factors):
@@ -103,9 +105,15 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["factor"]
 
 
-def _probabilities(space: SearchSpace, stage: int, groups: int, digits: int) -> list[Fraction]:
-    reached = [space.group_of(stage, groups, space.width(stage, digit)) for digit in range(1, digits + 1)]
-    return [Fraction(reached.count(group), digits) for group in range(len(space.group_caps(stage, groups)))]
+def _probabilities(split: Split, stage: int, digits: int) -> list[Fraction]:
+    """Of each group of a stage, over all output digits that are drawn and all depths."""
+    space, (least, most) = split.space, split.space.depths[stage]
+    reached = [
+        split.group_of(stage, space.width(stage, digit), depth)
+        for digit in range(1, digits + 1)
+        for depth in range(least, most + 1)
+    ]
+    return [Fraction(reached.count(group), len(reached)) for group in range(len(split.capacities(stage)))]
 
 
 def _inverse(probabilities: Sequence[Fraction]) -> list[float]:

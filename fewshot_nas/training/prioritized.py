@@ -17,7 +17,7 @@ from fewshot_nas.distributed import World, gathered
 from fewshot_nas.evaluation.accuracy import sums
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch, decode, encode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SearchSpace
@@ -38,15 +38,20 @@ class TeacherBoard:
 
     def __init__(self, space: SearchSpace, num_classes: int, digits: Sequence[int]) -> None:
         self._space, self._num_classes = space, num_classes
-        self._low, self._high = self._macs(smallest(digits)), self._macs(largest())
+        self._low, self._high = self._macs(smallest(space, digits)), self._macs(largest(space))
         self._pinned: Board[str] = Board(1)
         self._buckets: list[Board[str]] = [Board(1, gap=0.0) for _ in range(BUCKETS)]
-        self.offer(largest(), 0.0)
+        self.offer(largest(space), 0.0)
 
     @property
     def entries(self) -> tuple[Entry[str], ...]:
         """The largest, then the others, from few MACs to many."""
         return tuple(entry for board in (self._pinned, *self._buckets) for entry in board.entries)
+
+    @property
+    def archs(self) -> list[Arch]:
+        """Those of the entries, in their order."""
+        return [self._space.decode(entry.candidate) for entry in self.entries]
 
     def offer(self, arch: Arch, accuracy: float) -> None:
         """Take in a net that beats the one of its span, or is on the board and measured anew.
@@ -55,8 +60,8 @@ class TeacherBoard:
             accuracy: in percent.
         """
         macs = self._macs(arch)
-        board = self._pinned if arch == largest() else self._buckets[self._bucket(macs)]
-        board.offer(Entry(encode(arch), accuracy, macs))
+        board = self._pinned if arch == largest(self._space) else self._buckets[self._bucket(macs)]
+        board.offer(Entry(self._space.encode(arch), accuracy, macs))
 
     def teacher(self, student: Arch) -> Arch:
         """The most accurate net with more MACs than the student, which so never teaches itself.
@@ -67,7 +72,7 @@ class TeacherBoard:
         macs = self._macs(student)
         first, *others = self.entries
         able = [entry for entry in others if entry.cost > macs]
-        return decode(max([first, *able], key=lambda entry: entry.accuracy).candidate)
+        return self._space.decode(max([first, *able], key=lambda entry: entry.accuracy).candidate)
 
     def state_dict(self) -> dict[str, Any]:
         """All entries, as plain values and tensors."""
@@ -109,7 +114,7 @@ class Prioritized:
 
         Each net is scored on one process, and all learn every score: they keep one board.
         """
-        archs = list(dict.fromkeys([*(decode(entry.candidate) for entry in self.board.entries), *newcomers]))
+        archs = list(dict.fromkeys([*self.board.archs, *newcomers]))
         scores: dict[Arch, float] = {}
         for part in gathered({arch: self._top1(supernet, arch) for arch in self._mine(archs)}, self.world):
             scores |= part

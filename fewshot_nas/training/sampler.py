@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from fewshot_nas.space.arch import MAX_DEPTHS, MIN_DEPTHS, Arch
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import fair_arch, largest, random_arch, smallest
+from fewshot_nas.space.search_space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,18 @@ class RandomArchs:
         digits: the digits 1..n of each stage that are drawn.
     """
 
+    space: SearchSpace
     seed: int
     digits: Sequence[int]
 
     @property
     def chances(self) -> Chances:
         """All depths and digits."""
-        return _all_chances(self.digits)
+        return _all_chances(self.space, self.digits)
 
     def arch(self, draw: int) -> Arch:
         """Independent of all other draws."""
-        return random_arch(random.Random(f"{self.seed}/arch/{draw}"), self.digits)
+        return random_arch(self.space, random.Random(f"{self.seed}/arch/{draw}"), self.digits)
 
 
 @dataclass(frozen=True)
@@ -73,23 +75,25 @@ class FairArchs:
         digits: the digits 1..n of each stage that are drawn.
     """
 
+    space: SearchSpace
     seed: int
     digits: Sequence[int]
 
     @property
     def chances(self) -> Chances:
         """All depths and digits."""
-        return _all_chances(self.digits)
+        return _all_chances(self.space, self.digits)
 
     def arch(self, draw: int) -> Arch:
         """Its digits complete those of the draws before."""
-        return fair_arch(self.seed, draw, self.digits)
+        return fair_arch(self.space, self.seed, draw, self.digits)
 
 
 @dataclass(frozen=True)
 class SpaceEnds:
     """`extremes: space`. The space's largest and smallest arch at every step (BigNAS, arXiv:2003.11142)."""
 
+    space: SearchSpace
     seed: int
     digits: Sequence[int]
 
@@ -101,7 +105,7 @@ class SpaceEnds:
 
     def ends(self, step: int) -> tuple[Arch, Arch]:
         """The same at every step."""
-        return largest(), smallest(self.digits)
+        return largest(self.space), smallest(self.space, self.digits)
 
 
 @dataclass(frozen=True)
@@ -112,22 +116,22 @@ class OutsEnds:
     step and the others rarely.
     """
 
+    space: SearchSpace
     seed: int
     digits: Sequence[int]
 
     @property
     def chances(self) -> tuple[Chances, Chances]:
         """All out digits."""
-        outs = _all_chances(self.digits).outs
+        outs = _all_chances(self.space, self.digits).outs
         first, last = (replace(_only(arch), outs=outs) for arch in self.ends(0))
         return first, last
 
     def ends(self, step: int) -> tuple[Arch, Arch]:
         """The two draw their out digits independently of each other."""
-        first, last = (
-            random_arch(random.Random(f"{self.seed}/{end}/{step}"), self.digits).outs for end in ("largest", "smallest")
-        )
-        return largest(first), smallest(self.digits, last)
+        generators = (random.Random(f"{self.seed}/{end}/{step}") for end in ("largest", "smallest"))
+        first, last = (random_arch(self.space, rng, self.digits).outs for rng in generators)
+        return largest(self.space, first), smallest(self.space, self.digits, last)
 
 
 @dataclass(frozen=True)
@@ -181,9 +185,9 @@ SAMPLING: Mapping[str, type[RandomArchs] | type[FairArchs]] = {"random": RandomA
 EXTREMES: Mapping[str, type[SpaceEnds] | type[OutsEnds]] = {"space": SpaceEnds, "outs": OutsEnds}
 
 
-def _all_chances(digits: Sequence[int]) -> Chances:
+def _all_chances(space: SearchSpace, digits: Sequence[int]) -> Chances:
     options = tuple(range(1, count + 1) for count in digits)
-    depths = tuple(range(low, high + 1) for low, high in zip(MIN_DEPTHS, MAX_DEPTHS, strict=True))
+    depths = tuple(range(low, high + 1) for low, high in space.depths)
     return Chances(options, options, depths)
 
 

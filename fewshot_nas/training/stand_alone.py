@@ -14,8 +14,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import measure
 from fewshot_nas.files import locked, read_json, replacing, write_json
 from fewshot_nas.models.subnet import Subnet
-from fewshot_nas.space.arch import Arch, decode, encode
-from fewshot_nas.space.pool import Entry, write_arch_file
+from fewshot_nas.space.pool import write_codes
 from fewshot_nas.training.loop import Record
 
 
@@ -37,7 +36,7 @@ class StandAloneTask:
 
     network: Subnet
     optimizer: torch.optim.Optimizer
-    arch: Arch
+    code: str
     label_smoothing: float
     precision: Literal["fp32", "bf16"] = "fp32"
     loss_names: tuple[str, ...] = ("arch",)
@@ -48,7 +47,7 @@ class StandAloneTask:
 
     def culprit(self, loss: int, step: int) -> str:
         """The arch."""
-        return f"arch {encode(self.arch)}"
+        return f"arch {self.code}"
 
     def end_epoch(self, epoch: int) -> Record:
         """Nothing: the network is measured once, at the end."""
@@ -87,7 +86,7 @@ def outcome(
     """Measure a trained subnet with the statistics that its training gathered."""
     task.network.eval()
     accuracies = [measure(task.network, inputs).top1 for inputs in (valid, test)]
-    return StandAloneResult(arch_id, encode(task.arch), seed, recipe, *accuracies)
+    return StandAloneResult(arch_id, task.code, seed, recipe, *accuracies)
 
 
 class GroundTruth:
@@ -105,7 +104,7 @@ class GroundTruth:
         """Whether this run is there already."""
         return self._run(arch_id, seed).exists()
 
-    def refuse_others(self, recipe: str, arch_id: str, arch: Arch) -> None:
+    def refuse_others(self, recipe: str, arch_id: str, code: str) -> None:
         """Keep apart what was trained differently: means over two recipes would rank nothing.
 
         Raises:
@@ -118,18 +117,16 @@ class GroundTruth:
                     f"{path}: was trained with other settings, images or number of processes than now;"
                     " go on with the old ones, or choose another --ground_truth"
                 )
-            if run.arch_id == arch_id and run.code != encode(arch):
-                raise InputError(
-                    f"{path}: {arch_id} is {run.code} there, expected {encode(arch)}; is it of another pool?"
-                )
+            if run.arch_id == arch_id and run.code != code:
+                raise InputError(f"{path}: {arch_id} is {run.code} there, expected {code}; is it of another pool?")
 
     def add(self, result: StandAloneResult) -> None:
         """Note a run and renew the two files."""
         write_json(self._run(result.arch_id, result.seed), vars(result))
         with locked(self.runs / ".lock", wait=True):
             results = self.results()
-            write_arch_file(self.path, _means(results, "valid"))
-            write_arch_file(self.path.with_stem(f"{self.path.stem}_test"), _means(results, "test"))
+            write_codes(self.path, _means(results, "valid"))
+            write_codes(self.path.with_stem(f"{self.path.stem}_test"), _means(results, "test"))
 
     def results(self) -> list[StandAloneResult]:
         """All runs, ordered by arch number and seed.
@@ -155,11 +152,11 @@ def _order(result: StandAloneResult) -> tuple[int, str, int]:
     return int(digits) if digits.isdigit() else 0, result.arch_id, result.seed
 
 
-def _means(results: list[StandAloneResult], split: str) -> dict[str, Entry]:
+def _means(results: list[StandAloneResult], split: str) -> dict[str, tuple[float, str]]:
     gathered: dict[str, list[StandAloneResult]] = {}
     for result in results:
         gathered.setdefault(result.arch_id, []).append(result)
     return {
-        arch_id: Entry(round(sum(getattr(run, split) for run in runs) / len(runs), 6), decode(runs[0].code))
+        arch_id: (round(sum(getattr(run, split) for run in runs) / len(runs), 6), runs[0].code)
         for arch_id, runs in gathered.items()
     }

@@ -16,7 +16,7 @@ from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
-from fewshot_nas.space.arch import Arch, encode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.training.loop import Record
@@ -97,14 +97,16 @@ class SupernetTask:
 
     def culprit(self, loss: int, step: int) -> str:
         """The arch of a loss."""
-        return f"the {self.loss_names[loss]} arch, {encode(self.sandwich.sampler.archs(step)[loss])},"
+        return (
+            f"the {self.loss_names[loss]} arch, {self.network.space.encode(self.sandwich.sampler.archs(step)[loss])},"
+        )
 
     def end_epoch(self, epoch: int) -> Record:
         """Rank the ground-truth archs, and keep this epoch's weights if they may be chosen."""
         if not self.validation.due(epoch):
             return {}
-        truth = self.validation.truth
-        archs = {"largest": largest(), "smallest": smallest(self.digits)}
+        space, truth = self.network.space, self.validation.truth
+        archs = {"largest": largest(space), "smallest": smallest(space, self.digits)}
         archs |= {arch_id: entry.arch for arch_id, entry in truth.items()}
         scores = shared_scores(self.network, archs, self.validation.inputs, self.world)
         record: Record = {metric: {key: getattr(each, metric) for key, each in scores.items()} for metric in LOGGED}

@@ -9,6 +9,9 @@ from fewshot_nas.__main__ import COMMANDS, main
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
+from fewshot_nas.space.search_space import SPACES
+
+PX8 = SPACES["px8"]
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "json_file" / "README.md"]
@@ -121,17 +124,18 @@ MORE = {
 @pytest.fixture
 def run_small(documented, small):
     """Runs commands as they stand but for their size, with a pool of 32 archs and a ground truth for them."""
-    pool = make_pool(seed=0, size=32)
+    pool = make_pool(PX8, seed=0, size=32)
     for number, part in enumerate(split_pool(pool, 8), start=1):
         entries = {key: Entry(0.0, arch) for key, arch in part.items()}
-        write_arch_file(part_path(documented / "json_file" / "json8", number), entries)
+        write_arch_file(part_path(documented / "json_file" / "json8", number), PX8, entries)
     truth = {key: Entry(90 + place / 10, arch) for place, (key, arch) in enumerate(pool.items())}
-    write_arch_file(documented / "json_file" / "digits" / "gt_arch30.json", truth)
+    write_arch_file(documented / "json_file" / "digits" / "gt_arch30.json", PX8, truth)
 
     def run(calls):
         for command, *arguments in calls:
             more = [*small, *TINY.split()] if command.startswith("train_") else MORE.get(command, [])
-            assert main([command, *arguments, *more]) == 0
+            fitting = [argument.replace("2000", "24") for argument in arguments]  # a sample has to fit the pool
+            assert main([command, *fitting, *more]) == 0
 
     return run
 

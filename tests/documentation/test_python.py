@@ -12,6 +12,7 @@ import fewshot_nas
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 
 ROOT = Path(__file__).parents[2]
 MODULES = [
@@ -24,7 +25,9 @@ MODULES = [
 @pytest.fixture
 def trained(workshop):
     """A directory where the run `digits` has left a supernet."""
-    save_supernet(workshop / "results" / "digits" / "supernet.pth", Supernet(SPACES["px8"], 1, num_classes=10))
+    save_supernet(
+        workshop / "results" / "digits" / "supernet.pth", Supernet(by_width(SPACES["px8"], 1), num_classes=10)
+    )
     return workshop
 
 

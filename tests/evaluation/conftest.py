@@ -10,6 +10,9 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import random_arch
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
+
+PX8 = SPACES["px8"]
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +20,9 @@ def make_supernet():
     """A supernet whose weights are those of no training, but none of them is 0 or 1."""
 
     def make(groups, space="px8"):
-        torch.manual_seed(groups)
-        supernet = Supernet(SPACES[space], groups, num_classes=10)
+        split = by_width(SPACES[space], groups) if isinstance(groups, int) else groups
+        torch.manual_seed(split.groups)
+        supernet = Supernet(split, num_classes=10)
         with torch.no_grad():
             for parameter in supernet.parameters():
                 if parameter.dim() == 1:
@@ -48,8 +52,8 @@ def make_archs():
     """Archs of which many begin alike, as in a large pool."""
 
     def make(count, digits=(7, 7, 7, 7), stems=4):
-        heads = [random_arch(random.Random(f"head {seed}"), digits) for seed in range(stems)]
-        tails = [random_arch(random.Random(f"tail {seed}"), digits) for seed in range(-(-count // stems))]
+        heads = [random_arch(PX8, random.Random(f"head {seed}"), digits) for seed in range(stems)]
+        tails = [random_arch(PX8, random.Random(f"tail {seed}"), digits) for seed in range(-(-count // stems))]
         archs = [
             Arch((*head.outs[:2], *tail.outs[2:]), (*head.mids[:2], *tail.mids[2:])) for tail in tails for head in heads
         ]

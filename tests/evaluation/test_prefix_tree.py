@@ -12,12 +12,29 @@ from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.sampling import largest, random_arch
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_depth, by_width
 
-TRACK1, PX8 = SPACES["track1"], SPACES["px8"]
-arch_lists = st.lists(st.integers(0, 30), min_size=1, max_size=40).map(
-    # Few seeds and few digits, so that equal archs, equal networks and common prefixes occur.
-    lambda seeds: [random_arch(random.Random(seed), (2, 2, 2, 2)) for seed in seeds]
-)
+PX8 = SPACES["px8"]
+
+TRACK1 = SPACES["track1"]
+# Few seeds and few digits, so that equal archs, equal networks and common prefixes occur.
+seed_lists = st.lists(st.integers(0, 30), min_size=1, max_size=40)
+
+
+def archs_of(space, seeds):
+    return [random_arch(space, random.Random(seed), (2,) * space.stages) for seed in seeds]
+
+
+arch_lists = seed_lists.map(lambda seeds: archs_of(PX8, seeds))
+
+
+@st.composite
+def cases(draw):
+    """A split of any space, by width or depth or both, and archs."""
+    space = SPACES[draw(st.sampled_from(sorted(SPACES)))]
+    split = by_width(space, draw(st.integers(1, 7)))
+    stages = draw(st.sets(st.integers(0, space.stages - 1)))
+    return by_depth(space, sorted(stages), 3).within(split), archs_of(space, draw(seed_lists))
 
 
 def paths(unit):
@@ -31,10 +48,10 @@ def paths(unit):
     return found
 
 
-@given(arch_lists, st.integers(1, 7), st.integers(1, 10), st.sampled_from(sorted(SPACES)))
-def test_walks_reach_every_arch_once(archs, groups, unit_networks, name):
-    space = SPACES[name]
-    plan = make_plan(space, archs, groups, unit_networks=unit_networks)
+@given(cases(), st.integers(1, 10))
+def test_walks_reach_every_arch_once(case, unit_networks):
+    split, archs = case
+    space, plan = split.space, make_plan(split, archs, unit_networks=unit_networks)
     seen = []
     for unit in plan.units:
         assert len(unit.members) <= unit_networks
@@ -47,14 +64,30 @@ def test_walks_reach_every_arch_once(archs, groups, unit_networks, name):
     assert plan.networks == len({space.blocks(arch) for arch in archs})
 
 
-@given(arch_lists, st.integers(1, 7), st.sampled_from(sorted(SPACES)))
-def test_what_a_step_leaves_out_an_elder_sibling_has_computed(archs, groups, name):
-    space = SPACES[name]
-    for unit in make_plan(space, archs, groups, unit_networks=100).units:
+@given(cases())
+def test_every_block_of_a_network_is_computed_in_its_own_group(case):
+    split, archs = case
+    for unit in make_plan(split, archs, unit_networks=100).units:
+        branch = []
+        for step in unit.steps:
+            del branch[step.level :]
+            branch.append((step.block.stage, step.group))
+            for index in unit.members[step.leaf] if step.leaf >= 0 else ():
+                depths = archs[index].depths
+                expected = [
+                    (block.stage, split.group_of(block.stage, block.out, depths[block.stage]))
+                    for block in split.space.blocks(archs[index])
+                ]
+                assert branch == expected
+
+
+@given(cases())
+def test_what_a_step_leaves_out_an_elder_sibling_has_computed(case):
+    split, archs = case
+    for unit in make_plan(split, archs, unit_networks=100).units:
         hidden, shortcut = {}, {}  # by level: (stage, group, channels) and output width
         for step in unit.steps:
             block = step.block
-            assert step.group == space.group_of(block.stage, groups, block.out)
             for level in [level for level in hidden if level > step.level]:
                 hidden.pop(level)
                 shortcut.pop(level, None)
@@ -65,13 +98,13 @@ def test_what_a_step_leaves_out_an_elder_sibling_has_computed(archs, groups, nam
             assert block.mid <= channels
             if step.shortcut:
                 assert block.projects
-                shortcut[step.level] = (block.stage, block.out)
-            assert not block.projects or shortcut[step.level] == (block.stage, block.out)
+                shortcut[step.level] = (block.stage, step.group, block.out)
+            assert not block.projects or shortcut[step.level] == (block.stage, step.group, block.out)
 
 
 @given(arch_lists, st.integers(1, 7))
 def test_a_unit_for_each_network_shares_nothing(archs, groups):
-    plan = make_plan(PX8, archs, groups, unit_networks=1, num_classes=10)
+    plan = make_plan(by_width(PX8, groups), archs, unit_networks=1, num_classes=10)
     distinct = {PX8.blocks(arch): arch for arch in archs}.values()
     assert plan.macs == sum(total_cost(PX8, arch, num_classes=10).macs for arch in distinct)
     assert plan.plain_macs == sum(total_cost(PX8, arch, num_classes=10).macs for arch in archs)
@@ -79,13 +112,13 @@ def test_a_unit_for_each_network_shares_nothing(archs, groups):
 
 @given(arch_lists, st.integers(1, 7))
 def test_larger_units_never_cost_more_than_none(archs, groups):
-    plan = make_plan(PX8, archs, groups, unit_networks=100)
-    assert plan.macs <= make_plan(PX8, archs, groups, unit_networks=1).macs <= plan.plain_macs
+    plan = make_plan(by_width(PX8, groups), archs, unit_networks=100)
+    assert plan.macs <= make_plan(by_width(PX8, groups), archs, unit_networks=1).macs <= plan.plain_macs
 
 
 def test_siblings_share_the_widest_first_convolution():
     narrow, wide = (Arch((1, 1, 1, 1), ((1, 1), (1, 1), (1, 1), (1, mid))) for mid in (7, 1))
-    plan = make_plan(TRACK1, [narrow, wide], 1, unit_networks=2)
+    plan = make_plan(by_width(TRACK1, 1), [narrow, wide], unit_networks=2)
     area, stage4 = 7 * 7, 512
     conv1, conv2 = 9 * stage4 * 512 * area, 9 * (360 + 512) * stage4 * area
     head = 2 * 512 * 1000
@@ -96,26 +129,28 @@ def test_siblings_share_the_widest_first_convolution():
 def test_groups_keep_siblings_apart():
     # Out digits 1 and 2 of the last stage are 512 and 488 channels: one group of one, two of two.
     archs = [Arch((1, 1, 1, out), ((1, 1),) * 4) for out in (1, 2)]
-    one, two = (make_plan(TRACK1, archs, groups, unit_networks=2).macs for groups in (1, 2))
+    one, two = (make_plan(by_width(TRACK1, groups), archs, unit_networks=2).macs for groups in (1, 2))
     assert two - one == 9 * 256 * 512 * 7 * 7
 
 
 def test_archs_with_equal_widths_are_one_network():
     # Digits 1 and 2 of the first stage both are 64 channels.
     archs = [Arch((1, 1, 1, 1), ((mid, 1), (1, 1), (1, 1), (1, 1))) for mid in (1, 2)]
-    plan = make_plan(TRACK1, archs, 1, unit_networks=2)
+    plan = make_plan(by_width(TRACK1, 1), archs, unit_networks=2)
     assert [unit.members for unit in plan.units] == [((0, 1),)]
 
 
 @settings(deadline=None)
 @given(arch_lists, st.integers(1, 7))
 def test_the_plan_is_a_function_of_its_arguments(archs, groups):
-    assert make_plan(PX8, archs, groups, unit_networks=5) == make_plan(PX8, archs, groups, unit_networks=5)
+    assert make_plan(by_width(PX8, groups), archs, unit_networks=5) == make_plan(
+        by_width(PX8, groups), archs, unit_networks=5
+    )
 
 
 def test_peak_memory_by_hand():
     # One network without shortcuts in the way: its peak is in the stem, convolution and norm.
-    (unit,) = make_plan(TRACK1, [largest()], 1, unit_networks=1).units
+    (unit,) = make_plan(by_width(TRACK1, 1), [largest(PX8)], unit_networks=1).units
     assert peak_elements(TRACK1, unit) >= 3 * 224 * 224 + 2 * 64 * 112 * 112
     # Later, all levels of the branch are held: input, hidden half and shortcut of each block.
     held = 64 * 56 * 56 * (1 + 2 * 5) + (128 * 28 * 28) * (1 + 2 * 5)
@@ -124,9 +159,9 @@ def test_peak_memory_by_hand():
 
 @pytest.mark.golden
 def test_the_whole_pool_shares_almost_half():
-    pool = list(make_pool(0, 45_000).values())
-    plan = make_plan(TRACK1, pool, 7, unit_networks=128)
+    pool = list(make_pool(PX8, 0, 45_000).values())
+    plan = make_plan(by_width(TRACK1, 7), pool, unit_networks=128)
     assert plan.archs == plan.networks == 45_000
     assert 0.51 < plan.macs / plan.plain_macs < 0.53
-    part = make_plan(TRACK1, pool[:5625], 7, unit_networks=128)
+    part = make_plan(by_width(TRACK1, 7), pool[:5625], unit_networks=128)
     assert 0.57 < part.macs / part.plain_macs < 0.60

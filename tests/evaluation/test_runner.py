@@ -16,6 +16,7 @@ from fewshot_nas.evaluation.naive import score_plainly
 from fewshot_nas.evaluation.runner import Job, run_job
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.space.pool import read_arch_file
+from fewshot_nas.space.search_space import SPACES
 
 pytestmark = pytest.mark.numeric
 
@@ -52,7 +53,7 @@ def test_score_files_hold_what_the_plain_way_finds(job, supernet, inputs):
     for part, archs in job.parts.items():
         plain = score_plainly(supernet, archs.values(), inputs)
         for metric in ("top1", "top5", "prob"):
-            entries = read_arch_file(job.directory / f"{metric}_json{part}.json")
+            entries = read_arch_file(job.directory / f"{metric}_json{part}.json", SPACES["px8"])
             assert {arch_id: entry.arch for arch_id, entry in entries.items()} == archs
             expected = [getattr(each, metric) for each in plain]
             assert [entry.acc for entry in entries.values()] == pytest.approx(

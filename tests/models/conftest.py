@@ -8,12 +8,13 @@ import torch
 
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 
 
 def make_supernet(space: str, groups: int) -> Supernet:
     """Fresh weights from seed 0; norms are random, for those at 0 would hide their blocks."""
     torch.manual_seed(0)
-    supernet = Supernet(SPACES[space], groups, num_classes=10)
+    supernet = Supernet(by_width(SPACES[space], groups), num_classes=10)
     for parameter in supernet.parameters():
         if parameter.ndim == 1:
             torch.nn.init.uniform_(parameter, 0.2, 0.8)

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.checkpoint import FORMAT, load_supernet, read_checkpoint, save_supernet
 from fewshot_nas.space.sampling import smallest
+from fewshot_nas.space.search_space import SPACES
+
+PX8 = SPACES["px8"]
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +25,8 @@ def saved(shared, tmp_path_factory):
 
 def test_a_supernet_comes_back_as_it_was(saved, shared):
     supernet, images = load_supernet(saved), torch.randn(2, 1, 8, 8)
-    assert (supernet.space, supernet.groups, supernet.num_classes) == (shared("px8", 2).space, 2, 10)
-    assert torch.equal(supernet(images, smallest()), shared("px8", 2)(images, smallest()))
+    assert (supernet.space, supernet.split.groups, supernet.num_classes) == (shared("px8", 2).space, 2, 10)
+    assert torch.equal(supernet(images, smallest(PX8)), shared("px8", 2)(images, smallest(PX8)))
 
 
 def test_what_else_is_in_the_file_can_be_read(saved):

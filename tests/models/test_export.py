@@ -10,11 +10,12 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.models.export import write_onnx, write_weights
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.space.sampling import smallest
+from fewshot_nas.space.search_space import SPACES
 
 
 @pytest.fixture(scope="module")
 def calibrated(shared) -> Subnet:
-    subnet = extract(shared("px8", 2), smallest())
+    subnet = extract(shared("px8", 2), smallest(SPACES["px8"]))
     with torch.no_grad():
         for _ in range(5):
             subnet(torch.randn(16, 1, 8, 8))
@@ -40,6 +41,7 @@ def test_another_ending_is_refused(calibrated, tmp_path):
         write_weights(tmp_path / "subnet.bin", calibrated)
 
 
+@pytest.mark.last
 def test_onnxruntime_agrees_for_any_batch(calibrated, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -1,15 +1,35 @@
 """Splitting groups changes no function and shares no memory."""
 
+import dataclasses
 import random
 from itertools import accumulate
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.inherit import inherit
+from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.sampling import largest, random_arch, smallest
+from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_depth, by_width, explicit
 from tests.rounding import assert_equal_but_for_rounding, terms
+
+PX8 = SPACES["px8"]
+TINY = dataclasses.replace(
+    PX8,
+    name="tiny",
+    base_widths=(4, 8),
+    ratios=(1.0, 0.75, 0.5),
+    strides=(1, 2),
+    pool_digits=(3, 3),
+    depths=((1, 3), (2, 4)),
+    resolution=4,
+    block="bottleneck",
+)
+
 
 pytestmark = pytest.mark.numeric
 
@@ -27,40 +47,72 @@ def assert_same_function(child, parent, arch, x):
 @torch.no_grad()
 def test_every_logit_is_kept(shared, chain):
     rng = random.Random(0)
-    archs = [smallest(), largest(), *(random_arch(rng) for _ in range(10))]
+    archs = [smallest(PX8), largest(PX8), *(random_arch(PX8, rng) for _ in range(10))]
     parent = shared("px8", chain[0])
-    for child in accumulate(chain[1:], inherit, initial=parent):
+    splits = [by_width(PX8, groups) for groups in chain[1:]]
+    for child in accumulate(splits, inherit, initial=parent):
         for arch in archs:
             assert_same_function(child, parent, arch, images)
 
 
+def random_split(seed):
+    """Any split of the tiny space into up to three groups a stage."""
+    rng, tables = random.Random(seed), []
+    for stage, (least, most) in enumerate(TINY.depths):
+        table = [[rng.randrange(3) for _ in range(least, most + 1)] for _ in TINY.widths(stage)]
+        used = sorted({group for row in table for group in row})
+        tables.append([[used.index(group) for group in row] for row in table])
+    return explicit(TINY, tables, f"table-{seed}")
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 2**32), st.integers(0, 2**32), st.integers(0, 2**32))
+@torch.no_grad()
+def test_every_logit_is_kept_in_any_finer_split(first, second, seed):
+    coarse, other = random_split(first), random_split(second)
+    torch.manual_seed(0)
+    parent = Supernet(coarse, num_classes=3)
+    for parameter in parent.parameters():
+        torch.nn.init.normal_(parameter)
+    fine, arch = other.within(coarse), random_arch(TINY, random.Random(seed))
+    assume(not coarse.refines(fine))
+    x = torch.randn(2, 1, 4, 4)
+    assert torch.equal(inherit(parent, fine)(x, arch), parent(x, arch))
+
+
+def test_a_split_that_does_not_refine_its_parents_is_refused(shared):
+    parent = inherit(shared("px8", 1), by_depth(PX8, [0], 2))
+    with pytest.raises(InputError, match="split 2 does not refine split depth1x2"):
+        inherit(parent, by_width(PX8, 2))
+
+
 @torch.no_grad()
 def test_every_logit_is_kept_at_full_width(shared):
-    parent, arch = shared("track1", 2), random_arch(random.Random(1))
+    parent, arch = shared("track1", 2), random_arch(PX8, random.Random(1))
     x = torch.randn(2, 3, 32, 32)
-    assert_same_function(inherit(parent, 3), parent, arch, x)
+    assert_same_function(inherit(parent, by_width(parent.space, 3)), parent, arch, x)
 
 
 def test_no_memory_is_shared(shared):
     parent = shared("px8", 2)
-    child = inherit(parent, 4)
+    child = inherit(parent, by_width(parent.space, 4))
     pointers = [p.untyped_storage().data_ptr() for p in (*parent.parameters(), *child.parameters())]
     assert len(set(pointers)) == len(pointers)
 
 
 def test_the_child_has_its_groups_and_trains(shared):
-    child = inherit(shared("px8", 1), 5)
-    assert child.groups == len(child.heads) == 5
+    child = inherit(shared("px8", 1), by_width(shared("px8", 1).space, 5))
+    assert child.split.groups == len(child.heads) == 5
     assert all(parameter.requires_grad for parameter in child.parameters())
 
 
 def test_no_random_number_is_drawn(shared):
     before = torch.get_rng_state()
-    inherit(shared("px8", 1), 2)
+    inherit(shared("px8", 1), by_width(shared("px8", 1).space, 2))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("groups", [0, 1, 2, 8])
 def test_only_a_valid_larger_number_of_groups_is_a_split(shared, groups):
     with pytest.raises(InputError, match="groups"):
-        inherit(shared("px8", 2), groups)
+        inherit(shared("px8", 2), by_width(shared("px8", 2).space, groups))

@@ -10,10 +10,13 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.published import from_published, is_published
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import MAX_DEPTHS
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.split import by_width
 from tests.rounding import assert_equal_but_for_rounding, terms
+
+PX8 = SPACES["px8"]
+
 
 pytestmark = pytest.mark.numeric
 
@@ -49,13 +52,13 @@ def published(space: SearchSpace, groups: int, prefix: str = "") -> Published:
     kernel = (space.stem_kernel, space.stem_kernel)
     state = {"first_conv.conv.conv.weight": torch.randn(full[0], space.in_channels, *kernel)}
     state |= norm("first_conv.bn.bn", full[0])
-    for stage, depth in enumerate(MAX_DEPTHS):
-        for group, cap in enumerate(space.group_caps(stage, groups)):
+    for stage, depth in enumerate((5, 5, 8, 5)):
+        for group, (cap, _) in enumerate(by_width(space, groups).capacities(stage)):
             for index in range(depth):
-                place = f"{stage}.{group}.{index}" if groups > 1 else f"{sum(MAX_DEPTHS[:stage]) + index}"
+                place = f"{stage}.{group}.{index}" if groups > 1 else f"{sum((5, 5, 8, 5)[:stage]) + index}"
                 inputs = cap if index else full[max(stage - 1, 0)]
                 state |= block(f"blocks.{place}", inputs, full[stage], cap)
-    for group, cap in enumerate(space.group_caps(3, groups)):
+    for group, (cap, _) in enumerate(by_width(space, groups).capacities(3)):
         key = f"classifier_groups.{group}.linear.linear" if groups > 1 else "classifier.linear.linear"
         state |= {f"{key}.weight": torch.randn(5, cap), f"{key}.bias": torch.randn(5)}
     return {prefix + key: tensor for key, tensor in state.items()}
@@ -63,7 +66,7 @@ def published(space: SearchSpace, groups: int, prefix: str = "") -> Published:
 
 def by_hand(state: Published, space: SearchSpace, groups: int) -> Supernet:
     """The same weights, put in their places one by one."""
-    supernet = Supernet(space, groups, num_classes=5)
+    supernet = Supernet(by_width(space, groups), num_classes=5)
     with torch.no_grad():
         put(supernet.stem.conv, supernet.stem.norm, state, "first_conv.conv.conv", "first_conv.bn.bn")
         for key, module in placed(supernet):
@@ -79,7 +82,7 @@ def by_hand(state: Published, space: SearchSpace, groups: int) -> Supernet:
 
 
 def placed(supernet: Supernet) -> Iterator[tuple[str, nn.Module]]:
-    if supernet.groups == 1:
+    if supernet.split.groups == 1:
         modules = [module for stage in supernet.stages for module in stage[0]]
         yield from ((f"blocks.{index}", module) for index, module in enumerate(modules))
         return
@@ -101,8 +104,8 @@ def test_logits_are_those_of_the_weights_placed_by_hand(groups, prefix):
     space, images = SPACES["px28"], torch.randn(2, 1, 16, 16)
     supernet = from_published(published(space, groups, prefix), space)
     expected = by_hand(published(space, groups), space, groups)
-    assert supernet.groups == groups
-    for arch in (smallest(), largest()):
+    assert supernet.split.groups == groups
+    for arch in (smallest(PX8), largest(PX8)):
         length = terms(space, [arch], images)
         assert_equal_but_for_rounding(supernet(images, arch), expected(images, arch), length)
 
@@ -113,8 +116,8 @@ def test_a_file_of_the_competitions_space_loads(tmp_path):
     torch.save(state, tmp_path / "supernet.pth")
     supernet = load_supernet(tmp_path / "supernet.pth")
     expected = by_hand({key.removeprefix("module."): tensor for key, tensor in state.items()}, SPACES["track1"], 2)
-    found, length = supernet(images, smallest()), terms(supernet.space, [smallest()], images)
-    assert_equal_but_for_rounding(found, expected(images, smallest()), length)
+    found, length = supernet(images, smallest(PX8)), terms(supernet.space, [smallest(PX8)], images)
+    assert_equal_but_for_rounding(found, expected(images, smallest(PX8)), length)
 
 
 def test_half_precision_becomes_float32():

@@ -8,18 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fewshot_nas.models.layers import BasicBlock
+from fewshot_nas.models.layers import ResidualBlock
 from fewshot_nas.models.slicing import leading, run
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import MAX_DEPTHS, Arch
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import largest, random_arch, smallest
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 from tests.rounding import assert_equal_but_for_rounding, terms
 
 pytestmark = pytest.mark.numeric
 
-archs = st.integers(0, 2**32).map(lambda seed: random_arch(random.Random(seed)))
+PX8 = SPACES["px8"]
+
+archs = st.integers(0, 2**32).map(lambda seed: random_arch(PX8, random.Random(seed)))
 images = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
@@ -63,7 +66,7 @@ def test_a_subnet_touches_exactly_its_groups(shared, groups, arch):
 
 @pytest.mark.parametrize("groups", [1, 3, 7])
 def test_gradients_outside_the_slices_are_zero(shared, groups):
-    supernet, arch = shared("px8", groups), smallest()
+    supernet, arch = shared("px8", groups), smallest(PX8)
     touched(supernet, arch)
     inside = 0
     for tensor in supernet.weights(arch, lambda parameter, *sizes: leading(parameter.grad, *sizes)).tensors():
@@ -78,7 +81,7 @@ def test_training_one_group_leaves_the_others_alone(fresh):
     before = {name: parameter.clone() for name, parameter in supernet.named_parameters()}
     optimizer = torch.optim.SGD(supernet.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
     for _ in range(2):
-        names = touched(supernet, largest())
+        names = touched(supernet, largest(PX8))
         optimizer.step()
     changed = {name for name, parameter in supernet.named_parameters() if not torch.equal(parameter, before[name])}
     assert changed == names
@@ -86,7 +89,7 @@ def test_training_one_group_leaves_the_others_alone(fresh):
 
 
 def test_a_view_chooses_what_is_differentiated(shared):
-    supernet, arch = shared("px8", 2), random_arch(random.Random(3))
+    supernet, arch = shared("px8", 2), random_arch(PX8, random.Random(3))
     touched(supernet, arch)
     expected = supernet.weights(arch, lambda parameter, *sizes: leading(parameter.grad, *sizes)).tensors()
     leaves = supernet.weights(arch, lambda parameter, *sizes: leading(parameter.detach(), *sizes).requires_grad_())
@@ -96,23 +99,23 @@ def test_a_view_chooses_what_is_differentiated(shared):
 
 def test_evaluation_mode_changes_nothing_but_drops_nothing(fresh):
     supernet = fresh("px8", 1)
-    plain = supernet(images, largest())
-    dropped = supernet(images, largest(), dropout=0.5, drop_connect=0.5)
-    still = supernet.eval()(images, largest(), dropout=0.5, drop_connect=0.5)
+    plain = supernet(images, largest(PX8))
+    dropped = supernet(images, largest(PX8), dropout=0.5, drop_connect=0.5)
+    still = supernet.eval()(images, largest(PX8), dropout=0.5, drop_connect=0.5)
     assert torch.equal(plain, still)
     assert not torch.equal(plain, dropped)
 
 
 def test_drop_connect_is_applied(fresh):
     supernet = fresh("px8", 1)
-    logits = supernet(images, largest())
-    assert not torch.equal(logits, supernet(images, largest(), drop_connect=0.5))
+    logits = supernet(images, largest(PX8))
+    assert not torch.equal(logits, supernet(images, largest(PX8), drop_connect=0.5))
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_formats_give_the_extracted_subnets_logits(fresh, memory_format, bfloat16):
-    supernet, arch = fresh("px8", 2).to(memory_format=memory_format), random_arch(random.Random(5))
+    supernet, arch = fresh("px8", 2).to(memory_format=memory_format), random_arch(PX8, random.Random(5))
     x = images.to(memory_format=memory_format)
     subnet = extract(supernet, arch).to(memory_format=memory_format)
     reference = supernet(x, arch)
@@ -129,7 +132,7 @@ def test_formats_give_the_extracted_subnets_logits(fresh, memory_format, bfloat1
 def test_bfloat16_gradients_arrive_in_float32(fresh):
     supernet = fresh("px8", 2)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = supernet(images, smallest()).float().square().sum()
+        loss = supernet(images, smallest(PX8)).float().square().sum()
     loss.backward()
     assert supernet.stem.conv.weight.grad.dtype is torch.float32
     assert supernet.stem.conv.weight.grad.isfinite().all()
@@ -137,23 +140,25 @@ def test_bfloat16_gradients_arrive_in_float32(fresh):
 
 def test_it_runs_on_the_device_it_is_on(fresh):
     supernet = fresh("px8", 2).to("meta")
-    assert supernet(images.to("meta"), largest()).device.type == "meta"
+    assert supernet(images.to("meta"), largest(PX8)).device.type == "meta"
 
 
 def test_groups_are_as_wide_as_their_caps():
-    supernet = Supernet(SPACES["px8"], 3, num_classes=10)
+    supernet = Supernet(by_width(PX8, 3), num_classes=10)
     for stage, groups in enumerate(supernet.stages):
-        assert [len(group) for group in groups] == [MAX_DEPTHS[stage]] * len(groups)
-        caps = SPACES["px8"].group_caps(stage, 3)
+        assert [len(group) for group in groups] == [(5, 5, 8, 5)[stage]] * len(groups)
+        caps = tuple(width for width, _ in by_width(PX8, 3).capacities(stage))
         assert tuple(group[-1].conv2.norm.num_features for group in groups) == caps
-        assert {block.conv1.norm.num_features for group in groups for block in group} == {SPACES["px8"].width(stage, 1)}
-    assert tuple(head.in_features for head in supernet.heads) == SPACES["px8"].group_caps(3, 3)
+        assert {block.conv1.norm.num_features for group in groups for block in group} == {PX8.width(stage, 1)}
+    assert tuple(head.in_features for head in supernet.heads) == tuple(
+        width for width, _ in by_width(PX8, 3).capacities(3)
+    )
 
 
 @pytest.mark.parametrize(("space", "stages"), [("track1", {1, 2, 3}), ("px8", {1, 2, 3})])
 def test_shortcuts_exist_only_where_a_shape_can_change(space, stages):
     with torch.device("meta"):
-        supernet = Supernet(SPACES[space], 2, num_classes=10)
+        supernet = Supernet(by_width(SPACES[space], 2), num_classes=10)
     found = {
         (stage, number)
         for stage, groups in enumerate(supernet.stages)
@@ -165,12 +170,12 @@ def test_shortcuts_exist_only_where_a_shape_can_change(space, stages):
 
 
 def test_blocks_start_as_their_shortcuts():
-    supernet = Supernet(SPACES["px8"], 2, num_classes=10)
+    supernet = Supernet(by_width(PX8, 2), num_classes=10)
     for block in supernet.modules():
-        if isinstance(block, BasicBlock):
+        if isinstance(block, ResidualBlock):
             assert not block.conv2.norm.weight.any()
             assert (block.conv1.norm.weight == 1).all()
 
 
 def test_there_are_no_buffers():
-    assert not list(Supernet(SPACES["px8"], 2, num_classes=10).buffers())
+    assert not list(Supernet(by_width(PX8, 2), num_classes=10).buffers())

@@ -10,6 +10,8 @@ from fewshot_nas.ranking.scale import percent
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.search_space import SPACES
 
+PX8 = SPACES["px8"]
+
 
 @dataclass(frozen=True)
 class Bed:
@@ -22,7 +24,7 @@ class Bed:
 
 @pytest.fixture(scope="session")
 def bed():
-    described = features(SPACES["px28"], make_pool(seed=1, size=400).values(), num_classes=10)
+    described = features(SPACES["px28"], make_pool(PX8, seed=1, size=400).values(), num_classes=10)
     columns, rng = standardised(described), np.random.default_rng(0)
     depths, last_width, macs = columns[:, :4].sum(1), columns[:, 7], columns[:, -2]
     quality = 0.4 * depths + 0.6 * last_width + 0.5 * macs

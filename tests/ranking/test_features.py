@@ -12,6 +12,8 @@ from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.search_space import SPACES
 
+PX8 = SPACES["px8"]
+
 ARCH = Arch((1, 2, 3, 7), ((1, 3), (2, 2, 2), (1, 5, 3), (7, 1)))
 
 
@@ -33,7 +35,7 @@ def test_standardised_columns_have_mean_0_and_deviation_1_unless_constant():
 
 
 def test_composite_proxies_weigh_their_parts_alike():
-    single = proxies(SPACES["px8"], make_pool(seed=0, size=20), num_classes=10)
+    single = proxies(SPACES["px8"], make_pool(PX8, seed=0, size=20), num_classes=10)
     composite = composites(single)
     assert list(composite) == ["depth + params", "depth + macs", "depth + params + macs"]
     depth, params = (standardised(np.log(list(single[name].values()))) for name in ("depth", "params"))

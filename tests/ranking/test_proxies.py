@@ -10,12 +10,14 @@ from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import make_pool, read_arch_file
 from fewshot_nas.space.search_space import SPACES
 
+PX8 = SPACES["px8"]
+
 
 def test_proxies_are_blocks_params_and_macs():
-    pool = make_pool(seed=0, size=3)
-    scores = proxies(SPACES["px8"], pool, resolution=16, num_classes=10)
+    pool = make_pool(PX8, seed=0, size=3)
+    scores = proxies(PX8, pool, resolution=16, num_classes=10)
     for arch_id, arch in pool.items():
-        cost = total_cost(SPACES["px8"], arch, resolution=16, num_classes=10)
+        cost = total_cost(PX8, arch, resolution=16, num_classes=10)
         found = {name: values[arch_id] for name, values in scores.items()}
         assert found == {"depth": sum(arch.depths), "params": cost.params, "macs": cost.macs}
 
@@ -32,7 +34,7 @@ def test_proxies_are_blocks_params_and_macs():
     ],
 )
 def test_published_ground_truth_is_ranked_as_known(proxy, statistic, value):
-    truth = read_arch_file(Path(os.environ["FEWSHOT_NAS_TRACK1"]) / "gt_arch30.json")
+    truth = read_arch_file(Path(os.environ["FEWSHOT_NAS_TRACK1"]) / "gt_arch30.json", PX8)
     scores = proxies(SPACES["track1"], {arch_id: entry.arch for arch_id, entry in truth.items()})[proxy]
     result = agreement(scores, {arch_id: entry.acc for arch_id, entry in truth.items()})
     assert round(getattr(result, statistic).value, 3) == value

@@ -9,12 +9,13 @@ from fewshot_nas.files import write_json, write_text
 from fewshot_nas.reporting.gather import PhaseFiles, gather
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
-from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.search_space import SPACES
 
-ARCHS = make_pool(seed=0, size=60)
-SPACE = SPACES["px8"]
+PX8 = SPACES["px8"]
+
+ARCHS = make_pool(PX8, seed=0, size=60)
+SPACE = PX8
 
 
 def epoch_record(number, tau=0.5):
@@ -69,7 +70,7 @@ def merged():
     def write(directory, count=60, split="test", metric="top1", **more):
         rng = random.Random(count)
         scores = {
-            arch_id: Scored(60 + 0.5 * number + rng.random(), encode(arch))
+            arch_id: Scored(60 + 0.5 * number + rng.random(), PX8.encode(arch))
             for number, (arch_id, arch) in enumerate(list(ARCHS.items())[:count])
         }
         write_merged(directory, metric, scores, {"split": split, "images": 5000, **more})

@@ -7,12 +7,13 @@ import pytest
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import agreement
 from fewshot_nas.reporting.gather import gather
-from fewshot_nas.space.arch import encode
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SPACES
 
-SPACE = SPACES["px8"]
+PX8 = SPACES["px8"]
+
+SPACE = PX8
 
 
 def test_a_phase_is_compared_by_its_evaluation(study, truth):
@@ -96,7 +97,7 @@ def test_costs_are_those_of_the_manifests_network(phase_files, merged, truth, ar
 
 def test_costs_without_a_manifest_are_the_defaults(study, archs):
     assert study.costs == {arch_id: total_cost(SPACE, arch) for arch_id, arch in archs.items()}
-    assert study.codes == {arch_id: encode(arch) for arch_id, arch in archs.items()}
+    assert study.codes == {arch_id: PX8.encode(arch) for arch_id, arch in archs.items()}
 
 
 def test_phases_follow_one_another(study):

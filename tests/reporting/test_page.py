@@ -14,9 +14,10 @@ from fewshot_nas.reporting.page import render
 from fewshot_nas.reporting.sections import sections, verdict
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
-from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SPACES
+
+PX8 = SPACES["px8"]
 
 VOID = {"meta", "link", "br", "col", "img", "hr", "input"}
 
@@ -62,7 +63,7 @@ def page(study):
 
 
 def test_every_element_is_closed(page):
-    assert outline(page).seen.count("section") == 5
+    assert outline(page).seen.count("section") == 6
 
 
 def test_the_page_loads_nothing(page):
@@ -117,12 +118,12 @@ def test_without_anything_the_page_says_how_to_begin(empty_study):
 
 
 def test_unmerged_scores_are_to_be_merged(phase_files, truth):
-    study = gather("demo", [phase_files("3_from_2", evaluations=["1_all_test"])], truth, SPACES["px8"])
+    study = gather("demo", [phase_files("3_from_2", evaluations=["1_all_test"])], truth, PX8)
     assert "fewshot_nas.merge --save=demo --stage=3_from_2 --epoch=1_all_test" in "".join(sections(study))
 
 
 def test_scores_that_are_not_there_are_to_be_made(phase_files, truth):
-    study = gather("my run", [phase_files("3_from_2", chosen=1)], truth, SPACES["px8"])
+    study = gather("my run", [phase_files("3_from_2", chosen=1)], truth, PX8)
     command = "python -m fewshot_nas.test --save=&#x27;my run&#x27; --split_group=3_from_2 --json_part=all --test_set=1"
     assert command in "".join(sections(study))
 
@@ -130,7 +131,7 @@ def test_scores_that_are_not_there_are_to_be_made(phase_files, truth):
 def test_training_without_a_ground_truth_has_curves_and_no_tau(phase_files):
     files = phase_files("1", epochs=0)
     write_text(files.log, '{"epoch": 0, "loss": {"largest": 1.5}}\n')
-    page = render(gather("demo", [files], {}, SPACES["px8"]))
+    page = render(gather("demo", [files], {}, PX8))
     assert set(embedded(page, "figures")) == {"loss"}
     assert "Training found no ground truth" in page
 
@@ -139,15 +140,15 @@ def test_nothing_from_a_file_becomes_markup(phase_files, archs):
     evil = "</script><img src=x onerror=alert(1)>"
     files = phase_files("1", manifest={evil: evil, "n": {evil: 1}}, evaluations=["1_all_test"])
     truth = {f"{evil}{number}": Entry(50 + number, archs[f"arch{number}"]) for number in range(1, 6)}
-    scores = {arch_id: Scored(entry.acc, encode(entry.arch)) for arch_id, entry in truth.items()}
+    scores = {arch_id: Scored(entry.acc, PX8.encode(entry.arch)) for arch_id, entry in truth.items()}
     write_merged(files.evaluations["1_all_test"], "top1", scores, {"images": 1, "checkpoint": evil})
-    page = render(gather(evil, [files], truth, SPACES["px8"]))
+    page = render(gather(evil, [files], truth, PX8))
     assert "img" not in outline(page).seen
 
 
 def test_undefined_numbers_are_null(phase_files, archs):
     flat = {arch_id: Entry(50, arch) for arch_id, arch in archs.items()}
-    embedded(render(gather("demo", [phase_files("1")], flat, SPACES["px8"])), "figures")
+    embedded(render(gather("demo", [phase_files("1")], flat, PX8)), "figures")
 
 
 def test_the_same_study_is_the_same_page(study):

@@ -8,21 +8,22 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.scores.evaluations import common_network, read_evaluation, read_truth
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
-from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 
-POOL = make_pool(seed=0, size=10)
-OTHER = make_pool(seed=1, size=10)
+PX8 = SPACES["px8"]
+
+POOL = make_pool(PX8, seed=0, size=10)
+OTHER = make_pool(PX8, seed=1, size=10)
 
 
 def scores_of(pool):
-    return {arch_id: Scored(50.0, encode(arch)) for arch_id, arch in pool.items()}
+    return {arch_id: Scored(50.0, PX8.encode(arch)) for arch_id, arch in pool.items()}
 
 
 def written(directory, space="px8", **facts):
     write_merged(directory, "prob", scores_of(POOL), {"space": asdict(SPACES[space]), "num_classes": 10, **facts})
-    return read_evaluation(directory, "prob", POOL)
+    return read_evaluation(directory, "prob", POOL, PX8)
 
 
 def test_scores_and_manifest_are_read(tmp_path):
@@ -33,14 +34,14 @@ def test_scores_and_manifest_are_read(tmp_path):
 
 def test_missing_scores_name_the_command_that_makes_them(tmp_path):
     with pytest.raises(InputError, match=r"top1_json_final\.json: no such file; .*fewshot_nas\.merge"):
-        read_evaluation(tmp_path, "top1", POOL)
+        read_evaluation(tmp_path, "top1", POOL, PX8)
 
 
 @pytest.mark.parametrize("pool", [OTHER, dict(list(POOL.items())[:5])])
 def test_scores_of_another_pool_are_refused(tmp_path, pool):
     write_merged(tmp_path, "prob", scores_of(POOL), {})
     with pytest.raises(InputError, match="is another arch in the pool, or none"):
-        read_evaluation(tmp_path, "prob", pool)
+        read_evaluation(tmp_path, "prob", pool, PX8)
 
 
 def test_networks_of_two_kinds_are_refused(tmp_path):
@@ -51,14 +52,14 @@ def test_networks_of_two_kinds_are_refused(tmp_path):
 
 def test_a_truth_of_another_pool_is_refused(tmp_path):
     path = tmp_path / "truth.json"
-    assert read_truth(path, POOL) == {}
-    write_arch_file(path, {arch_id: Entry(50.0, arch) for arch_id, arch in OTHER.items()})
+    assert read_truth(path, POOL, PX8) == {}
+    write_arch_file(path, PX8, {arch_id: Entry(50.0, arch) for arch_id, arch in OTHER.items()})
     with pytest.raises(InputError, match="arch1 has another code than in the pool"):
-        read_truth(path, POOL)
+        read_truth(path, POOL, PX8)
 
 
 def test_truths_beside_the_pool_are_passed_over(tmp_path):
     path = tmp_path / "truth.json"
     entries = {arch_id: Entry(50.0, arch) for arch_id, arch in POOL.items()}
-    write_arch_file(path, entries | {"code1": Entry(60.0, OTHER["arch1"])})
-    assert read_truth(path, POOL) == entries
+    write_arch_file(path, PX8, entries | {"code1": Entry(60.0, OTHER["arch1"])})
+    assert read_truth(path, POOL, PX8) == entries

@@ -12,13 +12,14 @@ from fewshot_nas.results import shard_path
 from fewshot_nas.scores.manifests import joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import codes_that_differ, merge_parts, read_codes
 from fewshot_nas.scores.shards import Score, Scored, read_scores, write_shards
-from fewshot_nas.space.arch import encode
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 
-ARCHS = make_pool(seed=0, size=40)
-CODES = {arch_id: encode(arch) for arch_id, arch in ARCHS.items()}
+PX8 = SPACES["px8"]
+
+ARCHS = make_pool(PX8, seed=0, size=40)
+CODES = {arch_id: PX8.encode(arch) for arch_id, arch in ARCHS.items()}
 POOL = [{arch_id: CODES[arch_id] for arch_id in part} for part in split_pool(ARCHS, 4)]
 ALIKE = {part: {"precision": "fp32", "limit": None, "part": part, "archs": 9 + part} for part in range(1, 5)}
 
@@ -43,13 +44,13 @@ def edit(path, change):
 
 def refusal(directory, manifests=ALIKE):
     with pytest.raises(InputError) as caught:
-        merge_parts(directory, "top1", POOL, manifests)
+        merge_parts(directory, "top1", POOL, manifests, PX8)
     return str(caught.value)
 
 
 def test_parts_join_in_the_pools_order(scores):
     edit(shard_path(scores, "top1", 2), lambda content: content.update(arch11=content.pop("arch11")))
-    merged = merge_parts(scores, "top1", POOL, ALIKE)
+    merged = merge_parts(scores, "top1", POOL, ALIKE, PX8)
     assert list(merged.items()) == [(key, Scored(top1(key), code)) for key, code in CODES.items()]
 
 
@@ -60,12 +61,12 @@ def test_sharded_and_merged_is_the_whole_in_whatever_order(tmp_path_factory, rng
     for number, part in rng.sample(list(enumerate(pool, start=1)), parts):
         scored = [Score(arch_id, part[arch_id], top1(arch_id), 90, 40) for arch_id in rng.sample(list(part), len(part))]
         write_shards(directory, number, scored)
-    merged = merge_parts(directory, "top1", pool, {})
+    merged = merge_parts(directory, "top1", pool, {}, PX8)
     assert list(merged.items()) == [(key, Scored(top1(key), code)) for key, code in CODES.items()]
 
 
 def test_top5_is_merged_from_its_own_files(scores):
-    assert {scored.acc for scored in merge_parts(scores, "top5", POOL, ALIKE).values()} == {90}
+    assert {scored.acc for scored in merge_parts(scores, "top5", POOL, ALIKE, PX8).values()} == {90}
 
 
 def test_all_that_is_missing_is_listed(scores):
@@ -81,7 +82,7 @@ def test_all_that_is_missing_is_listed(scores):
 def test_long_lists_of_missing_archs_are_cut(tmp_path):
     write_shards(tmp_path, 1, [Score(key, code, 1, 1, 1) for key, code in list(CODES.items())[::2]])
     with pytest.raises(InputError, match=r"lacks arch2, arch4, .*, arch20, \.\.\. \(20 in all\)"):
-        merge_parts(tmp_path, "top1", [CODES], {})
+        merge_parts(tmp_path, "top1", [CODES], {}, PX8)
 
 
 @pytest.mark.parametrize("known", [(1, 2, 3, 4), (3,)])
@@ -89,7 +90,7 @@ def test_a_limit_says_how_much_of_each_part_to_expect(scores, known):
     limited = {part: {"limit": 3} for part in known}
     for part in range(1, 5):
         edit(shard_path(scores, "top1", part), lambda content: [content.pop(key) for key in list(content)[3:]])
-    merged = merge_parts(scores, "top1", POOL, limited)
+    merged = merge_parts(scores, "top1", POOL, limited, PX8)
     assert list(merged) == [arch_id for part in POOL for arch_id in list(part)[:3]]
 
 
@@ -121,7 +122,7 @@ def test_a_part_that_the_pool_does_not_have_is_refused(scores):
 
 def test_an_earlier_merge_is_no_part(scores):
     (scores / "top1_json_final.json").write_text("{}")
-    assert len(merge_parts(scores, "top1", POOL, ALIKE)) == 40
+    assert len(merge_parts(scores, "top1", POOL, ALIKE, PX8)) == 40
 
 
 def test_parts_that_were_scored_alike_meet_no_objection(tmp_path):
@@ -185,14 +186,47 @@ def test_a_manifest_is_an_object(tmp_path):
 @given(st.dictionaries(st.sampled_from(list(ARCHS)), st.floats(0, 100) | st.integers(0, 100), min_size=1))
 def test_scores_are_read_as_arch_files_are(tmp_path_factory, accuracies):
     path = tmp_path_factory.mktemp("scores") / "scores.json"
-    write_arch_file(path, {arch_id: Entry(acc, ARCHS[arch_id]) for arch_id, acc in accuracies.items()})
-    thorough = [(key, entry.acc, encode(entry.arch)) for key, entry in read_arch_file(path).items()]
-    assert [(key, *scored) for key, scored in read_scores(path).items()] == thorough
+    write_arch_file(path, PX8, {arch_id: Entry(acc, ARCHS[arch_id]) for arch_id, acc in accuracies.items()})
+    thorough = [(key, entry.acc, PX8.encode(entry.arch)) for key, entry in read_arch_file(path, PX8).items()]
+    assert [(key, *scored) for key, scored in read_scores(path, PX8).items()] == thorough
 
 
 def test_the_short_form_of_a_code_is_completed(tmp_path):
     write_json(tmp_path / "scores.json", {"arch1": {"acc": 1, "arch": CODES["arch1"][1:]}})
-    assert read_scores(tmp_path / "scores.json") == {"arch1": Scored(1.0, CODES["arch1"])}
+    assert read_scores(tmp_path / "scores.json", PX8) == {"arch1": Scored(1.0, CODES["arch1"])}
+
+
+SAMPLED = {part: {"sample": 16, "part": part, "archs": 4} for part in range(1, 5)}
+
+
+def keep(directory, part, archs):
+    edit(shard_path(directory, "top1", part), lambda content: [content.pop(key) for key in list(content)[archs:]])
+
+
+def test_a_sample_joins_the_archs_that_each_part_has(scores):
+    for part in range(1, 5):
+        keep(scores, part, 4)
+    merged = merge_parts(scores, "top1", POOL, SAMPLED, PX8)
+    assert list(merged) == [arch_id for codes in POOL for arch_id in list(codes)[:4]]
+
+
+def test_a_sample_cut_short_is_refused(scores):
+    for part in range(1, 5):
+        keep(scores, part, 4 if part != 3 else 3)
+    assert "top1_json3.json has 3 of the 4 archs that were sampled" in refusal(scores, SAMPLED)
+
+
+def test_a_part_of_which_nothing_was_sampled_is_passed_over(scores):
+    for part in range(1, 5):
+        keep(scores, part, 4 if part != 3 else 0)
+    merged = merge_parts(scores, "top1", POOL, SAMPLED | {3: {"sample": 16, "part": 3, "archs": 0}}, PX8)
+    assert not merged.keys() & POOL[2].keys()
+    assert len(merged) == 12
+
+
+def test_a_sampled_part_without_its_number_of_archs_is_refused(scores):
+    with pytest.raises(InputError, match="the manifest of part 2 has None archs"):
+        merge_parts(scores, "top1", POOL, ALIKE | {2: {"sample": 16}}, PX8)
 
 
 @pytest.mark.parametrize(
@@ -210,39 +244,39 @@ def test_the_short_form_of_a_code_is_completed(tmp_path):
 def test_malformed_scores_are_refused(tmp_path, entry):
     write_json(tmp_path / "scores.json", {"arch1": entry})
     with pytest.raises(InputError, match=r"scores\.json: arch1: "):
-        read_scores(tmp_path / "scores.json")
+        read_scores(tmp_path / "scores.json", PX8)
 
 
 def test_a_pool_is_read_as_text(tmp_path):
     for number, part in enumerate(split_pool(ARCHS, 4), start=1):
-        write_arch_file(part_path(tmp_path, number), {key: Entry(0.0, arch) for key, arch in part.items()})
-    assert read_codes(tmp_path) == POOL
+        write_arch_file(part_path(tmp_path, number), PX8, {key: Entry(0.0, arch) for key, arch in part.items()})
+    assert read_codes(tmp_path, PX8) == POOL
 
 
 def test_a_pool_with_an_id_in_two_parts_is_refused(tmp_path):
     for number in (1, 2):
-        write_arch_file(part_path(tmp_path, number), {"arch1": Entry(0.0, ARCHS["arch1"])})
+        write_arch_file(part_path(tmp_path, number), PX8, {"arch1": Entry(0.0, ARCHS["arch1"])})
     with pytest.raises(InputError, match="an arch is in two parts"):
-        read_codes(tmp_path)
+        read_codes(tmp_path, PX8)
 
 
 def test_a_directory_without_a_pool_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no part1\.json"):
-        read_codes(tmp_path)
+        read_codes(tmp_path, PX8)
 
 
 def test_a_manifest_describes_the_network(tmp_path):
     space = dataclasses.asdict(SPACES["track1"])
     write_json(tmp_path / "manifest.json", {"space": space, "num_classes": 10, "resolution": 64})
     manifest = read_json(tmp_path / "manifest.json")
-    network = network_of(manifest, tmp_path / "manifest.json", SPACES["px8"])
+    network = network_of(manifest, tmp_path / "manifest.json", PX8)
     arch = ARCHS["arch1"]
     assert network.cost(arch) == total_cost(SPACES["track1"], arch, resolution=64, num_classes=10)
 
 
 def test_what_a_manifest_leaves_out_is_the_defaults(tmp_path):
-    network = network_of({}, tmp_path, SPACES["px8"])
-    assert (network.space, network.resolution, network.num_classes) == (SPACES["px8"], 8, 1000)
+    network = network_of({}, tmp_path, PX8)
+    assert (network.space, network.resolution, network.num_classes) == (PX8, 8, 1000)
 
 
 @pytest.mark.parametrize(
@@ -256,9 +290,9 @@ def test_what_a_manifest_leaves_out_is_the_defaults(tmp_path):
 )
 def test_a_manifest_of_no_network_is_refused(tmp_path, manifest, said):
     with pytest.raises(InputError, match=f"manifest: {said}"):
-        network_of(manifest, tmp_path / "manifest", SPACES["px8"])
+        network_of(manifest, tmp_path / "manifest", PX8)
 
 
 def test_ids_that_mean_other_archs_are_found():
     archs = {"arch1": ARCHS["arch1"], "arch2": ARCHS["arch3"], "arch99": ARCHS["arch4"]}
-    assert codes_that_differ(archs, CODES) == ["arch2"]
+    assert codes_that_differ(archs, CODES, PX8) == ["arch2"]

@@ -5,30 +5,32 @@ import pytest
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.scores.shards import Score, write_shards
-from fewshot_nas.space.arch import encode
 from fewshot_nas.space.pool import make_pool
+from fewshot_nas.space.search_space import SPACES
 
-POOL = make_pool(seed=0, size=40)
-CODE = encode(POOL["arch1"])
+PX8 = SPACES["px8"]
+
+POOL = make_pool(PX8, seed=0, size=40)
+CODE = PX8.encode(POOL["arch1"])
 
 
 def score(arch_id, top1=1.0):
-    return Score(arch_id, encode(POOL[arch_id]), top1, top1 + 30, top1 / 2)
+    return Score(arch_id, PX8.encode(POOL[arch_id]), top1, top1 + 30, top1 / 2)
 
 
 def test_a_part_has_a_file_for_each_metric(tmp_path):
     write_shards(tmp_path, 3, [score("arch2", 50.5), score("arch1", 60.25)])
     assert {path.name: read_json(path) for path in tmp_path.iterdir()} == {
         "top1_json3.json": {
-            "arch2": {"acc": 50.5, "arch": encode(POOL["arch2"])},
+            "arch2": {"acc": 50.5, "arch": PX8.encode(POOL["arch2"])},
             "arch1": {"acc": 60.25, "arch": CODE},
         },
         "top5_json3.json": {
-            "arch2": {"acc": 80.5, "arch": encode(POOL["arch2"])},
+            "arch2": {"acc": 80.5, "arch": PX8.encode(POOL["arch2"])},
             "arch1": {"acc": 90.25, "arch": CODE},
         },
         "prob_json3.json": {
-            "arch2": {"acc": 25.25, "arch": encode(POOL["arch2"])},
+            "arch2": {"acc": 25.25, "arch": PX8.encode(POOL["arch2"])},
             "arch1": {"acc": 30.125, "arch": CODE},
         },
     }

@@ -1,22 +1,28 @@
 """The codec: every arch survives it, and every other string is refused at the right character."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.arch import CODE_LENGTH, DIGITS, MAX_DEPTHS, MIN_DEPTHS, Arch, decode, encode
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.sampling import random_arch
+from fewshot_nas.space.search_space import SPACES
+
+PX8 = SPACES["px8"]
 
 CODE = "1448531313231300123222220032124212323242524525756555"
 
-digit = st.integers(1, DIGITS)
+digit = st.integers(1, PX8.digits)
 archs = st.builds(
     Arch,
     outs=st.tuples(digit, digit, digit, digit),
     mids=st.tuples(
         *(
             st.lists(digit, min_size=low, max_size=high).map(tuple)
-            for low, high in zip(MIN_DEPTHS, MAX_DEPTHS, strict=True)
+            for low, high in zip(*zip(*PX8.depths, strict=True), strict=True)
         )
     ),
 )
@@ -24,13 +30,13 @@ archs = st.builds(
 
 @given(archs)
 def test_decode_inverts_encode(arch):
-    assert decode(encode(arch)) == arch
+    assert PX8.decode(PX8.encode(arch)) == arch
 
 
 @given(archs)
 def test_code_has_its_documented_layout(arch):
-    code = encode(arch)
-    assert len(code) == CODE_LENGTH
+    code = PX8.encode(arch)
+    assert len(code) == PX8.code_length
     assert code[0] == "1"
     assert code[1:5] == "".join(map(str, arch.depths))
     assert code[5] == code[7] == str(arch.outs[0])
@@ -41,18 +47,18 @@ def test_code_has_its_documented_layout(arch):
 
 @given(archs)
 def test_leading_one_may_be_missing(arch):
-    assert decode(encode(arch)[1:]) == arch
+    assert PX8.decode(PX8.encode(arch)[1:]) == arch
 
 
-@given(archs, st.integers(0, CODE_LENGTH - 1), st.sampled_from("0123456789 aé"))
+@given(archs, st.integers(0, PX8.code_length - 1), st.sampled_from("0123456789 aé"))
 def test_one_changed_character_is_refused_or_another_arch(arch, position, character):
-    code = encode(arch)
+    code = PX8.encode(arch)
     changed = code[:position] + character + code[position + 1 :]
     try:
-        other = decode(changed)
+        other = PX8.decode(changed)
     except InputError:
         return
-    assert encode(other) == changed
+    assert PX8.encode(other) == changed
     assert (other == arch) == (changed == code)
 
 
@@ -84,7 +90,7 @@ def change(position, text):
 )
 def test_refusal_names_the_character(code, message):
     with pytest.raises(InputError, match=f"^code {code!r}") as caught:
-        decode(code)
+        PX8.decode(code)
     assert message in str(caught.value)
 
 
@@ -98,13 +104,36 @@ def test_refusal_names_the_character(code, message):
         ((1, 1, 1, 1), ((1,) * 6, (1, 1), (1, 1), (1, 1))),
     ],
 )
-def test_an_impossible_arch_cannot_be_made(outs, mids):
+def test_an_arch_of_another_shape_is_refused(outs, mids):
     with pytest.raises(InputError):
-        Arch(outs, mids)
+        PX8.check(Arch(outs, mids))
 
 
 def test_archs_are_hashable_and_frozen():
-    arch = decode(CODE)
-    assert {arch: 1}[decode(CODE)] == 1
+    arch = PX8.decode(CODE)
+    assert {arch: 1}[PX8.decode(CODE)] == 1
     with pytest.raises(AttributeError):
         arch.outs = (1, 1, 1, 1)
+
+
+@given(st.integers(0, 2**32), st.sampled_from(sorted(SPACES)))
+def test_the_code_of_any_space_comes_back(seed, name):
+    space, arch = SPACES[name], random_arch(SPACES[name], random.Random(seed))
+    code = space.encode(arch)
+    assert len(code) == space.code_length
+    assert space.decode(code) == space.decode(code[1:]) == arch
+
+
+def test_a_code_of_another_space_is_refused():
+    with pytest.raises(InputError, match="has 52 characters, expected 59"):
+        SPACES["cifar"].decode(CODE)
+    with pytest.raises(InputError, match="an arch of this space has 3 stages, got 4"):
+        SPACES["cifar"].encode(PX8.decode(CODE))
+
+
+@pytest.mark.parametrize(
+    ("outs", "mids"), [((), ()), ((1,), ((1,), (1,))), ((0,), ((1,),)), ((1,), ((),)), ((1,), ((0,),))]
+)
+def test_an_impossible_arch_cannot_be_made(outs, mids):
+    with pytest.raises(InputError):
+        Arch(outs, mids)

@@ -11,9 +11,10 @@ import pytest
 from fewshot_nas import make_pool as command
 from fewshot_nas.cli import run
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.arch import POOL_DIGITS
 from fewshot_nas.space.pool import Entry, make_pool, read_arch_file, read_pool, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
+
+PX8 = SPACES["px8"]
 
 COMMITTED = Path(__file__).parents[2] / "json_file" / "json8"
 CODE = "1448531313231300123222220032124212323242524525756555"
@@ -22,7 +23,7 @@ OTHER = "1252233313000000223212122253130000000000006515000000"
 
 @pytest.fixture(scope="module")
 def pool():
-    return make_pool(0, 45_000)
+    return make_pool(PX8, 0, 45_000)
 
 
 @pytest.mark.golden
@@ -31,7 +32,7 @@ def test_the_committed_pool_is_the_default_one(pool):
     for part in range(1, 9):
         digest.update((COMMITTED / f"part{part}.json").read_bytes())
     assert digest.hexdigest() == "aa191ddc6fe7d1058e67242340a92dc3ec6d9ea3852f78a92fffb439d0033f25"
-    assert read_pool(COMMITTED) == split_pool(pool, 8)
+    assert read_pool(COMMITTED, PX8) == split_pool(pool, 8)
 
 
 def test_parts_are_consecutive_and_equal(pool):
@@ -50,7 +51,7 @@ def test_decisions_are_uniform(pool):
         counts = Counter(values)
         return len(counts), max(counts.values()) / min(counts.values())
 
-    for stage, most in enumerate(POOL_DIGITS):
+    for stage, most in enumerate(PX8.pool_digits):
         options, ratio = spread(arch.outs[stage] for arch in pool.values())
         assert (options, ratio < 1.1) == (most, True)
         options, ratio = spread(arch.mids[stage][1] for arch in pool.values())
@@ -62,17 +63,17 @@ def test_decisions_are_uniform(pool):
 @pytest.mark.golden
 @pytest.mark.skipif("FEWSHOT_NAS_TRACK1" not in os.environ, reason="FEWSHOT_NAS_TRACK1 is not set")
 def test_the_competitions_pool_is_read():
-    parts = read_pool(Path(os.environ["FEWSHOT_NAS_TRACK1"]) / "json8")
+    parts = read_pool(Path(os.environ["FEWSHOT_NAS_TRACK1"]) / "json8", PX8)
     assert [len(part) for part in parts] == [5625] * 8
     archs = [arch for part in parts for arch in part.values()]
-    assert all(max(arch.outs[stage] for arch in archs) == POOL_DIGITS[stage] for stage in range(4))
+    assert all(max(arch.outs[stage] for arch in archs) == PX8.pool_digits[stage] for stage in range(4))
 
 
 def test_files_hold_what_was_written(tmp_path, pool):
     entries = {arch_id: Entry(12.5, pool[arch_id]) for arch_id in ("arch3", "arch1", "arch2")}
-    write_arch_file(tmp_path / "scores.json", entries)
-    assert read_arch_file(tmp_path / "scores.json") == entries
-    assert list(read_arch_file(tmp_path / "scores.json")) == ["arch3", "arch1", "arch2"]
+    write_arch_file(tmp_path / "scores.json", PX8, entries)
+    assert read_arch_file(tmp_path / "scores.json", PX8) == entries
+    assert list(read_arch_file(tmp_path / "scores.json", PX8)) == ["arch3", "arch1", "arch2"]
 
 
 def one(**fields):
@@ -115,32 +116,32 @@ def test_a_bad_file_is_refused_in_one_sentence(tmp_path, capsys, text, message):
 def test_a_file_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "part1.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"part1\.json: cannot be read as text"):
-        read_pool(tmp_path)
+        read_pool(tmp_path, PX8)
 
 
 def test_repetitions_between_parts_are_refused(tmp_path):
     (tmp_path / "part1.json").write_text(one())
     (tmp_path / "part2.json").write_text(one(arch=OTHER))
     with pytest.raises(InputError, match=r"part2\.json: arch7 is also in .*part1\.json"):
-        read_pool(tmp_path)
+        read_pool(tmp_path, PX8)
     (tmp_path / "part2.json").write_text(one().replace("arch7", "arch8"))
     with pytest.raises(InputError, match=rf"part2\.json: code {CODE} is also in .*part1\.json"):
-        read_pool(tmp_path)
+        read_pool(tmp_path, PX8)
 
 
 def test_a_missing_part_is_named(tmp_path):
     (tmp_path / "part1.json").write_text(one())
     (tmp_path / "part900000000.json").write_text(one(arch=OTHER))
     with pytest.raises(InputError, match=r"part2\.json: no such file, but there is part900000000\.json"):
-        read_pool(tmp_path)
+        read_pool(tmp_path, PX8)
     with pytest.raises(InputError, match=r"no part1\.json, expected a pool made by"):
-        read_pool(tmp_path / "nothing")
+        read_pool(tmp_path / "nothing", PX8)
 
 
 def test_the_command_writes_and_checks_a_pool(tmp_path, capsys):
     out = ["--size", "20", "--parts", "3", "--out", str(tmp_path / "pool")]
     assert run(command.main, [*out, "--seed", "5"]) == 0
-    assert read_pool(tmp_path / "pool") == split_pool(make_pool(5, 20), 3)
+    assert read_pool(tmp_path / "pool", PX8) == split_pool(make_pool(PX8, 5, 20), 3)
     assert run(command.main, ["--check", str(tmp_path / "pool")]) == 0
     assert "20 distinct archs in 3 parts, all valid" in capsys.readouterr().out
 

@@ -7,22 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.space.arch import MAX_DEPTHS, POOL_DIGITS, Arch, encode
-from fewshot_nas.space.sampling import ALL_DIGITS, fair_arch, largest, random_arch, shuffled, smallest
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.sampling import fair_arch, largest, random_arch, shuffled, smallest
+from fewshot_nas.space.search_space import SPACES
 
-digit_sets = st.sampled_from([ALL_DIGITS, POOL_DIGITS])
+PX8 = SPACES["px8"]
+
+digit_sets = st.sampled_from([PX8.all_digits, PX8.pool_digits])
 
 
 @given(st.integers(0, 2**32), digit_sets)
 def test_random_archs_stay_inside_their_digits(seed, digits):
-    arch = random_arch(random.Random(seed), digits)
+    arch = random_arch(PX8, random.Random(seed), digits)
     assert all(out <= most for out, most in zip(arch.outs, digits, strict=True))
     assert all(max(mids) <= most for mids, most in zip(arch.mids, digits, strict=True))
 
 
 def test_random_archs_are_uniform():
     rng = random.Random(1)
-    draws = [random_arch(rng, POOL_DIGITS) for _ in range(7000)]
+    draws = [random_arch(PX8, rng, PX8.pool_digits) for _ in range(7000)]
     for counts in (Counter(arch.outs[3] for arch in draws), Counter(arch.depths[2] for arch in draws)):
         assert len(counts) == 7
         assert all(abs(count - 1000) < 130 for count in counts.values())  # over four standard deviations
@@ -30,7 +33,7 @@ def test_random_archs_are_uniform():
 
 @given(st.integers(0, 2**32), st.integers(0, 1000))
 def test_fair_archs_use_every_digit_once_in_seven_draws(seed, cycle):
-    round_ = [fair_arch(seed, 7 * cycle + position) for position in range(7)]
+    round_ = [fair_arch(PX8, seed, 7 * cycle + position) for position in range(7)]
     for stage in range(4):
         assert sorted(arch.outs[stage] for arch in round_) == list(range(1, 8))
         for block in range(2):  # the blocks that every depth has
@@ -39,25 +42,25 @@ def test_fair_archs_use_every_digit_once_in_seven_draws(seed, cycle):
 
 
 def test_fair_archs_cycle_through_the_pools_digits():
-    round_ = [fair_arch(3, draw, POOL_DIGITS) for draw in range(105)]
-    for stage, most in enumerate(POOL_DIGITS):
+    round_ = [fair_arch(PX8, 3, draw, PX8.pool_digits) for draw in range(105)]
+    for stage, most in enumerate(PX8.pool_digits):
         assert set(Counter(arch.outs[stage] for arch in round_).values()) == {105 // most}
 
 
 @given(st.integers(0, 2**32), st.integers(0, 10**6), digit_sets)
 def test_a_fair_draw_depends_on_its_arguments_only(seed, draw, digits):
-    assert fair_arch(seed, draw, digits) == fair_arch(seed, draw, digits)
+    assert fair_arch(PX8, seed, draw, digits) == fair_arch(PX8, seed, draw, digits)
 
 
 def test_fair_rounds_differ():
-    assert len({fair_arch(0, draw) for draw in range(70)}) == 70
+    assert len({fair_arch(PX8, 0, draw) for draw in range(70)}) == 70
 
 
 def test_extremes():
-    assert largest().depths == MAX_DEPTHS
-    assert encode(largest()).replace("1", "").replace("0", "") == "5585"
-    assert encode(smallest()) == "122227" + "7777000000" * 2 + "7777" + "0" * 12 + "7777000000"
-    assert smallest(POOL_DIGITS) == Arch(POOL_DIGITS, ((3, 3), (3, 3), (5, 5), (7, 7)))
+    assert largest(PX8).depths == (5, 5, 8, 5)
+    assert PX8.encode(largest(PX8)).replace("1", "").replace("0", "") == "5585"
+    assert PX8.encode(smallest(PX8)) == "122227" + "7777000000" * 2 + "7777" + "0" * 12 + "7777000000"
+    assert smallest(PX8, PX8.pool_digits) == Arch(PX8.pool_digits, ((3, 3), (3, 3), (5, 5), (7, 7)))
 
 
 @given(st.integers(), st.lists(st.integers(), max_size=9))
@@ -67,5 +70,5 @@ def test_shuffled_keeps_every_option(seed, options):
 
 @pytest.mark.golden
 def test_draws_are_the_same_on_every_python():
-    assert encode(random_arch(random.Random(0))) == "1554344454744424635323737366763666000000004353730000"
-    assert encode(fair_arch(0, 0)) == "1524243414743474472700000023331323000000001646000000"
+    assert PX8.encode(random_arch(PX8, random.Random(0))) == "1554344454744424635323737366763666000000004353730000"
+    assert PX8.encode(fair_arch(PX8, 0, 0)) == "1524243414743474472700000023331323000000001646000000"

@@ -1,6 +1,7 @@
 """Widths, groups and block layouts."""
 
 import dataclasses
+import json
 import random
 from itertools import pairwise
 
@@ -9,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.arch import decode
+from fewshot_nas.space.block import Block
 from fewshot_nas.space.sampling import random_arch
-from fewshot_nas.space.search_space import SPACES, Block, round_width
+from fewshot_nas.space.search_space import SPACES, SearchSpace, described_as_now, round_width
+
+PX8 = SPACES["px8"]
 
 TRACK1 = SPACES["track1"]
 STAGE3 = (176, 192, 208, 216, 232, 240, 256)
@@ -22,45 +25,6 @@ STAGE4 = (360, 384, 408, 432, 464, 488, 512)
 def test_track1_widths():
     assert [TRACK1.widths(stage) for stage in range(4)] == [(48, 56, 64), (88, 96, 104, 112, 120, 128), STAGE3, STAGE4]
     assert [TRACK1.width(3, digit) for digit in range(1, 8)] == list(reversed(STAGE4))
-
-
-@pytest.mark.golden
-@pytest.mark.parametrize(
-    ("groups", "caps"),
-    [
-        (1, [(64,), (128,), (256,), (512,)]),
-        (2, [(56, 64), (120, 128), (240, 256), (488, 512)]),
-        (3, [(48, 56, 64), (112, 120, 128), (232, 240, 256), (464, 488, 512)]),
-        (4, [(48, 56, 64), (104, 112, 120, 128), STAGE3[3:], STAGE4[3:]]),
-        (5, [(48, 56, 64), (96, 104, 112, 120, 128), STAGE3[2:], STAGE4[2:]]),
-        (6, [(48, 56, 64), (88, 96, 104, 112, 120, 128), STAGE3[1:], STAGE4[1:]]),
-        (7, [(48, 56, 64), (88, 96, 104, 112, 120, 128), STAGE3, STAGE4]),
-    ],
-)
-def test_track1_group_caps(groups, caps):
-    assert [TRACK1.group_caps(stage, groups) for stage in range(4)] == caps
-
-
-@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
-@pytest.mark.parametrize("groups", range(1, 8))
-def test_the_group_of_a_width_is_the_smallest_cap_that_holds_it(space, groups):
-    for stage in range(4):
-        caps = space.group_caps(stage, groups)
-        for width in space.widths(stage):
-            assert caps[space.group_of(stage, groups, width)] == min(cap for cap in caps if cap >= width)
-
-
-@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
-def test_caps_are_nested_in_the_number_of_groups(space):
-    for stage in range(4):
-        for groups in range(1, 7):
-            assert set(space.group_caps(stage, groups)) <= set(space.group_caps(stage, groups + 1))
-
-
-@pytest.mark.parametrize("groups", [0, 8])
-def test_an_impossible_number_of_groups_is_refused(groups):
-    with pytest.raises(InputError, match=r"expected 1\.\.7"):
-        TRACK1.group_caps(0, groups)
 
 
 @given(st.floats(1, 2000), st.integers(1, 16))
@@ -82,17 +46,17 @@ def test_a_shortcut_projects_where_the_shape_changes(block, projects):
 
 @given(st.integers(0, 2**32), st.sampled_from(sorted(SPACES)))
 def test_blocks_follow_one_another(seed, name):
-    space, arch = SPACES[name], random_arch(random.Random(seed))
+    space, arch = SPACES[name], random_arch(SPACES[name], random.Random(seed))
     blocks = space.blocks(arch)
     assert [block.stage for block in blocks] == [s for s, depth in enumerate(arch.depths) for _ in range(depth)]
-    assert blocks[0].inputs == space.width(0, arch.outs[0])
+    assert blocks[0].inputs == space.stem_width(arch.outs[0])
     for before, after in pairwise(blocks):
         assert after.inputs == before.out
         assert after.stride == (space.strides[after.stage] if after.stage != before.stage else 1)
 
 
 def test_blocks_of_a_known_code():
-    blocks = TRACK1.blocks(decode("1252233313000000223212122253130000000000006515000000"))
+    blocks = TRACK1.blocks(PX8.decode("1252233313000000223212122253130000000000006515000000"))
     assert blocks[:3] == (Block(0, 56, 56, 56, 1), Block(0, 56, 64, 56, 1), Block(1, 56, 120, 120, 2))
     assert [block.projects for block in blocks[:4]] == [False, False, True, False]
 
@@ -100,7 +64,11 @@ def test_blocks_of_a_known_code():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ratios": (1.0,)}, "ratios has 1 values, expected 7"),
+        ({"ratios": ()}, "ratios has 0 values, expected 1 to 9"),
+        ({"depths": ((2, 5),)}, "depths has 1 values, expected 4"),
+        ({"depths": ((2, 1),) * 4}, "depths are"),
+        ({"depths": ((0, 1),) * 4}, "depths are"),
+        ({"block": "wide"}, "block is 'wide', expected one of basic, bottleneck"),
         ({"ratios": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0)}, "falling"),
         ({"ratios": (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.0)}, "falling"),
         ({"ratios": (1.1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)}, "falling"),
@@ -114,3 +82,24 @@ def test_blocks_of_a_known_code():
 def test_an_impossible_space_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(TRACK1, **change)
+
+
+def test_a_changed_preset_does_not_keep_its_name():
+    changed = dataclasses.replace(TRACK1, resolution=32).marked()
+    assert changed.name == "track1 changed"
+    assert TRACK1.marked() is TRACK1
+    assert SearchSpace.of(json.loads(json.dumps(changed.values()))) == changed
+
+
+def test_a_space_of_an_earlier_version_is_read():
+    """It has neither depths nor block, and its name does not tell that it is changed."""
+    earlier = {key: value for key, value in dataclasses.asdict(TRACK1).items() if key not in ("depths", "block")}
+    assert SearchSpace.of(earlier) == TRACK1
+    assert TRACK1.values() == earlier
+    assert SearchSpace.of(earlier | {"resolution": 32}).name == "track1 changed"
+    assert described_as_now({"resolution": 3}) == {"resolution": 3}
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
+def test_a_space_comes_back_from_json(space):
+    assert SearchSpace.of(json.loads(json.dumps(space.values()))) == space

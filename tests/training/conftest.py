@@ -5,6 +5,7 @@ import torch
 
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.split import by_width
 
 TINY = SearchSpace(
     name="tiny",
@@ -31,7 +32,7 @@ def supernet():
 
     def make(groups=1, *, channels_last=True):
         torch.manual_seed(0)
-        network = Supernet(TINY, groups, num_classes=5)
+        network = Supernet(by_width(TINY, groups), num_classes=5)
         for parameter in network.parameters():
             if parameter.ndim == 1:
                 torch.nn.init.uniform_(parameter, 0.2, 0.8)

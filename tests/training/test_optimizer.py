@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 from fewshot_nas.training.optimizer import cosine, multipliers, parameter_groups, plain_groups, set_rate, sgd
 
 ALL, POOL = (7, 7, 7, 7), (3, 3, 5, 7)
@@ -19,7 +20,7 @@ TRACK1 = SPACES["track1"]
 @pytest.mark.parametrize("kind", ["rule", "table", "none"])
 def test_every_parameter_is_in_one_group(supernet, tiny, groups, kind):
     network = supernet(groups)
-    grouped = parameter_groups(network, multipliers(tiny, groups, POOL, kind), weight_decay=0.1)
+    grouped = parameter_groups(network, multipliers(by_width(tiny, groups), POOL, kind), weight_decay=0.1)
     found = [id(parameter) for group in grouped for parameter in group["params"]]
     assert sorted(found) == sorted(map(id, network.parameters()))
 
@@ -44,7 +45,7 @@ def test_a_factor_holds_for_all_blocks_of_its_group_and_the_classifier(supernet,
 @pytest.mark.parametrize("grouping", ["supernet", "plain"])
 def test_norms_and_biases_do_not_decay(supernet, tiny, grouping):
     network = supernet(2)
-    grouped = parameter_groups(network, multipliers(tiny, 2, ALL, "rule"), 0.1)
+    grouped = parameter_groups(network, multipliers(by_width(tiny, 2), ALL, "rule"), 0.1)
     for group in grouped if grouping == "supernet" else plain_groups(network, 0.1):
         for parameter in group["params"]:
             assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0)
@@ -53,8 +54,11 @@ def test_norms_and_biases_do_not_decay(supernet, tiny, grouping):
 @pytest.mark.parametrize("digits", [ALL, POOL])
 @pytest.mark.parametrize("groups", range(1, 8))
 def test_the_rule_moves_all_sampled_groups_equally_far(groups, digits):
-    for stage, factors in enumerate(multipliers(TRACK1, groups, digits, "rule")):
-        drawn = [TRACK1.group_of(stage, groups, TRACK1.width(stage, digit)) for digit in range(1, digits[stage] + 1)]
+    for stage, factors in enumerate(multipliers(by_width(TRACK1, groups), digits, "rule")):
+        drawn = [
+            by_width(TRACK1, groups).group_of(stage, TRACK1.width(stage, digit), 2)
+            for digit in range(1, digits[stage] + 1)
+        ]
         distances = [drawn.count(group) / len(drawn) * factors[group] for group in set(drawn)]
         assert sum(distances) == pytest.approx(1)  # the mean factor of a draw
         assert distances == pytest.approx([distances[0]] * len(distances))
@@ -63,7 +67,7 @@ def test_the_rule_moves_all_sampled_groups_equally_far(groups, digits):
 
 def test_the_rule_comes_near_the_published_table():
     """Stage 4, two groups: six digits of seven draw the smaller one; the table has 6, the rule 6 to 1."""
-    (smaller, larger), (_, published) = (multipliers(TRACK1, 2, ALL, kind)[3] for kind in ("rule", "table"))
+    (smaller, larger), (_, published) = (multipliers(by_width(TRACK1, 2), ALL, kind)[3] for kind in ("rule", "table"))
     assert larger / smaller == pytest.approx(6)
     assert published == 6
 
@@ -78,7 +82,7 @@ def test_the_rule_comes_near_the_published_table():
     ],
 )
 def test_the_table_is_the_published_one(groups, expected):
-    assert multipliers(TRACK1, groups, ALL, "table") == expected
+    assert multipliers(by_width(TRACK1, groups), ALL, "table") == expected
 
 
 def test_the_rate_rises_and_falls_as_told():
@@ -122,6 +126,8 @@ def test_a_parameter_may_have_its_first_gradient_late():
 
 def test_a_supernet_of_the_competition_has_groups_by_stage():
     with torch.device("meta"):
-        network = Supernet(TRACK1, 3, 1000)
-    factors = {group["factor"] for group in parameter_groups(network, multipliers(TRACK1, 3, ALL, "table"), 1e-5)}
+        network = Supernet(by_width(TRACK1, 3), 1000)
+    factors = {
+        group["factor"] for group in parameter_groups(network, multipliers(by_width(TRACK1, 3), ALL, "table"), 1e-5)
+    }
     assert factors == {1.0, 1 / 4, 1 / 5}

@@ -8,17 +8,22 @@ from hypothesis import strategies as st
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.distributed import World, joined
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.space.arch import MAX_DEPTHS, Arch, decode, encode
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training.prioritized import BUCKETS, REVIEW_STEPS, Prioritized, TeacherBoard, held_out
 
+PX8 = SPACES["px8"]
+
+SPACE, CLASSES, DIGITS = PX8, 10, (3, 3, 5, 7)
+POOL = tuple(make_pool(PX8, seed=0, size=40).values())
+
 pytestmark = pytest.mark.numeric
 
 SPACE, CLASSES, DIGITS = SPACES["px8"], 10, (3, 3, 5, 7)
-POOL = tuple(make_pool(seed=0, size=40).values())
+POOL = tuple(make_pool(PX8, seed=0, size=40).values())
 
 
 def macs(arch):
@@ -26,44 +31,49 @@ def macs(arch):
 
 
 def bucket(arch):
-    low, high = macs(smallest(DIGITS)), macs(largest())
+    low, high = macs(smallest(PX8, DIGITS)), macs(largest(PX8))
     return min(int(BUCKETS * (macs(arch) - low) / (high - low)), BUCKETS - 1)
 
 
 def deep(digit):
     """The deepest net with one digit everywhere."""
-    return Arch((digit,) * 4, tuple((digit,) * depth for depth in MAX_DEPTHS))
+    return Arch((digit,) * 4, tuple((digit,) * depth for depth in largest(PX8).depths))
 
 
-BIG, MIDDLE, TWIN, SMALL = deep(2), deep(3), Arch((3,) * 4, ((3,) * 5, (3,) * 5, (3,) * 8, (3, 3, 3, 4))), smallest()
+BIG, MIDDLE, TWIN, SMALL = (
+    deep(2),
+    deep(3),
+    Arch((3,) * 4, ((3,) * 5, (3,) * 5, (3,) * 8, (3, 3, 3, 4))),
+    smallest(PX8),
+)
 
 
 def make(**accuracies):
     """A board with accuracies of `largest`, `big`, `middle`."""
     board = TeacherBoard(SPACE, CLASSES, DIGITS)
-    archs = {"largest": largest(), "big": BIG, "middle": MIDDLE}
+    archs = {"largest": largest(PX8), "big": BIG, "middle": MIDDLE}
     for name, accuracy in accuracies.items():
         board.offer(archs[name], accuracy)
     return board
 
 
 def shown(board):
-    return [decode(entry.candidate) for entry in board.entries]
+    return [PX8.decode(entry.candidate) for entry in board.entries]
 
 
 @pytest.mark.parametrize(
     ("accuracies", "student", "expected"),
     [
-        ({}, SMALL, largest()),  # nobody else is known
+        ({}, SMALL, largest(PX8)),  # nobody else is known
         ({"largest": 60.0, "big": 70.0}, SMALL, BIG),
-        ({"largest": 60.0, "big": 60.0}, SMALL, largest()),  # as accurate as the largest
-        ({"largest": 60.0, "big": 50.0}, SMALL, largest()),
+        ({"largest": 60.0, "big": 60.0}, SMALL, largest(PX8)),  # as accurate as the largest
+        ({"largest": 60.0, "big": 50.0}, SMALL, largest(PX8)),
         ({"largest": 60.0, "big": 70.0, "middle": 80.0}, SMALL, MIDDLE),  # the most accurate, not the nearest
         ({"largest": 60.0, "big": 80.0, "middle": 70.0}, SMALL, BIG),
         ({"largest": 60.0, "big": 70.0, "middle": 70.0}, SMALL, MIDDLE),  # of equals the cheaper
         ({"largest": 60.0, "big": 70.0, "middle": 80.0}, MIDDLE, BIG),  # nobody teaches itself
-        ({"largest": 60.0, "big": 70.0, "middle": 80.0}, BIG, largest()),  # nobody teaches a dearer net
-        ({"largest": 60.0, "big": 70.0}, largest(), largest()),
+        ({"largest": 60.0, "big": 70.0, "middle": 80.0}, BIG, largest(PX8)),  # nobody teaches a dearer net
+        ({"largest": 60.0, "big": 70.0}, largest(PX8), largest(PX8)),
     ],
 )
 def test_who_teaches(accuracies, student, expected):
@@ -74,37 +84,42 @@ def test_a_span_of_macs_keeps_its_most_accurate_net():
     assert bucket(TWIN) == bucket(MIDDLE) != bucket(BIG)
     board = make(middle=50.0, big=40.0)
     board.offer(TWIN, 50.0)
-    assert shown(board) == [largest(), MIDDLE, BIG]
+    assert shown(board) == [largest(PX8), MIDDLE, BIG]
     board.offer(TWIN, 50.1)
-    assert shown(board) == [largest(), TWIN, BIG]
+    assert shown(board) == [largest(PX8), TWIN, BIG]
 
 
 def test_a_net_that_got_worse_gives_up_its_place():
     board = make(middle=50.0)
     board.offer(MIDDLE, 30.0)
     board.offer(TWIN, 40.0)
-    assert shown(board) == [largest(), TWIN]
+    assert shown(board) == [largest(PX8), TWIN]
 
 
-@given(st.lists(st.tuples(st.sampled_from((*POOL, largest(), smallest(DIGITS))), st.floats(0, 100)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from((*POOL, largest(PX8), smallest(PX8, DIGITS))), st.floats(0, 100)),
+        max_size=60,
+    )
+)
 def test_the_largest_is_pinned_and_each_span_has_one_place(offers):
     board = TeacherBoard(SPACE, CLASSES, DIGITS)
     for arch, accuracy in offers:
         board.offer(arch, accuracy)
     first, *others = shown(board)
-    assert first == largest()
-    assert [bucket(arch) for arch in others] == sorted({bucket(arch) for arch, _ in offers if arch != largest()})
+    assert first == largest(PX8)
+    assert [bucket(arch) for arch in others] == sorted({bucket(arch) for arch, _ in offers if arch != largest(PX8)})
 
 
 @given(st.lists(st.tuples(st.sampled_from(POOL), st.floats(0, 100)), max_size=60), st.sampled_from(POOL))
 def test_a_teacher_is_dearer_than_its_student_and_the_largest_or_better(offers, student):
     board = TeacherBoard(SPACE, CLASSES, DIGITS)
-    for arch, accuracy in [(largest(), 50.0), *offers]:
+    for arch, accuracy in [(largest(PX8), 50.0), *offers]:
         board.offer(arch, accuracy)
     teacher = board.teacher(student)
     accuracies = {entry.candidate: entry.accuracy for entry in board.entries}
     assert macs(teacher) > macs(student)
-    assert teacher == largest() or accuracies[encode(teacher)] > 50
+    assert teacher == largest(PX8) or accuracies[PX8.encode(teacher)] > 50
 
 
 def test_a_board_survives_a_file(tmp_path):
@@ -141,8 +156,8 @@ def test_a_review_scores_all_with_the_weights_of_now(supernet, prioritized):
     given.review(network, [MIDDLE])
     torch.nn.init.normal_(network.heads[0].weight)
     given.review(network, [BIG])
-    accuracies = {decode(entry.candidate): entry.accuracy for entry in given.board.entries}
-    expected = {arch: by_hand(network, arch, given.held) for arch in (largest(), MIDDLE, BIG)}
+    accuracies = {PX8.decode(entry.candidate): entry.accuracy for entry in given.board.entries}
+    expected = {arch: by_hand(network, arch, given.held) for arch in (largest(PX8), MIDDLE, BIG)}
     assert accuracies == pytest.approx(expected)
 
 
@@ -159,9 +174,9 @@ def test_a_review_changes_nothing_in_the_network(supernet, prioritized):
 def test_reviews_come_at_their_steps_with_the_sampled_archs(supernet, prioritized, monkeypatch):
     reviewed = []
     monkeypatch.setattr(Prioritized, "review", lambda self, network, newcomers: reviewed.append(newcomers))
-    given, archs = prioritized(), [largest(), BIG, MIDDLE, SMALL]
+    given, archs = prioritized(), [largest(PX8), BIG, MIDDLE, SMALL]
     for step in range(2 * REVIEW_STEPS):
-        assert given.teachers(supernet(), archs, step) == [None, *[largest()] * 3]
+        assert given.teachers(supernet(), archs, step) == [None, *[largest(PX8)] * 3]
     assert reviewed == [[BIG, MIDDLE]] * 2
 
 
@@ -182,7 +197,7 @@ def test_ranks_keep_the_board_of_one(supernet, prioritized, ranks, monkeypatch):
     alone = prioritized()
     alone.review(supernet(), POOL[:6])
     assert board == same == facts(alone.board)
-    assert sorted(map(encode, [*mine, *others])) == sorted(map(encode, {largest(), *POOL[:6]}))
+    assert sorted(map(PX8.encode, [*mine, *others])) == sorted(map(PX8.encode, {largest(PX8), *POOL[:6]}))
 
 
 def numbered(count, classes=5):

@@ -10,6 +10,8 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 from fewshot_nas.training import sandwich as sandwich_module
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.prioritized import REVIEW_STEPS, Prioritized, TeacherBoard
@@ -17,9 +19,12 @@ from fewshot_nas.training.sampler import RandomArchs, Sampler, Sizes, SpaceEnds
 from fewshot_nas.training.sandwich import Largest, Sandwich
 from fewshot_nas.training.supernet_task import SupernetTask, Validation, shared_scores
 
+PX8 = SPACES["px8"]
+
+
 DIGITS = (3, 3, 5, 7)
 ALONE = World(0, 1, torch.device("cpu"))
-POOL = make_pool(seed=0, size=5)
+POOL = make_pool(PX8, seed=0, size=5)
 TRUTH = {arch_id: Entry(50.0 + number**2, arch) for number, (arch_id, arch) in enumerate(POOL.items())}
 
 
@@ -39,8 +44,8 @@ def make(tmp_path, tiny, supernet, inputs):
         teacher = Prioritized(board, held, world) if prioritized else Largest()
         return SupernetTask(
             network,
-            sgd(parameter_groups(network, multipliers(tiny, 2, DIGITS, "rule"), 0.0), 0.9),
-            Sandwich(Sampler(RandomArchs(0, DIGITS), SpaceEnds(0, DIGITS), 2), Sizes(0, 2), teacher),
+            sgd(parameter_groups(network, multipliers(by_width(tiny, 2), DIGITS, "rule"), 0.0), 0.9),
+            Sandwich(Sampler(RandomArchs(PX8, 0, DIGITS), SpaceEnds(PX8, 0, DIGITS), 2), Sizes(0, 2), teacher),
             DIGITS,
             Validation(inputs, truth, PhaseDirectory(tmp_path / "run"), kept, every, epochs),
             world,
@@ -125,7 +130,7 @@ def test_prioritized_steps_train_the_largest_and_the_smallest_too(make, batch, m
     for step in range(REVIEW_STEPS, REVIEW_STEPS + 3):
         task.backward(*batch, step)
     for _, _, _, archs, _, teachers, *_ in steps:
-        assert (archs[0], archs[-1]) == (largest(), smallest(DIGITS))
+        assert (archs[0], archs[-1]) == (largest(PX8), smallest(PX8, DIGITS))
         assert teachers == [None, *(task.memory["board"].teacher(arch) for arch in archs[1:])]
 
 

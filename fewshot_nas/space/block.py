@@ -1,0 +1,60 @@
+"""A block by its effective widths, and the convolutions it consists of."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+BlockKind = Literal["basic", "bottleneck"]
+EXPANSION = {"basic": 1, "bottleneck": 4}  # a block's widest output, as a multiple of its widest middle
+
+
+class Layer(NamedTuple):
+    """A convolution, padded by half its kernel."""
+
+    inputs: int
+    out: int
+    kernel: int
+    stride: int
+
+
+class Block(NamedTuple):
+    """One block by its effective widths; equal blocks compute the same function.
+
+    A `basic` block has two 3x3 convolutions, a `bottleneck` 1x1, 3x3 and 1x1 (arXiv:1512.03385).
+    """
+
+    stage: int
+    inputs: int
+    mid: int
+    out: int
+    stride: int
+    kind: BlockKind = "basic"
+
+    @property
+    def projects(self) -> bool:
+        """Whether the shortcut is a 1x1 convolution because the shape changes."""
+        return self.stride != 1 or self.inputs != self.out
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The convolutions beside the shortcut, in order. A bottleneck's stride is its 3x3's, as in torchvision."""
+        if self.kind == "basic":
+            return Layer(self.inputs, self.mid, 3, self.stride), Layer(self.mid, self.out, 3, 1)
+        return (
+            Layer(self.inputs, self.mid, 1, 1),
+            Layer(self.mid, self.mid, 3, self.stride),
+            Layer(self.mid, self.out, 1, 1),
+        )
+
+    @property
+    def shortcut(self) -> Layer:
+        """The shortcut's convolution, where it is one."""
+        return Layer(self.inputs, self.out, 1, self.stride)
+
+
+def sides(layers: Sequence[Layer], side: int) -> list[int]:
+    """Side of each layer's output in pixels; the first one's input is `side` x `side`."""
+    found = []
+    for layer in layers:
+        side = -(-side // layer.stride)
+        found.append(side)
+    return found

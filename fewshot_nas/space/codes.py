@@ -1,0 +1,155 @@
+"""The code that stands for an arch in files: 52 characters for the competition's space.
+
+The layout is the competition's: a literal `1`, the depth digit of each stage, the stem's digit,
+then for each of a stage's block slots two digits, `mid` and `out`; a slot without a block is `00`.
+Much of that is redundant, so an `Arch` keeps only what varies, and `decode` refuses a code whose
+redundant parts disagree.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import NoReturn
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.space.arch import Arch
+
+_TO_TEXT = bytes((byte + ord("0")) % 256 for byte in range(256))
+_TO_DIGITS = bytes((byte - ord("0")) % 256 for byte in range(256))
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The codes of all archs with so many blocks per stage and so many digits.
+
+    Attributes:
+        depths: least and most blocks of each stage.
+        digits: widths are chosen by the digits 1..digits, 9 at most.
+    """
+
+    depths: tuple[tuple[int, int], ...]
+    digits: int
+
+    @cached_property
+    def stages(self) -> int:
+        """Number of stages."""
+        return len(self.depths)
+
+    @cached_property
+    def length(self) -> int:
+        """Characters of a code."""
+        return 2 + self.stages + 2 * sum(most for _, most in self.depths)
+
+    def check(self, arch: Arch) -> None:
+        """Refuse an arch that no code stands for.
+
+        Raises:
+            InputError: says which number of stages, depth or digit is wrong.
+        """
+        if len(arch.outs) != self.stages:
+            raise InputError(f"an arch of this space has {self.stages} stages, got {len(arch.outs)}")
+        if max(arch.outs) > self.digits:
+            raise InputError(f"out digits are {arch.outs}, expected each in 1..{self.digits}")
+        for stage, (mids, (least, most)) in enumerate(zip(arch.mids, self.depths, strict=True)):
+            if not least <= len(mids) <= most:
+                raise InputError(f"{self._depth_rule(stage)}, got {len(mids)}")
+            if max(mids) > self.digits:
+                raise InputError(f"stage {stage + 1} has mid digits {mids}, expected each in 1..{self.digits}")
+
+    def encode(self, arch: Arch) -> str:
+        """The code of an arch; `decode` reads it back.
+
+        Raises:
+            InputError: as `check`.
+        """
+        self.check(arch)
+        code = bytearray(self.length)
+        code[0] = 1
+        code[1 : 1 + self.stages] = bytes(arch.depths)
+        code[1 + self.stages] = arch.outs[0]
+        for start, out, mids in zip(self._starts, arch.outs, arch.mids, strict=True):
+            end = start + 2 * len(mids)
+            code[start:end:2] = bytes(mids)
+            code[start + 1 : end : 2] = bytes((out,)) * len(mids)
+        return code.translate(_TO_TEXT).decode()
+
+    def decode(self, code: str) -> Arch:
+        """The arch that a code stands for.
+
+        The form without the leading `1`, which also occurs, is accepted.
+
+        Raises:
+            InputError: the code stands for none; says at which character, counted from 1.
+        """
+        # Where no depth is 1, a short code that begins with 1 is a whole code cut short.
+        bare = len(code) == self.length - 1 and not code.startswith("1")
+        full = "1" + code if bare else code
+        if len(full) != self.length:
+            raise InputError(f"code {code!r} has {len(code)} characters, expected {self.length}")
+        digits = full.encode("ascii", "replace").translate(_TO_DIGITS)
+        if digits[0] != 1 or digits[1 + self.stages] != digits[self._starts[0] + 1]:
+            self._refuse(code, full)
+        mids = []
+        for stage, (start, (least, most)) in enumerate(zip(self._starts, self.depths, strict=True)):
+            depth, out = digits[1 + stage], digits[start + 1]
+            end = start + 2 * depth
+            live = digits[start:end]
+            if (
+                not least <= depth <= most
+                or not self._known.issuperset(live)
+                or live[1::2] != bytes((out,)) * depth
+                or any(digits[end : start + 2 * most])
+            ):
+                self._refuse(code, full)
+            mids.append(tuple(live[::2]))
+        return Arch(tuple(digits[start + 1] for start in self._starts), tuple(mids))
+
+    @cached_property
+    def _starts(self) -> tuple[int, ...]:
+        """Where each stage's block slots begin."""
+        slots = (2 * most for _, most in self.depths)
+        return tuple(accumulate(slots, initial=2 + self.stages))[:-1]
+
+    @cached_property
+    def _known(self) -> frozenset[int]:
+        return frozenset(range(1, self.digits + 1))
+
+    def _refuse(self, code: str, full: str) -> NoReturn:
+        """Say where a code of the right length first breaks the rules."""
+        position, rule = next(self._violations(full))
+        shown = position - (len(full) - len(code))
+        raise InputError(f"code {code!r}: character {shown + 1} is {full[position]!r}, but {rule}")
+
+    def _violations(self, full: str) -> Iterator[tuple[int, str]]:
+        if full[0] != "1":
+            yield 0, "a code begins with '1'"
+        for stage, (least, most) in enumerate(self.depths):
+            if full[1 + stage] not in map(str, range(least, most + 1)):
+                yield 1 + stage, self._depth_rule(stage)
+        if not self._is_digit(full[1 + self.stages]):
+            yield 1 + self.stages, f"the stem's digit is in 1..{self.digits}"
+        for stage in range(self.stages):
+            yield from self._stage_violations(full, stage)
+
+    def _stage_violations(self, full: str, stage: int) -> Iterator[tuple[int, str]]:
+        start, depth = self._starts[stage], int(full[1 + stage])
+        out = full[1 + self.stages] if stage == 0 else full[start + 1]
+        for position in range(start, start + 2 * self.depths[stage][1]):
+            slot, is_out = divmod(position - start, 2)
+            where = f"block {slot + 1} of stage {stage + 1}"
+            if slot >= depth:
+                if full[position] != "0":
+                    yield position, f"{where} is absent (depth {depth}) and is written '00'"
+            elif not self._is_digit(full[position]):
+                yield position, f"digits of {where} are in 1..{self.digits}"
+            elif is_out and full[position] != out:
+                source = "the stem's" if stage == 0 else "its first block's"
+                yield position, f"every out digit of stage {stage + 1} is {out!r}, as {source}"
+
+    def _is_digit(self, character: str) -> bool:
+        return character in map(str, self._known)
+
+    def _depth_rule(self, stage: int) -> str:
+        least, most = self.depths[stage]
+        return f"stage {stage + 1} has {least}..{most} blocks"

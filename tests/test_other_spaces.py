@@ -1,0 +1,113 @@
+"""Spaces of another shape through all commands: pool, training, splits, evaluation, merge, report, export."""
+
+import json
+
+import pytest
+
+from fewshot_nas import export, make_pool, merge, report, test, train_few_shot, train_supernet
+from fewshot_nas.errors import InputError
+from fewshot_nas.models.checkpoint import load_supernet
+from fewshot_nas.space.split import by_depth
+
+SETTINGS = """
+space:
+  preset: cifar
+  in_channels: 1
+  resolution: 8
+  base_widths: [16, 16, 32]
+  depths: [[1, 2], [1, 3], [1, 2]]
+  block: BLOCK
+data: {train_images: 100, valid_images: 50}
+training: {epochs: 1, batch_size: 50}
+few_shot: {epochs: 1, batch_size: 50}
+evaluation: {calibration_images: 64, calibration_batch: 32}
+run: {pool: pool}
+"""
+
+
+@pytest.fixture
+def begun(request, tmp_path, monkeypatch):
+    """A directory with a pool of another space and its one-shot supernet."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yml").write_text(SETTINGS.replace("BLOCK", getattr(request, "param", "basic")))
+    make_pool.main(["--config=own.yml", "--size=12", "--parts=2", "--out=pool"])
+    train_supernet.main(["--config=own.yml", "--save=own"])
+    return tmp_path
+
+
+def scored(phase):
+    """Evaluate and merge a phase."""
+    test.main(["--save=own", f"--split_group={phase}", "--json_part=all"])
+    merge.main(["--save=own", f"--stage={phase}", "--epoch=0"])
+
+
+def split(*options):
+    train_few_shot.main(["--config=own.yml", "--save=own", *options])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begun", ["basic", "bottleneck"], indirect=True)
+def test_a_space_of_three_stages_goes_through_all_commands(begun, capsys):
+    split("--group_nums=2")
+    split("--group_nums=3")
+    split("--group_nums=2", "--split_by=depth", "--stages=2,3")
+    for phase in ("1", "2", "3_from_2", "3-depth23x2_from_3"):
+        scored(phase)
+        home = begun / "results" / "own" / ("" if phase == "1" else phase) / "json_results" / "epoch0"
+        assert len(json.loads((home / "top1_json_final.json").read_text())) == 12
+    report.main(["--save=own"])
+    assert "3-depth23x2_from_3" in (begun / "results" / "own" / "report.html").read_text()
+    code = json.loads((begun / "pool" / "part1.json").read_text())["arch1"]["arch"]
+    export.main(["--model=results/own/3_from_2/supernet.pth", f"--arch={code}", "--out=subnet.pt"])
+    assert "calibrated on 64 training images" in capsys.readouterr().out
+
+
+def test_splits_by_depth_and_table_are_phases(begun, capsys):
+    split("--group_nums=2", "--split_by=depth", "--stages=2")
+    supernet = load_supernet(begun / "results" / "own" / "depth2x2" / "supernet.pth")
+    assert supernet.split == by_depth(supernet.space, [1], 2)
+    scored("depth2x2")
+    tables = [[list(row) for row in table] for table in supernet.split.tables]
+    tables[0][-1][-1] = 1
+    (begun / "Mine.json").write_text(json.dumps(tables))
+    split("--split=Mine.json", "--split_model_path=results/own/depth2x2/supernet.pth")
+    assert "phase table-mine_from_depth2x2: 2, 2, 1 groups by stage" in capsys.readouterr().out
+    (begun / "one.json").write_text(json.dumps(by_depth(supernet.space, [0], 2).tables))
+    with pytest.raises(InputError, match="split table-one does not refine split depth2x2"):
+        split("--split=one.json", "--split_model_path=results/own/depth2x2/supernet.pth")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "expected either --group_nums or --split"),
+        (["--group_nums=2", "--split=a.json"], "expected either --group_nums or --split"),
+        (["--group_nums=2", "--stages=1"], "--stages is for --split_by=depth"),
+        (
+            ["--group_nums=2", "--split_by=depth", "--stages=x"],
+            "--stages is 'x', expected numbers of stages",
+        ),
+        (
+            ["--group_nums=2", "--split_by=depth", "--stages=4"],
+            "stage 4 cannot be split by depth, expected",
+        ),
+        (["--group_nums=3", "--split_by=depth", "--stages=1"], "stage 1 has 2 depths, which cannot make 3 groups"),
+        (["--split=+.json"], "expected a file whose name has letters or digits"),
+    ],
+)
+def test_a_split_that_cannot_be_is_one_sentence(begun, options, message):
+    with pytest.raises(InputError) as caught:
+        split(*options)
+    assert message in str(caught.value)
+
+
+def test_a_pool_larger_than_the_space_is_refused(tmp_path):
+    with pytest.raises(InputError, match="a pool of 99 archs is asked for, but space px8 changed has 16 for the pool"):
+        make_pool.main(
+            [
+                "space.pool_digits=[1,1,1,1]",
+                "space.depths=[[2,3],[2,3],[2,3],[2,3]]",
+                "--size=99",
+                f"--out={tmp_path}",
+            ]
+        )
