@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training.sandwich import Answer
 
 ROOT = Path(__file__).parents[2]
+SMALLEST, LARGEST = smallest(SPACES["px28"]), largest(SPACES["px28"])
 
 
 def script(name, monkeypatch):
@@ -39,13 +41,13 @@ def tables(monkeypatch, tmp_path):
 
 def answers(*gaps):
     """Of the smallest arch, then of the largest; the larger its gap, the less an answer loses."""
-    for arch, gap in zip((smallest((7, 7, 7, 7)), largest()), gaps, strict=True):
+    for arch, gap in zip((SMALLEST, LARGEST), gaps, strict=True):
         yield Answer(arch, torch.tensor([[gap, 0.0]], requires_grad=True), torch.tensor([0]), 0.0)
 
 
 @pytest.mark.parametrize(("gaps", "extra"), [((2.0, 1.0), 2.0), ((1.0, 2.0), 0.0)])
 def test_an_arch_counts_more_only_if_it_computes_more_and_loses_more(arms, gaps, extra):
-    macs = {smallest((7, 7, 7, 7)): 1, largest(): 2}
+    macs = {SMALLEST: 1, LARGEST: 2}
     asked = list(answers(*gaps))
     losses = arms.Pairwise(2.0, macs.__getitem__).backward(iter(asked))
     alone = list(answers(*gaps))
@@ -78,7 +80,7 @@ def test_all_parts_follow_known_ones_and_cost_the_same(arms):
     assert whole["warm"] + whole["largest"] / 2 == 60_000
 
 
-ARCHS = make_pool(0, 12)
+ARCHS = make_pool(SPACES["px28"], 0, 12)
 TRUTH = {arch_id: 50.0 + rank for rank, arch_id in enumerate(ARCHS)}
 SCORES = {**TRUTH, "arch1": TRUTH["arch2"], "arch2": TRUTH["arch1"]}
 BACKWARDS = {arch_id: -score for arch_id, score in SCORES.items()}
@@ -100,10 +102,17 @@ def test_an_arm_is_compared_with_the_default_of_the_same_seeds(tables, tmp_path)
     assert halves == ["-2.00", "-2.00"]
 
 
-def test_pairs_within_a_group_are_told_from_pairs_between(tables):
-    """Two groups in the right order, each of them backwards."""
-    truth = {f"arch{n}": float(n) for n in range(8)}
-    group = {f"arch{n}": int(n > 3) for n in range(8)}
-    scores = {f"arch{n}": float(10 * (n > 3) - n) for n in range(8)}
-    within, between = (tables._pairs_tau([scores], truth, group, same).value for same in (True, False))
-    assert (within, between) == (-1, 1)
+def test_measures_of_the_same_nets_are_compared(tables, tmp_path):
+    measures = {"top1": BACKWARDS, "prob": BACKWARDS, "log": SCORES}
+    write_json(tmp_path / "arms.json", {"plain_s0": measures})
+    *_, row = tables.lines(tables.read(tmp_path / "arms.json"), TRUTH, ARCHS, SPACES["px28"])
+    assert row.split(" | ")[5].startswith("+1.939")
+
+
+def test_a_sure_and_wrong_answer_costs_log_probability(arms):
+    """Half of the answers are sure and wrong."""
+    logits, labels = torch.tensor([[9.0, 0.0], [9.0, 0.0]]), torch.tensor([0, 1])
+    inputs = SimpleNamespace(scoring_batches=lambda: [(logits, labels)])
+    found = arms.measured(torch.nn.Identity(), inputs)
+    assert (found["top1"], found["prob"]) == (50, pytest.approx(50))
+    assert found["log"] == pytest.approx(-4.5, abs=1e-3)
