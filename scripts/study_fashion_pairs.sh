@@ -5,10 +5,10 @@
 #   scripts/study_fashion_pairs.sh PART SEED          one part with one seed; parts may run side by side
 #
 # Parts: truth (seed 0: 200 archs; seeds 1 and 2: the first 30 of them), twice (seed 0: 30 archs trained twice as long),
-# oneshot (seeds 0, 1, 2), and each arm of scripts/study_pairs_arms.py, whose head says what it is. What is there
-# already is reused and an interrupted training goes on, so give the same command
-# again; several processes may share a part of the truth. At the end `python scripts/study_pairs.py --collect` gathers the
-# accuracies and `python scripts/study_pairs.py` prints the tables.
+# oneshot (seeds 0, 1, 2) and, only if it is named, each arm of scripts/study_pairs_arms.py, whose head says what it is. What
+# is there already is reused and an interrupted training goes on, so give the same command again; several processes may
+# share a part of the truth. At the end `python scripts/study_pairs.py --collect` gathers the accuracies and
+# `python scripts/study_pairs.py` prints the tables; scripts/study_pairs_arms_table.py does both for the arms.
 set -euo pipefail
 source "$(dirname "$(readlink -f "$0")")/environment.sh"
 
