@@ -10,10 +10,12 @@ from types import MappingProxyType
 import torch
 from sklearn.datasets import load_digits
 
+from fewshot_nas.data.cifar import read_cifar10
 from fewshot_nas.data.fashion import read_fashion_mnist
 from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices
 from fewshot_nas.data.pairs import blended_pairs
 from fewshot_nas.errors import InputError
+from fewshot_nas.plugins import part
 
 LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
@@ -57,11 +59,13 @@ def open_data(
 
     - `digits`: scikit-learn's 8x8 digits, split 1,197 / 300 / 300; needs no `root`.
     - `fashion_mnist`: 50,000 / 10,000 held out from training / the 10,000 test images.
+    - `cifar10`: 40,000 / 10,000 held out from training / the 10,000 test images.
     - `fashion_pairs`: blends of two garments of different classes, 45 classes; 1,000,000 / 10,000 /
       10,000 of them, made from the three parts of `fashion_mnist`, so no part shares a garment.
     - `lists`: `train.txt`, `valid_part2500.txt` and `valid.txt` in `root`; a line is a path,
       absolute or relative to `root`, and a label, separated by a comma or white space.
     - `folders`: `train/<class>/` and `val/<class>/` in `root`; 2,500 of `val` are for ranking.
+    - `module:name`: what a function of your own returns for `root`, see docs/extending.md.
 
     As in the competition, the ranking part of `lists` and `folders` is a part of their test images.
 
@@ -72,9 +76,7 @@ def open_data(
     Raises:
         InputError: unknown name, missing or malformed data, or a size that cannot be had.
     """
-    if name not in _SOURCES:
-        raise InputError(f"the data set is {name!r}, expected one of {', '.join(_SOURCES)}")
-    data = _SOURCES[name](root)
+    data = part(name, SOURCES, "data.name")(root)
     if valid_images is None and name == "folders":
         valid_images = min(_FOLDERS_VALID, len(data.valid))
     return replace(
@@ -109,6 +111,14 @@ def _digits(root: Path) -> ImageData:
     return ImageData("digits", train, valid, test, 10, (0.3053,), (0.3759,), "shift")
 
 
+def _cifar10(root: Path) -> ImageData:
+    everything, test = read_cifar10(root)
+    train, valid = _split(everything, len(everything) // 5)
+    return ImageData(
+        "cifar10", train, valid, test, 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "shift_flip"
+    )
+
+
 def _fashion_mnist(root: Path) -> ImageData:
     return ImageData("fashion_mnist", *_garments(root), 10, (0.2860,), (0.3530,), "shift_flip")
 
@@ -141,9 +151,10 @@ def _folders(root: Path) -> ImageData:
     return ImageData("folders", train, val, val, len(classes), _PHOTO_MEAN, _PHOTO_STD, "photo")
 
 
-_SOURCES: Mapping[str, Callable[[Path], ImageData]] = MappingProxyType(
+SOURCES: Mapping[str, Callable[[Path], ImageData]] = MappingProxyType(
     {
         "digits": _digits,
+        "cifar10": _cifar10,
         "fashion_mnist": _fashion_mnist,
         "fashion_pairs": _fashion_pairs,
         "lists": _lists,
