@@ -21,6 +21,11 @@ hypothesis.settings.register_profile("patient", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("patient")
 
 
+def pytest_collection_modifyitems(items):
+    """Move the tests with the marker `last` to the end."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
 def start(work):
     """Run `work` in a copy of this process; its number. A failure there ends it with status 1."""
     with warnings.catch_warnings():

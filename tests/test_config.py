@@ -74,7 +74,7 @@ def test_values_take_the_type_of_their_setting(override, value):
         ("data.name=1", "data.name is 1, expected a word"),
         ("space.stem_pool=2", "space.stem_pool is 2, expected true or false"),
         ("space.preset=px9", "space.preset is 'px9', expected one of cifar, px28, px8, resnet50, track1"),
-        ("space.ratios=[1]", "space px8: pool_digits are (3, 3, 5, 7), expected each in 1..1"),
+        ("space.ratios=[1]", r"space px8: pool_digits are \(3, 3, 5, 7\), expected each in 1\.\.1"),
     ],
 )
 def test_a_mistake_is_named(override, message):

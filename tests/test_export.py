@@ -73,6 +73,7 @@ def test_without_out_the_code_is_the_name(model, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == [f"{SPACES['px8'].encode(smallest(SPACES['px8']))}.pt"]
 
 
+@pytest.mark.last
 def test_onnx_lies_beside_the_weights(model, tmp_path):
     pytest.importorskip("onnxscript")
     out = tmp_path / "subnet.pt"

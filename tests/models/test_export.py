@@ -41,6 +41,7 @@ def test_another_ending_is_refused(calibrated, tmp_path):
         write_weights(tmp_path / "subnet.bin", calibrated)
 
 
+@pytest.mark.last
 def test_onnxruntime_agrees_for_any_batch(calibrated, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -6,13 +6,14 @@ import torch
 from fewshot_nas.models.slicing import leading
 from fewshot_nas.training.gradient_scale import gradient_scale, trained_counts
 from fewshot_nas.training.sampler import FairArchs, OutsEnds, RandomArchs, Sampler, SpaceEnds
+from tests.training.conftest import TINY
 
 DIGITS = (3, 2, 3, 2)
 STEPS = 4000
 
 
 def sampler(drawn=RandomArchs, extremes=OutsEnds, middle=2):
-    return Sampler(drawn(0, DIGITS), extremes(0, DIGITS), middle)
+    return Sampler(drawn(TINY, 0, DIGITS), extremes(TINY, 0, DIGITS), middle)
 
 
 def counted(network, archs):
