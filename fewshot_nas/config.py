@@ -53,8 +53,9 @@ class DataConfig:
 
     `train_images` and `valid_images` use a fixed random part only; `num_classes` is for a network
     with more classes than the labels show. `augmentation` replaces in training what is the data
-    set's own (photographs have `photo`, digits `shift`, Fashion-MNIST `shift_flip`, pairs `none`). `workers` are
-    processes that prepare images; `cache` holds decoded validation and calibration images.
+    set's own (photographs have `photo`, digits `shift`, Fashion-MNIST `shift_flip`, pairs `none`). `workers`
+    are processes that prepare images; `cache` holds decoded validation and calibration images, and with
+    `stored_side` the training photographs too, decoded once, with a shorter side of so many pixels.
     """
 
     name: str = "digits"
@@ -65,11 +66,12 @@ class DataConfig:
     augmentation: Literal["photo", "shift", "shift_flip", "flip", "none"] | None = None
     workers: int = 0
     cache: Path = Path("data/cache")
+    stored_side: Count | None = None
 
 
 @dataclass(frozen=True)
 class RecipeConfig:
-    """What every kind of training has; `batch_size` is per process.
+    """What every kind of training has; `batch_size` is of all processes together, which share it equally.
 
     `clip_value` bounds each gradient value; 0 leaves it alone.
     """

@@ -35,6 +35,10 @@ _FREE = frozenset(
 )
 
 
+# Settings that came later, with the values that change nothing: left out, digests of older recipes hold.
+_LATER = {"data.stored_side": None}
+
+
 def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What a training run depends on, as JSON will hold it.
 
@@ -59,11 +63,16 @@ def manifest_of(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[s
     return dict(json.loads(json.dumps(written, default=str)))
 
 
+def processes(size: int) -> dict[str, Any]:
+    """How many processes take part; several share a batch, which once was each one's."""
+    return {"processes": size} | ({"processes_share": "batch_size"} if size > 1 else {})
+
+
 def _lasting(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return {
         key: _lasting(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
         for key, value in settings.items()
-        if prefix + key not in _FREE
+        if prefix + key not in _FREE and not (prefix + key in _LATER and value == _LATER[prefix + key])
     }
 
 

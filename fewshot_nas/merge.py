@@ -1,17 +1,16 @@
 """Join an evaluation's parts into one file, and say how well its scores rank the ground truth."""
 
 import argparse
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import Phase, manifest_path, phase_directory
+from fewshot_nas.results import Phase, filled_path, is_evaluation_name, manifest_path, phase_directory
 from fewshot_nas.scores.manifests import Network, joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import codes_that_differ, merge_parts, read_codes, write_merged
-from fewshot_nas.scores.shards import OF_TOP, Scored
+from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 
@@ -35,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     truth = _ground_truth(config.run.ground_truth, pool, space)
     path = write_merged(scores, metric, merged, manifest)
     print(f"{len(merged)} archs in {len(pool)} parts: {path}")
+    if "sample" in manifest:
+        _fill(scores, metric, merged, pool, network)
     if not config.run.ground_truth.exists():
         print(f"{config.run.ground_truth}: no such file, so there is nothing to compare with (run.ground_truth)")
     else:
@@ -43,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _existing(scores: Path, epoch: str) -> Path:
-    if not re.fullmatch(r"\d+(_all_test)?", epoch):
-        raise InputError(f"--epoch is {epoch!r}, expected a number such as 17, or 17_all_test")
+    if not is_evaluation_name(epoch):
+        raise InputError(f"--epoch is {epoch!r}, expected a number such as 17, or 17_all_test, or 17_sample2000")
     if not scores.is_dir():
         known = sorted(path.name for path in scores.parent.glob("*") if path.is_dir())
         found = f"there are {', '.join(known)}" if known else "`python -m fewshot_nas.test` writes scores"
@@ -61,6 +62,26 @@ def _ground_truth(path: Path, pool: Sequence[Mapping[str, str]], space: SearchSp
     for arch_id in (arch_id for codes in pool for arch_id in codes_that_differ(archs, codes, space)):
         raise InputError(f"{path}: {arch_id} has another code than in the pool; does it belong to another pool?")
     return truth
+
+
+def _fill(
+    scores: Path, metric: str, merged: Mapping[str, Scored], pool: Sequence[Mapping[str, str]], network: Network
+) -> None:
+    """Write the scores of a sample with predicted ones for the rest of the pool."""
+    # Here, so that --help need not wait for numpy.
+    from fewshot_nas.ranking.features import column, features
+    from fewshot_nas.ranking.ranker import in_percent
+    from fewshot_nas.ranking.scale import log_odds
+    from fewshot_nas.ranking.smoothing import smooth
+
+    codes = {arch_id: code for part in pool for arch_id, code in part.items()}
+    archs = map(network.space.decode, codes.values())
+    described = features(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
+    measured = log_odds(column(codes, {arch_id: scored.acc for arch_id, scored in merged.items()}))
+    predicted = in_percent(smooth(described, measured)).value.round(6).tolist()
+    filled = {i: merged.get(i, Scored(value, codes[i])) for i, value in zip(codes, predicted, strict=True)}
+    write_scores(filled_path(scores, metric), filled)
+    print(f"{len(filled)} archs, {len(filled) - len(merged)} of them predicted: {filled_path(scores, metric)}")
 
 
 def _compare(merged: Mapping[str, Scored], truth: Mapping[str, Entry], network: Network, path: Path) -> None:
@@ -83,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fewshot_nas.merge", description=__doc__)
     add = parser.add_argument
     add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
-    add("--epoch", required=True, metavar="EPOCH", help="the evaluation: 17, or 17_all_test")
+    add("--epoch", required=True, metavar="EPOCH", help="the evaluation: 17, 17_all_test, 17_sample2000, ...")
     add("--stage", default="1", metavar="PHASE", help="1 (the one-shot supernet), 2, 3_from_2, ... (default 1)")
     add("--top", choices=OF_TOP, default="1", help="the scores to merge: top-1 (default), top-5, mean probability")
     add("--force", action="store_true", help="merge even if manifests are missing or differ")

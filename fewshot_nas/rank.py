@@ -109,12 +109,12 @@ def _write(save: str, space: SearchSpace, pool: Mapping[str, Arch], estimate: "E
 
 
 def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
-    from fewshot_nas.ranking.comparison import table
+    from fewshot_nas.ranking.rows import read_row, table
 
     print(f"{content['archs']} archs, {content['scored']} of them scored: {prediction_path(options.save)}")
     if content["rows"]:
         print(f"against {content['truth']}, with 95 % intervals; gain is over {content['best_proxy']}, the best proxy:")
-        print(table(content["rows"]))
+        print(table([read_row("the table", row) for row in content["rows"]]))
     else:
         print(
             "no truth to judge by (run.ground_truth); predictions are scores, smoothed and combined with multiply-adds"

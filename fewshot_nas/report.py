@@ -3,12 +3,22 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_text
-from fewshot_nas.results import ROOT, Phase, PhaseDirectory, known_phases, phase_directory, report_path, run_directory
+from fewshot_nas.results import (
+    ROOT,
+    Phase,
+    PhaseDirectory,
+    known_phases,
+    phase_directory,
+    ranking_path,
+    report_path,
+    run_directory,
+)
 from fewshot_nas.scores.shards import OF_TOP
 from fewshot_nas.space.pool import read_arch_file
 
@@ -22,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Here, so that --help need not wait for numpy.
     from fewshot_nas.reporting.gather import PhaseFiles, gather
     from fewshot_nas.reporting.page import render
+    from fewshot_nas.reporting.ranked import read_ranked
 
     space = config.space.build()
     truth = read_arch_file(config.run.ground_truth, space) if config.run.ground_truth.exists() else {}
@@ -31,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     top = run_directory(options.save)
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, OF_TOP[options.top])
+    study = replace(study, ranked=read_ranked(ranking_path(options.save)))
     out = options.out or report_path(options.save)
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -6,12 +6,13 @@ results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6
     <tau>_<epoch>.pth               candidates
     supernet.pth                    the chosen one
     config.yml manifest.json log.jsonl events/
-    json_results/epoch<E>[_all_test]/    an evaluation
+    json_results/epoch<E>[_all_test][_sample<N>]/   an evaluation, of all archs or of a sample
         journal_<parts>_0.jsonl     finished work units, while it runs
         <metric>_json<part>.json    a part's scores by top1, top5 or prob
         manifest<part>.json         how they were made
         <metric>_json_final.json    all parts, merged
         manifest_final.json
+        <metric>_json_filled.json   of a sample: the same, and predictions for all other archs
 results/<save>/stand_alone/<arch>_seed<n>/   a training from scratch
 results/<save>/gt_arch30.json       the ground truth made of these
 results/<save>/rank/                the ranker's predictions for the whole pool
@@ -142,7 +143,7 @@ class PhaseDirectory:
         return self.path / "json_results"
 
     def scores(self, epoch: str) -> Path:
-        """The directory of an evaluation's score files; `epoch` is `17` or `17_all_test`."""
+        """The directory of an evaluation's score files; `epoch` is as `evaluation_name` has it."""
         return self.all_scores / f"epoch{epoch}"
 
     def evaluations(self) -> dict[str, Path]:
@@ -266,6 +267,16 @@ def phase_of(save: str, text: str) -> Phase:
     return named[0] if named else Phase.parse(text)
 
 
+def evaluation_name(epoch: int, on_test: bool, sample: int | None = None) -> str:
+    """What `--epoch` calls an evaluation: `17`, `17_all_test`, `17_sample2000`, `17_all_test_sample2000`."""
+    return f"{epoch}{'_all_test' if on_test else ''}{'' if sample is None else f'_sample{sample}'}"
+
+
+def is_evaluation_name(text: str) -> bool:
+    """Whether `evaluation_name` may have made it."""
+    return re.fullmatch(r"\d+(_all_test)?(_sample\d+)?", text) is not None
+
+
 def shard_path(directory: Path, metric: str, part: int) -> Path:
     """In an evaluation's directory, the scores of part 1, 2, ... by a metric: top1, top5 or prob."""
     return directory / f"{metric}_json{part}.json"
@@ -287,6 +298,11 @@ def manifest_path(directory: Path, part: int) -> Path:
 def merged_path(directory: Path, metric: str) -> Path:
     """The merged scores by a metric."""
     return directory / f"{metric}_json_final.json"
+
+
+def filled_path(directory: Path, metric: str) -> Path:
+    """Merged scores of a sample, and predicted ones for all other archs of the pool."""
+    return directory / f"{metric}_json_filled.json"
 
 
 def merged_manifest_path(directory: Path) -> Path:

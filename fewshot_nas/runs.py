@@ -1,5 +1,6 @@
 """From settings to the parts of a run: what the training and evaluation commands have in common."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,15 +14,18 @@ from torch import nn
 from fewshot_nas.cli import Report
 from fewshot_nas.config import Config, DataConfig, FewShotConfig, RecipeConfig, TrainingConfig
 from fewshot_nas.data.cache import decoded
-from fewshot_nas.data.images import Images, calibration_subset
+from fewshot_nas.data.fingerprints import kept_fingerprint
+from fewshot_nas.data.images import FileImages, Images, calibration_subset
+from fewshot_nas.data.loader import batch_share
 from fewshot_nas.data.sources import ImageData, open_data
+from fewshot_nas.data.store import stored
 from fewshot_nas.data.transforms import eval_transform, train_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import BusyError, InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import replacing, sha256
 from fewshot_nas.lifecycle import LifeCycle, Training
-from fewshot_nas.manifest import manifest, recipe_sha256
+from fewshot_nas.manifest import manifest, processes, recipe_sha256
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results import PhaseDirectory
@@ -44,14 +48,24 @@ T = TypeVar("T", bound=Task)
 
 
 def images_of(data: DataConfig) -> ImageData:
-    """The data set of the settings."""
-    return open_data(
+    """The data set of the settings, with the fingerprints that are known."""
+    images = open_data(
         data.name,
         data.root,
         train_images=data.train_images,
         valid_images=data.valid_images,
         num_classes=data.num_classes,
     )
+    for part in images.lists():
+        part.take_fingerprint(kept_fingerprint(part, data.cache))
+    return images
+
+
+def training_images(images: Images, data: DataConfig) -> Images:
+    """The images as the loop reads them: with `data.stored_side` they are decoded once and kept."""
+    if data.stored_side is None or not isinstance(images, FileImages):
+        return images
+    return stored(images, data.stored_side, data.cache, workers=data.workers)
 
 
 def open_images(config: Config, space: SearchSpace) -> ImageData:
@@ -66,12 +80,28 @@ def open_images(config: Config, space: SearchSpace) -> ImageData:
             f"the images of {config.data.name} have {len(images.mean)} channels, but space {space.name} expects"
             f" {space.in_channels}; set space.in_channels={len(images.mean)}"
         )
+    _refuse_tiny(space)
     return images
+
+
+def _refuse_tiny(space: SearchSpace) -> None:
+    """Images that are a pixel before the last stride."""
+    least = space.stem_stride * (2 if space.stem_pool else 1) * math.prod(space.strides)
+    if space.resolution < least:
+        raise InputError(
+            f"space.resolution is {space.resolution}, expected at least {least}, for the strides of space {space.name}"
+            f" make an image {least} times smaller"
+        )
 
 
 def evaluation_inputs(config: Config, space: SearchSpace, data: ImageData, scored: Images, world: World) -> Inputs:
     """Calibration images from the training part, and the images to score on."""
     settings, transform = config.evaluation, eval_transform(data.recipe, space.resolution)
+    if settings.calibration_images > len(data.train):
+        raise InputError(
+            f"evaluation.calibration_images is {settings.calibration_images},"
+            f" expected at most the {len(data.train)} training images"
+        )
     # One seed for all: runs with other seeds must differ in their training only.
     calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
     calibration_pixels, scored_pixels = (
@@ -112,7 +142,10 @@ class Run:
     @cached_property
     def data(self) -> ImageData:
         """The data set of the settings."""
-        return open_images(self.config, self.space)
+        data = open_images(self.config, self.space)
+        for note in data.notes:
+            self.report(note)
+        return data
 
     def inputs(self, scored: Images) -> Inputs:
         """As `evaluation_inputs`."""
@@ -185,7 +218,13 @@ class Run:
         return LifeCycle(directory, self.config, self.world, self.resume, self.report)
 
     def _manifest(self, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-        return manifest(self.config, section, {"processes": self.world.size, **facts, "data": data_facts(self.data)})
+        # What cannot be trained is refused before it is noted as begun with.
+        images, batch = len(self.data.train), self._settings(section).batch_size
+        batch_share(images, batch, self.world.size)
+        if batch > images:
+            self.report(f"{section}.batch_size is {batch}, but there are {images} training images: each step takes all")
+        data = data_facts(self.data, self.config.data)
+        return manifest(self.config, section, {**processes(self.world.size), **facts, "data": data})
 
     def _supernet_task(
         self, section: str, directory: PhaseDirectory, supernet: Supernet, truth: Mapping[str, Entry]
@@ -247,7 +286,7 @@ class Run:
             config.run.checkpoint_steps,
         )
         transform = train_transform(config.data.augmentation or data.recipe, self.space.resolution)
-        source = Source(images, transform, data.mean, data.std, config.data.workers)
+        source = Source(training_images(images, config.data), transform, data.mean, data.std, config.data.workers)
         return Training(task, source, plan)
 
     def _settings(self, section: str) -> RecipeConfig:
@@ -282,12 +321,16 @@ def placed(network: N, world: World) -> N:
     return network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def data_facts(data: ImageData) -> dict[str, Any]:
-    """Which images a run has seen."""
+def data_facts(data: ImageData, settings: DataConfig) -> dict[str, Any]:
+    """Which images a run has seen, and how photographs were augmented, which was once done differently."""
     parts = {"train": data.train, "valid": data.valid}
-    return {"name": data.name, "num_classes": data.num_classes} | {
-        part: {"images": len(images), "fingerprint": images.fingerprint} for part, images in parts.items()
-    }
+    photo = (settings.augmentation or data.recipe) == "photo"
+    known = {"photo_augmentation": "in one resampling"} if photo else {}
+    return (
+        known
+        | {"name": data.name, "num_classes": data.num_classes}
+        | {part: {"images": len(images), "fingerprint": images.fingerprint} for part, images in parts.items()}
+    )
 
 
 def _file(path: Path) -> dict[str, str]:

@@ -28,10 +28,5 @@ def scorer_for(
     """
     if supernet.num_classes != data.num_classes:
         raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
-    if config.evaluation.calibration_images > len(data.train):
-        raise InputError(
-            f"evaluation.calibration_images is {config.evaluation.calibration_images},"
-            f" expected at most the {len(data.train)} training images"
-        )
     inputs = evaluation_inputs(config, supernet.space, data, scored, world)
     return Scorer(supernet, inputs, executor_for(world), memory_mb=config.evaluation.memory_mb)

@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,11 @@ from fewshot_nas.cli import Report, add_config_options, config_of, run, speaker
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
-from fewshot_nas.results import phase_directory, phase_of
+from fewshot_nas.results import evaluation_name, phase_directory, phase_of
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import pool_sha256, read_pool
+
+FEWEST_SAMPLED = 20  # archs; fewer would not tell anything of the others
 
 if TYPE_CHECKING:
     from fewshot_nas.data.images import Images
@@ -29,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     directory = phase_directory(options.save, phase_of(options.save, options.split_group))
     config = config_of(_with_settings(options), directory.config)
+    if options.sample is not None and options.limit is not None:
+        raise InputError("--limit and --sample are given, expected one of them")
     from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import decided_by_main, gathered, joined
@@ -43,14 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
         pool = read_pool(config.run.pool, supernet.space)
-        parts = _parts(options.json_part, pool, options.limit)
+        parts = _parts(options.json_part or "all", pool, options.limit)
         data = runs.open_images(config, supernet.space)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world)
         epoch = options.epoch if options.epoch is not None else content.get("epoch")
         if epoch is None:
             raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
-        scores = directory.scores(f"{epoch}{'_all_test' if options.test_set else ''}")
+        if options.sample is not None:
+            parts = _sample(parts, supernet, options.sample)
+        scores = directory.scores(evaluation_name(epoch, bool(options.test_set), options.sample))
         facts = {
             **_manifest(options, config, model, supernet, data, scored),
             "pool_sha256": pool_sha256(pool, supernet.space),
@@ -85,6 +91,17 @@ def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> dic
     return {number: dict(islice(pool[number - 1].items(), limit)) for number in range(first, last + 1)}
 
 
+def _sample(parts: Mapping[int, dict[str, Arch]], supernet: "Supernet", count: int) -> dict[int, dict[str, Arch]]:
+    """Of each part, the archs that belong to a sample of all parts."""
+    from fewshot_nas.ranking.suggestion import sample
+
+    pool = {arch_id: arch for part in parts.values() for arch_id, arch in part.items()}
+    if not FEWEST_SAMPLED <= count <= len(pool):
+        raise InputError(f"--sample is {count}, expected {FEWEST_SAMPLED} to the {len(pool)} archs of the pool")
+    chosen = sample(supernet.space, pool, count)
+    return {number: {arch_id: part[arch_id] for arch_id in part if arch_id in chosen} for number, part in parts.items()}
+
+
 def _manifest(
     options: argparse.Namespace, config: Config, model: Path, supernet: "Supernet", data: "ImageData", scored: "Images"
 ) -> dict[str, Any]:
@@ -103,6 +120,7 @@ def _manifest(
         "precision": config.run.precision,
         "pool": str(config.run.pool),
         "limit": options.limit,
+        **({} if options.sample is None else {"sample": options.sample}),
         "space": supernet.space.values(),
         "resolution": supernet.space.resolution,
         "num_classes": supernet.num_classes,
@@ -121,7 +139,11 @@ def _show(plan: "Plan", inputs: "Inputs", memory_mb: float, report: Report) -> N
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fewshot_nas.test", description=__doc__)
-    parser.add_argument("--json_part", required=True, metavar="PART", help="1 to 8, a range such as 1-8, or all")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--json_part", metavar="PART", help="1 to 8, a range such as 1-8, or all")
+    what.add_argument(
+        "--sample", type=int, metavar="N", help="N archs of all parts, spread well; merge and rank fill in the others"
+    )
     parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     parser.add_argument(
         "--split_group", default="1", metavar="G", help="groups of the supernet, or its phase (default 1)"
@@ -131,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--epoch", type=int, help="names the output (default: the epoch that the checkpoint tells)")
     parser.add_argument("--test_set", type=int, choices=(0, 1), default=0, help="1: the test images; 0: the small list")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N archs of each part")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N archs of each part (not of a sample)")
     parser.add_argument("--images", type=int, metavar="N", help="score on a fixed part of N images")
     parser.add_argument("--calibration_images", type=int, metavar="N", help="replaces evaluation.calibration_images")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="replaces run.precision")

@@ -8,17 +8,14 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import permutations
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
-
-import numpy as np
 
 from fewshot_nas.cli import run
 from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.ranking.correlation import Interval, agreement, correlations, proxies, tau_gain
+from fewshot_nas.ranking.correlation import Interval, agreement, proxies, tau_gain
 from fewshot_nas.ranking.reliability import reliability
 from fewshot_nas.results import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_arch_file
@@ -27,6 +24,7 @@ from fewshot_nas.space.search_space import SearchSpace
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "json_file" / "fashion_pairs"
 STUDY = HOME / "study.json"
+PILOT = HOME / "pilot.json"
 TRUTHS = {"truth": "pairs_truth/gt_arch200.json", "twice": "pairs_twice/gt_arch30.json"}
 SPLITS = ("valid", "test")
 METRICS = ("top1", "prob")
@@ -54,7 +52,7 @@ def collect(results: Path) -> None:
     for path in (truth, truth.with_stem(f"{truth.stem}_test")):
         write_arch_file(HOME / path.name, study_space(), read_arch_file(path, study_space()))
     accuracies = {name: {split: _runs(path, split) for split in SPLITS} for name, path in found.items()}
-    tops = sorted(top for arm in ARMS for top in results.glob(f"pairs_{arm}_s[0-9]"))
+    tops = sorted(top for arm in ARMS for top in results.glob(f"pairs_{arm}_s[0-9]") if _shard(top, "prob").exists())
     scores = {top.name.removeprefix("pairs_"): _scores(top, accuracies["truth"]["valid"]) for top in tops}
     write_json(STUDY, {**accuracies, "scores": scores})
 
@@ -70,25 +68,43 @@ def _runs(truth: Path, split: str) -> Runs:
 
 def _scores(top: Path, archs: Runs) -> dict[str, Scores]:
     """Of the last epoch, by score and arch."""
-    files = {
-        metric: read_arch_file(shard_path(top / "json_results" / "epoch0", metric, 1), study_space())
-        for metric in METRICS
-    }
+    files = {metric: read_arch_file(_shard(top, metric), study_space()) for metric in METRICS}
     return {
         metric: {arch_id: entries[arch_id].acc for arch_id in archs if arch_id in entries}
         for metric, entries in files.items()
     }
 
 
+def _shard(top: Path, metric: str) -> Path:
+    return shard_path(top / "json_results" / "epoch0", metric, 1)
+
+
 def lines(study: Study) -> Iterator[str]:
     """Markdown."""
+    yield from _forms(read_json(PILOT))
+    yield ""
     yield from _reliability(study)
     yield ""
     yield from _rankings(study)
 
 
+def _forms(pilot: Mapping[str, Runs]) -> Iterator[str]:
+    """How far archs and seeds lie apart in each form that was tried."""
+    yield "| form | archs | of these, with two seeds | mean | sd between archs | noise of a seed |"
+    yield f"|{'---|' * 6}"
+    for form, runs in pilot.items():
+        first, pairs = [each[0] for each in runs.values()], [each[:2] for each in runs.values() if len(each) > 1]
+        noise = f"{_noise(pairs):.2f}" if pairs else ""
+        yield f"| {form} | {len(runs)} | {len(pairs)} | {fmean(first):.1f} | {stdev(first):.1f} | {noise} |"
+
+
+def _noise(pairs: Sequence[Sequence[float]]) -> float:
+    """Standard deviation of a seed's accuracies, less what a seed adds to all archs alike, for that ranks nothing."""
+    return stdev(one - other for one, other in pairs) / math.sqrt(2)
+
+
 def _reliability(study: Study) -> Iterator[str]:
-    """What the seeds of the archs that have several say."""
+    """What the seeds of the archs that have several say; the longer training judges which of these are the better."""
     yield (
         "| truth | archs | of these, with several seeds | seeds | tau of two seeds | the same, upper half "
         "| reliability of one seed | ceiling with one seed | tau to twice as long |"
@@ -96,12 +112,11 @@ def _reliability(study: Study) -> Iterator[str]:
     yield f"|{'---|' * 9}"
     for split in SPLITS:
         runs = study["truth"][split]
-        several = {arch_id: each for arch_id, each in runs.items() if len(each) > 1}
+        several, twice = _several(runs), _means(study["twice"][split])
         found, single = reliability(several), _single(several)
-        yield (
-            f"| {split} | {len(runs)} | {found.archs} | {found.seeds} | {found.seed_tau:.2f} | {_upper(several):.2f} "
-            f"| {single:.2f} | {_ceiling(single):.2f} | {_tau_to_twice(study, split):.2f} |"
-        )
+        counts = (len(runs), found.archs, found.seeds)
+        numbers = (found.seed_tau, _upper(several, twice), single, _ceiling(single), _tau_to_twice(study, split))
+        yield f"| {split} | {' | '.join([*map(str, counts), *(f'{number:.2f}' for number in numbers)])} |"
 
 
 def _single(runs: Runs) -> float:
@@ -114,15 +129,17 @@ def _ceiling(share: float) -> float:
     return 2 / math.pi * math.asin(math.sqrt(share))
 
 
-def _upper(runs: Runs) -> float:
-    """Tau of two seeds over the half that a third one holds for the better, the mean over all choices."""
-    seeds = range(len(next(iter(runs.values()))))
-    return fmean(_tau_of_half(runs, *chosen) for chosen in permutations(seeds, 3) if chosen[0] < chosen[1])
+def _several(runs: Runs) -> Runs:
+    """The archs with more than one seed, as many seeds as all of them have."""
+    found = {arch_id: each for arch_id, each in runs.items() if len(each) > 1}
+    seeds = min(map(len, found.values()))
+    return {arch_id: each[:seeds] for arch_id, each in found.items()}
 
 
-def _tau_of_half(runs: Runs, one: int, other: int, judge: int) -> float:
-    better = sorted(runs, key=lambda arch_id: runs[arch_id][judge])[len(runs) // 2 :]
-    return correlations(*(np.array([runs[arch_id][seed] for arch_id in better]) for seed in (one, other)))[0]
+def _upper(runs: Runs, judge: Scores) -> float:
+    """Tau of two seeds, the mean over all pairs, over the half of the archs that a judge holds for the better."""
+    known = sorted(runs.keys() & judge.keys(), key=judge.__getitem__)
+    return reliability({arch_id: runs[arch_id] for arch_id in known[len(known) // 2 :]}).seed_tau
 
 
 def _tau_to_twice(study: Study, split: str) -> float:

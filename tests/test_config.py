@@ -106,3 +106,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_no_override_is_a_crash(name, value):
     with suppress(InputError):
         load_config(None, [f"training.{name}={value}"])
+
+
+@pytest.mark.golden
+def test_imagenet_s_batches_are_the_published_totals_on_eight_gpus():
+    config = load_config(CONFIGS / "imagenet.yml")
+    totals = [section.batch_size for section in (config.training, config.few_shot, config.stand_alone)]
+    assert totals == [8 * 128, 8 * 128, 8 * 256]

@@ -72,7 +72,7 @@ def test_truths_make_predictions_for_archs_that_nobody_scored(run, capsys):
     assert all(0 < scored.acc < 20 for scored in errors.values())
     printed = capsys.readouterr().out
     assert "200 archs, 120 of them scored" in printed
-    assert "predictor  " in printed
+    assert "predictor, 30 truths   60 " in printed
 
 
 def test_without_truth_the_combined_scores_are_the_predictions(run, capsys):

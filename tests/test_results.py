@@ -11,6 +11,8 @@ from fewshot_nas.results import (
     ONE_SHOT,
     Phase,
     PhaseDirectory,
+    evaluation_name,
+    is_evaluation_name,
     known_phases,
     merged_path,
     parts_with_scores,
@@ -136,3 +138,10 @@ def test_no_other_module_makes_names_under_results(name):
         name for name, text in sources.items() if made.search(re.sub(r"^ +(>>>|\.\.\.) .*$", "", text, flags=re.M))
     ]
     assert set(found) <= {"results.py"}
+
+
+def test_names_of_evaluations_are_known_again():
+    names = [evaluation_name(17, False), evaluation_name(17, True), evaluation_name(3, True, 2000)]
+    assert names == ["17", "17_all_test", "3_all_test_sample2000"]
+    assert all(map(is_evaluation_name, names))
+    assert not any(map(is_evaluation_name, ("", "x", "17_sample", "17_sample20_all_test", "../17")))

@@ -13,7 +13,7 @@ from fewshot_nas import test as command
 from fewshot_nas.cli import run
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.results import Phase, phase_directory
+from fewshot_nas.results import Phase, filled_path, merged_path, phase_directory, shard_path
 from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.space.split import by_width
@@ -61,6 +61,58 @@ def test_all_parts_at_once_can_be_merged(saved, capsys):
     assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7", "run.pool=pool"]) == 0
     merged = read_arch_file(saved.scores("7") / "top1_json_final.json", PX8)
     assert list(merged) == ["arch1", "arch2", "arch3", "arch6", "arch7", "arch8"]
+
+
+def pool_of(parts, size):
+    for number, part in enumerate(split_pool(make_pool(PX8, 1, size), parts), start=1):
+        entries = {key: Entry(0.0, arch) for key, arch in part.items()}
+        write_arch_file(part_path(Path("pool"), number), PX8, entries)
+
+
+def test_a_sample_of_all_parts_is_scored_merged_and_filled_in(saved, capsys):
+    pool_of(3, 45)
+    assert evaluate("--sample=20") == 0
+    assert "20 archs, 20 distinct networks" in capsys.readouterr().out
+    assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7_sample20", "--top=prob", "run.pool=pool"]) == 0
+    directory = saved.scores("7_sample20")
+    measured, filled = (read_arch_file(path(directory, "prob"), PX8) for path in (merged_path, filled_path))
+    assert (len(measured), len(filled)) == (20, 45)
+    assert list(filled) == list(make_pool(PX8, 1, 45))
+    assert {arch_id: filled[arch_id] for arch_id in measured} == measured
+    assert "45 archs, 25 of them predicted" in capsys.readouterr().out
+
+
+def test_a_sample_s_scores_are_those_that_the_whole_pool_would_give(saved):
+    pool_of(3, 24)
+    assert evaluate("--sample=20") == evaluate("--json_part=all") == 0
+    for part in (1, 2, 3):
+        sampled, whole = (
+            read_arch_file(shard_path(saved.scores(name), "prob", part), PX8) for name in ("7_sample20", "7")
+        )
+        assert {i: entry.acc for i, entry in sampled.items()} == pytest.approx(
+            {i: whole[i].acc for i in sampled}, abs=1e-3
+        )
+
+
+def test_a_part_without_an_arch_in_the_sample_can_be_merged(saved):
+    pool_of(22, 44)
+    assert evaluate("--sample=20") == 0
+    assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7_sample20", "run.pool=pool"]) == 0
+    assert len(read_arch_file(merged_path(saved.scores("7_sample20"), "top1"), PX8)) == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sample=11"], "--sample is 11, expected 20 to the 45 archs of the pool"),
+        (["--sample=46"], "--sample is 46, expected 20 to the 45 archs of the pool"),
+        (["--sample=20", "--limit=3"], "--limit and --sample are given, expected one of them"),
+    ],
+)
+def test_a_sample_that_cannot_be_is_refused(saved, capsys, arguments, said):
+    pool_of(3, 45)
+    assert evaluate(*arguments) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_second_run_finds_the_scores(saved, capsys):

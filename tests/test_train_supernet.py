@@ -249,12 +249,22 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_old_file(workshop, small, cap
 
 @pytest.mark.dist
 def test_two_ranks_train_as_torchrun_starts_them(workshop, small, ranks):
-    ranks(2, lambda: main(["--save", "two", *small, "training.batch_size=8"]))
+    ranks(2, lambda: main(["--save", "two", *small]))
     out = workshop / "results" / "two"
     assert json.loads((out / "manifest.json").read_text())["processes"] == 2
     assert [record.get("epoch") for record in records(out)] == [0, None]
     with pytest.raises(InputError, match="was begun with processes 2, now it is 1"):
-        main(["--save", "two", *small, "training.batch_size=8"])
+        main(["--save", "two", *small])
+
+
+@pytest.mark.dist
+def test_a_batch_that_ranks_cannot_share_is_refused_before_anything_is_written(workshop, small, ranks):
+    def one_of_two():
+        with pytest.raises(InputError, match=r"batch size .* is 15, expected a multiple of the 2 processes such as 14"):
+            main(["--save", "two", *small, "training.batch_size=15"])
+
+    ranks(2, one_of_two)
+    assert not (workshop / "results" / "two" / "manifest.json").exists()
 
 
 def test_two_runs_of_one_name_are_kept_apart(workshop, small):
@@ -277,6 +287,11 @@ def test_two_runs_of_one_name_are_kept_apart(workshop, small):
         (["data.name=folders", "data.root=nowhere"], r"nowhere/train: no such directory; expected train/<class>/"),
         (["space.in_channels=3"], "the images of digits have 1 channels, but space px8 changed expects 3"),
         (["--save", "../out"], "--save is '../out', expected the name of a directory under results/"),
+        (
+            ["evaluation.calibration_images=33"],
+            r"evaluation.calibration_images is 33, expected at most the 32 trai",
+        ),
+        (["space.resolution=2"], r"space.resolution is 2, expected at least 4, for the strides of space px8"),
         (["data.num_classes=3"], "digits: num_classes is 3, but the labels need 10"),
     ],
 )
@@ -284,6 +299,12 @@ def test_what_cannot_be_done_is_one_sentence(workshop, small, capsys, arguments,
     assert run(main, [*small, *arguments]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert re.match(f"error: {message}", lines[-1])
+
+
+def test_a_batch_larger_than_the_data_is_said(workshop, small, capsys):
+    main(["--save", "one", *small, "training.batch_size=64"])
+    said = "training.batch_size is 64, but there are 32 training images: each step takes all"
+    assert capsys.readouterr().out.count(said) == 1
 
 
 def test_a_corrupt_image_is_named(workshop, small, capsys):

@@ -24,7 +24,8 @@ class CreamConfig:
     """What search, retrain and test have in common.
 
     `IMAGE_SIZE` is the side in pixels to which images are brought; 0 takes the one that belongs to
-    the model, or to the FLOPs bounds. `BATCH_SIZE` is per process.
+    the model, or to the FLOPs bounds. `BATCH_SIZE` is of all processes
+    together, which share it equally.
     """
 
     IMAGE_SIZE: int = 32

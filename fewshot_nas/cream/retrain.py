@@ -68,7 +68,7 @@ def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask
         epochs=epochs,
         warmup_epochs=config.WARMUP_EPOCHS,
         batch_size=batch,
-        lr=config.LR * batch * world.size / 1024,
+        lr=config.LR * batch / 1024,
         clip_value=0.0,
         seed=config.run.seed,
         checkpoint_steps=config.run.checkpoint_steps,

@@ -12,15 +12,15 @@ from fewshot_nas.cream.config import CreamConfig, TrainConfig
 from fewshot_nas.data.augment import Augmentation
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import Images, calibration_subset
-from fewshot_nas.data.loader import batches_per_epoch
+from fewshot_nas.data.loader import batch_share, batches_per_epoch
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.lifecycle import LifeCycle, Training
-from fewshot_nas.manifest import manifest_of
+from fewshot_nas.manifest import manifest_of, processes
 from fewshot_nas.results import PhaseDirectory
-from fewshot_nas.runs import data_facts, images_of
+from fewshot_nas.runs import data_facts, images_of, training_images
 from fewshot_nas.training.loop import Source, Task
 
 T = TypeVar("T", bound=Task)
@@ -31,21 +31,23 @@ def scoring_inputs(
 ) -> Inputs:
     """Images to score on, photos brought to size bicubically, and training images for calibration.
 
-    Those are whole batches, for a remainder of one image may have no statistics.
+    Those are whole batches, for a remainder of one image may have no statistics. A batch is
+    one process's share, as in training.
     """
+    batch = max(1, config.BATCH_SIZE // world.size)
     transform = eval_transform(data.recipe, resolution, bicubic=True)
 
     def pixels(images: Images) -> Tensor:
         return decoded(images, transform, config.data.cache, workers=config.data.workers)
 
     scored_pixels = pixels(scored)
-    whole = _in_whole_batches(min(calibration, len(data.train)), config.BATCH_SIZE)
+    whole = _in_whole_batches(min(calibration, len(data.train)), batch)
     return Inputs(
         pixels(calibration_subset(data.train, whole, seed=0)) if whole else scored_pixels[:0],
-        config.BATCH_SIZE,
+        batch,
         scored_pixels,
         scored.labels,
-        config.BATCH_SIZE,
+        batch,
         data.mean,
         data.std,
         world.device,
@@ -76,7 +78,10 @@ class CreamRun:
     @cached_property
     def data(self) -> ImageData:
         """The data set of the settings."""
-        return images_of(self.config.data)
+        data = images_of(self.config.data)
+        for note in data.notes:
+            self.report(note)
+        return data
 
     @property
     def per_epoch(self) -> int:
@@ -96,7 +101,9 @@ class CreamRun:
         data, erasing = self.data, self.config.ERASING
         recipe = self.config.data.augmentation or data.recipe
         transform = Augmentation(recipe, self.resolution, policy, jitter, erasing, data.mean, data.std)
-        return Source(data.train, transform, data.mean, data.std, self.config.data.workers)
+        return Source(
+            training_images(data.train, self.config.data), transform, data.mean, data.std, self.config.data.workers
+        )
 
     def train(
         self,
@@ -117,7 +124,8 @@ class CreamRun:
         """
 
         def content() -> dict[str, Any]:
-            noted = {"processes": self.world.size, **facts, "data": data_facts(self.data)}
+            batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)  # refuses an indivisible one
+            noted = {**processes(self.world.size), **facts, "data": data_facts(self.data, self.config.data)}
             return manifest_of(asdict(self.config), noted)
 
         life = LifeCycle(directory, self.config, self.world, self.resume, self.report)

@@ -53,13 +53,14 @@ def _start(
     from fewshot_nas.cream.search_task import Pace, Sampler, SearchTask
     from fewshot_nas.cream.step import Teaching
     from fewshot_nas.cream.supernet import CreamSupernet
+    from fewshot_nas.data.loader import batch_share
     from fewshot_nas.lifecycle import Training
     from fewshot_nas.runs import placed, seed_weights
     from fewshot_nas.training.board import Board
     from fewshot_nas.training.optimizer import plain_groups, sgd
 
     data, world, seed, per_epoch = training.data, training.world, config.run.seed, training.per_epoch
-    _check_slices(config, min(config.BATCH_SIZE, len(data.train) // world.size))
+    _check_slices(config, batch_share(len(data.train), config.BATCH_SIZE, world.size))
     seed_weights(seed)
     network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean)), world)
     matching = placed(Matching(config.SLICE, data.num_classes), world)

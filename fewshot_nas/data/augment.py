@@ -7,21 +7,20 @@ from typing import Any, cast
 
 import torch
 from PIL import Image
-from timm.data import RandomResizedCropAndInterpolation
 from timm.data.auto_augment import rand_augment_transform
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
-from fewshot_nas.data.images import Pixels
-from fewshot_nas.data.transforms import seeded, small
+from fewshot_nas.data.pictures import Pixels
+from fewshot_nas.data.transforms import Upright, seeded, small
 from fewshot_nas.errors import InputError
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Photos are cut out and mirrored as timm does; small images are shifted, flipped or left as they are.
+    """Photos are cut out and mirrored; small images are shifted, flipped or left as they are.
 
     Attributes:
         policy: such as `rand-m9-mstd0.5` (arXiv:1909.13719); empty for none.
@@ -45,23 +44,24 @@ class Augmentation:
         self._steps()  # a policy that is none is refused here, not in the first batch
 
     def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
-        if self.recipe != "photo":
-            pixels = small(self.recipe, self.resolution)(pixels, keys)
-            if not (self.policy or self.jitter or self.erasing):
-                return pixels
+        geometry = Upright(self.resolution) if self.recipe == "photo" else small(self.recipe, self.resolution)
+        images = geometry(pixels, keys)
+        if not (self.policy or self.jitter or self.erasing):
+            return images
         augment = partial(self._one, _colours(self._steps()), self._eraser())
-        return torch.stack([seeded(augment, image, key) for image, key in zip(pixels, keys.tolist(), strict=True)])
+        return torch.stack([seeded(augment, image, key) for image, key in zip(images, keys.tolist(), strict=True)])
+
+    def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
+        """Nothing is left to do: timm's parts take images one by one."""
+        return batch
 
     def _eraser(self) -> RandomErasing:
         return RandomErasing(self.erasing, mode="pixel", device="cpu")  # type: ignore[no-untyped-call]
 
     def _steps(self) -> list[Callable[[Image.Image], Image.Image]]:
         """On the way from one PIL image to another."""
-        cut: Any = partial(RandomResizedCropAndInterpolation, interpolation="random")
-        crop = [cut(self.resolution), v2.RandomHorizontalFlip()]
         jitter = v2.ColorJitter(self.jitter, self.jitter, self.jitter)
         return [
-            *(crop if self.recipe == "photo" else []),
             *([jitter] if self.jitter else []),
             *([rand_augment(self.policy, self.mean)] if self.policy else []),
         ]

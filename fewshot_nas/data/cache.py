@@ -1,5 +1,8 @@
 """Images that are looked at again and again, decoded once."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +15,16 @@ from fewshot_nas.data.loader import ordered_batches
 from fewshot_nas.data.pairs import PairImages
 from fewshot_nas.data.transforms import CentreCrop
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import replacing
+from fewshot_nas.files import locked, replacing
+
+_STALE_S = 600
 
 
 def decoded(images: Images, transform: CentreCrop, directory: Path, *, workers: int = 0) -> Tensor:
     """All images after `transform`, uint8 [N, C, R, R]; from files, mapped from one .npy file.
 
     Images in memory need no file. The file's name says which images and which transform it
-    holds, so it is never out of date. Several processes may build it at once: each writes the
-    same bytes under a name of its own, and the last to rename replaces equal content.
+    holds, so it is never out of date. One process builds it, others wait.
 
     Raises:
         InputError: an image cannot be decoded, or the cache file is damaged.
@@ -32,9 +36,28 @@ def decoded(images: Images, transform: CentreCrop, directory: Path, *, workers: 
     way = "" if transform.interpolation == InterpolationMode.BILINEAR else f"_{transform.interpolation.value}"
     path = directory / f"{images.fingerprint}_{transform.shorter_side}_{transform.resolution}{way}.npy"
     shape = (len(images), 3, transform.resolution, transform.resolution)
-    if not path.exists():
-        _build(path, shape, images, transform, workers)
+    with building(path) as absent:
+        if absent:
+            _build(path, shape, images, transform, workers)
     return _mapped(path, shape)
+
+
+@contextmanager
+def building(path: Path) -> Iterator[bool]:
+    """Whether a file of the cache is absent and the caller's to build; others that want it wait.
+
+    What builders that were killed left in its directory is removed: temporary files that nobody
+    has written to for ten minutes, for not every network file system keeps locks.
+    """
+    for temporary in path.parent.glob(".*.*"):
+        with suppress(OSError):
+            if time.time() - temporary.stat().st_mtime > _STALE_S:
+                temporary.unlink()
+    if path.exists():
+        yield False
+        return
+    with locked(path.parent / ".lock", wait=True):
+        yield not path.exists()
 
 
 def _build(path: Path, shape: tuple[int, ...], images: Images, transform: CentreCrop, workers: int) -> None:

@@ -5,18 +5,16 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 from fewshot_nas.data.keys import random_keys, random_order
+from fewshot_nas.data.names import Names
+from fewshot_nas.data.pictures import FilePicture, Picture, Pixels
 from fewshot_nas.errors import InputError
-
-Pixels = Tensor | list[Tensor]  # uint8 [N, C, H, W], or N images [C, H, W] of their own sizes
 
 
 class Images(Protocol):
@@ -36,7 +34,7 @@ class Images(Protocol):
         """One decoded image, uint8 [C, H, W]."""
 
     def pixels(self, indices: Tensor) -> Pixels:
-        """Several decoded images, in the order of `indices` (int64 [N])."""
+        """Several images, in the order of `indices` (int64 [N])."""
 
     def select(self, indices: Tensor) -> "Images":
         """The images at `indices` (int64 [N]), in their order."""
@@ -84,11 +82,13 @@ class FileImages:
     Attributes:
         names: a path for each image, relative to `root` or absolute.
         labels: int64 [N].
+        part_of: the images from which these were selected, and their indices there.
     """
 
     root: Path
-    names: tuple[str, ...]
+    names: Names
     labels: Tensor
+    part_of: "tuple[FileImages, Tensor] | None" = None
 
     def __post_init__(self) -> None:
         assert (self.labels.dtype, self.labels.shape) == (torch.int64, (len(self.names),))
@@ -100,13 +100,24 @@ class FileImages:
     def fingerprint(self) -> str:
         """Hash of names, labels and file sizes; the same images below another root keep theirs.
 
+        A selection's follows from that of the images that it was made from, so that no file is
+        looked at twice.
+
         Raises:
             InputError: a file is missing.
         """
         digest = hashlib.sha256()
+        if self.part_of:
+            parent, indices = self.part_of
+            digest.update(parent.fingerprint.encode() + indices.numpy().tobytes())
+            return digest.hexdigest()[:16]
         for name, label in zip(self.names, self.labels.tolist(), strict=True):
-            digest.update(b"%s\0%d\0%d\n" % (os.fsencode(name), label, self._size(name)))
+            digest.update(b"%s\0%d\0%d\n" % (os.fsencode(name), label, self.file_size(name)))
         return digest.hexdigest()[:16]
+
+    def take_fingerprint(self, fingerprint: str) -> None:
+        """Believe what was found before, or by another process, instead of asking for every file's size."""
+        self.__dict__["fingerprint"] = fingerprint
 
     def image(self, index: int) -> Tensor:
         """One image, uint8 [3, H, W].
@@ -114,25 +125,22 @@ class FileImages:
         Raises:
             InputError: the file is missing or is not an image of 8 bits a channel; names its path.
         """
-        path = self.root / self.names[index]
-        try:
-            with Image.open(path) as image:
-                mode, pixels = image.mode, pil_to_tensor(image.convert("RGB"))
-        except Exception as error:  # a decoder may raise almost anything, and it is always about this file
-            raise InputError(f"{path}: cannot be decoded as an image ({' '.join(str(error).split())})") from None
-        if mode[0] in "IF":  # integers and floats, which the conversion would have clipped
-            raise InputError(f"{path}: has the pixel format {mode}, expected 8 bits a channel")
-        return cast(Tensor, pixels)
+        return FilePicture(self.root / self.names[index]).read()
 
-    def pixels(self, indices: Tensor) -> list[Tensor]:
-        """Several images, each uint8 [3, H, W] of its own size."""
-        return [self.image(index) for index in indices.tolist()]
+    def pixels(self, indices: Tensor) -> list[Picture]:
+        """Several images, each of its own size, that are decoded when they are read."""
+        return [FilePicture(self.root / self.names[index]) for index in indices.tolist()]
 
     def select(self, indices: Tensor) -> "FileImages":
         """The files at `indices`."""
-        return FileImages(self.root, tuple(self.names[index] for index in indices.tolist()), self.labels[indices])
+        return FileImages(self.root, self.names.select(indices.tolist()), self.labels[indices], (self, indices))
 
-    def _size(self, name: str) -> int:
+    def file_size(self, name: str) -> int:
+        """Bytes of a file.
+
+        Raises:
+            InputError: it is missing.
+        """
         try:
             return (self.root / name).stat().st_size
         except OSError as error:

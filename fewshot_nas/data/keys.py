@@ -25,6 +25,11 @@ def random_keys(stream: str, indices: Tensor) -> Tensor:
     return torch.from_numpy((keys >> np.uint64(1)).astype(np.int64))
 
 
+def uniform(stream: str, keys: Tensor) -> Tensor:
+    """A random number in [0, 1) for each key, float64 [N]; another one in each stream."""
+    return random_keys(stream, keys).double() / 2**63
+
+
 def random_order(stream: str, count: int) -> Tensor:
     """The indices 0..count-1 in a random order, int64 [count]."""
     return random_keys(stream, torch.arange(count)).argsort(stable=True)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -17,76 +19,137 @@ from fewshot_nas.data.keys import random_keys, random_order
 from fewshot_nas.data.transforms import Transform
 from fewshot_nas.errors import InputError
 
+CPU = torch.device("cpu")
 Batch = tuple[Tensor, Tensor]  # uint8 [B, C, R, R] and int64 [B]
+_Made = tuple[Tensor, Tensor, Tensor]  # a batch and its keys, int64 [B]
+_Request = tuple[str, npt.NDArray[np.int64]]  # the stream of keys, and the images' indices
+
+
+def batch_share(count: int, batch_size: int, world: int = 1) -> int:
+    """Images of each rank in a batch of `batch_size` images of all ranks; fewer where there are only `count`.
+
+    Raises:
+        InputError: the ranks cannot share the batch equally, or there are more ranks than images.
+    """
+    if batch_size % world:
+        lower, upper = batch_size // world * world, (batch_size // world + 1) * world
+        nearest = f"{lower} or {upper}" if lower else f"{upper}"
+        raise InputError(
+            f"the batch size of all processes together is {batch_size}, expected a multiple of the {world} processes"
+            f" such as {nearest}"
+        )
+    if count < world:
+        raise InputError(f"there are {count} training images for {world} ranks, expected at least one for each")
+    return min(batch_size, count) // world
 
 
 def batches_per_epoch(count: int, batch_size: int, world: int = 1) -> int:
-    """How many batches `train_batches` makes of `count` images; at least one."""
-    return count // (world * _share(count, batch_size, world))
+    """x of `count` images; at least one."""
+    return count // (world * batch_share(count, batch_size, world))
 
 
-def train_batches(
-    images: Images,
-    transform: Transform,
-    *,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    start: int = 0,
-    rank: int = 0,
-    world: int = 1,
-    workers: int = 0,
-) -> Iterator[Batch]:
-    """The batches of one rank in one epoch, from batch number `start` on.
+class TrainBatches:
+    """The training batches of one rank, epoch after epoch.
 
-    The ranks' shares, joined in order, are the batches of one rank with `world * batch_size`.
+    The ranks' shares, joined in order, are the batches of one rank alone.
     The images left over at the end of an epoch are dropped, others in each epoch; a data set
     smaller than one batch is one smaller batch.
 
     Args:
-        batch_size: images of one rank.
-        workers: processes that decode ahead; with 0 a batch is made when it is asked for, which
-            takes a millisecond for images in memory.
+        batch_size: images of all ranks together.
+        workers: processes that decode ahead, and stay from one epoch to the next; with 0 a batch
+            is made when it is asked for, which takes a millisecond for images in memory.
+        device: where the batches are wanted, and where they are finished.
 
     Raises:
-        InputError: there are fewer images than ranks, or an image cannot be decoded.
+        InputError: there are fewer images than ranks, or they cannot share a batch equally.
     """
-    size = _share(len(images), batch_size, world)
-    count = batches_per_epoch(len(images), batch_size, world)
-    order = random_order(f"order/{seed}/{epoch}", len(images))
-    mine = order[: count * world * size].view(count, world, size)[:, rank]
-    return _load(_Plan(images, transform, mine[start:].unbind(), f"augment/{seed}/{epoch}"), workers)
+
+    def __init__(
+        self,
+        images: Images,
+        transform: Transform,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        device: torch.device = CPU,
+    ) -> None:
+        self._images, self._seed, self._rank, self._world = len(images), seed, rank, world
+        self._size = batch_share(len(images), batch_size, world)
+        self.per_epoch = batches_per_epoch(len(images), batch_size, world)
+        self._transform, self._device = transform, device
+        self._wanted: list[_Request] = []  # read by the loader whenever an epoch begins
+        items = _Batches(images, transform, finishes=device.type == "cpu")
+        self._loader = _loader(items, self._wanted, workers, persistent=workers > 0, pinned=device.type == "cuda")
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from batch number `start` on.
+
+        Raises:
+            InputError: an image cannot be decoded.
+        """
+        order = random_order(f"order/{self._seed}/{epoch}", self._images)
+        shares = order[: self.per_epoch * self._world * self._size].view(self.per_epoch, self._world, self._size)
+        self._wanted[:] = [(f"augment/{self._seed}/{epoch}", share.numpy()) for share in shares[start:, self._rank]]
+        for pixels, labels, keys in _batches_of(self._loader):
+            yield self._ready(pixels, keys), labels.to(self._device, non_blocking=True)
+
+    def _ready(self, pixels: Tensor, keys: Tensor) -> Tensor:
+        if self._device.type == "cpu":
+            return pixels
+        return self._transform.finish(pixels.to(self._device, non_blocking=True), keys)
 
 
 def ordered_batches(images: Images, transform: Transform, *, batch_size: int, workers: int = 0) -> Iterator[Batch]:
     """All images once, in their own order; the last batch may be smaller."""
-    return _load(_Plan(images, transform, torch.split(torch.arange(len(images)), batch_size), "ordered"), workers)
+    parts = torch.split(torch.arange(len(images)), batch_size)
+    wanted: list[_Request] = [("ordered", part.numpy()) for part in parts]
+    for pixels, labels, _ in _batches_of(_loader(_Batches(images, transform, finishes=True), wanted, workers)):
+        yield pixels, labels
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan(Dataset[Batch | InputError]):
-    """Whole batches as the items of a data set, so that a worker makes one at a time."""
+class _Batches(Dataset[_Made | InputError]):
+    """Whole batches as the items of a data set, so that a worker makes one at a time.
+
+    Attributes:
+        finishes: whether the transform's second step is done here too.
+    """
 
     images: Images
     transform: Transform
-    batches: Sequence[Tensor]
-    stream: str
+    finishes: bool
 
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, number: int) -> Batch | InputError:
-        indices = self.batches[number]
+    def __getitem__(self, request: _Request) -> _Made | InputError:
+        stream, numbers = request
+        indices = torch.from_numpy(numbers)
+        keys = random_keys(stream, indices)
         try:
-            pixels = self.images.pixels(indices)
+            batch = self.transform(self.images.pixels(indices), keys)
         except InputError as error:
             return error  # raised here, it would reach the user with a worker's traceback in it
-        return self.transform(pixels, random_keys(self.stream, indices)), self.images.labels[indices]
+        return self.transform.finish(batch, keys) if self.finishes else batch, self.images.labels[indices], keys
 
 
-def _load(plan: _Plan, workers: int) -> Iterator[Batch]:
-    # A generator of its own keeps the loader from drawing from the global one.
-    loader = DataLoader(plan, batch_size=None, num_workers=workers, collate_fn=_as_is, generator=torch.Generator())
+def _loader(
+    items: _Batches, wanted: Sequence[_Request], workers: int, *, persistent: bool = False, pinned: bool = False
+) -> "DataLoader[Any]":
+    return DataLoader(
+        items,
+        batch_size=None,
+        sampler=wanted,
+        num_workers=workers,
+        collate_fn=_as_is,
+        persistent_workers=persistent,
+        pin_memory=pinned,
+        generator=torch.Generator(),  # of its own, which keeps the loader from drawing from the global one
+    )
+
+
+def _batches_of(loader: "DataLoader[Any]") -> Iterator[_Made]:
     for batch in loader:
         if isinstance(batch, InputError):
             raise batch
@@ -95,10 +158,3 @@ def _load(plan: _Plan, workers: int) -> Iterator[Batch]:
 
 def _as_is(item: Any) -> Any:
     return item
-
-
-def _share(count: int, batch_size: int, world: int) -> int:
-    """Images of each rank in a batch."""
-    if count < world:
-        raise InputError(f"there are {count} training images for {world} ranks, expected at least one for each")
-    return min(batch_size, count // world)

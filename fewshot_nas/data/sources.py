@@ -2,17 +2,21 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from sklearn.datasets import load_digits
 
 from fewshot_nas.data.fashion import read_fashion_mnist
 from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices
+from fewshot_nas.data.names import Names
 from fewshot_nas.data.pairs import blended_pairs
+from fewshot_nas.data.pictures import FilePicture
 from fewshot_nas.errors import InputError
 
 LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
@@ -20,7 +24,9 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _FOLDERS_VALID = 2500
 _TRAIN_PAIRS, _HELD_OUT_PAIRS = 1_000_000, 10_000
 _LINE = re.compile(r"(.*[^\s,])\s*[,\s]\s*(\d{1,9})")
-_PHOTO_MEAN, _PHOTO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as everybody's
+_PHOTO: Any = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}  # of ImageNet, as everybody's
+_PHOTO_SIDE = 64  # pixels, from which on an image is a photograph
+_LOOKED_AT = 64  # images
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class ImageData:
         test: what the final scores are measured on.
         mean, std: per channel, of pixels in 0..1.
         recipe: the augmentation that suits the images, see `transforms.train_transform`.
+        notes: what a person should know of it, a sentence each.
     """
 
     name: str
@@ -43,6 +50,13 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     recipe: str
+    notes: tuple[str, ...] = ()
+
+    def lists(self) -> list[FileImages]:
+        """The lists of files behind the three parts, each once."""
+        parts = [images for images in (self.train, self.valid, self.test) if isinstance(images, FileImages)]
+        whole = [part.part_of[0] if part.part_of else part for part in parts]
+        return list({id(images): images for images in whole}.values())
 
 
 def open_data(
@@ -61,9 +75,12 @@ def open_data(
       10,000 of them, made from the three parts of `fashion_mnist`, so no part shares a garment.
     - `lists`: `train.txt`, `valid_part2500.txt` and `valid.txt` in `root`; a line is a path,
       absolute or relative to `root`, and a label, separated by a comma or white space.
-    - `folders`: `train/<class>/` and `val/<class>/` in `root`; 2,500 of `val` are for ranking.
+    - `folders`: `train/<class>/` and `val/<class>/` in `root`, and `test/<class>/` if there are test
+      images; 2,500 of `val` are for ranking.
 
-    As in the competition, the ranking part of `lists` and `folders` is a part of their test images.
+    As in the competition, the ranking part of `lists` is a part of their test images, and so is that
+    of `folders` without `test`. Both are augmented as photographs, or if most are smaller than 64
+    pixels, as small images.
 
     Args:
         train_images, valid_images: use a fixed part only, of that size, with balanced classes.
@@ -75,6 +92,7 @@ def open_data(
     if name not in _SOURCES:
         raise InputError(f"the data set is {name!r}, expected one of {', '.join(_SOURCES)}")
     data = _SOURCES[name](root)
+    _refuse_gaps(data, num_classes)
     if valid_images is None and name == "folders":
         valid_images = min(_FOLDERS_VALID, len(data.valid))
     return replace(
@@ -116,8 +134,8 @@ def _fashion_mnist(root: Path) -> ImageData:
 def _fashion_pairs(root: Path) -> ImageData:
     counts = {"train": _TRAIN_PAIRS, "valid": _HELD_OUT_PAIRS, "test": _HELD_OUT_PAIRS}
     named = zip(_garments(root), counts.items(), strict=True)
-    parts = {part: blended_pairs(images, count, f"pairs/{part}") for images, (part, count) in named}
-    return ImageData("fashion_pairs", **parts, num_classes=45, mean=(0.2873,), std=(0.2822,), recipe="none")
+    train, valid, test = (blended_pairs(images, count, f"pairs/{part}") for images, (part, count) in named)
+    return ImageData("fashion_pairs", train, valid, test, 45, (0.2873,), (0.2822,), "none")
 
 
 def _garments(root: Path) -> tuple[ArrayImages, ArrayImages, ArrayImages]:
@@ -129,16 +147,66 @@ def _garments(root: Path) -> tuple[ArrayImages, ArrayImages, ArrayImages]:
 def _lists(root: Path) -> ImageData:
     parts = {part: _read_list(root, root / file) for part, file in LISTS.items()}
     num_classes = 1 + max(int(images.labels.max()) for images in parts.values())
-    return ImageData("lists", **parts, num_classes=num_classes, mean=_PHOTO_MEAN, std=_PHOTO_STD, recipe="photo")
+    recipe, note = _recipe_for("lists", parts["train"])
+    notes = (note, *_unseen(root / LISTS["valid"], parts["valid"], list(map(str, range(num_classes)))))
+    train, valid, test = parts.values()
+    return ImageData("lists", train, valid, test, num_classes, **_PHOTO, recipe=recipe, notes=notes)
 
 
 def _folders(root: Path) -> ImageData:
     classes = _subdirectories(root / "train")
-    unknown = sorted(set(_subdirectories(root / "val")) - set(classes))
-    if unknown:
-        raise InputError(f"{root / 'val' / unknown[0]}: no such class in {root / 'train'}")
-    train, val = (_read_folder(root, part, classes) for part in ("train", "val"))
-    return ImageData("folders", train, val, val, len(classes), _PHOTO_MEAN, _PHOTO_STD, "photo")
+    parts = ["val", "test"] if (root / "test").is_dir() else ["val"]
+    for part in parts:
+        unknown = sorted(set(_subdirectories(root / part)) - set(classes))
+        if unknown:
+            raise InputError(f"{root / part / unknown[0]}: no such class in {root / 'train'}")
+    train, val, *test = (_read_folder(root, part, classes) for part in ("train", *parts))
+    empty = sorted(set(range(len(classes))) - set(train.labels.tolist()))
+    if empty:
+        raise InputError(f"{root / 'train' / classes[empty[0]]}: no images ({', '.join(sorted(SUFFIXES))})")
+    recipe, note = _recipe_for("folders", train)
+    notes = (note, *_unseen(root / "val", val, classes), *([] if test else [_no_test(root)]))
+    return ImageData("folders", train, val, (test or [val])[0], len(classes), **_PHOTO, recipe=recipe, notes=notes)
+
+
+def _no_test(root: Path) -> str:
+    return (
+        f"{root / 'test'} is not there, so the images of val are both ranked on and tested on;"
+        " test accuracies are those of the choice itself"
+    )
+
+
+def _unseen(where: Path, images: Images, classes: Sequence[str]) -> list[str]:
+    """A sentence about classes without images to rank on, if there are any."""
+    missing = [classes[label] for label in sorted(set(range(len(classes))) - set(images.labels.tolist()))]
+    if not missing:
+        return []
+    more = "" if len(missing) == 1 else f" and {len(missing) - 1} more"
+    return [f"{where}: no images of class {missing[0]}{more}, so nothing is ranked on them"]
+
+
+def _recipe_for(name: str, images: FileImages) -> tuple[str, str]:
+    """The augmentation that suits the images, by the median of some shorter sides; and a sentence about it."""
+    sides = []
+    for place in torch.linspace(0, len(images) - 1, min(_LOOKED_AT, len(images))).long().tolist():
+        with suppress(InputError):  # said when the image is used
+            sides.append(min(FilePicture(images.root / images.names[place]).size))
+    side = sorted(sides)[len(sides) // 2] if sides else None
+    recipe = "photo" if side is None or side >= _PHOTO_SIDE else "shift"
+    kind = {"photo": "rotated, cropped, mirrored and jittered as photographs", "shift": "shifted as small images"}
+    why = "no size is known" if side is None else f"their shorter side is {side} pixels"
+    return recipe, f"{name}: training images are {kind[recipe]}, because {why}; data.augmentation replaces this"
+
+
+def _refuse_gaps(data: ImageData, num_classes: int | None) -> None:
+    """Refuse labels that no training image has, unless the number of classes was said."""
+    there = set(torch.unique(data.train.labels).tolist())
+    missing = sorted(set(range(data.num_classes)) - there)
+    if missing and num_classes is None:
+        raise InputError(
+            f"{data.name}: no training image has label {missing[0]}, but labels go up to {data.num_classes - 1};"
+            f" number the classes 0, 1, 2, ..., or set data.num_classes={data.num_classes} if this is meant"
+        )
 
 
 _SOURCES: Mapping[str, Callable[[Path], ImageData]] = MappingProxyType(
@@ -174,7 +242,7 @@ def _read_list(root: Path, path: Path) -> FileImages:
 def _subdirectories(directory: Path) -> list[str]:
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; expected train/<class>/ and val/<class>/ in the data root")
-    return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
+    return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and entry.name[0] != ".")
 
 
 def _read_folder(root: Path, part: str, classes: list[str]) -> FileImages:
@@ -191,7 +259,7 @@ def _read_folder(root: Path, part: str, classes: list[str]) -> FileImages:
 def _files(root: Path, names: list[str], labels: list[int], origin: Path) -> FileImages:
     if not names:
         raise InputError(f"{origin}: no images")
-    return FileImages(root, tuple(names), torch.tensor(labels))
+    return FileImages(root, Names.of(names), torch.tensor(labels))
 
 
 def _split(images: ArrayImages, count: int) -> tuple[ArrayImages, ArrayImages]:

@@ -15,16 +15,22 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from fewshot_nas.data.images import Pixels
+from fewshot_nas.data.geometry import cuts, jittered
+from fewshot_nas.data.keys import uniform
+from fewshot_nas.data.pictures import Pixels, whole
 from fewshot_nas.errors import InputError
 
 RECIPES = ("photo", "shift", "shift_flip", "flip", "none")
 
 
 class Transform(Protocol):
-    """Maps images, with a key from `random_keys` for each, to uint8 [N, C, R, R]."""
+    """Maps images, with a key from `random_keys` for each, to uint8 [N, C, R, R], in two steps."""
 
-    def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor: ...
+    def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
+        """What takes the images one by one, on the CPU."""
+
+    def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
+        """What is left once all have one size, wherever the batch is; the keys are on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,11 @@ class CentreCrop:
     def __call__(self, pixels: Pixels, keys: Tensor | None = None) -> Tensor:
         if isinstance(pixels, Tensor):
             return self._cropped(pixels)
-        return torch.stack([self._cropped(image) for image in pixels])
+        return torch.stack([self._cropped(whole(image)) for image in pixels])
+
+    def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
+        """Nothing is left to do."""
+        return batch
 
     def _cropped(self, image: Tensor) -> Tensor:
         resized = v2.functional.resize(image, [self.shorter_side], self.interpolation, antialias=True)
@@ -65,29 +75,41 @@ class Small:
         mirrored = keys // offsets**2 % 2 == 1
         return torch.where(mirrored[:, None, None, None], shifted.flip(-1), shifted)
 
+    def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
+        """Nothing is left to do."""
+        return batch
+
 
 @dataclass(frozen=True)
 class Photo:
-    """Rotation by up to 15 degrees, random resized crop, flip, brightness and contrast jitter 0.5.
+    """Rotation by up to 15 degrees, random resized crop and flip in one resampling; brightness and contrast jitter 0.5.
 
-    The jitter comes last, where there are the fewest pixels: brightness does not mind, and
-    contrast is taken from the crop's mean rather than the whole image's.
+    The jitter comes last, where there are the fewest pixels and all images have one size: brightness
+    does not mind, and contrast is taken from the crop's mean rather than the whole image's.
     """
 
     resolution: int
 
     def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
-        augment = v2.Compose(
-            [
-                v2.ToPILImage(),  # whose rotation is far faster than a tensor's
-                v2.RandomRotation(15),
-                v2.RandomResizedCrop(self.resolution),
-                v2.RandomHorizontalFlip(),
-                v2.ColorJitter(brightness=0.5, contrast=0.5),
-                v2.PILToTensor(),
-            ]
-        )
-        return torch.stack([seeded(augment, image, key) for image, key in zip(pixels, keys.tolist(), strict=True)])
+        return cuts(pixels, keys, self.resolution, degrees=15)
+
+    def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
+        """Brightness and contrast."""
+        return jittered(batch, *(0.5 + uniform(f"photo/{what}", keys) for what in ("brightness", "contrast")))
+
+
+@dataclass(frozen=True)
+class Upright:
+    """Random resized crop and flip, and nothing else."""
+
+    resolution: int
+
+    def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
+        return cuts(pixels, keys, self.resolution, degrees=0)
+
+    def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
+        """Nothing is left to do."""
+        return batch
 
 
 def train_transform(recipe: str, resolution: int) -> Transform:

@@ -1,37 +1,19 @@
 """The ranker's table: how well each ranking orders the archs with a truth, and by how much it beats counting."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_nas.ranking import predictor
-from fewshot_nas.ranking.correlation import FEWEST, Floats, Interval, correlations
+from fewshot_nas.ranking.correlation import FEWEST, Floats, correlations
 from fewshot_nas.ranking.ranker import Ranker
+from fewshot_nas.ranking.rows import Row
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.validation import judge
 
 TRUTHS = (10, 30, 60)
 LEFT = 10  # archs that a predictor has to be judged by, at least
-
-
-@dataclass(frozen=True)
-class Row:
-    """One ranking.
-
-    Attributes:
-        truths: how many it was fitted to.
-        archs: how many have a truth and this ranking; a predictor is judged on those it was not fitted to.
-        gain: tau less that of the best single proxy on the same archs.
-    """
-
-    name: str
-    truths: int
-    archs: int
-    tau: Interval
-    gain: Interval
 
 
 def best_of(proxies: Mapping[str, Floats], truth: Floats) -> str:
@@ -72,16 +54,6 @@ def compare(
     for count in counts:
         if known.sum() - count >= LEFT:
             yield _predicted(ranker.inputs[known], truth[known], best[known], count)
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows, as JSON has them, as aligned text."""
-    lines = [["ranking", "truths", "archs", "tau [95 %]", "gain [95 %]"]]
-    for row in rows:
-        taus = [f"{each['value']:+.3f} [{each['low']:+.3f}, {each['high']:+.3f}]" for each in (row["tau"], row["gain"])]
-        lines.append([row["name"], str(row["truths"]), str(row["archs"]), *taus])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def _fixed(name: str, values: Floats, truth: Floats, best: Floats) -> Row:

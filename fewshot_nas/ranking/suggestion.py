@@ -1,10 +1,13 @@
 """Which archs to score, or to train alone next: those that tell most about all others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from fewshot_nas.ranking.correlation import Floats
+from fewshot_nas.ranking.features import features, standardised
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.search_space import SearchSpace
 
 NOISE = 0.5  # of a truth, in variances that one standardised column explains a priori
 
@@ -27,6 +30,15 @@ def spread(columns: Floats, count: int) -> list[int]:
         nearest = np.minimum(nearest, new) if number else new
         nearest[chosen] = -1
     return chosen
+
+
+def sample(space: SearchSpace, pool: Mapping[str, Arch], count: int) -> set[str]:
+    """The ids of `count` archs of a pool, spread over depths, widths and costs.
+
+    They follow from the pool and the space alone, and a larger sample contains the smaller ones.
+    """
+    ids = list(pool)
+    return {ids[row] for row in spread(standardised(features(space, pool.values())), count)}
 
 
 def suggest(columns: Floats, count: int, known: Sequence[int] = ()) -> list[int]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import FEWEST, Agreement, Interval, agreement, proxies
 from fewshot_nas.reporting.log import Epoch, Log, read_log
+from fewshot_nas.reporting.ranked import Ranked
 from fewshot_nas.results import merged_manifest_path, merged_path
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
 from fewshot_nas.scores.shards import Scored, read_scores
@@ -88,6 +89,7 @@ class Study:
         truth: stand-alone accuracy; empty where there is none.
         codes, costs: of the archs that any phase has scored, and of the ground truth's.
         phase_rows, proxy_rows: how well each ranks the ground truth, by name.
+        ranked: the ranker's table, where there is one.
     """
 
     save: str
@@ -98,6 +100,7 @@ class Study:
     costs: Mapping[str, Cost]
     phase_rows: Mapping[str, Agreement]
     proxy_rows: Mapping[str, Agreement]
+    ranked: Ranked | None = None
 
     @property
     def spans(self) -> list[Span]:

@@ -16,6 +16,11 @@ def truth_command(study: Study) -> str:
     return f"python -m fewshot_nas.train_stand_alone {_save(study)} --target_arch_num=all"
 
 
+def rank_command(study: Study) -> str:
+    """Predicts all archs from merged scores."""
+    return f"python -m fewshot_nas.rank {_save(study)}"
+
+
 def score_command(study: Study, phase: PhaseRecord) -> str:
     """Merges scores if they are there, or else makes them."""
     if phase.unmerged:

@@ -8,7 +8,7 @@ from typing import Any
 from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.reporting.choices import best_under, macs_bounds
 from fewshot_nas.reporting.gather import Evaluation, PhaseRecord, Study
-from fewshot_nas.reporting.hints import score_command, train_command, truth_command
+from fewshot_nas.reporting.hints import rank_command, score_command, train_command, truth_command
 from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.markup import code, missing, note, plot, section, table
 from fewshot_nas.reporting.wording import (
@@ -61,6 +61,7 @@ def sections(study: Study) -> Iterator[str]:
     """The sections in order; one without data says which command would fill it."""
     yield section("Phases and proxies", _ranking(study))
     yield section("Supernet against stand-alone training", _truth(study))
+    yield section("The ranker", _ranked(study))
     yield section("Scores against MACs", _cost(study))
     yield section("During training", _training(study))
     yield section("What was run", _provenance(study))
@@ -116,6 +117,24 @@ def _truth_panel(study: Study, phase: PhaseRecord) -> str:
     tau = f"tau {interval(row.kendall)}<br>" if row else ""
     caption = f"<figcaption>{tau}{escape(phase.source)}</figcaption>"
     return f"<figure><h3>Phase {phase_title(phase.name)}</h3>{caption}{plot(f'truth {phase.name}')}</figure>"
+
+
+def _ranked(study: Study) -> Iterator[str]:
+    ranked = study.ranked
+    if ranked is None:
+        yield missing("Nobody has ranked the whole pool by all that is known.", rank_command(study))
+        return
+    yield note(
+        f"Predictions of {ranked.predicted} for {ranked.archs:,} archs, {ranked.scored:,} of them scored, from"
+        f" {', '.join(ranked.scores)} and {ranked.truths} truths."
+    )
+    if ranked.rows:
+        rows = [[escape(row.title), str(row.archs), interval(row.tau), interval(row.gain)] for row in ranked.rows]
+        yield table(("ranking", "archs", "tau", f"gain over {ranked.best_proxy}"), rows, numeric=(1,))
+        yield note(
+            "Smoothed: fitted by a surface over depths, widths and costs. Combined: with multiply-adds, by a rule that"
+            " asks no truth. Predictors are fitted to as many truths as it says and judged on the others, 20 draws."
+        )
 
 
 def _cost(study: Study) -> Iterator[str]:

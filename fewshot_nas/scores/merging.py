@@ -44,7 +44,8 @@ def merge_parts(
 
     Args:
         pool: the ids and codes of each part.
-        manifests: of the parts; a `limit` N means that the first N archs of a part were scored.
+        manifests: of the parts; a `limit` N means that the first N archs of a part were scored, a
+            `sample` that as many were as `archs` says.
 
     Raises:
         InputError: a part is missing, incomplete or holds other archs than the pool's part.
@@ -54,14 +55,18 @@ def merge_parts(
     gaps: list[str] = []
     for part, codes in enumerate(pool, start=1):
         path, expected = shard_path(directory, metric, part), _limited(codes, manifests, part)
-        scores = read_scores(path, space) if path.exists() else {}
+        sampled = _sampled(manifests, part)
+        wanted = len(expected) if sampled is None else sampled
+        scores = read_scores(path, space) if wanted and path.exists() else {}
         _refuse_others(path, scores, expected, part)
-        if not scores:
-            gaps.append(f"{path.name} does not exist ({len(expected)} archs)")
-        elif len(scores) < len(expected):
-            gaps.append(f"{path.name} lacks {_abbreviated(expected, scores)}")
+        if len(scores) == wanted:
+            merged.update((arch_id, scores[arch_id]) for arch_id in expected if arch_id in scores)
+        elif not scores:
+            gaps.append(f"{path.name} does not exist ({wanted} archs)")
+        elif sampled is not None:
+            gaps.append(f"{path.name} has {len(scores)} of the {wanted} archs that were sampled")
         else:
-            merged.update((arch_id, scores[arch_id]) for arch_id in expected)
+            gaps.append(f"{path.name} lacks {_abbreviated(expected, scores)}")
     if gaps:
         raise InputError(f"{directory}: scores are missing: {'; '.join(gaps)}; `python -m fewshot_nas.test` fills them")
     return merged
@@ -87,6 +92,17 @@ def _limited(codes: Codes, manifests: Mapping[int, Manifest], part: int) -> Code
     if limit is not None and (type(limit) is not int or limit < 1):
         raise InputError(f"the manifest of part {part} has the limit {limit!r}, expected a positive whole number")
     return dict(islice(codes.items(), len(codes) if limit is None else min(limit, len(codes))))
+
+
+def _sampled(manifests: Mapping[int, Manifest], part: int) -> int | None:
+    """How many of a part's archs were in the sample; None where the part was not sampled."""
+    manifest = manifests.get(part, {})
+    if manifest.get("sample") is None:
+        return None
+    archs = manifest.get("archs")
+    if type(archs) is not int or archs < 0:
+        raise InputError(f"the manifest of part {part} has {archs!r} archs, expected a whole number")
+    return archs
 
 
 def _refuse_surplus(directory: Path, metric: str, parts: int) -> None:

@@ -8,7 +8,7 @@ that was killed and resumed ends with the same bits as one that was not.
 import hashlib
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fewshot_nas.data.images import Images
-from fewshot_nas.data.loader import Batch, batches_per_epoch, train_batches
+from fewshot_nas.data.loader import TrainBatches, batch_share
 from fewshot_nas.data.transforms import Transform, normalize
 from fewshot_nas.distributed import World, average_gradients, decided, gathered, together
 from fewshot_nas.errors import InputError
@@ -33,7 +33,7 @@ _SAID = ("largest", "smallest", "best", "ema")  # whose accuracy is worth a word
 
 @dataclass(frozen=True)
 class Plan:
-    """What the loop does with a task; `batch_size` is per process."""
+    """What the loop does with a task; `batch_size` counts the images of all processes."""
 
     epochs: int
     warmup_epochs: int
@@ -57,6 +57,19 @@ class Source:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     workers: int = 0
+
+    def batches(self, plan: Plan, world: World) -> TrainBatches:
+        """This process's share of the training batches."""
+        return TrainBatches(
+            self.images,
+            self.transform,
+            batch_size=plan.batch_size,
+            seed=plan.seed,
+            rank=world.rank,
+            world=world.size,
+            workers=self.workers,
+            device=world.device,
+        )
 
 
 class Task(Protocol):
@@ -111,8 +124,9 @@ class Loop:
     ) -> None:
         self.task, self.source, self.plan, self.last, self.log, self.world = task, source, plan, last, log, world
         self._report = report
-        self._per_epoch = batches_per_epoch(len(source.images), plan.batch_size, world.size)
-        self._batch = min(plan.batch_size * world.size, len(source.images))  # images of all ranks, but for a remainder
+        self._batches = source.batches(plan, world)
+        self._per_epoch = self._batches.per_epoch
+        self._batch = batch_share(len(source.images), plan.batch_size, world.size) * world.size
         self._rate = plan.rate(self._per_epoch)
         self.step = 0
         self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's steps
@@ -184,7 +198,7 @@ class Loop:
     def _epoch(self, epoch: int) -> Record:
         """The steps of an epoch that are still to do; what they cost."""
         start, waited_s, done = time.perf_counter(), 0.0, self.step % self._per_epoch
-        batches = self._batches(epoch, done)
+        batches = self._batches.epoch(epoch, done)
         with self._progress(epoch, done) as bar:
             while True:
                 asked = time.perf_counter()
@@ -199,19 +213,6 @@ class Loop:
         seconds = time.perf_counter() - start
         images = (self._per_epoch - done) * self._batch
         return {"s": seconds, "images_per_s": images / seconds, "data_wait_percent": 100 * waited_s / seconds}
-
-    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        return train_batches(
-            self.source.images,
-            self.source.transform,
-            batch_size=self.plan.batch_size,
-            seed=self.plan.seed,
-            epoch=epoch,
-            start=start,
-            rank=self.world.rank,
-            world=self.world.size,
-            workers=self.source.workers,
-        )
 
     def _train_on(self, images: Tensor, labels: Tensor) -> None:
         step, optimizer = self.step, self.task.optimizer

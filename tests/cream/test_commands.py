@@ -151,7 +151,7 @@ def test_two_ranks_keep_the_same_board(here, ranks):
             return training
 
         search._start = start
-        search.main(["--save", "two", *SEARCH, "BATCH_SIZE=4"])
+        search.main(["--save", "two", *SEARCH, "BATCH_SIZE=8"])
         return boards
 
     def state(task):

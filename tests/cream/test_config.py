@@ -93,3 +93,9 @@ def test_a_path_of_ones_own():
 def test_a_model_that_is_none_is_named(overrides, message):
     with pytest.raises(InputError, match=f"^{message}"):
         load(ModelConfig, None, overrides).model()
+
+
+@pytest.mark.golden
+def test_the_published_batches_are_1024_images():
+    for kind, name in ((SearchConfig, "search"), (RetrainConfig, "retrain")):
+        assert load(kind, CONFIGS / f"cream_{name}.yml").BATCH_SIZE == 1024

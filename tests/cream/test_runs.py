@@ -1,6 +1,7 @@
 """What a Cream training works with."""
 
 import pytest
+import torch
 
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.runs import CreamRun
@@ -16,3 +17,10 @@ def test_calibration_takes_whole_batches(tmp_path, asked, given):
     inputs = run.inputs(asked)
     assert len(inputs.calibration) == given
     assert len(inputs.images) == len(run.data.valid)
+
+
+def test_a_process_scores_and_calibrates_with_its_share_of_a_batch(tmp_path):
+    settings = ["IMAGE_SIZE=8", "BATCH_SIZE=16", "data.train_images=25", f"data.cache={tmp_path}"]
+    world = World(1, 2, torch.device("cpu"))
+    inputs = CreamRun(load(SearchConfig, None, settings), 8, world, resume=False, report=print).inputs(99)
+    assert (inputs.batch, inputs.calibration_batch, len(inputs.calibration)) == (8, 8, 24)

@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 
 from fewshot_nas.data.images import ArrayImages, FileImages
+from fewshot_nas.data.names import Names
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def files(tmp_path, random_image):
     for index, name in enumerate(names):
         image = Image.fromarray(random_image(index, 20 + index, 30 - index, 3).numpy())
         image.convert("L" if index == 3 else "RGB").save(tmp_path / name)
-    return FileImages(tmp_path, names, torch.tensor([0, 1, 2, 0, 1, 2, 0]))
+    return FileImages(tmp_path, Names.of(names), torch.tensor([0, 1, 2, 0, 1, 2, 0]))
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """The cache holds what decoding gives, whole or not at all."""
 
 import multiprocessing
+import os
+import time
 
 import pytest
 import torch
 
+from fewshot_nas.data import cache as under_test
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.errors import InputError
@@ -25,7 +28,7 @@ def direct(files):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_the_cache_holds_what_decoding_gives(files, cache, direct, workers):
     assert torch.equal(decoded(files, TRANSFORM, cache, workers=workers), direct)
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.glob("*.npy"))) == 1
 
 
 def test_nothing_is_decoded_twice(files, cache, direct):
@@ -41,7 +44,7 @@ def test_images_and_transforms_have_files_of_their_own(files, cache):
     decoded(files, eval_transform("photo", 18), cache)
     decoded(files, eval_transform("shift", 16), cache)
     decoded(files.select(torch.arange(3)), TRANSFORM, cache)
-    assert len(list(cache.iterdir())) == 4
+    assert len(list(cache.glob("*.npy"))) == 4
 
 
 def test_writing_to_the_images_leaves_the_file(files, cache, direct):
@@ -60,13 +63,13 @@ def test_an_interrupted_build_leaves_nothing(files, cache):
     (files.root / files.names[6]).write_bytes(b"no image")
     with pytest.raises(InputError, match=r"image 6\.jpg"):
         decoded(files, TRANSFORM, cache)
-    assert not any(cache.iterdir())
+    assert [path.name for path in cache.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"", lambda content: b"x" + content])
 def test_a_damaged_file_is_named(files, cache, damage):
     decoded(files, TRANSFORM, cache)
-    (path,) = cache.iterdir()
+    (path,) = cache.glob("*.npy")
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=rf"{path.name}: the cached images are damaged, delete the file"):
         decoded(files, TRANSFORM, cache)
@@ -75,6 +78,31 @@ def test_a_damaged_file_is_named(files, cache, damage):
 def build(barrier, images, cache, results):
     barrier.wait()
     results.put(int(decoded(images, TRANSFORM, cache).sum()))
+
+
+def test_one_of_several_processes_builds_it(files, cache, together, monkeypatch):
+    real, built = under_test._build, cache.parent / "built"
+
+    def noted(*parts):
+        with built.open("a") as stream:
+            stream.write("once\n")
+        time.sleep(0.3)  # so that the others come while it is being built
+        real(*parts)
+
+    monkeypatch.setattr(under_test, "_build", noted)
+    together(*[lambda: decoded(files, TRANSFORM, cache)] * 3)
+    assert built.read_text() == "once\n"
+
+
+def test_what_a_killed_builder_left_is_removed(files, cache):
+    decoded(files, TRANSFORM, cache)
+    stale, fresh = cache / ".a.npy.0123", cache / ".b.npy.4567"
+    for path in (stale, fresh):
+        path.touch()
+    an_hour_ago = time.time() - 3600
+    os.utime(stale, (an_hour_ago, an_hour_ago))
+    decoded(files, TRANSFORM, cache)
+    assert (stale.exists(), fresh.exists()) == (False, True)
 
 
 def test_processes_may_build_it_at_once(files, cache, direct):
@@ -86,5 +114,5 @@ def test_processes_may_build_it_at_once(files, cache, direct):
     assert {results.get(timeout=20) for _ in builders} == {int(direct.sum())}
     for builder in builders:
         builder.join()
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.glob("*.npy"))) == 1
     assert torch.equal(decoded(files, TRANSFORM, cache), direct)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fewshot_nas.data.images import ArrayImages, FileImages, balanced_indices, calibration_subset
+from fewshot_nas.data.names import Names
 from fewshot_nas.errors import InputError
 
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(torch.tensor)
@@ -18,32 +19,32 @@ LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(torch.tensor)
 
 def test_files_decode_to_rgb(files):
     assert [tuple(files.image(index).shape) for index in (0, 3)] == [(3, 20, 30), (3, 23, 27)]
-    assert {image.dtype for image in files.pixels(torch.arange(7))} == {torch.uint8}
+    assert {picture.read().dtype for picture in files.pixels(torch.arange(7))} == {torch.uint8}
 
 
 def test_a_png_decodes_to_what_was_written(tmp_path, random_image):
     image = random_image(1, 9, 7, 3)
     Image.fromarray(image.numpy()).save(tmp_path / "a.png")
-    assert torch.equal(FileImages(tmp_path, ("a.png",), torch.tensor([0])).image(0), image.permute(2, 0, 1))
+    assert torch.equal(FileImages(tmp_path, Names.of(["a.png"]), torch.tensor([0])).image(0), image.permute(2, 0, 1))
 
 
 @pytest.mark.parametrize(("mode", "colour"), [("L", 70), ("P", 70), ("CMYK", (0, 0, 0, 0)), ("RGBA", (70, 70, 70, 9))])
 def test_every_pixel_format_becomes_rgb(tmp_path, mode, colour):
     Image.new(mode, (5, 4), colour).save(tmp_path / "a.tif")
-    assert FileImages(tmp_path, ("a.tif",), torch.tensor([0])).image(0).shape == (3, 4, 5)
+    assert FileImages(tmp_path, Names.of(["a.tif"]), torch.tensor([0])).image(0).shape == (3, 4, 5)
 
 
 def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
     Image.fromarray(np.full((4, 5), 0x8000, dtype=np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(InputError, match=r"deep\.png: has the pixel format I;16, expected 8 bits"):
-        FileImages(tmp_path, ("deep.png",), torch.tensor([0])).image(0)
+        FileImages(tmp_path, Names.of(["deep.png"]), torch.tensor([0])).image(0)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n and no more", b"\xff\xd8\xff and no more"])
 def test_a_corrupt_image_names_its_path(tmp_path, content):
     (tmp_path / "broken.png").write_bytes(content)
     with pytest.raises(InputError, match=r"broken\.png: cannot be decoded as an image") as error:
-        FileImages(tmp_path, ("broken.png",), torch.tensor([0])).image(0)
+        FileImages(tmp_path, Names.of(["broken.png"]), torch.tensor([0])).image(0)
     assert "\n" not in str(error.value)
 
 

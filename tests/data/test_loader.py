@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewshot_nas.data.images import ArrayImages
-from fewshot_nas.data.loader import batches_per_epoch, ordered_batches, train_batches
+from fewshot_nas.data.loader import TrainBatches, batches_per_epoch, ordered_batches
 from fewshot_nas.data.transforms import eval_transform, train_transform
 from fewshot_nas.errors import InputError
 
@@ -18,8 +18,9 @@ COUNTS = {"count": st.integers(4, 60), "batch_size": st.integers(1, 70), "world"
 
 
 def epoch_of(images, recipe="shift_flip", **settings):
-    settings = {"batch_size": 3, "seed": 1, "epoch": 0} | settings
-    return list(train_batches(images, train_transform(recipe, 8), **settings))
+    settings = {"batch_size": 3, "seed": 1} | settings
+    epoch, start = settings.pop("epoch", 0), settings.pop("start", 0)
+    return list(TrainBatches(images, train_transform(recipe, 8), **settings).epoch(epoch, start))
 
 
 def assert_same(first, second):
@@ -36,17 +37,18 @@ def plain(count):
 @settings(deadline=None, max_examples=40)
 @given(**COUNTS, seed=st.integers(0, 3))
 def test_ranks_see_each_image_once_but_the_dropped_rest(count, batch_size, world, seed):
+    batch_size *= world
     ranks = [epoch_of(plain(count), batch_size=batch_size, seed=seed, rank=rank, world=world) for rank in range(world)]
     seen = [label for rank in ranks for _, labels in rank for label in labels.tolist()]
     assert len(seen) == len(set(seen))
-    assert len(seen) > count - world * batch_size
+    assert len(seen) > count - batch_size
     assert {len(rank) for rank in ranks} == {batches_per_epoch(count, batch_size, world)}
     assert len({len(labels) for rank in ranks for _, labels in rank}) == 1
 
 
 @pytest.mark.parametrize("recipe", ["photo", "shift_flip"])
-def test_two_ranks_joined_are_one_with_the_double_batch(files, recipe):
-    left, right = (epoch_of(files, recipe, batch_size=1, rank=rank, world=2) for rank in (0, 1))
+def test_the_ranks_shares_joined_are_one_rank_s_batches(files, recipe):
+    left, right = (epoch_of(files, recipe, batch_size=2, rank=rank, world=2) for rank in (0, 1))
     joined = [tuple(map(torch.cat, zip(a, b, strict=True))) for a, b in zip(left, right, strict=True)]
     assert_same(joined, epoch_of(files, recipe, batch_size=2))
 
@@ -73,8 +75,7 @@ def test_labels_stay_with_their_images(numbered):
 def test_another_epoch_or_seed_is_another_order_and_augmentation(numbered, change):
     images = numbered(50)
     (first, first_labels), (second, second_labels) = (
-        next(train_batches(images, train_transform("shift", 8), **({"batch_size": 50, "seed": 1, "epoch": 0} | other)))
-        for other in ({}, change)
+        epoch_of(images, "shift", batch_size=50, **other)[0] for other in ({}, change)
     )
     assert not torch.equal(first_labels, second_labels)
     assert not torch.equal(first[first_labels.argsort()], second[second_labels.argsort()])
@@ -94,7 +95,19 @@ def test_fewer_images_than_a_batch_are_one_batch(numbered):
 
 def test_fewer_images_than_ranks_are_refused_at_once(numbered):
     with pytest.raises(InputError, match="there are 2 training images for 3 ranks"):
-        train_batches(numbered(2), train_transform("shift", 8), batch_size=4, seed=0, epoch=0, world=3)
+        TrainBatches(numbered(2), train_transform("shift", 8), batch_size=6, seed=0, world=3)
+
+
+@pytest.mark.parametrize(("batch_size", "nearest"), [(4, "3 or 6"), (2, "3")])
+def test_a_batch_that_ranks_cannot_share_equally_is_refused(batch_size, nearest):
+    message = rf"is {batch_size}, expected a multiple of the 3 processes such as {nearest}$"
+    with pytest.raises(InputError, match=message):
+        batches_per_epoch(100, batch_size, 3)
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_the_number_of_ranks_changes_no_step_count(world):
+    assert batches_per_epoch(1000, 64, world) == 15
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -105,11 +118,24 @@ def test_a_corrupt_image_is_one_sentence_from_a_worker_too(files, workers):
     assert "\n" not in str(error.value)
 
 
-def test_stopping_early_leaves_no_process(files):
-    batches = train_batches(files, train_transform("photo", 8), batch_size=1, seed=0, epoch=0, workers=2)
-    next(batches)
-    batches.close()
-    assert not multiprocessing.active_children()
+def test_workers_stay_between_epochs_and_end_with_their_batches(files):
+    batches = TrainBatches(files, train_transform("photo", 8), batch_size=1, seed=0, workers=2)
+    before, seen = set(multiprocessing.active_children()), []  # another test's worker may take a while to end
+    for epoch in range(3):
+        assert len(list(batches.epoch(epoch))) == 7
+        seen.append(set(multiprocessing.active_children()) - before)
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0]) == 2
+    del batches
+    assert not seen[0] & set(multiprocessing.active_children())
+
+
+def test_an_epoch_left_early_does_not_reach_into_the_next(files):
+    batches = TrainBatches(files, train_transform("photo", 8), batch_size=1, seed=1, workers=2)
+    left = batches.epoch(0)
+    next(left)
+    left.close()
+    assert_same(list(batches.epoch(1)), epoch_of(files, "photo", batch_size=1, epoch=1))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -1,10 +1,12 @@
 """Data sets: their splits are fixed, balanced and apart; what is wrong with a list is said."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from fewshot_nas.data import fashion
@@ -25,7 +27,7 @@ def class_counts(images):
 
 @pytest.fixture
 def lists(tmp_path):
-    (tmp_path / "train.txt").write_text("a 1.jpg 0\nb.jpg,2\n")
+    (tmp_path / "train.txt").write_text("a 1.jpg 0\nb.jpg,2\nc.jpg 1\n")
     (tmp_path / "valid_part2500.txt").write_text("v.jpg 1\n")
     (tmp_path / "valid.txt").write_text("v.jpg 1\nw.jpg 0\n")
     return tmp_path
@@ -115,8 +117,8 @@ def test_mean_and_std_are_those_of_fashion_pairs(pair_data):
 
 def test_lists_are_read_from_the_three_files(lists):
     data = open_data("lists", lists)
-    assert data.train.names == ("a 1.jpg", "b.jpg")
-    assert data.train.labels.tolist() == [0, 2]
+    assert tuple(data.train.names) == ("a 1.jpg", "b.jpg", "c.jpg")
+    assert data.train.labels.tolist() == [0, 2, 1]
     assert (len(data.valid), len(data.test), data.num_classes) == (1, 2, 3)
 
 
@@ -135,8 +137,8 @@ def test_lists_are_read_from_the_three_files(lists):
 )
 def test_a_line_is_split_at_its_last_separator(lists, line, name, label):
     (lists / "train.txt").write_text(line + "\n", encoding="utf-8", newline="")
-    train = open_data("lists", lists).train
-    assert (train.names, train.labels.tolist()) == ((name,), [label])
+    train = open_data("lists", lists, num_classes=20).train
+    assert (list(train.names), train.labels.tolist()) == ([name], [label])
 
 
 @pytest.mark.parametrize(
@@ -171,9 +173,9 @@ def test_a_list_that_is_no_text_is_refused(lists):
 def test_folders_number_their_classes_by_name(folders):
     (folders / "train" / "cat" / "Thumbs.db").touch()
     data = open_data("folders", folders)
-    assert data.train.names == ("train/cat/0.JPEG", "train/cat/1.JPEG", "train/dog/0.JPEG", "train/dog/1.JPEG")
+    assert tuple(data.train.names) == ("train/cat/0.JPEG", "train/cat/1.JPEG", "train/dog/0.JPEG", "train/dog/1.JPEG")
     assert data.train.labels.tolist() == [0, 0, 1, 1]
-    assert (data.num_classes, data.valid.names) == (2, data.test.names)
+    assert (data.num_classes, list(data.valid.names)) == (2, list(data.test.names))
 
 
 def test_folders_rank_on_a_balanced_part_of_val(folders):
@@ -233,3 +235,76 @@ def test_an_unknown_name_lists_the_known_ones():
         InputError, match="'cifar', expected one of digits, fashion_mnist, fashion_pairs, lists, folders"
     ):
         open_data("cifar", NOWHERE)
+
+
+def draw(root, side, *parts):
+    """Three images of each of two classes, in these parts."""
+    for part in parts:
+        for name in ("cat", "dog"):
+            (root / part / name).mkdir(parents=True, exist_ok=True)
+            for number in range(3):
+                Image.new("RGB", (side + 20, side)).save(root / part / name / f"{number}.png")
+
+
+@pytest.mark.parametrize(("side", "recipe", "said"), [(40, "shift", "small images"), (64, "photo", "photographs")])
+def test_the_augmentation_follows_the_images_size_and_is_said(tmp_path, side, recipe, said):
+    draw(tmp_path, side, "train", "val")
+    data = open_data("folders", tmp_path)
+    assert data.recipe == recipe
+    assert f"as {said}, because their shorter side is {side} pixels" in data.notes[0]
+
+
+def test_lists_of_small_images_are_augmented_as_such(tmp_path):
+    draw(tmp_path, 30, "train")
+    lines = "".join(f"train/{name}/0.png {label}\n" for label, name in enumerate(("cat", "dog")))
+    for name in ("train", "valid", "valid_part2500"):
+        (tmp_path / f"{name}.txt").write_text(lines)
+    assert open_data("lists", tmp_path).recipe == "shift"
+
+
+def test_folders_may_have_test_images(tmp_path):
+    draw(tmp_path, 8, "train", "val", "test")
+    data = open_data("folders", tmp_path)
+    assert {name.split("/")[0] for name in data.valid.names} == {"val"}
+    assert {name.split("/")[0] for name in data.test.names} == {"test"}
+    assert not any("is not there" in note for note in data.notes)
+
+
+def test_folders_without_test_images_say_so(tmp_path):
+    draw(tmp_path, 8, "train", "val")
+    data = open_data("folders", tmp_path)
+    assert any(f"{tmp_path / 'test'} is not there" in note for note in data.notes)
+
+
+def test_an_unknown_class_among_the_test_images_is_refused(tmp_path):
+    draw(tmp_path, 8, "train", "val", "test")
+    (tmp_path / "test" / "cow").mkdir()
+    with pytest.raises(InputError, match=r"test/cow: no such class in .*train"):
+        open_data("folders", tmp_path)
+
+
+def test_an_empty_class_is_refused(folders):
+    (folders / "train" / "ant").mkdir()
+    with pytest.raises(InputError, match=r"train/ant: no images \(\.jpeg, \.jpg, \.png, \.webp\)"):
+        open_data("folders", folders)
+
+
+def test_hidden_directories_are_no_classes(folders):
+    (folders / "train" / ".ipynb_checkpoints").mkdir()
+    assert open_data("folders", folders).num_classes == 2
+
+
+@pytest.mark.parametrize("how", ["absent", "empty"])
+def test_a_class_without_validation_images_is_said(folders, how):
+    shutil.rmtree(folders / "val" / "dog")
+    if how == "empty":
+        (folders / "val" / "dog").mkdir()
+    notes = open_data("folders", folders).notes
+    assert any("val: no images of class dog, so nothing is ranked on them" in note for note in notes)
+
+
+def test_a_gap_in_the_labels_is_refused_unless_it_is_meant(lists):
+    (lists / "train.txt").write_text("a.jpg 0\nb.jpg 1\nc.jpg 17\n")
+    with pytest.raises(InputError, match=r"no training image has label 2, but labels go up to 17; number the classes"):
+        open_data("lists", lists)
+    assert open_data("lists", lists, num_classes=18).num_classes == 18

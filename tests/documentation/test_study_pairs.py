@@ -17,13 +17,22 @@ SEVERAL = 8  # archs with three seeds
 
 
 @pytest.fixture
-def study_pairs(tmp_path, monkeypatch):
-    """The script as a module of its own, with another home."""
+def committed():
+    """The script as a module of its own."""
     spec = importlib.util.spec_from_file_location("study_pairs", ROOT / "scripts" / "study_pairs.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def study_pairs(committed, tmp_path, monkeypatch):
+    """The script with another home."""
+    module = committed
     (tmp_path / "home").mkdir()
     monkeypatch.setattr(module, "HOME", tmp_path / "home")
+    write_json(tmp_path / "home" / "pilot.json", {"wide": {"arch1": [1, 3], "arch2": [2, 2], "arch3": [6]}})
+    monkeypatch.setattr(module, "PILOT", tmp_path / "home" / "pilot.json")
     monkeypatch.setattr(module, "STUDY", tmp_path / "home" / "study.json")
     return module
 
@@ -53,6 +62,12 @@ def results(tmp_path):
     return tmp_path / "results"
 
 
+def test_the_page_has_the_tables_of_the_committed_accuracies(committed):
+    page = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    for table in "\n".join(committed.lines(read_json(committed.STUDY))).split("\n\n"):
+        assert table in page
+
+
 def test_collecting_keeps_seeds_in_order_and_scores_by_metric(study_pairs, results):
     study_pairs.collect(results)
     study = read_json(study_pairs.STUDY)
@@ -76,16 +91,23 @@ def test_the_tables_say_how_far_seeds_agree_and_what_ranks(study_pairs, results)
     assert {"depth", "params", "macs", "oneshot_s1, top1"} < rows.keys()
 
 
-def test_the_upper_half_is_chosen_by_a_seed_that_is_not_compared(study_pairs):
-    """The third seed holds the last four for the better, and over these the others agree entirely."""
-    third = range(8)
-    first = [4, 3, 2, 1, 5, 6, 7, 8]
-    second = [1, 2, 3, 4, 5, 6, 7, 8]
-    runs = {f"arch{key}": accuracies for key, accuracies in enumerate(zip(first, second, third, strict=True))}
-    assert study_pairs._tau_of_half(runs, 0, 1, 2) == 1
-    assert study_pairs._tau_of_half({key: each[::-1] for key, each in runs.items()}, 0, 1, 2) == 1
-    worse = {key: (*each[:2], -each[2]) for key, each in runs.items()}
-    assert study_pairs._tau_of_half(worse, 0, 1, 2) == -1
+def test_a_forms_noise_leaves_out_what_a_seed_adds_to_all(study_pairs):
+    row = [*study_pairs._forms(read_json(study_pairs.PILOT))][2]
+    assert row == "| wide | 3 | 2 | 3.0 | 2.6 | 1.00 |"
+    assert study_pairs._noise([(1, 4), (2, 5), (7, 10)]) == 0
+
+
+def test_the_upper_half_is_the_judges(study_pairs):
+    """The seeds agree on the last four archs and on no others."""
+    first, second = [4, 3, 2, 1, 5, 6, 7, 8], [1, 2, 3, 4, 5, 6, 7, 8]
+    runs = {f"arch{key}": accuracies for key, accuracies in enumerate(zip(first, second, strict=True))}
+    judge = {f"arch{key}": key for key in range(8)}
+    assert study_pairs._upper(runs, judge) == 1
+    assert study_pairs._upper(runs, {arch_id: -value for arch_id, value in judge.items()}) == -1
+
+
+def test_archs_with_more_seeds_than_others_lend_as_many(study_pairs):
+    assert study_pairs._several({"a": [1, 2, 3], "b": [4, 5], "c": [6]}) == {"a": [1, 2], "b": [4, 5]}
 
 
 def test_a_single_seeds_share_is_that_of_the_analysis_of_variance(study_pairs):

@@ -1,11 +1,9 @@
 """The ranker's table."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 
-from fewshot_nas.ranking.comparison import LEFT, best_of, compare, table
+from fewshot_nas.ranking.comparison import LEFT, best_of, compare
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.ranker import ranker
 
@@ -53,19 +51,3 @@ def test_a_predictor_is_left_out_where_too_few_archs_would_judge_it(bed, known):
 
 def test_without_truth_there_is_no_row(bed, known):
     assert list(compare(known, np.full(400, np.nan), proxies_of(bed), {})) == []
-
-
-def test_the_table_has_a_line_for_each_row(bed, known):
-    rows = rows_of(bed, known, 50, (10,))
-    lines = table([asdict(row) for row in rows.values()]).splitlines()
-    assert lines[0].split()[:3] == ["ranking", "truths", "archs"]
-    assert [line.split()[0] for line in lines[1:]] == [
-        "depth",
-        "macs",
-        "both",
-        "raw",
-        "smoothed",
-        "combined",
-        "predictor",
-    ]
-    assert len(lines[-1].split()) == 9

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from fewshot_nas.ranking.suggestion import NOISE, spread, suggest
+from fewshot_nas.ranking.suggestion import NOISE, sample, spread, suggest
+from fewshot_nas.space.pool import make_pool
+from fewshot_nas.space.search_space import SPACES
 
 
 @pytest.fixture
@@ -45,3 +47,12 @@ def test_suggestions_are_new_and_distinct(columns):
     rows = suggest(columns, 118, [3, 50])
     assert sorted([*rows, 3, 50]) == list(range(120))
     assert suggest(columns, 500, [3, 50]) == rows
+
+
+def test_a_sample_of_a_pool_contains_the_smaller_ones_and_all_depths():
+    pool = make_pool(SPACES["px8"], seed=0, size=300)
+    large, small = (sample(SPACES["px8"], pool, count) for count in (60, 25))
+    assert small < large < set(pool)
+    assert (len(small), len(large)) == (25, 60)
+    for stage in range(4):
+        assert {pool[i].depths[stage] for i in large} == {arch.depths[stage] for arch in pool.values()}

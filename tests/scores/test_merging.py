@@ -199,6 +199,39 @@ def test_the_short_form_of_a_code_is_completed(tmp_path):
     assert read_scores(tmp_path / "scores.json", PX8) == {"arch1": Scored(1.0, CODES["arch1"])}
 
 
+SAMPLED = {part: {"sample": 16, "part": part, "archs": 4} for part in range(1, 5)}
+
+
+def keep(directory, part, archs):
+    edit(shard_path(directory, "top1", part), lambda content: [content.pop(key) for key in list(content)[archs:]])
+
+
+def test_a_sample_joins_the_archs_that_each_part_has(scores):
+    for part in range(1, 5):
+        keep(scores, part, 4)
+    merged = merge_parts(scores, "top1", POOL, SAMPLED, PX8)
+    assert list(merged) == [arch_id for codes in POOL for arch_id in list(codes)[:4]]
+
+
+def test_a_sample_cut_short_is_refused(scores):
+    for part in range(1, 5):
+        keep(scores, part, 4 if part != 3 else 3)
+    assert "top1_json3.json has 3 of the 4 archs that were sampled" in refusal(scores, SAMPLED)
+
+
+def test_a_part_of_which_nothing_was_sampled_is_passed_over(scores):
+    for part in range(1, 5):
+        keep(scores, part, 4 if part != 3 else 0)
+    merged = merge_parts(scores, "top1", POOL, SAMPLED | {3: {"sample": 16, "part": 3, "archs": 0}}, PX8)
+    assert not merged.keys() & POOL[2].keys()
+    assert len(merged) == 12
+
+
+def test_a_sampled_part_without_its_number_of_archs_is_refused(scores):
+    with pytest.raises(InputError, match="the manifest of part 2 has None archs"):
+        merge_parts(scores, "top1", POOL, ALIKE | {2: {"sample": 16}}, PX8)
+
+
 @pytest.mark.parametrize(
     "entry",
     [

@@ -131,7 +131,7 @@ def test_two_ranks_equal_one_on_the_joined_batch(tmp_path, ranks):
     def one_of_two():
         with joined("cpu") as world:
             directory = tmp_path / f"rank{world.rank}_files"
-            loop = train(directory, task=Toy(dropout=0), plan=plan(batch_size=4), world=world)
+            loop = train(directory, task=Toy(dropout=0), plan=plan(batch_size=8), world=world)
             return [parameter.tolist() for parameter in loop.task.network.parameters()]
 
     first, second = ranks(2, one_of_two)
@@ -148,7 +148,7 @@ def test_only_rank_0_writes_and_speaks(tmp_path, ranks):
         with joined("cpu") as world:
             lines = []
             directory = tmp_path / f"rank{world.rank}_files"
-            train(directory, plan=plan(batch_size=4), world=world, report=lines.append)
+            train(directory, plan=plan(batch_size=8), world=world, report=lines.append)
             return len(lines), directory.exists()
 
     assert ranks(2, one_of_two) == [(3, True), (0, False)]
@@ -160,7 +160,7 @@ def test_a_loss_that_is_not_finite_stops_all_ranks(tmp_path, ranks):
         with joined("cpu") as world:
             task = Toy(bad_step=3 if world.rank == 1 else None)
             try:
-                train(tmp_path / "files", task=task, plan=plan(batch_size=4), world=world)
+                train(tmp_path / "files", task=task, plan=plan(batch_size=8), world=world)
             except InputError as error:
                 return str(error)
 
@@ -242,7 +242,7 @@ def test_a_bar_is_for_the_terminal_of_rank_0(tmp_path, monkeypatch, stream, rank
     monkeypatch.setattr(under_test, "together", lambda world: nullcontext())
     monkeypatch.setattr(under_test, "decided", lambda world, decide: decide())
     monkeypatch.setattr(under_test, "average_gradients", lambda parameters, world, losses: losses)
-    train(tmp_path, plan=plan(batch_size=4), world=World(rank, 2, torch.device("cpu")))
+    train(tmp_path, plan=plan(batch_size=8), world=World(rank, 2, torch.device("cpu")))
     assert bool(stream.getvalue()) == shown
 
 

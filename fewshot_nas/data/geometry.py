@@ -1,0 +1,126 @@
+"""What a photograph goes through: one resampling for rotation, crop, resizing and mirroring, and a jitter of its light.
+
+As a function of keys: what torchvision draws from one global generator is here a number for each
+image, so that neither workers nor ranks nor a resumed run change it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewshot_nas.data.keys import uniform
+from fewshot_nas.data.pictures import Picture, Pixels, reduced, size_of
+
+AREA = (0.08, 1.0)  # of a crop, as a share of the image's
+ASPECT = (3 / 4, 4 / 3)  # width by height of a crop
+_ATTEMPTS = 10  # to find a crop that lies within the image
+_GREY = (0.299, 0.587, 0.114)
+
+Draw = Mapping[str, float]  # numbers in [0, 1), by what they are drawn for
+
+
+@dataclass(frozen=True)
+class Box:
+    """Part of an image, in its pixels."""
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+
+def cuts(pixels: Pixels, keys: Tensor, resolution: int, *, degrees: float) -> Tensor:
+    """Each image turned about its centre, cut out, resized and perhaps mirrored, uint8 [N, C, R, R].
+
+    Args:
+        keys: int64 [N], which settle all that is random.
+        degrees: of the largest rotation, to either side.
+    """
+    drawn = zip(pixels, _draws(keys), strict=True)
+    return torch.stack([_cut(image, draw, resolution, degrees) for image, draw in drawn])
+
+
+def _draws(keys: Tensor) -> list[Draw]:
+    names = ["angle", "mirror", "top", "left", *(f"{what}{n}" for n in range(_ATTEMPTS) for what in ("area", "aspect"))]
+    columns = torch.stack([uniform(f"photo/{name}", keys) for name in names], 1)
+    return [dict(zip(names, row, strict=True)) for row in columns.tolist()]
+
+
+def _cut(image: Tensor | Picture, draw: Draw, resolution: int, degrees: float) -> Tensor:
+    """One bilinear resampling for all; what the rotation uncovers is black.
+
+    An image that has twice the pixels wanted in each direction, or more, is decoded smaller.
+    """
+    size = size_of(image)
+    box = random_box(size, draw)
+    source = reduced(image, max(1, int(min(box.height, box.width) / resolution)))
+    angle = math.radians(degrees * (2 * draw["angle"] - 1))
+    grid = _grid(_matrix(size, box, angle, mirrored=draw["mirror"] < 0.5), resolution)
+    sampled = F.grid_sample(source[None].float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return sampled[0].round_().to(torch.uint8)
+
+
+def random_box(size: tuple[int, int], draw: Draw) -> Box:
+    """A random resized crop's box (arXiv:1409.4842); the largest centred one if ten draws do not fit."""
+    height, width = size
+    for number in range(_ATTEMPTS):
+        area = height * width * (AREA[0] + draw[f"area{number}"] * (AREA[1] - AREA[0]))
+        low, high = map(math.log, ASPECT)
+        aspect = math.exp(low + draw[f"aspect{number}"] * (high - low))
+        h, w = math.sqrt(area / aspect), math.sqrt(area * aspect)
+        if h <= height and w <= width:
+            return Box(draw["top"] * (height - h), draw["left"] * (width - w), h, w)
+    h, w = min(height, width / ASPECT[0]), min(width, height * ASPECT[1])
+    return Box((height - h) / 2, (width - w) / 2, h, w)
+
+
+def _matrix(size: tuple[int, int], box: Box, angle: float, *, mirrored: bool) -> tuple[tuple[float, ...], ...]:
+    """From the output's coordinates to the image's, both from -1 to 1: two rows for x, y and 1."""
+    height, width = size
+    x_scale, y_scale = box.width / 2 * (-1 if mirrored else 1), box.height / 2
+    x_shift, y_shift = box.left + box.width / 2 - width / 2, box.top + box.height / 2 - height / 2
+    cos, sin = math.cos(angle), math.sin(angle)
+    across = (cos * x_scale, sin * y_scale, cos * x_shift + sin * y_shift)
+    down = (-sin * x_scale, cos * y_scale, -sin * x_shift + cos * y_shift)
+    return tuple(2 * value / width for value in across), tuple(2 * value / height for value in down)
+
+
+def _grid(matrix: tuple[tuple[float, ...], ...], resolution: int) -> Tensor:
+    """Where each pixel of the output is taken from, float32 [1, R, R, 2]."""
+    centres = (2 * torch.arange(resolution) + 1) / resolution - 1
+    grid = torch.empty(1, resolution, resolution, 2)
+    for axis, (x, y, one) in enumerate(matrix):
+        torch.add(x * centres + one, (y * centres)[:, None], out=grid[0, :, :, axis])
+    return grid
+
+
+def jittered(batch: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
+    """Each image times its brightness, then moved away from its mean grey by its contrast.
+
+    Sums are of whole numbers, so that a result depends neither on neighbours nor on threads.
+
+    Args:
+        batch: uint8 [N, C, H, W].
+        brightness, contrast: factors, [N].
+    """
+    factors = torch.stack([brightness, contrast], 1).float().to(batch.device, non_blocking=True)
+    at_once = 1 if batch.device.type == "cpu" else len(batch)  # one image fits into a processor's cache
+    parts = zip(torch.split(batch, at_once), torch.split(factors, at_once), strict=True)
+    return torch.cat([_jittered(images, *part.view(-1, 2, 1, 1, 1).unbind(1)) for images, part in parts])
+
+
+def _jittered(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
+    bright = images.float().mul_(brightness).clamp_(max=255).round_()
+    grey = _mean_grey(bright).view(-1, 1, 1, 1)
+    return bright.mul_(contrast).add_((1 - contrast) * grey).clamp_(0, 255).round_().to(torch.uint8)
+
+
+def _mean_grey(images: Tensor) -> Tensor:
+    """[N]; of whole numbers, whose sum over a row float32 holds exactly, and float64 that over an image."""
+    means = images.sum(3).sum(2, dtype=torch.float64) / (images.shape[2] * images.shape[3])
+    weights = means.new_tensor(_GREY if images.shape[1] == 3 else [1 / images.shape[1]] * images.shape[1])
+    return (means * weights).sum(1).float()

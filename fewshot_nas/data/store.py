@@ -1,0 +1,156 @@
+"""Training photographs, decoded once and kept at a size: for machines that have more disk than processor."""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import functional
+
+from fewshot_nas.data.cache import building
+from fewshot_nas.data.images import Images
+from fewshot_nas.data.pictures import Picture, shrunk, size_of, whole
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import replacing
+
+_END = struct.Struct("<8sq")  # what a file ends with: this and the number of images
+_MAGIC = b"pictures"
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """One image in the file: its bytes, row by row, RGB."""
+
+    path: Path
+    start: int
+    size: tuple[int, int]
+
+    def read(self, shrink: int = 1) -> Tensor:
+        """Mapped from the file, of which nothing else is read."""
+        # Copy on write: torch wants memory that may be written, and the file stays as it is.
+        array = np.memmap(self.path, np.uint8, "c", self.start, (*self.size, 3))
+        height, width = self.size
+        return shrunk(torch.from_numpy(array).permute(2, 0, 1), (-(-height // shrink), -(-width // shrink)))
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImages:
+    """Images in one file: all pixels, then heights and widths, then the count.
+
+    Attributes:
+        starts: where each begins in the file, int64 [N].
+        sizes: height and width, int32 [N, 2].
+    """
+
+    path: Path
+    labels: Tensor
+    fingerprint: str
+    starts: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image(self, index: int) -> Tensor:
+        """One image, uint8 [3, H, W]."""
+        return self._picture(index).read()
+
+    def pixels(self, indices: Tensor) -> list[Picture]:
+        """Several images, each of its own size."""
+        return [self._picture(index) for index in indices.tolist()]
+
+    def select(self, indices: Tensor) -> "StoredImages":
+        """The images at `indices`, in the same file."""
+        chosen = indices.numpy()
+        name = hashlib.sha256(self.fingerprint.encode() + chosen.tobytes()).hexdigest()[:16]
+        return StoredImages(self.path, self.labels[indices], name, self.starts[chosen], self.sizes[chosen])
+
+    def _picture(self, index: int) -> StoredPicture:
+        height, width = self.sizes[index].tolist()
+        return StoredPicture(self.path, int(self.starts[index]), (height, width))
+
+
+def stored(images: Images, side: int, directory: Path, *, workers: int = 0) -> StoredImages:
+    """The images with a shorter side of at most `side` pixels, from one file in `directory`.
+
+    The file's name says which images and which side it holds. One process builds it, others wait.
+
+    Raises:
+        InputError: an image cannot be decoded, or the file is damaged.
+    """
+    path = directory / f"{images.fingerprint}_side{side}.pictures"
+    with building(path) as absent:
+        if absent:
+            _build(path, images, side, workers)
+    sizes = _read_sizes(path, len(images))
+    lengths = 3 * sizes.prod(1, dtype=np.int64)
+    return StoredImages(path, images.labels, f"{images.fingerprint}/{side}", np.cumsum(lengths) - lengths, sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts(Dataset["_Part | InputError"]):
+    """Some images at a time, small enough, as one string of bytes; with their sizes."""
+
+    images: Images
+    side: int
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // _AT_ONCE)
+
+    def __getitem__(self, number: int) -> "_Part | InputError":
+        indices = torch.arange(number * _AT_ONCE, min((number + 1) * _AT_ONCE, len(self.images)))
+        try:
+            small = [_small(picture, self.side) for picture in self.images.pixels(indices)]
+        except InputError as error:
+            return error  # raised here, it would reach the user with a worker's traceback in it
+        sizes = np.array([image.shape[-2:] for image in small], np.int32)
+        return torch.cat([image.permute(1, 2, 0).flatten() for image in small]).numpy(), sizes
+
+
+_Part = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]
+
+
+def _small(image: Tensor | Picture, side: int) -> Tensor:
+    shorter = min(size_of(image))
+    pixels = whole(image) if isinstance(image, Tensor) else image.read(max(1, shorter // side))
+    if min(pixels.shape[-2:]) <= side:
+        return pixels
+    return cast(Tensor, functional.resize(pixels, [side], antialias=True))
+
+
+def _build(path: Path, images: Images, side: int, workers: int) -> None:
+    with replacing(path) as stream:
+        sizes = []
+        for pixels, part in _parts(_Parts(images, side), workers):
+            stream.write(pixels.data)
+            sizes.append(part)
+        stream.write(np.concatenate(sizes).data)
+        stream.write(_END.pack(_MAGIC, len(images)))
+
+
+def _parts(parts: _Parts, workers: int) -> Iterator[_Part]:
+    loader = DataLoader(parts, None, num_workers=workers, collate_fn=lambda item: item, generator=torch.Generator())
+    for part in loader:
+        if isinstance(part, InputError):
+            raise part
+        yield part
+
+
+def _read_sizes(path: Path, count: int) -> npt.NDArray[np.int32]:
+    length = path.stat().st_size
+    with path.open("rb") as stream:
+        stream.seek(max(0, length - _END.size - 8 * count))
+        table, end = stream.read(8 * count), stream.read()
+    sizes = np.frombuffer(table, np.int32).reshape(-1, 2) if len(table) == 8 * count else np.empty((0, 2), np.int32)
+    pixels = 3 * int(sizes.prod(1, dtype=np.int64).sum())
+    if end != _END.pack(_MAGIC, count) or length != pixels + 8 * count + _END.size:
+        raise InputError(f"{path}: the stored images are damaged, delete the file to have it built anew")
+    return sizes

@@ -1,0 +1,54 @@
+"""A ranker's table, as it is made, written and read; cheap to import."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.ranking.correlation import Interval
+
+
+@dataclass(frozen=True)
+class Row:
+    """One ranking.
+
+    Attributes:
+        truths: how many it was fitted to.
+        archs: how many have a truth and this ranking; a predictor is judged on those it was not fitted to.
+        gain: tau less that of the best single proxy on the same archs.
+    """
+
+    name: str
+    truths: int
+    archs: int
+    tau: Interval
+    gain: Interval
+
+    @property
+    def title(self) -> str:
+        """The name, and the number of truths where there are some."""
+        return f"{self.name}, {self.truths} truths" if self.truths else self.name
+
+
+def read_row(where: str, value: Any) -> Row:
+    """A row as JSON has it.
+
+    Raises:
+        InputError: it is not one.
+    """
+    try:
+        return Row(**{**value, "tau": Interval(**value["tau"]), "gain": Interval(**value["gain"])})
+    except (KeyError, TypeError):
+        raise InputError(f"{where}: {value!r} is not a row of a ranking") from None
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows as aligned text."""
+    lines = [["ranking", "archs", "tau [95 %]", "gain [95 %]"]]
+    lines += [[row.title, str(row.archs), _shown(row.tau), _shown(row.gain)] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _shown(found: Interval) -> str:
+    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"

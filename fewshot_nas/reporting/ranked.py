@@ -1,0 +1,45 @@
+"""The ranker's table, read from a run's file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json
+from fewshot_nas.ranking.rows import Row, read_row
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What `python -m fewshot_nas.rank` has found.
+
+    Attributes:
+        scores: directories of the evaluations that it went by.
+        archs, scored, truths: how many archs were predicted, had scores, and had a truth.
+        predicted: what the predictions are.
+    """
+
+    scores: tuple[str, ...]
+    archs: int
+    scored: int
+    truths: int
+    predicted: str
+    best_proxy: str | None
+    rows: tuple[Row, ...]
+
+
+def read_ranked(path: Path) -> Ranked | None:
+    """Read the ranker's table; None where there is none.
+
+    Raises:
+        InputError: the file holds something else.
+    """
+    if not path.exists():
+        return None
+    content = read_json(path)
+    try:
+        rows = tuple(read_row(str(path), row) for row in content["rows"])
+        archs, scored, truths = (int(content[key]) for key in ("archs", "scored", "truths"))
+        sources, predicted, best = tuple(content["scores"]), content["predicted"], content["best_proxy"]
+        return Ranked(sources, archs, scored, truths, predicted, best, rows)
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: is not the ranker's table; `python -m fewshot_nas.rank` makes it anew") from None

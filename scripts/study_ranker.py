@@ -1,0 +1,150 @@
+"""The ranker's tables and pictures in docs/study.md, and the predictions for all archs of fashion_pairs.
+
+python scripts/study_ranker.py                          prints the tables from json_file/
+python scripts/study_ranker.py --figures docs           also draws the pictures
+python scripts/study_ranker.py --collect NAME [NAME]    first gathers sampled scores and predictions of runs in results/
+
+The rule without truth (half of what smoothing takes away is kept, 0.3 standard deviations of the log multiply-adds are
+added) and the predictor were fixed on the digits and the Fashion-MNIST study, before fashion_pairs had a truth.
+Archs with a truth are judged; a predictor with k truths is fitted to k of them and judged on the others, 20 draws.
+"""
+
+import argparse
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from fewshot_nas.cli import run
+from fewshot_nas.config import load_config
+from fewshot_nas.files import read_json, write_json, write_text
+from fewshot_nas.ranking.comparison import compare
+from fewshot_nas.ranking.correlation import proxies
+from fewshot_nas.ranking.features import column, composites, features
+from fewshot_nas.ranking.ranker import ranker
+from fewshot_nas.ranking.rows import Row
+from fewshot_nas.results import PhaseDirectory, merged_path, prediction_path
+from fewshot_nas.scores.shards import read_scores
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.pool import part_paths, read_arch_file
+from fewshot_nas.space.search_space import SearchSpace
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES, RUNS = ROOT / "json_file", ROOT  # RUNS has results/
+SCORES, PREDICTIONS = FILES / "fashion_pairs" / "sample_scores.json", FILES / "fashion_pairs" / "predictions.json"
+COUNTS = (10, 20, 30, 60, 100, 150)
+CLASSES = {"fashion_pairs": 45, "fashion_mnist": 10, "digits": 10}
+TRUTHS = {"fashion_pairs": "gt_arch200.json", "fashion_mnist": "gt_arch30.json", "digits": "gt_arch30.json"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Collect if asked, then print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--collect", nargs="+", metavar="NAME", help="runs with scored samples; the first was ranked")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="where the pictures go")
+    options = parser.parse_args(argv)
+    if options.collect:
+        collect(options.collect)
+    found = {bed: rows_of(bed) for bed, truth in TRUTHS.items() if (FILES / bed / truth).exists()}
+    print("\n".join(lines(found)))
+    if options.figures:
+        draw(found["fashion_pairs"], options.figures)
+    return 0
+
+
+def collect(names: Sequence[str]) -> None:
+    """Copy scores and predictions to json_file/, so that they outlive the results."""
+    tops = {name: PhaseDirectory(RUNS / "results" / name).evaluations().values() for name in names}
+    write_json(SCORES, {name: _merged(directories) for name, directories in tops.items()})
+    predicted = read_scores(RUNS / prediction_path(names[0]), _space("fashion_pairs"))
+    content = ",\n".join(f'"{arch_id}": {scored.acc:.3f}' for arch_id, scored in predicted.items())
+    write_text(PREDICTIONS, f"{{\n{content}\n}}\n")
+
+
+def _merged(directories: Iterable[Path]) -> dict[str, float]:
+    """Mean probabilities of all evaluations of a run that were merged; the one with fewer archs counts."""
+    files = [merged_path(directory, "prob") for directory in directories]
+    scores = sorted(
+        (read_scores(path, _space("fashion_pairs")) for path in files if path.exists()), key=len, reverse=True
+    )
+    return {arch_id: round(scored.acc, 4) for each in scores for arch_id, scored in each.items()}
+
+
+def rows_of(bed: str) -> dict[str, list[Row]]:
+    """The ranker's table of each supernet of a test bed, and of all of them together."""
+    scores, truth = _scores(bed), _truth(bed)
+    archs = _archs(_space(bed), {*truth, *(arch_id for each in scores.values() for arch_id in each)})
+    wanted = {name: [each] for name, each in scores.items()} | ({"all": list(scores.values())} if scores else {})
+    return {name: list(_rows(bed, archs, each, truth)) for name, each in wanted.items()}
+
+
+def _rows(
+    bed: str, archs: Mapping[str, Arch], scores: Sequence[Mapping[str, float]], truth: Mapping[str, float]
+) -> Iterator[Row]:
+    space = _space(bed)
+    single = proxies(space, archs, num_classes=CLASSES[bed])
+    described = features(space, archs.values(), num_classes=CLASSES[bed])
+    known = ranker(described, [column(archs, each) for each in scores])
+    one, several = ({name: column(archs, each) for name, each in kind.items()} for kind in (single, composites(single)))
+    return compare(known, column(archs, truth), one, several, COUNTS)
+
+
+def _scores(bed: str) -> dict[str, dict[str, float]]:
+    """Mean probabilities by supernet."""
+    if bed == "fashion_mnist":
+        study = read_json(FILES / bed / "study.json")["scores"]
+        return {name: study[name]["1"]["valid"]["prob"] for name in ("oneshot_s0", "oneshot_s1", "few_s0", "few_s1")}
+    path = FILES / bed / "sample_scores.json"
+    return dict(read_json(path)) if path.exists() else {}
+
+
+def _truth(bed: str) -> dict[str, float]:
+    return {arch_id: entry.acc for arch_id, entry in read_arch_file(FILES / bed / TRUTHS[bed], _space(bed)).items()}
+
+
+def _archs(space: SearchSpace, ids: Collection[str]) -> dict[str, Arch]:
+    """Archs of the pool, in its order."""
+    codes = (item for path in part_paths(FILES / "json8") for item in read_scores(path, space).items())
+    return {arch_id: space.decode(scored.code) for arch_id, scored in codes if arch_id in ids}
+
+
+def _space(bed: str) -> SearchSpace:
+    return load_config(ROOT / "configs" / f"{bed}.yml").space.build()
+
+
+def lines(found: Mapping[str, Mapping[str, Sequence[Row]]]) -> Iterator[str]:
+    """Markdown: a table for each test bed, a column for each supernet."""
+    for bed, tables in found.items():
+        if not tables:
+            continue
+        yield f"\n{bed}: tau, and in brackets the gain over the best single proxy with its interval\n"
+        yield f"| ranking | archs | {' | '.join(tables)} |"
+        yield f"|{'---|' * (2 + len(tables))}"
+        for rows in zip(*tables.values(), strict=True):
+            yield f"| {rows[0].title} | {rows[0].archs} | {' | '.join(map(_cell, rows))} |"
+
+
+def _cell(row: Row) -> str:
+    gain = row.gain
+    return f"{row.tau.value:.2f} ({gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}])"
+
+
+def draw(tables: Mapping[str, Sequence[Row]], directory: Path) -> None:
+    """Tau against the number of truths, one line for each supernet."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4))
+    for name, rows in tables.items():
+        shown = [next(row for row in rows if row.name == "combined"), *(row for row in rows if row.truths)]
+        x, y = [row.truths for row in shown], [row.tau.value for row in shown]
+        bars = [[row.tau.value - row.tau.low for row in shown], [row.tau.high - row.tau.value for row in shown]]
+        axes.errorbar(x, y, bars, marker="o", capsize=2, label=name)
+    axes.set(xlabel="truths that the predictor was fitted to", ylabel="tau to the others")
+    axes.legend()
+    figure.savefig(directory / "ranker_truths.svg")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

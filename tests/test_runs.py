@@ -1,0 +1,53 @@
+"""What training and evaluation have in common: several processes look at files once."""
+
+import time
+
+import pytest
+import torch
+from PIL import Image
+
+from fewshot_nas import runs
+from fewshot_nas.config import DataConfig
+from fewshot_nas.data.cache import decoded
+from fewshot_nas.data.images import FileImages
+from fewshot_nas.data.pictures import FilePicture
+from fewshot_nas.data.transforms import eval_transform
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Settings of twelve images in two classes, as folders."""
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(3):
+                Image.new("RGB", (70, 64), (number, 2, 3)).save(tmp_path / part / name / f"{number}.png")
+    return DataConfig(name="folders", root=tmp_path, cache=tmp_path / "cache", stored_side=32)
+
+
+@pytest.mark.dist
+def test_one_process_alone_asks_for_all_sizes_and_decodes(data, ranks, monkeypatch):
+    def one_of_three():
+        asked, read = [], []
+        size, pixels = FileImages.file_size, FilePicture.read
+        slow = 0.02  # so that the others come while one is at work
+        monkeypatch.setattr(FileImages, "file_size", lambda self, name: asked.append(name) or size(self, name))
+        monkeypatch.setattr(
+            FilePicture, "read", lambda self, shrink=1: read.append(time.sleep(slow)) or pixels(self, shrink)
+        )
+        images = runs.images_of(data)
+        valid = decoded(images.valid, eval_transform("photo", 16), data.cache)
+        stored = runs.training_images(images.train, data)
+        return len(asked), len(read), (images.train.fingerprint, valid.sum().item(), stored.image(5).sum().item())
+
+    asked, read, found = zip(*ranks(3, one_of_three), strict=True)
+    assert sum(asked) == 12 + 3 * 12  # all once; and each process those that tell whether a list has changed
+    assert sum(read) == 12
+    assert len(set(found)) == 1
+
+
+def test_without_a_side_the_files_are_trained_on(data):
+    images = runs.images_of(data)
+    settings = DataConfig(name="folders", root=data.root, cache=data.cache)
+    assert runs.training_images(images.train, settings) is images.train
+    assert torch.equal(images.train.labels, torch.tensor([0, 0, 0, 1, 1, 1]))
