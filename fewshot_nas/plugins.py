@@ -19,7 +19,7 @@ def is_outside(name: str) -> bool:
     return bool(colon) and attribute.isidentifier() and all(map(str.isidentifier, module.split(".")))
 
 
-def part(name: str, ours: Mapping[str, T], where: str) -> T:
+def named_part(name: str, ours: Mapping[str, T], where: str) -> T:
     """One of our parts by its name, or the object that `module:name` names.
 
     The module has to be importable, for instance a file in the directory where `python -m` runs.
@@ -30,7 +30,7 @@ def part(name: str, ours: Mapping[str, T], where: str) -> T:
     Raises:
         InputError: there is no such part.
 
-    >>> part("math:gcd", {}, "data.name")(4, 6)
+    >>> named_part("math:gcd", {}, "data.name")(4, 6)
     2
     """
     if name in ours:

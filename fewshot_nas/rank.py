@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
-from fewshot_nas.plugins import part
+from fewshot_nas.plugins import named_part
 from fewshot_nas.results import (
     known_phases,
     merged_path,
@@ -102,7 +102,9 @@ def _proxies(
     single = proxies(network.space, pool, resolution=network.resolution, num_classes=network.num_classes)
     made = composites(single)
     for name in own:
-        single[name] = {key: part(name, _NO_PROXIES, "--proxy")(network.space, arch) for key, arch in pool.items()}
+        single[name] = {
+            key: named_part(name, _NO_PROXIES, "--proxy")(network.space, arch) for key, arch in pool.items()
+        }
     columns = [{name: column(pool, values) for name, values in kind.items()} for kind in (single, made)]
     return columns[0], columns[1]
 

@@ -28,7 +28,7 @@ from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest, processes, recipe_sha256
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.plugins import part
+from fewshot_nas.plugins import named_part
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_arch_file
@@ -239,13 +239,13 @@ class Run:
         groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
         teacher, images, memory = self._teacher(settings, supernet, digits)
         seed, middle = config.run.seed, settings.random_subnets
-        drawn = part(settings.sampling, SAMPLING, f"{section}.sampling")(self.space, seed, digits)
+        drawn = named_part(settings.sampling, SAMPLING, f"{section}.sampling")(self.space, seed, digits)
         sampler = Sampler(drawn, EXTREMES[settings.extremes](self.space, seed, digits), middle)
         sandwich = Sandwich(
             sampler,
             Sizes(seed, middle, settings.resolutions),
             teacher,
-            part(settings.loss, LOSSES, f"{section}.loss")(),
+            named_part(settings.loss, LOSSES, f"{section}.loss")(),
             regularization=Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
             precision=config.run.precision,
         )

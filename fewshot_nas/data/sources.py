@@ -19,7 +19,7 @@ from fewshot_nas.data.names import Names
 from fewshot_nas.data.pairs import blended_pairs
 from fewshot_nas.data.pictures import FilePicture
 from fewshot_nas.errors import InputError
-from fewshot_nas.plugins import part
+from fewshot_nas.plugins import named_part
 
 LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
@@ -93,7 +93,7 @@ def open_data(
     Raises:
         InputError: unknown name, missing or malformed data, or a size that cannot be had.
     """
-    data = part(name, SOURCES, "data.name")(root)
+    data = named_part(name, SOURCES, "data.name")(root)
     _refuse_gaps(data, num_classes)
     if valid_images is None and name == "folders":
         valid_images = min(_FOLDERS_VALID, len(data.valid))
