@@ -118,11 +118,11 @@ def from_main(tensor: Tensor, world: World) -> Tensor:
 
 
 def told_by_main(value: T, world: World) -> T:
-    """The main process's value, on all processes; it has to be picklable."""
+    """The main process's value, on all processes, however long it takes; it has to be picklable."""
     if world.size == 1:
         return value
     told = [value]
-    dist.broadcast_object_list(told, 0)
+    dist.broadcast_object_list(told, 0, group=world.patient)
     return told[0]
 
 
@@ -154,12 +154,6 @@ def gathered(value: T, world: World) -> list[T]:
     values: list[T | None] = [None] * world.size
     dist.all_gather_object(values, value, group=world.patient)
     return values  # type: ignore[return-value]
-
-
-def wait_for_all(world: World) -> None:
-    """Return when every process has come here."""
-    if world.size > 1:
-        dist.barrier(group=world.patient)
 
 
 @contextmanager
