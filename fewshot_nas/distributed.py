@@ -126,27 +126,6 @@ def told_by_main(value: T, world: World) -> T:
     return told[0]
 
 
-def decided_by_main(decide: Callable[[], T], world: World) -> T:
-    """What the main process finds, on all processes; only it looks, so that all believe the same.
-
-    Raises:
-        InputError: the main process met an error, which all processes then raise.
-    """
-    found: T | None = None
-    error: Exception | None = None
-    if world.is_main:
-        try:
-            found = decide()
-        except Exception as failure:
-            error = failure
-    found, said = told_by_main((found, error and (str(error) or type(error).__name__)), world)
-    if error:
-        raise error
-    if said is not None:
-        raise InputError(said)
-    return found  # type: ignore[return-value]
-
-
 def gathered(value: T, world: World) -> list[T]:
     """Every process's value, in order of ranks, on all processes."""
     if world.size == 1:
