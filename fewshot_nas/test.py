@@ -17,6 +17,7 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import pool_sha256, read_pool
 
 FEWEST_SAMPLED = 20  # archs; fewer would not tell anything of the others
+USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: scripts/study_budget.py
 
 if TYPE_CHECKING:
     from fewshot_nas.data.images import Images
@@ -31,8 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     directory = phase_directory(options.save, phase_of(options.save, options.split_group))
     config = config_of(_with_settings(options), directory.config)
+    if options.sample is None and options.json_part is None:
+        options.sample = USUAL_SAMPLE
     if options.sample is not None and options.limit is not None:
-        raise InputError("--limit and --sample are given, expected one of them")
+        raise InputError("--limit is for --json_part; a sample has the size that --sample says")
     from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import decided, gathered, joined
@@ -139,10 +142,13 @@ def _show(plan: "Plan", inputs: "Inputs", memory_mb: float, report: Report) -> N
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fewshot_nas.test", description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--json_part", metavar="PART", help="1 to 8, a range such as 1-8, or all")
     what.add_argument(
-        "--sample", type=int, metavar="N", help="N archs of all parts, spread well; merge and rank fill in the others"
+        "--sample",
+        type=int,
+        metavar="N",
+        help=f"N archs of all parts, spread well, the others are filled in later (default, with N = {USUAL_SAMPLE:,})",
     )
     parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     parser.add_argument(

@@ -106,7 +106,9 @@ def test_a_part_without_an_arch_in_the_sample_can_be_merged(saved):
     [
         (["--sample=11"], "--sample is 11, expected 20 to the 45 archs of the pool"),
         (["--sample=46"], "--sample is 46, expected 20 to the 45 archs of the pool"),
-        (["--sample=20", "--limit=3"], "--limit and --sample are given, expected one of them"),
+        (["--sample=20", "--limit=3"], "--limit is for --json_part"),
+        (["--limit=3"], "--limit is for --json_part"),
+        ([], f"--sample is {command.USUAL_SAMPLE}, expected 20 to the 45 archs of the pool"),
     ],
 )
 def test_a_sample_that_cannot_be_is_refused(saved, capsys, arguments, said):
