@@ -5,7 +5,8 @@
 #   scripts/study_fashion_pairs.sh PART SEED          one part with one seed; parts may run side by side
 #
 # Parts: truth (seed 0: 200 archs; seeds 1 and 2: the first 30 of them), twice (seed 0: 30 archs trained twice as long),
-# oneshot (seeds 0, 1, 2), and each arm of scripts/study_pairs_arms.py, which says why it is there. What is there already is reused and an interrupted training goes on, so give the same command
+# oneshot (seeds 0, 1, 2), and each arm of scripts/study_pairs_arms.py, whose head says what it is. What is there
+# already is reused and an interrupted training goes on, so give the same command
 # again; several processes may share a part of the truth. At the end `python scripts/study_pairs.py --collect` gathers the
 # accuracies and `python scripts/study_pairs.py` prints the tables.
 set -euo pipefail

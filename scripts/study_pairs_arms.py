@@ -58,6 +58,7 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.sampling import largest
+from fewshot_nas.space.split import by_width
 from fewshot_nas.training.optimizer import cosine, plain_groups, set_rate, sgd
 from fewshot_nas.training.sandwich import Answer
 from fewshot_nas.training.stand_alone import learn
@@ -207,9 +208,9 @@ def train(name: str, seed: int, world: World) -> Path:
     def start() -> Supernet:
         seed_weights(seed)
         if parent is None:
-            return Supernet(running.space, 1, running.data.num_classes)
+            return Supernet(by_width(running.space, 1), running.data.num_classes)
         supernet = load_supernet(parent)
-        return inherit(supernet, part.groups) if part.groups > supernet.groups else supernet
+        return inherit(supernet, by_width(running.space, part.groups)) if part.groups > 1 else supernet
 
     section = "few_shot" if part.after == "parent" else "training"
     home.path.mkdir(parents=True, exist_ok=True)
@@ -226,11 +227,11 @@ def train_largest(name: str, seed: int, world: World) -> Path:
         return target
     running = PartRun(settings(seed, ()), world, True, print, PARTS[name])
     seed_weights(seed)
-    network = Subnet(running.space, largest(), running.data.num_classes)
+    network = Subnet(running.space, largest(running.space), running.data.num_classes)
     train_alone(network, running.data, range(0, len(running.data.train), BATCH), 0.3)
-    supernet = Supernet(running.space, 1, running.data.num_classes)
+    supernet = Supernet(by_width(running.space, 1), running.data.num_classes)
     with torch.no_grad():
-        for ours, theirs in zip(supernet.weights(largest()).tensors(), network.parameters(), strict=True):
+        for ours, theirs in zip(supernet.weights(largest(running.space)).tensors(), network.parameters(), strict=True):
             ours.copy_(theirs)
     target.parent.mkdir(parents=True, exist_ok=True)
     save_supernet(target, supernet)

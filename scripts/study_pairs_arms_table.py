@@ -22,6 +22,7 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.split import by_width
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "json_file" / "fashion_pairs"
@@ -162,7 +163,8 @@ def _split(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSp
         return
     yield "| arm | tau within a group | tau between groups | narrow group, prob. | wide group, prob. |"
     yield f"|{'---|' * 5}"
-    wide = {arch_id: space.group_of(3, 2, space.width(3, arch.outs[3])) for arch_id, arch in archs.items()}
+    split = by_width(space, 2)
+    wide = {arch_id: split.group_of(3, space.width(3, arch.outs[3]), arch.depths[3]) for arch_id, arch in archs.items()}
     for name in ("parent", "split1", "split2", "split7"):
         runs = [scores["prob"] for scores in arms.get(name, {}).values()]
         if not runs:
@@ -187,7 +189,8 @@ def _pairs_tau(runs: Sequence[Scores], truth: Scores, group: Mapping[str, int], 
 def _weighted(x: Floats, y: Floats, weights: Floats) -> Floats:
     """Concordant less discordant, of all pairs that are not tied; a row of `weights` is a resample."""
     concordant, untied = (np.einsum("rn,rn->r", weights @ each, weights) for each in (x * y, np.abs(x * y)))
-    taus: Floats = concordant / untied
+    # A resample without such pairs tells nothing.
+    taus: Floats = np.divide(concordant, untied, out=np.zeros_like(untied), where=untied > 0)
     return taus
 
 

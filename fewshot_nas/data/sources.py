@@ -83,8 +83,8 @@ def open_data(
     - `module:name`: what a function of your own returns for `root`, see docs/extending.md.
 
     As in the competition, the ranking part of `lists` is a part of their test images, and so is that
-    of `folders` without `test`. Both are augmented as photographs, or if most are smaller than 64
-    pixels, as small images.
+    of `folders` without `test`. Lists are augmented as photographs; folders too, but as small images
+    if most are smaller than 64 pixels.
 
     Args:
         train_images, valid_images: use a fixed part only, of that size, with balanced classes.
@@ -157,10 +157,10 @@ def _garments(root: Path) -> tuple[ArrayImages, ArrayImages, ArrayImages]:
 def _lists(root: Path) -> ImageData:
     parts = {part: _read_list(root, root / file) for part, file in LISTS.items()}
     num_classes = 1 + max(int(images.labels.max()) for images in parts.values())
-    recipe, note = _recipe_for("lists", parts["train"])
-    notes = (note, *_unseen(root / LISTS["valid"], parts["valid"], list(map(str, range(num_classes)))))
+    # The competition's form is for photographs of any size, as in earlier versions.
+    notes = _unseen(root / LISTS["valid"], parts["valid"], list(map(str, range(num_classes))))
     train, valid, test = parts.values()
-    return ImageData("lists", train, valid, test, num_classes, **_PHOTO, recipe=recipe, notes=notes)
+    return ImageData("lists", train, valid, test, num_classes, **_PHOTO, recipe="photo", notes=tuple(notes))
 
 
 def _folders(root: Path) -> ImageData:

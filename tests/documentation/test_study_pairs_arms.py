@@ -14,6 +14,7 @@ from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training.sandwich import Answer
 
 ROOT = Path(__file__).parents[2]
+SMALLEST, LARGEST = smallest(SPACES["px28"]), largest(SPACES["px28"])
 
 
 def script(name, monkeypatch):
@@ -39,13 +40,13 @@ def tables(monkeypatch, tmp_path):
 
 def answers(*gaps):
     """Of the smallest arch, then of the largest; the larger its gap, the less an answer loses."""
-    for arch, gap in zip((smallest((7, 7, 7, 7)), largest()), gaps, strict=True):
+    for arch, gap in zip((SMALLEST, LARGEST), gaps, strict=True):
         yield Answer(arch, torch.tensor([[gap, 0.0]], requires_grad=True), torch.tensor([0]), 0.0)
 
 
 @pytest.mark.parametrize(("gaps", "extra"), [((2.0, 1.0), 2.0), ((1.0, 2.0), 0.0)])
 def test_an_arch_counts_more_only_if_it_computes_more_and_loses_more(arms, gaps, extra):
-    macs = {smallest((7, 7, 7, 7)): 1, largest(): 2}
+    macs = {SMALLEST: 1, LARGEST: 2}
     asked = list(answers(*gaps))
     losses = arms.Pairwise(2.0, macs.__getitem__).backward(iter(asked))
     alone = list(answers(*gaps))
@@ -78,7 +79,7 @@ def test_all_parts_follow_known_ones_and_cost_the_same(arms):
     assert whole["warm"] + whole["largest"] / 2 == 60_000
 
 
-ARCHS = make_pool(0, 12)
+ARCHS = make_pool(SPACES["px28"], 0, 12)
 TRUTH = {arch_id: 50.0 + rank for rank, arch_id in enumerate(ARCHS)}
 SCORES = {**TRUTH, "arch1": TRUTH["arch2"], "arch2": TRUTH["arch1"]}
 BACKWARDS = {arch_id: -score for arch_id, score in SCORES.items()}
