@@ -8,12 +8,12 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.settings import Count, Share, load
+from fewshot_nas.settings import Count, Part, Share, load
 from fewshot_nas.space.block import BlockKind
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
@@ -113,11 +113,12 @@ class TrainingConfig(RecipeConfig):
     clip_value: float = 1.0
     dropout: Share = 0.0
     drop_connect: Share = 0.0
-    sampling: Literal["random", "fair"] = "random"
+    sampling: Annotated[str, Part(("random", "fair"))] = "random"
     digits: Literal["all", "pool"] = "pool"
     random_subnets: int = 2
     extremes: Literal["space", "outs"] = "outs"
     distill: Literal["sandwich", "prioritized", "none"] = "none"
+    loss: Annotated[str, Part(("per_arch",))] = "per_arch"
     resolutions: tuple[Count, ...] = ()
     gradient_scale: Literal["none", "channel", "channel_depth"] = "none"
 

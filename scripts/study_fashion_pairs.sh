@@ -4,8 +4,9 @@
 #   scripts/study_fashion_pairs.sh                    everything, about two hours on one core
 #   scripts/study_fashion_pairs.sh PART SEED          one part with one seed; parts may run side by side
 #
-# Parts: truth (seed 0: 200 archs; seeds 1 and 2: the first 30 of them), twice (seed 0: 30 archs trained twice as long) and
-# oneshot (seeds 0, 1, 2). What is there already is reused and an interrupted training goes on, so give the same command
+# Parts: truth (seed 0: 200 archs; seeds 1 and 2: the first 30 of them), twice (seed 0: 30 archs trained twice as long),
+# oneshot (seeds 0, 1, 2), and each arm of scripts/study_pairs_arms.py, whose head says what it is. What is there
+# already is reused and an interrupted training goes on, so give the same command
 # again; several processes may share a part of the truth. At the end `python scripts/study_pairs.py --collect` gathers the
 # accuracies and `python scripts/study_pairs.py` prints the tables.
 set -euo pipefail
@@ -41,7 +42,7 @@ part() {
         truth) if [ "$2" = 0 ]; then truth 0 1-200; else truth "$2" 1-30; fi ;;
         twice) twice "$2" ;;
         oneshot) oneshot "$2" ;;
-        *) fail "unknown part $1, expected one of those that this script's head names" ;;
+        *) step python scripts/study_pairs_arms.py "$1" "$2" ;;
     esac
 }
 

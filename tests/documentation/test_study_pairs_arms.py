@@ -1,0 +1,110 @@
+"""The arms of the study change what they say, and their tables are made from committed scores."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fewshot_nas.files import read_json, write_json
+from fewshot_nas.space.pool import make_pool
+from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.training.sandwich import Answer
+
+ROOT = Path(__file__).parents[2]
+SMALLEST, LARGEST = smallest(SPACES["px28"]), largest(SPACES["px28"])
+
+
+def script(name, monkeypatch):
+    """A script as a module of its own."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)  # where dataclasses look up their annotations
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def arms(monkeypatch):
+    return script("study_pairs_arms", monkeypatch)
+
+
+@pytest.fixture
+def tables(monkeypatch, tmp_path):
+    module = script("study_pairs_arms_table", monkeypatch)
+    monkeypatch.setattr(module, "HOME", tmp_path)
+    return module
+
+
+def answers(*gaps):
+    """Of the smallest arch, then of the largest; the larger its gap, the less an answer loses."""
+    for arch, gap in zip((SMALLEST, LARGEST), gaps, strict=True):
+        yield Answer(arch, torch.tensor([[gap, 0.0]], requires_grad=True), torch.tensor([0]), 0.0)
+
+
+@pytest.mark.parametrize(("gaps", "extra"), [((2.0, 1.0), 2.0), ((1.0, 2.0), 0.0)])
+def test_an_arch_counts_more_only_if_it_computes_more_and_loses_more(arms, gaps, extra):
+    macs = {SMALLEST: 1, LARGEST: 2}
+    asked = list(answers(*gaps))
+    losses = arms.Pairwise(2.0, macs.__getitem__).backward(iter(asked))
+    alone = list(answers(*gaps))
+    for number, answer in enumerate(alone):
+        answer.loss().backward()
+        factor = 1 + (extra if number == 1 else 0)
+        assert torch.allclose(asked[number].logits.grad, factor * answer.logits.grad)
+        assert losses[number] == answer.loss().detach()
+
+
+def test_the_average_follows_the_weights_and_goes_on_from_its_state(arms):
+    network = torch.nn.Linear(1, 1, bias=False)
+    average = arms.Average(network, 10)  # a horizon of two steps
+    before = network.weight.item()
+    with torch.no_grad():
+        network.weight += 1
+    average()
+    assert average.state_dict()["weight"].item() == pytest.approx(before + 0.5)
+    other = arms.Average(network, 10)
+    other.load_state_dict(average.state_dict())
+    other()
+    assert other.state_dict()["weight"].item() == pytest.approx(before + 0.75)
+
+
+def test_all_parts_follow_known_ones_and_cost_the_same(arms):
+    whole = {name: len(part.images) for name, part in arms.PARTS.items()}
+    for name, part in arms.PARTS.items():
+        if name not in ("largest", "parent", "warm"):
+            assert whole[name] + (whole[part.after] if part.after else 0) == 60_000
+    assert whole["warm"] + whole["largest"] / 2 == 60_000
+
+
+ARCHS = make_pool(SPACES["px28"], 0, 12)
+TRUTH = {arch_id: 50.0 + rank for rank, arch_id in enumerate(ARCHS)}
+SCORES = {**TRUTH, "arch1": TRUTH["arch2"], "arch2": TRUTH["arch1"]}
+BACKWARDS = {arch_id: -score for arch_id, score in SCORES.items()}
+
+
+def test_an_arm_is_compared_with_the_default_of_the_same_seeds(tables, tmp_path):
+    good, bad = ({"top1": scores, "prob": scores} for scores in (SCORES, BACKWARDS))
+    results = tmp_path / "results"
+    for name, scores in (("default_s0", good), ("default_s1", bad), ("channel_s0", bad)):
+        write_json(results / f"{name}.json", scores)
+    tables.collect(results)
+    assert list(read_json(tmp_path / "arms.json")) == ["channel_s0", "default_s0", "default_s1"]
+    printed = tables.lines(tables.read(tmp_path / "arms.json"), TRUTH, ARCHS, SPACES["px28"])
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in printed}
+    assert rows["default"][1:3] == ["2", "12"]
+    assert rows["default"][3].startswith("+0.000")  # the mean of two seeds of which one is the other backwards
+    gain, *halves = rows[tables.ARMS["channel"]][7:10]
+    assert gain.startswith("-1.939")  # from 64/66 to -64/66: one pair of 66 is in the wrong order
+    assert halves == ["-2.00", "-2.00"]
+
+
+def test_pairs_within_a_group_are_told_from_pairs_between(tables):
+    """Two groups in the right order, each of them backwards."""
+    truth = {f"arch{n}": float(n) for n in range(8)}
+    group = {f"arch{n}": int(n > 3) for n in range(8)}
+    scores = {f"arch{n}": float(10 * (n > 3) - n) for n in range(8)}
+    within, between = (tables._pairs_tau([scores], truth, group, same).value for same in (True, False))
+    assert (within, between) == (-1, 1)
