@@ -19,12 +19,14 @@ Written before anything ran:
   20,000 at a rate of 0.05 with 1, 2 and 7 groups by width; the three share their first part (`parent`).
   `adapted16`, `adapted32`: each scored arch taken out of the default supernet and trained alone for 16 and 32 steps
   of 128 images, SGD from a rate of 0.1 to 0.
+- Added after the first results: `plain` and `plain_long`, the nets of `default` and of a supernet trained for 180,000
+  images, to compare measures (top-1, mean probability, mean log-probability) on the same nets.
 - Seeds. Three for `default`, `average` and `channel_depth`, two for the others if there is time, else one.
 - Judged by the archs of gt_arch200.json that have a truth at the end: tau of the mean probability on the first 2,500
   ranking images, calibrated on 512, averaged over the seeds, and its difference to the default on the same resamples
   of archs. An arm becomes the default if that interval excludes 0. The two halves of the truth are shown beside it.
 - The split. Parent and children score the same archs: before training they are identical, so what moves apart in
-  `split2` and not in `split1` is the split's. Tau within and between the groups of the last stage is given apart.
+  `split2` and not in `split1` is the split's.
 """
 
 import argparse
@@ -36,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_nas.cli import run
@@ -45,7 +48,7 @@ from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import World, joined
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.naive import calibrate, measure
+from fewshot_nas.evaluation.naive import calibrate
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint
@@ -58,6 +61,7 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.sampling import largest
+from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.optimizer import cosine, plain_groups, set_rate, sgd
 from fewshot_nas.training.sandwich import Answer
@@ -112,7 +116,7 @@ PARTS = {
     "split2": Part(range(40_000, 60_000), after="parent", groups=2),
     "split7": Part(range(40_000, 60_000), after="parent", groups=7),
 }
-ADAPTED = {"adapted16": 16, "adapted32": 32}
+ADAPTED = {"plain": 0, "plain_long": 0, "adapted16": 16, "adapted32": 32}  # steps
 
 
 class Average:
@@ -260,7 +264,7 @@ def settings(seed: int, more: Sequence[str]) -> Config:
 
 def archs() -> dict[str, Arch]:
     """Those of the ground truth: the first of the pool."""
-    return {arch_id: entry.arch for arch_id, entry in list(read_arch_file(POOL).items())[:ARCHS]}
+    return {arch_id: entry.arch for arch_id, entry in list(read_arch_file(POOL, SPACES["px28"]).items())[:ARCHS]}
 
 
 def score(path: Path, supernet: Supernet, inputs: Inputs) -> None:
@@ -289,19 +293,30 @@ def averaged(supernet: Supernet, last: Path) -> Supernet:
 def adapt(name: str, seed: int, running: Run, inputs: Inputs, wanted: Path | None) -> None:
     """Train each arch alone for some steps from the default supernet's weights, then score; each arch is kept."""
     path, steps = HOME / f"{name}_s{seed}.json", ADAPTED[name]
-    supernet = load_supernet(directory("default", seed).chosen)
-    chosen = archs()
+    # The long one is the part `oneshot` of scripts/study_fashion_pairs.sh.
+    home = Path(f"results/pairs_oneshot_s{seed}") if name == "plain_long" else directory("default", seed).path
+    supernet, chosen = load_supernet(PhaseDirectory(home).chosen), archs()
     ids = [arch_id for arch_id in (read_json(wanted) if wanted else chosen) if arch_id in chosen]
-    found: dict[str, dict[str, float]] = read_json(path) if path.exists() else {"top1": {}, "prob": {}}
+    found: dict[str, dict[str, float]] = read_json(path) if path.exists() else {"top1": {}, "prob": {}, "log": {}}
     for arch_id in ids:
         if arch_id in found["prob"]:
             continue
         network = extract(supernet, chosen[arch_id])
         train_alone(network, running.data, range(0, steps * BATCH, BATCH), 0.1)
         calibrate(network, inputs.calibration_batches())
-        for metric, values in _rounded({arch_id: measure(network, inputs)}).items():
-            found[metric] |= values
+        for metric, value in measured(network, inputs).items():
+            found[metric][arch_id] = value
         write_json(path, found)
+
+
+@torch.no_grad()
+def measured(network: Subnet, inputs: Inputs) -> dict[str, float]:
+    """Top-1 and the labels' mean probability in percent, and the mean logarithm of that probability."""
+    parts = [(network(images), labels) for images, labels in inputs.scoring_batches()]
+    logits, labels = (torch.cat(each) for each in zip(*parts, strict=True))
+    top1, log = (logits.argmax(1) == labels).double().mean(), -F.cross_entropy(logits, labels)
+    prob = logits.softmax(1).gather(1, labels[:, None]).mean()
+    return {"top1": round(100 * top1.item(), 4), "prob": round(100 * prob.item(), 4), "log": round(log.item(), 5)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,12 +17,11 @@ import numpy as np
 from fewshot_nas.cli import run
 from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.ranking.correlation import Floats, Interval, agreement, interval_of, tau_gain
+from fewshot_nas.ranking.correlation import Floats, Interval, agreement, tau_gain
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
-from fewshot_nas.space.split import by_width
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "json_file" / "fashion_pairs"
@@ -40,8 +39,12 @@ ARMS = {
     "adapted16": "default, then each arch 16 steps alone",
     "adapted32": "default, then each arch 32 steps alone",
 }
-BASE = {"split2": "split1", "split7": "split1"}  # what an arm differs from; the default for all others
-RESAMPLES = 1000
+MEASURED = {
+    "plain": "default, 60,000 images",
+    "plain_long": "one-shot as in the configuration, 180,000 images",
+    "adapted32": ARMS["adapted32"],
+}
+BASE = {"split2": "split1", "split7": "split1"}  # what an arm is compared with; the default for all others
 
 Scores = Mapping[str, float]
 Arms = Mapping[str, Mapping[int, Mapping[str, Scores]]]  # by arm, seed, measure and arch
@@ -53,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--collect", action="store_true", help="renew the committed scores from results/")
     if parser.parse_args(argv).collect:
         collect(ROOT / "results" / "pairs_arms")
-    entries = read_arch_file(HOME / "gt_arch200.json")
+    space = load_config(ROOT / "configs" / "fashion_pairs.yml").space.build()
+    entries = read_arch_file(HOME / "gt_arch200.json", space)
     truth = {arch_id: entry.acc for arch_id, entry in entries.items()}
     archs = {arch_id: entry.arch for arch_id, entry in entries.items()}
-    space = load_config(ROOT / "configs" / "fashion_pairs.yml").space.build()
     print("\n".join(lines(read(HOME / "arms.json"), truth, archs, space)))
     return 0
 
@@ -72,14 +75,14 @@ def read(path: Path) -> Arms:
     for key, scores in read_json(path).items():
         name, seed = re.fullmatch(r"(.+)_s(\d)", key).groups()  # type: ignore[union-attr]
         found.setdefault(name, {})[int(seed)] = scores
-    return {name: found[name] for name in ARMS if name in found}
+    return {name: found[name] for name in {**ARMS, **MEASURED} if name in found}
 
 
 def lines(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSpace) -> Iterator[str]:
     """Markdown."""
     yield from _rankings(arms, truth, archs, space)
     yield ""
-    yield from _split(arms, truth, archs, space)
+    yield from _measures(arms, truth)
 
 
 def _rankings(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSpace) -> Iterator[str]:
@@ -95,7 +98,7 @@ def _rankings(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Searc
         + " |"
     )
     yield f"|{'---|' * (10 + len(told))}"
-    for name, seeds in arms.items():
+    for name, seeds in ((name, arms[name]) for name in ARMS if name in arms):
         runs = [scores["prob"] for scores in seeds.values()]
         known = {arch_id: truth[arch_id] for arch_id in truth if all(arch_id in each for each in runs)}
         pearson = fmean(agreement(each, known, resamples=0).pearson.value for each in runs)
@@ -125,7 +128,7 @@ def _gains(arms: Arms, name: str, known: Scores) -> list[str]:
 
 
 def _mean_interval(runs: Sequence[Scores], truth: Scores) -> Interval:
-    found = [agreement(each, truth, resamples=RESAMPLES).kendall for each in runs]
+    found = [agreement(each, truth).kendall for each in runs]
     return Interval(*(fmean(getattr(each, name) for each in found) for name in ("value", "low", "high", "error")))
 
 
@@ -157,47 +160,18 @@ def _ranks(values: Sequence[float]) -> Floats:
     return ranks
 
 
-def _split(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSpace) -> Iterator[str]:
-    """What two groups change against one, after the same first part and with the same images."""
-    if not {"parent", "split1", "split2"} <= arms.keys():
-        return
-    yield "| arm | tau within a group | tau between groups | narrow group, prob. | wide group, prob. |"
-    yield f"|{'---|' * 5}"
-    split = by_width(space, 2)
-    wide = {arch_id: split.group_of(3, space.width(3, arch.outs[3]), arch.depths[3]) for arch_id, arch in archs.items()}
-    for name in ("parent", "split1", "split2", "split7"):
-        runs = [scores["prob"] for scores in arms.get(name, {}).values()]
+def _measures(arms: Arms, truth: Scores) -> Iterator[str]:
+    """What ranks better on the same nets: answers that are right, their probability, or its logarithm."""
+    yield "| nets | archs | tau by top-1 | by probability | by log-probability | gain of the last over probability |"
+    yield f"|{'---|' * 6}"
+    for name in MEASURED:
+        runs = [*arms.get(name, {}).values()]
         if not runs:
             continue
-        taus = (_shown(_pairs_tau(runs, truth, wide, same)) for same in (True, False))
-        means = (fmean(each[arch_id] for each in runs for arch_id in truth if wide[arch_id] == g) for g in (0, 1))
-        yield f"| {name} | {' | '.join(taus)} | {' | '.join(f'{mean:.1f}' for mean in means)} |"
-
-
-def _pairs_tau(runs: Sequence[Scores], truth: Scores, group: Mapping[str, int], same: bool) -> Interval:
-    """Tau over the pairs of archs of one group, or of two."""
-    ids = [*truth]
-    groups = np.array([group[arch_id] for arch_id in ids])
-    wanted = (np.equal.outer(groups, groups) == same).astype(np.float64)
-    draws = np.random.default_rng(0).multinomial(len(ids), [1 / len(ids)] * len(ids), size=RESAMPLES)
-    weights = np.vstack([np.ones(len(ids)), draws]).astype(np.float64)
-    true = _signs([truth[arch_id] for arch_id in ids]) * wanted
-    taus = np.mean([_weighted(_signs([each[arch_id] for arch_id in ids]), true, weights) for each in runs], axis=0)
-    return interval_of(float(taus[0]), taus[1:])
-
-
-def _weighted(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Concordant less discordant, of all pairs that are not tied; a row of `weights` is a resample."""
-    concordant, untied = (np.einsum("rn,rn->r", weights @ each, weights) for each in (x * y, np.abs(x * y)))
-    # A resample without such pairs tells nothing.
-    taus: Floats = np.divide(concordant, untied, out=np.zeros_like(untied), where=untied > 0)
-    return taus
-
-
-def _signs(values: Sequence[float]) -> Floats:
-    x = np.asarray(values, dtype=np.float64)
-    signs: Floats = np.sign(np.subtract.outer(x, x))
-    return signs
+        known = {arch_id: truth[arch_id] for arch_id in truth if all(arch_id in each["log"] for each in runs)}
+        by = {measure: [each[measure] for each in runs] for measure in ("top1", "prob", "log")}
+        cells = [str(len(known)), *(_shown(_mean_interval(each, known)) for each in by.values())]
+        yield f"| {MEASURED[name]} | {' | '.join(cells)} | {_shown(tau_gain(by['log'], by['prob'], known))} |"
 
 
 def _shown(found: Interval) -> str:

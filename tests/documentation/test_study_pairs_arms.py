@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -101,10 +102,17 @@ def test_an_arm_is_compared_with_the_default_of_the_same_seeds(tables, tmp_path)
     assert halves == ["-2.00", "-2.00"]
 
 
-def test_pairs_within_a_group_are_told_from_pairs_between(tables):
-    """Two groups in the right order, each of them backwards."""
-    truth = {f"arch{n}": float(n) for n in range(8)}
-    group = {f"arch{n}": int(n > 3) for n in range(8)}
-    scores = {f"arch{n}": float(10 * (n > 3) - n) for n in range(8)}
-    within, between = (tables._pairs_tau([scores], truth, group, same).value for same in (True, False))
-    assert (within, between) == (-1, 1)
+def test_measures_of_the_same_nets_are_compared(tables, tmp_path):
+    measures = {"top1": BACKWARDS, "prob": BACKWARDS, "log": SCORES}
+    write_json(tmp_path / "arms.json", {"plain_s0": measures})
+    *_, row = tables.lines(tables.read(tmp_path / "arms.json"), TRUTH, ARCHS, SPACES["px28"])
+    assert row.split(" | ")[5].startswith("+1.939")
+
+
+def test_a_sure_and_wrong_answer_costs_log_probability(arms):
+    """Half of the answers are sure and wrong."""
+    logits, labels = torch.tensor([[9.0, 0.0], [9.0, 0.0]]), torch.tensor([0, 1])
+    inputs = SimpleNamespace(scoring_batches=lambda: [(logits, labels)])
+    found = arms.measured(torch.nn.Identity(), inputs)
+    assert (found["top1"], found["prob"]) == (50, pytest.approx(50))
+    assert found["log"] == pytest.approx(-4.5, abs=1e-3)
