@@ -7,7 +7,7 @@ torch import it when they are called.
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.arch import Arch
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fewshot_nas.models.supernet import Supernet
 
 _DRAWS = 10_000
+_Part = Literal["valid", "test"]
 
 
 def random_arch(
@@ -114,10 +115,10 @@ def extract(supernet: "Supernet | Path | str", arch: Arch | str) -> "Subnet":
 
 
 def open_data(name: str, root: Path | str = "data", *, num_classes: int | None = None) -> "ImageData":
-    """Open a data set: `digits`, `fashion_mnist`, `lists` or `folders`.
+    """Open a data set by the name that the setting `data.name` has, such as `digits`.
 
     Raises:
-        InputError: `root` does not hold such images.
+        InputError: there is no such data set, or `root` does not hold such images.
 
     >>> data = open_data("digits")
     >>> len(data.train), len(data.valid), len(data.test)
@@ -133,7 +134,7 @@ def score(
     archs: Sequence[Arch | str],
     config: Path | str | None = None,
     *,
-    images: Literal["valid", "test"] = "valid",
+    images: _Part = "valid",
     overrides: Sequence[str] = (),
     device: str | None = None,
 ) -> "list[Accuracy]":
@@ -147,7 +148,7 @@ def score(
         device: as torch names it; by default a GPU if there is one, else the CPU.
 
     Raises:
-        InputError: supernet, images and settings do not fit together.
+        InputError: supernet, images and settings do not fit together, or there are no such images.
 
     >>> (accuracy,) = score("results/digits/supernet.pth", [random_arch("px8")])
     >>> 0 <= accuracy.top1 <= accuracy.top5 <= 100
@@ -158,6 +159,8 @@ def score(
     from fewshot_nas.distributed import joined
     from fewshot_nas.scoring import scorer_for
 
+    if images not in get_args(_Part):
+        raise InputError(f"images is {images!r}, expected one of {', '.join(get_args(_Part))}")
     settings = load_config(Path(config) if config else _config_beside(supernet), overrides)
     with joined(device, settings.run.threads) as world:
         network = _supernet(supernet, str(world.device)).to(world.device)

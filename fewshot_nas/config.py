@@ -8,35 +8,45 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.settings import Count, Share, load
+from fewshot_nas.settings import Count, Part, Share, load
 from fewshot_nas.space.block import BlockKind
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
 
 @dataclass(frozen=True)
 class SpaceConfig:
-    """A preset (`px8`, `px28`, `track1`, `cifar`, `resnet50`), any of whose values may be replaced.
+    """A preset, any of whose values may be replaced; a value that is not given (None) is the preset's."""
 
-    `depths` are the least and most blocks of each stage; `block` is `basic` or `bottleneck`.
-    """
-
+    # `px8`, `px28`, `track1`, `cifar` or `resnet50`.
     preset: str = "px8"
+    # Output channels of each stage at ratio 1.0; their number is the number of stages.
     base_widths: tuple[int, ...] | None = None
+    # Share of the base width that the digits 1, 2, ... mean, falling.
     ratios: tuple[float, ...] | None = None
+    # Widths are rounded to multiples of it, in channels.
     divisor: int | None = None
+    # Stride of each stage's first block.
     strides: tuple[int, ...] | None = None
+    # Side of the first convolution's kernel, in pixels; odd.
     stem_kernel: int | None = None
+    # Stride of the first convolution.
     stem_stride: int | None = None
+    # Whether a 3x3 max pooling of stride 2 follows the first convolution.
     stem_pool: bool | None = None
+    # Channels of the images: 1 for grey ones, 3 for colour.
     in_channels: int | None = None
+    # Side to which images are brought, in pixels.
     resolution: int | None = None
+    # The pool uses the digits 1..n of each stage; n for each.
     pool_digits: tuple[int, ...] | None = None
+    # The least and the most blocks of each stage, such as [[2, 5], [2, 8]].
     depths: tuple[tuple[int, int], ...] | None = None
+    # `basic` (two 3x3 convolutions) or `bottleneck` (1x1, 3x3, 1x1).
     block: BlockKind | None = None
 
     def build(self) -> SearchSpace:
@@ -49,40 +59,49 @@ class SpaceConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where images come from: `digits`, `fashion_mnist`, `fashion_pairs`, `lists` or `folders` under `root`.
+    """Where images come from, and how they are prepared."""
 
-    `train_images` and `valid_images` use a fixed random part only; `num_classes` is for a network
-    with more classes than the labels show. `augmentation` replaces in training what is the data
-    set's own (photographs have `photo`, digits `shift`, Fashion-MNIST `shift_flip`, pairs `none`). `workers`
-    are processes that prepare images; `cache` holds decoded validation and calibration images, and with
-    `stored_side` the training photographs too, decoded once, with a shorter side of so many pixels.
-    """
-
+    # `digits`, `fashion_mnist`, `fashion_pairs`, `cifar10`, `lists`, `folders`, or `module:name` for your own.
     name: str = "digits"
+    # Directory of the images; `digits` needs none.
     root: Path = Path("data")
+    # Train on a fixed part of this many images, classes balanced; None: on all.
     train_images: Count | None = None
+    # Rank on a fixed part of this many images; None: on all, of `folders` on 2,500.
     valid_images: Count | None = None
+    # Classes of the network, if they are to be more than the labels show; None: as many.
     num_classes: Count | None = None
+    # Augmentation in training; None: the data set's own (photographs `photo`, digits `shift`,
+    # Fashion-MNIST and CIFAR-10 `shift_flip`, pairs `none`).
     augmentation: Literal["photo", "shift", "shift_flip", "flip", "none"] | None = None
+    # Processes that prepare training images, for each training process; 0: the training process itself.
     workers: int = 0
+    # Directory of images that were decoded once: those to rank on and to calibrate on.
     cache: Path = Path("data/cache")
+    # Keep all training photographs decoded in the cache, their shorter side brought to this many pixels;
+    # None: decode them in every epoch.
     stored_side: Count | None = None
 
 
 @dataclass(frozen=True)
 class RecipeConfig:
-    """What every kind of training has; `batch_size` is of all processes together, which share it equally.
+    """What every kind of training has."""
 
-    `clip_value` bounds each gradient value; 0 leaves it alone.
-    """
-
+    # Passes over the training images.
     epochs: Count = 30
+    # Epochs at the beginning in which the learning rate rises linearly, part of `epochs`.
     warmup_epochs: int = 1
+    # Images of a step, of all processes together; they share it equally.
     batch_size: Count = 64
+    # Largest learning rate, reached after the warm-up; it then falls to 0 along a cosine.
     lr: float = 0.1
+    # Weight decay (L2).
     weight_decay: float = 1e-4
+    # Momentum of the gradient descent, in [0, 1).
     momentum: Share = 0.9
+    # Bound of each single gradient value; 0: none.
     clip_value: float = 0.0
+    # Share of a label's probability that goes to all classes equally, in [0, 1).
     label_smoothing: Share = 0.0
 
 
@@ -93,85 +112,95 @@ class StandAloneConfig(RecipeConfig):
 
 @dataclass(frozen=True)
 class TrainingConfig(RecipeConfig):
-    """How the one-shot supernet is trained.
+    """How the one-shot supernet is trained. Each step trains a largest arch, some drawn ones and a smallest arch."""
 
-    `sampling` is `random` or `fair` (FairNAS, arXiv:1907.01845) over the `digits` of the whole
-    space or the pool's; each step trains the largest, `random_subnets` sampled ones and the
-    smallest. With `extremes` = `outs` these two have out digits drawn uniformly for each step, so
-    that no output width is trained more than another, with `space` those of the space's ends, as in
-    BigNAS (arXiv:2003.11142). With `distill` = `none` all learn from the labels, with `sandwich`
-    all but the largest from that, as there, with `prioritized`, which wants `extremes` = `space`,
-    each from the best larger net met so far (after arXiv:2010.15821), for which up to 256 training
-    images are held out. `gradient_scale` multiplies gradients, after they were clipped, by the inverse
-    of how often the sampler trains a weight: with `channel` between the channels of a tensor, with
-    `channel_depth` between the blocks of a stage too. Only the largest has dropout and drop-connect,
-    and labels are smoothed wherever they are learned from.
-    """
-
+    # Passes over the training images.
     epochs: Count = 14
+    # Weight decay (L2).
     weight_decay: float = 1e-5
+    # Bound of each single gradient value; 0: none.
     clip_value: float = 1.0
+    # Share of features that the largest arch drops before the classifier, in [0, 1).
     dropout: Share = 0.0
+    # Probability that the largest arch skips a block's residual branch, in [0, 1).
     drop_connect: Share = 0.0
-    sampling: Literal["random", "fair"] = "random"
+    # How archs are drawn: `random`, `fair` (FairNAS, arXiv:1907.01845), or `module:name` for your own.
+    sampling: Annotated[str, Part(("random", "fair"))] = "random"
+    # Digits that are drawn: `all` of the space, or those of the `pool`.
     digits: Literal["all", "pool"] = "pool"
+    # Archs drawn for each step, beside the largest and the smallest.
     random_subnets: int = 2
+    # Output widths of the largest and smallest arch: `outs` draws them for each step, so that all are trained
+    # equally often; `space` takes those of the space's ends, as BigNAS does (arXiv:2003.11142).
     extremes: Literal["space", "outs"] = "outs"
+    # Teacher: `none` (all learn from the labels), `sandwich` (the largest teaches the others, as in BigNAS),
+    # `prioritized` (the best larger arch found so far teaches, after arXiv:2010.15821; needs `extremes: space`,
+    # and holds out up to 256 training images).
     distill: Literal["sandwich", "prioritized", "none"] = "none"
+    # Loss of a step: `per_arch` (each arch by itself), or `module:name` for your own.
+    loss: Annotated[str, Part(("per_arch",))] = "per_arch"
+    # Image sides in pixels: the largest arch gets the largest, the smallest arch the smallest, the others draw
+    # one; empty: always the space's resolution.
     resolutions: tuple[Count, ...] = ()
+    # Multiply gradients, after clipping, by the inverse of how often a weight is trained: `none`, `channel`
+    # (evens out the channels of a tensor) or `channel_depth` (evens out the blocks of a stage too).
     gradient_scale: Literal["none", "channel", "channel_depth"] = "none"
 
 
 @dataclass(frozen=True)
 class FewShotConfig(TrainingConfig):
-    """A few-shot phase; `lr_multipliers` make rarely sampled groups move as far as others.
+    """How a few-shot phase is trained: as `training`, with these defaults."""
 
-    `rule` computes them from the sampling probabilities, `table` has the published values.
-    """
-
+    # Passes over the training images.
     epochs: Count = 2
+    # Epochs in which the learning rate rises, part of `epochs`.
     warmup_epochs: int = 0
+    # Largest learning rate.
     lr: float = 0.02
+    # Larger rates for groups that are rarely drawn: `rule` computes them from the probability that a group
+    # is drawn, `table` has the published values, `none` leaves all rates equal.
     lr_multipliers: Literal["rule", "table", "none"] = "rule"
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How subnets are scored.
+    """How subnets are scored."""
 
-    `calibration_images` re-estimate the batch norms of each subnet, `calibration_batch` at a
-    time (a batch is the unit of batch statistics, so it is part of the result); `batch_size` and
-    `memory_mb` set the cost only. Training scores after every `every_epochs` epochs and the last.
-    """
-
+    # Training images from which each subnet's batch-norm statistics are estimated.
     calibration_images: Count = 256
+    # Calibration images in a batch. A batch is the unit of the statistics, so this changes scores.
     calibration_batch: Count = 128
+    # The most images at a time when scoring; changes speed and memory only.
     batch_size: Count = 128
+    # Bound of the evaluation's memory in MB, which may lower `batch_size`; changes speed only.
     memory_mb: Count = 2048
+    # Training scores the ground-truth archs after every this many epochs, and after the last.
     every_epochs: Count = 1
 
 
 @dataclass(frozen=True)
 class ProcessConfig:
-    """What concerns any run, whatever it computes.
+    """What concerns any run, whatever it computes."""
 
-    `checkpoint_steps` is how often the state for resuming is written, beside each epoch's end.
-    `precision` is `fp32` or `bf16` (autocast). `threads` is how many each process uses on the CPU:
-    small networks run fastest with one, and 0 leaves it to torch.
-    """
-
+    # Seed of everything random: first weights, archs, batches, augmentation.
     seed: int = 0
+    # `fp32`, or `bf16` (torch's autocast).
     precision: Literal["fp32", "bf16"] = "fp32"
+    # Threads of each process on the CPU; small networks are fastest with 1. 0: torch decides.
     threads: int = 1
+    # Steps between two writes of the state for resuming; it is also written after each epoch.
     checkpoint_steps: Count = 500
 
 
 @dataclass(frozen=True)
 class RunConfig(ProcessConfig):
-    """A run that ranks archs; `keep` candidates stay on disk."""
+    """What concerns a run that ranks archs."""
 
+    # Checkpoints of epochs that may still be chosen, kept on disk.
     keep: Count = 3
+    # Stand-alone accuracies of some archs, an arch file; without the file there is no tau.
     ground_truth: Path = Path("json_file/digits/gt_arch30.json")
+    # Directory of the pool: part1.json, part2.json, ...
     pool: Path = Path("json_file/json8")
 
 

@@ -118,33 +118,12 @@ def from_main(tensor: Tensor, world: World) -> Tensor:
 
 
 def told_by_main(value: T, world: World) -> T:
-    """The main process's value, on all processes; it has to be picklable."""
+    """The main process's value, on all processes, however long it takes; it has to be picklable."""
     if world.size == 1:
         return value
     told = [value]
-    dist.broadcast_object_list(told, 0)
+    dist.broadcast_object_list(told, 0, group=world.patient)
     return told[0]
-
-
-def decided_by_main(decide: Callable[[], T], world: World) -> T:
-    """What the main process finds, on all processes; only it looks, so that all believe the same.
-
-    Raises:
-        InputError: the main process met an error, which all processes then raise.
-    """
-    found: T | None = None
-    error: Exception | None = None
-    if world.is_main:
-        try:
-            found = decide()
-        except Exception as failure:
-            error = failure
-    found, said = told_by_main((found, error and (str(error) or type(error).__name__)), world)
-    if error:
-        raise error
-    if said is not None:
-        raise InputError(said)
-    return found  # type: ignore[return-value]
 
 
 def gathered(value: T, world: World) -> list[T]:
@@ -154,12 +133,6 @@ def gathered(value: T, world: World) -> list[T]:
     values: list[T | None] = [None] * world.size
     dist.all_gather_object(values, value, group=world.patient)
     return values  # type: ignore[return-value]
-
-
-def wait_for_all(world: World) -> None:
-    """Return when every process has come here."""
-    if world.size > 1:
-        dist.barrier(group=world.patient)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
+from fewshot_nas.results import PhaseDirectory
 
 if TYPE_CHECKING:
     from fewshot_nas.models.subnet import Subnet
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     if options.resolution is not None and options.resolution < 1:
         raise InputError(f"--resolution is {options.resolution}, expected a number of pixels")
-    stored = options.model.parent / "config.yml"
+    stored = PhaseDirectory(options.model.parent).config
     config = config_of(options, stored)
     # Here, so that --help answers at once.
     from fewshot_nas.models.checkpoint import load_supernet

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
+from fewshot_nas.plugins import named_part
 from fewshot_nas.results import (
     known_phases,
     merged_path,
@@ -29,6 +30,8 @@ from fewshot_nas.space.search_space import SearchSpace
 if TYPE_CHECKING:
     from fewshot_nas.ranking.correlation import Floats
     from fewshot_nas.ranking.smoothing import Estimate
+
+_NO_PROXIES: Mapping[str, Callable[[SearchSpace, Arch], float]] = {}  # those of the package are always there
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +81,7 @@ def _rank(
     known, accuracy = ranker(described, scores), column(pool, {arch_id: entry.acc for arch_id, entry in truth.items()})
     enough = len(truth) >= FEWEST_TRUTHS
     _write(options.save, network.space, pool, in_percent(known.predicted(accuracy) if enough else known.combined))
-    singles, composites = _proxies(pool, network)
+    singles, composites = _proxies(pool, network, options.proxy)
     ids, rows = list(pool), list(compare(known, accuracy, singles, composites))
     trained = [number for number, arch_id in enumerate(ids) if arch_id in truth]
     return {
@@ -89,13 +92,20 @@ def _rank(
     }
 
 
-def _proxies(pool: Mapping[str, Arch], network: Network) -> tuple[dict[str, "Floats"], dict[str, "Floats"]]:
-    """Single and composite proxies of all archs, as columns."""
+def _proxies(
+    pool: Mapping[str, Arch], network: Network, own: Sequence[str]
+) -> tuple[dict[str, "Floats"], dict[str, "Floats"]]:
+    """Single proxies, those that `--proxy` names among them, and composite ones of all archs, as columns."""
     from fewshot_nas.ranking.correlation import proxies
     from fewshot_nas.ranking.features import column, composites
 
     single = proxies(network.space, pool, resolution=network.resolution, num_classes=network.num_classes)
-    columns = [{name: column(pool, values) for name, values in kind.items()} for kind in (single, composites(single))]
+    made = composites(single)
+    for name in own:
+        single[name] = {
+            key: named_part(name, _NO_PROXIES, "--proxy")(network.space, arch) for key, arch in pool.items()
+        }
+    columns = [{name: column(pool, values) for name, values in kind.items()} for kind in (single, made)]
     return columns[0], columns[1]
 
 
@@ -156,6 +166,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--top", choices=OF_TOP, default="prob", help="the scores to go by: mean probability (default), top-1, top-5")
     add("--suggest", type=int, default=0, metavar="N", help="name N archs whose stand-alone training would teach most")
+    add(
+        "--proxy",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="a function of your own that maps a space and an arch to a number; may be given several times",
+    )
     add_config_options(parser)
     return parser
 

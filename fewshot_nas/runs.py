@@ -28,6 +28,7 @@ from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest, processes, recipe_sha256
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.plugins import named_part
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_arch_file
@@ -38,7 +39,7 @@ from fewshot_nas.training.loop import Plan, Source, Task, step_seed
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_groups, sgd
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
 from fewshot_nas.training.sampler import EXTREMES, SAMPLING, Sampler, Sizes
-from fewshot_nas.training.sandwich import Labels, Largest, Regularization, Sandwich, Teacher
+from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich, Teacher
 from fewshot_nas.training.selection import RULE
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
 from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
@@ -238,12 +239,13 @@ class Run:
         groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
         teacher, images, memory = self._teacher(settings, supernet, digits)
         seed, middle = config.run.seed, settings.random_subnets
-        drawn = SAMPLING[settings.sampling](self.space, seed, digits)
+        drawn = named_part(settings.sampling, SAMPLING, f"{section}.sampling")(self.space, seed, digits)
         sampler = Sampler(drawn, EXTREMES[settings.extremes](self.space, seed, digits), middle)
         sandwich = Sandwich(
             sampler,
             Sizes(seed, middle, settings.resolutions),
             teacher,
+            named_part(settings.loss, LOSSES, f"{section}.loss")(),
             regularization=Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
             precision=config.run.precision,
         )

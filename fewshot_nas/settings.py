@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 from fewshot_nas.errors import InputError
+from fewshot_nas.plugins import is_outside
 
 T = TypeVar("T")
 
@@ -24,6 +25,13 @@ class Within:
 
     low: int = 0
     below: float = math.inf
+
+
+@dataclass(frozen=True)
+class Part:
+    """Names of our parts, any of which a part of somebody else's may replace: `module:name`."""
+
+    names: tuple[str, ...]
 
 
 Count = Annotated[int, Within(low=1)]
@@ -107,8 +115,16 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return tuple(_convert(get_args(hint)[0], item, where) for item in value)
     if origin is Annotated:
         kind, bounds = get_args(hint)
+        if isinstance(bounds, Part):
+            return _part(bounds, value, where)
         return _scalar(kind, value, where, bounds)
     return _scalar(hint, value, where, Within())
+
+
+def _part(known: Part, value: Any, where: str) -> str:
+    if isinstance(value, str) and (value in known.names or is_outside(value)):
+        return value
+    raise InputError(f"{where} is {value!r}, expected one of {', '.join(known.names)}, or module:name for your own")
 
 
 def _scalar(kind: type, value: Any, where: str, bounds: Within) -> Any:

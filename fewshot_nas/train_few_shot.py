@@ -77,6 +77,8 @@ def _parent_path(options: argparse.Namespace) -> Path:
     """The supernet to split: the one named, else that of the last phase before this one."""
     if (options.group_nums is None) == (options.split is None):
         raise InputError("expected either --group_nums or --split")
+    if options.split and options.split_by != "width":
+        raise InputError("--split_by is for --group_nums, because --split names a table")
     if options.stages and options.split_by != "depth":
         raise InputError("--stages is for --split_by=depth")
     if options.group_nums is not None and not 2 <= options.group_nums <= MAX_GROUPS:

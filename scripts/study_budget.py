@@ -82,13 +82,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure if asked, then print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", metavar="NAME", help="renew the committed numbers with the supernet of a run")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="also draw the picture there")
     options = parser.parse_args(argv)
     if options.measure:
         home = ROOT / "results" / options.measure
         for setting in settings():
             measure(setting, home / "supernet.pth", home / "budget")
         write_json(BUDGET, {"arms": list(arms(home / "budget"))})
-    print("\n".join(lines(read_json(BUDGET)["arms"])))
+    measured = read_json(BUDGET)["arms"]
+    print("\n".join(lines(measured)))
+    if options.figures:
+        draw(measured, options.figures / "ranker_budget.svg")
     return 0
 
 
@@ -269,9 +273,30 @@ def lines(measured: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "| setting | multiply-adds | tau to the truth | less that of | loss [95 %] |"
     yield "|---|---|---|---|---|"
     for arm in measured:
-        tau = fmean(agreement(scores, truth, resamples=0).kendall.value for scores in arm["scores"])
         loss = tau_gain(known[arm["over"]], arm["scores"], truth)
-        yield f"| {arm['name']} | {100 * arm['share']:.2f} % | {tau:.3f} | {arm['over']} | {_shown(loss)} |"
+        yield f"| {arm['name']} | {100 * arm['share']:.2f} % | {_tau(arm):.3f} | {arm['over']} | {_shown(loss)} |"
+
+
+def draw(measured: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Tau against the share of the multiply-adds."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4))
+    kinds = {"combined, sampled archs": "archs", "combined": "combined", "raw, fewer images": "random", "raw": "full"}
+    for label, word in kinds.items():
+        arms = [arm for arm in measured if arm["name"].split()[-1] == word or f" {word}," in arm["name"]]
+        axes.plot([100 * arm["share"] for arm in arms], [_tau(arm) for arm in arms], "o-", label=label)
+    axes.set(xscale="log", xlabel="multiply-adds, % of the full setting", ylabel="tau to the truth")
+    axes.legend()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _tau(arm: Mapping[str, Any]) -> float:
+    truth = {arch_id: entry.acc for arch_id, entry in read_arch_file(TRUTH, SPACE).items()}
+    return fmean(agreement(scores, truth, resamples=0).kendall.value for scores in arm["scores"])
 
 
 def _shown(found: Interval) -> str:

@@ -14,14 +14,20 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from fewshot_nas.cli import run
 from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json, write_text
-from fewshot_nas.ranking.comparison import compare
-from fewshot_nas.ranking.correlation import proxies
+from fewshot_nas.ranking.comparison import best_of, compare
+from fewshot_nas.ranking.correlation import Floats, proxies
 from fewshot_nas.ranking.features import column, composites, features
+from fewshot_nas.ranking.predictor import predict
 from fewshot_nas.ranking.ranker import ranker
 from fewshot_nas.ranking.rows import Row
+from fewshot_nas.ranking.scale import log_odds
+from fewshot_nas.ranking.suggestion import suggest
+from fewshot_nas.ranking.validation import judge
 from fewshot_nas.results import PhaseDirectory, merged_path, prediction_path
 from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.arch import Arch
@@ -32,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES, RUNS = ROOT / "json_file", ROOT  # RUNS has results/
 SCORES, PREDICTIONS = FILES / "fashion_pairs" / "sample_scores.json", FILES / "fashion_pairs" / "predictions.json"
 COUNTS = (10, 20, 30, 60, 100, 150)
+SUGGESTED = (10, 20, 30, 60)
 CLASSES = {"fashion_pairs": 45, "fashion_mnist": 10, "digits": 10}
 TRUTHS = {"fashion_pairs": "gt_arch200.json", "fashion_mnist": "gt_arch30.json", "digits": "gt_arch30.json"}
 
@@ -73,7 +80,9 @@ def rows_of(bed: str) -> dict[str, list[Row]]:
     """The ranker's table of each supernet of a test bed, and of all of them together."""
     scores, truth = _scores(bed), _truth(bed)
     archs = _archs(_space(bed), {*truth, *(arch_id for each in scores.values() for arch_id in each)})
-    wanted = {name: [each] for name, each in scores.items()} | ({"all": list(scores.values())} if scores else {})
+    wanted = {name: [each] for name, each in scores.items()} | (
+        {"all": list(scores.values())} if len(scores) > 1 else {}
+    )
     return {name: list(_rows(bed, archs, each, truth)) for name, each in wanted.items()}
 
 
@@ -85,7 +94,22 @@ def _rows(
     described = features(space, archs.values(), num_classes=CLASSES[bed])
     known = ranker(described, [column(archs, each) for each in scores])
     one, several = ({name: column(archs, each) for name, each in kind.items()} for kind in (single, composites(single)))
-    return compare(known, column(archs, truth), one, several, COUNTS)
+    accuracy = column(archs, truth)
+    yield from compare(known, accuracy, one, several, COUNTS)
+    rows = np.flatnonzero(~np.isnan(accuracy))
+    best = one[best_of(one, accuracy)][rows]
+    for count in SUGGESTED:
+        if len(rows) > 2 * count:
+            yield _suggested(known.inputs[rows], accuracy[rows], best, count)
+
+
+def _suggested(inputs: Floats, truth: Floats, best: Floats, count: int) -> Row:
+    """A predictor with the truths that `--suggest` would have asked for, of those there are."""
+    chosen = suggest(inputs, count)
+    others = np.setdiff1d(np.arange(len(truth)), chosen)
+    value = predict(inputs[chosen], log_odds(truth[chosen]), inputs[others]).value
+    judged = judge(lambda _, wanted: value[wanted], truth[others], {"best": best[others]}, 0)
+    return Row("predictor, suggested", count, len(truth), judged.tau, judged.gains["best"])
 
 
 def _scores(bed: str) -> dict[str, dict[str, float]]:
@@ -94,7 +118,10 @@ def _scores(bed: str) -> dict[str, dict[str, float]]:
         study = read_json(FILES / bed / "study.json")["scores"]
         return {name: study[name]["1"]["valid"]["prob"] for name in ("oneshot_s0", "oneshot_s1", "few_s0", "few_s1")}
     path = FILES / bed / "sample_scores.json"
-    return dict(read_json(path)) if path.exists() else {}
+    scores = dict(read_json(path)) if path.exists() else {}
+    if bed == "fashion_pairs" and "pairs_oneshot_s0" in scores:  # archs with a truth were scored by themselves, too
+        scores["pairs_oneshot_s0"] |= read_json(FILES / bed / "study.json")["scores"]["oneshot_s0"]["prob"]
+    return scores
 
 
 def _truth(bed: str) -> dict[str, float]:
@@ -120,7 +147,9 @@ def lines(found: Mapping[str, Mapping[str, Sequence[Row]]]) -> Iterator[str]:
         yield f"| ranking | archs | {' | '.join(tables)} |"
         yield f"|{'---|' * (2 + len(tables))}"
         for rows in zip(*tables.values(), strict=True):
-            yield f"| {rows[0].title} | {rows[0].archs} | {' | '.join(map(_cell, rows))} |"
+            same = len(set(map(_cell, rows))) == 1  # a proxy does not depend on the supernet
+            cells = [_cell(rows[0]), *([""] * (len(rows) - 1))] if same else map(_cell, rows)
+            yield f"| {rows[0].title} | {rows[0].archs} | {' | '.join(cells)} |"
 
 
 def _cell(row: Row) -> str:
@@ -137,13 +166,13 @@ def draw(tables: Mapping[str, Sequence[Row]], directory: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(6, 4))
     for name, rows in tables.items():
-        shown = [next(row for row in rows if row.name == "combined"), *(row for row in rows if row.truths)]
+        shown = [row for row in rows if row.name in ("combined", "predictor")]
         x, y = [row.truths for row in shown], [row.tau.value for row in shown]
         bars = [[row.tau.value - row.tau.low for row in shown], [row.tau.high - row.tau.value for row in shown]]
         axes.errorbar(x, y, bars, marker="o", capsize=2, label=name)
     axes.set(xlabel="truths that the predictor was fitted to", ylabel="tau to the others")
     axes.legend()
-    figure.savefig(directory / "ranker_truths.svg")
+    figure.savefig(directory / "ranker_truths.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Settings: defaults, files and overrides, and the sentence for each mistake."""
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fewshot_nas
 from fewshot_nas.config import Config, dump_config, load_config
 from fewshot_nas.errors import InputError
 
@@ -113,3 +115,12 @@ def test_imagenet_s_batches_are_the_published_totals_on_eight_gpus():
     config = load_config(CONFIGS / "imagenet.yml")
     totals = [section.batch_size for section in (config.training, config.few_shot, config.stand_alone)]
     assert totals == [8 * 128, 8 * 128, 8 * 256]
+
+
+@pytest.mark.parametrize("name", ["config.py", "cream/config.py"])
+def test_every_setting_has_a_comment_above_it(name):
+    lines = (Path(fewshot_nas.__file__).parent / name).read_text(encoding="utf-8").splitlines()
+    # Sections of the whole configuration need none.
+    keys = [number for number, line in enumerate(lines) if re.match(r"    \w+: .* = (?!field)", line)]
+    assert len(keys) > 20
+    assert [lines[number] for number in keys if not lines[number - 1].startswith("    # ")] == []

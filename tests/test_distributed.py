@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from fewshot_nas.distributed import World, average_gradients, decided, gathered, joined, together
+from fewshot_nas.distributed import World, average_gradients, decided, gathered, joined, together, told_by_main
 from fewshot_nas.errors import InputError
 
 
@@ -96,3 +96,19 @@ def test_rank_0_decides_for_all(ranks):
             return decided(world, lambda: f"seen by {world.rank}")
 
     assert ranks(2, one_of_two) == ["seen by 0"] * 2
+
+
+@pytest.mark.dist
+def test_what_rank_0_tells_is_waited_for_in_the_patient_group(ranks, monkeypatch):
+    """A rank that finds no work unit left waits for the others' last ones, which may take longer than a step."""
+
+    def one_of_two():
+        groups, real = [], dist.broadcast_object_list
+        monkeypatch.setattr(
+            dist, "broadcast_object_list", lambda *told, group: groups.append(group) or real(*told, group)
+        )
+        with joined("cpu") as world:
+            told = told_by_main(f"said by {world.rank}", world)
+            return told, groups == [world.patient]
+
+    assert ranks(2, one_of_two) == [("said by 0", True)] * 2

@@ -83,6 +83,7 @@ def test_splits_by_depth_and_table_are_phases(begun, capsys):
         ([], "expected either --group_nums or --split"),
         (["--group_nums=2", "--split=a.json"], "expected either --group_nums or --split"),
         (["--group_nums=2", "--stages=1"], "--stages is for --split_by=depth"),
+        (["--split=a.json", "--split_by=depth"], "--split_by is for --group_nums"),
         (
             ["--group_nums=2", "--split_by=depth", "--stages=x"],
             "--stages is 'x', expected numbers of stages",

@@ -21,71 +21,84 @@ Several = Annotated[int, Within(low=2)]  # images that a batch norm takes statis
 
 @dataclass(frozen=True)
 class CreamConfig:
-    """What search, retrain and test have in common.
+    """What search, retrain and test have in common."""
 
-    `IMAGE_SIZE` is the side in pixels to which images are brought; 0 takes the one that belongs to
-    the model, or to the FLOPs bounds. `BATCH_SIZE` is of all processes
-    together, which share it equally.
-    """
-
+    # Side to which images are brought, in pixels; 0: the one that belongs to the model, or to the FLOPs bounds.
     IMAGE_SIZE: int = 32
+    # Images of a batch; in training, of all processes together, which share it equally.
     BATCH_SIZE: Count = 64
+    # Where images come from, as for the other commands.
     data: DataConfig = field(default_factory=DataConfig)
+    # Seed, precision, threads and checkpoints, as for the other commands.
     run: ProcessConfig = field(default_factory=ProcessConfig)
 
 
 @dataclass(frozen=True)
 class TrainConfig(CreamConfig):
-    """What search and retrain have in common; `VALIDATE_EVERY` counts epochs, and the last is always validated."""
+    """What search and retrain have in common."""
 
+    # Passes over the training images.
     EPOCHS: Count = 12
+    # Images of a step, of all processes together; at least 2.
     BATCH_SIZE: Several = 64
+    # Learning rate.
     LR: float = 0.05
+    # Weight decay (L2).
     WEIGHT_DECAY: float = 4e-5
+    # Share of a label's probability that goes to all classes equally, in [0, 1).
     SMOOTHING: Share = 0.1
+    # Probability that a rectangle of a training image is erased, in [0, 1).
     ERASING: Share = 0.0
+    # Epochs between two validations; the last epoch is always validated.
     VALIDATE_EVERY: Count = 1
 
 
 @dataclass(frozen=True)
 class SearchConfig(TrainConfig):
-    """The search.
+    """The search."""
 
-    `FLOPS_MINIMUM` and `FLOPS_MAXIMUM` are in millions, counted at 224 pixels or what smaller images
-    they demand, whatever `IMAGE_SIZE` is; `LEGACY` counts as the public code does. `SAMPLING` draws
-    paths by the prior of the choices or uniformly. After epoch `META_STA_EPOCH`, one of the
-    `POOL_SIZE` best paths teaches, which `PICK_METHOD` picks; it knows each by its answers to
-    `SLICE` images. Every `UPDATE_ITER` steps the matching network learns, at the rate `META_LR`.
-    A path whose accuracy is `ACC_GAP` points above the worst one's enters even if it costs more.
-    `CALIBRATION_IMAGES` re-estimate the batch norms of a path that is validated.
-    """
-
+    # Least multiply-adds of a path, in millions at 224 pixels or the smaller size that the bounds demand,
+    # whatever IMAGE_SIZE is.
     FLOPS_MINIMUM: float = 0.0
+    # Most multiply-adds of a path, counted the same way.
     FLOPS_MAXIMUM: float = 114.0
+    # Whether to apply the bounds as the public code does.
     LEGACY: bool = False
+    # Passes over the training images.
     EPOCHS: Count = 40  # a step trains one path of thousands, so many steps are needed
+    # Images of a step, of all processes together; at least 2.
     BATCH_SIZE: Several = 32
+    # Momentum of the gradient descent, in [0, 1).
     MOMENTUM: Share = 0.9
+    # Strength of the colour jitter; 0: none.
     COLOR_JITTER: float = 0.0
+    # How paths are drawn: by the `prior` of the choices, or `uniform`.
     SAMPLING: Literal["prior", "uniform"] = "prior"
+    # How the teacher is picked from the board: by the matching network (`meta`), or the most accurate (`top1`).
     PICK_METHOD: Literal["meta", "top1"] = "meta"
+    # Epochs without a teacher, at the beginning.
     META_STA_EPOCH: int = 20
+    # Learning rate of the matching network.
     META_LR: float = 1e-4
+    # Steps between two updates of the matching network.
     UPDATE_ITER: Count = 10
+    # Paths on the board.
     POOL_SIZE: Count = 10
+    # Images by whose answers the matching network knows a path.
     SLICE: Several = 4
+    # Points of accuracy above the board's worst path that let a path enter even if it costs more.
     ACC_GAP: float = 5.0
+    # Training images from which the batch norms of a validated path are estimated.
     CALIBRATION_IMAGES: Several = 256
 
 
 @dataclass(frozen=True)
 class ModelConfig(CreamConfig):
-    """Which network: a published one by its million multiply-adds, or -1 and the path `INPUT_ARCH`.
+    """Which network: a published one, or a path of one's own."""
 
-    `INPUT_ARCH` has the index of every block's choice, stage by stage, between `[0]` and `[0]`.
-    """
-
+    # Millions of multiply-adds of a published network; -1: the path INPUT_ARCH.
     MODEL_SELECTION: Literal[-1, 14, 43, 114, 287, 481, 604] = 43
+    # The index of every block's choice, stage by stage, between [0] and [0].
     INPUT_ARCH: tuple[tuple[int, ...], ...] = ()
 
     @property
@@ -113,28 +126,33 @@ class ModelConfig(CreamConfig):
 
 @dataclass(frozen=True)
 class RetrainConfig(ModelConfig, TrainConfig):
-    """Training from scratch.
+    """Training from scratch."""
 
-    `LR` is for 1,024 images a step, and proportional to their number. `EPOCHS` of a cosine with
-    `WARMUP_EPOCHS` among them, from `WARMUP_LR` and to `MIN_LR`, are followed by `COOLDOWN_EPOCHS`.
-    `AUTO_AUGMENT` is a policy of timm's such as rand-m9-mstd0.5. The moving average of the weights,
-    which is what counts, forgets `1 - EMA_DECAY` at each step.
-    """
-
+    # Epochs of the cosine, warm-up included.
     EPOCHS: Count = 12
+    # Epochs at the beginning in which the rate rises from WARMUP_LR to LR.
     WARMUP_EPOCHS: int = 1
+    # Epochs at the rate MIN_LR, after EPOCHS.
     COOLDOWN_EPOCHS: int = 1
+    # Largest learning rate for 1,024 images a step; it is scaled to the real number.
     LR: float = 0.064
+    # Learning rate at the first step.
     WARMUP_LR: float = 1e-6
+    # Learning rate at the end of the cosine.
     MIN_LR: float = 1e-5
+    # Weight decay (L2).
     WEIGHT_DECAY: float = 1e-5
+    # Share of features that are dropped before the classifier, in [0, 1).
     DROPOUT: Share = 0.2
+    # Augmentation policy of timm, such as rand-m9-mstd0.5; empty: none.
     AUTO_AUGMENT: str = ""
+    # Decay of the weights' moving average at each step; the average is the result. In [0, 1).
     EMA_DECAY: Share = 0.95
 
 
 @dataclass(frozen=True)
 class CheckpointConfig(ModelConfig):
-    """The test of a checkpoint: `RESUME_PATH`, of our retraining or of another that names tensors as timm does."""
+    """The test of a checkpoint."""
 
+    # Checkpoint of our retraining, or another one that names tensors as timm does.
     RESUME_PATH: Path | None = None

@@ -41,7 +41,7 @@ class Augmentation:
     std: Sequence[float]
 
     def __post_init__(self) -> None:
-        self._steps()  # a policy that is none is refused here, not in the first batch
+        self._steps()  # an invalid policy is refused here, not in the first batch
 
     def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
         geometry = Upright(self.resolution) if self.recipe == "photo" else small(self.recipe, self.resolution)

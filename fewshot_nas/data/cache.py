@@ -69,7 +69,7 @@ def _build(path: Path, shape: tuple[int, ...], images: Images, transform: Centre
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
     try:
-        # Copy on write: torch wants memory that may be written, and the file stays as it is.
+        # Copy on write: torch needs writable memory, and the file must stay as it is.
         array = np.load(path, mmap_mode="c")
     except (ValueError, EOFError):
         array = np.empty(0)

@@ -40,7 +40,7 @@ def read_idx(path: Path) -> Tensor:
     """An idx file of bytes, gzipped or not: 0, 0, 8, the rank, the sizes (big endian), the data.
 
     Raises:
-        InputError: the file is truncated or is none of that kind.
+        InputError: the file is truncated, or is not an idx file of bytes.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

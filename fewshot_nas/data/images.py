@@ -28,7 +28,7 @@ class Images(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal; another one if the images, their labels or their order are others."""
+        """Hexadecimal; changes whenever the images, their labels or their order change."""
 
     def image(self, index: int) -> Tensor:
         """One decoded image, uint8 [C, H, W]."""

@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from sklearn.datasets import load_digits
 
+from fewshot_nas.data.cifar import read_cifar10
 from fewshot_nas.data.fashion import read_fashion_mnist
 from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices
 from fewshot_nas.data.names import Names
 from fewshot_nas.data.pairs import blended_pairs
 from fewshot_nas.data.pictures import FilePicture
 from fewshot_nas.errors import InputError
+from fewshot_nas.plugins import named_part
 
 LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
@@ -71,16 +73,18 @@ def open_data(
 
     - `digits`: scikit-learn's 8x8 digits, split 1,197 / 300 / 300; needs no `root`.
     - `fashion_mnist`: 50,000 / 10,000 held out from training / the 10,000 test images.
+    - `cifar10`: 40,000 / 10,000 held out from training / the 10,000 test images.
     - `fashion_pairs`: blends of two garments of different classes, 45 classes; 1,000,000 / 10,000 /
       10,000 of them, made from the three parts of `fashion_mnist`, so no part shares a garment.
     - `lists`: `train.txt`, `valid_part2500.txt` and `valid.txt` in `root`; a line is a path,
       absolute or relative to `root`, and a label, separated by a comma or white space.
     - `folders`: `train/<class>/` and `val/<class>/` in `root`, and `test/<class>/` if there are test
       images; 2,500 of `val` are for ranking.
+    - `module:name`: what a function of your own returns for `root`, see docs/extending.md.
 
     As in the competition, the ranking part of `lists` is a part of their test images, and so is that
-    of `folders` without `test`. Both are augmented as photographs, or if most are smaller than 64
-    pixels, as small images.
+    of `folders` without `test`. Lists are augmented as photographs; folders too, but as small images
+    if most are smaller than 64 pixels.
 
     Args:
         train_images, valid_images: use a fixed part only, of that size, with balanced classes.
@@ -89,9 +93,7 @@ def open_data(
     Raises:
         InputError: unknown name, missing or malformed data, or a size that cannot be had.
     """
-    if name not in _SOURCES:
-        raise InputError(f"the data set is {name!r}, expected one of {', '.join(_SOURCES)}")
-    data = _SOURCES[name](root)
+    data = named_part(name, SOURCES, "data.name")(root)
     _refuse_gaps(data, num_classes)
     if valid_images is None and name == "folders":
         valid_images = min(_FOLDERS_VALID, len(data.valid))
@@ -127,6 +129,14 @@ def _digits(root: Path) -> ImageData:
     return ImageData("digits", train, valid, test, 10, (0.3053,), (0.3759,), "shift")
 
 
+def _cifar10(root: Path) -> ImageData:
+    everything, test = read_cifar10(root)
+    train, valid = _split(everything, len(everything) // 5)
+    return ImageData(
+        "cifar10", train, valid, test, 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "shift_flip"
+    )
+
+
 def _fashion_mnist(root: Path) -> ImageData:
     return ImageData("fashion_mnist", *_garments(root), 10, (0.2860,), (0.3530,), "shift_flip")
 
@@ -147,10 +157,10 @@ def _garments(root: Path) -> tuple[ArrayImages, ArrayImages, ArrayImages]:
 def _lists(root: Path) -> ImageData:
     parts = {part: _read_list(root, root / file) for part, file in LISTS.items()}
     num_classes = 1 + max(int(images.labels.max()) for images in parts.values())
-    recipe, note = _recipe_for("lists", parts["train"])
-    notes = (note, *_unseen(root / LISTS["valid"], parts["valid"], list(map(str, range(num_classes)))))
+    # The competition's form is for photographs of any size, as in earlier versions.
+    notes = _unseen(root / LISTS["valid"], parts["valid"], list(map(str, range(num_classes))))
     train, valid, test = parts.values()
-    return ImageData("lists", train, valid, test, num_classes, **_PHOTO, recipe=recipe, notes=notes)
+    return ImageData("lists", train, valid, test, num_classes, **_PHOTO, recipe="photo", notes=tuple(notes))
 
 
 def _folders(root: Path) -> ImageData:
@@ -209,9 +219,10 @@ def _refuse_gaps(data: ImageData, num_classes: int | None) -> None:
         )
 
 
-_SOURCES: Mapping[str, Callable[[Path], ImageData]] = MappingProxyType(
+SOURCES: Mapping[str, Callable[[Path], ImageData]] = MappingProxyType(
     {
         "digits": _digits,
+        "cifar10": _cifar10,
         "fashion_mnist": _fashion_mnist,
         "fashion_pairs": _fashion_pairs,
         "lists": _lists,

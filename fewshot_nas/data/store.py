@@ -35,7 +35,7 @@ class StoredPicture:
 
     def read(self, shrink: int = 1) -> Tensor:
         """Mapped from the file, of which nothing else is read."""
-        # Copy on write: torch wants memory that may be written, and the file stays as it is.
+        # Copy on write: torch needs writable memory, and the file must stay as it is.
         array = np.memmap(self.path, np.uint8, "c", self.start, (*self.size, 3))
         height, width = self.size
         return shrunk(torch.from_numpy(array).permute(2, 0, 1), (-(-height // shrink), -(-width // shrink)))

@@ -21,7 +21,7 @@ _ONEDNN = (
 def numerics(device: torch.device) -> dict[str, Any]:
     """How this process computes, as a manifest holds it.
 
-    Scores that agree in this are the same bits; scores that do not are equal up to rounding.
+    The same evaluation gives the same bits where these agree, and scores equal up to rounding where they do not.
     """
     on_gpu = device.type == "cuda"
     return {

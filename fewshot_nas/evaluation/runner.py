@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fewshot_nas.distributed import World, decided_by_main
+from fewshot_nas.distributed import World, decided
 from fewshot_nas.evaluation.journal import Journal, refuse_others
 from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.scorer import Scorer
@@ -112,7 +112,7 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
             job.refuse_others()
             return journal.read()
 
-        done = decided_by_main(begin, world)
+        done = decided(world, begin)
         note = locks.enter_context(journal.writing()) if world.is_main else _nothing
         missing = [number for number in range(len(plan.units)) if number not in done]
         with _bar(plan, done, world) as bar, closing(scorer.results(plan, missing)) as results:
@@ -127,7 +127,7 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
             )
             journal.remove()
 
-        decided_by_main(finish, world)
+        decided(world, finish)
 
 
 def _nothing(unit: int, sums: UnitSums) -> None:

@@ -47,7 +47,7 @@ class PhaseRecord:
 
     Attributes:
         unmerged: evaluations whose parts have not been merged, as `--epoch` calls them.
-        compared: scores of archs of the ground truth, in percent; `source` says whence.
+        compared: scores of archs of the ground truth, in percent; `source` says where they come from.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """The manifests of scores: how each part was scored, whether all parts were scored alike, and by which network."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,10 @@ def objections(directory: Path, manifests: Mapping[int, Manifest], parts: int) -
     for part, manifest in known:
         if isinstance(manifest.get("numerics"), list):
             yield f"{manifest_path(directory, part)}: part {part} was computed with several numerics"
-    for part, manifest in known[1:]:
-        first_part, first = known[0]
-        for name, here, there in _differences(manifest, first):
-            yield (
-                f"{manifest_path(directory, part)}: {name} is {here}, but"
-                f" {there} in {manifest_path(directory, first_part).name}"
-            )
-            break
+    # Manifests of the first version do not tell their numerics, so those that do are compared with each other.
+    told = [(part, manifest) for part, manifest in known if isinstance(manifest.get("numerics"), dict)]
+    yield from _unlike(directory, known, lambda manifest: {**manifest, "numerics": None}, "")
+    yield from _unlike(directory, told, lambda manifest: manifest["numerics"], "numerics.")
 
 
 def joined_manifest(manifests: Mapping[int, Manifest], archs: int) -> dict[str, Any]:
@@ -102,15 +98,18 @@ def _differing(manifests: Sequence[Manifest]) -> list[str]:
     return [key for key in keys if any(each.get(key, ...) != manifests[0].get(key, ...) for each in manifests)]
 
 
-def _differences(manifest: Manifest, first: Manifest) -> Iterator[tuple[str, str, str]]:
-    """What differs: its name, and how the two manifests show it. Manifests of old do not tell their numerics."""
-    for key in _differing([first, manifest]):
-        here, there = (each.get(key) for each in (manifest, first))
-        if key != "numerics":
-            yield key, _shown(manifest, key), _shown(first, key)
-        elif isinstance(here, dict) and isinstance(there, dict):
-            for name in _differing([there, here]):
-                yield f"numerics.{name}", _shown(here, name), _shown(there, name)
+def _unlike(
+    directory: Path, parts: Sequence[tuple[int, Manifest]], seen: Callable[[Manifest], Manifest], prefix: str
+) -> Iterator[str]:
+    """The first thing in which each part differs from the first one, in what is seen of their manifests."""
+    for part, manifest in parts[1:]:
+        first_part, first = parts[0][0], seen(parts[0][1])
+        here = seen(manifest)
+        for key in _differing([first, here])[:1]:
+            yield (
+                f"{manifest_path(directory, part)}: {prefix}{key} is {_shown(here, key)}, but"
+                f" {_shown(first, key)} in {manifest_path(directory, first_part).name}"
+            )
 
 
 def _shown(manifest: Manifest, key: str) -> str:

@@ -180,11 +180,9 @@ def explicit(space: SearchSpace, tables: Any, name: str) -> Split:
     Raises:
         InputError: they are not a table for each stage of the space.
     """
-    try:
-        immutable = tuple(tuple(tuple(row) for row in table) for table in tables)
-    except TypeError:
-        raise InputError(f"split {name}: expected for each stage a list of rows, each a list of groups") from None
-    return _named(Split(space, immutable, name))
+    if not (_all_lists([tables]) and _all_lists(tables) and all(map(_all_lists, tables))):
+        raise InputError(f"split {name}: expected for each stage a list of rows, each a list of groups")
+    return _named(Split(space, tuple(tuple(tuple(row) for row in table) for table in tables), name))
 
 
 def split_of(space: SearchSpace, values: Mapping[str, Any]) -> Split:
@@ -196,6 +194,10 @@ def split_of(space: SearchSpace, values: Mapping[str, Any]) -> Split:
     """
     groups = values["groups"]
     return by_width(space, groups) if isinstance(groups, int) else explicit(space, groups["tables"], groups["name"])
+
+
+def _all_lists(values: Any) -> bool:
+    return all(isinstance(value, list | tuple) for value in values)
 
 
 def _named(split: Split) -> Split:

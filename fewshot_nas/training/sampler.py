@@ -5,8 +5,9 @@ and a resumed run draws what an unbroken one would have.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Protocol
 
 from fewshot_nas.space.arch import Arch
@@ -181,8 +182,10 @@ class Sizes:
 
 
 # By the names that the settings `sampling` and `extremes` have.
-SAMPLING: Mapping[str, type[RandomArchs] | type[FairArchs]] = {"random": RandomArchs, "fair": FairArchs}
-EXTREMES: Mapping[str, type[SpaceEnds] | type[OutsEnds]] = {"space": SpaceEnds, "outs": OutsEnds}
+SAMPLING: Mapping[str, Callable[[SearchSpace, int, Sequence[int]], Drawn]] = MappingProxyType(
+    {"random": RandomArchs, "fair": FairArchs}
+)
+EXTREMES: Mapping[str, type[SpaceEnds] | type[OutsEnds]] = MappingProxyType({"space": SpaceEnds, "outs": OutsEnds})
 
 
 def _all_chances(space: SearchSpace, digits: Sequence[int]) -> Chances:

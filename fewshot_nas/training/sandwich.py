@@ -4,8 +4,9 @@ A step is made of parts, each a value with one method: who is drawn (`sampler.py
 (`Teacher`), and what is lost (`Loss`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import torch
@@ -89,6 +90,10 @@ class PerArch:
     def backward(self, answers: Iterator[Answer]) -> Tensor:
         """Differentiate each loss before the next arch runs."""
         return torch.stack([*map(_differentiated, answers)])
+
+
+# By the names that the setting `loss` has.
+LOSSES: Mapping[str, Callable[[], Loss]] = MappingProxyType({"per_arch": PerArch})
 
 
 def _differentiated(answer: Answer) -> Tensor:

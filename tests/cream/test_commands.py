@@ -241,7 +241,7 @@ def test_a_checkpoint_of_another_model_is_refused(here):
         (search.main, ["FLOPS_MINIMUM=5000", "FLOPS_MAXIMUM=6000"], "FLOPS_MINIMUM or FLOPS_MAXIMUM"),
         (search.main, ["FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM affords no network"),
         (search.main, ["BATCH_SIZE=7"], "a process has batches of 7 images, expected at least 8 for SLICE=4; change"),
-        (search.main, ["data.name=nowhere"], "the data set is 'nowhere'"),
+        (search.main, ["data.name=nowhere"], "data.name is 'nowhere'"),
         (search.main, ["FLOPS=3"], "FLOPS is not a setting"),
         (retrain.main, ["MODEL_SELECTION=112"], "MODEL_SELECTION is 112, expected one of"),
         (retrain.main, ["AUTO_AUGMENT=best"], "AUTO_AUGMENT is 'best', expected one such as"),

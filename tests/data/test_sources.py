@@ -232,7 +232,8 @@ def test_a_network_may_have_more_classes_than_the_labels():
 
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(
-        InputError, match="'cifar', expected one of digits, fashion_mnist, fashion_pairs, lists, folders"
+        InputError,
+        match="'cifar', expected one of digits, cifar10, fashion_mnist, fashion_pairs, lists, folders, or module:name",
     ):
         open_data("cifar", NOWHERE)
 
@@ -254,12 +255,12 @@ def test_the_augmentation_follows_the_images_size_and_is_said(tmp_path, side, re
     assert f"as {said}, because their shorter side is {side} pixels" in data.notes[0]
 
 
-def test_lists_of_small_images_are_augmented_as_such(tmp_path):
+def test_lists_are_of_photographs_of_any_size(tmp_path):
     draw(tmp_path, 30, "train")
     lines = "".join(f"train/{name}/0.png {label}\n" for label, name in enumerate(("cat", "dog")))
     for name in ("train", "valid", "valid_part2500"):
         (tmp_path / f"{name}.txt").write_text(lines)
-    assert open_data("lists", tmp_path).recipe == "shift"
+    assert open_data("lists", tmp_path).recipe == "photo"
 
 
 def test_folders_may_have_test_images(tmp_path):

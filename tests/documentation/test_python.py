@@ -54,6 +54,11 @@ def test_the_page_about_python_runs(page, capsys):
     assert [name for name in fewshot_nas.__all__ if f"`{name}" not in text] == []
 
 
+def test_images_of_no_such_name_are_refused(trained):
+    with pytest.raises(fewshot_nas.InputError, match="images is 'train', expected one of valid, test"):
+        fewshot_nas.score("results/digits/supernet.pth", [fewshot_nas.random_arch("px8")], images="train")
+
+
 def test_names_are_imported_when_they_are_used():
     check = "import sys, fewshot_nas; fewshot_nas.random_arch('px8'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0

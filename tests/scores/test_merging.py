@@ -159,6 +159,9 @@ def test_a_mixture_of_numerics_is_named(tmp_path):
 def test_manifests_of_the_first_version_do_not_tell_their_numerics(tmp_path):
     manifests = ALIKE | {2: {**ALIKE[2], "numerics": {"torch": "2.6"}}}
     assert list(objections(tmp_path, manifests, 4)) == []
+    assert list(objections(tmp_path, manifests | {3: {**ALIKE[3], "numerics": {"torch": "2.7"}}}, 4)) == [
+        f"{tmp_path}/manifest3.json: numerics.torch is '2.7', but '2.6' in manifest2.json"
+    ]
 
 
 def test_missing_manifests_are_named(tmp_path):

@@ -153,6 +153,10 @@ def test_two_splits_within_each_other_have_a_name_of_both():
     [
         ([], "has 0 tables, expected one for each of 4 stages"),
         (3, "expected for each stage a list of rows"),
+        ({"tables": []}, "expected for each stage a list of rows"),
+        ({}, "expected for each stage a list of rows"),
+        ([1] * 4, "expected for each stage a list of rows"),
+        ([["abcd"] * 6] * 4, "expected for each stage a list of rows"),
         ([[[0]]] * 4, "the table of stage 1 expects 6 rows, one for each output width, of 4 groups"),
         ([[[0, 0, 0, 2]] * 6] * 4, "the table of stage 1 has the groups [0, 2], expected 0, 1, ... without a gap"),
         ([[["a", 0, 0, 0]] * 6] * 4, "has the groups"),

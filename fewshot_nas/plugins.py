@@ -1,0 +1,44 @@
+"""Parts that live outside this package: where a setting names a part, `module:name` names anybody's."""
+
+import importlib
+from collections.abc import Mapping
+from typing import TypeVar, cast
+
+from fewshot_nas.errors import InputError
+
+T = TypeVar("T")
+
+
+def is_outside(name: str) -> bool:
+    """Whether a name is of the form `module:name`.
+
+    >>> is_outside("garden:flowers"), is_outside("digits")
+    (True, False)
+    """
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and attribute.isidentifier() and all(map(str.isidentifier, module.split(".")))
+
+
+def named_part(name: str, ours: Mapping[str, T], where: str) -> T:
+    """One of our parts by its name, or the object that `module:name` names.
+
+    The module has to be importable, for instance a file in the directory where `python -m` runs.
+
+    Args:
+        where: the setting, for messages.
+
+    Raises:
+        InputError: there is no such part.
+
+    >>> named_part("math:gcd", {}, "data.name")(4, 6)
+    2
+    """
+    if name in ours:
+        return ours[name]
+    if not is_outside(name):
+        raise InputError(f"{where} is {name!r}, expected one of {', '.join(ours)}, or module:name for your own")
+    module, _, attribute = name.partition(":")
+    try:
+        return cast(T, getattr(importlib.import_module(module), attribute))
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{where} is {name!r}, which cannot be imported ({error})") from None
