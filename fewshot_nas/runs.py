@@ -35,7 +35,7 @@ from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.gradient_scale import gradient_scale
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Plan, Source, Task, step_seed
+from fewshot_nas.training.loop import Schedule, Source, Task, step_seed
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_groups, sgd
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
 from fewshot_nas.training.sampler import EXTREMES, SAMPLING, Sampler, Sizes
@@ -278,7 +278,7 @@ class Run:
     def _training(self, section: str, task: T, images: Images) -> Training[T]:
         """A task with its images and its schedule."""
         settings, config, data = self._settings(section), self.config, self.data
-        plan = Plan(
+        schedule = Schedule(
             settings.epochs,
             settings.warmup_epochs,
             settings.batch_size,
@@ -289,7 +289,7 @@ class Run:
         )
         transform = train_transform(config.data.augmentation or data.recipe, self.space.resolution)
         source = Source(training_images(images, config.data), transform, data.mean, data.std, config.data.workers)
-        return Training(task, source, plan)
+        return Training(task, source, schedule)
 
     def _settings(self, section: str) -> RecipeConfig:
         settings = getattr(self.config, section)

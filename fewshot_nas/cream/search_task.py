@@ -38,7 +38,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Pace:
-    """Where a step is in the plan, and its learning rate."""
+    """Where a step is in the schedule, and its learning rate."""
 
     per_epoch: int
     rate: Callable[[int], float]
