@@ -50,7 +50,7 @@ def _start(
     from fewshot_nas.cream.matching import Matching
     from fewshot_nas.cream.paths import PRIOR, UNIFORM
     from fewshot_nas.cream.schedules import SearchSchedule
-    from fewshot_nas.cream.search_task import Pace, Sampler, SearchTask
+    from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
     from fewshot_nas.cream.step import Teaching
     from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.data.loader import batch_share
@@ -64,7 +64,7 @@ def _start(
     seed_weights(seed)
     network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean)), world)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
-    sampler = Sampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
+    sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
     sampler.path(0)  # bounds that hardly a path meets are refused here, not in the first step
     schedule = SearchSchedule(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
     task = SearchTask(

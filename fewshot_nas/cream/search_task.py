@@ -24,7 +24,7 @@ from fewshot_nas.training.loop import Record
 
 
 @dataclass(frozen=True)
-class Sampler:
+class PathSampler:
     """Which path a step trains: a pure function of the step, so that every process agrees."""
 
     seed: int
@@ -59,7 +59,7 @@ class SearchTask:
     matching: Matching
     judge: torch.optim.Optimizer
     board: Board[Path]
-    sampler: Sampler
+    sampler: PathSampler
     teaching: Teaching
     pace: Pace
     inputs: Inputs
