@@ -38,7 +38,7 @@ from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Schedule, Source, Task, step_seed
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_groups, sgd
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
-from fewshot_nas.training.sampler import EXTREMES, SAMPLING, Sampler, Sizes
+from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
 from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich, Teacher
 from fewshot_nas.training.selection import RULE
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
@@ -243,7 +243,7 @@ class Run:
         sampler = Sampler(drawn, EXTREMES[settings.extremes](self.space, seed, digits), middle)
         sandwich = Sandwich(
             sampler,
-            Sizes(seed, middle, settings.resolutions),
+            ImageSizes(seed, middle, settings.resolutions),
             teacher,
             named_part(settings.loss, LOSSES, f"{section}.loss")(),
             regularization=Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
