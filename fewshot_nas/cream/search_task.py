@@ -19,7 +19,7 @@ from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.files import replacing, write_json
-from fewshot_nas.training.board import Board, Entry
+from fewshot_nas.training.board import Board, BoardEntry
 from fewshot_nas.training.loop import Record
 
 
@@ -97,7 +97,7 @@ class SearchTask:
                 record |= {"top1": {"best": self.validated(best.candidate).top1}, "path": format_path(best.candidate)}
         return record
 
-    def best(self) -> Entry[Path]:
+    def best(self) -> BoardEntry[Path]:
         """The first of the board, which a step at least has filled."""
         return self.board.entries[0]
 
@@ -145,6 +145,6 @@ class SearchTask:
         self.board.offer(replace(entry, images=shown, softmax=answers))
 
 
-def describe(entry: Entry[Path]) -> dict[str, Any]:
+def describe(entry: BoardEntry[Path]) -> dict[str, Any]:
     """An entry as JSON."""
     return {"INPUT_ARCH": format_path(entry.candidate), "batch_top1": entry.accuracy, "mflops": entry.cost}

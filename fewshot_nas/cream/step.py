@@ -10,7 +10,7 @@ from torch import Tensor
 from fewshot_nas.cream.matching import Guidance, Matching, guide, meta_gradients
 from fewshot_nas.cream.paths import Path
 from fewshot_nas.cream.supernet import CreamSupernet, batch_statistics
-from fewshot_nas.training.board import Board, Entry
+from fewshot_nas.training.board import Board, BoardEntry
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def meta_update(
 
 def entry_for(
     path: Path, cost: float, images: Tensor, logits: Tensor, accuracy: float, teaching: Teaching
-) -> Entry[Path]:
+) -> BoardEntry[Path]:
     """A path as it may be offered to the board.
 
     Args:
@@ -149,7 +149,7 @@ def entry_for(
     """
     kept = slice(teaching.slice)
     assert len(images) >= teaching.slice, f"{len(images)} images are no slice of {teaching.slice}"
-    return Entry(path, accuracy, cost, images[kept].detach().clone(), logits[kept].detach().softmax(1))
+    return BoardEntry(path, accuracy, cost, images[kept].detach().clone(), logits[kept].detach().softmax(1))
 
 
 def top1_percent(logits: Tensor, labels: Tensor) -> float:
