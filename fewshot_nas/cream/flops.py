@@ -13,7 +13,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from fewshot_nas.cream.bounded import Bounded
-from fewshot_nas.cream.paths import CHOICES, HEAD_WIDTH, LAST_WIDTH, PRIOR, STAGES, STEM_WIDTH, Path
+from fewshot_nas.cream.paths import CHOICES, HEAD_WIDTH, LAST_WIDTH, PRIOR, STAGES, STEM_WIDTH, CreamPath
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.search_space import round_width
@@ -47,15 +47,15 @@ class Budget:
     maximum: float
     legacy: bool = False
 
-    def mflops(self, path: Path) -> float:
+    def mflops(self, path: CreamPath) -> float:
         """What the bounds are compared to."""
         return self.flops(path) / _MILLION
 
-    def flops(self, path: Path) -> int:
+    def flops(self, path: CreamPath) -> int:
         """The same in single FLOPs."""
         return _blocks_flops(path, FULL_PX) if self.legacy else path_flops(path, self.resolution)
 
-    def sample(self, rng: random.Random, probabilities: Sequence[float] = PRIOR) -> Path:
+    def sample(self, rng: random.Random, probabilities: Sequence[float] = PRIOR) -> CreamPath:
         """A path within the bounds; among those, each as likely as the prior makes it.
 
         Raises:
@@ -109,13 +109,13 @@ def depths_for(minimum: float, maximum: float, *, resolution: int = FULL_PX, leg
     return _grown(budget)
 
 
-def path_flops(path: Path, resolution: int) -> int:
+def path_flops(path: CreamPath, resolution: int) -> int:
     """FLOPs of a path as the public table counts them: for colour images, without classifier."""
     fixed = _sum(_fixed_parts(resolution, in_channels=3))
     return fixed.macs + fixed.extra + _blocks_flops(path, resolution)
 
 
-def path_cost(path: Path, resolution: int, *, num_classes: int = 1000, in_channels: int = 3) -> Cost:
+def path_cost(path: CreamPath, resolution: int, *, num_classes: int = 1000, in_channels: int = 3) -> Cost:
     """Multiply-adds and parameters of the child network."""
     parts = _sum(chain(_fixed_parts(resolution, in_channels), _cells(path, resolution)))
     classifier = HEAD_WIDTH * num_classes
@@ -164,15 +164,15 @@ def _extreme(budget: Budget, choice: int) -> float:
     return budget.mflops(_uniform(budget.depths, choice))
 
 
-def _uniform(depths: Sequence[int], choice: int) -> Path:
+def _uniform(depths: Sequence[int], choice: int) -> CreamPath:
     return tuple((choice,) * depth for depth in depths)
 
 
-def _blocks_flops(path: Path, resolution: int) -> int:
+def _blocks_flops(path: CreamPath, resolution: int) -> int:
     return sum(cell.macs + cell.extra for cell in _cells(path, resolution))
 
 
-def _cells(path: Path, resolution: int) -> Iterator[Tally]:
+def _cells(path: CreamPath, resolution: int) -> Iterator[Tally]:
     """The costs of stages 1..5, block by block."""
     size, inputs = _halved(resolution), STEM_WIDTH
     for choices, (out, stride) in zip(path, STAGES, strict=True):
