@@ -15,6 +15,7 @@ from typing import NamedTuple
 from fewshot_nas.cream.bounded import Bounded
 from fewshot_nas.cream.paths import CHOICES, HEAD_WIDTH, LAST_WIDTH, PRIOR, STAGES, STEM_WIDTH, CreamPath
 from fewshot_nas.errors import InputError
+from fewshot_nas.space.block import side_after
 from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.search_space import round_width
 
@@ -174,12 +175,11 @@ def _blocks_flops(path: CreamPath, resolution: int) -> int:
 
 def _cells(path: CreamPath, resolution: int) -> Iterator[Tally]:
     """The costs of stages 1..5, block by block."""
-    size, inputs = _halved(resolution), STEM_WIDTH
+    size, inputs = side_after(resolution, 2), STEM_WIDTH
     for choices, (out, stride) in zip(path, STAGES, strict=True):
         for choice in choices:
             yield _cell(choice, inputs, out, stride, size)
-            if stride == 2:
-                size = _halved(size)
+            size = side_after(size, stride)
             inputs, stride = out, 1
 
 
@@ -187,7 +187,7 @@ def _cells(path: CreamPath, resolution: int) -> Iterator[Tally]:
 def _cell(choice: int, inputs: int, out: int, stride: int, size: int) -> Tally:
     """One inverted residual on an input of `size` x `size`."""
     kernel, expansion = CHOICES[choice]
-    width, after = expansion * inputs, _halved(size) if stride == 2 else size
+    width, after = expansion * inputs, side_after(size, stride)
     expand, depthwise = _convolution(inputs, width, 1, size), _convolution(1, width, kernel, after)
     return _sum([expand, depthwise, _squeeze(width, after), _convolution(width, out, 1, after)])
 
@@ -195,9 +195,9 @@ def _cell(choice: int, inputs: int, out: int, stride: int, size: int) -> Tally:
 @lru_cache(maxsize=64)
 def _fixed_parts(resolution: int, in_channels: int) -> tuple[Tally, ...]:
     """Everything but stages 1..5 and the classifier."""
-    first = last = _halved(resolution)
+    first = last = side_after(resolution, 2)
     for stage in STAGES:
-        last = _halved(last) if stage.stride == 2 else last
+        last = side_after(last, stage.stride)
     return (
         _convolution(in_channels, STEM_WIDTH, 3, first)._replace(extra=0),  # the table forgets its norm
         _convolution(1, STEM_WIDTH, 3, first),
@@ -224,7 +224,3 @@ def _squeeze(width: int, size: int) -> Tally:
 
 def _sum(parts: Iterable[Tally]) -> Tally:
     return Tally(*map(sum, zip(*parts, strict=True)))
-
-
-def _halved(size: int) -> int:
-    return -(-size // 2)
