@@ -262,7 +262,7 @@ class Run:
         """Who teaches, the images that are left to train on, and what the teaching remembers."""
         if settings.distill != "prioritized":
             return (Labels() if settings.distill == "none" else Largest()), self.data.train, {}
-        held, images = held_out(self.data.train)
+        images, held = held_out(self.data.train)
         board = TeacherBoard(self.space, supernet.num_classes, digits)
         return Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world), images, {"board": board}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from fewshot_nas.data.images import Images, balanced_indices
+from fewshot_nas.data.images import Images, split_off
 from fewshot_nas.distributed import World, gathered
 from fewshot_nas.evaluation.accuracy import sums
 from fewshot_nas.evaluation.inputs import Inputs
@@ -134,8 +134,5 @@ class Prioritized:
 
 
 def held_out(images: Images) -> tuple[Images, Images]:
-    """Images to score the board on, classes balanced, and those left to train on; always the same."""
-    count = max(2, min(HELD_IMAGES, len(images) // HELD_SHARE))  # one image alone has no statistics
-    chosen = balanced_indices(images.labels, count)
-    left = torch.ones(len(images), dtype=torch.bool).index_fill(0, chosen, False)
-    return images.select(chosen), images.select(left.nonzero().squeeze(1))
+    """The images to train on, and those held out to score the board on; always the same."""
+    return split_off(images, max(2, min(HELD_IMAGES, len(images) // HELD_SHARE)))  # one image alone has no statistics
