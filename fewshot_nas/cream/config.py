@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fewshot_nas.config import DataConfig, ProcessConfig
-from fewshot_nas.cream.flops import FULL_PX
+from fewshot_nas.cream.flops import FULL_PX, Budget, budget_of, depths_for
 from fewshot_nas.cream.paths import MODELS, Model, parse_path
+from fewshot_nas.cream.space import PUBLISHED, CreamSpace
 from fewshot_nas.errors import InputError
 from fewshot_nas.settings import Count, Share, Within
 
@@ -27,6 +28,8 @@ class CreamConfig:
     IMAGE_SIZE: int = 32
     # Images of a batch; in training, of all processes together, which share it equally.
     BATCH_SIZE: Count = 64
+    # Widths, strides and choices of the networks; the defaults are published.
+    space: CreamSpace = field(default_factory=CreamSpace)
     # Where images come from, as for the other commands.
     data: DataConfig = field(default_factory=DataConfig)
     # Seed, precision, threads and checkpoints, as for the other commands.
@@ -57,11 +60,14 @@ class TrainConfig(CreamConfig):
 class SearchConfig(TrainConfig):
     """The search."""
 
-    # Least multiply-adds of a path, in millions at 224 pixels or the smaller size that the bounds demand,
-    # whatever IMAGE_SIZE is.
+    # Side in pixels at which costs count, whatever IMAGE_SIZE is; smaller where the bounds demand it.
+    FLOPS_SIZE: Count = FULL_PX
+    # Least multiply-adds of a path, in millions.
     FLOPS_MINIMUM: float = 0.0
     # Most multiply-adds of a path, counted the same way.
     FLOPS_MAXIMUM: float = 114.0
+    # Blocks of stages 1..5; empty: as many as the bounds suggest.
+    DEPTHS: tuple[Count, ...] = ()
     # Whether to apply the bounds as the public code does.
     LEGACY: bool = False
     # Passes over the training images.
@@ -91,6 +97,17 @@ class SearchConfig(TrainConfig):
     # Training images from which the batch norms of a validated path are estimated.
     CALIBRATION_IMAGES: Several = 256
 
+    def budget(self) -> Budget:
+        """The bounds, and the depths that suit them.
+
+        Raises:
+            InputError: no depths do, or those asked for have no path within the bounds.
+        """
+        bounds = self.FLOPS_MINIMUM, self.FLOPS_MAXIMUM
+        if self.DEPTHS:
+            return budget_of(self.DEPTHS, *bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.space)
+        return depths_for(*bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.space)
+
 
 @dataclass(frozen=True)
 class ModelConfig(CreamConfig):
@@ -118,7 +135,12 @@ class ModelConfig(CreamConfig):
                 f" expected either a published model or MODEL_SELECTION={OWN} with INPUT_ARCH=[[0],...,[0]]"
             )
         if self.MODEL_SELECTION == OWN:
-            model = Model(parse_path(json.dumps(self.INPUT_ARCH)), FULL_PX)
+            model = Model(parse_path(json.dumps(self.INPUT_ARCH)), FULL_PX, self.space)
+        elif self.space != PUBLISHED:
+            raise InputError(
+                f"space is changed, but MODEL_SELECTION={self.MODEL_SELECTION} is a network of the published one;"
+                f" choose MODEL_SELECTION={OWN} with INPUT_ARCH"
+            )
         else:
             model = MODELS[self.MODEL_SELECTION]
         return model._replace(resolution=self.IMAGE_SIZE or model.resolution)

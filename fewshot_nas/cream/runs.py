@@ -88,9 +88,19 @@ class CreamRun:
         """Steps of an epoch."""
         return batches_per_epoch(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
 
-    def inputs(self, calibration: int = 0) -> Inputs:
-        """For validation."""
-        return scoring_inputs(self.config, self.data, self.data.valid, self.resolution, self.world, calibration)
+    def inputs(self, scored: Images, calibration: int = 0) -> Inputs:
+        """Images to score on, and so many training images to calibrate with."""
+        return scoring_inputs(self.config, self.data, scored, self.resolution, self.world, calibration)
+
+    @cached_property
+    def valid(self) -> Inputs:
+        """The images to rank on, without calibration."""
+        return self.inputs(self.data.valid)
+
+    @cached_property
+    def test(self) -> Inputs:
+        """The test images, without calibration."""
+        return self.inputs(self.data.test)
 
     def due(self, epochs: int) -> frozenset[int]:
         """Epochs, counted from 0, after which to validate."""
@@ -122,11 +132,18 @@ class CreamRun:
             InputError: an earlier run of that name is not one to go on with, settings do not fit
                 each other, or training fails.
         """
+        self.life(directory).run(lambda: self.manifest(facts), start, lambda task, log: finish(task))
 
-        def content() -> dict[str, Any]:
-            batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)  # refuses an indivisible one
-            noted = {**processes(self.world.size), **facts, "data": data_facts(self.data, self.config.data)}
-            return manifest_of(asdict(self.config), noted)
+    def life(self, directory: PhaseDirectory) -> LifeCycle:
+        """Of a training that keeps its files there."""
+        return LifeCycle(directory, self.config, self.world, self.resume, self.report)
 
-        life = LifeCycle(directory, self.config, self.world, self.resume, self.report)
-        life.run(content, start, lambda task, log: finish(task))
+    def manifest(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """What a training depends on.
+
+        Raises:
+            InputError: the processes cannot share a batch equally.
+        """
+        batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
+        noted = {**processes(self.world.size), **facts, "data": data_facts(self.data, self.config.data)}
+        return manifest_of(asdict(self.config), noted)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fewshot_nas.cli import add_run_options, run, run_overrides, speaker
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.flops import Budget, depths_for
+from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.errors import InputError
 from fewshot_nas.results import SearchDirectory, search_directory
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Search, into results/<save>/search/."""
     options = _parser().parse_intermixed_args(argv)
     config = load(SearchConfig, options.config, run_overrides(options))
-    budget = depths_for(config.FLOPS_MINIMUM, config.FLOPS_MAXIMUM, legacy=config.LEGACY)
+    budget = config.budget()
     directory = search_directory(options.save)
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         training.report(f"depths {budget.depths}, FLOPs counted at {budget.resolution} px, images of {resolution} px")
         training.train(
             directory,
-            {"budget": asdict(budget)},
+            {"budget": {key: value for key, value in asdict(budget).items() if key != "space"}},
             lambda: _start(training, config, budget, directory),
             lambda task: _finish(training, task, directory),
         )
@@ -62,7 +62,7 @@ def _start(
     data, world, seed, per_epoch = training.data, training.world, config.run.seed, training.per_epoch
     _check_slices(config, batch_share(len(data.train), config.BATCH_SIZE, world.size))
     seed_weights(seed)
-    network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean)), world)
+    network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean), budget.space), world)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
     sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
     sampler.path(0)  # bounds that hardly a path meets are refused here, not in the first step
@@ -76,7 +76,7 @@ def _start(
         sampler,
         Teaching(config.META_STA_EPOCH, config.PICK_METHOD, config.SLICE, config.UPDATE_ITER, config.SMOOTHING),
         Pace(per_epoch, schedule.rate(per_epoch)),
-        training.inputs(config.CALIBRATION_IMAGES),
+        training.inputs(data.valid, config.CALIBRATION_IMAGES),
         training.due(config.EPOCHS),
         directory.board,
         world,
@@ -97,14 +97,15 @@ def _check_slices(config: SearchConfig, batch: int) -> None:
 def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory) -> None:
     from fewshot_nas.cream.flops import path_cost
     from fewshot_nas.cream.found import write_found
-    from fewshot_nas.cream.paths import format_path
+    from fewshot_nas.cream.paths import Model, format_path
 
     best, data = task.best(), training.data
     path, accuracy = best.candidate, task.validated(best.candidate)
-    cost = path_cost(path, training.resolution, num_classes=data.num_classes, in_channels=len(data.mean))
+    model = Model(path, training.resolution, training.config.space)
+    cost = path_cost(*model[:2], num_classes=data.num_classes, in_channels=len(data.mean), space=model.space)
     known = {"macs": cost.macs, "params": cost.params, "mflops": best.cost}
     scores = {"top1": accuracy.top1, "top5": accuracy.top5, "batch_top1": best.accuracy}
-    write_found(directory.chosen, path, training.resolution, {**known, **scores, "data": data.name})
+    write_found(directory.chosen, model, {**known, **scores, "data": data.name})
     training.report(
         f"INPUT_ARCH={format_path(path)}: {accuracy.top1:.2f} % with the supernet's weights, {cost.params:,} params,"
         f" {cost.macs:,} MACs; wrote {directory.chosen}"

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fewshot_nas.cream.child import child_network
 from fewshot_nas.cream.paths import CHOICES, STAGES, CreamPath, check_path
+from fewshot_nas.cream.space import PUBLISHED, CreamSpace
 from fewshot_nas.errors import InputError
 
 
@@ -21,19 +22,21 @@ class CreamSupernet(nn.Module):
         depths: blocks in each of the stages 1..5.
     """
 
-    def __init__(self, depths: Sequence[int], num_classes: int, in_channels: int = 3) -> None:
+    def __init__(
+        self, depths: Sequence[int], num_classes: int, in_channels: int = 3, space: CreamSpace = PUBLISHED
+    ) -> None:
         super().__init__()
-        self.depths, self.num_classes, self.in_channels = tuple(depths), num_classes, in_channels
+        self.depths, self.num_classes, self.in_channels, self.space = tuple(depths), num_classes, in_channels, space
         # The child that takes one choice everywhere has that choice's block for every place.
         uniform: list[Any] = [
-            self._child(tuple((choice,) * depth for depth in self.depths)) for choice in range(len(CHOICES))
+            self._child(tuple((choice,) * depth for depth in self.depths)) for choice in range(CHOICES)
         ]
         self.stages = nn.ModuleList(
             nn.ModuleList(nn.ModuleList(child.blocks[stage][place] for child in uniform) for place in range(depth))
             for stage, depth in enumerate(self.depths, start=1)
         )
         self.frame = uniform[0]
-        for stage in range(1, len(STAGES) + 1):
+        for stage in range(1, STAGES + 1):
             self.frame.blocks[stage] = nn.Sequential()
 
     def forward(self, x: Tensor, path: CreamPath) -> Tensor:
@@ -60,7 +63,7 @@ class CreamSupernet(nn.Module):
         return child  # type: ignore[no-any-return]
 
     def _child(self, path: CreamPath) -> nn.Module:
-        return child_network(path, self.num_classes, self.in_channels)
+        return child_network(path, self.num_classes, self.in_channels, space=self.space)
 
     def _chosen(self, path: CreamPath) -> Iterator[nn.Module]:
         """The blocks of a path, in order."""
