@@ -84,6 +84,18 @@ class SearchConfig(TrainConfig):
     PICK_METHOD: Literal["meta", "top1"] = "meta"
     # Epochs without a teacher, at the beginning.
     META_STA_EPOCH: int = 20
+    # Epochs at the beginning that train the dearest path alone; then each block's choices begin as parts of its
+    # weights. 0: all choices begin at random, as published.
+    ALONE_EPOCHS: int = 4
+    # Where the board's accuracies come from: each step's batch (`batch`, as published), or now and then held
+    # images for all paths at once (`review`).
+    BOARD: Literal["batch", "review"] = "review"
+    # Reviews of the board, evenly spread over the steps; the last one is after the last step.
+    REVIEWS: Count = 10
+    # New paths that a review scores beside those on the board.
+    REVIEW_PATHS: Count = 30
+    # Training images held out for reviews, at most an eighth of all.
+    HELD_IMAGES: Several = 1024
     # Learning rate of the matching network.
     META_LR: float = 1e-4
     # Steps between two updates of the matching network.

@@ -1,7 +1,7 @@
 """From settings to the parts of a Cream run: what search, retrain and test have in common."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from fewshot_nas.cli import Report
 from fewshot_nas.cream.config import CreamConfig, TrainConfig
 from fewshot_nas.data.augment import Augmentation
 from fewshot_nas.data.cache import decoded
-from fewshot_nas.data.images import Images, calibration_subset
+from fewshot_nas.data.images import Images, calibration_subset, split_off
 from fewshot_nas.data.loader import batch_share, batches_per_epoch
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import eval_transform
@@ -22,6 +22,7 @@ from fewshot_nas.manifest import manifest_of, processes
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.runs import data_facts, images_of, training_images
 from fewshot_nas.training.loop import Source, Task
+from fewshot_nas.training.prioritized import HELD_SHARE
 
 T = TypeVar("T", bound=Task)
 
@@ -67,6 +68,7 @@ class CreamRun:
     Attributes:
         resume: whether to go on with an unfinished run of the same name.
         report: takes lines for a person.
+        held_images: training images to hold out, though at most an eighth of them.
     """
 
     config: TrainConfig
@@ -74,14 +76,34 @@ class CreamRun:
     world: World
     resume: bool
     report: Report
+    held_images: int = 0
 
     @cached_property
-    def data(self) -> ImageData:
-        """The data set of the settings."""
+    def _images(self) -> ImageData:
         data = images_of(self.config.data)
         for note in data.notes:
             self.report(note)
         return data
+
+    @cached_property
+    def _split(self) -> tuple[Images, Images]:
+        """Images to train on, and those held out of them."""
+        train = self._images.train
+        return (
+            split_off(train, max(2, min(self.held_images, len(train) // HELD_SHARE)))
+            if self.held_images
+            else (train, train)
+        )
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The data set of the settings, without the held images."""
+        return replace(self._images, train=self._split[0])
+
+    @property
+    def held(self) -> Images:
+        """The training images that nobody trains on."""
+        return self._split[1]
 
     @property
     def per_epoch(self) -> int:

@@ -15,8 +15,11 @@ from fewshot_nas.results import SearchDirectory, search_directory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
+    from fewshot_nas.cream.board_keeping import BoardKeeping
     from fewshot_nas.cream.runs import CreamRun
-    from fewshot_nas.cream.search_task import SearchTask
+    from fewshot_nas.cream.search_task import PathSampler, SearchTask
+    from fewshot_nas.cream.step import Teaching
+    from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.lifecycle import Training
 
 
@@ -31,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with joined(options.device, config.run.threads) as world:
         resolution = config.IMAGE_SIZE or budget.resolution
-        training = CreamRun(config, resolution, world, options.resume, speaker(world.is_main))
+        held = config.HELD_IMAGES if config.BOARD == "review" else 0
+        training = CreamRun(config, resolution, world, options.resume, speaker(world.is_main), held)
         training.report(f"depths {budget.depths}, FLOPs counted at {budget.resolution} px, images of {resolution} px")
         training.train(
             directory,
@@ -60,13 +64,17 @@ def _start(
     from fewshot_nas.training.optimizer import plain_groups, sgd
 
     data, world, seed, per_epoch = training.data, training.world, config.run.seed, training.per_epoch
+    if config.ALONE_EPOCHS >= config.EPOCHS:
+        raise InputError(f"ALONE_EPOCHS is {config.ALONE_EPOCHS}, expected less than EPOCHS, which is {config.EPOCHS}")
     _check_slices(config, batch_share(len(data.train), config.BATCH_SIZE, world.size))
     seed_weights(seed)
     network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean), budget.space), world)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
-    sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
-    sampler.path(0)  # bounds that hardly a path meets are refused here, not in the first step
+    alone = config.ALONE_EPOCHS * per_epoch
+    sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM, alone)
+    sampler.path(alone)  # bounds that hardly a path meets are refused here, not in the first step
     schedule = SearchSchedule(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
+    teaching = Teaching(config.META_STA_EPOCH, config.PICK_METHOD, config.SLICE, config.UPDATE_ITER, config.SMOOTHING)
     task = SearchTask(
         network,
         sgd(plain_groups(network, config.WEIGHT_DECAY), config.MOMENTUM),
@@ -74,8 +82,9 @@ def _start(
         torch.optim.Adam(matching.parameters(), config.META_LR),
         Board(config.POOL_SIZE, config.ACC_GAP),
         sampler,
-        Teaching(config.META_STA_EPOCH, config.PICK_METHOD, config.SLICE, config.UPDATE_ITER, config.SMOOTHING),
+        teaching,
         Pace(per_epoch, schedule.rate(per_epoch)),
+        _keeping(training, config, network, sampler, teaching),
         training.inputs(data.valid, config.CALIBRATION_IMAGES),
         training.due(config.EPOCHS),
         directory.board,
@@ -83,6 +92,33 @@ def _start(
         config.run.precision,
     )
     return Training(task, training.source("", config.COLOR_JITTER), schedule)
+
+
+def _keeping(
+    training: "CreamRun",
+    config: SearchConfig,
+    network: "CreamSupernet",
+    sampler: "PathSampler",
+    teaching: "Teaching",
+) -> "BoardKeeping":
+    from fewshot_nas.cream.board_keeping import ByBatch, ByReview
+
+    budget, world = sampler.budget, training.world
+    if config.BOARD == "batch":
+        return ByBatch(budget, teaching, world)
+    steps = review_steps(sampler.alone, config.EPOCHS * training.per_epoch, config.REVIEWS)
+    inputs = training.inputs(training.held, config.CALIBRATION_IMAGES)
+    sizes = config.POOL_SIZE, config.REVIEW_PATHS
+    return ByReview(budget, network, inputs, steps, *sizes, config.run.seed, config.SLICE, world)
+
+
+def review_steps(first: int, total: int, reviews: int) -> frozenset[int]:
+    """The steps, counted from 0, after which the board is reviewed: evenly spread from `first` on, the last included.
+
+    >>> sorted(review_steps(100, 200, 4))
+    [124, 149, 174, 199]
+    """
+    return frozenset(first + (total - first) * number // reviews - 1 for number in range(1, reviews + 1))
 
 
 def _check_slices(config: SearchConfig, batch: int) -> None:
@@ -104,7 +140,7 @@ def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory
     model = Model(path, training.resolution, training.config.space)
     cost = path_cost(*model[:2], num_classes=data.num_classes, in_channels=len(data.mean), space=model.space)
     known = {"macs": cost.macs, "params": cost.params, "mflops": best.cost}
-    scores = {"top1": accuracy.top1, "top5": accuracy.top5, "batch_top1": best.accuracy}
+    scores = {"top1": accuracy.top1, "top5": accuracy.top5, task.keeping.measure: best.accuracy}
     write_found(directory.chosen, model, {**known, **scores, "data": data.name})
     training.report(
         f"INPUT_ARCH={format_path(path)}: {accuracy.top1:.2f} % with the supernet's weights, {cost.params:,} params,"

@@ -2,19 +2,20 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from fewshot_nas.cream.board_keeping import BoardKeeping, Trained
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
-from fewshot_nas.cream.paths import PRIOR, CreamPath, format_path
-from fewshot_nas.cream.step import Teaching, entry_for, meta_update, search_loss, top1_percent
+from fewshot_nas.cream.paths import CHOICES, PRIOR, CreamPath, format_path
+from fewshot_nas.cream.step import Teaching, meta_update, search_loss
 from fewshot_nas.cream.supernet import CreamSupernet
-from fewshot_nas.distributed import World, average_gradients, from_main, gathered
+from fewshot_nas.distributed import World, average_gradients
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
@@ -25,14 +26,21 @@ from fewshot_nas.training.loop import Record
 
 @dataclass(frozen=True)
 class PathSampler:
-    """Which path a step trains: a pure function of the step, so that every process agrees."""
+    """Which path a step trains: a pure function of the step, so that every process agrees.
+
+    Attributes:
+        alone: so many steps at the beginning train the dearest path, whatever the bounds.
+    """
 
     seed: int
     budget: Budget
     probabilities: Sequence[float] = PRIOR
+    alone: int = 0
 
     def path(self, step: int) -> CreamPath:
-        """Within the budget's bounds."""
+        """Within the budget's bounds, once paths are drawn."""
+        if step < self.alone:
+            return tuple((CHOICES - 1,) * depth for depth in self.budget.depths)
         return self.budget.sample(random.Random(f"{self.seed}/path/{step}"), self.probabilities)
 
 
@@ -62,6 +70,7 @@ class SearchTask:
     sampler: PathSampler
     teaching: Teaching
     pace: Pace
+    keeping: BoardKeeping
     inputs: Inputs
     due: frozenset[int]
     board_file: Path
@@ -73,6 +82,8 @@ class SearchTask:
         """Gradients of the step's path; then the matching network learns, and the board hears of the path."""
         epoch, batch = step // self.pace.per_epoch + 1, step % self.pace.per_epoch
         path, parts = self.sampler.path(step), self._parts()
+        if step == self.sampler.alone > 0:
+            self.network.inherit()
         self.network.train()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             outcome = search_loss(self.network, path, images, labels, epoch=epoch, **parts)
@@ -80,7 +91,8 @@ class SearchTask:
             if self.teaching.updates(epoch, self.board, batch):
                 meta_update(self.network, path, images, labels, rate=self.pace.rate(step), **parts)
                 self._learn_to_match()
-        self._offer(path, images, outcome.logits.detach().float(), labels)
+        if step >= self.sampler.alone:
+            self.keeping.renew(self.board, Trained(step, path, images, outcome.logits.detach().float(), labels))
         return outcome.loss.detach()[None]
 
     def culprit(self, loss: int, step: int) -> str:
@@ -88,17 +100,18 @@ class SearchTask:
         return f"path {format_path(self.sampler.path(step))}"
 
     def end_epoch(self, epoch: int) -> Record:
-        """Write the board down, and validate the best path."""
-        best = self.best()
-        record: Record = {"board": {"paths": len(self.board), "best": best.accuracy}}
+        """Write the board down, and validate the best path, once there is one."""
+        entries = [describe(entry, self.keeping.measure) for entry in self.board.entries]
+        record: Record = {"board": {"paths": len(entries), "measure": self.keeping.measure, "entries": entries}}
         if self.world.is_main:
-            write_json(self.board_file, {"epoch": epoch, "board": [describe(entry) for entry in self.board.entries]})
-            if epoch in self.due:
-                record |= {"top1": {"best": self.validated(best.candidate).top1}, "path": format_path(best.candidate)}
+            write_json(self.board_file, {"epoch": epoch, "board": entries})
+            if epoch in self.due and entries:
+                best = self.best().candidate
+                record |= {"top1": {"best": self.validated(best).top1}, "path": format_path(best)}
         return record
 
     def best(self) -> BoardEntry[CreamPath]:
-        """The first of the board, which a step at least has filled."""
+        """The first of the board, which is filled when the search ends."""
         return self.board.entries[0]
 
     def validated(self, path: CreamPath) -> Accuracy:
@@ -136,15 +149,7 @@ class SearchTask:
         self.judge.step()
         self.judge.zero_grad(set_to_none=True)
 
-    def _offer(self, path: CreamPath, images: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """One board for all processes: the accuracy is their mean, images and answers are rank 0's."""
-        accuracies = gathered(top1_percent(logits, labels), self.world)
-        mean, cost = sum(accuracies) / len(accuracies), self.sampler.budget.mflops(path)
-        entry = entry_for(path, cost, images, logits, mean, self.teaching)
-        shown, answers = (from_main(tensor, self.world) for tensor in (entry.images, entry.softmax))
-        self.board.offer(replace(entry, images=shown, softmax=answers))
 
-
-def describe(entry: BoardEntry[CreamPath]) -> dict[str, Any]:
-    """An entry as JSON."""
-    return {"INPUT_ARCH": format_path(entry.candidate), "batch_top1": entry.accuracy, "mflops": entry.cost}
+def describe(entry: BoardEntry[CreamPath], measure: str) -> dict[str, Any]:
+    """An entry as JSON; `measure` names its accuracy."""
+    return {"INPUT_ARCH": format_path(entry.candidate), measure: entry.accuracy, "mflops": entry.cost}
