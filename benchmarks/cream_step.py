@@ -113,7 +113,7 @@ class Bench:
 
     def _offer(self, path: CreamPath, logits: Tensor) -> None:
         accuracy = top1_percent(logits, self.labels)
-        self.board.offer(entry_for(path, self.budget.mflops(path), self.images, logits, accuracy, self.teaching))
+        self.board.offer(entry_for(path, self.budget.mflops(path), self.images, logits, accuracy, self.teaching.slice))
 
 
 def main() -> None:

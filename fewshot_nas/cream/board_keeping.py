@@ -11,7 +11,7 @@ from torch import Tensor
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.paths import CHOICES, CreamPath
 from fewshot_nas.cream.scorer import PathScorer
-from fewshot_nas.cream.step import Teaching, entry_for, top1_percent
+from fewshot_nas.cream.step import entry_for, top1_percent
 from fewshot_nas.cream.supernet import CreamSupernet, batch_statistics
 from fewshot_nas.distributed import World, from_main, gathered
 from fewshot_nas.evaluation.inputs import Inputs
@@ -49,10 +49,14 @@ class BoardKeeping(Protocol):
 
 @dataclass(frozen=True)
 class ByBatch:
-    """As published: the path of each step is offered with its accuracy on the step's batch."""
+    """As published: the path of each step is offered with its accuracy on the step's batch.
+
+    Attributes:
+        slice: images that an entry keeps.
+    """
 
     budget: Budget
-    teaching: Teaching
+    slice: int
     world: World
     measure: str = "batch_top1"
 
@@ -60,7 +64,7 @@ class ByBatch:
         """One board for all processes: the accuracy is their mean, images and answers are rank 0's."""
         accuracies = gathered(top1_percent(trained.logits, trained.labels), self.world)
         mean, cost = sum(accuracies) / len(accuracies), self.budget.mflops(trained.path)
-        entry = entry_for(trained.path, cost, trained.images, trained.logits, mean, self.teaching)
+        entry = entry_for(trained.path, cost, trained.images, trained.logits, mean, self.slice)
         shown, answers = (from_main(tensor, self.world) for tensor in (entry.images, entry.softmax))
         board.offer(replace(entry, images=shown, softmax=answers))
 
@@ -78,6 +82,7 @@ class ByReview:
         steps: the steps after which there is a review.
         size: paths on the board.
         candidates: new paths of a review.
+        slice: images that an entry keeps, the first of the held ones.
     """
 
     budget: Budget

@@ -25,7 +25,7 @@ class CreamConfig:
     """What search, retrain and test have in common."""
 
     # Side to which images are brought, in pixels; 0: the one that belongs to the model, or to the FLOPs bounds.
-    IMAGE_SIZE: int = 32
+    IMAGE_SIZE: int = 16
     # Images of a batch; in training, of all processes together, which share it equally.
     BATCH_SIZE: Count = 64
     # Widths, strides and choices of the networks; the defaults are published.
@@ -71,7 +71,7 @@ class SearchConfig(TrainConfig):
     # Whether to apply the bounds as the public code does.
     LEGACY: bool = False
     # Passes over the training images.
-    EPOCHS: Count = 40  # a step trains one path of thousands, so many steps are needed
+    EPOCHS: Count = 24
     # Images of a step, of all processes together; at least 2.
     BATCH_SIZE: Several = 32
     # Momentum of the gradient descent, in [0, 1).
@@ -83,10 +83,10 @@ class SearchConfig(TrainConfig):
     # How the teacher is picked from the board: by the matching network (`meta`), or the most accurate (`top1`).
     PICK_METHOD: Literal["meta", "top1"] = "meta"
     # Epochs without a teacher, at the beginning.
-    META_STA_EPOCH: int = 20
-    # Epochs at the beginning that train the dearest path alone; then each block's choices begin as parts of its
-    # weights. 0: all choices begin at random, as published.
-    ALONE_EPOCHS: int = 4
+    META_STA_EPOCH: int = 10
+    # Epochs at the beginning in which the choices of a block share weights: each is a part of the dearest one's.
+    # Then each goes on with a copy of its part. 0: all choices have weights of their own, as published.
+    SHARED_EPOCHS: int = 4
     # Where the board's accuracies come from: each step's batch (`batch`, as published), or now and then held
     # images for all paths at once (`review`).
     BOARD: Literal["batch", "review"] = "review"

@@ -17,8 +17,7 @@ from fewshot_nas.settings import load
 if TYPE_CHECKING:
     from fewshot_nas.cream.board_keeping import BoardKeeping
     from fewshot_nas.cream.runs import CreamRun
-    from fewshot_nas.cream.search_task import PathSampler, SearchTask
-    from fewshot_nas.cream.step import Teaching
+    from fewshot_nas.cream.search_task import Pace, SearchTask
     from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.lifecycle import Training
 
@@ -64,16 +63,18 @@ def _start(
     from fewshot_nas.training.optimizer import plain_groups, sgd
 
     data, world, seed, per_epoch = training.data, training.world, config.run.seed, training.per_epoch
-    if config.ALONE_EPOCHS >= config.EPOCHS:
-        raise InputError(f"ALONE_EPOCHS is {config.ALONE_EPOCHS}, expected less than EPOCHS, which is {config.EPOCHS}")
+    if config.SHARED_EPOCHS >= config.EPOCHS:
+        raise InputError(
+            f"SHARED_EPOCHS is {config.SHARED_EPOCHS}, expected less than EPOCHS, which is {config.EPOCHS}"
+        )
     _check_slices(config, batch_share(len(data.train), config.BATCH_SIZE, world.size))
     seed_weights(seed)
     network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean), budget.space), world)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
-    alone = config.ALONE_EPOCHS * per_epoch
-    sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM, alone)
-    sampler.path(alone)  # bounds that hardly a path meets are refused here, not in the first step
+    sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
+    sampler.path(0)  # bounds that hardly a path meets are refused here, not in the first step
     schedule = SearchSchedule(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
+    pace = Pace(per_epoch, schedule.rate(per_epoch), config.SHARED_EPOCHS * per_epoch)
     teaching = Teaching(config.META_STA_EPOCH, config.PICK_METHOD, config.SLICE, config.UPDATE_ITER, config.SMOOTHING)
     task = SearchTask(
         network,
@@ -83,8 +84,8 @@ def _start(
         Board(config.POOL_SIZE, config.ACC_GAP),
         sampler,
         teaching,
-        Pace(per_epoch, schedule.rate(per_epoch)),
-        _keeping(training, config, network, sampler, teaching),
+        pace,
+        _keeping(training, config, network, pace, budget),
         training.inputs(data.valid, config.CALIBRATION_IMAGES),
         training.due(config.EPOCHS),
         directory.board,
@@ -95,18 +96,14 @@ def _start(
 
 
 def _keeping(
-    training: "CreamRun",
-    config: SearchConfig,
-    network: "CreamSupernet",
-    sampler: "PathSampler",
-    teaching: "Teaching",
+    training: "CreamRun", config: SearchConfig, network: "CreamSupernet", pace: "Pace", budget: Budget
 ) -> "BoardKeeping":
     from fewshot_nas.cream.board_keeping import ByBatch, ByReview
 
-    budget, world = sampler.budget, training.world
+    world = training.world
     if config.BOARD == "batch":
-        return ByBatch(budget, teaching, world)
-    steps = review_steps(sampler.alone, config.EPOCHS * training.per_epoch, config.REVIEWS)
+        return ByBatch(budget, config.SLICE, world)
+    steps = review_steps(pace.shared, config.EPOCHS * training.per_epoch, config.REVIEWS)
     inputs = training.inputs(training.held, config.CALIBRATION_IMAGES)
     sizes = config.POOL_SIZE, config.REVIEW_PATHS
     return ByReview(budget, network, inputs, steps, *sizes, config.run.seed, config.SLICE, world)

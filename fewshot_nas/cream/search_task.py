@@ -12,7 +12,7 @@ from torch import Tensor
 from fewshot_nas.cream.board_keeping import BoardKeeping, Trained
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
-from fewshot_nas.cream.paths import CHOICES, PRIOR, CreamPath, format_path
+from fewshot_nas.cream.paths import PRIOR, CreamPath, format_path
 from fewshot_nas.cream.step import Teaching, meta_update, search_loss
 from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.distributed import World, average_gradients
@@ -26,30 +26,28 @@ from fewshot_nas.training.loop import Record
 
 @dataclass(frozen=True)
 class PathSampler:
-    """Which path a step trains: a pure function of the step, so that every process agrees.
-
-    Attributes:
-        alone: so many steps at the beginning train the dearest path, whatever the bounds.
-    """
+    """Which path a step trains: a pure function of the step, so that every process agrees."""
 
     seed: int
     budget: Budget
     probabilities: Sequence[float] = PRIOR
-    alone: int = 0
 
     def path(self, step: int) -> CreamPath:
-        """Within the budget's bounds, once paths are drawn."""
-        if step < self.alone:
-            return tuple((CHOICES - 1,) * depth for depth in self.budget.depths)
+        """Within the budget's bounds."""
         return self.budget.sample(random.Random(f"{self.seed}/path/{step}"), self.probabilities)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Where a step is in the schedule, and its learning rate."""
+    """Where a step is in the schedule, and its learning rate.
+
+    Attributes:
+        shared: so many steps at the beginning train weights that all choices of a block share.
+    """
 
     per_epoch: int
     rate: Callable[[int], float]
+    shared: int = 0
 
 
 @dataclass
@@ -82,7 +80,8 @@ class SearchTask:
         """Gradients of the step's path; then the matching network learns, and the board hears of the path."""
         epoch, batch = step // self.pace.per_epoch + 1, step % self.pace.per_epoch
         path, parts = self.sampler.path(step), self._parts()
-        if step == self.sampler.alone > 0:
+        self.network.shared = step < self.pace.shared
+        if step == self.pace.shared > 0:
             self.network.inherit()
         self.network.train()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -91,7 +90,7 @@ class SearchTask:
             if self.teaching.updates(epoch, self.board, batch):
                 meta_update(self.network, path, images, labels, rate=self.pace.rate(step), **parts)
                 self._learn_to_match()
-        if step >= self.sampler.alone:
+        if not self.network.shared:
             self.keeping.renew(self.board, Trained(step, path, images, outcome.logits.detach().float(), labels))
         return outcome.loss.detach()[None]
 

@@ -139,16 +139,16 @@ def meta_update(
 
 
 def entry_for(
-    path: CreamPath, cost: float, images: Tensor, logits: Tensor, accuracy: float, teaching: Teaching
+    path: CreamPath, cost: float, images: Tensor, logits: Tensor, accuracy: float, images_kept: int
 ) -> BoardEntry[CreamPath]:
     """A path as it may be offered to the board.
 
     Args:
-        images, logits: of the batch; the first slice is copied.
+        images, logits: of the batch; the first `images_kept` are copied.
         accuracy: in percent, of this batch or of held images; `top1_percent` computes it.
     """
-    kept = slice(teaching.slice)
-    assert len(images) >= teaching.slice, f"{len(images)} images are no slice of {teaching.slice}"
+    assert len(images) >= images_kept, f"{len(images)} images are no slice of {images_kept}"
+    kept = slice(images_kept)
     return BoardEntry(path, accuracy, cost, images[kept].detach().clone(), logits[kept].detach().softmax(1))
 
 

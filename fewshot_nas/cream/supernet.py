@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from fewshot_nas.cream.child import child_network
 from fewshot_nas.cream.paths import CHOICES, STAGES, CreamPath, check_path
@@ -18,6 +20,13 @@ class CreamSupernet(nn.Module):
 
     What a path does not use gets no gradient at all (None, not zeros), so that an optimizer
     leaves those weights and their momentum as they are.
+
+    At the beginning all choices of a block may share the weights of the dearest one, its last: a narrower block is its
+    leading channels, a smaller kernel its centre. Choices that begin at random each must learn the output of every
+    choice before them, and in a short search they hardly do.
+
+    Attributes:
+        shared: whether weights are shared; `inherit` ends that.
 
     Args:
         depths: blocks in each of the stages 1..5.
@@ -39,6 +48,7 @@ class CreamSupernet(nn.Module):
         self.frame = uniform[0]
         for stage in range(1, STAGES + 1):
             self.frame.blocks[stage] = nn.Sequential()
+        self.shared = False
 
     def forward(self, x: Tensor, path: CreamPath) -> Tensor:
         """Logits [B, classes] of a path for images [B, C, H, W].
@@ -47,8 +57,8 @@ class CreamSupernet(nn.Module):
             InputError: the path is none, or has other depths.
         """
         x = self.before(x)
-        for block in self.chosen(path):
-            x = block(x)
+        for block, dearest in zip(self.chosen(path), self._dearest(), strict=True):
+            x = functional_call(block, _parts(dearest, block), (x,)) if self.shared else block(x)
         logits: Tensor = self.frame.forward_head(self.after(x))
         return logits
 
@@ -74,17 +84,29 @@ class CreamSupernet(nn.Module):
 
     @torch.no_grad()
     def inherit(self) -> None:
-        """Let every choice begin with its part of the dearest choice's weights at the same place.
+        """Give every choice a copy of its part of the shared weights; from now on each has its own."""
+        for block, dearest in self._pairs():
+            for parameter, part in zip(block.parameters(), _parts(dearest, block).values(), strict=True):
+                parameter.copy_(part)
+        self.shared = False
 
-        A narrower block takes the leading channels and a smaller kernel the centre, as slices of a supernet's largest
-        subnet do. So all choices of a place speak the same language from their first step on.
-        """
+    def _dearest(self) -> Iterator[nn.Module]:
+        """The last choice of every block, in order."""
+        for *_, dearest in self._places():
+            yield dearest
+
+    def _pairs(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Every choice but the dearest, with the dearest at the same place."""
+        for *others, dearest in self._places():
+            yield from ((block, dearest) for block in others)
+
+    def _places(self) -> Iterator[list[nn.Module]]:
+        """The choices of every block, in order."""
         for stage in self.stages:
-            for place in stage:  # type: ignore[union-attr]
-                *others, dearest = place
-                whole = dearest.state_dict()
-                for block in others:
-                    block.load_state_dict({name: _part(whole[name], each) for name, each in block.state_dict().items()})
+            assert isinstance(stage, nn.ModuleList)
+            for place in stage:
+                assert isinstance(place, nn.ModuleList)
+                yield list(place)
 
     def _child(self, path: CreamPath) -> nn.Module:
         return child_network(path, self.num_classes, self.in_channels, space=self.space)
@@ -97,9 +119,14 @@ class CreamSupernet(nn.Module):
         """
         if tuple(map(len, check_path(path))) != self.depths:
             raise InputError(f"the path has depths {tuple(map(len, path))}, expected the supernet's {self.depths}")
-        for stage, choices in zip(self.stages, path, strict=True):
-            for place, choice in zip(stage, choices, strict=True):  # type: ignore[call-overload]
-                yield place[choice]
+        for place, choice in zip(self._places(), chain.from_iterable(path), strict=True):
+            yield place[choice]
+
+
+def _parts(dearest: nn.Module, block: nn.Module) -> dict[str, Tensor]:
+    """The weights of a block as views of the dearest one's."""
+    whole = dict(dearest.named_parameters())
+    return {name: _part(whole[name], each) for name, each in block.named_parameters()}
 
 
 def _part(whole: Tensor, smaller: Tensor) -> Tensor:

@@ -11,18 +11,21 @@ import torch
 from PIL import Image
 
 from fewshot_nas.cli import run
-from fewshot_nas.cream import retrain, search
+from fewshot_nas.cream import make_pool, retrain, search, truth
 from fewshot_nas.cream import test as testing
 from fewshot_nas.cream.flops import depths_for, path_cost
 from fewshot_nas.cream.found import read_found
 from fewshot_nas.cream.paths import format_path, parse_path
+from fewshot_nas.cream.pool import read_paths
 from fewshot_nas.data.sources import open_data
 from fewshot_nas.errors import InputError
 from fewshot_nas.training.loop import Loop
 
 SMALL = ["IMAGE_SIZE=16", "BATCH_SIZE=8", "data.train_images=16", "data.valid_images=20"]
 SEARCH = [*SMALL, "EPOCHS=2", "FLOPS_MAXIMUM=114", "META_STA_EPOCH=1", "UPDATE_ITER=1", "POOL_SIZE=2", "SLICE=2"]
-SEARCH += ["CALIBRATION_IMAGES=16"]
+SEARCH += ["CALIBRATION_IMAGES=16", "SHARED_EPOCHS=0", "BOARD=batch"]
+REVIEW = [*SEARCH, "SHARED_EPOCHS=1", "BOARD=review", "REVIEWS=1", "REVIEW_PATHS=3", "data.train_images=32"]
+SPACE = ["space.stem_width=8", "space.stem_stride=1", "space.strides=[2,2,1,2,1]"]
 RETRAIN = [*SMALL, "EPOCHS=1", "COOLDOWN_EPOCHS=1", "WARMUP_EPOCHS=0", "MODEL_SELECTION=14"]
 TEST = ["IMAGE_SIZE=16", "MODEL_SELECTION=14"]
 PATH = "[[0],[3],[1],[2],[0],[4],[0]]"
@@ -59,15 +62,16 @@ def assert_same_state(mine, theirs):
 
 
 def test_from_a_search_to_a_tested_network(here, capsys):
-    assert search.main(["--save", "way", *SEARCH]) == 0
+    assert search.main(["--save", "way", *SEARCH, *SPACE]) == 0
     found = here / "results" / "way" / "search" / "path.json"
     assert retrain.main(["--save", "way", "--from_search", str(found), *RETRAIN[:-1]]) == 0
     checkpoint = "results/way/retrain_arch/arch.pth.tar"
     capsys.readouterr()
     assert testing.main(["--from_search", str(found), f"RESUME_PATH={checkpoint}"]) == 0
     told = capsys.readouterr().out
-    path, _ = read_found(found)
-    cost = path_cost(path, 16, num_classes=10, in_channels=1)
+    model = read_found(found)
+    cost = path_cost(model.path, 16, num_classes=10, in_channels=1, space=model.space)
+    assert model.space.strides == (2, 2, 1, 2, 1)
     assert re.fullmatch(
         rf"{re.escape(checkpoint)}: top-1 [\d.]+ %, top-5 [\d.]+ % of the 300 test images of digits at 16 px;"
         rf" {cost.params:,} params, {cost.macs:,} MACs\n",
@@ -97,6 +101,20 @@ def test_the_board_is_written_after_each_epoch(here):
     assert read(directory / "path.json")["INPUT_ARCH"] == content["board"][0]["INPUT_ARCH"]
 
 
+def test_a_review_fills_the_board_with_paths_of_one_measure(here):
+    search.main(["--save", "one", *REVIEW])
+    directory = here / "results" / "one" / "search"
+    board = read(directory / "board.json")["board"]
+    scores = [entry["held_prob"] for entry in board]
+    assert len(board) == 2
+    assert scores == sorted(scores, reverse=True)
+    assert read(directory / "path.json")["held_prob"] == scores[0]
+    assert [record["board"]["paths"] for record in records(directory)] == [
+        0,
+        2,
+    ]  # shared weights, then a review
+
+
 @pytest.mark.parametrize("legacy", ["false", "true"])
 def test_every_path_on_the_board_lies_within_the_bounds(here, legacy):
     search.main(["--save", "one", *SEARCH, "FLOPS_MINIMUM=60", "POOL_SIZE=9", f"LEGACY={legacy}"])
@@ -112,12 +130,14 @@ def die_at(step, main, argv):
     main(argv)
 
 
-@pytest.mark.parametrize("step", [1, 3])
-def test_a_killed_search_ends_as_an_unbroken_one(here, killed, step):
+@pytest.mark.parametrize(
+    ("step", "settings"), [(3, SEARCH), (3, REVIEW), (5, REVIEW)], ids=["batch", "inherits", "review"]
+)
+def test_a_killed_search_ends_as_an_unbroken_one(here, killed, step, settings):
     """Bit by bit: supernet, momentum, matching network and its optimizer, board."""
-    search.main(["--save", "unbroken", *SEARCH])
-    killed(lambda: die_at(step, search.main, ["--save", "killed", *SEARCH, "run.checkpoint_steps=1"]))
-    search.main(["--save", "killed", *SEARCH])
+    search.main(["--save", "unbroken", *settings])
+    killed(lambda: die_at(step, search.main, ["--save", "killed", *settings, "run.checkpoint_steps=1"]))
+    search.main(["--save", "killed", *settings])
     mine, theirs = (here / "results" / name / "search" for name in ("killed", "unbroken"))
     assert_same_state(mine / "last.pth", theirs / "last.pth")
     assert records(mine) == records(theirs)
@@ -176,6 +196,25 @@ def test_two_ranks_test_as_one(here, ranks, capfd):
     alone = capfd.readouterr().out.splitlines()[-1]
     ranks(2, lambda: testing.main(argv))
     assert capfd.readouterr().out.splitlines() == [alone]
+
+
+def test_a_ground_truth_of_paths(here, capsys):
+    assert make_pool.main(["--size", "4", "--out", "pool.json", "FLOPS_MINIMUM=60"]) == 0
+    argv = ["--pool", "pool.json", "--save", "one", *RETRAIN[:-1], "data.valid_images=20"]
+    for seed in (0, 1):
+        truth.main([*argv, "--target_arch_num", "2,4", f"run.seed={seed}"])
+    found, pool = (read_paths(here / name) for name in ("results/one/gt_arch30.json", "pool.json"))
+    assert {name: entry.path for name, entry in found.items()} == {name: pool[name].path for name in ("arch2", "arch4")}
+    runs = [read(path) for path in (here / "results/one/gt_arch30.runs").glob("arch2_seed*.json")]
+    assert sorted(run["seed"] for run in runs) == [0, 1]
+    assert found["arch2"].acc == pytest.approx(sum(run["valid"] for run in runs) / 2)
+    capsys.readouterr()
+    truth.main([*argv, "--target_arch_num", "2", "run.seed=0"])
+    assert "arch2 with seed 0 is in results/one/gt_arch30.json already" in capsys.readouterr().out
+    with pytest.raises(InputError, match="was trained with other settings"):
+        truth.main([*argv, "--target_arch_num", "1", "LR=0.01"])
+    with pytest.raises(InputError, match=r"--target_arch_num names arch5, but pool.json has 4 paths"):
+        truth.main([*argv, "--target_arch_num", "5"])
 
 
 def test_what_is_finished_is_left_alone(here, capsys):
@@ -241,6 +280,10 @@ def test_a_checkpoint_of_another_model_is_refused(here):
         (search.main, ["FLOPS_MINIMUM=5000", "FLOPS_MAXIMUM=6000"], "FLOPS_MINIMUM or FLOPS_MAXIMUM"),
         (search.main, ["FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM affords no network"),
         (search.main, ["BATCH_SIZE=7"], "a process has batches of 7 images, expected at least 8 for SLICE=4; change"),
+        (search.main, ["EPOCHS=2", "SHARED_EPOCHS=2"], "SHARED_EPOCHS is 2, expected less than EPOCHS, which is 2"),
+        (make_pool.main, ["--out=x.json", "FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM affords no network"),
+        (truth.main, ["--pool=none.json", "--target_arch_num=1"], "none.json: no such file"),
+        (truth.main, ["--pool=none.json", "--target_arch_num=1", "IMAGE_SIZE=0"], "IMAGE_SIZE is 0, but the paths"),
         (search.main, ["data.name=nowhere"], "data.name is 'nowhere'"),
         (search.main, ["FLOPS=3"], "FLOPS is not a setting"),
         (retrain.main, ["MODEL_SELECTION=112"], "MODEL_SELECTION is 112, expected one of"),
@@ -286,7 +329,7 @@ def test_a_file_that_is_no_search_is_refused(here, content, message):
         retrain.main(["--from_search", "path.json"])
 
 
-@pytest.mark.parametrize("command", ["search", "retrain", "test"])
+@pytest.mark.parametrize("command", ["make_pool", "search", "retrain", "test", "truth"])
 def test_a_command_is_understood_before_torch_is_imported(command):
     probe = f"import sys, fewshot_nas.cream.{command}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     subprocess.run([sys.executable, "-c", probe], check=True)
