@@ -15,6 +15,7 @@ COMMANDS = (
     "test",
     "merge",
     "rank",
+    "search",
     "report",
     "export",
     "cream.search",

@@ -41,7 +41,9 @@ class Candidates:
 
     def _repaired(self, arch: Arch, rng: random.Random) -> Arch:
         genes, wanted = self.genes(arch, rng), self.genes(self.anchor, rng)
-        for name in shuffled(rng, list(genes)):
+        names = list(genes)
+        for place in shuffled(rng, range(len(names))):
+            name = names[place]
             genes[name] = wanted[name]
             if self.limits.fits(self.arch(genes)):
                 return self.arch(genes)
@@ -49,22 +51,24 @@ class Candidates:
 
     def genes(self, arch: Arch, rng: random.Random) -> Genes:
         """All decisions by name; the middle widths of absent blocks are drawn."""
-        known = {f"depth {stage}": len(mids) for stage, mids in enumerate(arch.mids)}
-        known |= {f"out {stage}": digit for stage, digit in enumerate(arch.outs)}
-        known |= {f"mid {stage} {slot}": digit for stage, mids in enumerate(arch.mids) for slot, digit in enumerate(mids)}
+        known = {f"{stage} depth": len(mids) for stage, mids in enumerate(arch.mids)}
+        known |= {f"{stage} out": digit for stage, digit in enumerate(arch.outs)}
+        known |= {
+            f"{stage} mid {slot}": digit for stage, mids in enumerate(arch.mids) for slot, digit in enumerate(mids)
+        }
         return {name: known.get(name) or 1 + int(rng.random() * most) for name, (_, most) in self.ranges.items()}
 
     @cached_property
     def ranges(self) -> dict[str, tuple[int, int]]:
-        """The least and the largest value of each decision, by name."""
-        found = {}
+        """The least and the largest value of each decision, by a name that sorts it as a network has its stages."""
+        found: dict[str, tuple[int, int]] = {}
         for stage, (depths, count) in enumerate(zip(self.limits.space.depths, self.digits, strict=True)):
-            found |= {f"depth {stage}": depths, f"out {stage}": (1, count)}
-            found |= {f"mid {stage} {slot}": (1, count) for slot in range(depths[1])}
+            found |= {f"{stage} depth": depths, f"{stage} out": (1, count)}
+            found |= {f"{stage} mid {slot}": (1, count) for slot in range(depths[1])}
         return found
 
     def arch(self, genes: Genes) -> Arch:
         """The arch that decisions make."""
         stages = range(self.limits.space.stages)
-        mids = (tuple(genes[f"mid {stage} {slot}"] for slot in range(genes[f"depth {stage}"])) for stage in stages)
-        return Arch(tuple(genes[f"out {stage}"] for stage in stages), tuple(mids))
+        mids = (tuple(genes[f"{stage} mid {slot}"] for slot in range(genes[f"{stage} depth"])) for stage in stages)
+        return Arch(tuple(genes[f"{stage} out"] for stage in stages), tuple(mids))

@@ -7,7 +7,7 @@ width, and how many later blocks it has of each middle width.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from fewshot_nas.space.arch import Arch
@@ -45,18 +45,16 @@ class Decisions:
     def outs(self) -> list[list[int]]:
         """Out digits of each stage that differ."""
         space = self.space
-        return [
-            _distinct(count, lambda digit, at=stage: (space.width(at, digit), at == 0 and space.stem_width(digit)))
-            for stage, count in enumerate(self.digits)
-        ]
+
+        def meaning(stage: int, digit: int) -> object:
+            return space.width(stage, digit), stage == 0 and space.stem_width(digit)
+
+        return [_distinct(count, partial(meaning, stage)) for stage, count in enumerate(self.digits)]
 
     @cached_property
     def mids(self) -> list[list[int]]:
         """Mid digits of each stage that differ."""
-        return [
-            _distinct(count, lambda digit, at=stage: self.space.mid_width(at, digit))
-            for stage, count in enumerate(self.digits)
-        ]
+        return [_distinct(count, partial(self.space.mid_width, stage)) for stage, count in enumerate(self.digits)]
 
     @cached_property
     def all(self) -> list[Decision]:

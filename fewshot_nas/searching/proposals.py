@@ -4,6 +4,8 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from fewshot_nas.errors import InputError
 from fewshot_nas.searching.candidates import Candidates
 from fewshot_nas.space.arch import Arch
@@ -45,6 +47,9 @@ class Evolution:
     its rule for constraints compares two archs outside the bounds by how far outside they are, so
     that these need no score. The first generation is random and within the bounds.
 
+    A child has one parent's decisions up to some block and the other's after it. Children of one
+    parent then begin with the same blocks, which the tree computes once.
+
     Args:
         objectives: how many values `tell` gets for each arch.
 
@@ -56,7 +61,7 @@ class Evolution:
         optuna = optuna_or_refuse()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._complete, self._candidates, self._population = optuna.trial.TrialState.COMPLETE, candidates, population
-        sampler = optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
+        sampler = optuna.samplers.NSGAIISampler(population_size=population, crossover=_one_point(), seed=seed)
         self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=sampler)
         self._objectives = objectives
         self._asked: list[tuple[Any, Arch]] = []
@@ -81,6 +86,20 @@ class Evolution:
         return self._candidates.arch({name: trial.suggest_int(name, least, most) for name, (least, most) in ranges})
 
 
+def _one_point() -> Any:
+    """Takes decisions, which Optuna sorts by their names, from one parent up to a point and then from the other."""
+    from optuna.samplers.nsgaii import BaseCrossover
+
+    class OnePoint(BaseCrossover):
+        n_parents = 2
+
+        def crossover(self, parents_params: Any, rng: Any, study: Any, search_space_bounds: Any) -> Any:
+            at = rng.randint(1, parents_params.shape[1])
+            return np.concatenate([parents_params[0, :at], parents_params[1, at:]])
+
+    return OnePoint()
+
+
 def optuna_or_refuse() -> Any:
     """Optuna.
 
@@ -91,6 +110,6 @@ def optuna_or_refuse() -> Any:
         import optuna
     except ImportError:
         raise InputError("optuna is not installed, expected it from `pip install 'fewshot-nas[search]'`") from None
-    if not hasattr(optuna.Trial, "set_constraint"):
+    if int(optuna.__version__.partition(".")[0]) < 5:  # constraints are the trial's since then
         raise InputError(f"optuna is {optuna.__version__}, expected at least 5: `pip install 'fewshot-nas[search]'`")
     return optuna

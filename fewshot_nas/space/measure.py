@@ -41,9 +41,7 @@ class Measure:
         return self.stem(blocks[0].inputs) + sum(map(self.block, blocks)) + self.head(blocks[-1].out)
 
 
-def cost_measures(
-    space: SearchSpace, *, resolution: int | None = None, num_classes: int = 1000
-) -> dict[str, Measure]:
+def cost_measures(space: SearchSpace, *, resolution: int | None = None, num_classes: int = 1000) -> dict[str, Measure]:
     """Multiply-adds of one image and parameters, by the names `macs` and `params`.
 
     Args:
