@@ -1,12 +1,10 @@
 """Train subnets from scratch, one after the other, and add them to the ground truth."""
 
-import argparse
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fewshot_nas.cli import add_run_options, run, run_config, speaker
+from fewshot_nas.cli import Parser, add_run_options, listed, run, run_config, speaker
 from fewshot_nas.errors import InputError
 from fewshot_nas.results import ground_truth_path, stand_alone_directory
 from fewshot_nas.space.arch import Arch
@@ -22,14 +20,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = run_config(options)
     truth = options.ground_truth or ground_truth_path(options.save)
     space = config.space.build()
-    pool = {arch_id: arch for part in read_pool(config.run.pool, space) for arch_id, arch in part.items()}
+    pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
     chosen = dict(_selected(options.target_arch_num, pool, space))
     from fewshot_nas.distributed import joined
     from fewshot_nas.runs import Run
     from fewshot_nas.training.stand_alone import GroundTruth
 
     with joined(options.device, config.run.threads) as world:
-        training = Run(config, world, options.resume, speaker(world.is_main))
+        training = Run(options.save, config, world, options.resume, speaker(world.is_main))
         for arch_id, arch in chosen.items():
             directory = stand_alone_directory(options.save, arch_id, config.run.seed)
             training.train_stand_alone(arch_id, arch, directory, GroundTruth(truth))
@@ -43,26 +41,20 @@ def _selected(text: str, pool: dict[str, Arch], space: SearchSpace) -> Iterator[
         known = (arch_id for arch_id, each in pool.items() if each == arch)
         yield next(known, f"code{space.encode(arch)}"), arch
         return
-    for number in _numbers(f"1-{USUAL}" if text == "all" else text):
+    numbers = listed(f"1-{USUAL}" if text == "all" else text)
+    if not numbers:
+        raise InputError(
+            f"--target_arch_num is {text!r}, expected a number such as 1, a list such as 1,5,9, a range such as"
+            " 1-30, all, or a code"
+        )
+    for number in numbers:
         if f"arch{number}" not in pool:
             raise InputError(f"--target_arch_num names arch{number}, but the pool has {len(pool)} archs")
         yield f"arch{number}", pool[f"arch{number}"]
 
 
-def _numbers(text: str) -> Iterator[int]:
-    for item in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", item)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last:
-            raise InputError(
-                f"--target_arch_num is {text!r}, expected a number such as 1, a list such as 1,5,9, a range such as"
-                " 1-30, all, or a code"
-            )
-        yield from range(first, last + 1)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.train_stand_alone", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.train_stand_alone", description=__doc__)
     parser.add_argument(
         "--target_arch_num",
         required=True,

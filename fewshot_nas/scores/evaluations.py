@@ -31,7 +31,7 @@ def read_evaluation(directory: Path, metric: str, pool: Mapping[str, Arch], spac
     """
     path = merged_path(directory, metric)
     if not path.exists():
-        raise InputError(f"{path}: no such file; `python -m fewshot_nas.merge --top` with this metric writes it")
+        raise InputError(f"{path}: no such file; `fewshot_nas.merge` with this --top writes it")
     scores = read_scores(path, space)
     for arch_id, scored in scores.items():
         if arch_id not in pool or scored.code != space.encode(pool[arch_id]):
