@@ -34,7 +34,7 @@ from fewshot_nas.space.search_space import SPACES, SearchSpace
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop, Plan, Source
+from fewshot_nas.training.loop import Loop, Schedule, Source
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
 from fewshot_nas.training.sampler import RandomArchs, Sampler, SpaceEnds
 from fewshot_nas.training.sandwich import PerArch, Regularization, answers
@@ -211,13 +211,14 @@ def _wait_for_data(name: str) -> None:
     source = Source(
         images, train_transform("shift_flip", side), (0.5,) * space.in_channels, (0.25,) * space.in_channels
     )
-    plan = Plan(epochs=1, warmup_epochs=0, batch_size=batch, lr=0.01, clip_value=1.0, seed=0, checkpoint_steps=1000)
+    schedule = Schedule(
+        epochs=1, warmup_epochs=0, batch_size=batch, lr=0.01, clip_value=1.0, seed=0, checkpoint_steps=1000
+    )
     with tempfile.TemporaryDirectory() as scratch, RunLog(Path(scratch) / "log", Path(scratch) / "events") as log:
         task: Any = _BareTask(Ours(space, classes, "fp32"), sampler_of(space))
         world = World(0, 1, torch.device("cpu"))
-        Loop(
-            task, source, plan, Path(scratch) / "last", log, world, lambda line: print(f"{name}, in the loop: {line}")
-        ).run()
+        last = Path(scratch) / "last"
+        Loop(task, source, schedule, last, log, world, lambda line: print(f"{name}, in the loop: {line}")).run()
 
 
 class _BareTask:

@@ -19,9 +19,8 @@ from torchvision.transforms import v2
 from fewshot_nas.data.geometry import cuts, jittered
 from fewshot_nas.data.keys import uniform
 from fewshot_nas.data.pictures import Pixels, whole
+from fewshot_nas.data.recipes import RECIPES
 from fewshot_nas.errors import InputError
-
-RECIPES = ("photo", "shift", "shift_flip", "flip", "none")
 
 
 class Transform(Protocol):

@@ -33,8 +33,8 @@ _SAID = ("largest", "smallest", "best", "ema")  # whose accuracy is worth a word
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the loop does with a task; `batch_size` counts the images of all processes."""
+class Schedule:
+    """How a task is trained; `batch_size` counts the images of all processes."""
 
     epochs: int
     warmup_epochs: int
@@ -59,13 +59,13 @@ class Source:
     std: tuple[float, ...]
     workers: int = 0
 
-    def batches(self, plan: Plan, world: World) -> TrainBatches:
+    def batches(self, schedule: Schedule, world: World) -> TrainBatches:
         """This process's share of the training batches."""
         return TrainBatches(
             self.images,
             self.transform,
-            batch_size=plan.batch_size,
-            seed=plan.seed,
+            batch_size=schedule.batch_size,
+            seed=schedule.seed,
             rank=world.rank,
             world=world.size,
             workers=self.workers,
@@ -117,26 +117,27 @@ class Loop:
         self,
         task: Task,
         source: Source,
-        plan: Plan,
+        schedule: Schedule,
         last: Path,
         log: RunLog,
         world: World,
         report: Callable[[str], None] = print,
     ) -> None:
-        self.task, self.source, self.plan, self.last, self.log, self.world = task, source, plan, last, log, world
+        self.task, self.source, self.schedule = task, source, schedule
+        self.last, self.log, self.world = last, log, world
         self._report = report
-        self._batches = source.batches(plan, world)
+        self._batches = source.batches(schedule, world)
         self._per_epoch = self._batches.per_epoch
-        self._batch = batch_share(len(source.images), plan.batch_size, world.size) * world.size
-        self._rate = plan.rate(self._per_epoch)
+        self._batch = batch_share(len(source.images), schedule.batch_size, world.size) * world.size
+        self._rate = schedule.rate(self._per_epoch)
         self.step = 0
         self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's checked steps
         self._unchecked: list[Tensor] = []  # losses of the steps since the last check, on the device
 
     @property
     def steps(self) -> int:
-        """Steps of the whole plan."""
-        return self.plan.epochs * self._per_epoch
+        """Steps of the whole schedule."""
+        return self.schedule.epochs * self._per_epoch
 
     def resume(self) -> None:
         """Take up the state in `last`; without it, begin at the beginning.
@@ -178,7 +179,7 @@ class Loop:
                 )
 
     def run(self) -> None:
-        """Train to the end of the plan.
+        """Train to the end of the schedule.
 
         Raises:
             InputError: a loss or a weight is not finite, or an image cannot be decoded.
@@ -194,7 +195,7 @@ class Loop:
             self._losses.zero_()
             if self.world.is_main:
                 self.log.write(record)
-                self._report(_summary(record, self.plan.epochs))
+                self._report(_summary(record, self.schedule.epochs))
             self._save()
 
     def _epoch(self, epoch: int) -> Record:
@@ -213,7 +214,7 @@ class Loop:
                     self._check_losses()
                     self._show(bar)
                 bar.update(self._batch)
-                if self.step % self._per_epoch and self.step % self.plan.checkpoint_steps == 0:
+                if self.step % self._per_epoch and self.step % self.schedule.checkpoint_steps == 0:
                     self._save()
         seconds = time.perf_counter() - start
         images = (self._per_epoch - done) * self._batch
@@ -222,13 +223,13 @@ class Loop:
     def _train_on(self, images: Tensor, labels: Tensor) -> None:
         step, optimizer = self.step, self.task.optimizer
         # Dropout is the one thing that draws from torch's generator; ranks drop differently.
-        torch.manual_seed(step_seed(self.plan.seed, step, self.world.rank))
+        torch.manual_seed(step_seed(self.schedule.seed, step, self.world.rank))
         inputs = normalize(images.to(self.world.device), self.source.mean, self.source.std)
         optimizer.zero_grad(set_to_none=True)
         losses = self.task.backward(inputs, labels.to(self.world.device), step)
         self._unchecked.append(average_gradients(self.task.network.parameters(), self.world, losses))
-        if self.plan.clip_value:
-            nn.utils.clip_grad_value_(self.task.network.parameters(), self.plan.clip_value)
+        if self.schedule.clip_value:
+            nn.utils.clip_grad_value_(self.task.network.parameters(), self.schedule.clip_value)
         set_rate(optimizer, self._rate(step))
         optimizer.step()
         self.step += 1
@@ -268,7 +269,7 @@ class Loop:
     def _progress(self, epoch: int, done: int) -> "tqdm[Any]":
         """A bar that counts images, and shows only on the terminal of rank 0."""
         return tqdm(
-            desc=f"epoch {epoch + 1}/{self.plan.epochs}",
+            desc=f"epoch {epoch + 1}/{self.schedule.epochs}",
             total=self._per_epoch * self._batch,
             initial=done * self._batch,
             unit=" images",

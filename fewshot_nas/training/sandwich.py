@@ -18,7 +18,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.training.convolution import convolve
 from fewshot_nas.training.gradients import Leaves
-from fewshot_nas.training.sampler import Sampler, Sizes
+from fewshot_nas.training.sampler import ImageSizes, Sampler
 
 
 class Teacher(Protocol):
@@ -116,7 +116,7 @@ class Sandwich:
     """The parts of a step, the same for all steps of a training."""
 
     sampler: Sampler
-    sizes: Sizes
+    sizes: ImageSizes
     teacher: Teacher = Labels()
     loss: Loss = PerArch()
     regularization: Regularization = Regularization()

@@ -9,13 +9,13 @@ import torch
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.distributed import World
-from fewshot_nas.training.loop import Loop, Plan, Source
+from fewshot_nas.training.loop import Loop, Schedule, Source
 from fewshot_nas.training.optimizer import plain_groups
 from fewshot_nas.training.stand_alone import learn
 
 IMAGES = ArrayImages(torch.zeros(8, 1, 8, 8, dtype=torch.uint8), torch.arange(8) % 5)
 SOURCE = Source(IMAGES, train_transform("shift", 8), (0.5,), (0.25,))
-PLAN = Plan(epochs=9, warmup_epochs=1, batch_size=4, lr=0.1, clip_value=1.0, seed=0, checkpoint_steps=1000)
+SCHEDULE = Schedule(epochs=9, warmup_epochs=1, batch_size=4, lr=0.1, clip_value=1.0, seed=0, checkpoint_steps=1000)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ class Sandwiches:
 
 
 def loop_of(task, tmp_path, device="cpu"):
-    return Loop(task, SOURCE, PLAN, tmp_path / "last.pth", None, World(0, 1, torch.device(device)))
+    return Loop(task, SOURCE, SCHEDULE, tmp_path / "last.pth", None, World(0, 1, torch.device(device)))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -12,7 +12,7 @@ from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training import sandwich as under_test
 from fewshot_nas.training.gradients import Leaves
-from fewshot_nas.training.sampler import EXTREMES, SAMPLING, Sampler, Sizes
+from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
 from fewshot_nas.training.sandwich import Labels, Largest, PerArch, Regularization, Sandwich, answers, resized
 from tests.rounding import assert_equal_but_for_rounding, terms
 
@@ -49,7 +49,7 @@ def test_a_step_has_the_largest_some_others_and_the_smallest(sampling):
 def test_archs_and_sizes_are_a_function_of_the_step(sampling, extremes):
     """So ranks draw the same, and a resumed run draws what the unbroken one would have."""
     one, other = (sampler(sampling=sampling, extremes=extremes) for _ in range(2))
-    small, large = (Sizes(3, 2, (6, 8)) for _ in range(2))
+    small, large = (ImageSizes(3, 2, (6, 8)) for _ in range(2))
     other.archs(4), large.sides(4)
     assert one.archs(5) == other.archs(5)
     assert small.sides(5) == large.sides(5)
@@ -100,14 +100,14 @@ def test_every_out_digit_has_its_turn_at_both_ends_independently():
 
 
 def test_the_largest_sees_the_largest_images_and_the_smallest_the_smallest():
-    sizes = [Sizes(3, 2, (6, 8, 10)).sides(step) for step in range(30)]
+    sizes = [ImageSizes(3, 2, (6, 8, 10)).sides(step) for step in range(30)]
     assert {each[0] for each in sizes} == {10}
     assert {each[-1] for each in sizes} == {6}
     assert {size for each in sizes for size in each[1:-1]} == {6, 8, 10}
 
 
 def test_without_resolutions_images_stay_as_they_are(batch):
-    assert Sizes(3, 2).sides(0) == [None] * 4
+    assert ImageSizes(3, 2).sides(0) == [None] * 4
     assert resized(batch[0], None) is batch[0]
     assert resized(batch[0], 8) is batch[0]
 
@@ -220,7 +220,7 @@ def test_who_teaches_without_a_board(supernet, teacher, teachers):
 @pytest.mark.parametrize(("teacher", "teachers"), [(Labels(), [None] * 3), (Largest(), [largest(PX8)] * 3)])
 def test_a_step_is_its_parts(supernet, batch, teacher, teachers):
     """The same archs, sizes, teachers and losses as put together by hand."""
-    one, other, drawn, sizes = supernet(), supernet(), sampler(), Sizes(3, 2, (6, 8))
+    one, other, drawn, sizes = supernet(), supernet(), sampler(), ImageSizes(3, 2, (6, 8))
     losses = Sandwich(drawn, sizes, teacher).backward(one, *batch, 5)
     expected = sandwich(other, *batch, drawn.archs(5), sizes.sides(5), NONE, teachers)
     assert torch.equal(losses, expected)
