@@ -138,24 +138,33 @@ def run_overrides(options: argparse.Namespace) -> list[str]:
     return [*options.overrides, *seed]
 
 
-def listed(text: str) -> list[int]:
-    """The numbers of a list such as `1,5,7-9`, in its order; none if it is not one.
+def read_numbers(option: str, text: str, expected: str) -> list[int]:
+    """Whole numbers as options take them: `3`, a list such as `1,5,9`, a range such as `1-8`, or a mixture.
 
-    >>> listed("3,1-2")
+    Args:
+        expected: what the option takes, for the message.
+
+    Returns:
+        The numbers in the order given, each once.
+
+    Raises:
+        InputError: the text is none of these.
+
+    >>> read_numbers("--json_part", "3,1-2,2", "...")
     [3, 1, 2]
     """
-    found: list[int] = []
+    numbers: list[int] = []
     for item in text.split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", item)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
-            return []
-        found += range(first, last + 1)
-    return found
+            raise InputError(f"{option} is {text!r}, expected {expected}")
+        numbers += range(first, last + 1)
+    return list(dict.fromkeys(numbers))
 
 
 def as_list(numbers: Sequence[int]) -> str:
-    """Ascending numbers as `listed` reads them.
+    """Ascending numbers as `read_numbers` reads them.
 
     >>> as_list([1, 3, 4, 5])
     '1,3-5'

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Parser, Report, add_config_options, config_of, listed, run, speaker
+from fewshot_nas.cli import Parser, Report, add_config_options, config_of, read_numbers, run, speaker
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
@@ -84,9 +84,10 @@ def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
 
 def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> dict[int, dict[str, Arch]]:
     """The parts that `--json_part` names, each with its first `limit` archs."""
-    numbers = sorted(set(listed(f"1-{len(pool)}" if text == "all" else text)))
-    if not numbers or not 1 <= numbers[0] <= numbers[-1] <= len(pool):
-        raise InputError(f"--json_part is {text!r}, expected 1..{len(pool)}, a range such as 1-{len(pool)}, or all")
+    expected = f"1..{len(pool)}, a list such as 1,{len(pool)}, a range such as 1-{len(pool)}, or all"
+    numbers = sorted(read_numbers("--json_part", f"1-{len(pool)}" if text == "all" else text, expected))
+    if not 1 <= numbers[0] <= numbers[-1] <= len(pool):
+        raise InputError(f"--json_part is {text!r}, expected {expected}")
     if limit is not None and limit < 1:
         raise InputError(f"--limit is {limit}, expected at least 1")
     return {number: dict(islice(pool[number - 1].items(), limit)) for number in numbers}
@@ -141,7 +142,7 @@ def _show(plan: "Plan", inputs: "Inputs", memory_mb: float, report: Report) -> N
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.test", description=__doc__)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--json_part", metavar="PART", help="1 to 8, a range such as 1-8, or all")
+    what.add_argument("--json_part", metavar="PART", help="1 to 8, a list such as 1,3, a range such as 1-8, or all")
     what.add_argument(
         "--sample",
         type=int,

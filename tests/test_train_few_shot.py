@@ -115,7 +115,7 @@ def test_another_parent_does_not_go_on_with_a_phase(trained, small):
         (["--group_nums=8"], "--group_nums is 8, expected 2..7"),
         (
             ["--group_nums=3", "--resumed_split_groups=2"],
-            "results/one: no finished phase with 2 groups; `python -m fewshot_nas.train_supernet --save=one` trains the",
+            "results/one: no finished phase with 2 groups; `python -m fewshot_nas.train_supernet --save=one` trains",
         ),
         (["--group_nums=2", "--save=none"], "results/none: no finished phase with fewer than 2 groups"),
         (["--group_nums=2", "--pretrained_path=a", "--split_model_path=b"], "expected one of them"),
