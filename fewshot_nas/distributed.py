@@ -92,7 +92,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], world: World, extra: T
     because all processes draw the same archs.
 
     Args:
-        extra: numbers [N] averaged along, such as losses.
+        extra: numbers [N] averaged along in place, such as losses.
 
     Returns:
         The mean of `extra`.
