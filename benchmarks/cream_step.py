@@ -30,8 +30,8 @@ from fewshot_nas.cream.step import (
     guidance_for,
     guided_loss,
     meta_update,
-    teacher_probabilities,
     share_right,
+    teacher_probabilities,
 )
 from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.training.board import Board

@@ -10,8 +10,8 @@ from fewshot_nas.cream.step import (
     guided_loss,
     meta_update,
     search_loss,
-    teacher_probabilities,
     share_right,
+    teacher_probabilities,
 )
 from fewshot_nas.cream.supernet import batch_statistics
 from fewshot_nas.training.board import Board
