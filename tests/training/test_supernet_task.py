@@ -130,7 +130,7 @@ def test_prioritized_steps_train_the_largest_and_the_smallest_too(make, batch, m
     task = make(prioritized=True)
     for step in range(REVIEW_STEPS, REVIEW_STEPS + 3):
         task.backward(*batch, step)
-    for _, _, _, archs, _, teachers, *_ in steps:
+    for _, _, _, _, archs, _, teachers, *_ in steps:
         assert (archs[0], archs[-1]) == (largest(PX8), smallest(PX8, DIGITS))
         assert teachers == [None, *(task.memory["board"].teacher(arch) for arch in archs[1:])]
 
