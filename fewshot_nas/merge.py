@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import Phase, filled_path, is_evaluation_name, manifest_path, phase_directory
+from fewshot_nas.results import filled_path, is_evaluation_name, manifest_path, phase_directory, phase_of
 from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import Network, joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import Codes, merge_parts, read_codes, write_merged
@@ -18,7 +18,7 @@ from fewshot_nas.space.pool import Entry
 def main(argv: Sequence[str] | None = None) -> int:
     """Merge the parts of one evaluation beside them, and compare the scores with the ground truth."""
     options = _parser().parse_intermixed_args(argv)
-    metric, directory = OF_TOP[options.top], phase_directory(options.save, Phase.parse(options.stage))
+    metric, directory = OF_TOP[options.top], phase_directory(options.save, phase_of(options.save, options.stage))
     scores = _existing(directory.scores(options.epoch), options.epoch)
     config = config_of(options, directory.config)
     space = config.space.build()

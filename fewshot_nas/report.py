@@ -15,6 +15,7 @@ from fewshot_nas.results import (
     PhaseDirectory,
     known_phases,
     phase_directory,
+    phase_of,
     ranking_path,
     report_path,
     run_directory,
@@ -26,7 +27,7 @@ from fewshot_nas.space.pool import read_arch_file
 def main(argv: Sequence[str] | None = None) -> int:
     """Gather what a run has left on disk and write the page."""
     options = _parser().parse_intermixed_args(argv)
-    found = _phases(options.save, Phase.parse(options.stage) if options.stage else None)
+    found = _phases(options.save, phase_of(options.save, options.stage) if options.stage else None)
     stored = (directory.config for directory in found.values() if directory.config.exists())
     config = config_of(options, next(stored, None))
     # Here, so that --help need not wait for numpy.

@@ -24,6 +24,7 @@ results/<save>/retrain_<name>/      a Cream retraining: <name>.pth.tar in the en
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -246,10 +247,12 @@ def phases(save: str) -> list[Phase]:
 
 
 def known_phases(save: str) -> list[Phase]:
-    """The one-shot phase and those that a run has a directory of, in their order."""
-    named = (path.name for path in run_directory(save).glob("*") if path.is_dir() and path.name != ONE_SHOT.name)
-    few_shot = (Phase.parse(name) for name in named if re.fullmatch(rf"(?:{_SPLIT})(?:_from_(?:{_SPLIT}))?", name))
-    return sorted((ONE_SHOT, *few_shot), key=lambda phase: phase.order)
+    """The one-shot phase and those that a run has a directory of, in their order; other directories do not count."""
+    found = {ONE_SHOT}
+    for path in run_directory(save).glob("*/"):
+        with suppress(InputError):
+            found.add(Phase.parse(path.name))
+    return sorted(found, key=lambda phase: phase.order)
 
 
 def phase_of(save: str, text: str) -> Phase:

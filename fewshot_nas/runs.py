@@ -40,7 +40,7 @@ from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
 from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
 from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich, Teacher
-from fewshot_nas.training.selection import RULE
+from fewshot_nas.training.selection import rule
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
 from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
 
@@ -307,10 +307,10 @@ class Run:
     def _choose(self, task: SupernetTask, directory: PhaseDirectory, log: RunLog) -> None:
         chosen = task.chosen()
         path = task.file_of(chosen)
-        log.write({"chosen": {"file": path.name, **asdict(chosen), "rule": RULE}})
+        log.write({"chosen": {"file": path.name, **asdict(chosen), "rule": rule(chosen)}})
         with path.open("rb") as source, replacing(directory.chosen) as target:
             shutil.copyfileobj(source, target)
-        self.report(f"chose {path.name}, {RULE}: {directory.chosen}")
+        self.report(f"chose {path.name}, {rule(chosen)}: {directory.chosen}")
 
 
 def seed_weights(seed: int) -> None:

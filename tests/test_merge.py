@@ -137,6 +137,11 @@ def test_the_seeds_spelling_of_a_run_works(run):
     assert main(["--save=./run", *ARGUMENTS[1:]]) == 0
 
 
+def test_a_number_of_groups_names_the_phase(run):
+    assert main(["--save=run", "--stage=3", "--epoch=17_all_test"]) == 0
+    assert merged_path(SCORES, "top1").exists()
+
+
 def test_the_one_shot_phase_lies_at_the_top_of_the_run(run, tmp_path):
     top = phase_directory("run", Phase.parse("1"))
     (PHASE.path / "json_results").rename(top.path / "json_results")
