@@ -57,7 +57,7 @@ class Offers:
             return
         tensors = [tensor for entry in own for tensor in (entry.images, entry.softmax)]
         told = from_main(torch.cat([tensor.flatten() for tensor in tensors]), self._world)
-        for tensor, part in zip(tensors, told.split([tensor.numel() for tensor in tensors]), strict=True):
+        for tensor, part in zip(tensors, torch.split(told, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view(tensor.shape))
 
     def _on_board(self, entries: Sequence[BoardEntry[CreamPath]]) -> list[BoardEntry[CreamPath]]:
