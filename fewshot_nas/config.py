@@ -178,8 +178,9 @@ class EvaluationConfig:
     calibration_batch: Count = 128
     # The most images at a time when scoring; changes speed and memory only.
     batch_size: Count = 128
-    # Bound of the evaluation's memory in MB, which may lower `batch_size`; changes speed only.
-    memory_mb: Count = 2048
+    # Bound of a process's memory in MB, on a GPU for activations, which may lower `batch_size`; changes speed only.
+    # None: what the machine has to spare when the evaluation begins.
+    memory_mb: Count | None = None
     # Training scores the ground-truth archs after every this many epochs, and after the last.
     every_epochs: Count = 1
 

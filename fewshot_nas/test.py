@@ -63,14 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             **_manifest(options, config, model, supernet, data, scored),
             "pool_sha256": pool_sha256(pool, supernet.space),
         }
-        job = Job(scores, parts, facts).computed(gathered(numerics(world.device), world))
+        job = Job(scores, parts, facts)
         if not options.plan and decided(world, job.finished):
             report(f"{scores}: the scores of part {job.name} are there already")
             return 0
         plan = scorer.plan(job.archs)
-        _show(plan, *scorer.within_memory(plan), report)
+        inputs, memory_mb = scorer.within_memory(plan)
+        _show(plan, inputs, memory_mb, report)
         if not options.plan:
-            run_job(job, plan, scorer, world)
+            ways = gathered({**numerics(world.device), "batch": inputs.batch}, world)
+            run_job(job.computed(ways), plan, scorer, world)
             report(f"{scores}: part {job.name} is scored")
     return 0
 
