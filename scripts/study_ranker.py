@@ -7,6 +7,19 @@ python scripts/study_ranker.py --collect NAME [NAME]    first gathers sampled sc
 The rule without truth (half of what smoothing takes away is kept, 0.3 standard deviations of the log multiply-adds are
 added) and the predictor were fixed on the digits and the Fashion-MNIST study, before fashion_pairs had a truth.
 Archs with a truth are judged; a predictor with k truths is fitted to k of them and judged on the others, 20 draws.
+
+The second round, written before it ran:
+
+- What is a supernet worth in truths? The same predictor without any score, from shapes and costs alone, at the same
+  numbers of truths on the same draws; and with the scores of one, two and three supernets.
+- Ten truths rank worse than none. Candidates: the present predictor; its prior on the evidence 10 and 100 times
+  stronger; the same with the evidence as the mean of the process (its slope fitted, the rest shrunk); a mean of the
+  no-truth ranking and the prediction, in standard deviations, the latter's weight being k / (k + 20). The one with
+  the largest mean tau over 10, 20, 30 and 60 truths on fashion_pairs becomes the predictor, if with ten truths it is
+  not below the ranking without truth by more than 0.01 there and by more than 0.03 on the other two beds.
+- Counting. The width and the depth of each stage stand in each table as proxies, marked as hindsight where the truth
+  chose them. The best of them is an opponent, too.
+- Goals: 0.90 of the ceiling with 30 random truths; best proxy without hindsight + 0.15 without truth.
 """
 
 import argparse
