@@ -34,8 +34,8 @@ from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json, write_text
 from fewshot_nas.ranking.comparison import best_of, compare
 from fewshot_nas.ranking.correlation import Floats, proxies
-from fewshot_nas.ranking.features import column, composites, features
-from fewshot_nas.ranking.predictor import predict
+from fewshot_nas.ranking.features import column, composites, features, widths
+from fewshot_nas.ranking.predictor import Inputs, predict
 from fewshot_nas.ranking.ranker import ranker
 from fewshot_nas.ranking.rows import Row
 from fewshot_nas.ranking.scale import log_odds
@@ -106,21 +106,24 @@ def _rows(
     single = proxies(space, archs, num_classes=CLASSES[bed])
     described = features(space, archs.values(), num_classes=CLASSES[bed])
     known = ranker(described, [column(archs, each) for each in scores])
-    one, several = ({name: column(archs, each) for name, each in kind.items()} for kind in (single, composites(single)))
+    wide = widths(space, archs)
+    one, several = (
+        {name: column(archs, each) for name, each in kind.items()} for kind in (single, composites(single) | wide)
+    )
     accuracy = column(archs, truth)
     yield from compare(known, accuracy, one, several, COUNTS)
     rows = np.flatnonzero(~np.isnan(accuracy))
     best = one[best_of(one, accuracy)][rows]
     for count in SUGGESTED:
         if len(rows) > 2 * count:
-            yield _suggested(known.inputs[rows], accuracy[rows], best, count)
+            yield _suggested(known.inputs.of(rows), accuracy[rows], best, count)
 
 
-def _suggested(inputs: Floats, truth: Floats, best: Floats, count: int) -> Row:
+def _suggested(inputs: Inputs, truth: Floats, best: Floats, count: int) -> Row:
     """A predictor with the truths that `--suggest` would have asked for, of those there are."""
-    chosen = suggest(inputs, count)
+    chosen = np.array(suggest(inputs.columns, count))
     others = np.setdiff1d(np.arange(len(truth)), chosen)
-    value = predict(inputs[chosen], log_odds(truth[chosen]), inputs[others]).value
+    value = predict(inputs.of(chosen), log_odds(truth[chosen]), inputs.of(others)).value
     judged = judge(lambda _, wanted: value[wanted], truth[others], {"best": best[others]}, 0)
     return Row("predictor, suggested", count, len(truth), judged.tau, judged.gains["best"])
 
