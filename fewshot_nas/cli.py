@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import re
 import signal
 import sys
 import threading
@@ -104,6 +105,31 @@ def run_overrides(options: argparse.Namespace) -> list[str]:
     """The overrides of a training command's options, `--seed` among them."""
     seed = [] if options.seed is None else [f"run.seed={options.seed}"]
     return [*options.overrides, *seed]
+
+
+def read_numbers(option: str, text: str, expected: str) -> list[int]:
+    """Whole numbers as options take them: `3`, a list such as `1,5,9`, a range such as `1-8`, or a mixture.
+
+    Args:
+        expected: what the option takes, for the message.
+
+    Returns:
+        The numbers in the order given, each once.
+
+    Raises:
+        InputError: the text is none of these.
+
+    >>> read_numbers("--json_part", "3,1-2,2", "...")
+    [3, 1, 2]
+    """
+    numbers: list[int] = []
+    for item in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", item)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise InputError(f"{option} is {text!r}, expected {expected}")
+        numbers += range(first, last + 1)
+    return list(dict.fromkeys(numbers))
 
 
 def speaker(speaks: bool) -> Report:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
+from fewshot_nas.data.recipes import Recipe
 from fewshot_nas.errors import InputError
 from fewshot_nas.settings import Count, Part, Share, load
 from fewshot_nas.space.block import BlockKind
@@ -73,7 +74,7 @@ class DataConfig:
     num_classes: Count | None = None
     # Augmentation in training; None: the data set's own (photographs `photo`, digits `shift`,
     # Fashion-MNIST and CIFAR-10 `shift_flip`, pairs `none`).
-    augmentation: Literal["photo", "shift", "shift_flip", "flip", "none"] | None = None
+    augmentation: Recipe | None = None
     # Processes that prepare training images, for each training process; 0: the training process itself.
     workers: int = 0
     # Directory of images that were decoded once: those to rank on and to calibrate on.

@@ -8,11 +8,11 @@ from pathlib import Path
 from fewshot_nas.cli import add_config_options, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.results import Phase, filled_path, is_evaluation_name, manifest_path, phase_directory
+from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import Network, joined_manifest, network_of, objections, read_manifests
-from fewshot_nas.scores.merging import codes_that_differ, merge_parts, read_codes, write_merged
+from fewshot_nas.scores.merging import Codes, merge_parts, read_codes, write_merged
 from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
-from fewshot_nas.space.pool import Entry, read_arch_file
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.pool import Entry
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,11 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"warning: {objection}", file=sys.stderr)
     manifest = joined_manifest(manifests, len(merged))
     network = network_of(manifest, manifest_path(scores, min(manifests, default=1)), space)
-    truth = _ground_truth(config.run.ground_truth, pool, space)
+    codes = {arch_id: code for part in pool for arch_id, code in part.items()}
+    truth = read_truth(config.run.ground_truth, codes, space)
     path = write_merged(scores, metric, merged, manifest)
     print(f"{len(merged)} archs in {len(pool)} parts: {path}")
     if "sample" in manifest:
-        _fill(scores, metric, merged, pool, network)
+        _fill(scores, metric, merged, codes, network)
     if not config.run.ground_truth.exists():
         print(f"{config.run.ground_truth}: no such file, so there is nothing to compare with (run.ground_truth)")
     else:
@@ -53,28 +54,14 @@ def _existing(scores: Path, epoch: str) -> Path:
     return scores
 
 
-def _ground_truth(path: Path, pool: Sequence[Mapping[str, str]], space: SearchSpace) -> dict[str, Entry]:
-    """The ground truth, its archs the pool's; nothing where there is no such file."""
-    if not path.exists():
-        return {}
-    truth = read_arch_file(path, space)
-    archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
-    for arch_id in (arch_id for codes in pool for arch_id in codes_that_differ(archs, codes, space)):
-        raise InputError(f"{path}: {arch_id} has another code than in the pool; does it belong to another pool?")
-    return truth
-
-
-def _fill(
-    scores: Path, metric: str, merged: Mapping[str, Scored], pool: Sequence[Mapping[str, str]], network: Network
-) -> None:
-    """Write the scores of a sample with predicted ones for the rest of the pool."""
+def _fill(scores: Path, metric: str, merged: Mapping[str, Scored], codes: Codes, network: Network) -> None:
+    """Write the scores of a sample, and predicted scores for the rest of the pool."""
     # Here, so that --help need not wait for numpy.
     from fewshot_nas.ranking.features import column, features
     from fewshot_nas.ranking.ranker import in_percent
     from fewshot_nas.ranking.scale import log_odds
     from fewshot_nas.ranking.smoothing import smooth
 
-    codes = {arch_id: code for part in pool for arch_id, code in part.items()}
     archs = map(network.space.decode, codes.values())
     described = features(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
     measured = log_odds(column(codes, {arch_id: scored.acc for arch_id, scored in merged.items()}))
@@ -86,7 +73,7 @@ def _fill(
 
 def _compare(merged: Mapping[str, Scored], truth: Mapping[str, Entry], network: Network, path: Path) -> None:
     # Here, so that --help need not wait for numpy.
-    from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies, table
+    from fewshot_nas.ranking.correlation import FEWEST, agreement, agreement_table, proxies
 
     common = {arch_id: entry for arch_id, entry in truth.items() if arch_id in merged}
     if len(common) < FEWEST:
@@ -97,7 +84,7 @@ def _compare(merged: Mapping[str, Scored], truth: Mapping[str, Entry], network: 
     rows = {"supernet": {arch_id: merged[arch_id].acc for arch_id in common}}
     rows |= proxies(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
     print(f"against {path}, with 95 % intervals:")
-    print(table({name: agreement(values, accuracy) for name, values in rows.items()}))
+    print(agreement_table({name: agreement(values, accuracy) for name, values in rows.items()}))
 
 
 def _parser() -> argparse.ArgumentParser:

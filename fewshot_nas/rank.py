@@ -20,7 +20,7 @@ from fewshot_nas.results import (
     ranking_path,
     run_directory,
 )
-from fewshot_nas.scores.evaluations import Evaluation, common_network, read_evaluation, read_truth
+from fewshot_nas.scores.evaluations import Evaluation, common_network, read_evaluation, read_truth, refuse_other_pool
 from fewshot_nas.scores.manifests import Network
 from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
 from fewshot_nas.space.arch import Arch
@@ -44,9 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     space = config.space.build()
     pool = {arch_id: arch for part in read_pool(config.run.pool, space) for arch_id, arch in part.items()}
     directories = options.scores or [_latest(options.save, metric)]
-    evaluations = [read_evaluation(directory, metric, pool, space) for directory in directories]
+    codes = {arch_id: space.encode(arch) for arch_id, arch in pool.items()}
+    evaluations = [read_evaluation(directory, metric, space) for directory in directories]
+    for evaluation in evaluations:
+        refuse_other_pool(evaluation, codes)
     network = common_network(evaluations, space)
-    truth = read_truth(config.run.ground_truth, pool, space)
+    truth = read_truth(config.run.ground_truth, codes, space)
     given = {
         "scores": list(map(str, directories)),
         "metric": metric,
@@ -119,12 +122,12 @@ def _write(save: str, space: SearchSpace, pool: Mapping[str, Arch], estimate: "E
 
 
 def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
-    from fewshot_nas.ranking.rows import read_row, table
+    from fewshot_nas.ranking.rows import ranking_table, read_row
 
     print(f"{content['archs']} archs, {content['scored']} of them scored: {prediction_path(options.save)}")
     if content["rows"]:
         print(f"against {content['truth']}, with 95 % intervals; gain is over {content['best_proxy']}, the best proxy:")
-        print(table([read_row("the table", row) for row in content["rows"]]))
+        print(ranking_table([read_row("the table", row) for row in content["rows"]]))
     else:
         print(
             "no truth to judge by (run.ground_truth); predictions are scores, smoothed and combined with multiply-adds"

@@ -149,7 +149,7 @@ class PhaseDirectory:
     def evaluations(self) -> dict[str, Path]:
         """The directories that `scores` has named, by their `epoch`."""
         paths = sorted(path for path in self.all_scores.glob("epoch*") if path.is_dir())
-        return {path.name.removeprefix("epoch"): path for path in paths}
+        return {epoch_of(path): path for path in paths}
 
 
 @dataclass(frozen=True)
@@ -270,6 +270,11 @@ def phase_of(save: str, text: str) -> Phase:
 def evaluation_name(epoch: int, on_test: bool, sample: int | None = None) -> str:
     """What `--epoch` calls an evaluation: `17`, `17_all_test`, `17_sample2000`, `17_all_test_sample2000`."""
     return f"{epoch}{'_all_test' if on_test else ''}{'' if sample is None else f'_sample{sample}'}"
+
+
+def epoch_of(directory: Path) -> str:
+    """What `--epoch` calls the evaluation in a directory that `PhaseDirectory.scores` has named."""
+    return directory.name.removeprefix("epoch")
 
 
 def is_evaluation_name(text: str) -> bool:

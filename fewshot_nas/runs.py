@@ -35,10 +35,10 @@ from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.gradient_scale import gradient_scale
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Plan, Source, Task, step_seed
+from fewshot_nas.training.loop import Schedule, Source, Task, step_seed
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_groups, sgd
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
-from fewshot_nas.training.sampler import EXTREMES, SAMPLING, Sampler, Sizes
+from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
 from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich, Teacher
 from fewshot_nas.training.selection import RULE
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
@@ -243,7 +243,7 @@ class Run:
         sampler = Sampler(drawn, EXTREMES[settings.extremes](self.space, seed, digits), middle)
         sandwich = Sandwich(
             sampler,
-            Sizes(seed, middle, settings.resolutions),
+            ImageSizes(seed, middle, settings.resolutions),
             teacher,
             named_part(settings.loss, LOSSES, f"{section}.loss")(),
             regularization=Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
@@ -262,7 +262,7 @@ class Run:
         """Who teaches, the images that are left to train on, and what the teaching remembers."""
         if settings.distill != "prioritized":
             return (Labels() if settings.distill == "none" else Largest()), self.data.train, {}
-        held, images = held_out(self.data.train)
+        images, held = held_out(self.data.train)
         board = TeacherBoard(self.space, supernet.num_classes, digits)
         return Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world), images, {"board": board}
 
@@ -278,7 +278,7 @@ class Run:
     def _training(self, section: str, task: T, images: Images) -> Training[T]:
         """A task with its images and its schedule."""
         settings, config, data = self._settings(section), self.config, self.data
-        plan = Plan(
+        schedule = Schedule(
             settings.epochs,
             settings.warmup_epochs,
             settings.batch_size,
@@ -289,7 +289,7 @@ class Run:
         )
         transform = train_transform(config.data.augmentation or data.recipe, self.space.resolution)
         source = Source(training_images(images, config.data), transform, data.mean, data.std, config.data.workers)
-        return Training(task, source, plan)
+        return Training(task, source, schedule)
 
     def _settings(self, section: str) -> RecipeConfig:
         settings = getattr(self.config, section)

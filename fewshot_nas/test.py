@@ -1,14 +1,13 @@
 """Score the archs of a pool's parts with a trained supernet."""
 
 import argparse
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Report, add_config_options, config_of, run, speaker
+from fewshot_nas.cli import Report, add_config_options, config_of, read_numbers, run, speaker
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
@@ -85,13 +84,13 @@ def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
 
 def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> dict[int, dict[str, Arch]]:
     """The parts that `--json_part` names, each with its first `limit` archs."""
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", f"1-{len(pool)}" if text == "all" else text)
-    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not 1 <= first <= last <= len(pool):
-        raise InputError(f"--json_part is {text!r}, expected 1..{len(pool)}, a range such as 1-{len(pool)}, or all")
+    expected = f"1..{len(pool)}, a list such as 1,{len(pool)}, a range such as 1-{len(pool)}, or all"
+    numbers = sorted(read_numbers("--json_part", f"1-{len(pool)}" if text == "all" else text, expected))
+    if not 1 <= numbers[0] <= numbers[-1] <= len(pool):
+        raise InputError(f"--json_part is {text!r}, expected {expected}")
     if limit is not None and limit < 1:
         raise InputError(f"--limit is {limit}, expected at least 1")
-    return {number: dict(islice(pool[number - 1].items(), limit)) for number in range(first, last + 1)}
+    return {number: dict(islice(pool[number - 1].items(), limit)) for number in numbers}
 
 
 def _sample(parts: Mapping[int, dict[str, Arch]], supernet: "Supernet", count: int) -> dict[int, dict[str, Arch]]:
@@ -143,7 +142,7 @@ def _show(plan: "Plan", inputs: "Inputs", memory_mb: float, report: Report) -> N
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fewshot_nas.test", description=__doc__)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--json_part", metavar="PART", help="1 to 8, a range such as 1-8, or all")
+    what.add_argument("--json_part", metavar="PART", help="1 to 8, a list such as 1,3, a range such as 1-8, or all")
     what.add_argument(
         "--sample",
         type=int,

@@ -1,12 +1,11 @@
 """Train subnets from scratch, one after the other, and add them to the ground truth."""
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fewshot_nas.cli import add_run_options, run, run_config, speaker
+from fewshot_nas.cli import add_run_options, read_numbers, run, run_config, speaker
 from fewshot_nas.errors import InputError
 from fewshot_nas.results import ground_truth_path, stand_alone_directory
 from fewshot_nas.space.arch import Arch
@@ -14,6 +13,7 @@ from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.search_space import SearchSpace
 
 USUAL = 30  # archs in a ground truth
+_EXPECTED = "a number such as 1, a list such as 1,5,9, a range such as 1-30, all, or a code"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,22 +43,10 @@ def _selected(text: str, pool: dict[str, Arch], space: SearchSpace) -> Iterator[
         known = (arch_id for arch_id, each in pool.items() if each == arch)
         yield next(known, f"code{space.encode(arch)}"), arch
         return
-    for number in _numbers(f"1-{USUAL}" if text == "all" else text):
+    for number in read_numbers("--target_arch_num", f"1-{USUAL}" if text == "all" else text, _EXPECTED):
         if f"arch{number}" not in pool:
             raise InputError(f"--target_arch_num names arch{number}, but the pool has {len(pool)} archs")
         yield f"arch{number}", pool[f"arch{number}"]
-
-
-def _numbers(text: str) -> Iterator[int]:
-    for item in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", item)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last:
-            raise InputError(
-                f"--target_arch_num is {text!r}, expected a number such as 1, a list such as 1,5,9, a range such as"
-                " 1-30, all, or a code"
-            )
-        yield from range(first, last + 1)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -155,7 +155,7 @@ def test_bfloat16_is_another_evaluation(saved, capsys):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--json_part=3", "--json_part is '3', expected 1..2, a range such as 1-2, or all"),
+        ("--json_part=3", "--json_part is '3', expected 1..2, a list such as 1,2, a range such as 1-2, or all"),
         ("--json_part=2-1", "--json_part is '2-1'"),
         ("--json_part=one", "--json_part is 'one'"),
         ("--limit=0", "--limit is 0, expected at least 1"),

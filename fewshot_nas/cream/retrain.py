@@ -44,8 +44,8 @@ def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask
     from timm.utils.model_ema import ModelEmaV3
 
     from fewshot_nas.cream.child import child_network
-    from fewshot_nas.cream.plans import RetrainPlan
     from fewshot_nas.cream.retrain_task import RetrainTask
+    from fewshot_nas.cream.schedules import RetrainSchedule
     from fewshot_nas.lifecycle import Training
     from fewshot_nas.runs import placed, seed_weights
     from fewshot_nas.training.optimizer import plain_groups
@@ -64,7 +64,7 @@ def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask
         config.SMOOTHING,
         config.run.precision,
     )
-    plan = RetrainPlan(
+    schedule = RetrainSchedule(
         epochs=epochs,
         warmup_epochs=config.WARMUP_EPOCHS,
         batch_size=batch,
@@ -76,7 +76,7 @@ def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask
         min_lr=config.MIN_LR,
         cooldown_epochs=config.COOLDOWN_EPOCHS,
     )
-    return Training(task, training.source(config.AUTO_AUGMENT, jitter=0.0), plan)
+    return Training(task, training.source(config.AUTO_AUGMENT, jitter=0.0), schedule)
 
 
 def _parser() -> argparse.ArgumentParser:

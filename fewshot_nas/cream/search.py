@@ -49,8 +49,8 @@ def _start(
 
     from fewshot_nas.cream.matching import Matching
     from fewshot_nas.cream.paths import PRIOR, UNIFORM
-    from fewshot_nas.cream.plans import SearchPlan
-    from fewshot_nas.cream.search_task import Pace, Sampler, SearchTask
+    from fewshot_nas.cream.schedules import SearchSchedule
+    from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
     from fewshot_nas.cream.step import Teaching
     from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.data.loader import batch_share
@@ -64,9 +64,9 @@ def _start(
     seed_weights(seed)
     network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean)), world)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
-    sampler = Sampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
+    sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
     sampler.path(0)  # bounds that hardly a path meets are refused here, not in the first step
-    plan = SearchPlan(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
+    schedule = SearchSchedule(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
     task = SearchTask(
         network,
         sgd(plain_groups(network, config.WEIGHT_DECAY), config.MOMENTUM),
@@ -75,14 +75,14 @@ def _start(
         Board(config.POOL_SIZE, config.ACC_GAP),
         sampler,
         Teaching(config.META_STA_EPOCH, config.PICK_METHOD, config.SLICE, config.UPDATE_ITER, config.SMOOTHING),
-        Pace(per_epoch, plan.rate(per_epoch)),
+        Pace(per_epoch, schedule.rate(per_epoch)),
         training.inputs(config.CALIBRATION_IMAGES),
         training.due(config.EPOCHS),
         directory.board,
         world,
         config.run.precision,
     )
-    return Training(task, training.source("", config.COLOR_JITTER), plan)
+    return Training(task, training.source("", config.COLOR_JITTER), schedule)
 
 
 def _check_slices(config: SearchConfig, batch: int) -> None:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
-from fewshot_nas.cream.paths import PRIOR, Path, format_path
+from fewshot_nas.cream.paths import PRIOR, CreamPath, format_path
 from fewshot_nas.cream.step import Teaching, entry_for, meta_update, search_loss, top1_percent
 from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.distributed import World, average_gradients, from_main, gathered
@@ -19,26 +19,26 @@ from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.files import replacing, write_json
-from fewshot_nas.training.board import Board, Entry
+from fewshot_nas.training.board import Board, BoardEntry
 from fewshot_nas.training.loop import Record
 
 
 @dataclass(frozen=True)
-class Sampler:
+class PathSampler:
     """Which path a step trains: a pure function of the step, so that every process agrees."""
 
     seed: int
     budget: Budget
     probabilities: Sequence[float] = PRIOR
 
-    def path(self, step: int) -> Path:
+    def path(self, step: int) -> CreamPath:
         """Within the budget's bounds."""
         return self.budget.sample(random.Random(f"{self.seed}/path/{step}"), self.probabilities)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Where a step is in the plan, and its learning rate."""
+    """Where a step is in the schedule, and its learning rate."""
 
     per_epoch: int
     rate: Callable[[int], float]
@@ -58,13 +58,13 @@ class SearchTask:
     optimizer: torch.optim.Optimizer
     matching: Matching
     judge: torch.optim.Optimizer
-    board: Board[Path]
-    sampler: Sampler
+    board: Board[CreamPath]
+    sampler: PathSampler
     teaching: Teaching
     pace: Pace
     inputs: Inputs
     due: frozenset[int]
-    board_file: FilePath
+    board_file: Path
     world: World
     precision: Literal["fp32", "bf16"] = "fp32"
     loss_names: tuple[str, ...] = ("path",)
@@ -97,18 +97,18 @@ class SearchTask:
                 record |= {"top1": {"best": self.validated(best.candidate).top1}, "path": format_path(best.candidate)}
         return record
 
-    def best(self) -> Entry[Path]:
+    def best(self) -> BoardEntry[CreamPath]:
         """The first of the board, which a step at least has filled."""
         return self.board.entries[0]
 
-    def validated(self, path: Path) -> Accuracy:
+    def validated(self, path: CreamPath) -> Accuracy:
         """Accuracy of a path on its own, with the supernet's weights and statistics of its own."""
         child = self.network.extract(path).to(memory_format=torch.channels_last)
         with self.inputs.autocast():
             calibrate(child, self.inputs.calibration_batches())
         return measure(child, self.inputs)
 
-    def save(self, path: FilePath, state: Mapping[str, Any]) -> None:
+    def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """Supernet, matching network, their optimizers, the board."""
         with replacing(path) as stream:
             torch.save({**{name: part.state_dict() for name, part in self._state().items()}, **state}, stream)
@@ -136,7 +136,7 @@ class SearchTask:
         self.judge.step()
         self.judge.zero_grad(set_to_none=True)
 
-    def _offer(self, path: Path, images: Tensor, logits: Tensor, labels: Tensor) -> None:
+    def _offer(self, path: CreamPath, images: Tensor, logits: Tensor, labels: Tensor) -> None:
         """One board for all processes: the accuracy is their mean, images and answers are rank 0's."""
         accuracies = gathered(top1_percent(logits, labels), self.world)
         mean, cost = sum(accuracies) / len(accuracies), self.sampler.budget.mflops(path)
@@ -145,6 +145,6 @@ class SearchTask:
         self.board.offer(replace(entry, images=shown, softmax=answers))
 
 
-def describe(entry: Entry[Path]) -> dict[str, Any]:
+def describe(entry: BoardEntry[CreamPath]) -> dict[str, Any]:
     """An entry as JSON."""
     return {"INPUT_ARCH": format_path(entry.candidate), "batch_top1": entry.accuracy, "mflops": entry.cost}

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from fewshot_nas.data.keys import random_keys, random_order
 from fewshot_nas.data.names import Names
 from fewshot_nas.data.pictures import FilePicture, Picture, Pixels
 from fewshot_nas.errors import InputError
+
+S = TypeVar("S", bound="Images")
 
 
 class Images(Protocol):
@@ -36,7 +38,7 @@ class Images(Protocol):
     def pixels(self, indices: Tensor) -> Pixels:
         """Several images, in the order of `indices` (int64 [N])."""
 
-    def select(self, indices: Tensor) -> "Images":
+    def select(self: S, indices: Tensor) -> S:
         """The images at `indices` (int64 [N]), in their order."""
 
 
@@ -162,6 +164,13 @@ def balanced_indices(labels: Tensor, count: int) -> Tensor:
     turn[by_class] = np.arange(len(labels)) - np.searchsorted(grouped, grouped)
     chosen = np.lexsort((keys, turn))[:count]
     return torch.from_numpy(np.sort(chosen))
+
+
+def split_off(images: S, count: int) -> tuple[S, S]:
+    """All but `count` of the images, and these `count`: a fixed choice, classes balanced."""
+    chosen = balanced_indices(images.labels, count)
+    rest = torch.ones(len(images), dtype=torch.bool).index_fill(0, chosen, False).nonzero().squeeze(1)
+    return images.select(rest), images.select(chosen)
 
 
 def calibration_subset(images: Images, count: int, seed: int) -> Images:

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from fewshot_nas.data.cifar import read_cifar10
 from fewshot_nas.data.fashion import read_fashion_mnist
-from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices
+from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices, split_off
 from fewshot_nas.data.names import Names
 from fewshot_nas.data.pairs import blended_pairs
 from fewshot_nas.data.pictures import FilePicture
@@ -124,14 +124,14 @@ def fixed_part(where: str, images: Images, count: int | None) -> Images:
 def _digits(root: Path) -> ImageData:
     pixels, labels = load_digits(return_X_y=True)
     array = torch.from_numpy(pixels).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
-    train, held_out = _split(ArrayImages(array, torch.from_numpy(labels).long()), 600)
-    test, valid = _split(held_out, 300)
+    train, held_out = split_off(ArrayImages(array, torch.from_numpy(labels).long()), 600)
+    test, valid = split_off(held_out, 300)
     return ImageData("digits", train, valid, test, 10, (0.3053,), (0.3759,), "shift")
 
 
 def _cifar10(root: Path) -> ImageData:
     everything, test = read_cifar10(root)
-    train, valid = _split(everything, len(everything) // 5)
+    train, valid = split_off(everything, len(everything) // 5)
     return ImageData(
         "cifar10", train, valid, test, 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "shift_flip"
     )
@@ -151,7 +151,7 @@ def _fashion_pairs(root: Path) -> ImageData:
 def _garments(root: Path) -> tuple[ArrayImages, ArrayImages, ArrayImages]:
     """Training, held-out training and test images."""
     everything, test = read_fashion_mnist(root)
-    return *_split(everything, 10_000), test
+    return *split_off(everything, 10_000), test
 
 
 def _lists(root: Path) -> ImageData:
@@ -271,13 +271,6 @@ def _files(root: Path, names: list[str], labels: list[int], origin: Path) -> Fil
     if not names:
         raise InputError(f"{origin}: no images")
     return FileImages(root, Names.of(names), torch.tensor(labels))
-
-
-def _split(images: ArrayImages, count: int) -> tuple[ArrayImages, ArrayImages]:
-    """All but `count` images, and these `count`; classes balanced, the same every time."""
-    chosen = balanced_indices(images.labels, count)
-    rest = torch.ones(len(images), dtype=torch.bool).index_fill(0, chosen, False).nonzero().flatten()
-    return images.select(rest), images.select(chosen)
 
 
 def _class_count(data: ImageData, wanted: int | None) -> int:

@@ -7,6 +7,7 @@ nor ranks nor a resumed run change what an image becomes.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, cast
 
 import numpy as np
@@ -18,9 +19,8 @@ from torchvision.transforms import v2
 from fewshot_nas.data.geometry import cuts, jittered
 from fewshot_nas.data.keys import uniform
 from fewshot_nas.data.pictures import Pixels, whole
+from fewshot_nas.data.recipes import RECIPES
 from fewshot_nas.errors import InputError
-
-RECIPES = ("photo", "shift", "shift_flip", "flip", "none")
 
 
 class Transform(Protocol):
@@ -145,8 +145,14 @@ def normalize(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
     """
     assert batch.dtype == torch.uint8
     pixels = batch.to(torch.float32, memory_format=torch.channels_last)
-    shift, scale = (pixels.new_tensor(values).mul(255).view(-1, 1, 1) for values in (mean, std))
+    shift, scale = (_per_channel(tuple(values), batch.device) for values in (mean, std))
     return pixels.sub_(shift).div_(scale)
+
+
+@lru_cache(maxsize=16)
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Made once: a copy to the device in every step would wait for it."""
+    return torch.tensor(values, device=device).mul(255).view(-1, 1, 1)
 
 
 def seeded(augment: Callable[[Tensor], Tensor], image: Tensor, key: int) -> Tensor:

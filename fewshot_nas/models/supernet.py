@@ -4,7 +4,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from fewshot_nas.models.layers import ResidualBlock, Unit, initialise, residual_block
+from fewshot_nas.models.layers import ConvBN, ResidualBlock, initialise, residual_block
 from fewshot_nas.models.slicing import BlockWeights, ConvNorm, Linear, SubnetWeights, View, leading, run
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.block import Block
@@ -27,7 +27,7 @@ class Supernet(nn.Module):
         super().__init__()
         self.split, self.space, self.num_classes = split, split.space, num_classes
         space = split.space
-        self.stem = Unit(space.in_channels, space.stem_width(1), space.stem_kernel, space.stem_stride, tracks=False)
+        self.stem = ConvBN(space.in_channels, space.stem_width(1), space.stem_kernel, space.stem_stride, tracks=False)
         self.stages = nn.ModuleList(
             nn.ModuleList(_group(space, stage, capacity) for capacity in split.capacities(stage))
             for stage in range(space.stages)

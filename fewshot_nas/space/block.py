@@ -55,6 +55,15 @@ def sides(layers: Sequence[Layer], side: int) -> list[int]:
     """Side of each layer's output in pixels; the first one's input is `side` x `side`."""
     found = []
     for layer in layers:
-        side = -(-side // layer.stride)
+        side = side_after(side, layer.stride)
         found.append(side)
     return found
+
+
+def side_after(side: int, stride: int) -> int:
+    """Side of the output of a convolution that is padded by half its kernel, in pixels.
+
+    >>> side_after(7, 2)
+    4
+    """
+    return -(-side // stride)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.block import Block, Layer, sides
+from fewshot_nas.space.block import Block, Layer, side_after, sides
 from fewshot_nas.space.search_space import SearchSpace
 
 
@@ -55,11 +55,11 @@ def sizes(space: SearchSpace, resolution: int | None = None) -> Sizes:
     Args:
         resolution: side of the square input; the space's own if None.
     """
-    stem = _shrink(resolution or space.resolution, space.stem_stride)
-    entry = size = _shrink(stem, 2) if space.stem_pool else stem
+    stem = side_after(resolution or space.resolution, space.stem_stride)
+    entry = size = side_after(stem, 2) if space.stem_pool else stem
     stages = []
     for stride in space.strides:
-        size = _shrink(size, stride)
+        size = side_after(size, stride)
         stages.append(size)
     return Sizes(stem, entry, tuple(stages))
 
@@ -97,7 +97,3 @@ def total_cost(space: SearchSpace, arch: Arch, *, resolution: int | None = None,
 def _sum(costs: Iterable[Cost]) -> Cost:
     macs, params = zip(*costs, strict=True)
     return Cost(sum(macs), sum(params))
-
-
-def _shrink(size: int, stride: int) -> int:
-    return -(-size // stride)

@@ -9,7 +9,7 @@ from fewshot_nas.cream import search_task
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.paths import UNIFORM
-from fewshot_nas.cream.search_task import Pace, Sampler, SearchTask
+from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
 from fewshot_nas.cream.step import Teaching
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
@@ -32,7 +32,7 @@ def task(supernet, batch, tmp_path):
         matching,
         torch.optim.Adam(matching.parameters(), 0.01),
         Board(3),
-        Sampler(0, BUDGET),
+        PathSampler(0, BUDGET),
         Teaching(start_epoch=1, slice=2, update_every=2),
         Pace(2, lambda step: 0.1),
         Inputs(images, 4, images, batch[1], 4, (0.5,), (0.2,), cpu),
@@ -123,11 +123,11 @@ def test_only_due_epochs_are_validated(task, batch):
 
 
 def test_a_step_draws_its_path_from_seed_and_number_alone():
-    paths = [Sampler(3, BUDGET).path(step) for step in range(20)]
+    paths = [PathSampler(3, BUDGET).path(step) for step in range(20)]
     random.seed(1)
-    assert [Sampler(3, BUDGET).path(step) for step in reversed(range(20))] == paths[::-1]
+    assert [PathSampler(3, BUDGET).path(step) for step in reversed(range(20))] == paths[::-1]
     assert len(set(paths)) > 15
-    assert [Sampler(4, BUDGET).path(step) for step in range(20)] != paths
+    assert [PathSampler(4, BUDGET).path(step) for step in range(20)] != paths
 
 
 def test_the_prior_can_be_given_up():
@@ -136,5 +136,5 @@ def test_the_prior_can_be_given_up():
         drawn = [choice for step in range(300) for stage in sampler.path(step) for choice in stage]
         return drawn.count(3) / len(drawn)
 
-    assert share(Sampler(0, BUDGET)) == pytest.approx(1 / 2, abs=0.04)
-    assert share(Sampler(0, BUDGET, UNIFORM)) == pytest.approx(1 / 6, abs=0.04)
+    assert share(PathSampler(0, BUDGET)) == pytest.approx(1 / 2, abs=0.04)
+    assert share(PathSampler(0, BUDGET, UNIFORM)) == pytest.approx(1 / 6, abs=0.04)

@@ -208,7 +208,7 @@ def numbered(count, classes=5):
 
 @pytest.mark.parametrize(("count", "expected"), [(4000, 256), (400, 50), (16, 2), (9, 2)])
 def test_some_images_are_held_out_and_the_others_stay(count, expected):
-    held, left = held_out(numbered(count))
+    left, held = held_out(numbered(count))
     numbers = [images.array.reshape(-1, 4).contiguous().view(torch.int32).flatten().tolist() for images in (held, left)]
     assert len(held) == expected
     assert sorted([*numbers[0], *numbers[1]]) == list(range(count))
@@ -216,6 +216,6 @@ def test_some_images_are_held_out_and_the_others_stay(count, expected):
 
 
 def test_held_out_images_are_the_same_and_balanced():
-    (held, _), (again, _) = held_out(numbered(400)), held_out(numbered(400))
+    (_, held), (_, again) = held_out(numbered(400)), held_out(numbered(400))
     assert held.fingerprint == again.fingerprint
     assert held.labels.bincount().tolist() == [10] * 5

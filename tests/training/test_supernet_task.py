@@ -15,7 +15,7 @@ from fewshot_nas.space.split import by_width
 from fewshot_nas.training import sandwich as sandwich_module
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.prioritized import REVIEW_STEPS, Prioritized, TeacherBoard
-from fewshot_nas.training.sampler import RandomArchs, Sampler, Sizes, SpaceEnds
+from fewshot_nas.training.sampler import ImageSizes, RandomArchs, Sampler, SpaceEnds
 from fewshot_nas.training.sandwich import Largest, Sandwich
 from fewshot_nas.training.supernet_task import SupernetTask, Validation, shared_scores
 
@@ -45,7 +45,7 @@ def make(tmp_path, tiny, supernet, inputs):
         return SupernetTask(
             network,
             sgd(parameter_groups(network, multipliers(by_width(tiny, 2), DIGITS, "rule"), 0.0), 0.9),
-            Sandwich(Sampler(RandomArchs(PX8, 0, DIGITS), SpaceEnds(PX8, 0, DIGITS), 2), Sizes(0, 2), teacher),
+            Sandwich(Sampler(RandomArchs(PX8, 0, DIGITS), SpaceEnds(PX8, 0, DIGITS), 2), ImageSizes(0, 2), teacher),
             DIGITS,
             Validation(inputs, truth, PhaseDirectory(tmp_path / "run"), kept, every, epochs),
             world,
@@ -129,7 +129,7 @@ def test_prioritized_steps_train_the_largest_and_the_smallest_too(make, batch, m
     task = make(prioritized=True)
     for step in range(REVIEW_STEPS, REVIEW_STEPS + 3):
         task.backward(*batch, step)
-    for _, _, _, archs, _, teachers, *_ in steps:
+    for _, _, _, _, archs, _, teachers, *_ in steps:
         assert (archs[0], archs[-1]) == (largest(PX8), smallest(PX8, DIGITS))
         assert teachers == [None, *(task.memory["board"].teacher(arch) for arch in archs[1:])]
 
