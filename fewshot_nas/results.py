@@ -24,6 +24,8 @@ results/<save>/retrain_<name>/      a Cream retraining: <name>.pth.tar in the en
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,7 +193,11 @@ def run_directory(save: str) -> Path:
         parts = parts[1:]
     if not parts or ".." in parts or Path(save).is_absolute():
         raise InputError(f"--save is {save!r}, expected the name of a directory under {ROOT}/")
-    return ROOT.joinpath(*parts)
+    directory = ROOT.joinpath(*parts)
+    for path in (directory, *directory.parents):
+        if path.exists() and not path.is_dir():
+            raise InputError(f"--save is {save!r}, but {path} is a file, expected a directory or nothing")
+    return directory
 
 
 def phase_directory(save: str, phase: Phase) -> PhaseDirectory:
@@ -246,10 +252,23 @@ def phases(save: str) -> list[Phase]:
 
 
 def known_phases(save: str) -> list[Phase]:
-    """The one-shot phase and those that a run has a directory of, in their order."""
-    named = (path.name for path in run_directory(save).glob("*") if path.is_dir() and path.name != ONE_SHOT.name)
-    few_shot = (Phase.parse(name) for name in named if re.fullmatch(rf"(?:{_SPLIT})(?:_from_(?:{_SPLIT}))?", name))
-    return sorted((ONE_SHOT, *few_shot), key=lambda phase: phase.order)
+    """The one-shot phase and those that a run has a directory of, in their order; other directories do not count."""
+    found = {ONE_SHOT}
+    for path in run_directory(save).glob("*/"):
+        with suppress(InputError):
+            found.add(Phase.parse(path.name))
+    return sorted(found, key=lambda phase: phase.order)
+
+
+def trainings(save: str) -> Iterator[PhaseDirectory]:
+    """The directories of a run's trainings: its phases in their order, then networks from scratch."""
+    yield from (phase_directory(save, phase) for phase in known_phases(save))
+    yield from map(PhaseDirectory, sorted((run_directory(save) / "stand_alone").glob("*")))
+
+
+def stored_settings(save: str) -> Path | None:
+    """The settings that a run was begun with, of its first phase or of a network from scratch."""
+    return next((each.config for each in trainings(save) if each.config.exists()), None)
 
 
 def phase_of(save: str, text: str) -> Phase:

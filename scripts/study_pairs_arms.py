@@ -324,7 +324,7 @@ class PartRun(Run):
 
     @cached_property
     def data(self) -> ImageData:
-        whole = Run(self.config, self.world, self.resume, self.report).data
+        whole = Run(self.save, self.config, self.world, self.resume, self.report).data
         chosen = torch.tensor(self.part.images)
         return replace(whole, train=whole.train.select(chosen))
 
@@ -352,7 +352,7 @@ def train(name: str, seed: int, world: World) -> Path:
     if part.alone:
         return train_largest(name, seed, world)
     config = settings(seed, part.settings)
-    running = PartRun(config, world, True, print, part)
+    running = PartRun(HOME.name, config, world, True, print, part)
 
     def start() -> Supernet:
         seed_weights(seed)
@@ -374,7 +374,7 @@ def train_largest(name: str, seed: int, world: World) -> Path:
     target = directory(name, seed).chosen
     if target.exists():
         return target
-    running = PartRun(settings(seed, ()), world, True, print, PARTS[name])
+    running = PartRun(HOME.name, settings(seed, ()), world, True, print, PARTS[name])
     seed_weights(seed)
     network = Subnet(running.space, largest(running.space), running.data.num_classes)
     train_alone(network, running.data, range(0, len(running.data.train), BATCH), 0.3)
@@ -477,7 +477,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     name, seed = options.arm, options.seed
     with joined("cpu", 1) as world:
-        running = PartRun(settings(seed, ()), world, True, print, Part())
+        running = PartRun(HOME.name, settings(seed, ()), world, True, print, Part())
         inputs = running.inputs(running.data.valid)
         if name in ADAPTED:
             adapt(name, seed, running, inputs, options.truth)

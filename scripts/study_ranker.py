@@ -146,7 +146,7 @@ def _truth(bed: str) -> dict[str, float]:
 
 def _archs(space: SearchSpace, ids: Collection[str]) -> dict[str, Arch]:
     """Archs of the pool, in its order."""
-    codes = (item for path in part_paths(FILES / "json8") for item in read_scores(path, space).items())
+    codes = (item for path in part_paths(FILES / "json8", space) for item in read_scores(path, space).items())
     return {arch_id: space.decode(scored.code) for arch_id, scored in codes if arch_id in ids}
 
 

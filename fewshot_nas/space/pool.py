@@ -4,7 +4,9 @@ The same form holds a pool (accuracy 0), a ground truth and the scores of a supe
 is top-1 or top-5 in percent.
 """
 
+import dataclasses
 import hashlib
+import json
 import math
 import random
 import re
@@ -13,11 +15,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import random_arch
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.search_space import SPACES, SearchSpace, preset_of
 
 POOL_SIZE = 45_000
 PARTS = 8
@@ -59,8 +62,8 @@ def part_path(directory: Path, part: int) -> Path:
     return directory / f"part{part}.json"
 
 
-def part_paths(directory: Path) -> list[Path]:
-    """The files `part1.json`, `part2.json`, ... of a pool.
+def part_paths(directory: Path, space: SearchSpace) -> list[Path]:
+    """The files `part1.json`, `part2.json`, ... of a pool of a space.
 
     Raises:
         InputError: there is none, or one is missing in between.
@@ -68,11 +71,24 @@ def part_paths(directory: Path) -> list[Path]:
     matches = (re.fullmatch(r"part([1-9]\d*)\.json", path.name) for path in directory.glob("part*.json"))
     numbers = sorted(int(match[1]) for match in matches if match)
     if not numbers:
-        raise InputError(f"{directory}: no part1.json, expected a pool made by `python -m fewshot_nas.make_pool`")
+        make = command_line("make_pool", *changed_settings(space), out=directory)
+        raise InputError(f"{directory.absolute()}: no part1.json, expected a pool; `{make}` makes one")
     for expected, number in enumerate(numbers, start=1):
         if expected != number:
             raise InputError(f"{part_path(directory, expected)}: no such file, but there is part{number}.json")
     return [part_path(directory, number) for number in numbers]
+
+
+def changed_settings(space: SearchSpace) -> list[str]:
+    """The settings that make a space of its preset: `space.preset=cifar`, `space.depths=[[2,3],[2,3],[2,3]]`."""
+    preset = SPACES.get(preset_of(space.name), SPACES["px8"])
+    values, usual = dataclasses.asdict(space), dataclasses.asdict(preset)
+    changed = {key: value for key, value in values.items() if key != "name" and value != usual[key]}
+    return [f"space.preset={preset.name}", *(f"space.{key}={_yaml(value)}" for key, value in changed.items())]
+
+
+def _yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def pool_sha256(parts: Sequence[Mapping[str, Arch]], space: SearchSpace) -> str:
@@ -87,7 +103,7 @@ def read_pool(directory: Path, space: SearchSpace) -> list[dict[str, Arch]]:
     Raises:
         InputError: a part is missing in between, or an arch id or code occurs in two parts.
     """
-    paths = part_paths(directory)
+    paths = part_paths(directory, space)
     parts = [{arch_id: entry.arch for arch_id, entry in read_arch_file(path, space).items()} for path in paths]
     homes: dict[str | Arch, Path] = {}
     for path, part in zip(paths, parts, strict=True):

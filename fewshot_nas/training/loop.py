@@ -89,7 +89,12 @@ class Task(Protocol):
         """What the losses of a step belong to."""
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Add this batch's gradients to the parameters; losses [loss_names]."""
+        """Add this batch's gradients to the parameters.
+
+        Returns:
+            Losses [loss_names], and after them any other numbers; the loop replaces all of them,
+            in place, by their means over the processes.
+        """
 
     def culprit(self, loss: int, step: int) -> str:
         """What the loss of this number belongs to, for the message if it is not finite."""
@@ -227,7 +232,8 @@ class Loop:
         inputs = normalize(images.to(self.world.device), self.source.mean, self.source.std)
         optimizer.zero_grad(set_to_none=True)
         losses = self.task.backward(inputs, labels.to(self.world.device), step)
-        self._unchecked.append(average_gradients(self.task.network.parameters(), self.world, losses))
+        averages = average_gradients(self.task.network.parameters(), self.world, losses)
+        self._unchecked.append(averages[: len(self.task.loss_names)])
         if self.schedule.clip_value:
             nn.utils.clip_grad_value_(self.task.network.parameters(), self.schedule.clip_value)
         set_rate(optimizer, self._rate(step))
