@@ -25,11 +25,11 @@ from fewshot_nas.errors import BusyError, InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import replacing, sha256
 from fewshot_nas.lifecycle import LifeCycle, Training
-from fewshot_nas.manifest import manifest, processes, recipe_sha256
+from fewshot_nas.manifest import manifest, processes, recipe_sha256, refuse_another_run
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.plugins import named_part
-from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.results import PhaseDirectory, trainings
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
@@ -40,7 +40,7 @@ from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
 from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
 from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich, Teacher
-from fewshot_nas.training.selection import RULE
+from fewshot_nas.training.selection import rule
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
 from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
 
@@ -126,10 +126,12 @@ class Run:
     """What a training command works with, whatever it trains.
 
     Attributes:
+        save: the run's name.
         resume: whether to go on with an unfinished run of the same name.
         report: takes lines for a person.
     """
 
+    save: str
     config: Config
     world: World
     resume: bool
@@ -169,8 +171,8 @@ class Run:
 
         def content() -> dict[str, Any]:
             truth.update(self._truth())
-            noted = {"ground_truth": truth and _file(self.config.run.ground_truth)}
-            return self._manifest(section, {**facts, **noted})
+            noted = {"ground_truth": truth and _file(self.config.truth_path(self.save))}
+            return self._manifest(section, directory, {**facts, **noted})
 
         def training() -> Training[SupernetTask]:
             return self._training(section, *self._supernet_task(section, directory, start(), truth))
@@ -193,7 +195,7 @@ class Run:
 
         def content() -> dict[str, Any]:
             nonlocal recipe
-            written = self._manifest("stand_alone", {"arch": self.space.encode(arch)})
+            written = self._manifest("stand_alone", directory, {"arch": self.space.encode(arch)})
             recipe = recipe_sha256(written)
             return written
 
@@ -218,14 +220,17 @@ class Run:
     def _life(self, directory: PhaseDirectory) -> LifeCycle:
         return LifeCycle(directory, self.config, self.world, self.resume, self.report)
 
-    def _manifest(self, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    def _manifest(self, section: str, directory: PhaseDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
         # What cannot be trained is refused before it is noted as begun with.
         images, batch = len(self.data.train), self._settings(section).batch_size
         batch_share(images, batch, self.world.size)
         if batch > images:
             self.report(f"{section}.batch_size is {batch}, but there are {images} training images: each step takes all")
         data = data_facts(self.data, self.config.data)
-        return manifest(self.config, section, {**processes(self.world.size), **facts, "data": data})
+        written = manifest(self.config, section, {**processes(self.world.size), **facts, "data": data})
+        others = (each.manifest for each in trainings(self.save) if each.path != directory.path)
+        refuse_another_run(others, written)
+        return written
 
     def _supernet_task(
         self, section: str, directory: PhaseDirectory, supernet: Supernet, truth: Mapping[str, Entry]
@@ -298,7 +303,7 @@ class Run:
 
     def _truth(self) -> dict[str, Entry]:
         """The ground truth, or nothing where there is no such file, which is said."""
-        path = self.config.run.ground_truth
+        path = self.config.truth_path(self.save)
         if path.exists():
             return read_arch_file(path, self.space)
         self.report(f"{path}: no such file, so there is no tau; the last epoch will be chosen")
@@ -307,10 +312,10 @@ class Run:
     def _choose(self, task: SupernetTask, directory: PhaseDirectory, log: RunLog) -> None:
         chosen = task.chosen()
         path = task.file_of(chosen)
-        log.write({"chosen": {"file": path.name, **asdict(chosen), "rule": RULE}})
+        log.write({"chosen": {"file": path.name, **asdict(chosen), "rule": rule(chosen)}})
         with path.open("rb") as source, replacing(directory.chosen) as target:
             shutil.copyfileobj(source, target)
-        self.report(f"chose {path.name}, {RULE}: {directory.chosen}")
+        self.report(f"chose {path.name}, {rule(chosen)}: {directory.chosen}")
 
 
 def seed_weights(seed: int) -> None:

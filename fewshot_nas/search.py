@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.cli import Report, add_config_options, config_of, run, speaker
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
 from fewshot_nas.results import (
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     phase = phase_of(options.save, options.split_group)
     directory = phase_directory(options.save, phase)
     config = config_of(options, directory.config)
-    network = _network(directory, config.space.build())
+    network = _network(options, directory, config.space.build())
     limits = _limits(options, network)
     digits = network.space.all_digits if options.digits == "all" else network.space.pool_digits
     proposer = _proposer(options, limits, digits, config.run.seed)
@@ -72,12 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _network(directory: PhaseDirectory, usual: SearchSpace) -> Network:
+def _network(options: argparse.Namespace, directory: PhaseDirectory, usual: SearchSpace) -> Network:
     """What a phase's supernet is made of, from its manifest, so that bounds are judged before anything is loaded."""
     if not directory.manifest.exists():
-        raise InputError(
-            f"{directory.manifest}: no such file; `python -m fewshot_nas.train_supernet` trains a supernet to search"
-        )
+        begin = command_line("train_supernet", save=options.save)
+        raise InputError(f"{directory.manifest}: no such file; `{begin}` trains a supernet to search")
     manifest = read_manifest(directory.manifest)
     return network_of({**manifest, **manifest.get("data", {})}, directory.manifest, usual)
 
@@ -92,7 +92,9 @@ def _limits(options: argparse.Namespace, network: Network) -> Limits:
     bounds = read_bounds(options.min, options.max)
     for name in (*(bound.name for bound in bounds), *options.minimize):
         if name not in measures:
-            raise InputError(f"there is no table of latencies; `python -m fewshot_nas.latency --save {options.save}`")
+            raise InputError(
+                f"there is no table of latencies; `{command_line('latency', save=options.save)}` measures one"
+            )
     return Limits(network.space, bounds, measures)
 
 

@@ -1,12 +1,11 @@
 """Search for a path within FLOPs bounds: good paths found so far teach the path that is trained."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import add_run_options, run, run_overrides, speaker
+from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget, depths_for
 from fewshot_nas.cream.found import FORM
@@ -111,8 +110,8 @@ def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.cream.search", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.cream.search", description=__doc__)
     add_run_options(parser, FORM)
     return parser
 

@@ -1,5 +1,6 @@
 """One search step: a sampled path learns from the labels and from a prioritized path (arXiv:2010.15821)."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -139,19 +140,18 @@ def meta_update(
 
 
 def entry_for(
-    path: CreamPath, cost: float, images: Tensor, logits: Tensor, accuracy: float, teaching: Teaching
+    path: CreamPath, cost: float, images: Tensor, logits: Tensor, teaching: Teaching
 ) -> BoardEntry[CreamPath]:
-    """A path as it may be offered to the board.
+    """A path as it may be offered to the board, once its accuracy is known.
 
     Args:
         images, logits: of the batch; the first slice is copied.
-        accuracy: in percent, of this batch or of held images; `top1_percent` computes it.
     """
     kept = slice(teaching.slice)
     assert len(images) >= teaching.slice, f"{len(images)} images are no slice of {teaching.slice}"
-    return BoardEntry(path, accuracy, cost, images[kept].detach().clone(), logits[kept].detach().softmax(1))
+    return BoardEntry(path, math.nan, cost, images[kept].detach().clone(), logits[kept].detach().softmax(1))
 
 
-def top1_percent(logits: Tensor, labels: Tensor) -> float:
-    """How many of a batch are guessed right."""
-    return 100 * float((logits.argmax(1) == labels).float().mean())
+def share_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many of a batch are guessed right, from 0 to 1, as a scalar on its device."""
+    return (logits.argmax(1) == labels).float().mean()

@@ -38,7 +38,7 @@ def read_evaluation(directory: Path, metric: str, default: SearchSpace) -> Evalu
     """
     path = merged_path(directory, metric)
     if not path.exists():
-        raise InputError(f"{path}: no such file; `python -m fewshot_nas.merge --top` with this metric writes it")
+        raise InputError(f"{path}: no such file; `fewshot_nas.merge` with this --top writes it")
     described = merged_manifest_path(directory)
     manifest = read_manifest(described) if described.exists() else {}
     return Evaluation(directory, read_scores(path, network_of(manifest, described, default).space), manifest)

@@ -57,7 +57,7 @@ def read_bounds(least: Iterable[str], most: Iterable[str]) -> list[Bound]:
         InputError: a bound cannot be read, is given twice, or contradicts another one.
     """
     values: dict[str, dict[str, float]] = {}
-    for option, texts in (("min", least), ("max", most)):
+    for option, texts in (("max", most), ("min", least)):
         for text in texts:
             name, value = _read(f"--{option}", text)
             side = "low" if option == "min" else "high"

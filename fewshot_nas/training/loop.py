@@ -28,6 +28,7 @@ from fewshot_nas.training.optimizer import cosine, set_rate
 
 Record = dict[str, Any]
 
+CHECKED_STEPS = 10  # from one look at the losses to the next: each makes this process wait for the device
 _SAID = ("largest", "smallest", "best", "ema")  # whose accuracy is worth a word after each epoch
 
 
@@ -88,7 +89,12 @@ class Task(Protocol):
         """What the losses of a step belong to."""
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Add this batch's gradients to the parameters; losses [loss_names]."""
+        """Add this batch's gradients to the parameters.
+
+        Returns:
+            Losses [loss_names], and after them any other numbers; the loop replaces all of them,
+            in place, by their means over the processes.
+        """
 
     def culprit(self, loss: int, step: int) -> str:
         """What the loss of this number belongs to, for the message if it is not finite."""
@@ -130,7 +136,8 @@ class Loop:
         self._batch = batch_share(len(source.images), schedule.batch_size, world.size) * world.size
         self._rate = schedule.rate(self._per_epoch)
         self.step = 0
-        self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's steps
+        self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's checked steps
+        self._unchecked: list[Tensor] = []  # losses of the steps since the last check, on the device
 
     @property
     def steps(self) -> int:
@@ -208,7 +215,10 @@ class Loop:
                 if batch is None:
                     break
                 self._train_on(*batch)
-                self._show(bar)
+                if self.step % CHECKED_STEPS == 0 or self.step % self._per_epoch == 0:
+                    self._check_losses()
+                    self._show(bar)
+                bar.update(self._batch)
                 if self.step % self._per_epoch and self.step % self.schedule.checkpoint_steps == 0:
                     self._save()
         seconds = time.perf_counter() - start
@@ -222,14 +232,24 @@ class Loop:
         inputs = normalize(images.to(self.world.device), self.source.mean, self.source.std)
         optimizer.zero_grad(set_to_none=True)
         losses = self.task.backward(inputs, labels.to(self.world.device), step)
-        losses = average_gradients(self.task.network.parameters(), self.world, losses)
-        self._refuse_divergence(losses, step)
+        averages = average_gradients(self.task.network.parameters(), self.world, losses)
+        self._unchecked.append(averages[: len(self.task.loss_names)])
         if self.schedule.clip_value:
             nn.utils.clip_grad_value_(self.task.network.parameters(), self.schedule.clip_value)
         set_rate(optimizer, self._rate(step))
         optimizer.step()
-        self._losses += losses.double().cpu()
         self.step += 1
+
+    def _check_losses(self) -> None:
+        """Add up the losses of the last steps, and fail if one is not finite. All processes have the same."""
+        if not self._unchecked:
+            return
+        steps = torch.stack(self._unchecked).cpu().double()  # [steps, loss_names]
+        first = self.step - len(self._unchecked)
+        self._unchecked.clear()
+        for step, losses in enumerate(steps, start=first):
+            self._refuse_divergence(losses, step)
+            self._losses += losses
 
     def _refuse_divergence(self, losses: Tensor, step: int) -> None:
         if losses.isfinite().all():
@@ -242,10 +262,11 @@ class Loop:
         return InputError(f"{what}; {kept}. Lower the learning rate, or check the images")
 
     def _refuse_broken_weights(self) -> None:
-        if not all(parameter.isfinite().all() for parameter in self.task.network.parameters()):
+        if not torch.stack([parameter.isfinite().all() for parameter in self.task.network.parameters()]).all():
             raise self._divergence(f"weights are no longer finite after step {self.step - 1}")
 
     def _save(self) -> None:
+        self._check_losses()
         self._refuse_broken_weights()
         with together(self.world):
             if self.world.is_main:
@@ -268,7 +289,6 @@ class Loop:
         steps = (self.step - 1) % self._per_epoch + 1
         lr = self._rate(self.step - 1)
         bar.set_postfix_str(f"loss {self._losses[0] / steps:.3f}, lr {lr:.2g}", refresh=False)
-        bar.update(self._batch)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

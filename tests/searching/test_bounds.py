@@ -10,9 +10,9 @@ from fewshot_nas.searching.bounds import Bound, Limits, read_bounds, shown
 
 def test_units_are_understood():
     assert read_bounds(["params=10"], ["macs=600M", "latency=12ms", "params=1.5k"]) == [
-        Bound("params", 10, 1500),
         Bound("macs", high=600e6),
         Bound("latency", high=12_000),
+        Bound("params", 10, 1500),
     ]
     assert read_bounds([], ["latency=80us"]) == [Bound("latency", high=80)]
     assert read_bounds([], ["macs=2e6"]) == [Bound("macs", high=2e6)]
