@@ -15,16 +15,17 @@ The plan, written before any of it ran:
 - Bounds, from quantiles of the pool's 45,000 archs: macs <= the 25 % quantile; macs <= the median; macs <= the median
   and params <= the 25 % quantile.
 - Arms. `searched`: NSGA-II, 500 archs, by the supernet's mean probability. `searched by the ranker`: the same by the
-  ranker's combined scores (from a sample of 1,000 archs of the pool; no truth). `random`: (a) the best of 500 random archs
-  within the bounds, by the mean probability. `pool`: (b) the arch of the pool within the bounds that the ranker predicts to be
-  the best (the same sample, no truth). `largest`: (c) the arch of the pool within the bounds with most multiply-adds.
-  Scores are on 2,000 validation images of fashion_pairs and on all 300 of digits.
-- Each arch is trained from scratch with the bed's stand-alone recipe and the training seeds 0, 1, 2, and measured on the
-  test images. n: 3 bounds x 3 supernets = 9 cells for each bed and arm, 3 trainings in each cell.
-- The answer is the mean over cells of (searched - other), in points of test accuracy, once for each of the two searched
-  arms; its 95 % interval is a bootstrap over cells, and over training seeds within cells. An interval that excludes 0 is
-  an answer; nothing else is. All arms are reported.
-- If time does not allow all of it: training seeds of supernet 0 come first, then supernet 1, then 2; what is missing is said.
+  ranker's combined scores (from a sample of 1,000 archs of the pool; no truth). `random`: (a) the best of 500 random
+  archs within the bounds, by the mean probability. `pool`: (b) the arch of the pool within the bounds that the ranker
+  predicts to be the best (the same sample, no truth). `largest`: (c) the arch of the pool within the bounds with most
+  multiply-adds. Scores are on 2,000 validation images of fashion_pairs and on all 300 of digits.
+- Each arch is trained from scratch with the bed's stand-alone recipe and the training seeds 0, 1, 2, and measured on
+  the test images. n: 3 bounds x 3 supernets = 9 cells for each bed and arm, 3 trainings in each cell.
+- The answer is the mean over cells of (searched - other), in points of test accuracy, once for each of the two
+  searched arms; its 95 % interval is a bootstrap over cells, and over training seeds within cells. An interval that
+  excludes 0 is an answer; nothing else is. All arms are reported.
+- If time does not allow all of it: supernet 0 comes first with all training seeds, then supernet 1, then 2; what is
+  missing is said.
 """
 
 import argparse
@@ -104,7 +105,7 @@ def pool_costs(bed: str) -> dict[str, dict[str, int]]:
 
 
 def find(bed: str, seed: int) -> None:
-    """Train the digits' supernet, rank the pool from a sample, search under each bound, and pick an arch for each arm."""
+    """Rank the pool from a sample, search under each bound, and pick an arch for each arm."""
     given, save = settings(bed, seed), f"{BEDS[bed]['save']}{seed}"
     if bed == "digits":
         train_supernet.main([*given, f"run.seed={seed}", "evaluation.every_epochs=100"])
