@@ -11,6 +11,7 @@ COMMANDS = (
     "choose",
     "merge",
     "rank",
+    "search",
     "report",
     "export",
     "cream.search",

@@ -86,26 +86,26 @@ def _rank(
     known, accuracy = ranker(described, scores), column(pool, {arch_id: entry.acc for arch_id, entry in truth.items()})
     enough = len(truth) >= FEWEST_TRUTHS
     _write(options.save, network.space, pool, in_percent(known.predicted(accuracy) if enough else known.combined))
-    singles, composites = _proxies(pool, network, options.proxy)
-    ids, rows = list(pool), list(compare(known, accuracy, singles, composites))
+    singles, others = _proxies(pool, network, options.proxy)
+    ids, rows = list(pool), list(compare(known, accuracy, singles, others))
     trained = [number for number, arch_id in enumerate(ids) if arch_id in truth]
     return {
         "predicted": "accuracy alone" if enough else "score",
         "best_proxy": best_of(singles, accuracy) if rows else None,
         "rows": [asdict(row) for row in rows],
-        "suggested": [ids[row] for row in suggest(known.inputs, options.suggest, trained)],
+        "suggested": [ids[row] for row in suggest(known.inputs.columns, options.suggest, trained)],
     }
 
 
 def _proxies(
     pool: Mapping[str, Arch], network: Network, own: Sequence[str]
 ) -> tuple[dict[str, "Floats"], dict[str, "Floats"]]:
-    """Single proxies, those that `--proxy` names among them, and composite ones of all archs, as columns."""
+    """Single proxies, those that `--proxy` names among them, and other rankings of all archs, as columns."""
     from fewshot_nas.ranking.correlation import proxies
-    from fewshot_nas.ranking.features import column, composites
+    from fewshot_nas.ranking.features import column, composites, widths
 
     single = proxies(network.space, pool, resolution=network.resolution, num_classes=network.num_classes)
-    made = composites(single)
+    made = composites(single) | widths(network.space, pool)
     for name in own:
         single[name] = {
             key: named_part(name, _NO_PROXIES, "--proxy")(network.space, arch) for key, arch in pool.items()
