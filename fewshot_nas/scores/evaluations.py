@@ -1,4 +1,4 @@
-"""Reading merged evaluations, and checking that several of them are of the same pool and of the same kind of network."""
+"""Reading merged evaluations, and checking that they are of the same pool and of the same kind of network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
