@@ -10,6 +10,7 @@ COMMANDS = (
     "test",
     "merge",
     "rank",
+    "search",
     "report",
     "export",
     "cream.search",
