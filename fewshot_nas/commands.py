@@ -8,6 +8,7 @@ COMMANDS = (
     "train_supernet",
     "train_few_shot",
     "test",
+    "choose",
     "merge",
     "rank",
     "search",

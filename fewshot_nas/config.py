@@ -231,9 +231,11 @@ class Config:
 
     def truth_path(self, save: str) -> Path:
         """Where the ground truth of a run is, or would be."""
-        own = ground_truth_path(save)
-        shipped = self.data.name == "digits" and self.run.pool == _POOL and not own.exists()
-        return here_or_shipped(self.run.ground_truth or (_DIGITS_TRUTH if shipped else own))
+        if self.run.ground_truth:
+            return here_or_shipped(self.run.ground_truth)
+        own, shipped = ground_truth_path(save), here_or_shipped(_DIGITS_TRUTH)
+        usual = self.data.name == "digits" and self.run.pool == _POOL and shipped.exists()
+        return shipped if usual and not own.exists() else own
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:

@@ -63,7 +63,7 @@ def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> t
 def _ranking(path: Path) -> Mapping[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict) or not {"metric", "scores", "truth"} <= content.keys():
-        raise InputError(f"{path}: is not the ranker's table; `python -m fewshot_nas.rank` makes it anew")
+        raise InputError(f"{path}: is not the ranker's table; `fewshot_nas.rank` makes it anew")
     return content
 
 
