@@ -92,9 +92,7 @@ def _limits(options: argparse.Namespace, network: Network) -> Limits:
     bounds = read_bounds(options.min, options.max)
     for name in (*(bound.name for bound in bounds), *options.minimize):
         if name not in measures:
-            raise InputError(
-                f"there is no table of latencies; `{command_line('latency', save=options.save)}` measures one"
-            )
+            raise InputError(f"there is no table of latencies of {options.save}; `fewshot_nas.latency` measures one")
     return Limits(network.space, bounds, measures)
 
 
