@@ -11,6 +11,7 @@ the board. Each part is timed on the same paths and images, in turns; medians co
 import argparse
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from statistics import median
 from typing import NamedTuple
@@ -29,8 +30,8 @@ from fewshot_nas.cream.step import (
     guidance_for,
     guided_loss,
     meta_update,
+    share_right,
     teacher_probabilities,
-    top1_percent,
 )
 from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.training.board import Board
@@ -112,8 +113,8 @@ class Bench:
         self.optimizer.step()
 
     def _offer(self, path: CreamPath, logits: Tensor) -> None:
-        accuracy = top1_percent(logits, self.labels)
-        self.board.offer(entry_for(path, self.budget.mflops(path), self.images, logits, accuracy, self.teaching.slice))
+        entry = entry_for(path, self.budget.mflops(path), self.images, logits, self.teaching.slice)
+        self.board.offer(replace(entry, accuracy=100 * share_right(logits, self.labels).item()))
 
 
 def main() -> None:

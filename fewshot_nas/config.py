@@ -14,9 +14,14 @@ import yaml
 
 from fewshot_nas.data.recipes import Recipe
 from fewshot_nas.errors import InputError
+from fewshot_nas.files import here_or_shipped
+from fewshot_nas.results import ground_truth_path
 from fewshot_nas.settings import Count, Part, Share, load
 from fewshot_nas.space.block import BlockKind
 from fewshot_nas.space.search_space import SPACES, SearchSpace
+
+_POOL = Path("json_file/json8")
+_DIGITS_TRUTH = Path("json_file/digits/gt_arch30.json")
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,18 @@ class StandAloneConfig(RecipeConfig):
 
 
 @dataclass(frozen=True)
+class FineTuneConfig(RecipeConfig):
+    """How one subnet is trained from the weights that it has in a supernet: as `stand_alone`, with these defaults."""
+
+    # Passes over the training images.
+    epochs: Count = 10
+    # Epochs in which the learning rate rises, part of `epochs`.
+    warmup_epochs: int = 0
+    # Largest learning rate, reached after the warm-up; it then falls to 0 along a cosine.
+    lr: float = 0.02
+
+
+@dataclass(frozen=True)
 class TrainingConfig(RecipeConfig):
     """How the one-shot supernet is trained. Each step trains a largest arch, some drawn ones and a smallest arch."""
 
@@ -173,8 +190,9 @@ class EvaluationConfig:
     calibration_batch: Count = 128
     # The most images at a time when scoring; changes speed and memory only.
     batch_size: Count = 128
-    # Bound of the evaluation's memory in MB, which may lower `batch_size`; changes speed only.
-    memory_mb: Count = 2048
+    # Bound of a process's memory in MB, on a GPU for activations, which may lower `batch_size`; changes speed only.
+    # None: what the machine has to spare when the evaluation begins.
+    memory_mb: Count | None = None
     # Training scores the ground-truth archs after every this many epochs, and after the last.
     every_epochs: Count = 1
 
@@ -199,10 +217,16 @@ class RunConfig(ProcessConfig):
 
     # Checkpoints of epochs that may still be chosen, kept on disk.
     keep: Count = 3
-    # Stand-alone accuracies of some archs, an arch file; without the file there is no tau.
-    ground_truth: Path = Path("json_file/digits/gt_arch30.json")
+    # Stand-alone accuracies of some archs, an arch file; without the file there is no tau. None: the run's own,
+    # which `train_stand_alone` makes; for the digits and the usual pool, until there is one, the package's.
+    ground_truth: Path | None = None
     # Directory of the pool: part1.json, part2.json, ...
-    pool: Path = Path("json_file/json8")
+    pool: Path = _POOL
+
+    @property
+    def pool_path(self) -> Path:
+        """Where the pool is: here, or the package's own."""
+        return here_or_shipped(self.pool)
 
 
 @dataclass(frozen=True)
@@ -214,8 +238,17 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     few_shot: FewShotConfig = field(default_factory=FewShotConfig)
     stand_alone: StandAloneConfig = field(default_factory=StandAloneConfig)
+    finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def truth_path(self, save: str) -> Path:
+        """Where the ground truth of a run is, or would be."""
+        if self.run.ground_truth:
+            return here_or_shipped(self.run.ground_truth)
+        own, shipped = ground_truth_path(save), here_or_shipped(_DIGITS_TRUTH)
+        usual = self.data.name == "digits" and self.run.pool == _POOL and shipped.exists()
+        return shipped if usual and not own.exists() else own
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:

@@ -5,7 +5,7 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +34,8 @@ _FREE = frozenset(
     }
 )
 
+
+_FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see `choosing`
 
 # Settings that came later, with the values that change nothing: left out, digests of older recipes hold.
 _LATER = {"data.stored_side": None}
@@ -103,11 +105,42 @@ def refuse_changes(path: Path, now: Mapping[str, Any], usual: Mapping[str, Any])
     before, after = dict(_flat(_as_now(read_json(path)))), dict(_flat(now))
     before = {key: value for key, value in _flat({"settings": usual}) if key in after} | before
     for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key):
+        if before.get(key) != after.get(key) and not key.startswith(_FREE_FACT):
             raise InputError(
                 f"{path.parent} was begun with {key.removeprefix('settings.')} {before.get(key)}, now it is"
                 f" {after.get(key)}; go on with the old one, or start anew with --no-resume or another --save"
             )
+
+
+def refuse_another_run(paths: Iterable[Path], now: Mapping[str, Any]) -> None:
+    """Refuse data or a space that differ from those of the trainings that a run has already.
+
+    Args:
+        paths: the manifests of the run's trainings, of which the first one that exists counts.
+
+    Raises:
+        InputError: names the first things that are different.
+    """
+    path = next((path for path in paths if path.exists()), None)
+    if path is None:
+        return
+    before, after = (
+        dict(_flat({part: content.get(part) or {} for part in ("data", "space")}))
+        for content in (_as_now(read_json(path)), now)
+    )
+    # Where the name tells already, what follows from it need not be said.
+    followers = [] if before.get("data.name") == after.get("data.name") else ["data.train", "data.valid"]
+    keys = [
+        key
+        for key in before.keys() & after.keys() - {"space.name"}
+        if before[key] != after[key] and not key.startswith(tuple(followers))
+    ]
+    if keys:
+        shown = ", ".join(f"{key} {before[key]} (now {after[key]})" for key in sorted(keys)[:4])
+        raise InputError(
+            f"{path.parent} was begun with {shown}; all trainings of a run have one data set and one space,"
+            " so leave these settings out, or choose another --save"
+        )
 
 
 def _as_now(content: dict[str, Any]) -> dict[str, Any]:

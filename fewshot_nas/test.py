@@ -7,10 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Report, add_config_options, config_of, read_numbers, run, speaker
+from fewshot_nas.cli import Parser, Report, add_config_options, config_of, read_numbers, run, speaker
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import sha256
 from fewshot_nas.results import evaluation_name, phase_directory, phase_of
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import pool_sha256, read_pool
@@ -48,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = speaker(world.is_main)
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
-        pool = read_pool(config.run.pool, supernet.space)
+        pool = read_pool(config.run.pool_path, supernet.space)
         parts = _parts(options.json_part or "all", pool, options.limit)
         data = runs.open_images(config, supernet.space)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
@@ -63,14 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             **_manifest(options, config, model, supernet, data, scored),
             "pool_sha256": pool_sha256(pool, supernet.space),
         }
-        job = Job(scores, parts, facts).computed(gathered(numerics(world.device), world))
+        job = Job(scores, parts, facts)
         if not options.plan and decided(world, job.finished):
             report(f"{scores}: the scores of part {job.name} are there already")
             return 0
         plan = scorer.plan(job.archs)
-        _show(plan, *scorer.within_memory(plan), report)
+        inputs, memory_mb = scorer.within_memory(plan)
+        _show(plan, inputs, memory_mb, report)
         if not options.plan:
-            run_job(job, plan, scorer, world)
+            ways = gathered({**numerics(world.device), "batch": inputs.batch}, world)
+            run_job(job.computed(ways), plan, scorer, world)
             report(f"{scores}: part {job.name} is scored")
     return 0
 
@@ -108,25 +109,14 @@ def _manifest(
     options: argparse.Namespace, config: Config, model: Path, supernet: "Supernet", data: "ImageData", scored: "Images"
 ) -> dict[str, Any]:
     """What the scores depend on."""
+    from fewshot_nas.scoring import scoring_facts
+
     return {
-        "checkpoint": str(model),
-        "checkpoint_sha256": sha256(model),
-        **supernet.split.values(),
-        "data": data.name,
+        **scoring_facts(config, model, supernet, data, scored),
         "split": "test" if options.test_set else "valid",
-        "images": len(scored),
-        "data_fingerprint": scored.fingerprint,
-        "calibration_images": config.evaluation.calibration_images,
-        "calibration_batch": config.evaluation.calibration_batch,
-        "calibration_fingerprint": data.train.fingerprint,
-        "precision": config.run.precision,
         "pool": str(config.run.pool),
         "limit": options.limit,
         **({} if options.sample is None else {"sample": options.sample}),
-        "space": supernet.space.values(),
-        "resolution": supernet.space.resolution,
-        "num_classes": supernet.num_classes,
-        "seed": config.run.seed,
     }
 
 
@@ -139,8 +129,8 @@ def _show(plan: "Plan", inputs: "Inputs", memory_mb: float, report: Report) -> N
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.test", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.test", description=__doc__)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--json_part", metavar="PART", help="1 to 8, a list such as 1,3, a range such as 1-8, or all")
     what.add_argument(

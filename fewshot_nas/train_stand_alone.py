@@ -1,11 +1,10 @@
 """Train subnets from scratch, one after the other, and add them to the ground truth."""
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fewshot_nas.cli import add_run_options, read_numbers, run, run_config, speaker
+from fewshot_nas.cli import Parser, add_run_options, read_numbers, run, run_config, speaker
 from fewshot_nas.errors import InputError
 from fewshot_nas.results import ground_truth_path, stand_alone_directory
 from fewshot_nas.space.arch import Arch
@@ -22,14 +21,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = run_config(options)
     truth = options.ground_truth or ground_truth_path(options.save)
     space = config.space.build()
-    pool = {arch_id: arch for part in read_pool(config.run.pool, space) for arch_id, arch in part.items()}
+    pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
     chosen = dict(_selected(options.target_arch_num, pool, space))
     from fewshot_nas.distributed import joined
     from fewshot_nas.runs import Run
     from fewshot_nas.training.stand_alone import GroundTruth
 
     with joined(options.device, config.run.threads) as world:
-        training = Run(config, world, options.resume, speaker(world.is_main))
+        training = Run(options.save, config, world, options.resume, speaker(world.is_main))
         for arch_id, arch in chosen.items():
             directory = stand_alone_directory(options.save, arch_id, config.run.seed)
             training.train_stand_alone(arch_id, arch, directory, GroundTruth(truth))
@@ -49,8 +48,8 @@ def _selected(text: str, pool: dict[str, Arch], space: SearchSpace) -> Iterator[
         yield f"arch{number}", pool[f"arch{number}"]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.train_stand_alone", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.train_stand_alone", description=__doc__)
     parser.add_argument(
         "--target_arch_num",
         required=True,

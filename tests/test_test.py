@@ -205,4 +205,13 @@ sys.exit(status)
 
 def test_too_little_memory_is_refused_before_anything_runs(saved, capsys):
     assert evaluate("--json_part=1", "evaluation.memory_mb=800") == 2
-    assert "evaluation.memory_mb is 800, but" in capsys.readouterr().err
+    assert "the evaluation may take 800 MB, but" in capsys.readouterr().err
+
+
+def test_the_machine_s_memory_counts_where_no_setting_does(saved, capsys, monkeypatch):
+    monkeypatch.setattr("fewshot_nas.scoring.room_mb", lambda device: 801)
+    assert evaluate("--json_part=1") == 2
+    assert "the evaluation may take 801 MB, but" in capsys.readouterr().err
+    assert evaluate("--json_part=1", "evaluation.memory_mb=4000") == 0
+    manifest = json.loads((saved.scores("7") / "manifest1.json").read_text())
+    assert manifest["numerics"]["batch"] == 128

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fewshot_nas.cli import run
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import locked
+from fewshot_nas.files import locked, write_text
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
@@ -53,7 +53,10 @@ def test_a_run_leaves_its_files(workshop, small, capsys):
     assert "within one standard error" in chosen["chosen"]["rule"]
     assert load_supernet(out / "supernet.pth").split.groups == 1
     assert (out / "supernet.pth").read_bytes() == (out / chosen["chosen"]["file"]).read_bytes()
-    assert re.search(r"tau -?\d.\d+ \[.*\] \(depth 1.000, params ", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"tau -?\d.\d+ \[.*\] of 6 archs, too few to tell \(proxies: depth 1.000, params ", said)
+    names = re.search(r"loss: largest \d\S+, sampled1 \d\S+, sampled2 \d\S+, smallest \d\S+; accuracy: largest ", said)
+    assert names
 
 
 def test_the_manifest_tells_what_a_run_depends_on(workshop, small):
@@ -286,6 +289,11 @@ def test_two_runs_of_one_name_are_kept_apart(workshop, small):
         (["data.name=lists", "data.root=nowhere", "space.in_channels=3"], r"nowhere/train.txt: no such file; expected"),
         (["data.name=folders", "data.root=nowhere"], r"nowhere/train: no such directory; expected train/<class>/"),
         (["space.in_channels=3"], "the images of digits have 1 channels, but space px8 changed expects 3"),
+        (
+            ["--save", "data.txt"],
+            "--save is 'data.txt', but results/data.txt is a file, expected a directory or nothing",
+        ),
+        (["--save", "data.txt/one"], "--save is 'data.txt/one', but results/data.txt is a file"),
         (["--save", "../out"], "--save is '../out', expected the name of a directory under results/"),
         (
             ["evaluation.calibration_images=33"],
@@ -296,6 +304,7 @@ def test_two_runs_of_one_name_are_kept_apart(workshop, small):
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(workshop, small, capsys, arguments, message):
+    write_text(workshop / "results" / "data.txt", "a file")
     assert run(main, [*small, *arguments]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert re.match(f"error: {message}", lines[-1])

@@ -2,16 +2,17 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from fewshot_nas.cream.flops import Budget
+from fewshot_nas.cream.offers import Offers
 from fewshot_nas.cream.paths import CHOICES, CreamPath
 from fewshot_nas.cream.scorer import PathScorer
-from fewshot_nas.cream.step import entry_for, top1_percent
+from fewshot_nas.cream.step import entry_for
 from fewshot_nas.cream.supernet import CreamSupernet, batch_statistics
 from fewshot_nas.distributed import World, from_main, gathered
 from fewshot_nas.evaluation.inputs import Inputs
@@ -27,46 +28,65 @@ class Trained:
     Attributes:
         images: [B, C, H, W], normalised.
         logits: [B, classes], without gradient.
+        right: share of the images that were guessed right, a scalar; the mean of all processes by the next step.
     """
 
     step: int
     path: CreamPath
     images: Tensor
     logits: Tensor
-    labels: Tensor
+    right: Tensor
 
 
 class BoardKeeping(Protocol):
-    """Renews the board after each step, alike on all processes."""
+    """Renews the board, alike on all processes."""
 
     @property
     def measure(self) -> str:
         """What the board's accuracies are called in files."""
 
-    def renew(self, board: Board[CreamPath], trained: Trained) -> None:
-        """Take in whoever has earned it."""
+    def renew(self, trained: Trained) -> None:
+        """Hear of a step; all processes call this."""
+
+    def settle(self, *, share: bool = False) -> None:
+        """Bring the board up to date.
+
+        Args:
+            share: also give all processes the same images and answers; then all of them call this.
+        """
+
+    def restart(self) -> None:
+        """Forget what has been heard, for the board was taken up from a file."""
 
 
-@dataclass(frozen=True)
 class ByBatch:
     """As published: the path of each step is offered with its accuracy on the step's batch.
 
-    Attributes:
-        slice: images that an entry keeps.
+    Args:
+        images_kept: of a batch, by an entry.
     """
 
-    budget: Budget
-    slice: int
-    world: World
-    measure: str = "batch_top1"
+    measure = "batch_top1"
 
-    def renew(self, board: Board[CreamPath], trained: Trained) -> None:
-        """One board for all processes: the accuracy is their mean, images and answers are rank 0's."""
-        accuracies = gathered(top1_percent(trained.logits, trained.labels), self.world)
-        mean, cost = sum(accuracies) / len(accuracies), self.budget.mflops(trained.path)
-        entry = entry_for(trained.path, cost, trained.images, trained.logits, mean, self.slice)
-        shown, answers = (from_main(tensor, self.world) for tensor in (entry.images, entry.softmax))
-        board.offer(replace(entry, images=shown, softmax=answers))
+    def __init__(self, board: Board[CreamPath], budget: Budget, images_kept: int, world: World) -> None:
+        self._board, self._budget, self._images_kept, self._world = board, budget, images_kept, world
+        self.restart()
+
+    def renew(self, trained: Trained) -> None:
+        """Offer the step's path, once its accuracy is known."""
+        cost = self._budget.mflops(trained.path)
+        entry = entry_for(trained.path, cost, trained.images, trained.logits, self._images_kept)
+        self._offers.add(entry, trained.right)
+
+    def settle(self, *, share: bool = False) -> None:
+        """As `BoardKeeping.settle`."""
+        self._offers.decide()
+        if share:
+            self._offers.share()
+
+    def restart(self) -> None:
+        """As `BoardKeeping.restart`."""
+        self._offers = Offers(self._board, self._world)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +102,10 @@ class ByReview:
         steps: the steps after which there is a review.
         size: paths on the board.
         candidates: new paths of a review.
-        slice: images that an entry keeps, the first of the held ones.
+        images_kept: by an entry, the first of the held ones.
     """
 
+    board: Board[CreamPath]
     budget: Budget
     supernet: CreamSupernet
     inputs: Inputs
@@ -92,21 +113,27 @@ class ByReview:
     size: int
     candidates: int
     seed: int
-    slice: int
+    images_kept: int
     world: World
     measure: str = "held_prob"
 
-    def renew(self, board: Board[CreamPath], trained: Trained) -> None:
+    def renew(self, trained: Trained) -> None:
         """Scores by the labels' mean probability, which has no ties; each process scores its share of the paths."""
         if trained.step not in self.steps:
             return
-        old = [entry.candidate for entry in board.entries]
+        old = [entry.candidate for entry in self.board.entries]
         paths = list(dict.fromkeys([*old, *self._new(old, random.Random(f"{self.seed}/review/{trained.step}"))]))
         mine = PathScorer(self.supernet, self.inputs).scores(paths[self.world.rank :: self.world.size])
         parts = [iter(part) for part in gathered([each.prob for each in mine], self.world)]
         scores = [next(parts[place % self.world.size]) for place in range(len(paths))]
         best = sorted(range(len(paths)), key=lambda place: -scores[place])[: self.size]
-        board.replace([self._entry(paths[place], scores[place]) for place in best])
+        self.board.replace([self._entry(paths[place], scores[place]) for place in best])
+
+    def settle(self, *, share: bool = False) -> None:
+        """Nothing is left to do after a review."""
+
+    def restart(self) -> None:
+        """Nothing is remembered between reviews."""
 
     def _new(self, old: Sequence[CreamPath], rng: random.Random) -> Iterator[CreamPath]:
         for number in range(self.candidates):
@@ -117,7 +144,7 @@ class ByReview:
 
     @torch.no_grad()
     def _entry(self, path: CreamPath, score: float) -> BoardEntry[CreamPath]:
-        images = next(self.inputs.scoring_batches())[0][: self.slice]
+        images = next(self.inputs.scoring_batches())[0][: self.images_kept]
         with batch_statistics(self.supernet):
             answers = self.supernet(images, path).softmax(1)
         return BoardEntry(path, score, self.budget.mflops(path), images, from_main(answers, self.world))

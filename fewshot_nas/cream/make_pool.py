@@ -1,11 +1,10 @@
 """Draw distinct random paths within the FLOPs bounds of a search, as a pool for `truth` and `score`."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fewshot_nas.cli import add_config_options, run
+from fewshot_nas.cli import Parser, add_config_options, run
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.pool import PathEntry, draw_pool, write_paths
@@ -23,8 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.cream.make_pool", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.cream.make_pool", description=__doc__)
     parser.add_argument("--size", type=int, default=60, help="paths (default 60)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the pool")

@@ -1,11 +1,10 @@
 """Train a published model, or a path that was found, from scratch."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import add_run_options, run, run_overrides, speaker
+from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
 from fewshot_nas.results import retrain_directory
@@ -81,8 +80,8 @@ def start_training(training: "CreamRun", config: RetrainConfig, model: "Model") 
     return Training(task, training.source(config.AUTO_AUGMENT, jitter=0.0), schedule)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.cream.retrain", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.cream.retrain", description=__doc__)
     add_path_option(parser)
     add_run_options(parser, FORM)
     return parser

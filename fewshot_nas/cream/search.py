@@ -1,12 +1,11 @@
 """Search for a path within FLOPs bounds: good paths found so far teach the path that is trained."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import add_run_options, run, run_overrides, speaker
+from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.found import FORM
@@ -16,10 +15,12 @@ from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
     from fewshot_nas.cream.board_keeping import BoardKeeping
+    from fewshot_nas.cream.paths import CreamPath
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.cream.search_task import Pace, SearchTask
     from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.lifecycle import Training
+    from fewshot_nas.training.board import Board
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def _start(
     import torch
 
     from fewshot_nas.cream.matching import Matching
-    from fewshot_nas.cream.paths import PRIOR, UNIFORM
+    from fewshot_nas.cream.paths import PRIOR, UNIFORM, CreamPath
     from fewshot_nas.cream.schedules import SearchSchedule
     from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
     from fewshot_nas.cream.step import Teaching
@@ -74,6 +75,7 @@ def _start(
     sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
     sampler.path(0)  # bounds that hardly a path meets are refused here, not in the first step
     schedule = SearchSchedule(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
+    board: Board[CreamPath] = Board(config.POOL_SIZE, config.ACC_GAP)
     pace = Pace(per_epoch, schedule.rate(per_epoch), config.SHARED_EPOCHS * per_epoch)
     teaching = Teaching(config.META_STA_EPOCH, config.PICK_METHOD, config.SLICE, config.UPDATE_ITER, config.SMOOTHING)
     task = SearchTask(
@@ -81,11 +83,11 @@ def _start(
         sgd(plain_groups(network, config.WEIGHT_DECAY), config.MOMENTUM),
         matching,
         torch.optim.Adam(matching.parameters(), config.META_LR),
-        Board(config.POOL_SIZE, config.ACC_GAP),
+        board,
         sampler,
         teaching,
         pace,
-        _keeping(training, config, network, pace, budget),
+        _keeping(training, config, network, board, pace, budget),
         training.inputs(data.valid, config.CALIBRATION_IMAGES),
         training.due(config.EPOCHS),
         directory.board,
@@ -96,17 +98,22 @@ def _start(
 
 
 def _keeping(
-    training: "CreamRun", config: SearchConfig, network: "CreamSupernet", pace: "Pace", budget: Budget
+    training: "CreamRun",
+    config: SearchConfig,
+    network: "CreamSupernet",
+    board: "Board[CreamPath]",
+    pace: "Pace",
+    budget: Budget,
 ) -> "BoardKeeping":
     from fewshot_nas.cream.board_keeping import ByBatch, ByReview
 
     world = training.world
     if config.BOARD == "batch":
-        return ByBatch(budget, config.SLICE, world)
+        return ByBatch(board, budget, config.SLICE, world)
     steps = review_steps(pace.shared, config.EPOCHS * training.per_epoch, config.REVIEWS)
     inputs = training.inputs(training.held, config.CALIBRATION_IMAGES)
     sizes = config.POOL_SIZE, config.REVIEW_PATHS
-    return ByReview(budget, network, inputs, steps, *sizes, config.run.seed, config.SLICE, world)
+    return ByReview(board, budget, network, inputs, steps, *sizes, config.run.seed, config.SLICE, world)
 
 
 def review_steps(first: int, total: int, reviews: int) -> frozenset[int]:
@@ -145,8 +152,8 @@ def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.cream.search", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.cream.search", description=__doc__)
     add_run_options(parser, FORM)
     return parser
 

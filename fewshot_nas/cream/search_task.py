@@ -13,7 +13,7 @@ from fewshot_nas.cream.board_keeping import BoardKeeping, Trained
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.paths import PRIOR, CreamPath, format_path
-from fewshot_nas.cream.step import Teaching, meta_update, search_loss
+from fewshot_nas.cream.step import Teaching, meta_update, search_loss, share_right
 from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.distributed import World, average_gradients
 from fewshot_nas.evaluation.accuracy import Accuracy
@@ -77,12 +77,17 @@ class SearchTask:
     loss_names: tuple[str, ...] = ("path",)
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Gradients of the step's path; then the matching network learns, and the board hears of the path."""
+        """Gradients of the step's path; then the matching network learns, and the path is offered to the board.
+
+        Its accuracy on the batch follows the loss in what is returned.
+        """
         epoch, batch = step // self.pace.per_epoch + 1, step % self.pace.per_epoch
         path, parts = self.sampler.path(step), self._parts()
         self.network.shared = step < self.pace.shared
         if step == self.pace.shared > 0:
             self.network.inherit()
+        if epoch > self.teaching.start_epoch:
+            self.keeping.settle(share=self.teaching.pick == "meta")
         self.network.train()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             outcome = search_loss(self.network, path, images, labels, epoch=epoch, **parts)
@@ -90,9 +95,11 @@ class SearchTask:
             if self.teaching.updates(epoch, self.board, batch):
                 meta_update(self.network, path, images, labels, rate=self.pace.rate(step), **parts)
                 self._learn_to_match()
+        logits = outcome.logits.detach().float()
+        numbers = torch.stack([outcome.loss.detach(), share_right(logits, labels)])
         if not self.network.shared:
-            self.keeping.renew(self.board, Trained(step, path, images, outcome.logits.detach().float(), labels))
-        return outcome.loss.detach()[None]
+            self.keeping.renew(Trained(step, path, images, logits, numbers[1]))
+        return numbers
 
     def culprit(self, loss: int, step: int) -> str:
         """The path."""
@@ -100,6 +107,7 @@ class SearchTask:
 
     def end_epoch(self, epoch: int) -> Record:
         """Write the board down, and validate the best path, once there is one."""
+        self.keeping.settle()
         entries = [describe(entry, self.keeping.measure) for entry in self.board.entries]
         record: Record = {"board": {"paths": len(entries), "measure": self.keeping.measure, "entries": entries}}
         if self.world.is_main:
@@ -111,6 +119,7 @@ class SearchTask:
 
     def best(self) -> BoardEntry[CreamPath]:
         """The first of the board, which is filled when the search ends."""
+        self.keeping.settle()
         return self.board.entries[0]
 
     def validated(self, path: CreamPath) -> Accuracy:
@@ -122,6 +131,7 @@ class SearchTask:
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """Supernet, matching network, their optimizers, the board."""
+        self.keeping.settle()
         with replacing(path) as stream:
             torch.save({**{name: part.state_dict() for name, part in self._state().items()}, **state}, stream)
 
@@ -129,6 +139,7 @@ class SearchTask:
         """Take up what `save` wrote."""
         for name, part in self._state().items():
             part.load_state_dict(content[name])
+        self.keeping.restart()
 
     def _parts(self) -> dict[str, Any]:
         return {"board": self.board, "matching": self.matching, "teaching": self.teaching}

@@ -1,5 +1,6 @@
 """One search step: a sampled path learns from the labels and from a prioritized path (arXiv:2010.15821)."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -138,20 +139,17 @@ def meta_update(
         judge.grad = gradient
 
 
-def entry_for(
-    path: CreamPath, cost: float, images: Tensor, logits: Tensor, accuracy: float, images_kept: int
-) -> BoardEntry[CreamPath]:
-    """A path as it may be offered to the board.
+def entry_for(path: CreamPath, cost: float, images: Tensor, logits: Tensor, images_kept: int) -> BoardEntry[CreamPath]:
+    """A path as it may be offered to the board, once its accuracy is known.
 
     Args:
         images, logits: of the batch; the first `images_kept` are copied.
-        accuracy: in percent, of this batch or of held images; `top1_percent` computes it.
     """
     assert len(images) >= images_kept, f"{len(images)} images are no slice of {images_kept}"
     kept = slice(images_kept)
-    return BoardEntry(path, accuracy, cost, images[kept].detach().clone(), logits[kept].detach().softmax(1))
+    return BoardEntry(path, math.nan, cost, images[kept].detach().clone(), logits[kept].detach().softmax(1))
 
 
-def top1_percent(logits: Tensor, labels: Tensor) -> float:
-    """How many of a batch are guessed right."""
-    return 100 * float((logits.argmax(1) == labels).float().mean())
+def share_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many of a batch are guessed right, from 0 to 1, as a scalar on its device."""
+    return (logits.argmax(1) == labels).float().mean()

@@ -1,12 +1,11 @@
 """Train paths of a pool alone, one after the other, and add them to a ground truth."""
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import add_run_options, read_numbers, run, run_overrides, speaker
+from fewshot_nas.cli import Parser, add_run_options, read_numbers, run, run_overrides, speaker
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.paths import CreamPath, Model, format_path
@@ -85,8 +84,8 @@ def _train(
         training.report(f"{arch_id} is left out: {error}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.cream.truth", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.cream.truth", description=__doc__)
     add = parser.add_argument
     add("--pool", type=Path, required=True, metavar="FILE", help="paths that `make_pool` has drawn")
     add("--target_arch_num", required=True, metavar="PATHS", help=f"which of them: {_EXPECTED}")

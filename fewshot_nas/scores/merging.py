@@ -1,14 +1,15 @@
-"""Joining the parts of an evaluation: only if they are complete and were scored alike.
+"""Merging the parts of an evaluation, if they are complete.
 
-A shard that is missing, stale or of another pool would silently distort a ranking, so each arch of
+A shard that is missing, outdated or of another pool would silently distort a ranking, so each arch of
 each part is accepted exactly once. Codes are compared as text. The evaluation has decoded them
 already, and decoding 45,000 codes twice more would take longer than the rest of the merge.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
 from fewshot_nas.results import merged_manifest_path, merged_path, parts_with_scores, shard_path
@@ -23,6 +24,18 @@ Codes = Mapping[str, str]
 _RUNS_SHOWN = 10
 
 
+class IncompleteError(InputError):
+    """Scores are missing.
+
+    Attributes:
+        parts: the parts that are not complete.
+    """
+
+    def __init__(self, message: str, parts: Sequence[int]) -> None:
+        super().__init__(message)
+        self.parts = parts
+
+
 def read_codes(pool: Path, space: SearchSpace) -> list[dict[str, str]]:
     """The ids and codes of each part of a pool.
 
@@ -30,30 +43,40 @@ def read_codes(pool: Path, space: SearchSpace) -> list[dict[str, str]]:
         InputError: there is no pool, or an arch id occurs in two parts.
     """
     parts = [
-        {arch_id: scored.code for arch_id, scored in read_scores(path, space).items()} for path in part_paths(pool)
+        {arch_id: scored.code for arch_id, scored in read_scores(path, space).items()}
+        for path in part_paths(pool, space)
     ]
     if len(set().union(*parts)) < sum(map(len, parts)):
-        raise InputError(f"{pool}: an arch is in two parts; `python -m fewshot_nas.make_pool --check {pool}` names it")
+        raise InputError(f"{pool}: an arch is in two parts; `{command_line('make_pool', check=pool)}` names it")
     return parts
 
 
 def merge_parts(
-    directory: Path, metric: str, pool: Sequence[Codes], manifests: Mapping[int, Manifest], space: SearchSpace
+    directory: Path,
+    metric: str,
+    pool: Sequence[Codes],
+    manifests: Mapping[int, Manifest],
+    space: SearchSpace,
+    parts: Collection[int] | None = None,
 ) -> dict[str, Scored]:
-    """Join the parts of one metric in the pool's order.
+    """Merge the parts of one metric, in the pool's order.
 
     Args:
         pool: the ids and codes of each part.
-        manifests: of the parts; a `limit` N means that the first N archs of a part were scored, a
-            `sample` that as many were as `archs` says.
+        manifests: of the parts. With `limit` N, the first N archs of a part were scored; with
+            `sample`, as many archs of the part as `archs` says.
+        parts: the parts to merge, 1, 2, ...; all if None.
 
     Raises:
-        InputError: a part is missing, incomplete or holds other archs than the pool's part.
+        IncompleteError: a part is missing or incomplete.
+        InputError: a part holds archs that are not in the pool's part.
     """
     _refuse_surplus(directory, metric, len(pool))
     merged: dict[str, Scored] = {}
-    gaps: list[str] = []
+    gaps: dict[int, str] = {}
     for part, codes in enumerate(pool, start=1):
+        if parts is not None and part not in parts:
+            continue
         path, expected = shard_path(directory, metric, part), _limited(codes, manifests, part)
         sampled = _sampled(manifests, part)
         wanted = len(expected) if sampled is None else sampled
@@ -62,18 +85,18 @@ def merge_parts(
         if len(scores) == wanted:
             merged.update((arch_id, scores[arch_id]) for arch_id in expected if arch_id in scores)
         elif not scores:
-            gaps.append(f"{path.name} does not exist ({wanted} archs)")
+            gaps[part] = f"{path.name} does not exist ({wanted} archs)"
         elif sampled is not None:
-            gaps.append(f"{path.name} has {len(scores)} of the {wanted} archs that were sampled")
+            gaps[part] = f"{path.name} has {len(scores)} of the {wanted} archs that were sampled"
         else:
-            gaps.append(f"{path.name} lacks {_abbreviated(expected, scores)}")
+            gaps[part] = f"{path.name} lacks {_abbreviated(expected, scores)}"
     if gaps:
-        raise InputError(f"{directory}: scores are missing: {'; '.join(gaps)}; `python -m fewshot_nas.test` fills them")
+        raise IncompleteError(f"{directory}: scores are missing: {'; '.join(gaps.values())}", list(gaps))
     return merged
 
 
 def write_merged(directory: Path, metric: str, scores: Mapping[str, Scored], manifest: Manifest) -> Path:
-    """Write merged scores, each file whole or not at all; return where the scores are."""
+    """Write merged scores and their manifest, each file whole or not at all. Returns the path of the scores."""
     write_json(merged_manifest_path(directory), manifest)
     path = merged_path(directory, metric)
     write_scores(path, scores)
@@ -81,12 +104,12 @@ def write_merged(directory: Path, metric: str, scores: Mapping[str, Scored], man
 
 
 def codes_that_differ(archs: Mapping[str, Arch], codes: Codes, space: SearchSpace) -> list[str]:
-    """The ids that both sides know, but by another code."""
+    """The ids that occur on both sides, with different codes."""
     return [arch_id for arch_id, arch in archs.items() if arch_id in codes and codes[arch_id] != space.encode(arch)]
 
 
 def _limited(codes: Codes, manifests: Mapping[int, Manifest], part: int) -> Codes:
-    """The archs of a part that were to be scored; a part without a manifest was scored as the others."""
+    """The archs of a part that were to be scored; a part without a manifest is taken to be like the others."""
     others: Manifest = next(iter(manifests.values()), {})
     limit = manifests.get(part, others).get("limit")
     if limit is not None and (type(limit) is not int or limit < 1):
@@ -95,7 +118,7 @@ def _limited(codes: Codes, manifests: Mapping[int, Manifest], part: int) -> Code
 
 
 def _sampled(manifests: Mapping[int, Manifest], part: int) -> int | None:
-    """How many of a part's archs were in the sample; None where the part was not sampled."""
+    """The number of a part's archs that were in the sample; None if the evaluation was not of a sample."""
     manifest = manifests.get(part, {})
     if manifest.get("sample") is None:
         return None
@@ -123,7 +146,7 @@ def _refuse_others(path: Path, scores: Mapping[str, Scored], expected: Codes, pa
 
 
 def _abbreviated(ids: Codes, present: Mapping[str, Scored]) -> str:
-    """The ids that are not present, consecutive ones as a range: `arch12..arch17, arch30 (7 in all)`."""
+    """The ids that are not present, with consecutive ones as a range: `arch12..arch17, arch30 (7 in all)`."""
     runs = [list(run) for absent, run in groupby(ids, lambda arch_id: arch_id not in present) if absent]
     shown = [run[0] if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs[:_RUNS_SHOWN]]
     rest = ["..."] if len(runs) > _RUNS_SHOWN else []

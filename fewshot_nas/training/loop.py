@@ -23,12 +23,14 @@ from fewshot_nas.data.transforms import Transform, normalize
 from fewshot_nas.distributed import World, average_gradients, decided, gathered, together
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.checkpoint import read_checkpoint
+from fewshot_nas.ranking.correlation import TELLING
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.optimizer import cosine, set_rate
 
 Record = dict[str, Any]
 
-_SAID = ("largest", "smallest", "best", "ema")  # whose accuracy is worth a word after each epoch
+CHECKED_STEPS = 10  # from one look at the losses to the next: each makes this process wait for the device
+_SAID = ("largest", "smallest", "best", "ema", "arch")  # whose accuracy is worth a word after each epoch
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,12 @@ class Task(Protocol):
         """What the losses of a step belong to."""
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Add this batch's gradients to the parameters; losses [loss_names]."""
+        """Add this batch's gradients to the parameters.
+
+        Returns:
+            Losses [loss_names], and after them any other numbers; the loop replaces all of them,
+            in place, by their means over the processes.
+        """
 
     def culprit(self, loss: int, step: int) -> str:
         """What the loss of this number belongs to, for the message if it is not finite."""
@@ -130,7 +137,8 @@ class Loop:
         self._batch = batch_share(len(source.images), schedule.batch_size, world.size) * world.size
         self._rate = schedule.rate(self._per_epoch)
         self.step = 0
-        self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's steps
+        self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's checked steps
+        self._unchecked: list[Tensor] = []  # losses of the steps since the last check, on the device
 
     @property
     def steps(self) -> int:
@@ -208,7 +216,10 @@ class Loop:
                 if batch is None:
                     break
                 self._train_on(*batch)
-                self._show(bar)
+                if self.step % CHECKED_STEPS == 0 or self.step % self._per_epoch == 0:
+                    self._check_losses()
+                    self._show(bar)
+                bar.update(self._batch)
                 if self.step % self._per_epoch and self.step % self.schedule.checkpoint_steps == 0:
                     self._save()
         seconds = time.perf_counter() - start
@@ -222,14 +233,24 @@ class Loop:
         inputs = normalize(images.to(self.world.device), self.source.mean, self.source.std)
         optimizer.zero_grad(set_to_none=True)
         losses = self.task.backward(inputs, labels.to(self.world.device), step)
-        losses = average_gradients(self.task.network.parameters(), self.world, losses)
-        self._refuse_divergence(losses, step)
+        averages = average_gradients(self.task.network.parameters(), self.world, losses)
+        self._unchecked.append(averages[: len(self.task.loss_names)])
         if self.schedule.clip_value:
             nn.utils.clip_grad_value_(self.task.network.parameters(), self.schedule.clip_value)
         set_rate(optimizer, self._rate(step))
         optimizer.step()
-        self._losses += losses.double().cpu()
         self.step += 1
+
+    def _check_losses(self) -> None:
+        """Add up the losses of the last steps, and fail if one is not finite. All processes have the same."""
+        if not self._unchecked:
+            return
+        steps = torch.stack(self._unchecked).cpu().double()  # [steps, loss_names]
+        first = self.step - len(self._unchecked)
+        self._unchecked.clear()
+        for step, losses in enumerate(steps, start=first):
+            self._refuse_divergence(losses, step)
+            self._losses += losses
 
     def _refuse_divergence(self, losses: Tensor, step: int) -> None:
         if losses.isfinite().all():
@@ -242,10 +263,11 @@ class Loop:
         return InputError(f"{what}; {kept}. Lower the learning rate, or check the images")
 
     def _refuse_broken_weights(self) -> None:
-        if not all(parameter.isfinite().all() for parameter in self.task.network.parameters()):
+        if not torch.stack([parameter.isfinite().all() for parameter in self.task.network.parameters()]).all():
             raise self._divergence(f"weights are no longer finite after step {self.step - 1}")
 
     def _save(self) -> None:
+        self._check_losses()
         self._refuse_broken_weights()
         with together(self.world):
             if self.world.is_main:
@@ -268,7 +290,6 @@ class Loop:
         steps = (self.step - 1) % self._per_epoch + 1
         lr = self._rate(self.step - 1)
         bar.set_postfix_str(f"loss {self._losses[0] / steps:.3f}, lr {lr:.2g}", refresh=False)
-        bar.update(self._batch)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -286,11 +307,19 @@ def _digest(network: nn.Module) -> str:
 
 def _summary(record: Record, epochs: int) -> str:
     top1, time = record.get("top1", {}), record["time"]
-    parts = [f"epoch {record['epoch'] + 1}/{epochs}"]
-    parts += [f"loss {' '.join(f'{loss:.3f}' for loss in record['loss'].values())}"]
-    parts += [f"{name} {top1[name]:.2f} %" for name in _SAID if name in top1]
+    parts = [f"epoch {record['epoch'] + 1}/{epochs}", _named("loss", record["loss"], "{:.3f}")]
+    parts += [_named("accuracy", {name: top1[name] for name in _SAID if name in top1}, "{:.2f} %")] if top1 else []
     if "tau" in record:
         beside = ", ".join(f"{name} {tau:.3f}" for name, tau in record["proxies"].items())
-        parts.append("tau {value:.3f} [{low:.3f}, {high:.3f}]".format(**record["tau"]) + f" ({beside})")
+        tau = "tau {value:.3f} [{low:.3f}, {high:.3f}]".format(**record["tau"])
+        few = ", too few to tell" if record["n"] < TELLING else ""
+        parts.append(f"{tau} of {record['n']} archs{few} (proxies: {beside})")
     parts.append(f"{time['images_per_s']:.0f} images/s, {time['data_wait_percent']:.1f} % of it waiting for data")
-    return ", ".join(parts)
+    return "; ".join(parts)
+
+
+def _named(what: str, values: Mapping[str, float], form: str) -> str:
+    """Numbers with their names, or one without."""
+    if len(values) == 1:
+        return f"{what} {form.format(*values.values())}"
+    return f"{what}: " + ", ".join(f"{name} {form.format(value)}" for name, value in values.items())

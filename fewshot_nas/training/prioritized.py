@@ -87,7 +87,7 @@ class TeacherBoard:
         return total_cost(self._space, arch, num_classes=self._num_classes).macs
 
     def _bucket(self, macs: int) -> int:
-        number = BUCKETS * (macs - self._low) // (self._high - self._low)
+        number = BUCKETS * (macs - self._low) // max(1, self._high - self._low)  # nets may all cost the same
         return min(max(number, 0), BUCKETS - 1)
 
 

@@ -25,19 +25,19 @@ def inputs(batch):
 @pytest.fixture
 def trained(batch, paths):
     """A step after which there is a review."""
-    logits = torch.nn.functional.one_hot(batch[1], 5).float()
-    logits[:2] = -logits[:2]  # six of eight right
-    return Trained(5, paths[0], batch[0], logits, batch[1])
+    return Trained(5, paths[0], batch[0], torch.randn(8, 5), torch.tensor(0.75))
 
 
-def review(supernet, inputs, **changed):
-    values = {"steps": frozenset({5}), "size": 3, "candidates": 6, "seed": 0, "slice": 2, "world": World.alone()}
-    return ByReview(BUDGET, supernet, inputs, **(values | changed))
+def review(board, supernet, inputs, **changed):
+    values = {"steps": frozenset({5}), "size": 3, "candidates": 6, "seed": 0, "images_kept": 2, "world": World.alone()}
+    return ByReview(board, BUDGET, supernet, inputs, **(values | changed))
 
 
 def test_a_step_s_path_is_offered_with_its_batch_s_accuracy(trained):
     board = Board(2)
-    ByBatch(BUDGET, 2, World.alone()).renew(board, trained)
+    keeping = ByBatch(board, BUDGET, 2, World.alone())
+    keeping.renew(trained)
+    keeping.settle()
     (entry,) = board.entries
     assert (entry.candidate, entry.accuracy, entry.cost) == (trained.path, 75.0, BUDGET.mflops(trained.path))
     assert torch.equal(entry.images, trained.images[:2])
@@ -45,10 +45,10 @@ def test_a_step_s_path_is_offered_with_its_batch_s_accuracy(trained):
 
 def test_the_best_of_all_that_are_scored_stay_with_today_s_scores(supernet, inputs, trained, board):
     old = [entry.candidate for entry in board.entries]
-    keeping = review(supernet, inputs)
+    keeping = review(board, supernet, inputs)
     scored = [*dict.fromkeys([*old, *keeping._new(old, random.Random("0/review/5"))])]
     expected = sorted((each.prob for each in PathScorer(supernet, inputs).scores(scored)), reverse=True)
-    keeping.renew(board, trained)
+    keeping.renew(trained)
     assert len(scored) > 6
     assert [entry.accuracy for entry in board.entries] == expected[:3]  # those before had 48 to 50 %
     for entry in board.entries:
@@ -60,17 +60,17 @@ def test_the_best_of_all_that_are_scored_stay_with_today_s_scores(supernet, inpu
 
 def test_between_reviews_nothing_changes(supernet, inputs, trained, board):
     before = board.entries
-    review(supernet, inputs, steps=frozenset({4, 6})).renew(board, trained)
+    review(board, supernet, inputs, steps=frozenset({4, 6})).renew(trained)
     assert board.entries == before
 
 
-def test_half_of_the_new_paths_are_neighbours_of_the_board_s(supernet, inputs, paths):
+def test_half_of_the_new_paths_are_neighbours_of_the_board_s(board, supernet, inputs, paths):
     old = paths[1:]
-    found = list(review(supernet, inputs, candidates=8)._new(old, random.Random(1)))
+    found = list(review(board, supernet, inputs, candidates=8)._new(old, random.Random(1)))
     assert len(found) == 8
     for number, path in enumerate(found[1::2]):
         assert 1 <= differences(path, old[number % 3]) <= 2
-    assert list(review(supernet, inputs, candidates=8)._new(old, random.Random(1))) == found
+    assert list(review(board, supernet, inputs, candidates=8)._new(old, random.Random(1))) == found
 
 
 def differences(one, other):
@@ -101,13 +101,13 @@ def test_the_last_review_is_after_the_last_step(first, total, reviews):
 def test_two_processes_review_as_one(supernet, inputs, trained, board, ranks):
     alone = Board(3)
     alone.replace(board.entries)
-    review(supernet, inputs).renew(alone, trained)
+    review(alone, supernet, inputs).renew(trained)
 
     def on_a_rank():
         from fewshot_nas.distributed import joined
 
         with joined("cpu", 1) as world:
-            review(supernet, inputs, world=world).renew(board, trained)
+            review(board, supernet, inputs, world=world).renew(trained)
         return [(entry.candidate, entry.accuracy, entry.softmax.tolist()) for entry in board.entries]
 
     first, second = ranks(2, on_a_rank)

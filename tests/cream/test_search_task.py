@@ -1,9 +1,13 @@
 """A search as the loop drives it: who is trained, when the matching network learns, what the board hears."""
 
 import random
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from fewshot_nas.cream import search_task
 from fewshot_nas.cream.board_keeping import ByBatch
@@ -12,7 +16,7 @@ from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.paths import UNIFORM
 from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
 from fewshot_nas.cream.step import Teaching
-from fewshot_nas.distributed import World
+from fewshot_nas.distributed import World, average_gradients, joined
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.training.board import Board
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
@@ -24,7 +28,7 @@ BUDGET = Budget((1, 2, 1, 1, 1), 224, 0, 1000)
 def task(supernet, batch, tmp_path):
     """Teaches from the second epoch on, of two steps each."""
     torch.manual_seed(0)
-    matching = Matching(2, 5)
+    matching, board = Matching(2, 5), Board(3)
     images = (batch[0] * 40 + 128).clamp(0, 255).to(torch.uint8)
     cpu = torch.device("cpu")
     return SearchTask(
@@ -32,11 +36,11 @@ def task(supernet, batch, tmp_path):
         sgd(plain_groups(supernet, 1e-4), 0.9),
         matching,
         torch.optim.Adam(matching.parameters(), 0.01),
-        Board(3),
+        board,
         PathSampler(0, BUDGET),
         Teaching(start_epoch=1, slice=2, update_every=2),
         Pace(2, lambda step: 0.1),
-        ByBatch(BUDGET, 2, World.alone()),
+        ByBatch(board, BUDGET, 2, World.alone()),
         Inputs(images, 4, images, batch[1], 4, (0.5,), (0.2,), cpu),
         frozenset({1}),
         tmp_path / "board.json",
@@ -81,12 +85,60 @@ def test_the_matching_network_learns_at_its_steps_only(task, batch, number, lear
 
 def test_the_board_hears_of_each_step_in_percent_and_mflops(task, batch):
     step(task, batch, 0)
-    (entry,) = task.board.entries
+    entry = task.best()
+    assert len(task.board) == 1
     assert entry.candidate == task.sampler.path(0)
     assert entry.accuracy in [100 * right / 8 for right in range(9)]
     assert entry.cost == BUDGET.mflops(entry.candidate)
     assert torch.equal(entry.images, batch[0][:2])
     torch.testing.assert_close(entry.softmax.sum(1), torch.ones(2))
+
+
+@pytest.mark.dist
+def test_a_step_of_two_ranks_has_one_reduction_and_sends_accepted_entries_only(task, batch, ranks, monkeypatch):
+    calls = []
+    for name in ("all_reduce", "broadcast", "all_gather", "all_gather_object", "broadcast_object_list"):
+        counted = partial(lambda real, name, *given, **more: (calls.append(name), real(*given, **more))[1])
+        monkeypatch.setattr(dist, name, partial(counted, getattr(dist, name), name))
+
+    def one_of_two():
+        with joined("cpu") as world:
+            teaching = Teaching(start_epoch=1, slice=2, update_every=100)
+            board = Board(1, gap=20)
+            keeping = ByBatch(board, BUDGET, 2, world)
+            mine = replace(task, world=world, board=board, keeping=keeping, teaching=teaching)
+            own, found = (batch[0] + world.rank, batch[1]), []
+            for number in range(8):
+                calls.clear()
+                losses = mine.backward(*own, number)
+                average_gradients(mine.network.parameters(), world, losses)
+                mine.optimizer.step()
+                entries = [(each.candidate, each.accuracy, each.images.tolist()) for each in mine.board.entries]
+                found.append((list(calls), entries))
+            return found
+
+    first, second = ranks(2, one_of_two)
+    assert first == second
+    assert [calls for calls, _ in first[:2]] == [["all_reduce"]] * 2  # nobody is taught
+    accepted = [bool(entries) and entries[0][0] == task.sampler.path(n - 1) for n, (_, entries) in enumerate(first)]
+    accepted[2] = True  # or the path of the step before
+    assert {*accepted[2:]} == {True, False}
+    for number, (calls, entries) in enumerate(first[2:], start=2):
+        learns = number % 2 == 0  # the first batch of an epoch
+        assert calls == ["broadcast"] * accepted[number] + ["all_reduce"] * (1 + learns)
+        assert entries[0][2] == batch[0][:2].tolist()  # rank 0's
+
+
+def test_no_step_waits_for_the_device_while_nobody_is_taught(task, batch, monkeypatch):
+    """On `meta`, tensors have no values: whoever asks for one fails."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know this device
+    task.network.to("meta")
+    task.optimizer = torch.optim.SGD(task.network.parameters(), 0.1)
+    for number in (0, 1):
+        task.backward(*(tensor.to("meta") for tensor in batch), number)
+        task.optimizer.step()
+    with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
+        task.best()
 
 
 def test_what_was_saved_is_taken_up(task, batch, tmp_path):
@@ -145,6 +197,7 @@ def test_choices_share_weights_at_first_and_then_have_their_own(task, batch):
     for block in place[:-1]:
         width = block.conv_dw.out_channels
         assert torch.equal(block.conv_pwl.weight, place[-1].conv_pwl.weight[:, :width])
+    task.keeping.settle()
     assert len(task.board) == 1
     kept = place[4].conv_pwl.weight.clone()
     with torch.no_grad():

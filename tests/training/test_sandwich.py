@@ -11,6 +11,7 @@ from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training import sandwich as under_test
+from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
 from fewshot_nas.training.sandwich import Labels, Largest, PerArch, Regularization, Sandwich, answers, resized
 from tests.rounding import assert_equal_but_for_rounding, terms
@@ -30,7 +31,10 @@ def sampler(seed=3, digits=POOL, sampling="random", extremes="space", middle=2):
 def sandwich(network, images, labels, archs, sizes, regularization=NONE, teachers=None):
     """A step with archs, sizes and teachers of the test's own."""
     teachers = [None, *[archs[0]] * (len(archs) - 1)] if teachers is None else [None, *teachers]
-    return PerArch().backward(answers(network, images, labels, archs, sizes, teachers, regularization))
+    leaves = Leaves()
+    losses = PerArch().backward(answers(network, leaves, images, labels, archs, sizes, teachers, regularization))
+    leaves.deposit()
+    return losses
 
 
 @pytest.mark.parametrize("sampling", SAMPLING)
@@ -240,7 +244,9 @@ def test_a_loss_may_compare_the_archs_of_a_step(supernet, batch):
     images, labels = batch
     network, reference = supernet(), supernet()
     archs = [smallest(PX8, POOL), *STUDENTS, largest(PX8)]  # so that some pairs are in the wrong order
-    losses = Pairs().backward(answers(network, images, labels, archs, [None] * 4, [None] * 4, NONE))
+    leaves = Leaves()
+    losses = Pairs().backward(answers(network, leaves, images, labels, archs, [None] * 4, [None] * 4, NONE))
+    leaves.deposit()
     expected = [F.cross_entropy(reference(images, arch), labels) for arch in archs]
     pairs = [F.relu(dear - cheap.detach()) for dear, cheap in pairwise(expected)]
     assert sum(pairs) > 0
@@ -259,7 +265,7 @@ def test_an_arch_runs_when_its_answer_is_asked_for_and_its_graph_is_free_before(
                 answer.logits.sum().backward()
             freed.append(answer.arch)
 
-    PerArch().backward(noted(answers(network, *batch, TAUGHT, [None] * 4, [None] * 4, NONE)))
+    PerArch().backward(noted(answers(network, Leaves(), *batch, TAUGHT, [None] * 4, [None] * 4, NONE)))
     assert freed == TAUGHT
 
 
