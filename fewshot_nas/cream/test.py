@@ -45,12 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _checkpoint(config: CheckpointConfig) -> Path:
     if config.RESUME_PATH is None:
-        raise InputError("RESUME_PATH is not given, expected the .pth.tar that retrain has written")
+        raise InputError("RESUME_PATH is not given, expected the .pth.tar that `retrain` has written")
     return config.RESUME_PATH
 
 
 def _measured(network: "nn.Module", inputs: "Inputs", world: "World") -> "Accuracy":
-    """Accuracy on all images, of which each process looks at some."""
+    """Accuracy on all images; each process measures a share of them."""
     from dataclasses import fields, replace
 
     from fewshot_nas.distributed import gathered
