@@ -17,11 +17,14 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
 from fewshot_nas.models.blueprint import blueprint, fill
 from fewshot_nas.models.published import from_published, is_published
+from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 from fewshot_nas.space.split import split_of
 
 FORMAT = "fewshot_nas supernet 1"
+SUBNET_FORMAT = "fewshot_nas subnet 1"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -41,6 +44,41 @@ def save_supernet(path: Path, supernet: Supernet, more: Mapping[str, Any] = NOTH
     }
     with replacing(path) as stream:
         torch.save(content, stream)
+
+
+def save_subnet(path: Path, subnet: Subnet, space: SearchSpace, code: str) -> None:
+    """Write a subnet with its statistics and what it is, whole or not at all."""
+    content = {
+        "format": SUBNET_FORMAT,
+        "space": space.values(),
+        "arch": code,
+        "num_classes": subnet.head.out_features,
+        "model": subnet.state_dict(),
+    }
+    with replacing(path) as stream:
+        torch.save(content, stream)
+
+
+def is_subnet(content: Mapping[Any, Any]) -> bool:
+    """Whether `save_subnet` may have written it."""
+    return content.get("format") == SUBNET_FORMAT
+
+
+def subnet_of(path: Path, content: Mapping[Any, Any]) -> tuple[Subnet, SearchSpace, Arch]:
+    """The subnet in what `read_checkpoint` read, in evaluation mode, its space and its arch.
+
+    Raises:
+        InputError: the file describes none.
+    """
+    try:
+        space = SearchSpace.of(content["space"])
+        arch = space.decode(content["arch"])
+        subnet = Subnet(space, arch, content["num_classes"])
+        subnet.load_state_dict(content["model"])
+    except (InputError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: does not describe a subnet ({type(error).__name__}: {reason})") from None
+    return subnet.eval(), space, arch
 
 
 def load_supernet(path: Path, device: torch.device | str = "cpu") -> Supernet:
