@@ -11,7 +11,7 @@ from fewshot_nas.evaluation.executors import executor_for
 from fewshot_nas.evaluation.room import room_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.runs import evaluation_inputs
+from fewshot_nas.runs import evaluation_inputs, with_classifier_images
 
 
 def scorer_for(
@@ -30,5 +30,6 @@ def scorer_for(
     if supernet.num_classes != data.num_classes:
         raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
     inputs = evaluation_inputs(config, supernet.space, data, scored, world)
+    inputs = with_classifier_images(config, supernet.space, data, inputs)
     memory_mb = config.evaluation.memory_mb or min(gathered(room_mb(world.device), world))
     return Scorer(supernet, inputs, executor_for(world), memory_mb=memory_mb)

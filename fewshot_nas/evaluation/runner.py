@@ -139,7 +139,7 @@ def _write_scores(job: Job, plan: Plan, done: Mapping[int, UnitSums], images: in
     results = iter(sums.accuracy(images) for sums in by_arch)
     for part, archs in job.parts.items():
         scores = [
-            Score(arch_id, space.encode(arch), each.top1, each.top5, each.prob)
+            Score(arch_id, space.encode(arch), each.top1, each.top5, each.prob, each.likelihood)
             for (arch_id, arch), each in zip(archs.items(), results, strict=False)
         ]
         write_json(manifest_path(job.directory, part), job.part_manifest(part))

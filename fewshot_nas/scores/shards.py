@@ -17,25 +17,27 @@ from fewshot_nas.results import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_codes
 from fewshot_nas.space.search_space import SearchSpace
 
-OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob"})  # by the value of a command's --top
+# By the value of a command's --top.
+OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob", "likelihood": "likelihood"})
 METRICS = tuple(OF_TOP.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One arch's score from a supernet: accuracies and the label's mean probability, in percent."""
+    """One arch's score from a supernet, in percent; see `evaluation.accuracy.Accuracy`."""
 
     arch_id: str
     code: str
     top1: float
     top5: float
     prob: float
+    likelihood: float
 
     def __post_init__(self) -> None:
-        if not (0 <= self.top1 <= self.top5 <= 100 and 0 <= self.prob <= 100):
+        if not (0 <= self.top1 <= self.top5 <= 100 and 0 <= self.likelihood <= 100 and 0 <= self.prob <= 100):
             raise InputError(
-                f"{self.arch_id}: top1 is {self.top1}, top5 is {self.top5} and prob is {self.prob}, "
-                "expected percentages with 0 <= top1 <= top5 <= 100"
+                f"{self.arch_id}: top1 is {self.top1}, top5 is {self.top5}, prob is {self.prob} and likelihood is"
+                f" {self.likelihood}, expected percentages with 0 <= top1 <= top5 <= 100"
             )
 
 
