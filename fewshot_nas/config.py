@@ -177,7 +177,7 @@ class EvaluationConfig:
     # Calibration images in a batch. A batch is the unit of the statistics, so this changes scores.
     calibration_batch: Count = 128
     # Training images that each subnet's own classifier is fitted to before it is scored, in closed form. 0: all subnets
-    # have the supernet's classifier. A hundred images a class are enough, if the supernet has not learned them by heart.
+    # have the supernet's classifier. A hundred images a class are enough, unless the supernet knows them by heart.
     classifier_images: Annotated[int, Within(low=0)] = 0
     # The most images at a time when scoring; changes speed and memory only.
     batch_size: Count = 128
@@ -234,9 +234,11 @@ class Config:
 
     def truth_path(self, save: str) -> Path:
         """Where the ground truth of a run is, or would be."""
-        own = ground_truth_path(save)
-        shipped = self.data.name == "digits" and self.run.pool == _POOL and not own.exists()
-        return here_or_shipped(self.run.ground_truth or (_DIGITS_TRUTH if shipped else own))
+        if self.run.ground_truth:
+            return here_or_shipped(self.run.ground_truth)
+        own, shipped = ground_truth_path(save), here_or_shipped(_DIGITS_TRUTH)
+        usual = self.data.name == "digits" and self.run.pool == _POOL and shipped.exists()
+        return shipped if usual and not own.exists() else own
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:

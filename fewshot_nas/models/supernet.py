@@ -5,7 +5,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from fewshot_nas.models.layers import ConvBN, ResidualBlock, initialise, residual_block
-from fewshot_nas.models.slicing import BlockWeights, ConvNorm, Linear, SubnetWeights, View, leading, run
+from fewshot_nas.models.slicing import BlockWeights, ConvNorm, Linear, SubnetWeights, View, leading, run_subnet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.block import Block
 from fewshot_nas.space.search_space import SearchSpace
@@ -41,11 +41,11 @@ class Supernet(nn.Module):
         """Logits [B, classes] of one subnet for images [B, C, H, W].
 
         Args:
-            dropout, drop_connect: as in `slicing.run`; they act in training mode only.
+            dropout, drop_connect: as in `slicing.run_subnet`; they act in training mode only.
         """
         if not self.training:
             dropout = drop_connect = 0.0
-        return run(self.weights(arch), x, dropout=dropout, drop_connect=drop_connect)
+        return run_subnet(self.weights(arch), x, dropout=dropout, drop_connect=drop_connect)
 
     def weights(self, arch: Arch, view: View = leading) -> SubnetWeights:
         """One subnet's tensors.

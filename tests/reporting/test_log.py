@@ -31,7 +31,7 @@ def test_an_epoch_has_losses_accuracies_and_tau(log):
 
 def test_the_chosen_epoch_is_no_epoch(log):
     assert log({"epoch": 0}, {"chosen": {"epoch": 0, "file": "x", "rule": "y"}}) == Log(
-        (Epoch(0, {}, {"top1": {}, "top5": {}, "prob": {}}, None),), 0
+        (Epoch(0, {}, {"top1": {}, "top5": {}, "prob": {}, "likelihood": {}}, None),), 0
     )
 
 
