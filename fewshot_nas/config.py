@@ -117,6 +117,18 @@ class StandAloneConfig(RecipeConfig):
 
 
 @dataclass(frozen=True)
+class FineTuneConfig(RecipeConfig):
+    """How one subnet is trained from the weights that it has in a supernet: as `stand_alone`, with these defaults."""
+
+    # Passes over the training images.
+    epochs: Count = 10
+    # Epochs in which the learning rate rises, part of `epochs`.
+    warmup_epochs: int = 0
+    # Largest learning rate, reached after the warm-up; it then falls to 0 along a cosine.
+    lr: float = 0.02
+
+
+@dataclass(frozen=True)
 class TrainingConfig(RecipeConfig):
     """How the one-shot supernet is trained. Each step trains a largest arch, some drawn ones and a smallest arch."""
 
@@ -229,6 +241,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     few_shot: FewShotConfig = field(default_factory=FewShotConfig)
     stand_alone: StandAloneConfig = field(default_factory=StandAloneConfig)
+    finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

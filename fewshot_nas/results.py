@@ -18,6 +18,8 @@ results/<save>/gt_arch30.json       the ground truth made from these
 results/<save>/rank/                the ranker's predictions for the whole pool
     predicted.json error.json       arch files: accuracies, and their standard deviations
     ranking.json                    how well each ranking orders the truth
+results/<save>/finetune/<code>_from_<phase>_seed<n>/, <code>_scratch_seed<n>/   a found arch's training
+    subnet.pth result.json          the network, and its accuracies
 results/<save>/searches/<name>/     a search under bounds
     journal.jsonl                   the scores of each generation, as soon as it is scored
     found.json front.csv            all archs that were scored, and those that none beats
@@ -186,6 +188,23 @@ class RetrainDirectory(PhaseDirectory):
 
 
 @dataclass(frozen=True)
+class NetworkDirectory(PhaseDirectory):
+    """Where the training of a single network keeps its files."""
+
+    @property
+    def chosen(self) -> Path:
+        return self.path / "subnet.pth"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result.json"
+
+    def files(self) -> tuple[Path, ...]:
+        """As of every run, and the result."""
+        return (*super().files(), self.result)
+
+
+@dataclass(frozen=True)
 class FoundDirectory:
     """Where a search under bounds keeps its files."""
 
@@ -282,6 +301,12 @@ def searches(save: str) -> dict[str, FoundDirectory]:
     """The searches of a run that have come to an end, by name."""
     found = (FoundDirectory(path.parent) for path in sorted(run_directory(save).glob("searches/*/found.json")))
     return {each.path.name: each for each in found}
+
+
+def finetune_directory(save: str, code: str, phase: Phase | None, seed: int) -> NetworkDirectory:
+    """The directory of a training that goes on from a phase's weights, or begins from scratch where that is None."""
+    start = f"from_{phase.name}" if phase else "scratch"
+    return NetworkDirectory(run_directory(save) / "finetune" / f"{code}_{start}_seed{seed}")
 
 
 def retrain_directory(save: str, name: str) -> RetrainDirectory:

@@ -40,7 +40,7 @@ from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
 from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
 from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich, Teacher
-from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
+from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, WatchedTask, outcome
 from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
 
 N = TypeVar("N", bound=nn.Module)
@@ -218,6 +218,38 @@ class Run:
         stage = ONE_SHOT.name if directory.path == run_directory(self.save) else directory.path.name
         anew = command_line("choose", save=self.save, stage=stage)
         return f"{said}; its epoch was chosen before {truth.path} was as it is now, `{anew}` chooses by it"
+
+    def train_network(
+        self,
+        section: str,
+        directory: PhaseDirectory,
+        start: Callable[[], WatchedTask],
+        facts: Mapping[str, Any],
+        finish: Callable[[WatchedTask], None],
+    ) -> None:
+        """Train a single network and measure it after each epoch; no ground truth has a part in it.
+
+        Args:
+            section: of the settings: `finetune` or `stand_alone`.
+            start: makes the task, its weights included.
+            facts: what the training depends on beside settings and data.
+            finish: writes the result; called on the main process only.
+
+        Raises:
+            InputError: an earlier run of that name is not one to go on with, or training fails.
+        """
+        self._life(directory).run(
+            lambda: self._manifest(section, directory, facts),
+            lambda: self._training(section, start(), self.data.train),
+            lambda task, log: finish(task),
+        )
+
+    def network_task(self, section: str, network: Subnet, code: str) -> WatchedTask:
+        """A task of `train_network`."""
+        settings, network = self._settings(section), placed(network, self.world)
+        optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
+        smoothing, precision = settings.label_smoothing, self.config.run.precision
+        return WatchedTask(network, optimizer, code, smoothing, precision, valid=self.inputs(self.data.valid))
 
     def train_stand_alone(self, arch_id: str, arch: Arch, directory: PhaseDirectory, truth: GroundTruth) -> None:
         """Train one subnet from scratch and add it to a ground truth that does not have it with this seed.
