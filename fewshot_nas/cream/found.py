@@ -1,4 +1,4 @@
-"""The path that a search has found, as a file and as settings."""
+"""The path that a search found: its file, and the settings that select it."""
 
 import argparse
 import json
@@ -25,16 +25,16 @@ def add_path_option(parser: argparse.ArgumentParser) -> None:
 
 
 def path_overrides(file: Path | None, overrides: Sequence[str]) -> list[str]:
-    """Overrides, those that a found path stands for before the user's.
+    """The overrides that select a found path, followed by the user's.
 
     Raises:
-        InputError: the file is none of a search, or another model is asked for as well.
+        InputError: the file is not the result of a search, or the user's overrides select another model.
     """
     if file is None:
         return list(overrides)
     for override in overrides:
         if override.partition("=")[0] in ("MODEL_SELECTION", "INPUT_ARCH"):
-            raise InputError(f"{override!r} and --from_search ask for two models, expected one of them")
+            raise InputError(f"{override!r} and --from_search both select a model, expected only one of them")
     model = read_found(file)
     chosen = [f"MODEL_SELECTION={OWN}", f"INPUT_ARCH={format_path(model.path)}", f"IMAGE_SIZE={model.resolution}"]
     chosen += [f"space.{name}={json.dumps(value)}" for name, value in asdict(model.space).items()]
@@ -42,16 +42,16 @@ def path_overrides(file: Path | None, overrides: Sequence[str]) -> list[str]:
 
 
 def write_found(file: Path, model: Model, more: Mapping[str, Any]) -> None:
-    """Write a path, the side of its images, its space, and what is known of it."""
+    """Write a path, the side of its images, its space, and more facts about it."""
     known = {"INPUT_ARCH": format_path(model.path), "resolution": model.resolution, "space": asdict(model.space)}
     write_json(file, {**known, **more})
 
 
 def read_found(file: Path) -> Model:
-    """The network of a file that `write_found` wrote.
+    """Read the network from a file of `write_found`.
 
     Raises:
-        InputError: the file is another.
+        InputError: the file does not have this form.
     """
     content = read_json(file)
     try:

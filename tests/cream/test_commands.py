@@ -275,7 +275,7 @@ def test_a_checkpoint_of_another_model_is_refused(here):
     ("main", "argv", "message"),
     [
         (search.main, ["FLOPS_MINIMUM=5000", "FLOPS_MAXIMUM=6000"], "FLOPS_MINIMUM or FLOPS_MAXIMUM"),
-        (search.main, ["FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM affords no network"),
+        (search.main, ["FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM is too small for any network"),
         (search.main, ["BATCH_SIZE=7"], "a process has batches of 7 images, expected at least 8 for SLICE=4; change"),
         (search.main, ["EPOCHS=2", "SHARED_EPOCHS=2"], "SHARED_EPOCHS is 2, expected less than EPOCHS, which is 2"),
         (make_pool.main, ["--out=x.json", "FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM affords no network"),
@@ -286,7 +286,7 @@ def test_a_checkpoint_of_another_model_is_refused(here):
         (retrain.main, ["MODEL_SELECTION=112"], "MODEL_SELECTION is 112, expected one of"),
         (retrain.main, ["AUTO_AUGMENT=best"], "AUTO_AUGMENT is 'best', expected one such as"),
         (retrain.main, ["--from_search", "none.json"], "none.json: no such file"),
-        (retrain.main, ["--from_search", "x.json", "MODEL_SELECTION=43"], "--from_search ask for two models"),
+        (retrain.main, ["--from_search", "x.json", "MODEL_SELECTION=43"], "--from_search both select a model"),
         (testing.main, [], "RESUME_PATH is not given"),
         (testing.main, ["RESUME_PATH=none.pth.tar"], "none.pth.tar: no such file"),
     ],
