@@ -110,6 +110,11 @@ class SearchConfig(TrainConfig):
     # Training images from which the batch norms of a validated path are estimated.
     CALIBRATION_IMAGES: Several = 256
 
+    @property
+    def held_images(self) -> int:
+        """Training images to hold out."""
+        return self.HELD_IMAGES if self.BOARD == "review" else 0
+
     def budget(self) -> Budget:
         """The bounds, and the depths that suit them.
 

@@ -1,4 +1,4 @@
-"""Files of paths, `{"arch1": {"acc": 0.0, "arch": "[[0],[3],...,[0]]"}, ...}`. Standard library only.
+"""Files of paths, `{"arch1": {"acc": 0.0, "arch": "[[0],[3],...,[0]]"}, ...}`. No torch.
 
 The same form holds a pool (accuracy 0), a ground truth and a supernet's scores, as for the ResNet space.
 """
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fewshot_nas.cli import read_numbers
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.paths import UNIFORM, CreamPath, format_path, parse_path
 from fewshot_nas.errors import InputError
@@ -15,6 +16,7 @@ from fewshot_nas.files import read_json
 from fewshot_nas.space.pool import write_codes
 
 _MOST_REPEATS = 1000
+NUMBERS = "a number such as 1, a list such as 1,5,9 or a range such as 1-60"  # that an option takes
 
 
 class PathEntry(NamedTuple):
@@ -69,3 +71,17 @@ def _entry(where: str, value: Any) -> PathEntry:
         return PathEntry(float(acc), parse_path(value["arch"]))
     except (InputError, TypeError) as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def select(pool: Path, option: str, text: str) -> dict[str, PathEntry]:
+    """The entries of a pool whose numbers an option names.
+
+    Raises:
+        InputError: the option names none, or one that the pool does not have.
+    """
+    entries = read_paths(pool)
+    names = [f"arch{number}" for number in read_numbers(option, text, NUMBERS)]
+    for name in names:
+        if name not in entries:
+            raise InputError(f"{option} names {name}, but {pool} has {len(entries)} paths")
+    return {name: entries[name] for name in names}

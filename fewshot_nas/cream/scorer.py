@@ -91,7 +91,7 @@ class PathScorer:
             for count, images in enumerate(self.inputs.calibration_batches(), start=1):
                 for _ in _outputs(stem, nodes, images, 1 / count):
                     pass
-            found = torch.zeros(len(distinct), 3, dtype=torch.float64, device=self.inputs.device)
+            found = torch.zeros(len(distinct), len(Sums._fields), dtype=torch.float64, device=self.inputs.device)
             for images, labels in self.inputs.scoring_batches():
                 for leaf, features in _outputs(stem, nodes, images, None):
                     found[leaf] += sums(self.supernet.frame.forward_head(features), labels)

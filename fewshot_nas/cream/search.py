@@ -34,8 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with joined(options.device, config.run.threads) as world:
         resolution = config.IMAGE_SIZE or budget.resolution
-        held = config.HELD_IMAGES if config.BOARD == "review" else 0
-        training = CreamRun(config, resolution, world, options.resume, speaker(world.is_main), held)
+        training = CreamRun(config, resolution, world, options.resume, speaker(world.is_main), config.held_images)
         training.report(f"depths {budget.depths}, FLOPs counted at {budget.resolution} px, images of {resolution} px")
         training.train(
             directory,

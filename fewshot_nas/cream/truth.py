@@ -1,15 +1,15 @@
 """Train paths of a pool alone, one after the other, and add them to a ground truth."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Parser, add_run_options, read_numbers, run, run_overrides, speaker
+from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.paths import CreamPath, Model, format_path
-from fewshot_nas.cream.pool import read_paths
+from fewshot_nas.cream.pool import NUMBERS, select
 from fewshot_nas.errors import BusyError, InputError
 from fewshot_nas.results import ground_truth_path, stand_alone_directory
 from fewshot_nas.settings import load
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.training.stand_alone import GroundTruth
 
-_EXPECTED = "a number such as 1, a list such as 1,5,9 or a range such as 1-60"
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the paths that the ground truth does not have with this seed."""
@@ -28,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load(RetrainConfig, options.config, run_overrides(options))
     if not config.IMAGE_SIZE:
         raise InputError("IMAGE_SIZE is 0, but the paths of a pool have no image size of their own; set it")
-    chosen = dict(_selected(options.pool, options.target_arch_num))
+    chosen = select(options.pool, "--target_arch_num", options.target_arch_num)
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
     from fewshot_nas.training.stand_alone import GroundTruth
@@ -36,17 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with joined(options.device, config.run.threads) as world:
         training = CreamRun(config, config.IMAGE_SIZE, world, options.resume, speaker(world.is_main))
         truth = GroundTruth(options.ground_truth or ground_truth_path(options.save))
-        for arch_id, path in chosen.items():
-            _train(training, config, arch_id, path, options.save, truth)
+        for arch_id, entry in chosen.items():
+            _train(training, config, arch_id, entry.path, options.save, truth)
     return 0
-
-
-def _selected(pool: Path, text: str) -> Iterator[tuple[str, CreamPath]]:
-    paths = read_paths(pool)
-    for number in read_numbers("--target_arch_num", text, _EXPECTED):
-        if f"arch{number}" not in paths:
-            raise InputError(f"--target_arch_num names arch{number}, but {pool} has {len(paths)} paths")
-        yield f"arch{number}", paths[f"arch{number}"].path
 
 
 def _train(
@@ -88,7 +78,7 @@ def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.cream.truth", description=__doc__)
     add = parser.add_argument
     add("--pool", type=Path, required=True, metavar="FILE", help="paths that `make_pool` has drawn")
-    add("--target_arch_num", required=True, metavar="PATHS", help=f"which of them: {_EXPECTED}")
+    add("--target_arch_num", required=True, metavar="PATHS", help=f"which of them: {NUMBERS}")
     add("--ground_truth", type=Path, metavar="FILE", help="file to add to (default results/<save>/gt_arch30.json)")
     add_run_options(parser, FORM)
     return parser

@@ -11,14 +11,20 @@ import torch
 from PIL import Image
 
 from fewshot_nas.cli import run
-from fewshot_nas.cream import make_pool, retrain, search, truth
+from fewshot_nas.cream import make_pool, retrain, score, search, truth
 from fewshot_nas.cream import test as testing
+from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import depths_for, path_cost
 from fewshot_nas.cream.found import read_found
 from fewshot_nas.cream.paths import format_path, parse_path
-from fewshot_nas.cream.pool import read_paths
+from fewshot_nas.cream.pool import read_paths, write_paths
+from fewshot_nas.cream.runs import CreamRun
+from fewshot_nas.cream.scorer import PathScorer
+from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.data.sources import open_data
+from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
+from fewshot_nas.settings import load
 from fewshot_nas.training.loop import Loop
 
 SMALL = ["IMAGE_SIZE=16", "BATCH_SIZE=8", "data.train_images=16", "data.valid_images=20"]
@@ -214,6 +220,39 @@ def test_a_ground_truth_of_paths(here, capsys):
         truth.main([*argv, "--target_arch_num", "5"])
 
 
+def test_a_pool_is_scored_with_the_search_s_supernet_and_compared(here, capsys):
+    search.main(["--save", "one", *REVIEW])
+    make_pool.main(["--size", "5", "--out", "pool.json"])
+    pool = read_paths(here / "pool.json")
+    costs = {name: path_cost(entry.path, 16, num_classes=10, in_channels=1) for name, entry in pool.items()}
+    order = sorted(pool, key=lambda name: costs[name].params)  # a truth that parameters rank without fault
+    write_paths(here / "gt.json", {name: pool[name]._replace(acc=float(place)) for place, name in enumerate(order)})
+    capsys.readouterr()
+    score.main(["--save", "one", "--pool", "pool.json", "--ground_truth", "gt.json"])
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split("  ")[0]: line for line in lines[3:]}
+    assert list(rows) == ["probability", "top-1", "FLOPs", "macs", "params"]
+    assert "+1.000" in rows["params"]
+    found = read_paths(here / "results/one/search/scores.json")
+    assert {name: entry.path for name, entry in found.items()} == {name: entry.path for name, entry in pool.items()}
+    config = load(SearchConfig, here / "results/one/search/config.yml")
+    run_of = CreamRun(config, 16, World.alone(), True, print, config.held_images)
+    supernet = CreamSupernet((1,) * 5, 10, 1)
+    supernet.load_state_dict(torch.load("results/one/search/last.pth", weights_only=True)["model"])
+    (expected,) = PathScorer(supernet, run_of.inputs(run_of.data.valid, 16)).scores([pool["arch2"].path])
+    assert found["arch2"].acc == pytest.approx(expected.prob, rel=1e-4)
+
+
+def test_another_pool_s_truth_is_refused(here):
+    (here / "results/one/search").mkdir(parents=True)
+    (here / "results/one/search/path.json").write_text("{}")
+    (here / "results/one/search/config.yml").write_text("{}")
+    for seed in ("0", "1"):
+        make_pool.main(["--size", "3", "--seed", seed, "--out", f"{seed}.json"])
+    with pytest.raises(InputError, match=r"1.json: arch1 is another path than in the pool"):
+        score.main(["--save", "one", "--pool", "0.json", "--ground_truth", "1.json"])
+
+
 def test_what_is_finished_is_left_alone(here, capsys):
     for main, settings, result in (
         (search.main, SEARCH, "search/path.json"),
@@ -278,9 +317,14 @@ def test_a_checkpoint_of_another_model_is_refused(here):
         (search.main, ["FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM is too small for any network"),
         (search.main, ["BATCH_SIZE=7"], "a process has batches of 7 images, expected at least 8 for SLICE=4; change"),
         (search.main, ["EPOCHS=2", "SHARED_EPOCHS=2"], "SHARED_EPOCHS is 2, expected less than EPOCHS, which is 2"),
-        (make_pool.main, ["--out=x.json", "FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM affords no network"),
+        (make_pool.main, ["--out=x.json", "FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM is too small for any network"),
         (truth.main, ["--pool=none.json", "--target_arch_num=1"], "none.json: no such file"),
         (truth.main, ["--pool=none.json", "--target_arch_num=1", "IMAGE_SIZE=0"], "IMAGE_SIZE is 0, but the paths"),
+        (
+            score.main,
+            ["--pool=none.json"],
+            "no finished search; `python -m fewshot_nas.cream.search --save=save` makes",
+        ),
         (search.main, ["data.name=nowhere"], "data.name is 'nowhere'"),
         (search.main, ["FLOPS=3"], "FLOPS is not a setting"),
         (retrain.main, ["MODEL_SELECTION=112"], "MODEL_SELECTION is 112, expected one of"),
@@ -326,7 +370,7 @@ def test_a_file_that_is_no_search_is_refused(here, content, message):
         retrain.main(["--from_search", "path.json"])
 
 
-@pytest.mark.parametrize("command", ["make_pool", "search", "retrain", "test", "truth"])
+@pytest.mark.parametrize("command", ["make_pool", "search", "retrain", "score", "test", "truth"])
 def test_a_command_is_understood_before_torch_is_imported(command):
     probe = f"import sys, fewshot_nas.cream.{command}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     subprocess.run([sys.executable, "-c", probe], check=True)
