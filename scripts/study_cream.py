@@ -8,17 +8,17 @@
 Decided before anything ran:
 
 - Learning, on the digits. Why does the published supernet learn so slowly in few steps? Arms, 9 epochs each, seed 0:
-  `published` (choices begin at random), `slow` and `fast` (its rate divided and multiplied by 4), `even` (choices drawn
-  uniformly, so that the rarest is trained three times as often), `residual` (two blocks in a stage, the second
-  of which has a residual connection), `shared` (choices share weights in the first 3 epochs). What counts is the top-1 of
-  the last board's best path with the supernet's weights. One seed tells differences of ten points, and no smaller ones.
-- Ablations, on configs/cream_small.yml, seeds 0, 1 and 2, equal numbers of steps. `default`; `prior` (choices drawn by the
-  published prior); `top1` (the most accurate path teaches); `alone` (no teacher); `batch` (the published board); `random`
-  (choices begin at random). What counts: the three seeds' mean tau of the supernet's scores over the paths with a truth, and
-  its difference to `default`, on the same resamples of paths; and the accuracy of the path found.
-- The verdict. The path that `default` finds with seed 0, trained alone with seeds 0, 1 and 2, against the first 20 paths of the
-  pool with seed 0, which are random within the same bounds: its mean less their median, with an interval from resamples of both.
-  The cheapest and the dearest of all paths with a truth stand beside it.
+  `published` (choices begin at random), `slow` and `fast` (its rate divided and multiplied by 4), `even` (choices
+  drawn uniformly, so that the rarest is trained three times as often), `residual` (two blocks in a stage, the second
+  of which has a residual connection), `shared` (choices share weights in the first 3 epochs). What counts is the top-1
+  of the last board's best path with the supernet's weights. One seed tells differences of ten points, no smaller ones.
+- Ablations, on configs/cream_small.yml, seeds 0, 1 and 2, equal numbers of steps. `default`; `prior` (choices drawn by
+  the published prior); `top1` (the most accurate path teaches); `alone` (no teacher); `batch` (the published board);
+  `random` (choices begin at random). What counts: the seeds' mean tau of the supernet's scores over the paths with a
+  truth, and its difference to `default`, on the same resamples of paths; and the accuracy of the path found.
+- The verdict. The path that `default` finds with seed 0, trained alone with seeds 0, 1 and 2, against the first 20
+  paths of the pool with seed 0, which are random within the same bounds: its mean less their median, with an interval
+  from resamples of both. The cheapest and the dearest of all paths with a truth stand beside it.
 """
 
 import argparse
