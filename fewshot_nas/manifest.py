@@ -29,6 +29,7 @@ _FREE = frozenset(
         "evaluation.memory_mb",
         "run.checkpoint_steps",
         "run.keep",
+        "run.silence_s",
         "run.ground_truth",
         "run.pool",
     }
@@ -36,7 +37,7 @@ _FREE = frozenset(
 
 
 # Settings that came later, with the values that change nothing: left out, digests of older recipes hold.
-_LATER = {"data.stored_side": None}
+_LATER = {"data.stored_side": None, "run.tf32": True, "run.deterministic": False}
 
 
 def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
