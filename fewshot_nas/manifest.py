@@ -26,6 +26,7 @@ _FREE = frozenset(
         "data.cache",
         "data.workers",
         "evaluation.batch_size",
+        "evaluation.classifier_images",  # no training goes by it, and manifests of scores tell it
         "evaluation.memory_mb",
         "run.checkpoint_steps",
         "run.keep",
@@ -36,8 +37,10 @@ _FREE = frozenset(
 )
 
 
-# Settings that came later, with the values that change nothing: left out, digests of older recipes hold.
-_LATER = {"data.stored_side": None, "run.tf32": True, "run.deterministic": False}
+_FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see `choosing`
+
+# Settings that came later, with the values that change nothing: left out of digests, so that those of older recipes hold.
+_LATER = {"settings.data.stored_side": None, "settings.run.tf32": True, "settings.run.deterministic": False}
 
 
 def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def _lasting(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return {
         key: _lasting(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
         for key, value in settings.items()
-        if prefix + key not in _FREE and not (prefix + key in _LATER and value == _LATER[prefix + key])
+        if prefix + key not in _FREE
     }
 
 
@@ -86,7 +89,7 @@ def recipe_sha256(content: Mapping[str, Any]) -> str:
     """Digest of a manifest without what rightly differs between the runs of a ground truth."""
     # Earlier versions did not mark the name of a changed space; its values tell the same.
     own = ("arch", "seed", "settings.run.seed", "space.name")
-    kept = {key: value for key, value in _flat(content) if key not in own}
+    kept = {key: value for key, value in _flat(content) if key not in own and (key, value) not in _LATER.items()}
     kept |= {key: preset_of(value) for key, value in _flat(content) if key == "space.name"}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
@@ -104,7 +107,7 @@ def refuse_changes(path: Path, now: Mapping[str, Any], usual: Mapping[str, Any])
     before, after = dict(_flat(_as_now(read_json(path)))), dict(_flat(now))
     before = {key: value for key, value in _flat({"settings": usual}) if key in after} | before
     for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key):
+        if before.get(key) != after.get(key) and not key.startswith(_FREE_FACT):
             raise InputError(
                 f"{path.parent} was begun with {key.removeprefix('settings.')} {before.get(key)}, now it is"
                 f" {after.get(key)}; go on with the old one, or start anew with --no-resume or another --save"
