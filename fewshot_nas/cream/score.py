@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import joined
     from fewshot_nas.ranking.correlation import FEWEST
 
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         resolution = config.IMAGE_SIZE or config.budget().resolution
         training = CreamRun(config, resolution, world, True, speaker(world.is_main), config.held_images)
         found = _scores(training, config, directory, pool)

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import joined
     from fewshot_nas.training.stand_alone import GroundTruth
 
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         training = CreamRun(config, config.IMAGE_SIZE, world, options.resume, speaker(world.is_main))
         truth = GroundTruth(options.ground_truth or ground_truth_path(options.save))
         for arch_id, entry in chosen.items():

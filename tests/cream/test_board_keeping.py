@@ -106,7 +106,7 @@ def test_two_processes_review_as_one(supernet, inputs, trained, board, ranks):
     def on_a_rank():
         from fewshot_nas.distributed import joined
 
-        with joined("cpu", 1) as world:
+        with joined("cpu") as world:
             review(board, supernet, inputs, world=world).renew(trained)
         return [(entry.candidate, entry.accuracy, entry.softmax.tolist()) for entry in board.entries]
 
