@@ -97,5 +97,5 @@ def test_a_board_does_not_take_up_more_than_it_holds():
 
 
 def test_a_board_without_room_is_refused():
-    with pytest.raises(InputError, match="a board of 0 entries has no room"):
+    with pytest.raises(InputError, match="the board's size is 0"):
         Board(0)
