@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.scoring import scorer_for
 
     model = directory.model(options.model_name)
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         report = speaker(world.is_main)
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
