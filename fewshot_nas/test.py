@@ -4,11 +4,12 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Report, add_config_options, config_of, run, speaker
+from fewshot_nas.cli import Report, add_config_options, add_executor_options, config_of, run, speaker, uses_ray
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
@@ -20,6 +21,7 @@ FEWEST_SAMPLED = 20  # archs; fewer would not tell anything of the others
 USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: scripts/study_budget.py
 
 if TYPE_CHECKING:
+    from fewshot_nas.cluster.evaluation import OnRay
     from fewshot_nas.data.images import Images
     from fewshot_nas.data.sources import ImageData
     from fewshot_nas.evaluation.inputs import Inputs
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate parts of the pool, or show what it would cost."""
     options = _parser().parse_intermixed_args(argv)
+    on_ray = uses_ray(options)
     directory = phase_directory(options.save, phase_of(options.save, options.split_group))
     config = config_of(_with_settings(options), directory.config)
     if options.sample is None and options.json_part is None:
@@ -38,22 +41,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError("--limit is for --json_part; a sample has the size that --sample says")
     from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
-    from fewshot_nas.distributed import decided, gathered, joined
-    from fewshot_nas.evaluation.numerics import numerics
+    from fewshot_nas.distributed import decided, joined
+    from fewshot_nas.evaluation.executors import executor_for
     from fewshot_nas.evaluation.runner import Job, run_job
     from fewshot_nas.models.checkpoint import read_checkpoint, supernet_of
     from fewshot_nas.scoring import scorer_for
 
     model = directory.model(options.model_name)
-    with joined(options.device, config.run.threads) as world:
+    with ExitStack() as stack:
+        world = stack.enter_context(joined("cpu" if on_ray else options.device, config.run.threads))
         report = speaker(world.is_main)
+        executor = stack.enter_context(_on_ray(options, config, report)) if on_ray else executor_for(world)
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
         pool = read_pool(config.run.pool, supernet.space)
         parts = _parts(options.json_part or "all", pool, options.limit)
         data = runs.open_images(config, supernet.space)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
-        scorer = scorer_for(config, model, supernet, data, scored, world)
+        scorer = scorer_for(config, model, supernet, data, scored, world, executor)
         epoch = options.epoch if options.epoch is not None else content.get("epoch")
         if epoch is None:
             raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
@@ -64,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             **_manifest(options, config, model, supernet, data, scored),
             "pool_sha256": pool_sha256(pool, supernet.space),
         }
-        job = Job(scores, parts, facts).computed(gathered(numerics(world.device), world))
+        job = Job(scores, parts, facts)
         if not options.plan and decided(world, job.finished):
             report(f"{scores}: the scores of part {job.name} are there already")
             return 0
@@ -74,6 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             run_job(job, plan, scorer, world)
             report(f"{scores}: part {job.name} is scored")
     return 0
+
+
+def _on_ray(options: argparse.Namespace, config: Config, report: Report) -> "OnRay":
+    from fewshot_nas.cluster.crew import crew_on
+    from fewshot_nas.cluster.evaluation import OnRay
+
+    threads = config.run.threads
+    return OnRay(lambda: crew_on(options.address, options.workers, options.device, threads, report))
 
 
 def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
@@ -165,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="replaces run.precision")
     parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
     parser.add_argument("--plan", action="store_true", help="only show what would be computed")
+    add_executor_options(parser)
     add_config_options(parser)
     return parser
 
