@@ -11,6 +11,7 @@ the board. Each part is timed on the same paths and images, in turns; medians co
 import argparse
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from statistics import median
 from typing import NamedTuple
@@ -22,15 +23,15 @@ from torch import Tensor
 
 from fewshot_nas.cream.flops import Budget, depths_for
 from fewshot_nas.cream.matching import Guidance, Matching
-from fewshot_nas.cream.paths import Path
+from fewshot_nas.cream.paths import CreamPath
 from fewshot_nas.cream.step import (
     Teaching,
     entry_for,
     guidance_for,
     guided_loss,
     meta_update,
+    share_right,
     teacher_probabilities,
-    top1_percent,
 )
 from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.training.board import Board
@@ -67,16 +68,16 @@ class Bench:
         images = torch.randn(case.batch, case.channels, case.side, case.side)
         self.images = images.to(memory_format=torch.channels_last)
         self.labels = torch.randint(case.classes, (case.batch,))
-        self.board: Board[Path] = Board(POOL_SIZE)
+        self.board: Board[CreamPath] = Board(POOL_SIZE)
         self._rng = random.Random(0)
         while len(self.board) < POOL_SIZE:
             self._offer(self.path(), torch.randn(case.batch, case.classes))
 
-    def path(self) -> Path:
+    def path(self) -> CreamPath:
         """The next one."""
         return self.budget.sample(self._rng)
 
-    def parts(self, path: Path) -> dict[str, Callable[[], object]]:
+    def parts(self, path: CreamPath) -> dict[str, Callable[[], object]]:
         """What a step does, in the order in which it is timed."""
         logits = torch.randn(len(self.images), self.supernet.num_classes)
         meta = partial(meta_update, board=self.board, matching=self.matching, teaching=self.teaching, rate=0.01)
@@ -92,10 +93,10 @@ class Bench:
             "whole search step": lambda: self._taught(path),
         }
 
-    def _plain(self, path: Path) -> None:
+    def _plain(self, path: CreamPath) -> None:
         self._step(F.cross_entropy(self.supernet(self.images, path), self.labels))
 
-    def _taught(self, path: Path) -> None:
+    def _taught(self, path: CreamPath) -> None:
         """All but the meta update, which most steps do without."""
         logits = self.supernet(self.images, path)
         guidance = self._guidance(path)
@@ -103,7 +104,7 @@ class Bench:
         self._step(guided_loss(logits, self.labels, taught, guidance.rho, self.teaching.smoothing))
         self._offer(path, logits)
 
-    def _guidance(self, path: Path) -> Guidance[Path]:
+    def _guidance(self, path: CreamPath) -> Guidance[CreamPath]:
         return guidance_for(self.supernet, path, self.board, self.matching, "meta")
 
     def _step(self, loss: Tensor) -> None:
@@ -111,9 +112,9 @@ class Bench:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
 
-    def _offer(self, path: Path, logits: Tensor) -> None:
-        accuracy = top1_percent(logits, self.labels)
-        self.board.offer(entry_for(path, self.budget.mflops(path), self.images, logits, accuracy, self.teaching))
+    def _offer(self, path: CreamPath, logits: Tensor) -> None:
+        entry = entry_for(path, self.budget.mflops(path), self.images, logits, self.teaching)
+        self.board.offer(replace(entry, accuracy=100 * share_right(logits, self.labels).item()))
 
 
 def main() -> None:

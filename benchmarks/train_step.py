@@ -1,6 +1,7 @@
 """Speed of a training step: ours against the straightforward one, and where the time goes.
 
     python benchmarks/train_step.py [--space track1] [--precision fp32] [--threads N] [--rounds 7]
+    python benchmarks/train_step.py --count      operations per step instead of time
 
 Both train the same four subnets a step on the same images, in turns, so that a busy neighbour
 slows both. Straightforward is: autograd through sliced views, the library's convolutions, four
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from counting import operations
 from machine import duration_s, matmul_gflops
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -30,8 +32,9 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 from fewshot_nas.space.split import by_width
+from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop, Plan, Source
+from fewshot_nas.training.loop import Loop, Schedule, Source
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
 from fewshot_nas.training.sampler import RandomArchs, Sampler, SpaceEnds
 from fewshot_nas.training.sandwich import PerArch, Regularization, answers
@@ -65,8 +68,12 @@ class Ours:
 def backward(network: Supernet, images: Tensor, labels: Tensor, archs: Sequence[Arch], precision: Any) -> Tensor:
     """The gradients of a sandwich step in which the largest teaches."""
     sizes, teachers = [None] * len(archs), [None, *[archs[0]] * (len(archs) - 1)]
-    told = answers(network, images, labels, archs, sizes, teachers, Regularization(SMOOTHING), precision)
-    return PerArch().backward(told)
+    leaves = Leaves(_DTYPES[precision])
+    losses = PerArch().backward(
+        answers(network, leaves, images, labels, archs, sizes, teachers, Regularization(SMOOTHING))
+    )
+    leaves.deposit()
+    return losses
 
 
 def sampler_of(space: SearchSpace) -> Sampler:
@@ -128,6 +135,10 @@ def fresh(space: SearchSpace, classes: int) -> Supernet:
 def main() -> None:
     options = _parser().parse_args()
     torch.set_num_threads(options.threads)
+    if options.count:
+        for name, precision in itertools.product(options.space, options.precision):
+            show_counts(name, precision)
+        return
     peak = {precision: matmul_gflops(dtype) for precision, dtype in _DTYPES.items()}
     shown = ", ".join(f"{rate:.0f} GFLOP/s in {precision}" for precision, rate in peak.items())
     print(f"matrix product: {shown}, {options.threads} threads")
@@ -135,6 +146,20 @@ def main() -> None:
         _compare(name, precision, options.rounds, peak[precision])
     for name in options.space:
         _wait_for_data(name)
+
+
+def show_counts(name: str, precision: str) -> None:
+    """Operations of a step on two images; their number does not depend on how many there are."""
+    space = SPACES[name]
+    sampler, side = sampler_of(space), space.resolution
+    images, labels = torch.randn(2, space.in_channels, side, side), torch.zeros(2, dtype=torch.long)
+    print(f"{name}, {precision}:")
+    for way, step in {"ours": Ours, "straightforward": Straightforward}.items():
+        run = step(space, 10, precision)
+        run(images, labels, sampler.archs(0))  # the first step makes momenta
+        counts = operations(lambda run=run: run(images, labels, sampler.archs(1)))  # type: ignore[misc]
+        kinds = ", ".join(f"{kind} {count}" for kind, count in counts.most_common(12))
+        print(f"  {way:15}: {counts.total()} operations: {kinds}")
 
 
 def _compare(name: str, precision: str, rounds: int, peak: float) -> None:
@@ -186,13 +211,14 @@ def _wait_for_data(name: str) -> None:
     source = Source(
         images, train_transform("shift_flip", side), (0.5,) * space.in_channels, (0.25,) * space.in_channels
     )
-    plan = Plan(epochs=1, warmup_epochs=0, batch_size=batch, lr=0.01, clip_value=1.0, seed=0, checkpoint_steps=1000)
+    schedule = Schedule(
+        epochs=1, warmup_epochs=0, batch_size=batch, lr=0.01, clip_value=1.0, seed=0, checkpoint_steps=1000
+    )
     with tempfile.TemporaryDirectory() as scratch, RunLog(Path(scratch) / "log", Path(scratch) / "events") as log:
         task: Any = _BareTask(Ours(space, classes, "fp32"), sampler_of(space))
         world = World(0, 1, torch.device("cpu"))
-        Loop(
-            task, source, plan, Path(scratch) / "last", log, world, lambda line: print(f"{name}, in the loop: {line}")
-        ).run()
+        last = Path(scratch) / "last"
+        Loop(task, source, schedule, last, log, world, lambda line: print(f"{name}, in the loop: {line}")).run()
 
 
 class _BareTask:
@@ -224,6 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads", type=int, default=torch.get_num_threads(), help="of torch (default: its own choice)"
     )
+    parser.add_argument("--count", action="store_true", help="count operations instead of measuring time")
     return parser
 
 

@@ -5,22 +5,8 @@ import sys
 from collections.abc import Sequence
 
 from fewshot_nas.cli import run
+from fewshot_nas.commands import COMMANDS
 from fewshot_nas.errors import InputError
-
-COMMANDS = (
-    "make_pool",
-    "train_stand_alone",
-    "train_supernet",
-    "train_few_shot",
-    "test",
-    "merge",
-    "rank",
-    "report",
-    "export",
-    "cream.search",
-    "cream.retrain",
-    "cream.test",
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -148,7 +148,8 @@ def score(
         device: as torch names it; by default a GPU if there is one, else the CPU.
 
     Raises:
-        InputError: supernet, images and settings do not fit together, or there are no such images.
+        InputError: `archs` is not a list, there are no such images, or supernet, images and settings do not
+            fit together.
 
     >>> (accuracy,) = score("results/digits/supernet.pth", [random_arch("px8")])
     >>> 0 <= accuracy.top1 <= accuracy.top5 <= 100
@@ -159,6 +160,8 @@ def score(
     from fewshot_nas.distributed import joined
     from fewshot_nas.scoring import scorer_for
 
+    if isinstance(archs, str | Arch):
+        raise InputError(f"archs is the single arch {archs!r}, expected a list such as [arch]")
     if images not in get_args(_Part):
         raise InputError(f"images is {images!r}, expected one of {', '.join(get_args(_Part))}")
     settings = load_config(Path(config) if config else _config_beside(supernet), overrides)

@@ -1,17 +1,21 @@
 """What every command shares: options, settings, and how a mistake of the user's ends."""
 
 import argparse
+import difflib
 import errno
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.errors import InputError
+from fewshot_nas.results import stored_settings
 
 Main = Callable[[Sequence[str] | None], int]
 Report = Callable[[str], None]
@@ -66,9 +70,32 @@ def _terminate(*_: object) -> None:
     raise Terminated
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that says what an argument that it does not know may have been meant for."""
+
+    def error(self, message: str) -> NoReturn:
+        """Show the usage and the mistake, and end with status 2."""
+        before, unknown, words = message.partition("unrecognized arguments: ")
+        meant = self._meant(words.split()[0]) if unknown and not before else ""
+        super().error(message + meant)
+
+    def _meant(self, word: str) -> str:
+        name, equals, value = word.lstrip("-").partition("=")
+        if "." in name:
+            return f"; settings are given without dashes: {name}={value if equals else 'VALUE'}"
+        options = [option.lstrip("-") for option in self._option_string_actions]
+        near = difflib.get_close_matches(name, options, 1)
+        return f"; did you mean --{near[0]}?" if near else "; --help lists the options"
+
+
 def add_config_options(parser: argparse.ArgumentParser, form: str = "section.key=value") -> None:
     """The options `--config FILE` and overrides such as `form`."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML (default: the embedded digits)")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="settings in YAML (default: those that the run was begun with, else the embedded digits)",
+    )
     parser.add_argument("overrides", nargs="*", metavar=form, help="settings that replace the file's")
 
 
@@ -131,15 +158,60 @@ def uses_ray(options: argparse.Namespace) -> bool:
     return False
 
 
-def run_config(options: argparse.Namespace) -> Config:
-    """The settings that a training command's options ask for."""
-    return load_config(options.config, run_overrides(options))
+def run_config(options: argparse.Namespace, parent: Path | None = None) -> Config:
+    """The settings that a training command's options ask for; without `--config`, those of the run.
+
+    Args:
+        parent: the settings of the run that a new one follows.
+    """
+    known = stored_settings(options.save) or (parent if parent and parent.exists() else None)
+    return load_config(options.config or known, run_overrides(options))
 
 
 def run_overrides(options: argparse.Namespace) -> list[str]:
     """The overrides of a training command's options, `--seed` among them."""
     seed = [] if options.seed is None else [f"run.seed={options.seed}"]
     return [*options.overrides, *seed]
+
+
+def read_numbers(option: str, text: str, expected: str) -> list[int]:
+    """Whole numbers as options take them: `3`, a list such as `1,5,9`, a range such as `1-8`, or a mixture.
+
+    Args:
+        expected: what the option takes, for the message.
+
+    Returns:
+        The numbers in the order given, each once.
+
+    Raises:
+        InputError: the text is none of these.
+
+    >>> read_numbers("--json_part", "3,1-2,2", "...")
+    [3, 1, 2]
+    """
+    numbers: list[int] = []
+    for item in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", item)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise InputError(f"{option} is {text!r}, expected {expected}")
+        numbers += range(first, last + 1)
+    return list(dict.fromkeys(numbers))
+
+
+def as_list(numbers: Sequence[int]) -> str:
+    """Ascending numbers as `read_numbers` reads them.
+
+    >>> as_list([1, 3, 4, 5])
+    '1,3-5'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def speaker(speaks: bool) -> Report:

@@ -12,10 +12,16 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
+from fewshot_nas.data.recipes import Recipe
 from fewshot_nas.errors import InputError
+from fewshot_nas.files import here_or_shipped
+from fewshot_nas.results import ground_truth_path
 from fewshot_nas.settings import Count, Part, Share, load
 from fewshot_nas.space.block import BlockKind
 from fewshot_nas.space.search_space import SPACES, SearchSpace
+
+_POOL = Path("json_file/json8")
+_DIGITS_TRUTH = Path("json_file/digits/gt_arch30.json")
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class DataConfig:
     num_classes: Count | None = None
     # Augmentation in training; None: the data set's own (photographs `photo`, digits `shift`,
     # Fashion-MNIST and CIFAR-10 `shift_flip`, pairs `none`).
-    augmentation: Literal["photo", "shift", "shift_flip", "flip", "none"] | None = None
+    augmentation: Recipe | None = None
     # Processes that prepare training images, for each training process; 0: the training process itself.
     workers: int = 0
     # Directory of images that were decoded once: those to rank on and to calibrate on.
@@ -172,8 +178,9 @@ class EvaluationConfig:
     calibration_batch: Count = 128
     # The most images at a time when scoring; changes speed and memory only.
     batch_size: Count = 128
-    # Bound of the evaluation's memory in MB, which may lower `batch_size`; changes speed only.
-    memory_mb: Count = 2048
+    # Bound of a process's memory in MB, on a GPU for activations, which may lower `batch_size`; changes speed only.
+    # None: what the machine has to spare when the evaluation begins.
+    memory_mb: Count | None = None
     # Training scores the ground-truth archs after every this many epochs, and after the last.
     every_epochs: Count = 1
 
@@ -198,10 +205,16 @@ class RunConfig(ProcessConfig):
 
     # Checkpoints of epochs that may still be chosen, kept on disk.
     keep: Count = 3
-    # Stand-alone accuracies of some archs, an arch file; without the file there is no tau.
-    ground_truth: Path = Path("json_file/digits/gt_arch30.json")
+    # Stand-alone accuracies of some archs, an arch file; without the file there is no tau. None: the run's own,
+    # which `train_stand_alone` makes; for the digits and the usual pool, until there is one, the package's.
+    ground_truth: Path | None = None
     # Directory of the pool: part1.json, part2.json, ...
-    pool: Path = Path("json_file/json8")
+    pool: Path = _POOL
+
+    @property
+    def pool_path(self) -> Path:
+        """Where the pool is: here, or the package's own."""
+        return here_or_shipped(self.pool)
 
 
 @dataclass(frozen=True)
@@ -215,6 +228,12 @@ class Config:
     stand_alone: StandAloneConfig = field(default_factory=StandAloneConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def truth_path(self, save: str) -> Path:
+        """Where the ground truth of a run is, or would be."""
+        own = ground_truth_path(save)
+        shipped = self.data.name == "digits" and self.run.pool == _POOL and not own.exists()
+        return here_or_shipped(self.run.ground_truth or (_DIGITS_TRUTH if shipped else own))
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:

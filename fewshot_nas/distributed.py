@@ -50,13 +50,29 @@ def joined(device: str | None, threads: int = 0) -> Iterator[World]:
     Args:
         device: as torch names it; None takes a GPU if there is one, else the CPU. Each process
             has a GPU of its own, unless the name has a number.
-        threads: of this process on the CPU; 0 leaves their number to torch.
+        threads: of this process on the CPU, inside the block; 0 leaves their number to torch.
 
     Raises:
         InputError: there is no such device.
     """
-    if threads:
-        torch.set_num_threads(threads)
+    with _cpu_threads(threads), _processes(device) as world:
+        yield world
+
+
+@contextmanager
+def _cpu_threads(count: int) -> Iterator[None]:
+    """Set the number of threads for a while: a notebook's own number comes back."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _processes(device: str | None) -> Iterator[World]:
     chosen = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
@@ -92,7 +108,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], world: World, extra: T
     because all processes draw the same archs.
 
     Args:
-        extra: numbers [N] averaged along, such as losses.
+        extra: numbers [N] averaged along in place, such as losses.
 
     Returns:
         The mean of `extra`.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import add_config_options, config_of, run
+from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.results import PhaseDirectory
@@ -70,8 +70,8 @@ def _calibrated(config: Config, supernet: "Supernet", subnet: "Subnet") -> str:
     return f"calibrated on {len(inputs.calibration)} training images; top-1 {accuracy.top1:.2f} % on {images}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.export", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.export", description=__doc__)
     add = parser.add_argument
     add("--model", type=Path, required=True, metavar="PATH", help="a supernet's checkpoint, ours or a published one")
     add("--arch", required=True, metavar="CODE", help="the subnet's code, as in the pool")

@@ -15,7 +15,7 @@ from fewshot_nas.files import locked
 from fewshot_nas.manifest import begin, goes_on, usual_settings
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop, Plan, Source, Task
+from fewshot_nas.training.loop import Loop, Schedule, Source, Task
 
 T = TypeVar("T", bound=Task)
 
@@ -26,7 +26,7 @@ class Training(Generic[T]):
 
     task: T
     source: Source
-    plan: Plan
+    schedule: Schedule
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ class LifeCycle:
         return f"{chosen} is there already; --no-resume trains it anew" if going_on and chosen.exists() else ""
 
     def _trained(self, training: Training[T], log: RunLog) -> T:
-        loop = Loop(training.task, training.source, training.plan, self.directory.last, log, self.world, self.report)
+        task, source, schedule = training.task, training.source, training.schedule
+        loop = Loop(task, source, schedule, self.directory.last, log, self.world, self.report)
         loop.resume()
         if loop.step:
             self.report(f"continuing {self.directory.path} at step {loop.step} of {loop.steps}")

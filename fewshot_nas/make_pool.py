@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fewshot_nas.cli import add_config_options, config_of, run
+from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.pool import PARTS, POOL_SIZE, Entry, make_pool, part_path, read_pool, split_pool, write_arch_file
 
@@ -39,8 +39,8 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"{stale}: left from a pool of more parts; remove it or choose another --out")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.make_pool", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.make_pool", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="of the random draws (default 0)")
     parser.add_argument("--size", type=int, default=POOL_SIZE, help=f"number of archs (default {POOL_SIZE})")
     parser.add_argument("--parts", type=int, default=PARTS, help=f"number of files (default {PARTS})")

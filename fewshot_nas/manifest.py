@@ -5,7 +5,7 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -110,6 +110,43 @@ def refuse_changes(path: Path, now: Mapping[str, Any], usual: Mapping[str, Any])
             )
 
 
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The keys, dotted, of what two manifests do not agree on."""
+    first, second = dict(_flat(one)), dict(_flat(other))
+    return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
+
+
+def refuse_another_run(paths: Iterable[Path], now: Mapping[str, Any]) -> None:
+    """Refuse data or a space that differ from those of the trainings that a run has already.
+
+    Args:
+        paths: the manifests of the run's trainings, of which the first one that exists counts.
+
+    Raises:
+        InputError: names the first things that are different.
+    """
+    path = next((path for path in paths if path.exists()), None)
+    if path is None:
+        return
+    before, after = (
+        dict(_flat({part: content.get(part) or {} for part in ("data", "space")}))
+        for content in (_as_now(read_json(path)), now)
+    )
+    # Where the name tells already, what follows from it need not be said.
+    followers = [] if before.get("data.name") == after.get("data.name") else ["data.train", "data.valid"]
+    keys = [
+        key
+        for key in before.keys() & after.keys() - {"space.name"}
+        if before[key] != after[key] and not key.startswith(tuple(followers))
+    ]
+    if keys:
+        shown = ", ".join(f"{key} {before[key]} (now {after[key]})" for key in sorted(keys)[:4])
+        raise InputError(
+            f"{path.parent} was begun with {shown}; all trainings of a run have one data set and one space,"
+            " so leave these settings out, or choose another --save"
+        )
+
+
 def _as_now(content: dict[str, Any]) -> dict[str, Any]:
     """A manifest of an earlier version, its space described as today."""
     return {**content, "space": described_as_now(content["space"])} if "space" in content else content
@@ -143,12 +180,13 @@ def begin(directory: PhaseDirectory, content: Mapping[str, Any], settings: str) 
     Args:
         settings: YAML.
     """
-    _clear(directory)
+    clear(directory)
     write_text(directory.config, settings)
     write_json(directory.manifest, content)
 
 
-def _clear(directory: PhaseDirectory) -> None:
+def clear(directory: PhaseDirectory) -> None:
+    """Remove what a run left in its directory."""
     for path in (*directory.files(), *directory.candidates()):
         path.unlink(missing_ok=True)
     for path in (directory.events, directory.all_scores):

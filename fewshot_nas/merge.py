@@ -5,76 +5,113 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fewshot_nas.cli import add_config_options, config_of, run
+from fewshot_nas.cli import Parser, add_config_options, as_list, config_of, read_numbers, run
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import Phase, filled_path, is_evaluation_name, manifest_path, phase_directory
-from fewshot_nas.scores.manifests import Network, joined_manifest, network_of, objections, read_manifests
-from fewshot_nas.scores.merging import codes_that_differ, merge_parts, read_codes, write_merged
+from fewshot_nas.results import filled_path, is_evaluation_name, manifest_path, phase_directory, phase_of
+from fewshot_nas.scores.evaluations import read_truth
+from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
+from fewshot_nas.scores.merging import Codes, IncompleteError, merge_parts, read_codes, write_merged
 from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
-from fewshot_nas.space.pool import Entry, read_arch_file
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.pool import Entry
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Merge the parts of one evaluation beside them, and compare the scores with the ground truth."""
     options = _parser().parse_intermixed_args(argv)
-    metric, directory = OF_TOP[options.top], phase_directory(options.save, Phase.parse(options.stage))
-    scores = _existing(directory.scores(options.epoch), options.epoch)
+    metric, directory = OF_TOP[options.top], phase_directory(options.save, phase_of(options.save, options.stage))
+    scores = _existing(directory.scores(options.epoch), options)
     config = config_of(options, directory.config)
     space = config.space.build()
-    pool = read_codes(config.run.pool, space)
-    manifests = read_manifests(scores, len(pool))
-    merged = merge_parts(scores, metric, pool, manifests, space)
-    for objection in objections(scores, manifests, len(pool)):
+    pool = read_codes(config.run.pool_path, space)
+    parts = _parts(options.parts, len(pool))
+    manifests = read_manifests(scores, parts)
+    try:
+        merged = merge_parts(scores, metric, pool, manifests, space, parts)
+    except IncompleteError as error:
+        raise InputError(f"{error}; {_ways_out(options, error.parts, parts, manifests)}") from None
+    for objection in objections(scores, manifests, parts):
         if not options.force:
             raise InputError(f"{objection}; --force merges all the same")
         print(f"warning: {objection}", file=sys.stderr)
     manifest = joined_manifest(manifests, len(merged))
+    if options.parts:
+        manifest |= {"parts": options.parts, "pool_parts": len(pool)}
     network = network_of(manifest, manifest_path(scores, min(manifests, default=1)), space)
-    truth = _ground_truth(config.run.ground_truth, pool, space)
+    codes = {arch_id: code for part in pool for arch_id, code in part.items()}
+    truth_path = config.truth_path(options.save)
+    truth = read_truth(truth_path, codes, space)
     path = write_merged(scores, metric, merged, manifest)
-    print(f"{len(merged)} archs in {len(pool)} parts: {path}")
+    which = f"in parts {options.parts} of {len(pool)}, not in the others" if options.parts else f"in {len(pool)} parts"
+    print(f"{len(merged)} archs {which}: {path}")
     if "sample" in manifest:
-        _fill(scores, metric, merged, pool, network)
-    if not config.run.ground_truth.exists():
-        print(f"{config.run.ground_truth}: no such file, so there is nothing to compare with (run.ground_truth)")
+        _fill(scores, metric, merged, codes, network)
+    if not truth_path.exists():
+        print(f"{truth_path}: no such file, so there is nothing to compare with (run.ground_truth)")
     else:
-        _compare(merged, truth, network, config.run.ground_truth)
+        _compare(merged, truth, network, truth_path)
     return 0
 
 
-def _existing(scores: Path, epoch: str) -> Path:
+def _existing(scores: Path, options: argparse.Namespace) -> Path:
+    epoch = options.epoch
     if not is_evaluation_name(epoch):
         raise InputError(f"--epoch is {epoch!r}, expected a number such as 17, or 17_all_test, or 17_sample2000")
     if not scores.is_dir():
         known = sorted(path.name for path in scores.parent.glob("*") if path.is_dir())
-        found = f"there are {', '.join(known)}" if known else "`python -m fewshot_nas.test` writes scores"
+        found = f"there are {', '.join(known)}" if known else f"`{_test(options)}` writes scores"
         raise InputError(f"{scores}: no such evaluation; {found}")
     return scores
 
 
-def _ground_truth(path: Path, pool: Sequence[Mapping[str, str]], space: SearchSpace) -> dict[str, Entry]:
-    """The ground truth, its archs the pool's; nothing where there is no such file."""
-    if not path.exists():
-        return {}
-    truth = read_arch_file(path, space)
-    archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
-    for arch_id in (arch_id for codes in pool for arch_id in codes_that_differ(archs, codes, space)):
-        raise InputError(f"{path}: {arch_id} has another code than in the pool; does it belong to another pool?")
-    return truth
+def _parts(text: str | None, count: int) -> list[int]:
+    """The parts to merge; all of them if the option was not given."""
+    if text is None:
+        return list(range(1, count + 1))
+    expected = f"a list of 1..{count} such as 1,3 or 1-2"
+    parts = sorted(read_numbers("--parts", text, expected))
+    if not 1 <= parts[0] <= parts[-1] <= count:
+        raise InputError(f"--parts is {text!r}, expected {expected}")
+    return parts
 
 
-def _fill(
-    scores: Path, metric: str, merged: Mapping[str, Scored], pool: Sequence[Mapping[str, str]], network: Network
-) -> None:
-    """Write the scores of a sample with predicted ones for the rest of the pool."""
+def _ways_out(
+    options: argparse.Namespace, missing: Sequence[int], parts: Sequence[int], manifests: Mapping[int, Manifest]
+) -> str:
+    """The commands that score the missing parts, or merge the others."""
+    known: Manifest = next(iter(manifests.values()), {})
+    sample = known.get("sample")
+    which = {"sample": sample} if sample else {"json_part": as_list(missing), "limit": known.get("limit")}
+    said = f"`{_test(options, **which)}` fills them"
+    there = [part for part in parts if part not in missing]
+    if there:
+        merge = command_line(
+            "merge",
+            save=options.save,
+            stage=options.stage,
+            epoch=options.epoch,
+            top=options.top,
+            parts=as_list(there),
+        )
+        said += f", `{merge}` merges the others only"
+    return said
+
+
+def _test(options: argparse.Namespace, **more: object) -> str:
+    """The line that scores what `--epoch` asks for."""
+    test_set = 1 if "_all_test" in options.epoch else None
+    epoch = options.epoch.partition("_")[0]
+    return command_line("test", save=options.save, split_group=options.stage, epoch=epoch, test_set=test_set, **more)
+
+
+def _fill(scores: Path, metric: str, merged: Mapping[str, Scored], codes: Codes, network: Network) -> None:
+    """Write the scores of a sample, and predicted scores for the rest of the pool."""
     # Here, so that --help need not wait for numpy.
     from fewshot_nas.ranking.features import column, features
     from fewshot_nas.ranking.ranker import in_percent
     from fewshot_nas.ranking.scale import log_odds
     from fewshot_nas.ranking.smoothing import smooth
 
-    codes = {arch_id: code for part in pool for arch_id, code in part.items()}
     archs = map(network.space.decode, codes.values())
     described = features(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
     measured = log_odds(column(codes, {arch_id: scored.acc for arch_id, scored in merged.items()}))
@@ -86,7 +123,7 @@ def _fill(
 
 def _compare(merged: Mapping[str, Scored], truth: Mapping[str, Entry], network: Network, path: Path) -> None:
     # Here, so that --help need not wait for numpy.
-    from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies, table
+    from fewshot_nas.ranking.correlation import FEWEST, agreement, agreement_table, proxies
 
     common = {arch_id: entry for arch_id, entry in truth.items() if arch_id in merged}
     if len(common) < FEWEST:
@@ -97,16 +134,17 @@ def _compare(merged: Mapping[str, Scored], truth: Mapping[str, Entry], network: 
     rows = {"supernet": {arch_id: merged[arch_id].acc for arch_id in common}}
     rows |= proxies(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
     print(f"against {path}, with 95 % intervals:")
-    print(table({name: agreement(values, accuracy) for name, values in rows.items()}))
+    print(agreement_table({name: agreement(values, accuracy) for name, values in rows.items()}))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.merge", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.merge", description=__doc__)
     add = parser.add_argument
     add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     add("--epoch", required=True, metavar="EPOCH", help="the evaluation: 17, 17_all_test, 17_sample2000, ...")
     add("--stage", default="1", metavar="PHASE", help="1 (the one-shot supernet), 2, 3_from_2, ... (default 1)")
     add("--top", choices=OF_TOP, default="1", help="the scores to merge: top-1 (default), top-5, mean probability")
+    add("--parts", metavar="PARTS", help="merge some parts only, such as 1-2; the result says so (default: all)")
     add("--force", action="store_true", help="merge even if manifests are missing or differ")
     add_config_options(parser)
     return parser

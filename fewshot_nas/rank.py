@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import add_config_options, config_of, run
+from fewshot_nas.cli import Parser, add_config_options, config_of, run
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
 from fewshot_nas.plugins import named_part
@@ -19,8 +20,9 @@ from fewshot_nas.results import (
     prediction_path,
     ranking_path,
     run_directory,
+    stored_settings,
 )
-from fewshot_nas.scores.evaluations import Evaluation, common_network, read_evaluation, read_truth
+from fewshot_nas.scores.evaluations import Evaluation, common_network, read_evaluation, read_truth, refuse_other_pool
 from fewshot_nas.scores.manifests import Network
 from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
 from fewshot_nas.space.arch import Arch
@@ -40,19 +42,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.suggest < 0:
         raise InputError(f"--suggest is {options.suggest}, expected 0 or more archs")
     metric = OF_TOP[options.top]
-    config = config_of(options, _stored(options.save))
-    space = config.space.build()
-    pool = {arch_id: arch for part in read_pool(config.run.pool, space) for arch_id, arch in part.items()}
+    config = config_of(options, stored_settings(options.save))
+    space, truth_path = config.space.build(), config.truth_path(options.save)
+    pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
     directories = options.scores or [_latest(options.save, metric)]
-    evaluations = [read_evaluation(directory, metric, pool, space) for directory in directories]
+    codes = {arch_id: space.encode(arch) for arch_id, arch in pool.items()}
+    evaluations = [read_evaluation(directory, metric, space) for directory in directories]
+    for evaluation in evaluations:
+        refuse_other_pool(evaluation, codes)
     network = common_network(evaluations, space)
-    truth = read_truth(config.run.ground_truth, pool, space)
+    truth = read_truth(truth_path, codes, space)
     given = {
         "scores": list(map(str, directories)),
         "metric": metric,
         "archs": len(pool),
         "scored": len(set.intersection(*(set(each.scores) for each in evaluations))),
-        "truth": str(config.run.ground_truth) if truth else None,
+        "truth": str(truth_path) if truth else None,
         "truths": len(truth),
     }
     content = given | _rank(options, pool, network, evaluations, truth)
@@ -81,26 +86,26 @@ def _rank(
     known, accuracy = ranker(described, scores), column(pool, {arch_id: entry.acc for arch_id, entry in truth.items()})
     enough = len(truth) >= FEWEST_TRUTHS
     _write(options.save, network.space, pool, in_percent(known.predicted(accuracy) if enough else known.combined))
-    singles, composites = _proxies(pool, network, options.proxy)
-    ids, rows = list(pool), list(compare(known, accuracy, singles, composites))
+    singles, others = _proxies(pool, network, options.proxy)
+    ids, rows = list(pool), list(compare(known, accuracy, singles, others))
     trained = [number for number, arch_id in enumerate(ids) if arch_id in truth]
     return {
         "predicted": "accuracy alone" if enough else "score",
         "best_proxy": best_of(singles, accuracy) if rows else None,
         "rows": [asdict(row) for row in rows],
-        "suggested": [ids[row] for row in suggest(known.inputs, options.suggest, trained)],
+        "suggested": [ids[row] for row in suggest(known.inputs.columns, options.suggest, trained)],
     }
 
 
 def _proxies(
     pool: Mapping[str, Arch], network: Network, own: Sequence[str]
 ) -> tuple[dict[str, "Floats"], dict[str, "Floats"]]:
-    """Single proxies, those that `--proxy` names among them, and composite ones of all archs, as columns."""
+    """Single proxies, those that `--proxy` names among them, and other rankings of all archs, as columns."""
     from fewshot_nas.ranking.correlation import proxies
-    from fewshot_nas.ranking.features import column, composites
+    from fewshot_nas.ranking.features import column, composites, widths
 
     single = proxies(network.space, pool, resolution=network.resolution, num_classes=network.num_classes)
-    made = composites(single)
+    made = composites(single) | widths(network.space, pool)
     for name in own:
         single[name] = {
             key: named_part(name, _NO_PROXIES, "--proxy")(network.space, arch) for key, arch in pool.items()
@@ -119,12 +124,12 @@ def _write(save: str, space: SearchSpace, pool: Mapping[str, Arch], estimate: "E
 
 
 def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
-    from fewshot_nas.ranking.rows import read_row, table
+    from fewshot_nas.ranking.rows import ranking_table, read_row
 
     print(f"{content['archs']} archs, {content['scored']} of them scored: {prediction_path(options.save)}")
     if content["rows"]:
         print(f"against {content['truth']}, with 95 % intervals; gain is over {content['best_proxy']}, the best proxy:")
-        print(table([read_row("the table", row) for row in content["rows"]]))
+        print(ranking_table([read_row("the table", row) for row in content["rows"]]))
     else:
         print(
             "no truth to judge by (run.ground_truth); predictions are scores, smoothed and combined with multiply-adds"
@@ -132,13 +137,7 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
     if content["suggested"]:
         numbers = ",".join(arch_id.removeprefix("arch") for arch_id in content["suggested"])
         print("train these alone next, they would teach most:")
-        print(f"python -m fewshot_nas.train_stand_alone --save={options.save} --target_arch_num={numbers}")
-
-
-def _stored(save: str) -> Path | None:
-    """The settings of the run's first phase that has some."""
-    paths = (phase_directory(save, phase).config for phase in known_phases(save))
-    return next((path for path in paths if path.exists()), None)
+        print(command_line("train_stand_alone", save=options.save, target_arch_num=numbers))
 
 
 def _latest(save: str, metric: str) -> Path:
@@ -149,12 +148,13 @@ def _latest(save: str, metric: str) -> Path:
         if sizes:
             return max(sizes, key=lambda path: (sizes[path], path))
     raise InputError(
-        f"{run_directory(save)}: no phase has merged scores by {metric}; `python -m fewshot_nas.merge` writes them"
+        f"{run_directory(save)}: no phase has merged scores by {metric};"
+        f" `{command_line('test', save=save)}`, then `fewshot_nas.merge`, writes them"
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.rank", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.rank", description=__doc__)
     add = parser.add_argument
     add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     add(

@@ -1,12 +1,12 @@
 """Write a run's report: one HTML page with its rankings, scores and training, and figures for papers."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fewshot_nas.cli import add_config_options, config_of, run
+from fewshot_nas.cli import Parser, add_config_options, config_of, run
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_text
 from fewshot_nas.results import (
@@ -15,6 +15,7 @@ from fewshot_nas.results import (
     PhaseDirectory,
     known_phases,
     phase_directory,
+    phase_of,
     ranking_path,
     report_path,
     run_directory,
@@ -26,7 +27,7 @@ from fewshot_nas.space.pool import read_arch_file
 def main(argv: Sequence[str] | None = None) -> int:
     """Gather what a run has left on disk and write the page."""
     options = _parser().parse_intermixed_args(argv)
-    found = _phases(options.save, Phase.parse(options.stage) if options.stage else None)
+    found = _phases(options.save, phase_of(options.save, options.stage) if options.stage else None)
     stored = (directory.config for directory in found.values() if directory.config.exists())
     config = config_of(options, next(stored, None))
     # Here, so that --help need not wait for numpy.
@@ -35,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.reporting.ranked import read_ranked
 
     space = config.space.build()
-    truth = read_arch_file(config.run.ground_truth, space) if config.run.ground_truth.exists() else {}
+    truth_path = config.truth_path(options.save)
+    truth = read_arch_file(truth_path, space) if truth_path.exists() else {}
     files = [
         PhaseFiles(phase.name, directory.log, directory.manifest, directory.evaluations())
         for phase, directory in found.items()
@@ -62,12 +64,14 @@ def _phases(save: str, only: Phase | None) -> dict[Phase, PhaseDirectory]:
     found = {phase: each for phase, each in found.items() if each.log.exists() or each.evaluations()}
     if not found:
         what = f"phase {only.name}" if only else "a phase"
-        raise InputError(f"{top}: no log or scores of {what}; `python -m fewshot_nas.train_supernet` begins a run")
+        raise InputError(
+            f"{top}: no log or scores of {what}; `{command_line('train_supernet', save=save)}` begins a run"
+        )
     return found
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.report", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.report", description=__doc__)
     add = parser.add_argument
     add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     add("--stage", metavar="PHASE", help="one phase only: 1, 2, 3_from_2, ... (default: all)")

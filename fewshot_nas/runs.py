@@ -21,27 +21,27 @@ from fewshot_nas.data.sources import ImageData, open_data
 from fewshot_nas.data.store import stored
 from fewshot_nas.data.transforms import eval_transform, train_transform
 from fewshot_nas.distributed import World
-from fewshot_nas.errors import BusyError, InputError
+from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import replacing, sha256
 from fewshot_nas.lifecycle import LifeCycle, Training
-from fewshot_nas.manifest import manifest, processes, recipe_sha256
+from fewshot_nas.manifest import manifest, processes, recipe_sha256, refuse_another_run
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.plugins import named_part
-from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.results import PhaseDirectory, stand_alone_directory, trainings
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.gradient_scale import gradient_scale
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Plan, Source, Task, step_seed
+from fewshot_nas.training.loop import Schedule, Source, Task, step_seed
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_groups, sgd
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
-from fewshot_nas.training.sampler import EXTREMES, SAMPLING, Sampler, Sizes
+from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
 from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich, Teacher
-from fewshot_nas.training.selection import RULE
-from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
+from fewshot_nas.training.selection import rule
+from fewshot_nas.training.stand_alone import GroundTruth, StandAloneResult, StandAloneTask, outcome
 from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
 
 N = TypeVar("N", bound=nn.Module)
@@ -126,10 +126,12 @@ class Run:
     """What a training command works with, whatever it trains.
 
     Attributes:
+        save: the run's name.
         resume: whether to go on with an unfinished run of the same name.
         report: takes lines for a person.
     """
 
+    save: str
     config: Config
     world: World
     resume: bool
@@ -169,8 +171,8 @@ class Run:
 
         def content() -> dict[str, Any]:
             truth.update(self._truth())
-            noted = {"ground_truth": truth and _file(self.config.run.ground_truth)}
-            return self._manifest(section, {**facts, **noted})
+            noted = {"ground_truth": truth and _file(self.config.truth_path(self.save))}
+            return self._manifest(section, directory, {**facts, **noted})
 
         def training() -> Training[SupernetTask]:
             return self._training(section, *self._supernet_task(section, directory, start(), truth))
@@ -180,52 +182,75 @@ class Run:
 
         self._life(directory).run(content, training, choose)
 
-    def train_stand_alone(self, arch_id: str, arch: Arch, directory: PhaseDirectory, truth: GroundTruth) -> None:
-        """Train one subnet from scratch and add it to a ground truth that does not have it with this seed.
+    def train_stand_alone(
+        self,
+        arch_id: str,
+        arch: Arch,
+        truth: GroundTruth,
+        add: Callable[[StandAloneResult], None] | None = None,
+    ) -> None:
+        """Train one subnet from scratch for a ground truth that does not have it with this seed.
 
-        A run that another process is at work on is left to it, so that several processes can
-        share a list of archs.
+        Args:
+            add: takes the result; by default `truth.add`.
 
         Raises:
+            BusyError: another process is at work on it.
             InputError: an earlier run of that name is not one to go on with, or training fails.
         """
         seed, recipe = self.config.run.seed, ""
 
         def content() -> dict[str, Any]:
             nonlocal recipe
-            written = self._manifest("stand_alone", {"arch": self.space.encode(arch)})
+            written = self.stand_alone_manifest(arch_id, arch)
             recipe = recipe_sha256(written)
             return written
 
         def finished(going_on: bool) -> str:
-            truth.refuse_others(recipe, arch_id, self.space.encode(arch))
-            known = self.resume and truth.has(arch_id, seed)
-            return f"{arch_id} with seed {seed} is in {truth.path} already" if known else ""
+            return self.known(arch_id, arch, truth, recipe)
 
         def finish(task: StandAloneTask, log: RunLog) -> None:
             result = outcome(task, arch_id, seed, recipe, self.inputs(self.data.valid), self.inputs(self.data.test))
-            truth.add(result)
+            (add or truth.add)(result)
             self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
 
         def start() -> Training[StandAloneTask]:
             return self._training("stand_alone", self._stand_alone_task(arch), self.data.train)
 
-        try:
-            self._life(directory).run(content, start, finish, finished)
-        except BusyError as error:
-            self.report(f"{arch_id} is left out: {error}")
+        self._life(self.stand_alone(arch_id)).run(content, start, finish, finished)
+
+    def stand_alone(self, arch_id: str) -> PhaseDirectory:
+        """Where an arch is trained from scratch with this seed."""
+        return stand_alone_directory(self.save, arch_id, self.config.run.seed)
+
+    def stand_alone_manifest(self, arch_id: str, arch: Arch) -> dict[str, Any]:
+        """What training an arch from scratch depends on."""
+        return self._manifest("stand_alone", self.stand_alone(arch_id), {"arch": self.space.encode(arch)})
+
+    def known(self, arch_id: str, arch: Arch, truth: GroundTruth, recipe: str) -> str:
+        """Says that a ground truth has an arch with this seed already; empty if it has to be trained.
+
+        Raises:
+            InputError: the ground truth has another recipe, or another arch of that name.
+        """
+        truth.refuse_others(recipe, arch_id, self.space.encode(arch))
+        known = self.resume and truth.has(arch_id, self.config.run.seed)
+        return f"{arch_id} with seed {self.config.run.seed} is in {truth.path} already" if known else ""
 
     def _life(self, directory: PhaseDirectory) -> LifeCycle:
         return LifeCycle(directory, self.config, self.world, self.resume, self.report)
 
-    def _manifest(self, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    def _manifest(self, section: str, directory: PhaseDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
         # What cannot be trained is refused before it is noted as begun with.
         images, batch = len(self.data.train), self._settings(section).batch_size
         batch_share(images, batch, self.world.size)
         if batch > images:
             self.report(f"{section}.batch_size is {batch}, but there are {images} training images: each step takes all")
         data = data_facts(self.data, self.config.data)
-        return manifest(self.config, section, {**processes(self.world.size), **facts, "data": data})
+        written = manifest(self.config, section, {**processes(self.world.size), **facts, "data": data})
+        others = (each.manifest for each in trainings(self.save) if each.path != directory.path)
+        refuse_another_run(others, written)
+        return written
 
     def _supernet_task(
         self, section: str, directory: PhaseDirectory, supernet: Supernet, truth: Mapping[str, Entry]
@@ -243,7 +268,7 @@ class Run:
         sampler = Sampler(drawn, EXTREMES[settings.extremes](self.space, seed, digits), middle)
         sandwich = Sandwich(
             sampler,
-            Sizes(seed, middle, settings.resolutions),
+            ImageSizes(seed, middle, settings.resolutions),
             teacher,
             named_part(settings.loss, LOSSES, f"{section}.loss")(),
             regularization=Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
@@ -262,7 +287,7 @@ class Run:
         """Who teaches, the images that are left to train on, and what the teaching remembers."""
         if settings.distill != "prioritized":
             return (Labels() if settings.distill == "none" else Largest()), self.data.train, {}
-        held, images = held_out(self.data.train)
+        images, held = held_out(self.data.train)
         board = TeacherBoard(self.space, supernet.num_classes, digits)
         return Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world), images, {"board": board}
 
@@ -278,7 +303,7 @@ class Run:
     def _training(self, section: str, task: T, images: Images) -> Training[T]:
         """A task with its images and its schedule."""
         settings, config, data = self._settings(section), self.config, self.data
-        plan = Plan(
+        schedule = Schedule(
             settings.epochs,
             settings.warmup_epochs,
             settings.batch_size,
@@ -289,7 +314,7 @@ class Run:
         )
         transform = train_transform(config.data.augmentation or data.recipe, self.space.resolution)
         source = Source(training_images(images, config.data), transform, data.mean, data.std, config.data.workers)
-        return Training(task, source, plan)
+        return Training(task, source, schedule)
 
     def _settings(self, section: str) -> RecipeConfig:
         settings = getattr(self.config, section)
@@ -298,7 +323,7 @@ class Run:
 
     def _truth(self) -> dict[str, Entry]:
         """The ground truth, or nothing where there is no such file, which is said."""
-        path = self.config.run.ground_truth
+        path = self.config.truth_path(self.save)
         if path.exists():
             return read_arch_file(path, self.space)
         self.report(f"{path}: no such file, so there is no tau; the last epoch will be chosen")
@@ -307,10 +332,10 @@ class Run:
     def _choose(self, task: SupernetTask, directory: PhaseDirectory, log: RunLog) -> None:
         chosen = task.chosen()
         path = task.file_of(chosen)
-        log.write({"chosen": {"file": path.name, **asdict(chosen), "rule": RULE}})
+        log.write({"chosen": {"file": path.name, **asdict(chosen), "rule": rule(chosen)}})
         with path.open("rb") as source, replacing(directory.chosen) as target:
             shutil.copyfileobj(source, target)
-        self.report(f"chose {path.name}, {RULE}: {directory.chosen}")
+        self.report(f"chose {path.name}, {rule(chosen)}: {directory.chosen}")
 
 
 def seed_weights(seed: int) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 from fewshot_nas.config import Config
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.sources import ImageData
-from fewshot_nas.distributed import World
+from fewshot_nas.distributed import World, gathered
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.executors import Executor, executor_for
+from fewshot_nas.evaluation.room import room_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.runs import evaluation_inputs
@@ -22,13 +23,13 @@ def scorer_for(
     world: World,
     executor: Executor | None = None,
 ) -> Scorer:
-    """A scorer within the memory of the settings.
+    """A scorer within the memory of the settings, or the least that a process has to spare.
 
     Args:
         model: the supernet's file or name, for error messages.
         data: calibration images come from its training part.
         scored: the images to score on.
-        executor: who computes; by default all processes of the world.
+        executor: who computes, by default all processes of the world. It is not known what another one has to spare.
 
     Raises:
         InputError: supernet, data and settings do not fit together.
@@ -36,4 +37,7 @@ def scorer_for(
     if supernet.num_classes != data.num_classes:
         raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
     inputs = evaluation_inputs(config, supernet.space, data, scored, world)
-    return Scorer(supernet, inputs, executor or executor_for(world), memory_mb=config.evaluation.memory_mb)
+    memory_mb = config.evaluation.memory_mb
+    if executor is None:
+        executor, memory_mb = executor_for(world), memory_mb or min(gathered(room_mb(world.device), world))
+    return Scorer(supernet, inputs, executor, memory_mb=memory_mb)

@@ -1,7 +1,6 @@
 """Score the archs of a pool's parts with a trained supernet."""
 
 import argparse
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -9,7 +8,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Report, add_config_options, add_executor_options, config_of, run, speaker, uses_ray
+from fewshot_nas.cli import (
+    Parser,
+    Report,
+    add_config_options,
+    add_executor_options,
+    config_of,
+    read_numbers,
+    run,
+    speaker,
+    uses_ray,
+)
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
@@ -42,7 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import decided, joined
-    from fewshot_nas.evaluation.executors import executor_for
     from fewshot_nas.evaluation.runner import Job, run_job
     from fewshot_nas.models.checkpoint import read_checkpoint, supernet_of
     from fewshot_nas.scoring import scorer_for
@@ -51,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         world = stack.enter_context(joined("cpu" if on_ray else options.device, config.run.threads))
         report = speaker(world.is_main)
-        executor = stack.enter_context(_on_ray(options, config, report)) if on_ray else executor_for(world)
+        executor = stack.enter_context(_on_ray(options, config)) if on_ray else None
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
-        pool = read_pool(config.run.pool, supernet.space)
+        pool = read_pool(config.run.pool_path, supernet.space)
         parts = _parts(options.json_part or "all", pool, options.limit)
         data = runs.open_images(config, supernet.space)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
@@ -74,19 +82,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             report(f"{scores}: the scores of part {job.name} are there already")
             return 0
         plan = scorer.plan(job.archs)
-        _show(plan, *scorer.within_memory(plan), report)
+        inputs, memory_mb = scorer.within_memory(plan)
+        _show(plan, inputs, memory_mb, report)
         if not options.plan:
             run_job(job, plan, scorer, world)
             report(f"{scores}: part {job.name} is scored")
     return 0
 
 
-def _on_ray(options: argparse.Namespace, config: Config, report: Report) -> "OnRay":
+def _on_ray(options: argparse.Namespace, config: Config) -> "OnRay":
+    from tqdm import tqdm
+
     from fewshot_nas.cluster.crew import crew_on
     from fewshot_nas.cluster.evaluation import OnRay
 
     threads = config.run.threads
-    return OnRay(lambda: crew_on(options.address, options.workers, options.device, threads, report))
+    return OnRay(lambda: crew_on(options.address, options.workers, options.device, threads, tqdm.write))
 
 
 def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
@@ -98,13 +109,13 @@ def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
 
 def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> dict[int, dict[str, Arch]]:
     """The parts that `--json_part` names, each with its first `limit` archs."""
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", f"1-{len(pool)}" if text == "all" else text)
-    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not 1 <= first <= last <= len(pool):
-        raise InputError(f"--json_part is {text!r}, expected 1..{len(pool)}, a range such as 1-{len(pool)}, or all")
+    expected = f"1..{len(pool)}, a list such as 1,{len(pool)}, a range such as 1-{len(pool)}, or all"
+    numbers = sorted(read_numbers("--json_part", f"1-{len(pool)}" if text == "all" else text, expected))
+    if not 1 <= numbers[0] <= numbers[-1] <= len(pool):
+        raise InputError(f"--json_part is {text!r}, expected {expected}")
     if limit is not None and limit < 1:
         raise InputError(f"--limit is {limit}, expected at least 1")
-    return {number: dict(islice(pool[number - 1].items(), limit)) for number in range(first, last + 1)}
+    return {number: dict(islice(pool[number - 1].items(), limit)) for number in numbers}
 
 
 def _sample(parts: Mapping[int, dict[str, Arch]], supernet: "Supernet", count: int) -> dict[int, dict[str, Arch]]:
@@ -153,10 +164,10 @@ def _show(plan: "Plan", inputs: "Inputs", memory_mb: float, report: Report) -> N
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.test", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.test", description=__doc__)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--json_part", metavar="PART", help="1 to 8, a range such as 1-8, or all")
+    what.add_argument("--json_part", metavar="PART", help="1 to 8, a list such as 1,3, a range such as 1-8, or all")
     what.add_argument(
         "--sample",
         type=int,

@@ -4,13 +4,15 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import add_run_options, run, run_config, speaker
+from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, sha256
-from fewshot_nas.results import Phase, phase_directory, phases, run_directory
+from fewshot_nas.results import Phase, PhaseDirectory, phase_directory, phases, run_directory
 from fewshot_nas.space.split import MAX_GROUPS, Split, by_depth, by_width, explicit
 
 if TYPE_CHECKING:
@@ -21,14 +23,15 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train one phase of a run, into results/<save>/<phase>/."""
     options = _parser().parse_intermixed_args(argv)
-    config, path = run_config(options), _parent_path(options)
+    path = _parent_path(options)
+    config = run_config(options, PhaseDirectory(path.parent).config)
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.models.inherit import inherit
     from fewshot_nas.runs import Run
 
     with joined(options.device, config.run.threads) as world:
-        training = Run(config, world, options.resume, speaker(world.is_main))
+        training = Run(options.save, config, world, options.resume, speaker(world.is_main))
         parent = load_supernet(path)
         _check(parent, path, options.resumed_split_groups, training)
         split = _split(options, parent.split)
@@ -98,7 +101,8 @@ def _parent_path(options: argparse.Namespace) -> Path:
         wish = wanted or f"fewer than {options.group_nums or MAX_GROUPS + 1}"
         raise InputError(
             f"{run_directory(options.save)}: no finished phase with {wish} groups;"
-            " train one first (train_supernet), or name a supernet with --pretrained_path or --split_model_path"
+            f" `{command_line('train_supernet', save=options.save)}` trains the first,"
+            " or name a supernet with --pretrained_path or --split_model_path"
         )
     return phase_directory(options.save, known[-1]).chosen
 
@@ -109,8 +113,9 @@ def _check(parent: "Supernet", path: Path, groups: int | None, training: "Run") 
     Raises:
         InputError: says in what the parent differs.
     """
+    theirs, ours = asdict(parent.space), asdict(training.space)
     facts = (
-        ("space", parent.space, training.space),
+        *((f"space.{key}", theirs[key], ours[key]) for key in ours if key != "name"),
         ("number of classes", parent.num_classes, training.data.num_classes),
         ("number of groups", parent.split.groups, parent.split.groups if groups is None else groups),
     )
@@ -119,8 +124,8 @@ def _check(parent: "Supernet", path: Path, groups: int | None, training: "Run") 
             raise InputError(f"{path}: the supernet's {name} is {found}, expected {expected}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="fewshot_nas.train_few_shot",
         description=f"{__doc__} Without a parent's path, the last phase of the same --save is split.",
     )

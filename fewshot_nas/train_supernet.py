@@ -1,10 +1,9 @@
 """Train the one-shot supernet: at each step the largest subnet, some sampled ones and the smallest."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from fewshot_nas.cli import add_run_options, run, run_config, speaker
+from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
 from fewshot_nas.results import ONE_SHOT, phase_directory
 from fewshot_nas.space.split import by_width
 
@@ -18,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.runs import Run, seed_weights
 
     with joined(options.device, config.run.threads) as world:
-        training = Run(config, world, options.resume, speaker(world.is_main))
+        training = Run(options.save, config, world, options.resume, speaker(world.is_main))
 
         def start() -> Supernet:
             seed_weights(config.run.seed)
@@ -28,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.train_supernet", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.train_supernet", description=__doc__)
     add_run_options(parser)
     return parser
 

@@ -27,14 +27,37 @@ Written before anything ran:
   of archs. An arm becomes the default if that interval excludes 0. The two halves of the truth are shown beside it.
 - The split. Parent and children score the same archs: before training they are identical, so what moves apart in
   `split2` and not in `split1` is the split's.
+
+The second round, written before any of its arms ran, when one seed of `default`, `average`, `channel_depth`, `pairs`
+and `adapted32` was known (all but the last lose; archs with a wide first stage are underrated everywhere):
+
+- Seeds. Three for all of them, and now an interval over archs and over seeds: both are resampled, pairs of an arm and
+  its base with the same seed together. An arm becomes the default if that interval excludes 0, by mean probability
+  and by the score that scripts/study_scores.py chooses, if that is another one.
+- Why are wide first stages underrated? Three cheap arms, each with its own reason: `rate`, a learning rate of 0.3 as
+  in the truth (wide nets may need more movement); `drawn`, four archs drawn at random and no ends (ends train extreme
+  shapes at half of all steps); `wide`, the same and out digits drawn in proportion to their widths (the last channels
+  of a wide stage are trained as rarely as every seventh time).
+- Splits. `depth2`: the last two stages in two spans of depths. `similar2`: each stage's widths in the two groups whose
+  gradients are most alike within and least alike between (as in arXiv:2203.15207): mean gradients of 16 batches by the
+  parent, cosine on the weights that all widths share. Both go on from `parent` as `split2` does.
+- Interference and noise apart. What the split changes of an arch's score, child less `split1`, is averaged over the
+  archs that a group of a stage serves: its offset. The part of the offsets that seeds have in common is what
+  splitting does systematically; if it agrees with the truth's rank less the rank in `split1`, interference was taken
+  away. The part that changes with the seed is noise between groups. Shown are both variances, that agreement, and tau
+  among pairs of archs with all groups in common and with at least two stages apart, for the split and for `split1`.
 """
 
 import argparse
+import random
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import accumulate, product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -60,10 +83,11 @@ from fewshot_nas.runs import Run, seed_weights
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_arch_file
-from fewshot_nas.space.sampling import largest
-from fewshot_nas.space.search_space import SPACES
-from fewshot_nas.space.split import by_width
+from fewshot_nas.space.sampling import largest, random_arch
+from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.split import Split, by_depth, by_width, explicit
 from fewshot_nas.training.optimizer import cosine, plain_groups, set_rate, sgd
+from fewshot_nas.training.sampler import Sampler
 from fewshot_nas.training.sandwich import Answer
 from fewshot_nas.training.stand_alone import learn
 from fewshot_nas.training.supernet_task import SupernetTask
@@ -72,6 +96,7 @@ HOME = Path("results") / "pairs_arms"
 POOL = Path("json_file/json8/part1.json")
 ARCHS = 200
 BATCH = 128
+SIMILAR_BATCHES = 16
 HORIZON = 0.2  # of the average of the weights, as a share of the training
 COMMON = (
     "training.epochs=1",
@@ -92,15 +117,127 @@ class Part:
     Attributes:
         images: which of the training images it sees.
         after: the part that it goes on from, with the same seed.
-        groups: how many it has.
+        split: makes its split, from its parent's supernet and the images.
+        archs: makes a step's archs of the space, the digits and the seed, if not as usual.
     """
 
     images: range = range(60_000)
     settings: tuple[str, ...] = ()
     after: str | None = None
-    groups: int = 1
+    split: Callable[[Supernet, ImageData], Split] | None = None
+    archs: Callable[[SearchSpace, Sequence[int], int], Sampler] | None = None
     paired: bool = False
     alone: bool = False
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Archs whose out digits are drawn by weight, in place of `RandomArchs`, and of the two ends as well."""
+
+    space: SearchSpace
+    digits: Sequence[int]
+    seed: int
+    by_width: bool
+
+    @property
+    def chances(self) -> Any:
+        """Not needed, for gradients are not scaled."""
+        raise NotImplementedError
+
+    def arch(self, draw: int) -> Arch:
+        """Independent of all other draws."""
+        rng = random.Random(f"{self.seed}/weighted/{draw}")
+        plain = random_arch(self.space, rng, self.digits)
+        return (
+            replace(plain, outs=tuple(map(partial(self._out, rng), range(self.space.stages))))
+            if self.by_width
+            else plain
+        )
+
+    def ends(self, step: int) -> tuple[Arch, Arch]:
+        """Two draws more."""
+        return self.arch(-2 * step - 1), self.arch(-2 * step - 2)
+
+    def _out(self, rng: random.Random, stage: int) -> int:
+        digits = range(1, self.digits[stage] + 1)
+        weights = [*accumulate(self.space.width(stage, digit) for digit in digits)]
+        return digits[bisect_right(weights, rng.random() * weights[-1])]
+
+
+def drawn(by_width: bool, space: SearchSpace, digits: Sequence[int], seed: int) -> Sampler:
+    """Four archs a step, none of them an end of the space."""
+    archs = Weighted(space, digits, seed, by_width)
+    return Sampler(archs, archs, 2)
+
+
+def widths(groups: int, supernet: Supernet, data: ImageData) -> Split:
+    """The rule by width."""
+    return by_width(supernet.space, groups)
+
+
+def last_depths(supernet: Supernet, data: ImageData) -> Split:
+    """The last two stages in two spans of depths."""
+    stages = supernet.space.stages
+    return by_depth(supernet.space, (stages - 2, stages - 1), 2)
+
+
+def similar(supernet: Supernet, data: ImageData) -> Split:
+    """Each stage's widths in two groups by their gradients."""
+    space, tables = supernet.space, []
+    for stage in range(space.stages):
+        group = halves(cosines(gradients(supernet, data, stage)))
+        least, most = space.depths[stage]
+        narrower = [0] * (len(space.widths(stage)) - len(group))  # than any of the pool
+        tables.append([[each] * (most - least + 1) for each in narrower + group])
+    print(f"groups of the widths by gradients: {[[row[0] for row in table] for table in tables]}", flush=True)
+    return explicit(space, tables, "similar2")
+
+
+def gradients(supernet: Supernet, data: ImageData, stage: int) -> Tensor:
+    """For each width of a stage in the pool, the mean gradient of the weights that all of them share.
+
+    Returns:
+        [widths, weights], the widths ascending.
+    """
+    space, digits = supernet.space, supernet.space.pool_digits
+    by_width = {space.width(stage, digit): digit for digit in range(1, digits[stage] + 1)}
+    found = []
+    for digit in (by_width[width] for width in sorted(by_width)):
+        supernet.zero_grad()
+        for number in range(SIMILAR_BATCHES):
+            arch = random_arch(space, random.Random(f"similar/{stage}/{number}"), digits)
+            outs = [*arch.outs]
+            outs[stage] = digit
+            images, labels = batch(data, number * BATCH)
+            F.cross_entropy(supernet(images, replace(arch, outs=tuple(outs))), labels).backward()  # type: ignore[no-untyped-call]
+        own = [
+            torch.zeros_like(each) if each.grad is None else each.grad for each in supernet.stages[stage].parameters()
+        ]
+        found.append(torch.cat([each.flatten() for each in own]))
+    stacked = torch.stack(found)
+    supernet.zero_grad()
+    return stacked[:, stacked[0] != 0]
+
+
+def cosines(vectors: Tensor) -> Tensor:
+    """Of all pairs of rows."""
+    unit = F.normalize(vectors)
+    return unit @ unit.T
+
+
+def halves(alike: Tensor) -> list[int]:
+    """The group, 0 or 1, of each row: those of a group are more alike, on average, than those of different groups."""
+    count = len(alike)
+    options = [[0, *each] for each in product((0, 1), repeat=count - 1) if any(each)]
+    pairs = [(one, other) for one in range(count) for other in range(one)]
+
+    def gain(groups: list[int]) -> float:
+        kinds: dict[bool, list[float]] = {True: [1.0], False: []}  # alone in a group: as alike as can be
+        for one, other in pairs:
+            kinds[groups[one] == groups[other]].append(float(alike[one, other]))
+        return fmean(kinds[True][1:] or kinds[True]) - fmean(kinds[False])
+
+    return max(options, key=gain)
 
 
 PARTS = {
@@ -113,8 +250,13 @@ PARTS = {
     "bignas": Part(settings=("training.extremes=space", "training.distill=sandwich")),
     "parent": Part(range(40_000)),
     "split1": Part(range(40_000, 60_000), after="parent"),
-    "split2": Part(range(40_000, 60_000), after="parent", groups=2),
-    "split7": Part(range(40_000, 60_000), after="parent", groups=7),
+    "split2": Part(range(40_000, 60_000), after="parent", split=partial(widths, 2)),
+    "split7": Part(range(40_000, 60_000), after="parent", split=partial(widths, 7)),
+    "depth2": Part(range(40_000, 60_000), after="parent", split=last_depths),
+    "similar2": Part(range(40_000, 60_000), after="parent", split=similar),
+    "rate": Part(settings=("training.lr=0.3",)),
+    "drawn": Part(archs=partial(drawn, False)),
+    "wide": Part(archs=partial(drawn, True)),
 }
 ADAPTED = {"plain": 0, "plain_long": 0, "adapted16": 16, "adapted32": 32}  # steps
 
@@ -182,12 +324,15 @@ class PartRun(Run):
 
     @cached_property
     def data(self) -> ImageData:
-        whole = Run(self.config, self.world, self.resume, self.report).data
+        whole = Run(self.save, self.config, self.world, self.resume, self.report).data
         chosen = torch.tensor(self.part.images)
         return replace(whole, train=whole.train.select(chosen))
 
     def _supernet_task(self, *arguments: Any) -> tuple[SupernetTask, Images]:
         task, images = super()._supernet_task(*arguments)
+        if self.part.archs:
+            sampler = self.part.archs(self.space, task.digits, self.config.run.seed)
+            task.sandwich = replace(task.sandwich, sampler=sampler)
         steps = -(-len(images) // BATCH)
         average = Average(task.network, steps)
         task.optimizer.register_step_post_hook(average)
@@ -207,14 +352,14 @@ def train(name: str, seed: int, world: World) -> Path:
     if part.alone:
         return train_largest(name, seed, world)
     config = settings(seed, part.settings)
-    running = PartRun(config, world, True, print, part)
+    running = PartRun(HOME.name, config, world, True, print, part)
 
     def start() -> Supernet:
         seed_weights(seed)
         if parent is None:
             return Supernet(by_width(running.space, 1), running.data.num_classes)
         supernet = load_supernet(parent)
-        return inherit(supernet, by_width(running.space, part.groups)) if part.groups > 1 else supernet
+        return inherit(supernet, part.split(supernet, running.data)) if part.split else supernet
 
     section = "few_shot" if part.after == "parent" else "training"
     home.path.mkdir(parents=True, exist_ok=True)
@@ -229,7 +374,7 @@ def train_largest(name: str, seed: int, world: World) -> Path:
     target = directory(name, seed).chosen
     if target.exists():
         return target
-    running = PartRun(settings(seed, ()), world, True, print, PARTS[name])
+    running = PartRun(HOME.name, settings(seed, ()), world, True, print, PARTS[name])
     seed_weights(seed)
     network = Subnet(running.space, largest(running.space), running.data.num_classes)
     train_alone(network, running.data, range(0, len(running.data.train), BATCH), 0.3)
@@ -244,17 +389,21 @@ def train_largest(name: str, seed: int, world: World) -> Path:
 
 def train_alone(network: Subnet, data: ImageData, starts: Sequence[int], lr: float) -> None:
     """One pass over some batches of the training images, the rate falling to 0; gradients are clipped at 1."""
-    from fewshot_nas.data.transforms import normalize
-
     optimizer, rate = sgd(plain_groups(network, 1e-5), 0.9), cosine(lr, len(starts), 0)
     for step, first in enumerate(starts):
-        indices = torch.arange(first, min(first + BATCH, len(data.train)))
         optimizer.zero_grad(set_to_none=True)
-        images = normalize(torch.as_tensor(data.train.pixels(indices)), data.mean, data.std)
-        learn(network, images, data.train.labels[indices], 0.0, "fp32")
+        learn(network, *batch(data, first), 0.0, "fp32")
         nn.utils.clip_grad_value_(network.parameters(), 1.0)
         set_rate(optimizer, rate(step))
         optimizer.step()
+
+
+def batch(data: ImageData, first: int) -> tuple[Tensor, Tensor]:
+    """Some training images, normalised, with their labels."""
+    from fewshot_nas.data.transforms import normalize
+
+    indices = torch.arange(first, min(first + BATCH, len(data.train)))
+    return normalize(torch.as_tensor(data.train.pixels(indices)), data.mean, data.std), data.train.labels[indices]
 
 
 def settings(seed: int, more: Sequence[str]) -> Config:
@@ -328,7 +477,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     name, seed = options.arm, options.seed
     with joined("cpu", 1) as world:
-        running = PartRun(settings(seed, ()), world, True, print, Part())
+        running = PartRun(HOME.name, settings(seed, ()), world, True, print, Part())
         inputs = running.inputs(running.data.valid)
         if name in ADAPTED:
             adapt(name, seed, running, inputs, options.truth)

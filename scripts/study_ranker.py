@@ -7,6 +7,19 @@ python scripts/study_ranker.py --collect NAME [NAME]    first gathers sampled sc
 The rule without truth (half of what smoothing takes away is kept, 0.3 standard deviations of the log multiply-adds are
 added) and the predictor were fixed on the digits and the Fashion-MNIST study, before fashion_pairs had a truth.
 Archs with a truth are judged; a predictor with k truths is fitted to k of them and judged on the others, 20 draws.
+
+The second round, written before it ran:
+
+- What is a supernet worth in truths? The same predictor without any score, from shapes and costs alone, at the same
+  numbers of truths on the same draws; and with the scores of one, two and three supernets.
+- Ten truths rank worse than none. Candidates: the present predictor; its prior on the evidence 10 and 100 times
+  stronger; the same with the evidence as the mean of the process (its slope fitted, the rest shrunk); a mean of the
+  no-truth ranking and the prediction, in standard deviations, the latter's weight being k / (k + 20). The one with
+  the largest mean tau over 10, 20, 30 and 60 truths on fashion_pairs becomes the predictor, if with ten truths it is
+  not below the ranking without truth by more than 0.01 there and by more than 0.03 on the other two beds.
+- Counting. The width and the depth of each stage stand in each table as proxies, marked as hindsight where the truth
+  chose them. The best of them is an opponent, too.
+- Goals: 0.90 of the ceiling with 30 random truths; best proxy without hindsight + 0.15 without truth.
 """
 
 import argparse
@@ -21,8 +34,8 @@ from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json, write_text
 from fewshot_nas.ranking.comparison import best_of, compare
 from fewshot_nas.ranking.correlation import Floats, proxies
-from fewshot_nas.ranking.features import column, composites, features
-from fewshot_nas.ranking.predictor import predict
+from fewshot_nas.ranking.features import column, composites, features, widths
+from fewshot_nas.ranking.predictor import Inputs, predict
 from fewshot_nas.ranking.ranker import ranker
 from fewshot_nas.ranking.rows import Row
 from fewshot_nas.ranking.scale import log_odds
@@ -93,21 +106,24 @@ def _rows(
     single = proxies(space, archs, num_classes=CLASSES[bed])
     described = features(space, archs.values(), num_classes=CLASSES[bed])
     known = ranker(described, [column(archs, each) for each in scores])
-    one, several = ({name: column(archs, each) for name, each in kind.items()} for kind in (single, composites(single)))
+    wide = widths(space, archs)
+    one, several = (
+        {name: column(archs, each) for name, each in kind.items()} for kind in (single, composites(single) | wide)
+    )
     accuracy = column(archs, truth)
     yield from compare(known, accuracy, one, several, COUNTS)
     rows = np.flatnonzero(~np.isnan(accuracy))
     best = one[best_of(one, accuracy)][rows]
     for count in SUGGESTED:
         if len(rows) > 2 * count:
-            yield _suggested(known.inputs[rows], accuracy[rows], best, count)
+            yield _suggested(known.inputs.of(rows), accuracy[rows], best, count)
 
 
-def _suggested(inputs: Floats, truth: Floats, best: Floats, count: int) -> Row:
+def _suggested(inputs: Inputs, truth: Floats, best: Floats, count: int) -> Row:
     """A predictor with the truths that `--suggest` would have asked for, of those there are."""
-    chosen = suggest(inputs, count)
+    chosen = np.array(suggest(inputs.columns, count))
     others = np.setdiff1d(np.arange(len(truth)), chosen)
-    value = predict(inputs[chosen], log_odds(truth[chosen]), inputs[others]).value
+    value = predict(inputs.of(chosen), log_odds(truth[chosen]), inputs.of(others)).value
     judged = judge(lambda _, wanted: value[wanted], truth[others], {"best": best[others]}, 0)
     return Row("predictor, suggested", count, len(truth), judged.tau, judged.gains["best"])
 
@@ -130,7 +146,7 @@ def _truth(bed: str) -> dict[str, float]:
 
 def _archs(space: SearchSpace, ids: Collection[str]) -> dict[str, Arch]:
     """Archs of the pool, in its order."""
-    codes = (item for path in part_paths(FILES / "json8") for item in read_scores(path, space).items())
+    codes = (item for path in part_paths(FILES / "json8", space) for item in read_scores(path, space).items())
     return {arch_id: space.decode(scored.code) for arch_id, scored in codes if arch_id in ids}
 
 

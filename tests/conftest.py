@@ -1,7 +1,10 @@
 """Processes that may be killed or joined, for every test that needs some."""
 
+import importlib
 import os
 import pickle
+import re
+import shlex
 import signal
 import socket
 import traceback
@@ -11,6 +14,7 @@ import hypothesis
 import pytest
 import torch
 
+from fewshot_nas import files
 from fewshot_nas.space.pool import Entry, make_pool, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 
@@ -102,8 +106,12 @@ def kill_me():
 
 @pytest.fixture
 def workshop(tmp_path, monkeypatch):
-    """A directory of its own with a pool of 30 archs, where commands run with the defaults' paths."""
+    """A directory of its own with a pool of 30 archs, where commands run with the defaults' paths.
+
+    The package's own pool and ground truth are out of sight.
+    """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "PACKAGE", tmp_path / "no package")
     (part,) = split_pool(make_pool(PX8, seed=0, size=30), 1)
     write_arch_file(
         tmp_path / "json_file" / "json8" / "part1.json",
@@ -128,3 +136,16 @@ def small():
         ),
         "run.checkpoint_steps=1",
     ]
+
+
+@pytest.fixture
+def calls_of_hints():
+    """The command lines in a message, without `python -m fewshot_nas.`; each one is taken by its command."""
+
+    def of(message):
+        lines = [shlex.split(line) for line in re.findall(r"`python -m fewshot_nas\.([^`]+)`", message)]
+        for command, *arguments in lines:
+            importlib.import_module(f"fewshot_nas.{command}")._parser().parse_intermixed_args(arguments)
+        return lines
+
+    return of

@@ -25,6 +25,11 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from fewshot_nas.evaluation.accuracy import Accuracy, Sums, sums
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.naive import calibrate
+from fewshot_nas.models.subnet import extract
+from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.block import Block
 from fewshot_nas.space.search_space import SearchSpace
@@ -68,3 +73,30 @@ def assert_equal_but_for_rounding(found: Tensor, expected: Tensor, terms: int, w
     difference = float((found.double() - expected.double()).abs().max())
     allowed = bound(terms, float(expected.abs().max()), found.dtype)
     assert difference <= allowed, f"{what} differs by {difference:.3g}, rounding explains {allowed:.3g}"
+
+
+@torch.no_grad()
+def plain_logits(supernet: Supernet, arch: Arch, inputs: Inputs) -> Tensor:
+    """Logits of every scoring image [N, classes], by the plain way: extract, calibrate, run."""
+    subnet = extract(supernet, arch)
+    calibrate(subnet, inputs.calibration_batches())
+    return torch.cat([subnet(images) for images, _ in inputs.scoring_batches()])
+
+
+def assert_score_is_plain_but_for_rounding(found: Accuracy, supernet: Supernet, arch: Arch, inputs: Inputs) -> None:
+    """An arch's accuracy is that of its plain logits.
+
+    Where logits are off by at most e, a probability is off by at most e / 2, because its slope in its own logit
+    and in all others together is at most 1/4 each. An image changes sides only if its label's logit and the rival
+    that decides lie within 2 e of each other.
+    """
+    logits, labels = plain_logits(supernet, arch, inputs), inputs.labels
+    length = terms(supernet.space, [arch], inputs.calibration[: inputs.calibration_batch])
+    off = bound(length, float(logits.abs().max()))
+    expected = Sums(*sums(logits, labels).tolist()).accuracy(len(labels))
+    assert abs(found.prob - expected.prob) <= 100 * off / 2
+    own = logits.gather(1, labels[:, None])[:, 0]
+    rivals = logits.scatter(1, labels[:, None], -torch.inf).sort(descending=True).values
+    for guesses, changed in ((1, found.top1 - expected.top1), (5, found.top5 - expected.top5)):
+        close = (own - rivals[:, min(guesses, rivals.shape[1]) - 1]).abs() <= 2 * off
+        assert round(abs(changed) * len(labels) / 100) <= int(close.sum())

@@ -32,6 +32,27 @@ def test_a_dumped_config_reads_back_equal(tmp_path):
     assert load_config(tmp_path / "config.yml") == config
 
 
+def test_the_truth_is_the_one_that_is_set_or_the_run_s_own_or_the_digits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = load_config().truth_path("one")
+    assert (shipped.is_file(), shipped.is_absolute()) == (True, True)
+    own = Path("results/one/gt_arch30.json")
+    for other in ("data.name=folders", "run.pool=pool"):
+        assert load_config(None, [other]).truth_path("one") == own
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert load_config().truth_path("one") == own
+    assert load_config(None, ["run.ground_truth=mine.json"]).truth_path("one") == Path("mine.json")
+
+
+def test_the_pool_is_the_one_here_or_the_package_s(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (load_config().run.pool_path / "part8.json").is_file()
+    Path("json_file/json8").mkdir(parents=True)
+    assert load_config().run.pool_path == Path("json_file/json8")
+    assert load_config(None, ["run.pool=space"]).run.pool_path == Path("space")
+
+
 def test_overrides_win_over_the_file(tmp_path):
     (tmp_path / "config.yml").write_text("training: {epochs: 5, lr: 0.5}")
     config = load_config(tmp_path / "config.yml", ["training.epochs=7"])

@@ -17,6 +17,14 @@ def test_alone_there_is_a_world_of_one(monkeypatch):
     assert not dist.is_initialized()
 
 
+def test_the_number_of_threads_is_the_callers_again_afterwards(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    before = torch.get_num_threads()
+    with joined("cpu", threads=before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
 def test_alone_gradients_stay_as_they_are():
     parameter = torch.nn.Parameter(torch.ones(2))
     parameter.grad = torch.tensor([1.0, 2.0])

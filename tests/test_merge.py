@@ -137,6 +137,11 @@ def test_the_seeds_spelling_of_a_run_works(run):
     assert main(["--save=./run", *ARGUMENTS[1:]]) == 0
 
 
+def test_a_number_of_groups_names_the_phase(run):
+    assert main(["--save=run", "--stage=3", "--epoch=17_all_test"]) == 0
+    assert merged_path(SCORES, "top1").exists()
+
+
 def test_the_one_shot_phase_lies_at_the_top_of_the_run(run, tmp_path):
     top = phase_directory("run", Phase.parse("1"))
     (PHASE.path / "json_results").rename(top.path / "json_results")
@@ -172,6 +177,30 @@ def test_a_missing_part_is_refused_even_by_force(run):
     shard_path(SCORES, "top1", 3).unlink()
     for force in ([], ["--force"]):
         assert "top1_json3.json does not exist (10 archs)" in refusal(*force)
+
+
+def test_the_ways_out_of_a_missing_part_can_be_pasted(run, calls_of_hints):
+    for part in (2, 3):
+        shard_path(SCORES, "top1", part).unlink()
+    (score, merge) = calls_of_hints(refusal())
+    assert score == ["test", "--save=run", "--split_group=3_from_2", "--epoch=17", "--test_set=1", "--json_part=2-3"]
+    assert merge == ["merge", *ARGUMENTS[:1], "--stage=3_from_2", "--epoch=17_all_test", "--top=1", "--parts=1,4"]
+    assert main(merge[1:]) == 0
+
+
+def test_some_parts_alone_are_marked_as_such(run, archs, capsys):
+    shard_path(SCORES, "top1", 3).unlink()
+    manifest_path(SCORES, 4).unlink()
+    assert main([*ARGUMENTS, "--parts=1-2"]) == 0
+    assert "20 archs in parts 1-2 of 4, not in the others" in capsys.readouterr().out
+    assert list(read_arch_file(merged_path(SCORES, "top1"), PX8)) == list(archs)[:20]
+    merged = read_json(merged_manifest_path(SCORES))
+    assert (merged["parts"], merged["pool_parts"], merged["archs"]) == ("1-2", 4, 20)
+
+
+@pytest.mark.parametrize("parts", ["0", "5", "2-1", "one", "1-5"])
+def test_parts_are_those_of_the_pool(run, parts):
+    assert refusal(f"--parts={parts}") == f"--parts is {parts!r}, expected a list of 1..4 such as 1,3 or 1-2"
 
 
 def test_a_missing_manifest_is_refused(run):

@@ -1,5 +1,7 @@
 """The rank command, from merged scores and truths to predictions for every arch."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -72,7 +74,8 @@ def test_truths_make_predictions_for_archs_that_nobody_scored(run, capsys):
     assert all(0 < scored.acc < 20 for scored in errors.values())
     printed = capsys.readouterr().out
     assert "200 archs, 120 of them scored" in printed
-    assert "predictor, 30 truths   60 " in printed
+    assert re.search("predictor, 30 truths +60 ", printed)
+    assert "width of stage 4, hindsight" in printed
 
 
 def test_without_truth_the_combined_scores_are_the_predictions(run, capsys):

@@ -114,6 +114,13 @@ def test_a_number_of_groups_names_the_phase_that_is_there(tmp_path, monkeypatch)
     assert phase_of("a", "3_from_2").name == "3_from_2"
 
 
+def test_a_directory_that_is_no_phase_does_not_count(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("2", "2_from_3", "1", "2_from_1", "notes"):
+        (tmp_path / "results" / "a" / name).mkdir(parents=True)
+    assert [phase.name for phase in known_phases("a")] == ["1", "2"]
+
+
 def test_evaluations_are_found_by_their_epochs(tmp_path):
     directory = PhaseDirectory(tmp_path)
     for epoch in ("17_all_test", "4"):

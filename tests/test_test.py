@@ -155,7 +155,7 @@ def test_bfloat16_is_another_evaluation(saved, capsys):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--json_part=3", "--json_part is '3', expected 1..2, a range such as 1-2, or all"),
+        ("--json_part=3", "--json_part is '3', expected 1..2, a list such as 1,2, a range such as 1-2, or all"),
         ("--json_part=2-1", "--json_part is '2-1'"),
         ("--json_part=one", "--json_part is 'one'"),
         ("--limit=0", "--limit is 0, expected at least 1"),
@@ -205,4 +205,13 @@ sys.exit(status)
 
 def test_too_little_memory_is_refused_before_anything_runs(saved, capsys):
     assert evaluate("--json_part=1", "evaluation.memory_mb=800") == 2
-    assert "evaluation.memory_mb is 800, but" in capsys.readouterr().err
+    assert "the evaluation may take 800 MB, but" in capsys.readouterr().err
+
+
+def test_the_machine_s_memory_counts_where_no_setting_does(saved, capsys, monkeypatch):
+    monkeypatch.setattr("fewshot_nas.scoring.room_mb", lambda device: 801)
+    assert evaluate("--json_part=1") == 2
+    assert "the evaluation may take 801 MB, but" in capsys.readouterr().err
+    assert evaluate("--json_part=1", "evaluation.memory_mb=4000") == 0
+    manifest = json.loads((saved.scores("7") / "manifest1.json").read_text())
+    assert manifest["numerics"]["batch"] == 128

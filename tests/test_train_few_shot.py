@@ -37,6 +37,27 @@ def test_phases_follow_one_another(trained, small, capsys):
         assert manifest["parent"]["sha256"] == sha256(trained / parent)
 
 
+def test_without_settings_a_phase_takes_those_of_its_run(trained, small):
+    """Also where another run's supernet is split."""
+    main(["--group_nums=2", "--save=one", "few_shot.epochs=1"])
+    main(["--group_nums=2", "--save=two", "--pretrained_path=results/one/supernet.pth", "few_shot.epochs=1"])
+    for save in ("one", "two"):
+        manifest = json.loads((trained.parent / save / "2" / "manifest.json").read_text())
+        assert manifest["space"]["base_widths"] == [4, 6, 10, 20]
+        assert manifest["data"]["train"]["images"] == 32
+
+
+def test_data_that_differ_from_the_run_s_are_named(trained, small):
+    with pytest.raises(InputError) as caught:
+        main(["--group_nums=2", "--save=one", "data.valid_images=30", "data.train_images=40", "few_shot.epochs=1"])
+    said = str(caught.value)
+    assert said.startswith("results/one was begun with data.train.")
+    assert "data.train.images 32 (now 40)" in said
+    assert "data.valid.images 20 (now 30)" in said
+    assert len(said) < 400
+    assert not (trained / "2" / "manifest.json").exists()
+
+
 def test_a_phase_starts_as_its_parent(trained, small):
     """With a learning rate of 0 the child's weights are the parent's leading slices."""
     main(["--group_nums=2", "--save=one", *small, "few_shot.lr=0"])
@@ -94,7 +115,7 @@ def test_another_parent_does_not_go_on_with_a_phase(trained, small):
         (["--group_nums=8"], "--group_nums is 8, expected 2..7"),
         (
             ["--group_nums=3", "--resumed_split_groups=2"],
-            "results/one: no finished phase with 2 groups; train one first",
+            "results/one: no finished phase with 2 groups; `python -m fewshot_nas.train_supernet --save=one` trains",
         ),
         (["--group_nums=2", "--save=none"], "results/none: no finished phase with fewer than 2 groups"),
         (["--group_nums=2", "--pretrained_path=a", "--split_model_path=b"], "expected one of them"),
@@ -107,7 +128,10 @@ def test_another_parent_does_not_go_on_with_a_phase(trained, small):
             "number of groups is 2, expected 1",
         ),
         (["--group_nums=2", "--pretrained_path=classes.pth"], "number of classes is 3, expected 10"),
-        (["--group_nums=2", "--pretrained_path=space.pth"], "the supernet's space is"),
+        (
+            ["--group_nums=2", "--pretrained_path=space.pth"],
+            "the supernet's space.base_widths is (8, 16, 32, 64), expected (4, 6, 10, 20)",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(trained, small, capsys, arguments, message):

@@ -6,10 +6,11 @@ import pytest
 
 from fewshot_nas.cli import run
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import locked
+from fewshot_nas.files import locked, read_json
 from fewshot_nas.space.pool import read_arch_file, read_pool
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_stand_alone import _selected, main
+from fewshot_nas.train_supernet import main as train_supernet
 
 PX8 = SPACES["px8"]
 
@@ -55,6 +56,34 @@ def test_another_code_has_itself_as_its_id(train, truth):
 def test_all_are_the_first_thirty(workshop):
     (part,) = read_pool(workshop / "json_file" / "json8", PX8)
     assert dict(_selected("all", {**part, "arch31": part["arch1"]}, PX8)) == part
+
+
+def test_without_settings_archs_are_trained_as_the_run_was_begun(workshop, small, truth):
+    """The line that a report shows, `--save=alone --target_arch_num=...`, has no settings."""
+    train_supernet(["--save=alone", *small])
+    main(["--target_arch_num=1", "--save=alone"])
+    main(["--target_arch_num=2", "--save=alone"])
+    manifest = read_json(workshop / "results" / "alone" / "stand_alone" / "arch2_seed0" / "manifest.json")
+    assert manifest["settings"]["data"]["train_images"] == 32
+    assert len(truth()) == 2
+
+
+def test_the_first_networks_from_scratch_begin_a_run(train, workshop):
+    train("1")
+    train_supernet(["--save=alone"])
+    manifest = read_json(workshop / "results" / "alone" / "manifest.json")
+    assert manifest["settings"]["data"]["train_images"] == 32
+
+
+def test_data_and_space_of_another_run_are_refused(train, workshop, truth):
+    train("1")
+    with pytest.raises(InputError, match=r"arch1_seed0 was begun with space.base_widths \[4, 6, 10, 20\] \(now \[8,"):
+        train("2", "space.base_widths=[8,6,10,20]")
+    with pytest.raises(
+        InputError, match=r"data\.valid\.images 20 \(now 10\); all trainings of a run have one data set"
+    ):
+        train("2", "data.valid_images=10")
+    assert list(truth()) == ["arch1"]
 
 
 def test_what_is_there_is_not_trained_again(train, capsys):

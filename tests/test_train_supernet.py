@@ -11,7 +11,7 @@ from PIL import Image
 
 from fewshot_nas.cli import run
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import locked
+from fewshot_nas.files import locked, write_text
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
@@ -286,6 +286,11 @@ def test_two_runs_of_one_name_are_kept_apart(workshop, small):
         (["data.name=lists", "data.root=nowhere", "space.in_channels=3"], r"nowhere/train.txt: no such file; expected"),
         (["data.name=folders", "data.root=nowhere"], r"nowhere/train: no such directory; expected train/<class>/"),
         (["space.in_channels=3"], "the images of digits have 1 channels, but space px8 changed expects 3"),
+        (
+            ["--save", "data.txt"],
+            "--save is 'data.txt', but results/data.txt is a file, expected a directory or nothing",
+        ),
+        (["--save", "data.txt/one"], "--save is 'data.txt/one', but results/data.txt is a file"),
         (["--save", "../out"], "--save is '../out', expected the name of a directory under results/"),
         (
             ["evaluation.calibration_images=33"],
@@ -296,6 +301,7 @@ def test_two_runs_of_one_name_are_kept_apart(workshop, small):
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(workshop, small, capsys, arguments, message):
+    write_text(workshop / "results" / "data.txt", "a file")
     assert run(main, [*small, *arguments]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert re.match(f"error: {message}", lines[-1])

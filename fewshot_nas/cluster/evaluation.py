@@ -13,14 +13,12 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.cluster.crew import Crew
-from fewshot_nas.cluster.schedule import Schedule
+from fewshot_nas.cluster.schedule import SLOWEST, Schedule
 from fewshot_nas.cluster.shift import results
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.executors import Executor, Results
 from fewshot_nas.evaluation.work import Work
-
-SLOWEST = 1e8  # multiply-adds in a second; a core of a processor does a hundred times as many
 
 
 class OnRay(Executor):

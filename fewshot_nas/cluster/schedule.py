@@ -13,6 +13,7 @@ from statistics import median
 
 PATIENCE = 10  # times the expected duration, until a worker is taken to hang
 NEWCOMER = 3  # times that patience for a worker whose own speed is not known yet
+SLOWEST = 1e8  # multiply-adds in a second; a core of a processor does a hundred times as many
 LEAST_S = 60.0  # nobody is taken to hang earlier
 WORTHWHILE = 0.8  # a copy should end before this share of the time that the first one still needs
 

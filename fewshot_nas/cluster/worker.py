@@ -46,7 +46,7 @@ class Greeting:
     def differences(self, expected: Mapping[str, Any]) -> list[str]:
         """Where the worker is not as expected, each with both values."""
         found = {"fewshot-nas": self.package, **self.numerics}
-        pairs = ((key, found.get(key), value) for key, value in expected.items())
+        pairs = ((key, found[key], value) for key, value in expected.items() if key in found)
         return [f"{key} {ours}, expected {value}" for key, ours, value in pairs if ours != value]
 
 
@@ -68,7 +68,8 @@ class Worker:
     """
 
     def __init__(self, device: str, threads: int) -> None:
-        self._world = ExitStack().enter_context(joined(device, threads))
+        self._joined = ExitStack()  # held, because its end would undo the number of threads
+        self._world = self._joined.enter_context(joined(device, threads))
         self._work: Callable[[int], Any] | None = None
 
     def greet(self) -> Greeting:

@@ -1,7 +1,7 @@
 """Retrained networks in files, `.pth.tar` as the public code has them: weights and their moving average."""
 
 from collections.abc import Mapping
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from fewshot_nas.models.checkpoint import read_checkpoint
 _AVERAGE, _WEIGHTS = "state_dict_ema", "state_dict"
 
 
-def save_child(path: FilePath, model: Model, network: nn.Module, average: nn.Module) -> None:
+def save_child(path: Path, model: Model, network: nn.Module, average: nn.Module) -> None:
     """Write a network and its moving average, whole or not at all."""
     content = {
         "INPUT_ARCH": format_path(model.path),
@@ -29,7 +29,7 @@ def save_child(path: FilePath, model: Model, network: nn.Module, average: nn.Mod
 
 
 def load_child(
-    path: FilePath, model: Model, num_classes: int, in_channels: int, device: torch.device | str = "cpu"
+    path: Path, model: Model, num_classes: int, in_channels: int, device: torch.device | str = "cpu"
 ) -> nn.Module:
     """The network of a model with the averaged weights of a file, or the plain ones where it has no others.
 

@@ -7,11 +7,11 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models._efficientnet_builder import decode_arch_def
 from torch import nn
 
-from fewshot_nas.cream.paths import CHOICES, HEAD_WIDTH, LAST_WIDTH, STAGES, STEM_WIDTH, Path, check_path
+from fewshot_nas.cream.paths import CHOICES, HEAD_WIDTH, LAST_WIDTH, STAGES, STEM_WIDTH, CreamPath, check_path
 from fewshot_nas.space.search_space import round_width
 
 
-def child_network(path: Path, num_classes: int, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+def child_network(path: CreamPath, num_classes: int, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
     """The stand-alone network of a path; images [B, in_channels, H, W] to logits [B, num_classes].
 
     Args:
@@ -38,7 +38,7 @@ def child_network(path: Path, num_classes: int, in_channels: int = 3, dropout: f
     )
 
 
-def _blocks(path: Path) -> list[list[str]]:
+def _blocks(path: CreamPath) -> list[list[str]]:
     """Each stage's blocks in timm's notation: type, repeats, kernel, stride, expansion, width, squeeze."""
     middle = [
         [f"ir_r1_k{CHOICES[index].kernel}_s{stride}_e{CHOICES[index].expansion}_c{out}_se0.25" for index in choices]

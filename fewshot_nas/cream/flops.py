@@ -13,8 +13,9 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from fewshot_nas.cream.bounded import Bounded
-from fewshot_nas.cream.paths import CHOICES, HEAD_WIDTH, LAST_WIDTH, PRIOR, STAGES, STEM_WIDTH, Path
+from fewshot_nas.cream.paths import CHOICES, HEAD_WIDTH, LAST_WIDTH, PRIOR, STAGES, STEM_WIDTH, CreamPath
 from fewshot_nas.errors import InputError
+from fewshot_nas.space.block import side_after
 from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.search_space import round_width
 
@@ -47,15 +48,15 @@ class Budget:
     maximum: float
     legacy: bool = False
 
-    def mflops(self, path: Path) -> float:
+    def mflops(self, path: CreamPath) -> float:
         """What the bounds are compared to."""
         return self.flops(path) / _MILLION
 
-    def flops(self, path: Path) -> int:
+    def flops(self, path: CreamPath) -> int:
         """The same in single FLOPs."""
         return _blocks_flops(path, FULL_PX) if self.legacy else path_flops(path, self.resolution)
 
-    def sample(self, rng: random.Random, probabilities: Sequence[float] = PRIOR) -> Path:
+    def sample(self, rng: random.Random, probabilities: Sequence[float] = PRIOR) -> CreamPath:
         """A path within the bounds; among those, each as likely as the prior makes it.
 
         Raises:
@@ -109,13 +110,13 @@ def depths_for(minimum: float, maximum: float, *, resolution: int = FULL_PX, leg
     return _grown(budget)
 
 
-def path_flops(path: Path, resolution: int) -> int:
+def path_flops(path: CreamPath, resolution: int) -> int:
     """FLOPs of a path as the public table counts them: for colour images, without classifier."""
     fixed = _sum(_fixed_parts(resolution, in_channels=3))
     return fixed.macs + fixed.extra + _blocks_flops(path, resolution)
 
 
-def path_cost(path: Path, resolution: int, *, num_classes: int = 1000, in_channels: int = 3) -> Cost:
+def path_cost(path: CreamPath, resolution: int, *, num_classes: int = 1000, in_channels: int = 3) -> Cost:
     """Multiply-adds and parameters of the child network."""
     parts = _sum(chain(_fixed_parts(resolution, in_channels), _cells(path, resolution)))
     classifier = HEAD_WIDTH * num_classes
@@ -164,22 +165,21 @@ def _extreme(budget: Budget, choice: int) -> float:
     return budget.mflops(_uniform(budget.depths, choice))
 
 
-def _uniform(depths: Sequence[int], choice: int) -> Path:
+def _uniform(depths: Sequence[int], choice: int) -> CreamPath:
     return tuple((choice,) * depth for depth in depths)
 
 
-def _blocks_flops(path: Path, resolution: int) -> int:
+def _blocks_flops(path: CreamPath, resolution: int) -> int:
     return sum(cell.macs + cell.extra for cell in _cells(path, resolution))
 
 
-def _cells(path: Path, resolution: int) -> Iterator[Tally]:
+def _cells(path: CreamPath, resolution: int) -> Iterator[Tally]:
     """The costs of stages 1..5, block by block."""
-    size, inputs = _halved(resolution), STEM_WIDTH
+    size, inputs = side_after(resolution, 2), STEM_WIDTH
     for choices, (out, stride) in zip(path, STAGES, strict=True):
         for choice in choices:
             yield _cell(choice, inputs, out, stride, size)
-            if stride == 2:
-                size = _halved(size)
+            size = side_after(size, stride)
             inputs, stride = out, 1
 
 
@@ -187,7 +187,7 @@ def _cells(path: Path, resolution: int) -> Iterator[Tally]:
 def _cell(choice: int, inputs: int, out: int, stride: int, size: int) -> Tally:
     """One inverted residual on an input of `size` x `size`."""
     kernel, expansion = CHOICES[choice]
-    width, after = expansion * inputs, _halved(size) if stride == 2 else size
+    width, after = expansion * inputs, side_after(size, stride)
     expand, depthwise = _convolution(inputs, width, 1, size), _convolution(1, width, kernel, after)
     return _sum([expand, depthwise, _squeeze(width, after), _convolution(width, out, 1, after)])
 
@@ -195,9 +195,9 @@ def _cell(choice: int, inputs: int, out: int, stride: int, size: int) -> Tally:
 @lru_cache(maxsize=64)
 def _fixed_parts(resolution: int, in_channels: int) -> tuple[Tally, ...]:
     """Everything but stages 1..5 and the classifier."""
-    first = last = _halved(resolution)
+    first = last = side_after(resolution, 2)
     for stage in STAGES:
-        last = _halved(last) if stage.stride == 2 else last
+        last = side_after(last, stage.stride)
     return (
         _convolution(in_channels, STEM_WIDTH, 3, first)._replace(extra=0),  # the table forgets its norm
         _convolution(1, STEM_WIDTH, 3, first),
@@ -224,7 +224,3 @@ def _squeeze(width: int, size: int) -> Tally:
 
 def _sum(parts: Iterable[Tally]) -> Tally:
     return Tally(*map(sum, zip(*parts, strict=True)))
-
-
-def _halved(size: int) -> int:
-    return -(-size // 2)

@@ -2,11 +2,11 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 from fewshot_nas.cream.config import OWN
-from fewshot_nas.cream.paths import Path, format_path, parse_path
+from fewshot_nas.cream.paths import CreamPath, format_path, parse_path
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
 
@@ -16,11 +16,11 @@ FORM = "KEY=value"  # of an override
 def add_path_option(parser: argparse.ArgumentParser) -> None:
     """The option `--from_search FILE`."""
     parser.add_argument(
-        "--from_search", type=FilePath, metavar="FILE", help="take path and image size from path.json of a search"
+        "--from_search", type=Path, metavar="FILE", help="take path and image size from path.json of a search"
     )
 
 
-def path_overrides(file: FilePath | None, overrides: Sequence[str]) -> list[str]:
+def path_overrides(file: Path | None, overrides: Sequence[str]) -> list[str]:
     """Overrides, those that a found path stands for before the user's.
 
     Raises:
@@ -36,12 +36,12 @@ def path_overrides(file: FilePath | None, overrides: Sequence[str]) -> list[str]
     return [*chosen, *overrides]
 
 
-def write_found(file: FilePath, path: Path, resolution: int, more: dict[str, Any]) -> None:
+def write_found(file: Path, path: CreamPath, resolution: int, more: dict[str, Any]) -> None:
     """Write a path, the side of its images, and what is known of it."""
     write_json(file, {"INPUT_ARCH": format_path(path), "resolution": resolution, **more})
 
 
-def read_found(file: FilePath) -> tuple[Path, int]:
+def read_found(file: Path) -> tuple[CreamPath, int]:
     """The path of a file that `write_found` wrote, and the side of its images.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Generic, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fewshot_nas.training.board import Board, Entry
+from fewshot_nas.training.board import Board, BoardEntry
 
 C = TypeVar("C")
 Student = Callable[[Tensor], Tensor]  # images [B, C, H, W] to logits [B, classes]
@@ -36,7 +36,7 @@ class Guidance(Generic[C]):
     """Who teaches, and the weight rho in (0, 1) of what is taught: a scalar tensor that, where
     the matching network chose, remembers how it came from that network's weights."""
 
-    teacher: Entry[C]
+    teacher: BoardEntry[C]
     rho: Tensor
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fewshot_nas.errors import InputError
 
-Path = tuple[tuple[int, ...], ...]  # stages 1..5, for each block the index of its choice
+CreamPath = tuple[tuple[int, ...], ...]  # stages 1..5, for each block the index of its choice
 
 
 class Choice(NamedTuple):
@@ -31,7 +31,7 @@ class Stage(NamedTuple):
 class Model(NamedTuple):
     """A published network and the side in pixels of its images."""
 
-    path: Path
+    path: CreamPath
     resolution: int
 
 
@@ -46,7 +46,7 @@ _FIXED = [0]  # what INPUT_ARCH writes for stages 0 and 6
 _TEMPLATE = (Choice(3, 4), Choice(5, 4), Choice(3, 6), Choice(3, 6), Choice(5, 6))
 
 
-def check_path(path: Path) -> Path:
+def check_path(path: CreamPath) -> CreamPath:
     """The path itself, if it is one.
 
     Raises:
@@ -62,7 +62,7 @@ def check_path(path: Path) -> Path:
     return path
 
 
-def parse_path(text: str) -> Path:
+def parse_path(text: str) -> CreamPath:
     """Read the form of the key INPUT_ARCH, such as `[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]`.
 
     The `[0]` at both ends stand for the fixed stages. An index always means its choice, also
@@ -85,12 +85,12 @@ def parse_path(text: str) -> Path:
         raise InputError(f"INPUT_ARCH is {text!r}, but {error}") from None
 
 
-def format_path(path: Path) -> str:
+def format_path(path: CreamPath) -> str:
     """A path as INPUT_ARCH; `parse_path` reads it back."""
     return json.dumps([_FIXED, *path, _FIXED], separators=(",", ":"))
 
 
-def as_published(path: Path) -> Path:
+def as_published(path: CreamPath) -> CreamPath:
     """The path that the public code builds from the indices it prints.
 
     There, a stage of one block ignores its index and keeps a template; the parameters of the

@@ -1,11 +1,10 @@
 """Train a published model, or a path that was found, from scratch."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import add_run_options, run, run_overrides, speaker
+from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
 from fewshot_nas.results import retrain_directory
@@ -44,8 +43,8 @@ def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask
     from timm.utils.model_ema import ModelEmaV3
 
     from fewshot_nas.cream.child import child_network
-    from fewshot_nas.cream.plans import RetrainPlan
     from fewshot_nas.cream.retrain_task import RetrainTask
+    from fewshot_nas.cream.schedules import RetrainSchedule
     from fewshot_nas.lifecycle import Training
     from fewshot_nas.runs import placed, seed_weights
     from fewshot_nas.training.optimizer import plain_groups
@@ -64,7 +63,7 @@ def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask
         config.SMOOTHING,
         config.run.precision,
     )
-    plan = RetrainPlan(
+    schedule = RetrainSchedule(
         epochs=epochs,
         warmup_epochs=config.WARMUP_EPOCHS,
         batch_size=batch,
@@ -76,11 +75,11 @@ def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask
         min_lr=config.MIN_LR,
         cooldown_epochs=config.COOLDOWN_EPOCHS,
     )
-    return Training(task, training.source(config.AUTO_AUGMENT, jitter=0.0), plan)
+    return Training(task, training.source(config.AUTO_AUGMENT, jitter=0.0), schedule)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.cream.retrain", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.cream.retrain", description=__doc__)
     add_path_option(parser)
     add_run_options(parser, FORM)
     return parser

@@ -1,12 +1,11 @@
 """Search for a path within FLOPs bounds: good paths found so far teach the path that is trained."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import add_run_options, run, run_overrides, speaker
+from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget, depths_for
 from fewshot_nas.cream.found import FORM
@@ -49,8 +48,8 @@ def _start(
 
     from fewshot_nas.cream.matching import Matching
     from fewshot_nas.cream.paths import PRIOR, UNIFORM
-    from fewshot_nas.cream.plans import SearchPlan
-    from fewshot_nas.cream.search_task import Pace, Sampler, SearchTask
+    from fewshot_nas.cream.schedules import SearchSchedule
+    from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
     from fewshot_nas.cream.step import Teaching
     from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.data.loader import batch_share
@@ -64,9 +63,9 @@ def _start(
     seed_weights(seed)
     network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean)), world)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
-    sampler = Sampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
+    sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
     sampler.path(0)  # bounds that hardly a path meets are refused here, not in the first step
-    plan = SearchPlan(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
+    schedule = SearchSchedule(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
     task = SearchTask(
         network,
         sgd(plain_groups(network, config.WEIGHT_DECAY), config.MOMENTUM),
@@ -75,14 +74,14 @@ def _start(
         Board(config.POOL_SIZE, config.ACC_GAP),
         sampler,
         Teaching(config.META_STA_EPOCH, config.PICK_METHOD, config.SLICE, config.UPDATE_ITER, config.SMOOTHING),
-        Pace(per_epoch, plan.rate(per_epoch)),
+        Pace(per_epoch, schedule.rate(per_epoch)),
         training.inputs(config.CALIBRATION_IMAGES),
         training.due(config.EPOCHS),
         directory.board,
         world,
         config.run.precision,
     )
-    return Training(task, training.source("", config.COLOR_JITTER), plan)
+    return Training(task, training.source("", config.COLOR_JITTER), schedule)
 
 
 def _check_slices(config: SearchConfig, batch: int) -> None:
@@ -111,8 +110,8 @@ def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.cream.search", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.cream.search", description=__doc__)
     add_run_options(parser, FORM)
     return parser
 

@@ -2,8 +2,8 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path as FilePath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,34 +11,35 @@ from torch import Tensor
 
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
-from fewshot_nas.cream.paths import PRIOR, Path, format_path
-from fewshot_nas.cream.step import Teaching, entry_for, meta_update, search_loss, top1_percent
+from fewshot_nas.cream.offers import Offers
+from fewshot_nas.cream.paths import PRIOR, CreamPath, format_path
+from fewshot_nas.cream.step import Teaching, entry_for, meta_update, search_loss, share_right
 from fewshot_nas.cream.supernet import CreamSupernet
-from fewshot_nas.distributed import World, average_gradients, from_main, gathered
+from fewshot_nas.distributed import World, average_gradients
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.files import replacing, write_json
-from fewshot_nas.training.board import Board, Entry
+from fewshot_nas.training.board import Board, BoardEntry
 from fewshot_nas.training.loop import Record
 
 
 @dataclass(frozen=True)
-class Sampler:
+class PathSampler:
     """Which path a step trains: a pure function of the step, so that every process agrees."""
 
     seed: int
     budget: Budget
     probabilities: Sequence[float] = PRIOR
 
-    def path(self, step: int) -> Path:
+    def path(self, step: int) -> CreamPath:
         """Within the budget's bounds."""
         return self.budget.sample(random.Random(f"{self.seed}/path/{step}"), self.probabilities)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Where a step is in the plan, and its learning rate."""
+    """Where a step is in the schedule, and its learning rate."""
 
     per_epoch: int
     rate: Callable[[int], float]
@@ -58,21 +59,31 @@ class SearchTask:
     optimizer: torch.optim.Optimizer
     matching: Matching
     judge: torch.optim.Optimizer
-    board: Board[Path]
-    sampler: Sampler
+    board: Board[CreamPath]
+    sampler: PathSampler
     teaching: Teaching
     pace: Pace
     inputs: Inputs
     due: frozenset[int]
-    board_file: FilePath
+    board_file: Path
     world: World
     precision: Literal["fp32", "bf16"] = "fp32"
     loss_names: tuple[str, ...] = ("path",)
 
+    def __post_init__(self) -> None:
+        self._offers = Offers(self.board, self.world)
+
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Gradients of the step's path; then the matching network learns, and the board hears of the path."""
+        """Gradients of the step's path; then the matching network learns, and the path is offered to the board.
+
+        Its accuracy on the batch follows the loss in what is returned.
+        """
         epoch, batch = step // self.pace.per_epoch + 1, step % self.pace.per_epoch
         path, parts = self.sampler.path(step), self._parts()
+        if epoch > self.teaching.start_epoch:
+            self._offers.decide()
+            if self.teaching.pick == "meta":
+                self._offers.share()
         self.network.train()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             outcome = search_loss(self.network, path, images, labels, epoch=epoch, **parts)
@@ -80,8 +91,11 @@ class SearchTask:
             if self.teaching.updates(epoch, self.board, batch):
                 meta_update(self.network, path, images, labels, rate=self.pace.rate(step), **parts)
                 self._learn_to_match()
-        self._offer(path, images, outcome.logits.detach().float(), labels)
-        return outcome.loss.detach()[None]
+        logits = outcome.logits.detach().float()
+        numbers = torch.stack([outcome.loss.detach(), share_right(logits, labels)])
+        entry = entry_for(path, self.sampler.budget.mflops(path), images, logits, self.teaching)
+        self._offers.add(entry, numbers[1])
+        return numbers
 
     def culprit(self, loss: int, step: int) -> str:
         """The path."""
@@ -97,19 +111,21 @@ class SearchTask:
                 record |= {"top1": {"best": self.validated(best.candidate).top1}, "path": format_path(best.candidate)}
         return record
 
-    def best(self) -> Entry[Path]:
+    def best(self) -> BoardEntry[CreamPath]:
         """The first of the board, which a step at least has filled."""
+        self._offers.decide()
         return self.board.entries[0]
 
-    def validated(self, path: Path) -> Accuracy:
+    def validated(self, path: CreamPath) -> Accuracy:
         """Accuracy of a path on its own, with the supernet's weights and statistics of its own."""
         child = self.network.extract(path).to(memory_format=torch.channels_last)
         with self.inputs.autocast():
             calibrate(child, self.inputs.calibration_batches())
         return measure(child, self.inputs)
 
-    def save(self, path: FilePath, state: Mapping[str, Any]) -> None:
+    def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """Supernet, matching network, their optimizers, the board."""
+        self._offers.decide()
         with replacing(path) as stream:
             torch.save({**{name: part.state_dict() for name, part in self._state().items()}, **state}, stream)
 
@@ -117,6 +133,7 @@ class SearchTask:
         """Take up what `save` wrote."""
         for name, part in self._state().items():
             part.load_state_dict(content[name])
+        self._offers = Offers(self.board, self.world)
 
     def _parts(self) -> dict[str, Any]:
         return {"board": self.board, "matching": self.matching, "teaching": self.teaching}
@@ -136,15 +153,7 @@ class SearchTask:
         self.judge.step()
         self.judge.zero_grad(set_to_none=True)
 
-    def _offer(self, path: Path, images: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """One board for all processes: the accuracy is their mean, images and answers are rank 0's."""
-        accuracies = gathered(top1_percent(logits, labels), self.world)
-        mean, cost = sum(accuracies) / len(accuracies), self.sampler.budget.mflops(path)
-        entry = entry_for(path, cost, images, logits, mean, self.teaching)
-        shown, answers = (from_main(tensor, self.world) for tensor in (entry.images, entry.softmax))
-        self.board.offer(replace(entry, images=shown, softmax=answers))
 
-
-def describe(entry: Entry[Path]) -> dict[str, Any]:
+def describe(entry: BoardEntry[CreamPath]) -> dict[str, Any]:
     """An entry as JSON."""
     return {"INPUT_ARCH": format_path(entry.candidate), "batch_top1": entry.accuracy, "mflops": entry.cost}

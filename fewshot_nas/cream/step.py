@@ -1,5 +1,6 @@
 """One search step: a sampled path learns from the labels and from a prioritized path (arXiv:2010.15821)."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_nas.cream.matching import Guidance, Matching, guide, meta_gradients
-from fewshot_nas.cream.paths import Path
+from fewshot_nas.cream.paths import CreamPath
 from fewshot_nas.cream.supernet import CreamSupernet, batch_statistics
-from fewshot_nas.training.board import Board, Entry
+from fewshot_nas.training.board import Board, BoardEntry
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class Teaching:
     update_every: int = 200
     smoothing: float = 0.1
 
-    def begun(self, epoch: int, board: Board[Path]) -> bool:
+    def begun(self, epoch: int, board: Board[CreamPath]) -> bool:
         """Whether paths are taught in this epoch, counted from 1."""
         return epoch > self.start_epoch and len(board) > 0
 
-    def updates(self, epoch: int, board: Board[Path], batch: int) -> bool:
+    def updates(self, epoch: int, board: Board[CreamPath], batch: int) -> bool:
         """Whether the matching network learns from this batch, counted from 0, of the epoch."""
         return self.pick == "meta" and self.begun(epoch, board) and batch % self.update_every == 0
 
@@ -49,11 +50,11 @@ class Outcome:
 
 def search_loss(
     supernet: CreamSupernet,
-    path: Path,
+    path: CreamPath,
     images: Tensor,
     labels: Tensor,
     *,
-    board: Board[Path],
+    board: Board[CreamPath],
     matching: Matching,
     teaching: Teaching,
     epoch: int,
@@ -75,14 +76,14 @@ def search_loss(
 
 
 def guidance_for(
-    supernet: CreamSupernet, path: Path, board: Board[Path], matching: Matching, pick: Literal["meta", "top1"]
-) -> Guidance[Path]:
+    supernet: CreamSupernet, path: CreamPath, board: Board[CreamPath], matching: Matching, pick: Literal["meta", "top1"]
+) -> Guidance[CreamPath]:
     """The teacher of a path; batch norms keep their statistics."""
     with batch_statistics(supernet):
         return guide(board, matching, lambda images: supernet(images, path), pick)
 
 
-def teacher_probabilities(supernet: CreamSupernet, teacher: Path, images: Tensor) -> Tensor:
+def teacher_probabilities(supernet: CreamSupernet, teacher: CreamPath, images: Tensor) -> Tensor:
     """What a path thinks of a batch [B, classes], without gradient; batch norms keep their statistics."""
     with torch.no_grad(), batch_statistics(supernet):
         probabilities: Tensor = supernet(images, teacher).softmax(1)
@@ -102,11 +103,11 @@ def guided_loss(logits: Tensor, labels: Tensor, taught: Tensor, rho: Tensor, smo
 
 def meta_update(
     supernet: CreamSupernet,
-    path: Path,
+    path: CreamPath,
     images: Tensor,
     labels: Tensor,
     *,
-    board: Board[Path],
+    board: Board[CreamPath],
     matching: Matching,
     teaching: Teaching,
     rate: float,
@@ -139,19 +140,18 @@ def meta_update(
 
 
 def entry_for(
-    path: Path, cost: float, images: Tensor, logits: Tensor, accuracy: float, teaching: Teaching
-) -> Entry[Path]:
-    """A path as it may be offered to the board.
+    path: CreamPath, cost: float, images: Tensor, logits: Tensor, teaching: Teaching
+) -> BoardEntry[CreamPath]:
+    """A path as it may be offered to the board, once its accuracy is known.
 
     Args:
         images, logits: of the batch; the first slice is copied.
-        accuracy: in percent, of this batch or of held images; `top1_percent` computes it.
     """
     kept = slice(teaching.slice)
     assert len(images) >= teaching.slice, f"{len(images)} images are no slice of {teaching.slice}"
-    return Entry(path, accuracy, cost, images[kept].detach().clone(), logits[kept].detach().softmax(1))
+    return BoardEntry(path, math.nan, cost, images[kept].detach().clone(), logits[kept].detach().softmax(1))
 
 
-def top1_percent(logits: Tensor, labels: Tensor) -> float:
-    """How many of a batch are guessed right."""
-    return 100 * float((logits.argmax(1) == labels).float().mean())
+def share_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many of a batch are guessed right, from 0 to 1, as a scalar on its device."""
+    return (logits.argmax(1) == labels).float().mean()

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fewshot_nas.cream.child import child_network
-from fewshot_nas.cream.paths import CHOICES, STAGES, Path, check_path
+from fewshot_nas.cream.paths import CHOICES, STAGES, CreamPath, check_path
 from fewshot_nas.errors import InputError
 
 
@@ -36,7 +36,7 @@ class CreamSupernet(nn.Module):
         for stage in range(1, len(STAGES) + 1):
             self.frame.blocks[stage] = nn.Sequential()
 
-    def forward(self, x: Tensor, path: Path) -> Tensor:
+    def forward(self, x: Tensor, path: CreamPath) -> Tensor:
         """Logits [B, classes] of a path for images [B, C, H, W].
 
         Raises:
@@ -49,7 +49,7 @@ class CreamSupernet(nn.Module):
         logits: Tensor = self.frame.forward_head(last(x))
         return logits
 
-    def extract(self, path: Path) -> nn.Module:
+    def extract(self, path: CreamPath) -> nn.Module:
         """A path as a network of its own, with copies of weights and norms; in the supernet's mode."""
         child: Any = self._child(path).to(next(self.parameters()).device)
         child.load_state_dict(self.frame.state_dict(), strict=False)  # that is all but the blocks
@@ -59,10 +59,10 @@ class CreamSupernet(nn.Module):
         child.train(self.training)
         return child  # type: ignore[no-any-return]
 
-    def _child(self, path: Path) -> nn.Module:
+    def _child(self, path: CreamPath) -> nn.Module:
         return child_network(path, self.num_classes, self.in_channels)
 
-    def _chosen(self, path: Path) -> Iterator[nn.Module]:
+    def _chosen(self, path: CreamPath) -> Iterator[nn.Module]:
         """The blocks of a path, in order."""
         if tuple(map(len, check_path(path))) != self.depths:
             raise InputError(f"the path has depths {tuple(map(len, path))}, expected the supernet's {self.depths}")

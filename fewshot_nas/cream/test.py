@@ -1,12 +1,11 @@
 """Test a retrained network: accuracy on the test images, parameters and multiply-adds."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import add_config_options, run, speaker
+from fewshot_nas.cli import Parser, add_config_options, run, speaker
 from fewshot_nas.cream.config import CheckpointConfig
 from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
 from fewshot_nas.errors import InputError
@@ -66,8 +65,8 @@ def _measured(network: "nn.Module", inputs: "Inputs", world: "World") -> "Accura
     return Accuracy(*(sum(getattr(s, field.name) * n for s, n in scores) / whole for field in fields(Accuracy)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.cream.test", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.cream.test", description=__doc__)
     parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
     add_path_option(parser)
     add_config_options(parser, FORM)

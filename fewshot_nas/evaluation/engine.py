@@ -122,6 +122,12 @@ class Walk:
 
     def outputs(self, images: Tensor, compute: Compute = Conv.apply) -> Iterator[tuple[int, Tensor]]:
         """Go through the tree once; the number of each network with its logits [B, classes]."""
+        for node, features in self.features(images, compute):
+            assert node.head, "a leaf has a classifier"
+            yield node.step.leaf, F.linear(features, *node.head)
+
+    def features(self, images: Tensor, compute: Compute = Conv.apply) -> Iterator[tuple[Node, Tensor]]:
+        """Go through the tree once; each network's last node, and what its classifier takes [B, width]."""
         x = F.relu_(compute(self.stem, images.to(self._dtype)))
         levels = [Level(F.max_pool2d(x, 3, 2, 1) if self._pool else x)]
         for node in self.nodes:
@@ -140,4 +146,4 @@ class Walk:
             residual += shortcut
             levels.append(Level(F.relu_(residual)))
             if node.head:
-                yield node.step.leaf, F.linear(residual.mean((2, 3)).float(), *node.head)
+                yield node, residual.mean((2, 3)).float()

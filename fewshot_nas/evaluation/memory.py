@@ -31,8 +31,9 @@ def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int
     needed = min(inputs.calibration_batch, len(inputs.calibration))
     if fits < needed:
         raise InputError(
-            f"evaluation.memory_mb is {memory_mb}, but {taken_mb + needed * image_mb:.0f} are needed for a calibration"
-            f" batch of {needed} images; raise it, or lower evaluation.calibration_batch"
+            f"the evaluation may take {memory_mb} MB, but {taken_mb + needed * image_mb:.0f} are needed"
+            f" for a calibration batch of {needed} images;"
+            " lower evaluation.calibration_batch, or allow more by evaluation.memory_mb"
         )
     batch = int(min(inputs.batch, fits))
     return replace(inputs, batch=batch), taken_mb + max(batch, needed) * image_mb

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Served(NamedTuple):
-    """A block and the few-shot group that its weights are in: what two paths must agree on to share it.
+    """A block and the few-shot group that its weights are in: what two branches must agree on to share it.
 
     The block alone would not do. It does not tell the depth of its stage, on which the group may depend.
     """
@@ -34,7 +34,7 @@ class Served(NamedTuple):
     group: int
 
 
-Path = tuple[Served, ...]
+Branch = tuple[Served, ...]
 
 
 class Step(NamedTuple):
@@ -125,10 +125,10 @@ def make_plan(
         resolution: side of the square input in pixels; the space's own if None.
     """
     space = split.space
-    members: dict[Path, list[int]] = {}
+    members: dict[Branch, list[int]] = {}
     for index, arch in enumerate(archs):
-        members.setdefault(_path(split, arch), []).append(index)
-    paths = sorted(members, key=lambda path: [_order(served) for served in path])
+        members.setdefault(_branch(split, arch), []).append(index)
+    branches = sorted(members, key=lambda branch: [_order(served) for served in branch])
     maps = sizes(space, resolution)
 
     @cache
@@ -139,20 +139,20 @@ def make_plan(
     def block_macs(block: Block) -> int:
         return block_cost(block, maps.before(block)).macs
 
-    def path_macs(path: Path) -> int:
-        return ends_macs(path[0].block.inputs, path[-1].block.out) + sum(block_macs(each.block) for each in path)
+    def branch_macs(branch: Branch) -> int:
+        return ends_macs(branch[0].block.inputs, branch[-1].block.out) + sum(block_macs(each.block) for each in branch)
 
     units = []
-    for chunk in _chunks(paths, unit_networks):
+    for chunk in _chunks(branches, unit_networks):
         stem, steps = chunk[0][0].block.inputs, tuple(_steps(chunk))
         macs = stem_cost(space, stem, maps.stem).macs + sum(_macs(step, maps) for step in steps)
-        macs += sum(head_cost(path[-1].block.out, num_classes).macs for path in chunk)
-        units.append(WorkUnit(stem, steps, tuple(tuple(members[path]) for path in chunk), macs))
-    plain = sum(len(members[path]) * path_macs(path) for path in paths)
+        macs += sum(head_cost(branch[-1].block.out, num_classes).macs for branch in chunk)
+        units.append(WorkUnit(stem, steps, tuple(tuple(members[branch]) for branch in chunk), macs))
+    plain = sum(len(members[branch]) * branch_macs(branch) for branch in branches)
     return Plan(tuple(units), len(archs), sum(unit.macs for unit in units), plain)
 
 
-def _path(split: Split, arch: Arch) -> Path:
+def _branch(split: Split, arch: Arch) -> Branch:
     depths = arch.depths
     return tuple(
         Served(block, split.group_of(block.stage, block.out, depths[block.stage])) for block in split.space.blocks(arch)
@@ -165,12 +165,12 @@ def _order(served: Served) -> tuple[int, int, int, int]:
     return served.block.stage, served.group, served.block.out, served.block.mid
 
 
-def _chunks(paths: Sequence[Path], most: int) -> Iterator[Sequence[Path]]:
+def _chunks(branches: Sequence[Branch], most: int) -> Iterator[Sequence[Branch]]:
     """Cut where neighbours share least, but no earlier than at half of what a unit may hold.
 
     Different stems are never in one unit.
     """
-    for _, same_stem in groupby(paths, key=lambda path: path[0].block.inputs):
+    for _, same_stem in groupby(branches, key=lambda branch: branch[0].block.inputs):
         rest = list(same_stem)
         while len(rest) > most:
             cut = min(range(-(-most // 2), most + 1), key=lambda at: (_shared(rest[at - 1], rest[at]), -at))
@@ -179,27 +179,27 @@ def _chunks(paths: Sequence[Path], most: int) -> Iterator[Sequence[Path]]:
         yield rest
 
 
-def _shared(one: Path, other: Path) -> int:
-    """Blocks that two paths begin with together."""
+def _shared(one: Branch, other: Branch) -> int:
+    """Blocks that two branches begin with together."""
     for level, (mine, theirs) in enumerate(zip(one, other, strict=False)):
         if mine != theirs:
             return level
     return min(len(one), len(other))
 
 
-def _steps(paths: Sequence[Path]) -> list[Step]:
-    """The walk over the tree of sorted paths, its first level being the first block's."""
+def _steps(branches: Sequence[Branch]) -> list[Step]:
+    """The walk over the tree of sorted branches, its first level being the first block's."""
     steps: list[Step] = []
-    positions: dict[int, int] = {}  # by level: of the path's block there, in its stage
+    positions: dict[int, int] = {}  # by level: of the branch's block there, in its stage
     latest: dict[int, int] = {}  # by level: the newest step there
     widest: dict[int, int] = {}  # by level: the step that computes the first convolution for its siblings
-    before: Path = ()
-    for leaf, path in enumerate(paths):
-        shared = _shared(before, path)
-        for level, (block, group) in enumerate(path[shared:], start=shared):
-            follows = level > 0 and path[level - 1].block.stage == block.stage
+    before: Branch = ()
+    for leaf, branch in enumerate(branches):
+        shared = _shared(before, branch)
+        for level, (block, group) in enumerate(branch[shared:], start=shared):
+            follows = level > 0 and branch[level - 1].block.stage == block.stage
             positions[level] = positions[level - 1] + 1 if follows else 0
-            # Only the first new block has an elder sibling, and only if the path before goes on there.
+            # Only the first new block has an elder sibling, and only if the branch before goes on there.
             elder = steps[latest[level]] if level == shared < len(before) else None
             if elder and (elder.block.stage, elder.group) == (block.stage, group):
                 eldest = widest[level]
@@ -209,9 +209,9 @@ def _steps(paths: Sequence[Path]) -> list[Step]:
                 widest[level] = len(steps)
                 hidden, shortcut = block.mid, block.projects
             latest[level] = len(steps)
-            last = leaf if level == len(path) - 1 else -1
+            last = leaf if level == len(branch) - 1 else -1
             steps.append(Step(level, block, positions[level], group, hidden, shortcut, last))
-        before = path
+        before = branch
     return steps
 
 

@@ -116,8 +116,9 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
         done = decided(world, begin)
         if len(done) < len(plan.units):
             known = decided(world, journal.numerics)
-            now = job.computed(scorer.executor.numerics(scorer.inputs.device, known))
-            _compute(now, plan, scorer, world, done)
+            batch = scorer.within_memory(plan)[0].batch
+            ways = scorer.executor.numerics(scorer.inputs.device, known)
+            _compute(job.computed([{**way, "batch": batch} for way in ways]), plan, scorer, world, done)
 
         def finish() -> None:
             _write_scores(

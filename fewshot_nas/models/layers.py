@@ -6,7 +6,7 @@ from fewshot_nas.models.slicing import EPS, BlockWeights, ConvNorm, View
 from fewshot_nas.space.block import Block
 
 
-class Unit(nn.Module):
+class ConvBN(nn.Module):
     """A convolution and the batch norm after it.
 
     Args:
@@ -32,21 +32,21 @@ class ResidualBlock(nn.Module):
     """What both kinds of blocks have: the convolutions `conv1`, `conv2`, ..., and a shortcut."""
 
     def _join(self, shape: Block, projects: bool, *, tracks: bool) -> None:
-        self.shortcut = Unit(*shape.shortcut, tracks=tracks) if projects else nn.Identity()
+        self.shortcut = ConvBN(*shape.shortcut, tracks=tracks) if projects else nn.Identity()
         self.relu = nn.ReLU(inplace=True)
 
-    def units(self) -> list[Unit]:
+    def convs(self) -> list[ConvBN]:
         """The convolutions in order, without the shortcut's."""
         named = self.named_children()
-        return [unit for name, unit in named if name.startswith("conv") and isinstance(unit, Unit)]
+        return [conv for name, conv in named if name.startswith("conv") and isinstance(conv, ConvBN)]
 
     def weights(self, shape: Block, view: View) -> BlockWeights:
         """The leading channels, cut to the widths of a subnet's block."""
-        units = zip(self.units(), shape.layers, strict=True)
-        convs = tuple(unit.weights(layer.inputs, layer.out, view) for unit, layer in units)
+        pairs = zip(self.convs(), shape.layers, strict=True)
+        convs = tuple(conv.weights(layer.inputs, layer.out, view) for conv, layer in pairs)
         shortcut = None
         if shape.projects:
-            assert isinstance(self.shortcut, Unit), f"a block without shortcut convolution cannot be {shape}"
+            assert isinstance(self.shortcut, ConvBN), f"a block without shortcut convolution cannot be {shape}"
             shortcut = self.shortcut.weights(shape.inputs, shape.out, view)
         return BlockWeights(convs, shortcut, shape.stage)
 
@@ -63,8 +63,8 @@ class BasicBlock(ResidualBlock):
     def __init__(self, shape: Block, projects: bool, *, tracks: bool) -> None:
         super().__init__()
         first, second = shape.layers
-        self.conv1 = Unit(*first, tracks=tracks)
-        self.conv2 = Unit(*second, tracks=tracks)
+        self.conv1 = ConvBN(*first, tracks=tracks)
+        self.conv2 = ConvBN(*second, tracks=tracks)
         self._join(shape, projects, tracks=tracks)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,9 +79,9 @@ class BottleneckBlock(ResidualBlock):
     def __init__(self, shape: Block, projects: bool, *, tracks: bool) -> None:
         super().__init__()
         first, second, third = shape.layers
-        self.conv1 = Unit(*first, tracks=tracks)
-        self.conv2 = Unit(*second, tracks=tracks)
-        self.conv3 = Unit(*third, tracks=tracks)
+        self.conv1 = ConvBN(*first, tracks=tracks)
+        self.conv2 = ConvBN(*second, tracks=tracks)
+        self.conv3 = ConvBN(*third, tracks=tracks)
         self._join(shape, projects, tracks=tracks)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,4 +112,4 @@ def initialise(network: nn.Module) -> None:
             nn.init.normal_(module.weight, std=0.01)
             nn.init.zeros_(module.bias)
         elif isinstance(module, ResidualBlock):
-            nn.init.zeros_(module.units()[-1].norm.weight)
+            nn.init.zeros_(module.convs()[-1].norm.weight)

@@ -1,6 +1,6 @@
 """A subnet's tensors, and what they compute: the one description that every user of weights shares.
 
-`SubnetWeights` says which tensors a subnet consists of, `run` what it does with them. A supernet
+`SubnetWeights` says which tensors a subnet consists of, `run_subnet` what they compute. A supernet
 fills it with leading slices of its parameters, the training step with leaves that are views of
 those slices, and extraction copies it into a static network. The blocks are ResNet's
 (arXiv:1512.03385); a width takes the *leading* channels of the full tensors, as in
@@ -116,7 +116,7 @@ def run_block(
     return F.relu(residual + shortcut, inplace=True)
 
 
-def run(
+def run_subnet(
     weights: SubnetWeights,
     images: Tensor,
     *,

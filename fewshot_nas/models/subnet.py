@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_nas.models.blueprint import blueprint
-from fewshot_nas.models.layers import Unit, initialise, residual_block
+from fewshot_nas.models.layers import ConvBN, initialise, residual_block
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SearchSpace
@@ -20,7 +20,7 @@ class Subnet(nn.Module):
     def __init__(self, space: SearchSpace, arch: Arch, num_classes: int) -> None:
         super().__init__()
         shapes = space.blocks(arch)
-        self.stem = Unit(space.in_channels, shapes[0].inputs, space.stem_kernel, space.stem_stride, tracks=True)
+        self.stem = ConvBN(space.in_channels, shapes[0].inputs, space.stem_kernel, space.stem_stride, tracks=True)
         self.relu = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool2d(3, 2, 1) if space.stem_pool else nn.Identity()
         self.blocks = nn.Sequential(*(residual_block(shape, shape.projects, tracks=True) for shape in shapes))

@@ -4,8 +4,8 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from fewshot_nas.models.layers import ResidualBlock, Unit, initialise, residual_block
-from fewshot_nas.models.slicing import BlockWeights, ConvNorm, Linear, SubnetWeights, View, leading, run
+from fewshot_nas.models.layers import ConvBN, ResidualBlock, initialise, residual_block
+from fewshot_nas.models.slicing import BlockWeights, ConvNorm, Linear, SubnetWeights, View, leading, run_subnet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.block import Block
 from fewshot_nas.space.search_space import SearchSpace
@@ -27,7 +27,7 @@ class Supernet(nn.Module):
         super().__init__()
         self.split, self.space, self.num_classes = split, split.space, num_classes
         space = split.space
-        self.stem = Unit(space.in_channels, space.stem_width(1), space.stem_kernel, space.stem_stride, tracks=False)
+        self.stem = ConvBN(space.in_channels, space.stem_width(1), space.stem_kernel, space.stem_stride, tracks=False)
         self.stages = nn.ModuleList(
             nn.ModuleList(_group(space, stage, capacity) for capacity in split.capacities(stage))
             for stage in range(space.stages)
@@ -41,11 +41,11 @@ class Supernet(nn.Module):
         """Logits [B, classes] of one subnet for images [B, C, H, W].
 
         Args:
-            dropout, drop_connect: as in `slicing.run`; they act in training mode only.
+            dropout, drop_connect: as in `slicing.run_subnet`; they act in training mode only.
         """
         if not self.training:
             dropout = drop_connect = 0.0
-        return run(self.weights(arch), x, dropout=dropout, drop_connect=drop_connect)
+        return run_subnet(self.weights(arch), x, dropout=dropout, drop_connect=drop_connect)
 
     def weights(self, arch: Arch, view: View = leading) -> SubnetWeights:
         """One subnet's tensors.

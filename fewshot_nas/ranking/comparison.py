@@ -13,6 +13,7 @@ from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.validation import judge
 
 TRUTHS = (10, 30, 60)
+PREDICTOR, WITHOUT_SCORES = "predictor", "predictor without scores"
 LEFT = 10  # archs that a predictor has to be judged by, at least
 
 
@@ -31,21 +32,22 @@ def compare(
     ranker: Ranker,
     truth: Floats,
     proxies: Mapping[str, Floats],
-    composites: Mapping[str, Floats],
+    others: Mapping[str, Floats],
     counts: Sequence[int] = TRUTHS,
 ) -> Iterator[Row]:
     """Judge proxies, scores and predictors by the truths there are; nothing if they are fewer than three.
 
     Args:
         truth: in percent, nan where there is none, [n].
-        proxies, composites: by name, [n] each.
+        proxies: of which the best is what gains are over, by name, [n] each.
+        others: rankings that are shown beside them, [n] each.
         counts: the numbers of truths that predictors are fitted to.
     """
     known = ~np.isnan(truth)
     if known.sum() < FEWEST:
         return
     best = proxies[best_of(proxies, truth)]
-    plain = {**proxies, **composites, "raw": ranker.raw}
+    plain = {**proxies, **others, "raw": ranker.raw}
     plain |= {"smoothed": ranker.smoothed.value, "combined": ranker.combined.value}
     for name, values in plain.items():
         scored = known & ~np.isnan(values)
@@ -53,7 +55,8 @@ def compare(
             yield _fixed(name, values[scored], truth[scored], best[scored])
     for count in counts:
         if known.sum() - count >= LEFT:
-            yield _predicted(ranker.inputs[known], truth[known], best[known], count)
+            for name, inputs in ((PREDICTOR, ranker.inputs), (WITHOUT_SCORES, ranker.shapes)):
+                yield _predicted(name, inputs.of(known), truth[known], best[known], count)
 
 
 def _fixed(name: str, values: Floats, truth: Floats, best: Floats) -> Row:
@@ -61,9 +64,9 @@ def _fixed(name: str, values: Floats, truth: Floats, best: Floats) -> Row:
     return Row(name, 0, len(truth), judged.tau, judged.gains["best"])
 
 
-def _predicted(inputs: Floats, truth: Floats, best: Floats, count: int) -> Row:
+def _predicted(name: str, inputs: predictor.Inputs, truth: Floats, best: Floats, count: int) -> Row:
     def fit(known: NDArray[np.int64], wanted: NDArray[np.int64]) -> Floats:
-        return predictor.predict(inputs[known], log_odds(truth[known]), inputs[wanted]).value
+        return predictor.predict(inputs.of(known), log_odds(truth[known]), inputs.of(wanted)).value
 
     judged = judge(fit, truth, {"best": best}, count)
-    return Row("predictor", count, len(truth), judged.tau, judged.gains["best"])
+    return Row(name, count, len(truth), judged.tau, judged.gains["best"])

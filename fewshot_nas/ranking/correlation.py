@@ -153,7 +153,7 @@ def proxies(
     }
 
 
-def table(rows: Mapping[str, Agreement]) -> str:
+def agreement_table(rows: Mapping[str, Agreement]) -> str:
     """Named agreements as aligned text, one a line; ties are those of the scores / of the truth."""
     header = ["score", "n", "ties", "tau [95 %]", "Spearman", "Pearson"]
     lines = [header, *([name, *_cells(row)] for name, row in rows.items())]

@@ -3,7 +3,7 @@
 A Gaussian process: linear in the evidence (what is known without truth) and in the features, plus a
 smooth rest. The evidence has the larger prior, so that a few truths only correct it, while many may
 overrule it. Four variances are fitted by the marginal likelihood of the truths at hand, nothing
-else is.
+else is. Its predictions are averaged with the ranking without truth.
 """
 
 import warnings
@@ -11,37 +11,64 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import Floats
-from fewshot_nas.ranking.features import standardised
+from fewshot_nas.ranking.features import standardised, weighted
 from fewshot_nas.ranking.smoothing import Estimate
 
+Rows = NDArray[np.int64] | NDArray[np.bool_]
+
 FEWEST_TRUTHS = 10
-EVIDENCE_WEIGHT = 10.0  # a priori, how much more the evidence says than a column of the features
+EVIDENCE_WEIGHT = 3.0  # a priori, how much more the evidence says than a column of the features
+PRIOR_TRUTHS = 10  # as many truths as the ranking without truth is worth, when the two are averaged
 
 
-def inputs(evidence: Floats, described: Floats) -> Floats:
-    """What a predictor goes by, [n, columns]: all of it standardised over all archs.
+@dataclass(frozen=True)
+class Inputs:
+    """What a predictor goes by.
+
+    Attributes:
+        columns: evidence and features, standardised over all archs, [n, columns].
+        prior: the ranking without truth, on any scale, [n]; None where there is none.
+    """
+
+    columns: Floats
+    prior: Floats | None = None
+
+    def of(self, rows: Rows) -> "Inputs":
+        """Those of some archs."""
+        return Inputs(self.columns[rows], None if self.prior is None else self.prior[rows])
+
+
+def inputs(evidence: Floats, described: Floats) -> Inputs:
+    """Of all archs.
 
     Args:
-        evidence: combined scores, and what smoothing took away from them, [n, any].
+        evidence: combined scores, and what smoothing took away from them, [n, any]; the first column is the ranking
+            without truth. Without any column, shapes and costs have to do.
         described: `features` of the same archs, [n, any].
     """
-    weight = EVIDENCE_WEIGHT / evidence.shape[1] ** 0.5
-    return np.hstack([weight * standardised(evidence), standardised(described)])
+    count = evidence.shape[1]
+    weight = EVIDENCE_WEIGHT / max(count, 1) ** 0.5
+    return Inputs(np.hstack([weight * standardised(evidence), weighted(described)]), evidence[:, 0] if count else None)
 
 
-def predict(known: Floats, truth: Floats, wanted: Floats) -> Estimate:
+def predict(known: Inputs, truth: Floats, wanted: Inputs) -> Estimate:
     """Predict the accuracies of `wanted` archs from those of known ones.
 
+    A few truths tell a Gaussian process less than the ranking without truth tells: ten of them
+    ranked worse than none. So that ranking, brought to the scale of the truths, counts as
+    `PRIOR_TRUTHS` of them.
+
     Args:
-        known: `inputs` of archs with a truth, [k, columns].
+        known: of archs with a truth.
         truth: theirs, [k].
-        wanted: `inputs`, [n, columns].
+        wanted: of n archs.
 
     Returns:
         The standard deviation is that of an arch's accuracy without a seed's noise.
@@ -49,7 +76,25 @@ def predict(known: Floats, truth: Floats, wanted: Floats) -> Estimate:
     Raises:
         InputError: too few truths.
     """
-    return Estimate(*_fitted(known, truth).predict(wanted))
+    fitted = Estimate(*_fitted(known.columns, truth).predict(wanted.columns))
+    if known.prior is None or wanted.prior is None:
+        return fitted
+    return _mixture(fitted, _scaled(known.prior, truth, wanted.prior), len(truth) / (len(truth) + PRIOR_TRUTHS))
+
+
+def _scaled(known: Floats, truth: Floats, wanted: Floats) -> Estimate:
+    """A ranking with mean and spread of the truths; its error is how far it is off where these are known."""
+    slope = float(np.std(truth) / (np.std(known) or 1.0))
+    off = truth - truth.mean() - slope * (known - known.mean())
+    value = truth.mean() + slope * (wanted - known.mean())
+    return Estimate(value, np.full(len(wanted), np.std(off)))
+
+
+def _mixture(one: Estimate, other: Estimate, weight: float) -> Estimate:
+    """Mean and standard deviation of two predictions of which the first is right with the probability `weight`."""
+    value = weight * one.value + (1 - weight) * other.value
+    parts = ((weight, one), (1 - weight, other))
+    return Estimate(value, np.sqrt(sum(share * (each.error**2 + (each.value - value) ** 2) for share, each in parts)))
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,15 @@ class Ranker:
     combined: Estimate
 
     @property
-    def inputs(self) -> Floats:
-        """What a predictor goes by, [n, columns]."""
+    def inputs(self) -> predictor.Inputs:
+        """What a predictor goes by."""
         evidence = np.stack([self.combined.value, surplus(self.raw, self.smoothed)], axis=1)
         return predictor.inputs(evidence, self.described)
+
+    @property
+    def shapes(self) -> predictor.Inputs:
+        """What a predictor goes by that has no scores: the opponent that says what they are worth."""
+        return predictor.inputs(np.empty((len(self.described), 0)), self.described)
 
     def predicted(self, truth: Floats) -> Estimate:
         """All archs' accuracies in log odds, from the truths of some; nan where there is none.
@@ -46,8 +51,8 @@ class Ranker:
         Raises:
             InputError: too few truths.
         """
-        known, columns = ~np.isnan(truth), self.inputs
-        return predictor.predict(columns[known], log_odds(truth[known]), columns)
+        known, inputs = ~np.isnan(truth), self.inputs
+        return predictor.predict(inputs.of(known), log_odds(truth[known]), inputs)
 
 
 def ranker(described: Floats, scores: Sequence[Floats]) -> Ranker:

@@ -42,7 +42,7 @@ def read_row(where: str, value: Any) -> Row:
         raise InputError(f"{where}: {value!r} is not a row of a ranking") from None
 
 
-def table(rows: Sequence[Row]) -> str:
+def ranking_table(rows: Sequence[Row]) -> str:
     """Rows as aligned text."""
     lines = [["ranking", "archs", "tau [95 %]", "gain [95 %]"]]
     lines += [[row.title, str(row.archs), _shown(row.tau), _shown(row.gain)] for row in rows]

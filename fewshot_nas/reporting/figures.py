@@ -9,10 +9,11 @@ from html import escape
 from typing import Any
 
 from fewshot_nas.ranking.correlation import Agreement
-from fewshot_nas.reporting.choices import front
-from fewshot_nas.reporting.gather import Evaluation, PhaseRecord, Study
+from fewshot_nas.reporting.best_archs import front
+from fewshot_nas.reporting.gather import PhaseRecord, Study
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE, Figure, across, layout, padded
 from fewshot_nas.reporting.wording import Unit, interval, metric_title, phase_title, proxy_title, unit_of
+from fewshot_nas.scores.evaluations import Evaluation
 
 _MANY = 2_000  # archs that cannot be told apart any more, so that only their density shows
 _RINGS = {"color": ORANGE, "size": 9, "symbol": "circle-open", "line": {"width": 2}}

@@ -10,9 +10,9 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import FEWEST, Agreement, Interval, agreement, proxies
 from fewshot_nas.reporting.log import Epoch, Log, read_log
 from fewshot_nas.reporting.ranked import Ranked
-from fewshot_nas.results import merged_manifest_path, merged_path
+from fewshot_nas.results import merged_path
+from fewshot_nas.scores.evaluations import Evaluation, read_evaluation
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
-from fewshot_nas.scores.shards import Scored, read_scores
 from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SearchSpace
@@ -30,15 +30,6 @@ class PhaseFiles:
     log: Path
     manifest: Path
     evaluations: Mapping[str, Path]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Merged scores in percent by arch id."""
-
-    epoch: str
-    scores: Mapping[str, Scored]
-    manifest: Manifest
 
 
 @dataclass(frozen=True)
@@ -150,18 +141,11 @@ def _phase(files: PhaseFiles, truth: Mapping[str, Entry], metric: str, default: 
     log = read_log(files.log)
     manifest = read_manifest(files.manifest) if files.manifest.exists() else {}
     merged = {epoch: path for epoch, path in files.evaluations.items() if merged_path(path, metric).exists()}
-    evaluations = [_evaluation(epoch, path, metric, default) for epoch, path in merged.items()]
+    evaluations = [read_evaluation(path, metric, default) for path in merged.values()]
     evaluation = max(evaluations, key=_weight, default=None)
     unmerged = tuple(epoch for epoch in files.evaluations if epoch not in merged)
     compared, source = _compared(log, evaluation, truth, metric)
     return PhaseRecord(files.name, log, manifest, evaluation, unmerged, compared, source)
-
-
-def _evaluation(epoch: str, directory: Path, metric: str, default: SearchSpace) -> Evaluation:
-    path = merged_manifest_path(directory)
-    manifest = read_manifest(path) if path.exists() else {}
-    space = network_of(manifest, path, default).space
-    return Evaluation(epoch, read_scores(merged_path(directory, metric), space), manifest)
 
 
 def _weight(evaluation: Evaluation) -> tuple[bool, int, int]:

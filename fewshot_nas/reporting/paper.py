@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
 from fewshot_nas.ranking.correlation import Agreement
-from fewshot_nas.reporting.choices import front
-from fewshot_nas.reporting.gather import Evaluation, Study
+from fewshot_nas.reporting.best_archs import front
+from fewshot_nas.reporting.gather import Study
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE
 from fewshot_nas.reporting.wording import metric_title, phase_title, proxy_title, unit_of
+from fewshot_nas.scores.evaluations import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -42,4 +42,4 @@ def read_ranked(path: Path) -> Ranked | None:
         sources, predicted, best = tuple(content["scores"]), content["predicted"], content["best_proxy"]
         return Ranked(sources, archs, scored, truths, predicted, best, rows)
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{path}: is not the ranker's table; `python -m fewshot_nas.rank` makes it anew") from None
+        raise InputError(f"{path}: is not the ranker's table; `fewshot_nas.rank` makes it anew") from None

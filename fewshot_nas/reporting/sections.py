@@ -6,8 +6,8 @@ from html import escape
 from typing import Any
 
 from fewshot_nas.ranking.correlation import Agreement
-from fewshot_nas.reporting.choices import best_under, macs_bounds
-from fewshot_nas.reporting.gather import Evaluation, PhaseRecord, Study
+from fewshot_nas.reporting.best_archs import best_under, macs_bounds
+from fewshot_nas.reporting.gather import PhaseRecord, Study
 from fewshot_nas.reporting.hints import rank_command, score_command, train_command, truth_command
 from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.markup import code, missing, note, plot, section, table
@@ -20,6 +20,7 @@ from fewshot_nas.reporting.wording import (
     quantity,
     round_quantity,
 )
+from fewshot_nas.scores.evaluations import Evaluation
 
 
 def head(study: Study) -> str:
@@ -163,13 +164,13 @@ def _best(study: Study, name: str, evaluation: Evaluation) -> str:
     rows: list[list[str]] = []
     ruled: list[int] = []
     last = None
-    for choice in best_under(bounds, evaluation.scores, study.costs):
-        begins = choice.bound != last
+    for best in best_under(bounds, evaluation.scores, study.costs):
+        begins = best.bound != last
         if begins:
             ruled.append(len(rows))
-        limit, last = round_quantity(choice.bound) if begins else "", choice.bound
-        costs = quantity(choice.cost.macs), quantity(choice.cost.params)
-        rows.append([limit, escape(choice.arch_id), f"{choice.score:.2f}", *costs, code(choice.code)])
+        limit, last = round_quantity(best.bound) if begins else "", best.bound
+        costs = quantity(best.cost.macs), quantity(best.cost.params)
+        rows.append([limit, escape(best.arch_id), f"{best.score:.2f}", *costs, code(best.code)])
     heads = ("MACs up to", "arch", f"{metric_title(study.metric)}, %", "MACs", "parameters", "code")
     return f"<h3>Best archs of phase {name} for a given cost</h3>" + table(
         heads, rows, numeric=(2, 3, 4), ruled=ruled[1:]

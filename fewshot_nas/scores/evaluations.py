@@ -5,39 +5,60 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import merged_manifest_path, merged_path
+from fewshot_nas.results import epoch_of, merged_manifest_path, merged_path
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
-from fewshot_nas.scores.merging import codes_that_differ
+from fewshot_nas.scores.merging import Codes, codes_that_differ
 from fewshot_nas.scores.shards import Scored, read_scores
-from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Merged scores in percent by arch id, and how they came about."""
+    """Merged scores in percent by arch id, and how they were made."""
 
     directory: Path
     scores: Mapping[str, Scored]
     manifest: Manifest
 
+    @property
+    def epoch(self) -> str:
+        """What `--epoch` calls this evaluation."""
+        return epoch_of(self.directory)
 
-def read_evaluation(directory: Path, metric: str, pool: Mapping[str, Arch], space: SearchSpace) -> Evaluation:
+
+def read_evaluation(directory: Path, metric: str, default: SearchSpace) -> Evaluation:
     """Read what `merge` has written into an evaluation's directory.
 
+    Args:
+        default: the space, where the manifest does not describe it.
+
     Raises:
-        InputError: there are no merged scores, or an arch is not the pool's.
+        InputError: there are no merged scores, or one of the files is malformed.
     """
     path = merged_path(directory, metric)
     if not path.exists():
-        raise InputError(f"{path}: no such file; `python -m fewshot_nas.merge --top` with this metric writes it")
-    scores = read_scores(path, space)
-    for arch_id, scored in scores.items():
-        if arch_id not in pool or scored.code != space.encode(pool[arch_id]):
-            raise InputError(f"{path}: {arch_id} is another arch in the pool, or none; was another pool scored?")
-    manifest = merged_manifest_path(directory)
-    return Evaluation(directory, scores, read_manifest(manifest) if manifest.exists() else {})
+        raise InputError(f"{path}: no such file; `fewshot_nas.merge` with this --top writes it")
+    described = merged_manifest_path(directory)
+    manifest = read_manifest(described) if described.exists() else {}
+    return Evaluation(directory, read_scores(path, network_of(manifest, described, default).space), manifest)
+
+
+def refuse_other_pool(evaluation: Evaluation, codes: Codes) -> None:
+    """Check that all scored archs are the pool's.
+
+    Args:
+        codes: of the pool, by arch id.
+
+    Raises:
+        InputError: names the first arch that is not.
+    """
+    for arch_id, scored in evaluation.scores.items():
+        if codes.get(arch_id) != scored.code:
+            raise InputError(
+                f"{evaluation.directory}: {arch_id} has another code than in the pool, or is not in the pool;"
+                " was another pool scored?"
+            )
 
 
 def common_network(evaluations: Sequence[Evaluation], default: SearchSpace) -> Network:
@@ -56,17 +77,19 @@ def common_network(evaluations: Sequence[Evaluation], default: SearchSpace) -> N
     return networks[0]
 
 
-def read_truth(path: Path, pool: Mapping[str, Arch], space: SearchSpace) -> dict[str, Entry]:
-    """The ground truth, its archs the pool's; nothing where there is no such file.
+def read_truth(path: Path, codes: Codes, space: SearchSpace) -> dict[str, Entry]:
+    """The entries of the ground truth whose archs are in the pool; empty if there is no such file.
+
+    Args:
+        codes: of the pool, by arch id.
 
     Raises:
-        InputError: an arch has another code than in the pool, or is not in it.
+        InputError: an arch has another code than in the pool.
     """
     if not path.exists():
         return {}
     truth = read_arch_file(path, space)
-    codes = {arch_id: space.encode(pool[arch_id]) for arch_id in truth if arch_id in pool}
     archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
     for arch_id in codes_that_differ(archs, codes, space):
         raise InputError(f"{path}: {arch_id} has another code than in the pool; does it belong to another pool?")
-    return {arch_id: entry for arch_id, entry in truth.items() if arch_id in pool}
+    return {arch_id: entry for arch_id, entry in truth.items() if arch_id in codes}

@@ -1,6 +1,6 @@
 """The manifests of scores: how each part was scored, whether all parts were scored alike, and by which network."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ class Network:
         return total_cost(self.space, arch, resolution=self.resolution, num_classes=self.num_classes)
 
 
-def read_manifests(directory: Path, parts: int) -> dict[int, Manifest]:
-    """The manifests of parts 1, 2, ... that there are."""
-    paths = {part: manifest_path(directory, part) for part in range(1, parts + 1)}
+def read_manifests(directory: Path, parts: Iterable[int]) -> dict[int, Manifest]:
+    """The manifests that there are of these parts."""
+    paths = {part: manifest_path(directory, part) for part in parts}
     return {part: read_manifest(path) for part, path in paths.items() if path.exists()}
 
 
@@ -48,9 +48,9 @@ def read_manifest(path: Path) -> Manifest:
     return content
 
 
-def objections(directory: Path, manifests: Mapping[int, Manifest], parts: int) -> Iterator[str]:
+def objections(directory: Path, manifests: Mapping[int, Manifest], parts: Iterable[int]) -> Iterator[str]:
     """Why parts should not be merged, complete or not: manifests that are missing or differ."""
-    for part in range(1, parts + 1):
+    for part in parts:
         if part not in manifests:
             yield f"{manifest_path(directory, part)}: no such file, so nobody knows how part {part} was scored"
     known = list(manifests.items())

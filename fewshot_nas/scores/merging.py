@@ -5,10 +5,11 @@ each part is accepted exactly once. Codes are compared as text. The evaluation h
 already, and decoding 45,000 codes twice more would take longer than the rest of the merge.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
 from fewshot_nas.results import merged_manifest_path, merged_path, parts_with_scores, shard_path
@@ -23,6 +24,18 @@ Codes = Mapping[str, str]
 _RUNS_SHOWN = 10
 
 
+class IncompleteError(InputError):
+    """Scores are missing.
+
+    Attributes:
+        parts: those that are not complete.
+    """
+
+    def __init__(self, message: str, parts: Sequence[int]) -> None:
+        super().__init__(message)
+        self.parts = parts
+
+
 def read_codes(pool: Path, space: SearchSpace) -> list[dict[str, str]]:
     """The ids and codes of each part of a pool.
 
@@ -30,15 +43,21 @@ def read_codes(pool: Path, space: SearchSpace) -> list[dict[str, str]]:
         InputError: there is no pool, or an arch id occurs in two parts.
     """
     parts = [
-        {arch_id: scored.code for arch_id, scored in read_scores(path, space).items()} for path in part_paths(pool)
+        {arch_id: scored.code for arch_id, scored in read_scores(path, space).items()}
+        for path in part_paths(pool, space)
     ]
     if len(set().union(*parts)) < sum(map(len, parts)):
-        raise InputError(f"{pool}: an arch is in two parts; `python -m fewshot_nas.make_pool --check {pool}` names it")
+        raise InputError(f"{pool}: an arch is in two parts; `{command_line('make_pool', check=pool)}` names it")
     return parts
 
 
 def merge_parts(
-    directory: Path, metric: str, pool: Sequence[Codes], manifests: Mapping[int, Manifest], space: SearchSpace
+    directory: Path,
+    metric: str,
+    pool: Sequence[Codes],
+    manifests: Mapping[int, Manifest],
+    space: SearchSpace,
+    parts: Collection[int] | None = None,
 ) -> dict[str, Scored]:
     """Join the parts of one metric in the pool's order.
 
@@ -46,14 +65,18 @@ def merge_parts(
         pool: the ids and codes of each part.
         manifests: of the parts; a `limit` N means that the first N archs of a part were scored, a
             `sample` that as many were as `archs` says.
+        parts: those to join, 1, 2, ...; all if None.
 
     Raises:
-        InputError: a part is missing, incomplete or holds other archs than the pool's part.
+        IncompleteError: a part is missing or incomplete.
+        InputError: a part holds other archs than the pool's part.
     """
     _refuse_surplus(directory, metric, len(pool))
     merged: dict[str, Scored] = {}
-    gaps: list[str] = []
+    gaps: dict[int, str] = {}
     for part, codes in enumerate(pool, start=1):
+        if parts is not None and part not in parts:
+            continue
         path, expected = shard_path(directory, metric, part), _limited(codes, manifests, part)
         sampled = _sampled(manifests, part)
         wanted = len(expected) if sampled is None else sampled
@@ -62,13 +85,13 @@ def merge_parts(
         if len(scores) == wanted:
             merged.update((arch_id, scores[arch_id]) for arch_id in expected if arch_id in scores)
         elif not scores:
-            gaps.append(f"{path.name} does not exist ({wanted} archs)")
+            gaps[part] = f"{path.name} does not exist ({wanted} archs)"
         elif sampled is not None:
-            gaps.append(f"{path.name} has {len(scores)} of the {wanted} archs that were sampled")
+            gaps[part] = f"{path.name} has {len(scores)} of the {wanted} archs that were sampled"
         else:
-            gaps.append(f"{path.name} lacks {_abbreviated(expected, scores)}")
+            gaps[part] = f"{path.name} lacks {_abbreviated(expected, scores)}"
     if gaps:
-        raise InputError(f"{directory}: scores are missing: {'; '.join(gaps)}; `python -m fewshot_nas.test` fills them")
+        raise IncompleteError(f"{directory}: scores are missing: {'; '.join(gaps.values())}", list(gaps))
     return merged
 
 

@@ -16,7 +16,7 @@ C = TypeVar("C")
 
 
 @dataclass(frozen=True, eq=False)  # equality would compare tensors
-class Entry(Generic[C]):
+class BoardEntry(Generic[C]):
     """A candidate as it was measured.
 
     Attributes:
@@ -47,17 +47,17 @@ class Board(Generic[C]):
         if size < 1:
             raise InputError(f"a board of {size} entries has no room, expected at least 1")
         self._size, self._gap = size, gap
-        self._entries: list[Entry[C]] = []
+        self._entries: list[BoardEntry[C]] = []
 
     @property
-    def entries(self) -> tuple[Entry[C], ...]:
+    def entries(self) -> tuple[BoardEntry[C], ...]:
         """All of them, best first."""
         return tuple(self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def offer(self, entry: Entry[C]) -> None:
+    def offer(self, entry: BoardEntry[C]) -> None:
         """Take in a candidate if it is good enough.
 
         One that is on the board already is measured anew: its old accuracy was that of older
@@ -81,11 +81,11 @@ class Board(Generic[C]):
         Raises:
             InputError: there are more entries than this board holds.
         """
-        entries: list[Entry[C]] = [Entry(**entry) for entry in state["entries"]]
+        entries: list[BoardEntry[C]] = [BoardEntry(**entry) for entry in state["entries"]]
         if len(entries) > self._size:
             raise InputError(f"the board to take up has {len(entries)} entries, expected {self._size} at most")
         self._entries = entries
 
-    def _beats(self, entry: Entry[C], last: Entry[C]) -> bool:
+    def _beats(self, entry: BoardEntry[C], last: BoardEntry[C]) -> bool:
         ahead = entry.accuracy - last.accuracy
         return ahead > self._gap or (ahead > 0 and entry.cost < last.cost)

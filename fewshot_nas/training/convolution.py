@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_nas.models.slicing import convolve_plainly
+from fewshot_nas.space.block import side_after
 
 _CHANNELS_PER_PIXEL = 16  # of the output's map, from which on the product wins (measured)
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Convolve [B, inputs, H, W] with [out, inputs, kernel, kernel], padded by half the kernel."""
-    pixels = _out_side(x.shape[2], stride) * _out_side(x.shape[3], stride)
+    pixels = side_after(x.shape[2], stride) * side_after(x.shape[3], stride)
     if x.device.type != "cpu" or x.shape[1] < _CHANNELS_PER_PIXEL * pixels:
         return convolve_plainly(x, weight, stride)
     if torch.is_autocast_enabled("cpu"):
@@ -35,7 +36,7 @@ class _Product(torch.autograd.Function):
         ctx.stride = stride
         batch, _, height, width = x.shape
         out = _windows(x, weight.shape[-1], stride) @ _rows(weight).t()  # [B * H' * W', out]
-        return out.view(batch, _out_side(height, stride), _out_side(width, stride), -1).permute(0, 3, 1, 2)
+        return out.view(batch, side_after(height, stride), side_after(width, stride), -1).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -67,7 +68,7 @@ def _windows(x: Tensor, kernel: int, stride: int) -> Tensor:
 def _overlaid(windows: Tensor, x: Tensor, kernel: int, stride: int) -> Tensor:
     """The sum of windows at their places in an image like `x`: the transpose of `_windows`."""
     batch, channels, height, width = x.shape
-    rows, columns, margin = _out_side(height, stride), _out_side(width, stride), kernel // 2
+    rows, columns, margin = side_after(height, stride), side_after(width, stride), kernel // 2
     parts = windows.view(batch, rows, columns, kernel, kernel, channels)
     # Sums of many bfloat16 numbers would lose what the product has kept.
     dtype = torch.promote_types(x.dtype, torch.float32)
@@ -77,7 +78,3 @@ def _overlaid(windows: Tensor, x: Tensor, kernel: int, stride: int) -> Tensor:
             total[:, dy : dy + rows * stride : stride, dx : dx + columns * stride : stride] += parts[:, :, :, dy, dx]
     inner = total[:, margin : margin + height, margin : margin + width]
     return inner.permute(0, 3, 1, 2).to(x.dtype, memory_format=torch.channels_last)
-
-
-def _out_side(side: int, stride: int) -> int:
-    return -(-side // stride)

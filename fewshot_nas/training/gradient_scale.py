@@ -35,9 +35,9 @@ class GradientScale:
 
     def __call__(self, *_: object) -> None:
         """Scale, in place, all gradients that there are."""
-        for parameter, factor in self._factors.items():
-            if parameter.grad is not None:
-                parameter.grad.mul_(factor)
+        reached = [(each.grad, factor) for each, factor in self._factors.items() if each.grad is not None]
+        if reached:
+            torch._foreach_mul_([gradient for gradient, _ in reached], [factor for _, factor in reached])
 
 
 def gradient_scale(supernet: Supernet, chances: Sequence[Chances], kind: Kind) -> GradientScale:

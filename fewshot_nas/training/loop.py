@@ -28,12 +28,13 @@ from fewshot_nas.training.optimizer import cosine, set_rate
 
 Record = dict[str, Any]
 
+CHECKED_STEPS = 10  # from one look at the losses to the next: each makes this process wait for the device
 _SAID = ("largest", "smallest", "best", "ema")  # whose accuracy is worth a word after each epoch
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the loop does with a task; `batch_size` counts the images of all processes."""
+class Schedule:
+    """How a task is trained; `batch_size` counts the images of all processes."""
 
     epochs: int
     warmup_epochs: int
@@ -58,13 +59,13 @@ class Source:
     std: tuple[float, ...]
     workers: int = 0
 
-    def batches(self, plan: Plan, world: World) -> TrainBatches:
+    def batches(self, schedule: Schedule, world: World) -> TrainBatches:
         """This process's share of the training batches."""
         return TrainBatches(
             self.images,
             self.transform,
-            batch_size=plan.batch_size,
-            seed=plan.seed,
+            batch_size=schedule.batch_size,
+            seed=schedule.seed,
             rank=world.rank,
             world=world.size,
             workers=self.workers,
@@ -88,7 +89,12 @@ class Task(Protocol):
         """What the losses of a step belong to."""
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Add this batch's gradients to the parameters; losses [loss_names]."""
+        """Add this batch's gradients to the parameters.
+
+        Returns:
+            Losses [loss_names], and after them any other numbers; the loop replaces all of them,
+            in place, by their means over the processes.
+        """
 
     def culprit(self, loss: int, step: int) -> str:
         """What the loss of this number belongs to, for the message if it is not finite."""
@@ -116,25 +122,27 @@ class Loop:
         self,
         task: Task,
         source: Source,
-        plan: Plan,
+        schedule: Schedule,
         last: Path,
         log: RunLog,
         world: World,
         report: Callable[[str], None] = print,
     ) -> None:
-        self.task, self.source, self.plan, self.last, self.log, self.world = task, source, plan, last, log, world
+        self.task, self.source, self.schedule = task, source, schedule
+        self.last, self.log, self.world = last, log, world
         self._report = report
-        self._batches = source.batches(plan, world)
+        self._batches = source.batches(schedule, world)
         self._per_epoch = self._batches.per_epoch
-        self._batch = batch_share(len(source.images), plan.batch_size, world.size) * world.size
-        self._rate = plan.rate(self._per_epoch)
+        self._batch = batch_share(len(source.images), schedule.batch_size, world.size) * world.size
+        self._rate = schedule.rate(self._per_epoch)
         self.step = 0
-        self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's steps
+        self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's checked steps
+        self._unchecked: list[Tensor] = []  # losses of the steps since the last check, on the device
 
     @property
     def steps(self) -> int:
-        """Steps of the whole plan."""
-        return self.plan.epochs * self._per_epoch
+        """Steps of the whole schedule."""
+        return self.schedule.epochs * self._per_epoch
 
     def resume(self) -> None:
         """Take up the state in `last`; without it, begin at the beginning.
@@ -176,7 +184,7 @@ class Loop:
                 )
 
     def run(self) -> None:
-        """Train to the end of the plan.
+        """Train to the end of the schedule.
 
         Raises:
             InputError: a loss or a weight is not finite, or an image cannot be decoded.
@@ -192,7 +200,7 @@ class Loop:
             self._losses.zero_()
             if self.world.is_main:
                 self.log.write(record)
-                self._report(_summary(record, self.plan.epochs))
+                self._report(_summary(record, self.schedule.epochs))
             self._save()
 
     def _epoch(self, epoch: int) -> Record:
@@ -207,8 +215,11 @@ class Loop:
                 if batch is None:
                     break
                 self._train_on(*batch)
-                self._show(bar)
-                if self.step % self._per_epoch and self.step % self.plan.checkpoint_steps == 0:
+                if self.step % CHECKED_STEPS == 0 or self.step % self._per_epoch == 0:
+                    self._check_losses()
+                    self._show(bar)
+                bar.update(self._batch)
+                if self.step % self._per_epoch and self.step % self.schedule.checkpoint_steps == 0:
                     self._save()
         seconds = time.perf_counter() - start
         images = (self._per_epoch - done) * self._batch
@@ -217,18 +228,28 @@ class Loop:
     def _train_on(self, images: Tensor, labels: Tensor) -> None:
         step, optimizer = self.step, self.task.optimizer
         # Dropout is the one thing that draws from torch's generator; ranks drop differently.
-        torch.manual_seed(step_seed(self.plan.seed, step, self.world.rank))
+        torch.manual_seed(step_seed(self.schedule.seed, step, self.world.rank))
         inputs = normalize(images.to(self.world.device), self.source.mean, self.source.std)
         optimizer.zero_grad(set_to_none=True)
         losses = self.task.backward(inputs, labels.to(self.world.device), step)
-        losses = average_gradients(self.task.network.parameters(), self.world, losses)
-        self._refuse_divergence(losses, step)
-        if self.plan.clip_value:
-            nn.utils.clip_grad_value_(self.task.network.parameters(), self.plan.clip_value)
+        averages = average_gradients(self.task.network.parameters(), self.world, losses)
+        self._unchecked.append(averages[: len(self.task.loss_names)])
+        if self.schedule.clip_value:
+            nn.utils.clip_grad_value_(self.task.network.parameters(), self.schedule.clip_value)
         set_rate(optimizer, self._rate(step))
         optimizer.step()
-        self._losses += losses.double().cpu()
         self.step += 1
+
+    def _check_losses(self) -> None:
+        """Add up the losses of the last steps, and fail if one is not finite. All processes have the same."""
+        if not self._unchecked:
+            return
+        steps = torch.stack(self._unchecked).cpu().double()  # [steps, loss_names]
+        first = self.step - len(self._unchecked)
+        self._unchecked.clear()
+        for step, losses in enumerate(steps, start=first):
+            self._refuse_divergence(losses, step)
+            self._losses += losses
 
     def _refuse_divergence(self, losses: Tensor, step: int) -> None:
         if losses.isfinite().all():
@@ -241,10 +262,11 @@ class Loop:
         return InputError(f"{what}; {kept}. Lower the learning rate, or check the images")
 
     def _refuse_broken_weights(self) -> None:
-        if not all(parameter.isfinite().all() for parameter in self.task.network.parameters()):
+        if not torch.stack([parameter.isfinite().all() for parameter in self.task.network.parameters()]).all():
             raise self._divergence(f"weights are no longer finite after step {self.step - 1}")
 
     def _save(self) -> None:
+        self._check_losses()
         self._refuse_broken_weights()
         with together(self.world):
             if self.world.is_main:
@@ -253,7 +275,7 @@ class Loop:
     def _progress(self, epoch: int, done: int) -> "tqdm[Any]":
         """A bar that counts images, and shows only on the terminal of rank 0."""
         return tqdm(
-            desc=f"epoch {epoch + 1}/{self.plan.epochs}",
+            desc=f"epoch {epoch + 1}/{self.schedule.epochs}",
             total=self._per_epoch * self._batch,
             initial=done * self._batch,
             unit=" images",
@@ -267,7 +289,6 @@ class Loop:
         steps = (self.step - 1) % self._per_epoch + 1
         lr = self._rate(self.step - 1)
         bar.set_postfix_str(f"loss {self._losses[0] / steps:.3f}, lr {lr:.2g}", refresh=False)
-        bar.update(self._batch)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

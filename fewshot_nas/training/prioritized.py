@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from fewshot_nas.data.images import Images, balanced_indices
+from fewshot_nas.data.images import Images, split_off
 from fewshot_nas.distributed import World, gathered
 from fewshot_nas.evaluation.accuracy import sums
 from fewshot_nas.evaluation.inputs import Inputs
@@ -21,7 +21,7 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SearchSpace
-from fewshot_nas.training.board import Board, Entry
+from fewshot_nas.training.board import Board, BoardEntry
 
 BUCKETS = 8  # spans of MACs
 REVIEW_STEPS = 32  # from one review of the board to the next
@@ -44,7 +44,7 @@ class TeacherBoard:
         self.offer(largest(space), 0.0)
 
     @property
-    def entries(self) -> tuple[Entry[str], ...]:
+    def entries(self) -> tuple[BoardEntry[str], ...]:
         """The largest, then the others, from few MACs to many."""
         return tuple(entry for board in (self._pinned, *self._buckets) for entry in board.entries)
 
@@ -61,7 +61,7 @@ class TeacherBoard:
         """
         macs = self._macs(arch)
         board = self._pinned if arch == largest(self._space) else self._buckets[self._bucket(macs)]
-        board.offer(Entry(self._space.encode(arch), accuracy, macs))
+        board.offer(BoardEntry(self._space.encode(arch), accuracy, macs))
 
     def teacher(self, student: Arch) -> Arch:
         """The most accurate net with more MACs than the student, which so never teaches itself.
@@ -87,7 +87,7 @@ class TeacherBoard:
         return total_cost(self._space, arch, num_classes=self._num_classes).macs
 
     def _bucket(self, macs: int) -> int:
-        number = BUCKETS * (macs - self._low) // (self._high - self._low)
+        number = BUCKETS * (macs - self._low) // max(1, self._high - self._low)  # nets may all cost the same
         return min(max(number, 0), BUCKETS - 1)
 
 
@@ -134,8 +134,5 @@ class Prioritized:
 
 
 def held_out(images: Images) -> tuple[Images, Images]:
-    """Images to score the board on, classes balanced, and those left to train on; always the same."""
-    count = max(2, min(HELD_IMAGES, len(images) // HELD_SHARE))  # one image alone has no statistics
-    chosen = balanced_indices(images.labels, count)
-    left = torch.ones(len(images), dtype=torch.bool).index_fill(0, chosen, False)
-    return images.select(chosen), images.select(left.nonzero().squeeze(1))
+    """The images to train on, and those held out to score the board on; always the same."""
+    return split_off(images, max(2, min(HELD_IMAGES, len(images) // HELD_SHARE)))  # one image alone has no statistics

@@ -160,7 +160,7 @@ class Sampler:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ImageSizes:
     """The image sizes of a step.
 
     Attributes:

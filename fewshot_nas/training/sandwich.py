@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_nas.models.slicing import run
+from fewshot_nas.models.slicing import run_subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.training.convolution import convolve
 from fewshot_nas.training.gradients import Leaves
-from fewshot_nas.training.sampler import Sampler, Sizes
+from fewshot_nas.training.sampler import ImageSizes, Sampler
 
 
 class Teacher(Protocol):
@@ -116,7 +116,7 @@ class Sandwich:
     """The parts of a step, the same for all steps of a training."""
 
     sampler: Sampler
-    sizes: Sizes
+    sizes: ImageSizes
     teacher: Teacher = Labels()
     loss: Loss = PerArch()
     regularization: Regularization = Regularization()
@@ -131,21 +131,23 @@ class Sandwich:
         """
         archs = self.sampler.archs(step)
         teachers = self.teacher.teachers(supernet, archs, step)
-        sides = self.sizes.sides(step)
-        return self.loss.backward(
-            answers(supernet, images, labels, archs, sides, teachers, self.regularization, self.precision)
+        sides, leaves = self.sizes.sides(step), Leaves(torch.bfloat16 if self.precision == "bf16" else torch.float32)
+        losses = self.loss.backward(
+            answers(supernet, leaves, images, labels, archs, sides, teachers, self.regularization)
         )
+        leaves.deposit()
+        return losses
 
 
 def answers(
     supernet: Supernet,
+    leaves: Leaves,
     images: Tensor,
     labels: Tensor,
     archs: Sequence[Arch],
     sizes: Sequence[int | None],
     teachers: Sequence[Arch | None],
     regularization: Regularization,
-    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Iterator[Answer]:
     """Run the archs of a step, one after the other, each when it is asked for.
 
@@ -154,18 +156,17 @@ def answers(
     arch's size.
 
     Args:
+        leaves: make the archs' weights; where they are of bfloat16, autocast is on.
         images: [B, C, H, W], normalised.
         labels: [B] class indices.
         sizes: image side for each arch, None for the images' own.
         teachers: of each arch, None for the labels.
     """
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    leaves = Leaves(dtype)
 
     def forward(arch: Arch, size: int | None, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:
-        weights, inputs = supernet.weights(arch, leaves), resized(images, size)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return run(weights, inputs, dropout=dropout, drop_connect=drop_connect, convolve=convolve).float()
+        weights, inputs = leaves.weights(supernet, arch), resized(images, size)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=leaves.dtype == torch.bfloat16):
+            return run_subnet(weights, inputs, dropout=dropout, drop_connect=drop_connect, convolve=convolve).float()
 
     logits = forward(archs[0], sizes[0], regularization.dropout, regularization.drop_connect)
     yield Answer(archs[0], logits, labels, regularization.label_smoothing)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 RULE = "the latest epoch whose tau by mean probability is within one standard error of the largest"
+RULE_WITHOUT_TRUTH = "the last epoch, because no tau is known"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
     best = max(candidates, key=_merit)
     margin = 0.0 if math.isnan(best.error) else best.error
     return max((each for each in candidates if _known_tau(each) >= _known_tau(best) - margin), key=_epoch)
+
+
+def rule(chosen: Candidate) -> str:
+    """The rule by which `choose` has chosen, for people."""
+    return RULE_WITHOUT_TRUTH if math.isnan(chosen.tau) else RULE
 
 
 def keep(candidates: Sequence[Candidate], count: int) -> list[Candidate]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fewshot_nas.cream.supernet import CreamSupernet
-from fewshot_nas.training.board import Board, Entry
+from fewshot_nas.training.board import Board, BoardEntry
 
 DEPTHS = (1, 2, 1, 1, 1)
 CLASSES = 5
@@ -49,5 +49,5 @@ def board(paths):
     for place, path in enumerate(paths[1:]):
         images = torch.randn(2, 1, 32, 32, generator=generator)
         softmax = torch.rand(2, CLASSES, generator=generator).softmax(1)
-        filled.offer(Entry(path, 50.0 - place, 10.0, images, softmax))
+        filled.offer(BoardEntry(path, 50.0 - place, 10.0, images, softmax))
     return filled

@@ -5,7 +5,7 @@ from torch import nn
 from torch.func import functional_call
 
 from fewshot_nas.cream.matching import Matching, guide, meta_gradients
-from fewshot_nas.training.board import Board, Entry
+from fewshot_nas.training.board import Board, BoardEntry
 
 pytestmark = pytest.mark.numeric
 
@@ -24,7 +24,7 @@ def classroom():
     for candidate in range(2):
         images = torch.randn(2, 6, generator=generator).double()
         softmax = torch.randn(2, 3, generator=generator).double().softmax(1)
-        board.offer(Entry(candidate, 50.0 - candidate, 1.0, images, softmax))
+        board.offer(BoardEntry(candidate, 50.0 - candidate, 1.0, images, softmax))
     training, held = torch.randn(2, 4, 6, generator=generator).double()
     taught = torch.randn(4, 3, generator=generator).double().softmax(1)
     labels = torch.tensor([0, 1, 2, 0])

@@ -1,17 +1,21 @@
 """A search as the loop drives it: who is trained, when the matching network learns, what the board hears."""
 
 import random
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from fewshot_nas.cream import search_task
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.paths import UNIFORM
-from fewshot_nas.cream.search_task import Pace, Sampler, SearchTask
+from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
 from fewshot_nas.cream.step import Teaching
-from fewshot_nas.distributed import World
+from fewshot_nas.distributed import World, average_gradients, joined
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.training.board import Board
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
@@ -32,7 +36,7 @@ def task(supernet, batch, tmp_path):
         matching,
         torch.optim.Adam(matching.parameters(), 0.01),
         Board(3),
-        Sampler(0, BUDGET),
+        PathSampler(0, BUDGET),
         Teaching(start_epoch=1, slice=2, update_every=2),
         Pace(2, lambda step: 0.1),
         Inputs(images, 4, images, batch[1], 4, (0.5,), (0.2,), cpu),
@@ -79,12 +83,58 @@ def test_the_matching_network_learns_at_its_steps_only(task, batch, number, lear
 
 def test_the_board_hears_of_each_step_in_percent_and_mflops(task, batch):
     step(task, batch, 0)
-    (entry,) = task.board.entries
+    entry = task.best()
+    assert len(task.board) == 1
     assert entry.candidate == task.sampler.path(0)
     assert entry.accuracy in [100 * right / 8 for right in range(9)]
     assert entry.cost == BUDGET.mflops(entry.candidate)
     assert torch.equal(entry.images, batch[0][:2])
     torch.testing.assert_close(entry.softmax.sum(1), torch.ones(2))
+
+
+@pytest.mark.dist
+def test_a_step_of_two_ranks_has_one_reduction_and_sends_accepted_entries_only(task, batch, ranks, monkeypatch):
+    calls = []
+    for name in ("all_reduce", "broadcast", "all_gather", "all_gather_object", "broadcast_object_list"):
+        counted = partial(lambda real, name, *given, **more: (calls.append(name), real(*given, **more))[1])
+        monkeypatch.setattr(dist, name, partial(counted, getattr(dist, name), name))
+
+    def one_of_two():
+        with joined("cpu") as world:
+            teaching = Teaching(start_epoch=1, slice=2, update_every=100)
+            mine = replace(task, world=world, board=Board(1, gap=20), teaching=teaching)
+            own, found = (batch[0] + world.rank, batch[1]), []
+            for number in range(8):
+                calls.clear()
+                losses = mine.backward(*own, number)
+                average_gradients(mine.network.parameters(), world, losses)
+                mine.optimizer.step()
+                entries = [(each.candidate, each.accuracy, each.images.tolist()) for each in mine.board.entries]
+                found.append((list(calls), entries))
+            return found
+
+    first, second = ranks(2, one_of_two)
+    assert first == second
+    assert [calls for calls, _ in first[:2]] == [["all_reduce"]] * 2  # nobody is taught
+    accepted = [bool(entries) and entries[0][0] == task.sampler.path(n - 1) for n, (_, entries) in enumerate(first)]
+    accepted[2] = True  # or the path of the step before
+    assert {*accepted[2:]} == {True, False}
+    for number, (calls, entries) in enumerate(first[2:], start=2):
+        learns = number % 2 == 0  # the first batch of an epoch
+        assert calls == ["broadcast"] * accepted[number] + ["all_reduce"] * (1 + learns)
+        assert entries[0][2] == batch[0][:2].tolist()  # rank 0's
+
+
+def test_no_step_waits_for_the_device_while_nobody_is_taught(task, batch, monkeypatch):
+    """On `meta`, tensors have no values: whoever asks for one fails."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know this device
+    task.network.to("meta")
+    task.optimizer = torch.optim.SGD(task.network.parameters(), 0.1)
+    for number in (0, 1):
+        task.backward(*(tensor.to("meta") for tensor in batch), number)
+        task.optimizer.step()
+    with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
+        task.best()
 
 
 def test_what_was_saved_is_taken_up(task, batch, tmp_path):
@@ -123,11 +173,11 @@ def test_only_due_epochs_are_validated(task, batch):
 
 
 def test_a_step_draws_its_path_from_seed_and_number_alone():
-    paths = [Sampler(3, BUDGET).path(step) for step in range(20)]
+    paths = [PathSampler(3, BUDGET).path(step) for step in range(20)]
     random.seed(1)
-    assert [Sampler(3, BUDGET).path(step) for step in reversed(range(20))] == paths[::-1]
+    assert [PathSampler(3, BUDGET).path(step) for step in reversed(range(20))] == paths[::-1]
     assert len(set(paths)) > 15
-    assert [Sampler(4, BUDGET).path(step) for step in range(20)] != paths
+    assert [PathSampler(4, BUDGET).path(step) for step in range(20)] != paths
 
 
 def test_the_prior_can_be_given_up():
@@ -136,5 +186,5 @@ def test_the_prior_can_be_given_up():
         drawn = [choice for step in range(300) for stage in sampler.path(step) for choice in stage]
         return drawn.count(3) / len(drawn)
 
-    assert share(Sampler(0, BUDGET)) == pytest.approx(1 / 2, abs=0.04)
-    assert share(Sampler(0, BUDGET, UNIFORM)) == pytest.approx(1 / 6, abs=0.04)
+    assert share(PathSampler(0, BUDGET)) == pytest.approx(1 / 2, abs=0.04)
+    assert share(PathSampler(0, BUDGET, UNIFORM)) == pytest.approx(1 / 6, abs=0.04)

@@ -10,8 +10,8 @@ from fewshot_nas.cream.step import (
     guided_loss,
     meta_update,
     search_loss,
+    share_right,
     teacher_probabilities,
-    top1_percent,
 )
 from fewshot_nas.cream.supernet import batch_statistics
 from fewshot_nas.training.board import Board
@@ -148,14 +148,14 @@ def test_nothing_is_to_be_learnt_from_an_empty_board():
 
 def test_an_entry_keeps_a_slice_of_its_own(batch):
     images, logits = batch[0].clone(), torch.randn(8, 5, requires_grad=True)
-    entry = entry_for("path", 12.5, images, logits, 60.0, TEACHING)
+    entry = entry_for("path", 12.5, images, logits, TEACHING)
     images.zero_()
-    assert (entry.candidate, entry.cost, entry.accuracy) == ("path", 12.5, 60.0)
+    assert (entry.candidate, entry.cost) == ("path", 12.5)
     assert torch.equal(entry.images, batch[0][:2])
     assert entry.images.untyped_storage().nbytes() == entry.images.nbytes  # not the whole batch kept alive
     torch.testing.assert_close(entry.softmax, logits[:2].softmax(1).detach())
     assert not entry.softmax.requires_grad
 
 
-def test_top1_is_in_percent():
-    assert top1_percent(torch.eye(4)[[0, 1, 2, 2]], torch.arange(4)) == 75.0
+def test_a_share_is_of_the_batch():
+    assert share_right(torch.eye(4)[[0, 1, 2, 2]], torch.arange(4)) == 0.75

@@ -100,7 +100,7 @@ def test_another_process_may_have_downloaded_it_meanwhile(tmp_path, monkeypatch)
 )
 def test_a_damaged_idx_file_is_named(tmp_path, content):
     (tmp_path / "labels").write_bytes(content)
-    with pytest.raises(InputError, match="labels: is not a whole idx file"):
+    with pytest.raises(InputError, match="labels: is not a complete idx file"):
         read_idx(tmp_path / "labels")
 
 

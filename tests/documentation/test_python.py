@@ -59,6 +59,12 @@ def test_images_of_no_such_name_are_refused(trained):
         fewshot_nas.score("results/digits/supernet.pth", [fewshot_nas.random_arch("px8")], images="train")
 
 
+@pytest.mark.parametrize("read", [fewshot_nas.SPACES["px8"].encode, lambda arch: arch])
+def test_a_single_arch_is_no_list(trained, read):
+    with pytest.raises(fewshot_nas.InputError, match=r"archs is the single arch .*, expected a list such as \[arch\]"):
+        fewshot_nas.score("results/digits/supernet.pth", read(fewshot_nas.random_arch("px8")))
+
+
 def test_names_are_imported_when_they_are_used():
     check = "import sys, fewshot_nas; fewshot_nas.random_arch('px8'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0

@@ -17,7 +17,13 @@ from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.space.sampling import random_arch
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.space.split import by_depth, by_width
-from tests.rounding import assert_equal_but_for_rounding, bound, terms
+from tests.rounding import (
+    assert_equal_but_for_rounding,
+    assert_score_is_plain_but_for_rounding,
+    bound,
+    plain_logits,
+    terms,
+)
 
 PX8 = SPACES["px8"]
 
@@ -29,18 +35,9 @@ def score(supernet, archs, inputs):
     return Scorer(supernet, inputs).scores(archs)
 
 
-def assert_alike(found, expected):
-    """The same guesses; probabilities but for rounding."""
-    assert [(each.top1, each.top5) for each in found] == [(each.top1, each.top5) for each in expected]
-    assert [each.prob for each in found] == pytest.approx([each.prob for each in expected], rel=1e-5)
-
-
-def plain_logits(supernet, arch, inputs):
-    """Logits of every scoring image, by the plain way."""
-    subnet = extract(supernet, arch)
-    calibrate(subnet, inputs.calibration_batches())
-    with torch.no_grad():
-        return torch.cat([subnet(images) for images, _ in inputs.scoring_batches()])
+def assert_scores_are_plain(supernet, archs, inputs):
+    for arch, found in zip(archs, score(supernet, archs, inputs), strict=True):
+        assert_score_is_plain_but_for_rounding(found, supernet, arch, inputs)
 
 
 @torch.no_grad()
@@ -145,7 +142,7 @@ def assert_close(norm, conv, length):
 @pytest.mark.parametrize("space", ["px8", "px28"])
 def test_scores_of_many_archs_equal_the_plain_way(make_supernet, make_archs, inputs, groups, space):
     supernet, archs = make_supernet(groups, space), make_archs(210)
-    assert_alike(score(supernet, archs, inputs), score_plainly(supernet, archs, inputs))
+    assert_scores_are_plain(supernet, archs, inputs)
 
 
 def test_scores_equal_the_plain_way_in_the_competitions_space(make_supernet):
@@ -155,7 +152,23 @@ def test_scores_equal_the_plain_way_in_the_competitions_space(make_supernet):
     pixels = torch.randint(0, 256, (24, 3, 48, 48), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 10, (12,), generator=generator)
     inputs = Inputs(pixels[:12], 6, pixels[12:], labels, 12, (0.5,) * 3, (0.3,) * 3, torch.device("cpu"))
-    assert_alike(score(supernet, archs, inputs), score_plainly(supernet, archs, inputs))
+    assert_scores_are_plain(supernet, archs, inputs)
+
+
+def test_the_plain_way_is_what_its_logits_say(make_supernet, make_archs, inputs):
+    supernet, archs = make_supernet(2), make_archs(2)
+    for arch, found in zip(archs, score_plainly(supernet, archs, inputs), strict=True):
+        assert_score_is_plain_but_for_rounding(found, supernet, arch, inputs)
+
+
+def test_a_wrong_score_is_no_rounding(make_supernet, make_archs, inputs):
+    """One image more that is right at the first guess, two within five, or 0.05 points of probability."""
+    supernet, (arch,) = make_supernet(2), make_archs(1)
+    (found,) = score(supernet, [arch], inputs)
+    wrong = ({"top1": found.top1 + 1}, {"top5": found.top5 + 2}, {"prob": found.prob + 0.05})
+    for changes in wrong:
+        with pytest.raises(AssertionError):
+            assert_score_is_plain_but_for_rounding(dataclasses.replace(found, **changes), supernet, arch, inputs)
 
 
 def test_scores_are_in_the_order_of_the_archs_and_repeat_for_repeated_ones(make_supernet, make_archs, inputs):

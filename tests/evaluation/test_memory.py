@@ -28,7 +28,7 @@ def test_memory_bounds_the_batch_or_refuses(fitted, inputs):
     bounded, predicted_mb = fitted(tight)
     assert inputs.calibration_batch <= bounded.batch <= inputs.batch
     assert predicted_mb <= tight
-    with pytest.raises(InputError, match=rf"memory_mb is {tight - 1}, but {tight} are needed .* of 32 images"):
+    with pytest.raises(InputError, match=rf"may take {tight - 1} MB, but {tight} are needed .* of 32 images"):
         fitted(tight - 1)
 
 

@@ -10,14 +10,15 @@ import torch
 from fewshot_nas.distributed import World, joined
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation import executors, work
+from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.executors import executor_for
-from fewshot_nas.evaluation.naive import score_plainly
 from fewshot_nas.evaluation.numerics import numerics
 from fewshot_nas.evaluation.runner import Job, run_job
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.search_space import SPACES
+from tests.rounding import assert_score_is_plain_but_for_rounding
 
 pytestmark = pytest.mark.numeric
 
@@ -52,16 +53,17 @@ def test_score_files_hold_what_the_plain_way_finds(job, supernet, inputs):
         f"{kind}{n}.json" for kind in ("manifest", "prob_json", "top1_json", "top5_json") for n in "123"
     ]
     for part, archs in job.parts.items():
-        plain = score_plainly(supernet, archs.values(), inputs)
-        for metric in ("top1", "top5", "prob"):
-            entries = read_arch_file(job.directory / f"{metric}_json{part}.json", SPACES["px8"])
+        files = [
+            read_arch_file(job.directory / f"{metric}_json{part}.json", SPACES["px8"])
+            for metric in ("top1", "top5", "prob")
+        ]
+        for entries in files:
             assert {arch_id: entry.arch for arch_id, entry in entries.items()} == archs
-            expected = [getattr(each, metric) for each in plain]
-            assert [entry.acc for entry in entries.values()] == pytest.approx(
-                expected, rel=1e-5 * (metric == "prob"), abs=0
-            )
+        for arch_id, arch in archs.items():
+            found = Accuracy(*(entries[arch_id].acc for entries in files))
+            assert_score_is_plain_but_for_rounding(found, supernet, arch, inputs)
         manifest = json.loads((job.directory / f"manifest{part}.json").read_text())
-        own = {"numerics": numerics(ALONE.device), "part": part, "archs": 4}
+        own = {"numerics": {**numerics(ALONE.device), "batch": 40}, "part": part, "archs": 4}
         assert manifest == {**MANIFEST, "space": {"widths": [1, 2]}, **own}
 
 
@@ -287,7 +289,7 @@ def test_who_goes_on_with_other_numerics_is_named(job, supernet, inputs, monkeyp
     on("AVX2")
     run(job, supernet, inputs)
     manifest = json.loads((job.directory / "manifest1.json").read_text())
-    assert manifest["numerics"] == [{"cpu_capability": "AVX512"}, {"cpu_capability": "AVX2"}]
+    assert manifest["numerics"] == [{"cpu_capability": each, "batch": 40} for each in ("AVX512", "AVX2")]
     assert job.finished()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fewshot_nas.ranking.comparison import LEFT, best_of, compare
+from fewshot_nas.ranking.comparison import LEFT, PREDICTOR, WITHOUT_SCORES, best_of, compare
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.ranker import ranker
 
@@ -28,10 +28,12 @@ def rows_of(bed, known, truths, counts=(10, 30)):
 def test_every_ranking_has_a_row_and_predictors_one_for_each_number_of_truths(bed, known):
     rows = rows_of(bed, known, 50)
     names = [("depth", 0), ("macs", 0), ("both", 0), ("raw", 0), ("smoothed", 0), ("combined", 0)]
-    assert list(rows) == [*names, ("predictor", 10), ("predictor", 30)]
+    predictors = [(name, count) for count in (10, 30) for name in (PREDICTOR, WITHOUT_SCORES)]
+    assert list(rows) == [*names, *predictors]
     assert rows["combined", 0].archs == 50
     assert rows["raw", 0].archs == 38  # of those with a truth, the scored ones
-    assert rows["predictor", 30].tau.value > rows["raw", 0].tau.value + 0.1
+    assert rows[PREDICTOR, 30].tau.value > rows["raw", 0].tau.value + 0.1
+    assert rows[WITHOUT_SCORES, 30].tau.value > 0.5
 
 
 def test_gains_are_over_the_best_single_proxy(bed, known):

@@ -11,7 +11,14 @@ from scipy import stats
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking import correlation
-from fewshot_nas.ranking.correlation import Interval, agreement, correlations, correlations_of_draws, table, tau_gain
+from fewshot_nas.ranking.correlation import (
+    Interval,
+    agreement,
+    agreement_table,
+    correlations,
+    correlations_of_draws,
+    tau_gain,
+)
 
 STATISTICS = ("kendall", "spearman", "pearson")
 
@@ -179,7 +186,7 @@ def test_values_that_are_not_finite_are_refused(side, value):
 def test_table_aligns_named_rows():
     truth = named([1, 2, 3, 4, 5, 5])
     rows = {"supernet": agreement(named([1, 3, 2, 4, 5, 6]), truth), "constant": agreement(named([0.1] * 6), truth)}
-    header, supernet, constant = table(rows).splitlines()
+    header, supernet, constant = agreement_table(rows).splitlines()
     tau = rows["supernet"].kendall
     assert header.split() == ["score", "n", "ties", "tau", "[95", "%]", "Spearman", "Pearson"]
     assert f"{tau.value:+.3f} [{tau.low:+.3f}, {tau.high:+.3f}]" in supernet
@@ -188,7 +195,8 @@ def test_table_aligns_named_rows():
 
 
 def test_table_leaves_out_intervals_that_were_not_asked_for():
-    assert "[" not in table({"depth": agreement(named(range(5)), named(range(5)), resamples=0)}).splitlines()[1]
+    row = agreement(named(range(5)), named(range(5)), resamples=0)
+    assert "[" not in agreement_table({"depth": row}).splitlines()[1]
 
 
 def test_tau_gain_is_the_difference_of_mean_taus_and_narrower_than_either():

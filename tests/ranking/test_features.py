@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fewshot_nas.ranking.correlation import proxies
-from fewshot_nas.ranking.features import composites, features, standardised
+from fewshot_nas.ranking.features import WIDTH_WEIGHT, composites, features, standardised, weighted, widths
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import make_pool
@@ -34,6 +34,14 @@ def test_standardised_columns_have_mean_0_and_deviation_1_unless_constant():
     assert list(columns[:, 1]) == [0, 0, 0]
 
 
+def test_output_widths_count_more_and_all_columns_together_as_before():
+    described = features(PX8, make_pool(PX8, seed=0, size=50).values())
+    spread = weighted(described).std(0)
+    assert spread[4:8] == pytest.approx(WIDTH_WEIGHT * spread[8:12])
+    assert spread[:4] == pytest.approx(spread[-4:])
+    assert np.sum(spread**2) == pytest.approx(described.shape[1])
+
+
 def test_composite_proxies_weigh_their_parts_alike():
     single = proxies(SPACES["px8"], make_pool(PX8, seed=0, size=20), num_classes=10)
     composite = composites(single)
@@ -41,3 +49,9 @@ def test_composite_proxies_weigh_their_parts_alike():
     depth, params = (standardised(np.log(list(single[name].values()))) for name in ("depth", "params"))
     assert list(composite["depth + params"]) == list(single["depth"])
     assert list(composite["depth + params"].values()) == pytest.approx(list(depth + params))
+
+
+def test_each_stage_has_a_width_that_says_it_is_hindsight():
+    found = widths(PX8, {"arch1": ARCH})
+    assert list(found) == [f"width of stage {stage}, hindsight" for stage in (1, 2, 3, 4)]
+    assert [each["arch1"] for each in found.values()] == [PX8.width(stage, out) for stage, out in enumerate(ARCH.outs)]

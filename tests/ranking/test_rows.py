@@ -7,7 +7,7 @@ import pytest
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import Interval
-from fewshot_nas.ranking.rows import Row, read_row, table
+from fewshot_nas.ranking.rows import Row, ranking_table, read_row
 
 TAU, GAIN = Interval(0.7, 0.6, 0.8, 0.05), Interval(0.2, -0.1, 0.5, 0.1)
 RAW, PREDICTOR = Row("raw", 0, 200, TAU, GAIN), Row("predictor", 30, 200, TAU, GAIN)
@@ -24,7 +24,7 @@ def test_what_is_no_row_is_refused(value):
 
 
 def test_the_table_has_a_line_for_each_row():
-    header, raw, predictor = table([RAW, PREDICTOR]).splitlines()
+    header, raw, predictor = ranking_table([RAW, PREDICTOR]).splitlines()
     assert header.split() == ["ranking", "archs", "tau", "[95", "%]", "gain", "[95", "%]"]
     assert raw.split() == ["raw", "200", "+0.700", "[+0.600,", "+0.800]", "+0.200", "[-0.100,", "+0.500]"]
     assert predictor.startswith("predictor, 30 truths  200")

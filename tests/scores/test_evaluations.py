@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.scores.evaluations import common_network, read_evaluation, read_truth
+from fewshot_nas.scores.evaluations import common_network, read_evaluation, read_truth, refuse_other_pool
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
@@ -17,13 +17,17 @@ POOL = make_pool(PX8, seed=0, size=10)
 OTHER = make_pool(PX8, seed=1, size=10)
 
 
+def codes_of(pool):
+    return {arch_id: PX8.encode(arch) for arch_id, arch in pool.items()}
+
+
 def scores_of(pool):
-    return {arch_id: Scored(50.0, PX8.encode(arch)) for arch_id, arch in pool.items()}
+    return {arch_id: Scored(50.0, code) for arch_id, code in codes_of(pool).items()}
 
 
 def written(directory, space="px8", **facts):
     write_merged(directory, "prob", scores_of(POOL), {"space": asdict(SPACES[space]), "num_classes": 10, **facts})
-    return read_evaluation(directory, "prob", POOL, PX8)
+    return read_evaluation(directory, "prob", PX8)
 
 
 def test_scores_and_manifest_are_read(tmp_path):
@@ -32,16 +36,21 @@ def test_scores_and_manifest_are_read(tmp_path):
     assert common_network([evaluation], SPACES["px28"]).space == SPACES["px8"]
 
 
+def test_an_evaluation_is_called_as_its_option_calls_it(tmp_path):
+    assert written(tmp_path / "epoch17_all_test").epoch == "17_all_test"
+
+
 def test_missing_scores_name_the_command_that_makes_them(tmp_path):
     with pytest.raises(InputError, match=r"top1_json_final\.json: no such file; .*fewshot_nas\.merge"):
-        read_evaluation(tmp_path, "top1", POOL, PX8)
+        read_evaluation(tmp_path, "top1", PX8)
 
 
 @pytest.mark.parametrize("pool", [OTHER, dict(list(POOL.items())[:5])])
 def test_scores_of_another_pool_are_refused(tmp_path, pool):
-    write_merged(tmp_path, "prob", scores_of(POOL), {})
-    with pytest.raises(InputError, match="is another arch in the pool, or none"):
-        read_evaluation(tmp_path, "prob", pool, PX8)
+    evaluation = written(tmp_path)
+    refuse_other_pool(evaluation, codes_of(POOL))
+    with pytest.raises(InputError, match="has another code than in the pool, or is not in the pool"):
+        refuse_other_pool(evaluation, codes_of(pool))
 
 
 def test_networks_of_two_kinds_are_refused(tmp_path):
@@ -52,14 +61,14 @@ def test_networks_of_two_kinds_are_refused(tmp_path):
 
 def test_a_truth_of_another_pool_is_refused(tmp_path):
     path = tmp_path / "truth.json"
-    assert read_truth(path, POOL, PX8) == {}
+    assert read_truth(path, codes_of(POOL), PX8) == {}
     write_arch_file(path, PX8, {arch_id: Entry(50.0, arch) for arch_id, arch in OTHER.items()})
     with pytest.raises(InputError, match="arch1 has another code than in the pool"):
-        read_truth(path, POOL, PX8)
+        read_truth(path, codes_of(POOL), PX8)
 
 
 def test_truths_beside_the_pool_are_passed_over(tmp_path):
     path = tmp_path / "truth.json"
     entries = {arch_id: Entry(50.0, arch) for arch_id, arch in POOL.items()}
     write_arch_file(path, PX8, entries | {"code1": Entry(60.0, OTHER["arch1"])})
-    assert read_truth(path, POOL, PX8) == entries
+    assert read_truth(path, codes_of(POOL), PX8) == entries

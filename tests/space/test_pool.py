@@ -134,7 +134,7 @@ def test_a_missing_part_is_named(tmp_path):
     (tmp_path / "part900000000.json").write_text(one(arch=OTHER))
     with pytest.raises(InputError, match=r"part2\.json: no such file, but there is part900000000\.json"):
         read_pool(tmp_path, PX8)
-    with pytest.raises(InputError, match=r"no part1\.json, expected a pool made by"):
+    with pytest.raises(InputError, match=r"no part1\.json, expected a pool; `python -m fewshot_nas.make_pool "):
         read_pool(tmp_path / "nothing", PX8)
 
 

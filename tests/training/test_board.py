@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.training.board import Board, Entry
+from fewshot_nas.training.board import Board, BoardEntry
 
 OFFERS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 20), st.integers(0, 3)))
 
 
 def entry(candidate, accuracy, cost=10.0):
-    return Entry(candidate, accuracy, cost, torch.full((4, 1, 2, 2), accuracy), torch.full((4, 3), 1 / 3))
+    return BoardEntry(candidate, accuracy, cost, torch.full((4, 1, 2, 2), accuracy), torch.full((4, 3), 1 / 3))
 
 
 def shown(board):

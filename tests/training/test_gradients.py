@@ -40,7 +40,11 @@ def straightforward(network, images, labels, archs, precision="fp32"):
 
 def ours(network, images, labels, archs, precision="fp32"):
     teachers = [None, *[archs[0]] * (len(archs) - 1)]
-    return PerArch().backward(answers(network, images, labels, archs, [None] * len(archs), teachers, PLAIN, precision))
+    leaves = Leaves(torch.bfloat16 if precision == "bf16" else torch.float32)
+    told = answers(network, leaves, images, labels, archs, [None] * len(archs), teachers, PLAIN)
+    losses = PerArch().backward(told)
+    leaves.deposit()
+    return losses
 
 
 @pytest.mark.parametrize("groups", [1, 3, 7])
@@ -128,9 +132,9 @@ def test_gradients_are_laid_out_as_their_parameters(supernet, batch):
 
 def test_weights_are_cast_once_for_all_subnets(supernet):
     network, leaves = supernet(), Leaves(torch.bfloat16)
-    weight = network.stem.conv.weight
-    first = leaves(weight, 4, 1)
+    first = leaves.weights(network, smallest(PX8, DIGITS)).stem
     with torch.no_grad():
-        weight += 1
-    assert torch.equal(leaves(weight, 3, 1), first[:3])
-    assert leaves(network.stem.norm.weight, 4).dtype == torch.float32
+        network.stem.conv.weight += 1
+    again = leaves.weights(network, smallest(PX8, DIGITS)).stem
+    assert torch.equal(again.conv, first.conv)
+    assert (first.conv.dtype, first.weight.dtype) == (torch.bfloat16, torch.float32)

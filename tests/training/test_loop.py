@@ -23,7 +23,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
 from fewshot_nas.training import loop as under_test
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop, Plan, Source
+from fewshot_nas.training.loop import Loop, Schedule, Source
 from fewshot_nas.training.optimizer import plain_groups, sgd
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -32,7 +32,7 @@ IMAGES = ArrayImages(
     torch.arange(26) % 3,
 )
 SOURCE = Source(IMAGES, CentreCrop(4, 4), (0.5,), (0.25,))
-PLAN = Plan(epochs=3, warmup_epochs=1, batch_size=8, lr=0.1, clip_value=1.0, seed=5, checkpoint_steps=2)
+SCHEDULE = Schedule(epochs=3, warmup_epochs=1, batch_size=8, lr=0.1, clip_value=1.0, seed=5, checkpoint_steps=2)
 
 
 class Toy:
@@ -68,9 +68,9 @@ class Toy:
         self.optimizer.load_state_dict(content["optimizer"])
 
 
-def make(directory, *, task=None, plan=PLAN, world=ALONE, report=lambda line: None):
+def make(directory, *, task=None, schedule=SCHEDULE, world=ALONE, report=lambda line: None):
     log = RunLog(directory / "log.jsonl", directory / "events")
-    return Loop(task or Toy(), SOURCE, plan, directory / "last.pth", log, world, report)
+    return Loop(task or Toy(), SOURCE, schedule, directory / "last.pth", log, world, report)
 
 
 def train(directory, **parts):
@@ -126,12 +126,12 @@ def test_a_resumed_run_does_not_repeat_what_was_done(tmp_path):
 
 @pytest.mark.dist
 def test_two_ranks_equal_one_on_the_joined_batch(tmp_path, ranks):
-    alone = train(tmp_path / "alone", task=Toy(dropout=0), plan=plan(batch_size=8))
+    alone = train(tmp_path / "alone", task=Toy(dropout=0), schedule=schedule(batch_size=8))
 
     def one_of_two():
         with joined("cpu") as world:
             directory = tmp_path / f"rank{world.rank}_files"
-            loop = train(directory, task=Toy(dropout=0), plan=plan(batch_size=8), world=world)
+            loop = train(directory, task=Toy(dropout=0), schedule=schedule(batch_size=8), world=world)
             return [parameter.tolist() for parameter in loop.task.network.parameters()]
 
     first, second = ranks(2, one_of_two)
@@ -148,7 +148,7 @@ def test_only_rank_0_writes_and_speaks(tmp_path, ranks):
         with joined("cpu") as world:
             lines = []
             directory = tmp_path / f"rank{world.rank}_files"
-            train(directory, plan=plan(batch_size=8), world=world, report=lines.append)
+            train(directory, schedule=schedule(batch_size=8), world=world, report=lines.append)
             return len(lines), directory.exists()
 
     assert ranks(2, one_of_two) == [(3, True), (0, False)]
@@ -160,7 +160,7 @@ def test_a_loss_that_is_not_finite_stops_all_ranks(tmp_path, ranks):
         with joined("cpu") as world:
             task = Toy(bad_step=3 if world.rank == 1 else None)
             try:
-                train(tmp_path / "files", task=task, plan=plan(batch_size=8), world=world)
+                train(tmp_path / "files", task=task, schedule=schedule(batch_size=8), world=world)
             except InputError as error:
                 return str(error)
 
@@ -169,8 +169,8 @@ def test_a_loss_that_is_not_finite_stops_all_ranks(tmp_path, ranks):
     assert "the loss of the toy is inf at step 3" in first
 
 
-def plan(**changes):
-    return Plan(**{**vars(PLAN), **changes})
+def schedule(**changes):
+    return Schedule(**{**vars(SCHEDULE), **changes})
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_state(tmp_path):
@@ -186,7 +186,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     task = Toy()
     task.network.weight.register_hook(lambda gradient: gradient * math.nan)
     with pytest.raises(InputError, match="weights are no longer finite after step 0; no state had been written yet"):
-        train(tmp_path, task=task, plan=plan(checkpoint_steps=1))
+        train(tmp_path, task=task, schedule=schedule(checkpoint_steps=1))
     assert not (tmp_path / "last.pth").exists()
 
 
@@ -225,7 +225,7 @@ def test_gradients_are_clipped(tmp_path):
     task = Toy()
     real = task.optimizer.step
     task.optimizer.step = lambda: (largest.append(task.network.weight.grad.abs().max().item()), real())
-    train(tmp_path, task=task, plan=plan(clip_value=0.01))
+    train(tmp_path, task=task, schedule=schedule(clip_value=0.01))
     assert max(largest) == pytest.approx(0.01)
 
 
@@ -242,7 +242,7 @@ def test_a_bar_is_for_the_terminal_of_rank_0(tmp_path, monkeypatch, stream, rank
     monkeypatch.setattr(under_test, "together", lambda world: nullcontext())
     monkeypatch.setattr(under_test, "decided", lambda world, decide: decide())
     monkeypatch.setattr(under_test, "average_gradients", lambda parameters, world, losses: losses)
-    train(tmp_path, plan=plan(batch_size=8), world=World(rank, 2, torch.device("cpu")))
+    train(tmp_path, schedule=schedule(batch_size=8), world=World(rank, 2, torch.device("cpu")))
     assert bool(stream.getvalue()) == shown
 
 
@@ -251,7 +251,7 @@ def test_the_bar_shows_rate_loss_learning_rate_and_time_left(tmp_path, monkeypat
     task = Toy()
     backward = task.backward
     task.backward = lambda *inputs: time.sleep(0.12) or backward(*inputs)  # a bar moves ten times a second
-    train(tmp_path, task=task, plan=plan(epochs=1))
+    train(tmp_path, task=task, schedule=schedule(epochs=1))
     last = [shown for shown in sys.stderr.getvalue().split("\r") if "24/24" in shown][-1]
     assert re.search(r"epoch 1/1: 100%.* 24/24 \[00:00<00:00, [\d.]+ images/s, loss [\d.]+, lr [\d.e-]+\]", last)
 
@@ -260,7 +260,7 @@ def test_the_bar_shows_rate_loss_learning_rate_and_time_left(tmp_path, monkeypat
 def test_a_rank_that_reads_another_state_is_refused(tmp_path, ranks):
     """As on a network's disk where one process still sees the file of before."""
     for name, epochs in (("new", 2), ("old", 1)):
-        train(tmp_path / name, plan=replace(PLAN, epochs=epochs))
+        train(tmp_path / name, schedule=replace(SCHEDULE, epochs=epochs))
 
     def one_of_two():
         with joined("cpu") as world:
@@ -274,7 +274,7 @@ def test_a_rank_that_reads_another_state_is_refused(tmp_path, ranks):
 @pytest.mark.dist
 def test_rank_0_says_whether_there_is_a_state(tmp_path, ranks):
     """A process that does not see the file fails, and all with it; none begins at the beginning by itself."""
-    train(tmp_path / "here", plan=replace(PLAN, epochs=1))
+    train(tmp_path / "here", schedule=replace(SCHEDULE, epochs=1))
 
     def one_of_two():
         with joined("cpu") as world:

@@ -1,5 +1,7 @@
 """Which nets stand on a supernet's board, which of them teaches whom, and on what they are measured."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
@@ -87,6 +89,16 @@ def test_a_span_of_macs_keeps_its_most_accurate_net():
     assert shown(board) == [largest(PX8), MIDDLE, BIG]
     board.offer(TWIN, 50.1)
     assert shown(board) == [largest(PX8), TWIN, BIG]
+
+
+def test_nets_that_all_cost_the_same_share_one_span():
+    """Both digits mean eight channels."""
+    shape = {"base_widths": (8, 8), "strides": (1, 2), "depths": ((1, 1), (1, 1)), "pool_digits": (2, 2)}
+    space = dataclasses.replace(SPACE, ratios=(1.0, 0.95), divisor=8, **shape)
+    board = TeacherBoard(space, CLASSES, (2, 2))
+    for accuracy, arch in ((50.0, Arch((1, 2), ((1,), (2,)))), (60.0, Arch((2, 2), ((2,), (2,))))):
+        board.offer(arch, accuracy)
+    assert [entry.accuracy for entry in board.entries] == [0.0, 60.0]
 
 
 def test_a_net_that_got_worse_gives_up_its_place():
@@ -208,7 +220,7 @@ def numbered(count, classes=5):
 
 @pytest.mark.parametrize(("count", "expected"), [(4000, 256), (400, 50), (16, 2), (9, 2)])
 def test_some_images_are_held_out_and_the_others_stay(count, expected):
-    held, left = held_out(numbered(count))
+    left, held = held_out(numbered(count))
     numbers = [images.array.reshape(-1, 4).contiguous().view(torch.int32).flatten().tolist() for images in (held, left)]
     assert len(held) == expected
     assert sorted([*numbers[0], *numbers[1]]) == list(range(count))
@@ -216,6 +228,6 @@ def test_some_images_are_held_out_and_the_others_stay(count, expected):
 
 
 def test_held_out_images_are_the_same_and_balanced():
-    (held, _), (again, _) = held_out(numbered(400)), held_out(numbered(400))
+    (_, held), (_, again) = held_out(numbered(400)), held_out(numbered(400))
     assert held.fingerprint == again.fingerprint
     assert held.labels.bincount().tolist() == [10] * 5

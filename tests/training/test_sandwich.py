@@ -11,7 +11,8 @@ from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training import sandwich as under_test
-from fewshot_nas.training.sampler import EXTREMES, SAMPLING, Sampler, Sizes
+from fewshot_nas.training.gradients import Leaves
+from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
 from fewshot_nas.training.sandwich import Labels, Largest, PerArch, Regularization, Sandwich, answers, resized
 from tests.rounding import assert_equal_but_for_rounding, terms
 
@@ -30,7 +31,10 @@ def sampler(seed=3, digits=POOL, sampling="random", extremes="space", middle=2):
 def sandwich(network, images, labels, archs, sizes, regularization=NONE, teachers=None):
     """A step with archs, sizes and teachers of the test's own."""
     teachers = [None, *[archs[0]] * (len(archs) - 1)] if teachers is None else [None, *teachers]
-    return PerArch().backward(answers(network, images, labels, archs, sizes, teachers, regularization))
+    leaves = Leaves()
+    losses = PerArch().backward(answers(network, leaves, images, labels, archs, sizes, teachers, regularization))
+    leaves.deposit()
+    return losses
 
 
 @pytest.mark.parametrize("sampling", SAMPLING)
@@ -45,7 +49,7 @@ def test_a_step_has_the_largest_some_others_and_the_smallest(sampling):
 def test_archs_and_sizes_are_a_function_of_the_step(sampling, extremes):
     """So ranks draw the same, and a resumed run draws what the unbroken one would have."""
     one, other = (sampler(sampling=sampling, extremes=extremes) for _ in range(2))
-    small, large = (Sizes(3, 2, (6, 8)) for _ in range(2))
+    small, large = (ImageSizes(3, 2, (6, 8)) for _ in range(2))
     other.archs(4), large.sides(4)
     assert one.archs(5) == other.archs(5)
     assert small.sides(5) == large.sides(5)
@@ -96,14 +100,14 @@ def test_every_out_digit_has_its_turn_at_both_ends_independently():
 
 
 def test_the_largest_sees_the_largest_images_and_the_smallest_the_smallest():
-    sizes = [Sizes(3, 2, (6, 8, 10)).sides(step) for step in range(30)]
+    sizes = [ImageSizes(3, 2, (6, 8, 10)).sides(step) for step in range(30)]
     assert {each[0] for each in sizes} == {10}
     assert {each[-1] for each in sizes} == {6}
     assert {size for each in sizes for size in each[1:-1]} == {6, 8, 10}
 
 
 def test_without_resolutions_images_stay_as_they_are(batch):
-    assert Sizes(3, 2).sides(0) == [None] * 4
+    assert ImageSizes(3, 2).sides(0) == [None] * 4
     assert resized(batch[0], None) is batch[0]
     assert resized(batch[0], 8) is batch[0]
 
@@ -216,7 +220,7 @@ def test_who_teaches_without_a_board(supernet, teacher, teachers):
 @pytest.mark.parametrize(("teacher", "teachers"), [(Labels(), [None] * 3), (Largest(), [largest(PX8)] * 3)])
 def test_a_step_is_its_parts(supernet, batch, teacher, teachers):
     """The same archs, sizes, teachers and losses as put together by hand."""
-    one, other, drawn, sizes = supernet(), supernet(), sampler(), Sizes(3, 2, (6, 8))
+    one, other, drawn, sizes = supernet(), supernet(), sampler(), ImageSizes(3, 2, (6, 8))
     losses = Sandwich(drawn, sizes, teacher).backward(one, *batch, 5)
     expected = sandwich(other, *batch, drawn.archs(5), sizes.sides(5), NONE, teachers)
     assert torch.equal(losses, expected)
@@ -240,7 +244,9 @@ def test_a_loss_may_compare_the_archs_of_a_step(supernet, batch):
     images, labels = batch
     network, reference = supernet(), supernet()
     archs = [smallest(PX8, POOL), *STUDENTS, largest(PX8)]  # so that some pairs are in the wrong order
-    losses = Pairs().backward(answers(network, images, labels, archs, [None] * 4, [None] * 4, NONE))
+    leaves = Leaves()
+    losses = Pairs().backward(answers(network, leaves, images, labels, archs, [None] * 4, [None] * 4, NONE))
+    leaves.deposit()
     expected = [F.cross_entropy(reference(images, arch), labels) for arch in archs]
     pairs = [F.relu(dear - cheap.detach()) for dear, cheap in pairwise(expected)]
     assert sum(pairs) > 0
@@ -259,7 +265,7 @@ def test_an_arch_runs_when_its_answer_is_asked_for_and_its_graph_is_free_before(
                 answer.logits.sum().backward()
             freed.append(answer.arch)
 
-    PerArch().backward(noted(answers(network, *batch, TAUGHT, [None] * 4, [None] * 4, NONE)))
+    PerArch().backward(noted(answers(network, Leaves(), *batch, TAUGHT, [None] * 4, [None] * 4, NONE)))
     assert freed == TAUGHT
 
 

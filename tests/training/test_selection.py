@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.training.selection import Candidate, choose, keep
+from fewshot_nas.training.selection import RULE, Candidate, choose, keep, rule
 
 measured = st.tuples(st.one_of(st.just(math.nan), st.sampled_from([-0.5, 0.0, 0.25, 0.5])), st.floats(0, 0.5))
 
@@ -24,6 +24,11 @@ def test_the_largest_is_chosen_if_none_after_it_comes_near():
 
 def test_without_a_ground_truth_the_last_is_chosen():
     assert choose(candidates(math.nan, math.nan, error=math.nan)).epoch == 1
+
+
+def test_the_rule_speaks_of_tau_only_where_there_is_one():
+    assert rule(Candidate(3, 0.5, 0.1)) == RULE
+    assert rule(Candidate(3, math.nan, math.nan)) == "the last epoch, because no tau is known"
 
 
 def test_an_epoch_without_tau_loses_to_one_with_it():

@@ -12,7 +12,7 @@ SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class BestArch:
     """An arch that is among the best below a bound; score in percent."""
 
     bound: int
@@ -31,11 +31,11 @@ def macs_bounds(macs: Iterable[int], shares: Sequence[float] = SHARES) -> list[i
 
 def best_under(
     bounds: Iterable[int], scores: Mapping[str, Scored], costs: Mapping[str, Cost], count: int = 3
-) -> list[Choice]:
+) -> list[BestArch]:
     """The `count` best archs under each bound, the best first; of equals the cheaper one."""
     ranked = sorted(scores, key=lambda arch_id: (-scores[arch_id].acc, costs[arch_id].macs))
     return [
-        Choice(bound, arch_id, scores[arch_id].code, scores[arch_id].acc, costs[arch_id])
+        BestArch(bound, arch_id, scores[arch_id].code, scores[arch_id].acc, costs[arch_id])
         for bound in bounds
         for arch_id in islice((each for each in ranked if costs[each].macs <= bound), count)
     ]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.reporting.choices import best_under, front, macs_bounds
+from fewshot_nas.reporting.best_archs import best_under, front, macs_bounds
 from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.cost import Cost
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from timm.scheduler.scheduler_factory import create_scheduler_v2
 
-from fewshot_nas.training.loop import Plan
+from fewshot_nas.training.loop import Schedule
 
 
 @dataclass(frozen=True)
-class SearchPlan(Plan):
+class SearchSchedule(Schedule):
     """The rate falls linearly; the step after the last would have 0."""
 
     def rate(self, per_epoch: int) -> Callable[[int], float]:
@@ -20,7 +20,7 @@ class SearchPlan(Plan):
 
 
 @dataclass(frozen=True)
-class RetrainPlan(Plan):
+class RetrainSchedule(Schedule):
     """timm's cosine, step by step: a warm-up within it, and a cool-down at its end's rate after it.
 
     Attributes:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from fewshot_nas.cream.plans import RetrainPlan, SearchPlan
+from fewshot_nas.cream.schedules import RetrainSchedule, SearchSchedule
 
-SEARCH = SearchPlan(epochs=120, warmup_epochs=0, batch_size=1, lr=0.5, clip_value=0.0, seed=0, checkpoint_steps=1)
-RETRAIN = RetrainPlan(
+SEARCH = SearchSchedule(epochs=120, warmup_epochs=0, batch_size=1, lr=0.5, clip_value=0.0, seed=0, checkpoint_steps=1)
+RETRAIN = RetrainSchedule(
     epochs=510,
     warmup_epochs=3,
     batch_size=1,

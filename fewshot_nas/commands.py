@@ -1,0 +1,32 @@
+"""The commands, and how a line that runs one is written: every hint that is printed can be pasted as it is."""
+
+import shlex
+
+COMMANDS = (
+    "make_pool",
+    "train_stand_alone",
+    "train_supernet",
+    "train_few_shot",
+    "test",
+    "merge",
+    "rank",
+    "report",
+    "export",
+    "cream.search",
+    "cream.retrain",
+    "cream.test",
+)
+
+
+def command_line(command: str, *settings: str, **options: object) -> str:
+    """A line for the shell.
+
+    Args:
+        settings: such as `space.preset=cifar`.
+        options: without their dashes; those that are None are left out.
+
+    >>> command_line("merge", save="my run", epoch="7")
+    "python -m fewshot_nas.merge --save='my run' --epoch=7"
+    """
+    given = [f"--{name}={shlex.quote(str(value))}" for name, value in options.items() if value is not None]
+    return " ".join([f"python -m fewshot_nas.{command}", *given, *map(shlex.quote, settings)])

@@ -1,0 +1,65 @@
+"""What the board hears of the steps, without waiting for a device or another process in each of them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from fewshot_nas.cream.paths import CreamPath
+from fewshot_nas.distributed import World, from_main
+from fewshot_nas.training.board import Board, BoardEntry
+
+HELD = 16  # offers that wait at most; each holds a few images
+
+
+class Offers:
+    """Paths on their way to one board for all processes.
+
+    A path's accuracy is averaged over the processes with the step's losses, and read when the
+    board is needed. All processes read the same, so they decide alike. The images and answers of
+    an entry are rank 0's; only those of accepted entries travel.
+    """
+
+    def __init__(self, board: Board[CreamPath], world: World) -> None:
+        self._board, self._world = board, world
+        self._waiting: list[tuple[BoardEntry[CreamPath], Tensor]] = []
+        self._own: list[BoardEntry[CreamPath]] = []  # that stand on the board with this process's images
+
+    def add(self, entry: BoardEntry[CreamPath], right: Tensor) -> None:
+        """Offer a path later.
+
+        Args:
+            entry: without its accuracy.
+            right: share of images that were guessed right, a scalar; it has to be the mean of all
+                processes by the time of the next call.
+        """
+        if len(self._waiting) == HELD:
+            self.decide()
+        self._waiting.append((entry, right))
+
+    def decide(self) -> None:
+        """Bring the board up to date. Needs no other process."""
+        if not self._waiting:
+            return
+        shares = torch.stack([right for _, right in self._waiting]).tolist()
+        for (entry, _), share in zip(self._waiting, shares, strict=True):
+            measured = replace(entry, accuracy=100 * share)
+            self._board.offer(measured)
+            self._own.append(measured)
+        self._waiting.clear()
+        self._own = self._on_board(self._own)
+
+    def share(self) -> None:
+        """Give all processes the images and answers of rank 0; all of them call this."""
+        own, self._own = self._on_board(self._own), []
+        if self._world.size == 1 or not own:
+            return
+        tensors = [tensor for entry in own for tensor in (entry.images, entry.softmax)]
+        told = from_main(torch.cat([tensor.flatten() for tensor in tensors]), self._world)
+        for tensor, part in zip(tensors, torch.split(told, [tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view(tensor.shape))
+
+    def _on_board(self, entries: Sequence[BoardEntry[CreamPath]]) -> list[BoardEntry[CreamPath]]:
+        """In the board's order, which is the same on all processes."""
+        return [entry for entry in self._board.entries if any(entry is each for each in entries)]

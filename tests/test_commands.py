@@ -1,0 +1,75 @@
+"""Lines that are printed for somebody to paste are lines that the commands take."""
+
+import ast
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import fewshot_nas
+from fewshot_nas.commands import COMMANDS, command_line
+
+PACKAGE = Path(fewshot_nas.__file__).parent
+SOURCES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def calls():
+    """All calls of `command_line`: the file, the command, and the names of its options."""
+    for path, tree in SOURCES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "command_line":
+                options = [keyword.arg for keyword in node.keywords if keyword.arg]
+                yield pytest.param(ast.literal_eval(node.args[0]), options, id=f"{path.stem}:{node.lineno}")
+
+
+def parser(command):
+    return importlib.import_module(f"fewshot_nas.{command}")._parser()
+
+
+def sample(action):
+    """A value that an option takes."""
+    return next(iter(action.choices)) if action.choices else 1 if action.type in (int, None) else "file"
+
+
+@pytest.mark.parametrize(("command", "options"), [*calls()])
+def test_a_hint_names_a_command_and_its_options(command, options):
+    assert command in COMMANDS
+    known = {name.lstrip("-"): action for action in parser(command)._actions for name in action.option_strings}
+    assert set(options) <= known.keys()
+    line = command_line(command, **{name: sample(known[name]) for name in options})
+    python, minus_m, module, *arguments = shlex.split(line)
+    assert (python, minus_m, module) == ("python", "-m", f"fewshot_nas.{command}")
+    parser(command).parse_intermixed_args(arguments)  # exits where a required option is missing
+
+
+def texts(tree):
+    """The strings of a module that are not docstrings."""
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docs = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, owners)}
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return [text for text in constants if isinstance(text, str) and text not in docs]
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "commands.py"], ids=lambda path: path.stem)
+def test_no_hint_is_written_in_another_way(path):
+    lines = [text for text in texts(SOURCES[path]) if re.search(r"python -m fewshot_nas\.[a-z]", text)]
+    assert lines in ([], ["Written by <code>python -m fewshot_nas.report</code>. Everything is in this one file."])
+
+
+def test_words_are_quoted_for_the_shell():
+    line = command_line("make_pool", "space.depths=[[1,2]]", out="my pool", check=None)
+    assert shlex.split(line)[2:] == ["fewshot_nas.make_pool", "--out=my pool", "space.depths=[[1,2]]"]
+
+
+def test_an_unknown_option_is_explained(capsys):
+    for words, said in [
+        (["--training.epochs=2"], "settings are given without dashes: training.epochs=2"),
+        (["--training.epochs", "2"], "settings are given without dashes: training.epochs=VALUE"),
+        (["--sed=1"], "did you mean --seed?"),
+        (["--what"], "--help lists the options"),
+    ]:
+        with pytest.raises(SystemExit):
+            parser("train_supernet").parse_intermixed_args(words)
+        assert said in capsys.readouterr().err

@@ -1,0 +1,94 @@
+"""What a training step asks of a device: how many operations, and never to wait for a result."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+
+from fewshot_nas.data.images import ArrayImages
+from fewshot_nas.data.transforms import train_transform
+from fewshot_nas.distributed import World
+from fewshot_nas.training.loop import Loop, Schedule, Source
+from fewshot_nas.training.optimizer import plain_groups
+from fewshot_nas.training.stand_alone import learn
+
+IMAGES = ArrayImages(torch.zeros(8, 1, 8, 8, dtype=torch.uint8), torch.arange(8) % 5)
+SOURCE = Source(IMAGES, train_transform("shift", 8), (0.5,), (0.25,))
+SCHEDULE = Schedule(epochs=9, warmup_epochs=1, batch_size=4, lr=0.1, clip_value=1.0, seed=0, checkpoint_steps=1000)
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """The modules of `benchmarks/`, which have the straightforward step and the counter."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    import counting
+    import train_step
+
+    return train_step, counting
+
+
+class Sandwiches:
+    """Sandwich steps for `Loop`, without validation."""
+
+    loss_names = ("largest", "sampled1", "sampled2", "smallest")
+
+    def __init__(self, train_step, ours, sampler, precision="fp32"):
+        self.network, self.optimizer, self.sampler = ours.network, ours.optimizer, sampler
+        self.train_step, self.precision = train_step, precision
+
+    def backward(self, images, labels, step):
+        return self.train_step.backward(self.network, images, labels, self.sampler.archs(step), self.precision)
+
+
+def loop_of(task, tmp_path, device="cpu"):
+    return Loop(task, SOURCE, SCHEDULE, tmp_path / "last.pth", None, World(0, 1, torch.device(device)))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_has_fewer_operations_than_the_straightforward_one(benchmark, tiny, tmp_path, monkeypatch, precision):
+    """The loop's whole step, against forward, backward and optimizer alone."""
+    monkeypatch.setattr("fewshot_nas.training.convolution._CHANNELS_PER_PIXEL", 1e9)  # as on a GPU
+    train_step, counting = benchmark
+    sampler = train_step.sampler_of(tiny)
+    loop = loop_of(Sandwiches(train_step, train_step.Ours(tiny, 5, precision), sampler, precision), tmp_path)
+    plain = train_step.Straightforward(tiny, 5, precision)
+    batch = IMAGES.array[:4], IMAGES.labels[:4]
+    ours, theirs = [], []
+    for number in range(3):
+        ours.append(counting.operations(lambda: loop._train_on(*batch)).total())
+        inputs, archs = torch.zeros(4, 1, 8, 8), sampler.archs(number)
+        theirs.append(counting.operations(lambda: plain(inputs, batch[1], archs)).total())  # noqa: B023
+    assert all(mine < 0.8 * their for mine, their in zip(ours[1:], theirs[1:], strict=True)), (ours, theirs)
+
+
+class Alone:
+    """A convolution with its norm, trained alone, for `Loop`."""
+
+    loss_names = ("arch",)
+
+    def __init__(self):
+        layers = [torch.nn.Conv2d(1, 4, 3, 2), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(36, 5)]
+        self.network = torch.nn.Sequential(*layers)
+
+    def backward(self, images, labels, step):
+        return learn(self.network, images, labels, 0.1, "fp32")
+
+
+@pytest.mark.parametrize("kind", ["supernet", "alone"])
+def test_no_step_waits_for_the_device(benchmark, tiny, tmp_path, monkeypatch, kind):
+    """On `meta`, tensors have no values: whoever asks for one, or copies one to the processor, fails."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know this device
+    train_step, _ = benchmark
+    if kind == "supernet":
+        ours = train_step.Ours(tiny, 5, "fp32")
+        task = Sandwiches(train_step, ours, train_step.sampler_of(tiny))
+    else:
+        task = Alone()
+    task.network.to("meta")
+    task.optimizer = torch.optim.SGD(plain_groups(task.network, 0.1), 0.1, momentum=0.9, foreach=True)
+    loop = loop_of(task, tmp_path, "meta")
+    for _ in range(2):
+        loop._train_on(IMAGES.array[:4], IMAGES.labels[:4])
+    with pytest.raises(NotImplementedError, match="no data"):
+        loop._check_losses()
