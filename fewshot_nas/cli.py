@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import errno
+import importlib.util
 import os
 import re
 import signal
@@ -144,13 +145,15 @@ def uses_ray(options: argparse.Namespace) -> bool:
     """Whether the options ask for Ray.
 
     Raises:
-        InputError: they contradict each other.
+        InputError: they contradict each other, or Ray is not installed.
     """
     if options.workers is not None and options.workers < 1:
         raise InputError(f"--workers is {options.workers}, expected at least 1")
     if options.executor == "ray":
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
             raise InputError("--executor ray is started once, not by torchrun; Ray starts the other processes")
+        if importlib.util.find_spec("ray") is None:
+            raise InputError("--executor ray needs Ray: pip install 'fewshot-nas[ray]'")
         return True
     for name in ("address", "workers"):
         if getattr(options, name) is not None:

@@ -9,12 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fewshot_nas.errors import InputError
+import ray
 
-try:
-    import ray
-except ImportError as error:
-    raise InputError(f"--executor ray needs Ray ({error}): pip install 'fewshot-nas[ray]'") from None
+from fewshot_nas.errors import InputError
 
 _REACHED_S = 10.0
 

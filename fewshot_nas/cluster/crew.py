@@ -97,8 +97,8 @@ class Crew:
         Raises:
             InputError: there is no machine on which a worker may run.
         """
-        places = self._most or self._room()
-        while len(self._members) < min(places, useful):
+        room = self._room()
+        while len(self._members) < min(self._most or room, useful):
             self._start()
         if self.members:
             self._alone_s = None

@@ -61,10 +61,10 @@ class Schedule:
         self, costs: Mapping[int, float], *, slowest: float, resumed: Iterable[int] = (), copies: bool = True
     ) -> None:
         self._costs, self._slowest, self._copies = dict(costs), slowest, copies
-        self._left = sorted(costs, key=costs.__getitem__, reverse=True)
         self._missing, self._resumed = set(costs), set(resumed)
         self._workers: dict[str, _Worker] = {}
         self._failures: Counter[int] = Counter()
+        self._left = sorted(costs, key=self._urgency)
         self._last_pace: float | None = None  # the usual one before somebody left
 
     @property
@@ -93,8 +93,7 @@ class Schedule:
         self._failures[number] += blamed
         self._resumed.add(number)
         if not self._holders(number):
-            self._left.append(number)
-            self._left.sort(key=self._costs.__getitem__, reverse=True)
+            self._left = sorted([*self._left, number], key=self._urgency)
         return number, self._failures[number]
 
     def drop(self, number: int) -> None:
@@ -127,6 +126,10 @@ class Schedule:
         """The workers that have been at a task for so long that they must be taken to hang."""
         busy = [(name, each) for name, each in self._workers.items() if each.task is not None]
         return [name for name, each in busy if now - each.since > self._allowed_s(each)]
+
+    def _urgency(self, number: int) -> tuple[int, float]:
+        """Small for those that come first: what has failed, so that it is known soon what cannot be done, then size."""
+        return -self._failures[number], -self._costs[number]
 
     def _allowed_s(self, worker: _Worker) -> float:
         assert worker.task is not None
