@@ -18,6 +18,11 @@ results/<save>/gt_arch30.json       the ground truth made from these
 results/<save>/rank/                the ranker's predictions for the whole pool
     predicted.json error.json       arch files: accuracies, and their standard deviations
     ranking.json                    how well each ranking orders the truth
+results/<save>/finetune/<code>_from_<phase>_seed<n>/, <code>_scratch_seed<n>/   a found arch's training
+    subnet.pth result.json          the network, and its accuracies
+results/<save>/searches/<name>/     a search under bounds
+    journal.jsonl                   the scores of each generation, as soon as it is scored
+    found.json front.csv            all archs that were scored, and those that none beats
 results/<save>/report.html
 results/<save>/search/              a Cream search: board.json after each epoch, path.json at the end
 results/<save>/retrain_<name>/      a Cream retraining: <name>.pth.tar at the end
@@ -182,6 +187,46 @@ class RetrainDirectory(PhaseDirectory):
         return self.path / f"{self.name}.pth.tar"
 
 
+@dataclass(frozen=True)
+class NetworkDirectory(PhaseDirectory):
+    """Where the training of a single network keeps its files."""
+
+    @property
+    def chosen(self) -> Path:
+        return self.path / "subnet.pth"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result.json"
+
+    def files(self) -> tuple[Path, ...]:
+        """As of every run, and the result."""
+        return (*super().files(), self.result)
+
+
+@dataclass(frozen=True)
+class FoundDirectory:
+    """Where a search under bounds keeps its files."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def found(self) -> Path:
+        return self.path / "found.json"
+
+    @property
+    def front(self) -> Path:
+        return self.path / "front.csv"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
+
+
 def run_directory(save: str) -> Path:
     """`results/<save>`; `./results/<save>` and `./<save>` mean the same.
 
@@ -239,6 +284,29 @@ def report_path(save: str) -> Path:
 def search_directory(save: str) -> SearchDirectory:
     """The directory of a Cream search."""
     return SearchDirectory(run_directory(save) / "search")
+
+
+def found_directory(save: str, name: str) -> FoundDirectory:
+    """The directory of a search under bounds.
+
+    Raises:
+        InputError: the name is no plain one.
+    """
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise InputError(f"--name is {name!r}, expected letters, digits, '-', '+', '_' and '.'")
+    return FoundDirectory(run_directory(save) / "searches" / name)
+
+
+def searches(save: str) -> dict[str, FoundDirectory]:
+    """The searches of a run that have come to an end, by name."""
+    found = (FoundDirectory(path.parent) for path in sorted(run_directory(save).glob("searches/*/found.json")))
+    return {each.path.name: each for each in found}
+
+
+def finetune_directory(save: str, code: str, phase: Phase | None, seed: int) -> NetworkDirectory:
+    """The directory of a training that goes on from a phase's weights, or begins from scratch where that is None."""
+    start = f"from_{phase.name}" if phase else "scratch"
+    return NetworkDirectory(run_directory(save) / "finetune" / f"{code}_{start}_seed{seed}")
 
 
 def retrain_directory(save: str, name: str) -> RetrainDirectory:

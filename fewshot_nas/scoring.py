@@ -1,6 +1,7 @@
 """From settings, a supernet and images to the `Scorer` that commands and notebooks use."""
 
 from pathlib import Path
+from typing import Any
 
 from fewshot_nas.config import Config
 from fewshot_nas.data.images import Images
@@ -10,6 +11,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.executors import Executor, executor_for
 from fewshot_nas.evaluation.room import room_mb
 from fewshot_nas.evaluation.scorer import Scorer
+from fewshot_nas.files import sha256
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.runs import evaluation_inputs
 
@@ -41,3 +43,23 @@ def scorer_for(
     if executor is None:
         executor, memory_mb = executor_for(world), memory_mb or min(gathered(room_mb(world.device), world))
     return Scorer(supernet, inputs, executor, memory_mb=memory_mb)
+
+
+def scoring_facts(config: Config, model: Path, supernet: Supernet, data: ImageData, scored: Images) -> dict[str, Any]:
+    """What scores depend on, beside the archs: the supernet, the images and how batch norms are calibrated."""
+    return {
+        "checkpoint": str(model),
+        "checkpoint_sha256": sha256(model),
+        **supernet.split.values(),
+        "data": data.name,
+        "images": len(scored),
+        "data_fingerprint": scored.fingerprint,
+        "calibration_images": config.evaluation.calibration_images,
+        "calibration_batch": config.evaluation.calibration_batch,
+        "calibration_fingerprint": data.train.fingerprint,
+        "precision": config.run.precision,
+        "space": supernet.space.values(),
+        "resolution": supernet.space.resolution,
+        "num_classes": supernet.num_classes,
+        "seed": config.run.seed,
+    }

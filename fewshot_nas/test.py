@@ -21,7 +21,6 @@ from fewshot_nas.cli import (
 )
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import sha256
 from fewshot_nas.results import evaluation_name, phase_directory, phase_of
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import pool_sha256, read_pool
@@ -133,25 +132,14 @@ def _manifest(
     options: argparse.Namespace, config: Config, model: Path, supernet: "Supernet", data: "ImageData", scored: "Images"
 ) -> dict[str, Any]:
     """What the scores depend on."""
+    from fewshot_nas.scoring import scoring_facts
+
     return {
-        "checkpoint": str(model),
-        "checkpoint_sha256": sha256(model),
-        **supernet.split.values(),
-        "data": data.name,
+        **scoring_facts(config, model, supernet, data, scored),
         "split": "test" if options.test_set else "valid",
-        "images": len(scored),
-        "data_fingerprint": scored.fingerprint,
-        "calibration_images": config.evaluation.calibration_images,
-        "calibration_batch": config.evaluation.calibration_batch,
-        "calibration_fingerprint": data.train.fingerprint,
-        "precision": config.run.precision,
         "pool": str(config.run.pool),
         "limit": options.limit,
         **({} if options.sample is None else {"sample": options.sample}),
-        "space": supernet.space.values(),
-        "resolution": supernet.space.resolution,
-        "num_classes": supernet.num_classes,
-        "seed": config.run.seed,
     }
 
 

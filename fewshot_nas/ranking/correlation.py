@@ -16,6 +16,7 @@ from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.search_space import SearchSpace
 
 FEWEST = 3
+TELLING = 20  # archs; from fewer, a bootstrap interval promises more than it can hold
 PAIRWISE_LIMIT = 2_000  # archs; a matrix of all pairs then takes 32 MB
 LARGE_RESAMPLES = 200
 

@@ -162,11 +162,14 @@ def _compared(
     measured = [epoch for epoch in log.epochs if truth.keys() & epoch.scores[metric].keys()]
     chosen = [epoch for epoch in measured if epoch.number == log.chosen] or measured
     trained = {key: value for key, value in chosen[-1].scores[metric].items() if key in truth} if chosen else {}
+    rescored = {key: value for key, value in log.rescored.get(metric, {}).items() if key in truth}
     scored = evaluation.scores if evaluation else {}
     evaluated = {arch_id: scored[arch_id].acc for arch_id in truth if arch_id in scored}
-    if evaluation and evaluated and len(evaluated) >= len(trained):
+    if evaluation and evaluated and len(evaluated) >= len(rescored or trained):
         images = f" on {evaluation.manifest['images']:,} images" if "images" in evaluation.manifest else ""
         return evaluated, f"evaluation {evaluation.epoch}{images}"
+    if rescored:
+        return rescored, f"epoch {log.chosen}, chosen anew"
     return trained, f"training, epoch {chosen[-1].number}" if chosen else ""
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,15 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The epochs of a phase, and which of them became its supernet, if that is known."""
+    """The epochs of a phase, and which of them became its supernet, if that is known.
+
+    Attributes:
+        rescored: scores by metric, as in `Epoch`, of the chosen one by a ground truth that came later.
+    """
 
     epochs: tuple[Epoch, ...] = ()
     chosen: int | None = None
+    rescored: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def read_log(path: Path) -> Log:
@@ -52,8 +57,12 @@ def read_log(path: Path) -> Log:
     lines = text.splitlines(keepends=True)
     records = [_record(f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.endswith("\n")]
     epochs = tuple(_epoch(where, record) for where, record in records if "epoch" in record)
-    choices = [_mapping(where, record, "chosen") for where, record in records if "chosen" in record]
-    return Log(epochs, choices[-1].get("epoch") if choices else None)
+    choices = [(where, _mapping(where, record, "chosen")) for where, record in records if "chosen" in record]
+    if not choices:
+        return Log(epochs)
+    where, choice = choices[-1]
+    scores = _mapping(where, choice, "scores")
+    return Log(epochs, choice.get("epoch"), {metric: _numbers(where, scores, metric) for metric in scores})
 
 
 def _record(where: str, line: str) -> tuple[str, Mapping[str, Any]]:

@@ -107,7 +107,7 @@ def test_a_damaged_idx_file_is_named(tmp_path, content):
 @pytest.mark.parametrize("content", [b"no gzip", gzip.compress(idx(500), mtime=0)[:-9], b""])
 def test_a_damaged_gzip_file_is_named(tmp_path, content):
     (tmp_path / "labels.gz").write_bytes(content)
-    with pytest.raises(InputError, match=r"labels\.gz: (cannot be read|is not a whole)"):
+    with pytest.raises(InputError, match=r"labels\.gz: (cannot be read|is not a complete)"):
         read_idx(tmp_path / "labels.gz")
 
 
