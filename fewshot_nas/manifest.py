@@ -26,6 +26,7 @@ _FREE = frozenset(
         "data.cache",
         "data.workers",
         "evaluation.batch_size",
+        "evaluation.classifier_images",  # no training goes by it, and manifests of scores tell it
         "evaluation.memory_mb",
         "run.checkpoint_steps",
         "run.keep",

@@ -18,7 +18,9 @@ from fewshot_nas.cluster.shift import results
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.executors import Executor, Results
+from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.work import Work
+from fewshot_nas.models.supernet import Supernet
 
 
 class OnRay(Executor):
@@ -53,56 +55,54 @@ class OnRay(Executor):
 
     def results(self, numbers: Sequence[int], work: Work) -> Results:
         """As `Executor.results`."""
-        images = len(work.inputs.calibration) + len(work.inputs.images)
-        costs = {number: float(work.macs(number) * images) for number in numbers}
+        costs = {number: float(work.macs(number) * work.inputs.count) for number in numbers}
         yield from results(self._crew, packed(work), Schedule(costs, slowest=1 / SLOWEST))
 
 
 @dataclass(frozen=True, eq=False)
 class PackedWork:
-    """Work as it travels: the images are arrays, which the workers of a machine share in Ray's memory.
+    """Work as it travels: its images are arrays, which the workers of a machine share in Ray's memory.
 
     Attributes:
         work: without images.
-        digests: of what the driver holds, by the names that people know.
+        arrays: images and labels, by their names in `Inputs`.
+        digests: of what the driver holds, see `digests`.
     """
 
     work: Work
-    calibration: "np.ndarray[Any, Any]"
-    images: "np.ndarray[Any, Any]"
+    arrays: Mapping[str, "np.ndarray[Any, Any]"]
     digests: Mapping[str, str]
 
     def unpacked(self, world: World) -> Work:
         """As `worker.Parcel.unpacked`."""
-        calibration, images = _tensor(self.calibration), _tensor(self.images)
-        work = replace(self.work, inputs=replace(self.work.inputs, calibration=calibration, images=images))
-        found = digests(work)
+        inputs = replace(self.work.inputs, **{name: _tensor(array) for name, array in self.arrays.items()})
+        found = digests(self.work.supernet, inputs)
         if differing := [name for name in found if found[name] != self.digests[name]]:
             raise InputError(f"has not the driver's {' and '.join(differing)}; the SHA-256 digests differ")
-        inputs = replace(work.inputs, device=world.device)
-        return replace(work, supernet=work.supernet.to(world.device), inputs=inputs)
+        return replace(
+            self.work, supernet=self.work.supernet.to(world.device), inputs=replace(inputs, device=world.device)
+        )
 
 
 def packed(work: Work) -> PackedWork:
     """Ready to be sent to workers."""
-    inputs = work.inputs
-    empty = replace(inputs, calibration=inputs.calibration[:0].clone(), images=inputs.images[:0].clone())
-    arrays = inputs.calibration.numpy(), inputs.images.numpy()
-    return PackedWork(replace(work, inputs=empty), *arrays, digests(work))
+    tensors = _tensors(work.inputs)
+    empty = replace(work.inputs, **{name: torch.empty(0) for name in tensors})
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    return PackedWork(replace(work, inputs=empty), arrays, digests(work.supernet, work.inputs))
 
 
-def digests(work: Work) -> dict[str, str]:
-    """SHA-256 of the weights and of the images."""
-    inputs = work.inputs
-    parts = {
-        "checkpoint": list(work.supernet.state_dict().values()),
-        "calibration images": [inputs.calibration],
-        "images": [inputs.images, inputs.labels],
-    }
-    return {name: _sha256(tensors) for name, tensors in parts.items()}
+def digests(supernet: Supernet, inputs: Inputs) -> dict[str, str]:
+    """SHA-256 of the weights, as `checkpoint`, and of images and labels, by their names in `Inputs`."""
+    weights = {"checkpoint": _sha256(*supernet.state_dict().values())}
+    return weights | {name: _sha256(tensor) for name, tensor in _tensors(inputs).items()}
 
 
-def _sha256(tensors: Sequence[Tensor]) -> str:
+def _tensors(inputs: Inputs) -> dict[str, Tensor]:
+    return {name: value for name, value in vars(inputs).items() if isinstance(value, Tensor)}
+
+
+def _sha256(*tensors: Tensor) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().data)

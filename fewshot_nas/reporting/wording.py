@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from fewshot_nas.ranking.correlation import Interval
 
-_METRICS = {"top1": "top-1", "top5": "top-5", "prob": "mean probability"}
+_METRICS = {"top1": "top-1", "top5": "top-5", "prob": "mean probability", "likelihood": "likelihood"}
 _PROXIES = {"depth": "depth", "params": "parameters", "macs": "MACs"}
 
 

@@ -109,10 +109,10 @@ def test_a_scorer_s_scores_are_the_local_ones(make_crew, supernet, inputs, archs
 def test_what_differs_on_a_worker_is_named(work):
     parcel = packed(work)
     assert parcel.unpacked(World.alone()).units == work.units
-    images = parcel.images.copy()
+    images = parcel.arrays["images"].copy()
     images[0, 0, 0, 0] ^= 1
     with pytest.raises(InputError, match="has not the driver's images; the SHA-256 digests differ"):
-        replace(parcel, images=images).unpacked(World.alone())
+        replace(parcel, arrays={**parcel.arrays, "images": images}).unpacked(World.alone())
     other = replace(parcel.work, supernet=Supernet(by_width(PX8, 2), 10))
     with pytest.raises(InputError, match="has not the driver's checkpoint;"):
         replace(parcel, work=other).unpacked(World.alone())
