@@ -75,7 +75,7 @@ class PackedWork:
 
     def unpacked(self, world: World) -> Work:
         """As `worker.Parcel.unpacked`."""
-        inputs = replace(self.work.inputs, **{name: _tensor(array) for name, array in self.arrays.items()})
+        inputs = _with(self.work.inputs, {name: _tensor(array) for name, array in self.arrays.items()})
         found = digests(self.work.supernet, inputs)
         if differing := [name for name in found if found[name] != self.digests[name]]:
             raise InputError(f"has not the driver's {' and '.join(differing)}; the SHA-256 digests differ")
@@ -87,7 +87,7 @@ class PackedWork:
 def packed(work: Work) -> PackedWork:
     """Ready to be sent to workers."""
     tensors = _tensors(work.inputs)
-    empty = replace(work.inputs, **{name: torch.empty(0) for name in tensors})
+    empty = _with(work.inputs, {name: torch.empty(0) for name in tensors})
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     return PackedWork(replace(work, inputs=empty), arrays, digests(work.supernet, work.inputs))
 
@@ -100,6 +100,10 @@ def digests(supernet: Supernet, inputs: Inputs) -> dict[str, str]:
 
 def _tensors(inputs: Inputs) -> dict[str, Tensor]:
     return {name: value for name, value in vars(inputs).items() if isinstance(value, Tensor)}
+
+
+def _with(inputs: Inputs, tensors: Mapping[str, Any]) -> Inputs:
+    return replace(inputs, **tensors)
 
 
 def _sha256(*tensors: Tensor) -> str:
