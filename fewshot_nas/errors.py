@@ -24,3 +24,7 @@ class TaskError(InputError):
     def __init__(self, number: int, said: str) -> None:
         super().__init__(said)
         self.number = number
+
+
+class KnownError(InputError):
+    """What another process has failed with, and has said; this one ends without a word."""

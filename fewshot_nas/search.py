@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.searching.journal import SearchJournal
 
     model = directory.model(options.model_name)
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         supernet = load_supernet(model, world.device)
         if (supernet.space, supernet.num_classes) != (network.space, network.num_classes):
             raise InputError(f"{model}: is of another space or number of classes than {directory.manifest} tells")

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     model = directory.model(options.model_name)
     with ExitStack() as stack:
-        world = stack.enter_context(joined("cpu" if on_ray else options.device, config.run.threads))
+        world = stack.enter_context(joined("cpu" if on_ray else options.device, config.run))
         report = speaker(world.is_main)
         executor = stack.enter_context(_on_ray(options, config)) if on_ray else None
         content = read_checkpoint(model, world.device)
@@ -95,8 +95,7 @@ def _on_ray(options: argparse.Namespace, config: Config) -> "OnRay":
     from fewshot_nas.cluster.crew import crew_on
     from fewshot_nas.cluster.evaluation import OnRay
 
-    threads = config.run.threads
-    return OnRay(lambda: crew_on(options.address, options.workers, options.device, threads, tqdm.write))
+    return OnRay(lambda: crew_on(options.address, options.workers, options.device, config.run, tqdm.write))
 
 
 def _with_settings(options: argparse.Namespace) -> argparse.Namespace:

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.runs import Run
     from fewshot_nas.training.stand_alone import GroundTruth
 
-    with joined("cpu" if on_ray else options.device, config.run.threads) as world:
+    with joined("cpu" if on_ray else options.device, config.run) as world:
         training = Run(options.save, config, world, options.resume, speaker(world.is_main))
         if on_ray:
             _train_on_ray(options, training, chosen, GroundTruth(truth))
@@ -68,12 +68,9 @@ def _train_on_ray(
     from fewshot_nas.cluster.crew import crew_on
     from fewshot_nas.cluster.trainings import train
 
-    threads = training.config.run.threads
+    settings = training.config.run
     train(
-        training,
-        archs,
-        truth,
-        lambda: crew_on(options.address, options.workers, options.device, threads, tqdm.write),
+        training, archs, truth, lambda: crew_on(options.address, options.workers, options.device, settings, tqdm.write)
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from fewshot_nas.distributed import Settings
 from fewshot_nas.errors import InputError
 
 _REACHED_S = 10.0
@@ -22,27 +23,30 @@ class Needs:
 
     Attributes:
         device: as torch names it; None is a GPU if a machine of the cluster has one, else the CPU.
-        threads: on the CPU; 0, which leaves the number to torch, counts as one core.
+        settings: how it computes. Each thread takes a core; 0 threads, which leaves their number to torch, take one.
     """
 
     device: str | None
-    threads: int
+    settings: Settings
 
     def settled(self) -> "Needs":
         """With a device."""
         gpus = any("GPU" in node["Resources"] for node in nodes())
         kind = (self.device or ("cuda" if gpus else "cpu")).partition(":")[0]  # Ray says which GPU
-        return Needs(kind, self.threads)
+        return Needs(kind, self.settings)
 
     @property
     def cores(self) -> int:
         """Of the CPU."""
-        return max(1, self.threads)
+        return max(1, self.settings.threads)
 
     @property
     def gpus(self) -> int:
         """One, if the worker computes on GPUs."""
         return int(self.device == "cuda")
+
+    def __str__(self) -> str:
+        return f"cores: {self.cores}, GPUs: {self.gpus}"
 
     def fit_into(self, node: dict[str, Any]) -> int:
         """How many workers a machine holds."""

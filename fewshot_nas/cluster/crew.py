@@ -12,6 +12,7 @@ from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from fewshot_nas.cluster.connection import Needs, connected, nodes
 from fewshot_nas.cluster.worker import Greeting, Worker, package
+from fewshot_nas.distributed import Settings
 from fewshot_nas.errors import InputError
 
 _POLL_S = 0.2
@@ -154,7 +155,7 @@ class Crew:
     def _start(self) -> None:
         allowed = {"ray.io/node-id": f"!in({','.join(self._refused)})"} if self._refused else None
         options = {"num_cpus": self._needs.cores, "num_gpus": self._needs.gpus, "label_selector": allowed}
-        actor = ray.remote(Worker).options(**options).remote(self._needs.device, self._needs.threads)
+        actor = ray.remote(Worker).options(**options).remote(self._needs.device, self._needs.settings)
         member = Member(uuid.uuid4().hex, actor)
         self._members[member.name] = member
         self.ask("greet", member)
@@ -189,14 +190,14 @@ class Crew:
 
 @contextmanager
 def crew_on(
-    address: str | None, most: int | None, device: str | None, threads: int, report: Callable[[str], None]
+    address: str | None, most: int | None, device: str | None, settings: Settings, report: Callable[[str], None]
 ) -> Iterator[Crew]:
     """A crew on the cluster at an address; the arguments are those of `connected`, `Crew` and `Needs`.
 
     Raises:
         InputError: there is no such cluster.
     """
-    needs = Needs(device, threads)
+    needs = Needs(device, settings)
     with connected(address, (most or 0) * needs.cores, report), closing(Crew(needs, most, report)) as crew:
         yield crew
 

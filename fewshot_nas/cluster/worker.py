@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import ray
 
-from fewshot_nas.distributed import World, joined
+from fewshot_nas.distributed import Settings, World, joined
 from fewshot_nas.evaluation.numerics import numerics
 
 
@@ -64,12 +64,12 @@ class Worker:
 
     Args:
         device: as torch names it.
-        threads: as `distributed.joined`.
+        settings: how to compute.
     """
 
-    def __init__(self, device: str, threads: int) -> None:
-        self._joined = ExitStack()  # held, because its end would undo the number of threads
-        self._world = self._joined.enter_context(joined(device, threads))
+    def __init__(self, device: str, settings: Settings) -> None:
+        self._joined = ExitStack()  # held, because its end would undo the settings
+        self._world = self._joined.enter_context(joined(device, settings))
         self._work: Callable[[int], Any] | None = None
 
     def greet(self) -> Greeting:

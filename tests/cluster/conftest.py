@@ -44,13 +44,14 @@ def cluster():
 def make_crew(cluster):
     """Makes crews on the cluster: a context, with the lines that it reports."""
     from fewshot_nas.cluster.crew import crew_on
+    from fewshot_nas.distributed import Usual
 
     @contextmanager
     def make(workers, said=None, threads=1):
         report = [].append if said is None else said.append
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with crew_on(cluster.address, workers, "cpu", threads, report) as crew:
+            with crew_on(cluster.address, workers, "cpu", Usual(threads=threads), report) as crew:
                 yield crew
 
     return make
