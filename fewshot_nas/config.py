@@ -177,7 +177,8 @@ class EvaluationConfig:
     # Calibration images in a batch. A batch is the unit of the statistics, so this changes scores.
     calibration_batch: Count = 128
     # The most images at a time when scoring; changes speed and memory only.
-    batch_size: Count = 128
+    # None: 128, and up to 1024 where `test` scores on a GPU.
+    batch_size: Count | None = None
     # Bound of a process's memory in MB, on a GPU for activations, which may lower `batch_size`; changes speed only.
     # None: what the machine has to spare when the evaluation begins.
     memory_mb: Count | None = None

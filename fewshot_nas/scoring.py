@@ -1,5 +1,6 @@
 """From settings, a supernet and images to the `Scorer` that commands and notebooks use."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from fewshot_nas.config import Config
@@ -12,6 +13,8 @@ from fewshot_nas.evaluation.room import room_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.runs import evaluation_inputs
+
+SCORED_AT_ONCE_ON_GPU = 1024  # images; more would start hardly fewer kernels
 
 
 def scorer_for(
@@ -30,5 +33,7 @@ def scorer_for(
     if supernet.num_classes != data.num_classes:
         raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
     inputs = evaluation_inputs(config, supernet.space, data, scored, world)
+    if config.evaluation.batch_size is None and world.device.type != "cpu":
+        inputs = replace(inputs, batch=SCORED_AT_ONCE_ON_GPU)  # fewer where they do not fit
     memory_mb = config.evaluation.memory_mb or min(gathered(room_mb(world.device), world))
     return Scorer(supernet, inputs, executor_for(world), memory_mb=memory_mb)

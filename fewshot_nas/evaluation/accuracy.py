@@ -37,12 +37,13 @@ class Sums(NamedTuple):
 
 
 def sums(logits: Tensor, labels: Tensor) -> Tensor:
-    """The three numbers of `Sums` for a batch, as float64 [3] on the device of the logits.
+    """The three numbers of `Sums` for a batch, as float64 [..., 3] on the device of the logits.
 
     Args:
-        logits: [B, classes].
+        logits: [..., B, classes], of one network or several.
         labels: [B].
     """
-    guesses = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # [B, 5]
-    probability = logits.double().softmax(1).gather(1, labels[:, None])
-    return torch.stack([guesses[:, 0].sum(), guesses.sum(), probability.sum()])
+    guesses = logits.topk(min(5, logits.shape[-1])).indices == labels[:, None]  # [..., B, 5]
+    wanted = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+    probability = logits.double().softmax(-1).gather(-1, wanted).squeeze(-1)  # [..., B]
+    return torch.stack([guesses[..., 0].sum(-1), guesses.sum((-2, -1)), probability.sum(-1)], -1)

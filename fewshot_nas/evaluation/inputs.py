@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -22,6 +22,8 @@ class Inputs:
         images, labels: uint8 [M, C, R, R] and int64 [M], to be scored on.
         batch: images at a time; no result depends on it beyond rounding.
         mean, std: per channel, of pixels in 0..1.
+        holds_kernels: whether a unit's weights, as they are multiplied, are held from batch to batch.
+        holds_images: whether the device holds all images from unit to unit.
     """
 
     calibration: Tensor
@@ -33,6 +35,15 @@ class Inputs:
     std: Sequence[float]
     device: torch.device
     precision: Literal["fp32", "bf16"] = "fp32"
+    holds_kernels: bool = False
+    holds_images: bool = False
+
+    def near(self) -> "Inputs":
+        """The same with all images on the device, if it is to hold them."""
+        if not self.holds_images:
+            return self
+        calibration, images, labels = (part.to(self.device) for part in (self.calibration, self.images, self.labels))
+        return replace(self, calibration=calibration, images=images, labels=labels)
 
     def calibration_batches(self) -> Iterator[Tensor]:
         """Normalised calibration images, a batch at a time."""

@@ -1,31 +1,36 @@
-"""How many images an evaluation may take at a time."""
+"""How many images an evaluation may take at a time, and what it may hold to be faster."""
 
 import math
 from dataclasses import replace
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.prefix_tree import Plan, peak_elements
+from fewshot_nas.evaluation.prefix_tree import Plan, kernel_elements, peak_elements
 from fewshot_nas.models.supernet import Supernet
 
 _MB = 1 << 20
+_SCORED_MB = 32  # around a million logits that are scored together
 _PROCESS_MB = 850  # resident before the first image: Python, torch, compiled kernels
 
 
 def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int | None) -> tuple[Inputs, float]:
     """The inputs with as large a scoring batch as the memory allows, and the memory they will take in MB.
 
-    The batch never becomes larger than that of `inputs`.
+    The batch never becomes larger than that of `inputs`. What memory is left on a GPU holds the
+    weights of a unit as they are multiplied, and then all images: both spare it many small
+    operations, which cost a CPU nothing that could be measured.
 
     Args:
-        memory_mb: for this process in all; on a GPU, for activations; None for no bound.
+        memory_mb: for this process in all; on a GPU, beside what is there already; None for no
+            bound on the batch, and nothing held.
 
     Raises:
         InputError: not even a calibration batch fits; it cannot be divided, because batch norms
             see it as a whole.
     """
+    bytes_each = 2 if inputs.precision == "bf16" else 4
     elements = max((peak_elements(supernet.space, unit, inputs.images.shape[-1]) for unit in plan.units), default=1)
-    image_mb = elements * (2 if inputs.precision == "bf16" else 4) / _MB
+    image_mb = elements * bytes_each / _MB
     taken_mb = _resident_mb(supernet, inputs)
     fits = math.inf if memory_mb is None else int((memory_mb - taken_mb) / image_mb)
     needed = min(inputs.calibration_batch, len(inputs.calibration))
@@ -36,14 +41,23 @@ def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int
             " lower evaluation.calibration_batch, or allow more by evaluation.memory_mb"
         )
     batch = int(min(inputs.batch, fits))
-    return replace(inputs, batch=batch), taken_mb + max(batch, needed) * image_mb
+    taken_mb += max(batch, needed) * image_mb
+    if memory_mb is None or inputs.device.type == "cpu":
+        return replace(inputs, batch=batch), taken_mb
+    kernels_mb = bytes_each * max((kernel_elements(supernet.space, unit) for unit in plan.units), default=0) / _MB
+    images_mb = (inputs.images.nbytes + inputs.calibration.nbytes) / _MB
+    holds_kernels = taken_mb + kernels_mb <= memory_mb
+    taken_mb += kernels_mb * holds_kernels
+    holds_images = taken_mb + images_mb <= memory_mb
+    taken_mb += images_mb * holds_images
+    return replace(inputs, batch=batch, holds_kernels=holds_kernels, holds_images=holds_images), taken_mb
 
 
 def _resident_mb(supernet: Supernet, inputs: Inputs) -> float:
     """Memory without activations, estimated rather than measured: a resumed run must come to the same batches."""
     sizes = [parameter.numel() for parameter in supernet.parameters()]
     # A convolution holds its folded weights, and the kernel's own order of them.
-    taken_mb = 4 * (sum(sizes) + 3 * max(sizes)) / _MB
+    taken_mb = 4 * (sum(sizes) + 3 * max(sizes)) / _MB + _SCORED_MB
     if inputs.device.type == "cpu":
         taken_mb += _PROCESS_MB + (inputs.images.nbytes + inputs.calibration.nbytes) / _MB
     return taken_mb
