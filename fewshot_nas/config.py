@@ -16,7 +16,7 @@ from fewshot_nas.data.recipes import Recipe
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import here_or_shipped
 from fewshot_nas.results import ground_truth_path
-from fewshot_nas.settings import Count, Part, Share, load
+from fewshot_nas.settings import Count, Part, Share, Within, load
 from fewshot_nas.space.block import BlockKind
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
@@ -117,6 +117,18 @@ class StandAloneConfig(RecipeConfig):
 
 
 @dataclass(frozen=True)
+class FineTuneConfig(RecipeConfig):
+    """How one subnet is trained from the weights that it has in a supernet: as `stand_alone`, with these defaults."""
+
+    # Passes over the training images.
+    epochs: Count = 10
+    # Epochs in which the learning rate rises, part of `epochs`.
+    warmup_epochs: int = 0
+    # Largest learning rate, reached after the warm-up; it then falls to 0 along a cosine.
+    lr: float = 0.02
+
+
+@dataclass(frozen=True)
 class TrainingConfig(RecipeConfig):
     """How the one-shot supernet is trained. Each step trains a largest arch, some drawn ones and a smallest arch."""
 
@@ -176,6 +188,9 @@ class EvaluationConfig:
     calibration_images: Count = 256
     # Calibration images in a batch. A batch is the unit of the statistics, so this changes scores.
     calibration_batch: Count = 128
+    # Training images that each subnet's own classifier is fitted to before it is scored, in closed form. 0: all subnets
+    # have the supernet's classifier. A hundred images a class are enough, unless the supernet knows them by heart.
+    classifier_images: Annotated[int, Within(low=0)] = 0
     # The most images at a time when scoring; changes speed and memory only.
     # None: 128, and up to 1024 where `test` scores on a GPU.
     batch_size: Count | None = None
@@ -227,14 +242,17 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     few_shot: FewShotConfig = field(default_factory=FewShotConfig)
     stand_alone: StandAloneConfig = field(default_factory=StandAloneConfig)
+    finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     def truth_path(self, save: str) -> Path:
         """Where the ground truth of a run is, or would be."""
-        own = ground_truth_path(save)
-        shipped = self.data.name == "digits" and self.run.pool == _POOL and not own.exists()
-        return here_or_shipped(self.run.ground_truth or (_DIGITS_TRUTH if shipped else own))
+        if self.run.ground_truth:
+            return here_or_shipped(self.run.ground_truth)
+        own, shipped = ground_truth_path(save), here_or_shipped(_DIGITS_TRUTH)
+        usual = self.data.name == "digits" and self.run.pool == _POOL and shipped.exists()
+        return shipped if usual and not own.exists() else own
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:

@@ -1,15 +1,17 @@
-"""Write one subnet of a supernet as a network of its own, for other programs."""
+"""Write one subnet of a supernet, or a fine-tuned one, as a network of its own, for other programs."""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from fewshot_nas.models.subnet import Subnet
@@ -21,18 +23,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     if options.resolution is not None and options.resolution < 1:
         raise InputError(f"--resolution is {options.resolution}, expected a number of pixels")
-    stored = PhaseDirectory(options.model.parent).config
-    config = config_of(options, stored)
+    config = config_of(options, PhaseDirectory(options.model.parent).config)
     # Here, so that --help answers at once.
-    from fewshot_nas.models.checkpoint import load_supernet
+    from fewshot_nas.models.checkpoint import is_subnet, read_checkpoint, subnet_of
     from fewshot_nas.models.export import check_formats, write_onnx, write_weights
+
+    check_formats(options.out or Path(f"{options.arch}.pt"), options.onnx)
+    content = read_checkpoint(options.model)
+    if is_subnet(content):
+        subnet, space, arch = subnet_of(options.model, content)
+        if options.arch is not None and space.decode(options.arch) != arch:
+            raise InputError(f"{options.model}: holds arch {space.encode(arch)}, not {options.arch}")
+        said = "a trained network, with the batch norm statistics of its training"
+    else:
+        subnet, space, arch, said = _extracted(options, config, content)
+    out = options.out or Path(f"{space.encode(arch)}.pt")
+    write_weights(out, subnet)
+    print(f"weights: {out}")
+    if options.onnx:
+        write_onnx(out.with_suffix(".onnx"), subnet, options.resolution or space.resolution)
+        print(f"onnx: {out.with_suffix('.onnx')}")
+    print(said)
+    return 0
+
+
+def _extracted(
+    options: argparse.Namespace, config: Config, content: Mapping[Any, Any]
+) -> tuple["Subnet", SearchSpace, Arch, str]:
+    """A subnet taken out of a supernet, what it is, and what is to be said of its statistics."""
+    from fewshot_nas.models.checkpoint import supernet_of
     from fewshot_nas.models.subnet import extract
 
-    out = options.out or Path(f"{options.arch}.pt")
-    check_formats(out, options.onnx)
-    supernet = load_supernet(options.model)
-    arch = supernet.space.decode(options.arch)
-    out = options.out or Path(f"{supernet.space.encode(arch)}.pt")
+    supernet = supernet_of(options.model, content)
+    if options.arch is None:
+        raise InputError(f"{options.model}: holds a supernet, so --arch has to name the subnet")
+    arch, stored = supernet.space.decode(options.arch), PhaseDirectory(options.model.parent).config
     if options.calibrate and not (options.config or options.overrides or stored.exists()):
         raise InputError(
             f"{stored}: no such file, so nobody knows which images the model was trained on;"
@@ -40,13 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     subnet = extract(supernet, arch)
     said = _calibrated(config, supernet, subnet) if options.calibrate else _UNCALIBRATED
-    write_weights(out, subnet)
-    print(f"weights: {out}")
-    if options.onnx:
-        write_onnx(out.with_suffix(".onnx"), subnet, options.resolution or supernet.space.resolution)
-        print(f"onnx: {out.with_suffix('.onnx')}")
-    print(said)
-    return 0
+    return subnet, supernet.space, arch, said
 
 
 _UNCALIBRATED = (
@@ -73,8 +92,14 @@ def _calibrated(config: Config, supernet: "Supernet", subnet: "Subnet") -> str:
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.export", description=__doc__)
     add = parser.add_argument
-    add("--model", type=Path, required=True, metavar="PATH", help="a supernet's checkpoint, ours or a published one")
-    add("--arch", required=True, metavar="CODE", help="the subnet's code, as in the pool")
+    add(
+        "--model",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a supernet's checkpoint, ours or a published one, or a network of finetune",
+    )
+    add("--arch", metavar="CODE", help="the subnet's code, as in the pool; a network of finetune has its own")
     add("--out", type=Path, metavar="PATH", help="the weights, .pt or .safetensors (default: CODE.pt)")
     add("--onnx", action="store_true", help="write an ONNX file beside the weights, for any batch size")
     add(

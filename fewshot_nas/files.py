@@ -1,4 +1,4 @@
-"""Reading JSON strictly and writing files so that none is ever half there."""
+"""Reading JSON strictly, and writing files so that none is ever half written."""
 
 import fcntl
 import hashlib
@@ -49,13 +49,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _said_by_the_system(error: BaseException) -> str | None:
-    """torch.save hides what the disk said behind an error of its own."""
+    """The operating system's message, also where torch.save hides it behind an error of its own."""
     cause = error.__context__ if type(error) is RuntimeError else error
     return cause.strerror if isinstance(cause, OSError) else None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8; the file is written whole or not at all."""
     with replacing(path) as stream:
         stream.write(text.encode())
 
@@ -66,9 +66,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file, refusing what `json` lets pass: repeated keys.
+    """Parse a JSON file and refuse repeated keys, which `json` accepts.
 
-    NaN comes through as a number; who knows what it should be can say where it stands.
+    NaN is accepted as a number. The caller, who knows what the number means, can refuse it with a better message.
 
     Raises:
         InputError: the file is missing, unreadable, truncated or not JSON.
@@ -86,7 +86,7 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not valid JSON at {place} ({error.msg})") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (RecursionError, ValueError) as error:  # nested too deep, or a number of too many digits
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number with too many digits
         raise InputError(f"{path}: not JSON that can be read ({error})") from None
 
 
@@ -101,11 +101,11 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a lock that ends with the process, however it ends.
+    """Hold a lock. The operating system releases it if the process dies.
 
     Args:
-        path: of the lock's file, which stays behind, empty.
-        wait: whether to wait for another holder.
+        path: the lock's file; it stays behind, empty.
+        wait: whether to wait until another process releases the lock.
 
     Raises:
         BusyError: another process holds it, and `wait` is false.

@@ -6,6 +6,7 @@ Rank 0 looks at the files, decides and tells: on a network's disk two processes 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fewshot_nas.cli import Report
@@ -67,7 +68,7 @@ class LifeCycle:
             BusyError: another process trains under this name.
             InputError: an earlier run of that name is not one to go on with, or training fails.
         """
-        with self._alone():
+        with alone(self.directory.lock, self.world):
             with together(self.world):
                 written = content()
             going_on, done = decided(self.world, lambda: self._found(written, finished or self._chosen))
@@ -81,17 +82,6 @@ class LifeCycle:
             with RunLog(self.directory.log, self.directory.events) as log:
                 task = self._trained(training, log)
                 decided(self.world, lambda: finish(task, log))
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep a second run of the same name out."""
-        lock = locked(self.directory.lock, wait=False)
-        decided(self.world, lock.__enter__)
-        try:
-            yield
-        finally:
-            if self.world.is_main:
-                lock.__exit__(None, None, None)
 
     def _found(self, written: Mapping[str, Any], finished: Callable[[bool], str]) -> tuple[bool, str]:
         """Whether an earlier run goes on, and what to say if nothing is left to do."""
@@ -110,3 +100,19 @@ class LifeCycle:
             self.report(f"continuing {self.directory.path} at step {loop.step} of {loop.steps}")
         loop.run()
         return training.task
+
+
+@contextmanager
+def alone(lock: Path, world: World) -> Iterator[None]:
+    """Keep a second run of the same name out, on all processes.
+
+    Raises:
+        BusyError: another run holds the lock.
+    """
+    held = locked(lock, wait=False)
+    decided(world, held.__enter__)
+    try:
+        yield
+    finally:
+        if world.is_main:
+            held.__exit__(None, None, None)

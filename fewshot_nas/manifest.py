@@ -26,6 +26,7 @@ _FREE = frozenset(
         "data.cache",
         "data.workers",
         "evaluation.batch_size",
+        "evaluation.classifier_images",  # no training goes by it, and manifests of scores tell it
         "evaluation.memory_mb",
         "run.checkpoint_steps",
         "run.keep",
@@ -34,6 +35,8 @@ _FREE = frozenset(
     }
 )
 
+
+_FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see `choosing`
 
 # Settings that came later, with the values that change nothing: left out, digests of older recipes hold.
 _LATER = {"data.stored_side": None}
@@ -103,7 +106,7 @@ def refuse_changes(path: Path, now: Mapping[str, Any], usual: Mapping[str, Any])
     before, after = dict(_flat(_as_now(read_json(path)))), dict(_flat(now))
     before = {key: value for key, value in _flat({"settings": usual}) if key in after} | before
     for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key):
+        if before.get(key) != after.get(key) and not key.startswith(_FREE_FACT):
             raise InputError(
                 f"{path.parent} was begun with {key.removeprefix('settings.')} {before.get(key)}, now it is"
                 f" {after.get(key)}; go on with the old one, or start anew with --no-resume or another --save"

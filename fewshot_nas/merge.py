@@ -123,7 +123,7 @@ def _fill(scores: Path, metric: str, merged: Mapping[str, Scored], codes: Codes,
 
 def _compare(merged: Mapping[str, Scored], truth: Mapping[str, Entry], network: Network, path: Path) -> None:
     # Here, so that --help need not wait for numpy.
-    from fewshot_nas.ranking.correlation import FEWEST, agreement, agreement_table, proxies
+    from fewshot_nas.ranking.correlation import FEWEST, TELLING, agreement, agreement_table, proxies
 
     common = {arch_id: entry for arch_id, entry in truth.items() if arch_id in merged}
     if len(common) < FEWEST:
@@ -134,6 +134,8 @@ def _compare(merged: Mapping[str, Scored], truth: Mapping[str, Entry], network: 
     rows = {"supernet": {arch_id: merged[arch_id].acc for arch_id in common}}
     rows |= proxies(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
     print(f"against {path}, with 95 % intervals:")
+    if len(common) < TELLING:
+        print(f"only {len(common)} archs: tau and its interval tell little below {TELLING}")
     print(agreement_table({name: agreement(values, accuracy) for name, values in rows.items()}))
 
 
@@ -143,7 +145,12 @@ def _parser() -> Parser:
     add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     add("--epoch", required=True, metavar="EPOCH", help="the evaluation: 17, 17_all_test, 17_sample2000, ...")
     add("--stage", default="1", metavar="PHASE", help="1 (the one-shot supernet), 2, 3_from_2, ... (default 1)")
-    add("--top", choices=OF_TOP, default="1", help="the scores to merge: top-1 (default), top-5, mean probability")
+    add(
+        "--top",
+        choices=OF_TOP,
+        default="1",
+        help="the scores to merge: top-1 (default), top-5, mean probability, likelihood",
+    )
     add("--parts", metavar="PARTS", help="merge some parts only, such as 1-2; the result says so (default: all)")
     add("--force", action="store_true", help="merge even if manifests are missing or differ")
     add_config_options(parser)

@@ -1,4 +1,4 @@
-"""Parts that live outside this package: where a setting names a part, `module:name` names anybody's."""
+"""Parts from outside this package: wherever a setting names a part, `module:name` names one of your own."""
 
 import importlib
 from collections.abc import Mapping
@@ -20,11 +20,13 @@ def is_outside(name: str) -> bool:
 
 
 def named_part(name: str, ours: Mapping[str, T], where: str) -> T:
-    """One of our parts by its name, or the object that `module:name` names.
+    """The part of this package that has a name, or the object that `module:name` names.
 
-    The module has to be importable, for instance a file in the directory where `python -m` runs.
+    Python must be able to import the module, for instance from a file in the directory where
+    `python -m` runs.
 
     Args:
+        ours: the parts of this package.
         where: the setting, for messages.
 
     Raises:

@@ -12,15 +12,20 @@ results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6
         manifest<part>.json         how they were made
         <metric>_json_final.json    all parts, merged
         manifest_final.json
-        <metric>_json_filled.json   of a sample: the same, and predictions for all other archs
+        <metric>_json_filled.json   for a sample: the same, and predictions for all other archs
 results/<save>/stand_alone/<arch>_seed<n>/   a training from scratch
-results/<save>/gt_arch30.json       the ground truth made of these
+results/<save>/gt_arch30.json       the ground truth made from these
 results/<save>/rank/                the ranker's predictions for the whole pool
     predicted.json error.json       arch files: accuracies, and their standard deviations
     ranking.json                    how well each ranking orders the truth
+results/<save>/finetune/<code>_from_<phase>_seed<n>/, <code>_scratch_seed<n>/   a found arch's training
+    subnet.pth result.json          the network, and its accuracies
+results/<save>/searches/<name>/     a search under bounds
+    journal.jsonl                   the scores of each generation, as soon as it is scored
+    found.json front.csv            all archs that were scored, and those that none beats
 results/<save>/report.html
-results/<save>/search/              a Cream search: board.json after each epoch, path.json in the end
-results/<save>/retrain_<name>/      a Cream retraining: <name>.pth.tar in the end
+results/<save>/search/              a Cream search: board.json after each epoch, path.json at the end
+results/<save>/retrain_<name>/      a Cream retraining: <name>.pth.tar at the end
 """
 
 import re
@@ -35,14 +40,14 @@ from fewshot_nas.space.split import MAX_GROUPS
 ROOT = Path("results")
 
 
-# A split by width is its number of groups; others are words that no other directory of a run has.
+# A split by width is named by its number of groups. No other directory of a run has a name like the other splits'.
 _PART = rf"[1-{MAX_GROUPS}]|depth\d+x\d|table-[a-z0-9]+"
 _SPLIT = rf"(?:{_PART})(?:-(?:{_PART}))*"
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase of training: the name of its split, and of its parent's ("" for the one-shot phase).
+    """A phase of training: the names of its split and of its parent's split ("" for the one-shot phase).
 
     A split by width is named by its number of groups, so the one-shot phase is 1.
     """
@@ -64,20 +69,20 @@ class Phase:
 
     @property
     def name(self) -> str:
-        """`1`, `2`, `3_from_2`, `depth34x2`, ...; one split from the one-shot supernet has its split's name only."""
+        """`1`, `2`, `3_from_2`, `depth34x2`, ...; after the one-shot phase, a phase has the name of its split alone."""
         return self.split if self.parent in ("", "1") else f"{self.split}_from_{self.parent}"
 
     @property
     def order(self) -> tuple[bool, str, str]:
-        """What phases are sorted by: splits by width first, from few groups to many."""
+        """The key by which phases are sorted: first splits by width, from few groups to many."""
         return not self.split.isdigit(), self.split, self.parent
 
     @classmethod
     def parse(cls, name: str) -> "Phase":
-        """The phase of a name.
+        """The phase that has this name.
 
         Raises:
-            InputError: it is not one.
+            InputError: no phase can have it.
         """
         match = re.fullmatch(rf"({_SPLIT})(?:_from_({_SPLIT}))?", name)
         if not match or match[2] == "1":
@@ -123,11 +128,11 @@ class PhaseDirectory:
         return self.path / ".lock"
 
     def files(self) -> tuple[Path, ...]:
-        """What a run that begins anew removes, beside candidates and scores."""
+        """The files that a run removes before it starts anew, besides candidates and scores."""
         return (self.manifest, self.last, self.chosen, self.log, self.config)
 
     def candidates(self) -> list[Path]:
-        """All checkpoints that `candidate` has named."""
+        """All checkpoints whose names `candidate` made."""
         pattern = re.compile(r"(nan|-?\d\.\d{4})_\d+\.pth")
         return [path for path in self.path.glob("*.pth") if pattern.fullmatch(path.name)]
 
@@ -145,11 +150,11 @@ class PhaseDirectory:
         return self.path / "json_results"
 
     def scores(self, epoch: str) -> Path:
-        """The directory of an evaluation's score files; `epoch` is as `evaluation_name` has it."""
+        """The directory of an evaluation's score files; `epoch` comes from `evaluation_name`."""
         return self.all_scores / f"epoch{epoch}"
 
     def evaluations(self) -> dict[str, Path]:
-        """The directories that `scores` has named, by their `epoch`."""
+        """The directories whose names `scores` made, by their `epoch`."""
         paths = sorted(path for path in self.all_scores.glob("epoch*") if path.is_dir())
         return {epoch_of(path): path for path in paths}
 
@@ -167,7 +172,7 @@ class SearchDirectory(PhaseDirectory):
         return self.path / "board.json"
 
     def files(self) -> tuple[Path, ...]:
-        """As of every run, and the board."""
+        """The files of every run, and the board."""
         return (*super().files(), self.board)
 
 
@@ -180,6 +185,46 @@ class RetrainDirectory(PhaseDirectory):
     @property
     def chosen(self) -> Path:
         return self.path / f"{self.name}.pth.tar"
+
+
+@dataclass(frozen=True)
+class NetworkDirectory(PhaseDirectory):
+    """Where the training of a single network keeps its files."""
+
+    @property
+    def chosen(self) -> Path:
+        return self.path / "subnet.pth"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result.json"
+
+    def files(self) -> tuple[Path, ...]:
+        """As of every run, and the result."""
+        return (*super().files(), self.result)
+
+
+@dataclass(frozen=True)
+class FoundDirectory:
+    """Where a search under bounds keeps its files."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def found(self) -> Path:
+        return self.path / "found.json"
+
+    @property
+    def front(self) -> Path:
+        return self.path / "front.csv"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
 
 
 def run_directory(save: str) -> Path:
@@ -201,7 +246,7 @@ def run_directory(save: str) -> Path:
 
 
 def phase_directory(save: str, phase: Phase) -> PhaseDirectory:
-    """The directory of a phase; the one-shot phase lies at the top of its run."""
+    """The directory of a phase; the one-shot phase uses the run's own directory."""
     top = run_directory(save)
     return PhaseDirectory(top if phase == ONE_SHOT else top / phase.name)
 
@@ -212,12 +257,12 @@ def stand_alone_directory(save: str, arch_id: str, seed: int) -> PhaseDirectory:
 
 
 def ground_truth_path(save: str) -> Path:
-    """The ground truth that a run makes where no other is named."""
+    """The default file of a run's ground truth."""
     return run_directory(save) / "gt_arch30.json"
 
 
 def prediction_path(save: str) -> Path:
-    """The ranker's predictions, an arch file of the whole pool."""
+    """The ranker's predictions: an arch file of the whole pool."""
     return run_directory(save) / "rank" / "predicted.json"
 
 
@@ -227,18 +272,41 @@ def prediction_error_path(save: str) -> Path:
 
 
 def ranking_path(save: str) -> Path:
-    """The ranker's table, with what it was made of."""
+    """The ranker's table, and what it was made from."""
     return run_directory(save) / "rank" / "ranking.json"
 
 
 def report_path(save: str) -> Path:
-    """The report of a run where no other file is named."""
+    """The default file of a run's report."""
     return run_directory(save) / "report.html"
 
 
 def search_directory(save: str) -> SearchDirectory:
     """The directory of a Cream search."""
     return SearchDirectory(run_directory(save) / "search")
+
+
+def found_directory(save: str, name: str) -> FoundDirectory:
+    """The directory of a search under bounds.
+
+    Raises:
+        InputError: the name is no plain one.
+    """
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise InputError(f"--name is {name!r}, expected letters, digits, '-', '+', '_' and '.'")
+    return FoundDirectory(run_directory(save) / "searches" / name)
+
+
+def searches(save: str) -> dict[str, FoundDirectory]:
+    """The searches of a run that have come to an end, by name."""
+    found = (FoundDirectory(path.parent) for path in sorted(run_directory(save).glob("searches/*/found.json")))
+    return {each.path.name: each for each in found}
+
+
+def finetune_directory(save: str, code: str, phase: Phase | None, seed: int) -> NetworkDirectory:
+    """The directory of a training that goes on from a phase's weights, or begins from scratch where that is None."""
+    start = f"from_{phase.name}" if phase else "scratch"
+    return NetworkDirectory(run_directory(save) / "finetune" / f"{code}_{start}_seed{seed}")
 
 
 def retrain_directory(save: str, name: str) -> RetrainDirectory:
@@ -252,7 +320,7 @@ def phases(save: str) -> list[Phase]:
 
 
 def known_phases(save: str) -> list[Phase]:
-    """The one-shot phase and those that a run has a directory of, in their order; other directories do not count."""
+    """The one-shot phase, and every phase that a run has a directory for, in their order."""
     found = {ONE_SHOT}
     for path in run_directory(save).glob("*/"):
         with suppress(InputError):
@@ -272,7 +340,7 @@ def stored_settings(save: str) -> Path | None:
 
 
 def phase_of(save: str, text: str) -> Phase:
-    """The phase of a run that a split's name, or a phase's, stands for.
+    """The phase of a run that is meant by the name of a split or of a phase.
 
     Raises:
         InputError: several phases of the run have that split.
@@ -287,27 +355,27 @@ def phase_of(save: str, text: str) -> Phase:
 
 
 def evaluation_name(epoch: int, on_test: bool, sample: int | None = None) -> str:
-    """What `--epoch` calls an evaluation: `17`, `17_all_test`, `17_sample2000`, `17_all_test_sample2000`."""
+    """The name that `--epoch` uses for an evaluation: `17`, `17_all_test`, `17_sample2000`, ...."""
     return f"{epoch}{'_all_test' if on_test else ''}{'' if sample is None else f'_sample{sample}'}"
 
 
 def epoch_of(directory: Path) -> str:
-    """What `--epoch` calls the evaluation in a directory that `PhaseDirectory.scores` has named."""
+    """The name that `--epoch` uses for the evaluation in a directory of `PhaseDirectory.scores`."""
     return directory.name.removeprefix("epoch")
 
 
 def is_evaluation_name(text: str) -> bool:
-    """Whether `evaluation_name` may have made it."""
+    """Whether `evaluation_name` can have made this name."""
     return re.fullmatch(r"\d+(_all_test)?(_sample\d+)?", text) is not None
 
 
 def shard_path(directory: Path, metric: str, part: int) -> Path:
-    """In an evaluation's directory, the scores of part 1, 2, ... by a metric: top1, top5 or prob."""
+    """The scores of part 1, 2, ... by a metric (top1, top5 or prob), in an evaluation's directory."""
     return directory / f"{metric}_json{part}.json"
 
 
 def parts_with_scores(directory: Path, metric: str) -> dict[int, Path]:
-    """The files that `shard_path` has named for a metric, by part."""
+    """The files whose names `shard_path` made for a metric, by part."""
     matches = (
         (re.fullmatch(rf"{metric}_json(\d+)\.json", path.name), path) for path in sorted(directory.glob("*.json"))
     )
@@ -315,7 +383,7 @@ def parts_with_scores(directory: Path, metric: str) -> dict[int, Path]:
 
 
 def manifest_path(directory: Path, part: int) -> Path:
-    """The manifest of a part, which all metrics share."""
+    """The manifest of a part; all metrics share it."""
     return directory / f"manifest{part}.json"
 
 
@@ -335,15 +403,15 @@ def merged_manifest_path(directory: Path) -> Path:
 
 
 def journal_path(directory: Path, parts: str) -> Path:
-    """The journal of a running evaluation of some parts: `3`, `1-8`, `1,3`."""
+    """The journal of an unfinished evaluation of some parts: `3`, `1-8`, `1,3`."""
     return directory / f"journal_{parts}_0.jsonl"
 
 
 def journals(directory: Path, parts: str) -> list[Path]:
-    """All journals of these parts; each rank of earlier versions wrote one."""
+    """All journals of these parts; in earlier versions each rank wrote one."""
     return sorted(directory.glob(f"journal_{parts}_*.jsonl"))
 
 
 def part_lock(directory: Path, part: int) -> Path:
-    """The lock that keeps a second evaluation of a part out."""
+    """The lock that keeps a second process from evaluating the same part."""
     return directory / f".part{part}.lock"

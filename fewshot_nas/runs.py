@@ -1,17 +1,17 @@
 """From settings to the parts of a run: what the training and evaluation commands have in common."""
 
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
+from fewshot_nas.choosing import Truth, choose_anew, chosen_by, judged, settle
 from fewshot_nas.cli import Report
+from fewshot_nas.commands import command_line
 from fewshot_nas.config import Config, DataConfig, FewShotConfig, RecipeConfig, TrainingConfig
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.fingerprints import kept_fingerprint
@@ -23,15 +23,15 @@ from fewshot_nas.data.transforms import eval_transform, train_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import BusyError, InputError
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.files import replacing, sha256
+from fewshot_nas.files import read_json
 from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest, processes, recipe_sha256, refuse_another_run
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.plugins import named_part
-from fewshot_nas.results import PhaseDirectory, trainings
+from fewshot_nas.results import ONE_SHOT, PhaseDirectory, run_directory, trainings
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.pool import Entry, read_arch_file
+from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.gradient_scale import gradient_scale
 from fewshot_nas.training.log import RunLog
@@ -40,8 +40,7 @@ from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
 from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
 from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich, Teacher
-from fewshot_nas.training.selection import rule
-from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
+from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, WatchedTask, outcome
 from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
 
 SCORED_AT_ONCE = 128  # images, where no setting says it
@@ -122,6 +121,28 @@ def evaluation_inputs(config: Config, space: SearchSpace, data: ImageData, score
     )
 
 
+def with_classifier_images(config: Config, space: SearchSpace, data: ImageData, inputs: Inputs) -> Inputs:
+    """Inputs with the training images that each subnet's own classifier is fitted to, if the settings ask for it.
+
+    They begin with the calibration images.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    count = config.evaluation.classifier_images
+    if not count:
+        return inputs
+    if count > len(data.train):
+        raise InputError(
+            f"evaluation.classifier_images is {count}, expected at most the {len(data.train)} training images"
+        )
+    chosen = calibration_subset(data.train, count, seed=0)
+    pixels = decoded(
+        chosen, eval_transform(data.recipe, space.resolution), config.data.cache, workers=config.data.workers
+    )
+    return replace(inputs, fitting=pixels, fitting_labels=chosen.labels)
+
+
 @dataclass(frozen=True)
 class Run:
     """What a training command works with, whatever it trains.
@@ -168,20 +189,68 @@ class Run:
         Raises:
             InputError: an earlier run of that name is not one to go on with, or training fails.
         """
-        truth: dict[str, Entry] = {}
+        truth = Truth.read(self.config.truth_path(self.save), self.space)
 
         def content() -> dict[str, Any]:
-            truth.update(self._truth())
-            noted = {"ground_truth": truth and _file(self.config.truth_path(self.save))}
-            return self._manifest(section, directory, {**facts, **noted})
+            if not truth.entries:
+                self.report(f"{truth.path}: no such file, so there is no tau; the last epoch will be chosen")
+            return self._manifest(section, directory, {**facts, "ground_truth": truth.noted})
 
         def training() -> Training[SupernetTask]:
-            return self._training(section, *self._supernet_task(section, directory, start(), truth))
+            return self._training(section, *self._supernet_task(section, directory, start(), truth.entries))
 
-        def choose(task: SupernetTask, log: RunLog) -> None:
-            self._choose(task, directory, log)
+        def finished(going_on: bool) -> str:
+            return self._finished(directory, truth) if going_on and directory.chosen.exists() else ""
 
-        self._life(directory).run(content, training, choose)
+        def finish(task: SupernetTask, log: RunLog) -> None:
+            begun_with = read_json(directory.manifest).get("ground_truth") or {}
+            if begun_with.get("sha256") == truth.digest:
+                chosen = task.chosen()
+                self.report(settle(directory, chosen, task.file_of(chosen), truth, log))
+            else:  # taus by different truths cannot be compared
+                self.report(choose_anew(directory, judged(directory, truth, task.validation.inputs), truth, log))
+
+        self._life(directory).run(content, training, finish, finished)
+
+    def _finished(self, directory: PhaseDirectory, truth: Truth) -> str:
+        said = f"{directory.chosen} is there already; --no-resume trains it anew"
+        if chosen_by(directory) == truth.digest or not truth.digest:
+            return said
+        stage = ONE_SHOT.name if directory.path == run_directory(self.save) else directory.path.name
+        anew = command_line("choose", save=self.save, stage=stage)
+        return f"{said}; its epoch was chosen before {truth.path} was as it is now, `{anew}` chooses by it"
+
+    def train_network(
+        self,
+        section: str,
+        directory: PhaseDirectory,
+        start: Callable[[], WatchedTask],
+        facts: Mapping[str, Any],
+        finish: Callable[[WatchedTask], None],
+    ) -> None:
+        """Train a single network and measure it after each epoch; no ground truth has a part in it.
+
+        Args:
+            section: of the settings: `finetune` or `stand_alone`.
+            start: makes the task, its weights included.
+            facts: what the training depends on beside settings and data.
+            finish: writes the result; called on the main process only.
+
+        Raises:
+            InputError: an earlier run of that name is not one to go on with, or training fails.
+        """
+        self._life(directory).run(
+            lambda: self._manifest(section, directory, facts),
+            lambda: self._training(section, start(), self.data.train),
+            lambda task, log: finish(task),
+        )
+
+    def network_task(self, section: str, network: Subnet, code: str) -> WatchedTask:
+        """A task of `train_network`."""
+        settings, network = self._settings(section), placed(network, self.world)
+        optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
+        smoothing, precision = settings.label_smoothing, self.config.run.precision
+        return WatchedTask(network, optimizer, code, smoothing, precision, valid=self.inputs(self.data.valid))
 
     def train_stand_alone(self, arch_id: str, arch: Arch, directory: PhaseDirectory, truth: GroundTruth) -> None:
         """Train one subnet from scratch and add it to a ground truth that does not have it with this seed.
@@ -302,22 +371,6 @@ class Run:
         assert isinstance(settings, RecipeConfig)
         return settings
 
-    def _truth(self) -> dict[str, Entry]:
-        """The ground truth, or nothing where there is no such file, which is said."""
-        path = self.config.truth_path(self.save)
-        if path.exists():
-            return read_arch_file(path, self.space)
-        self.report(f"{path}: no such file, so there is no tau; the last epoch will be chosen")
-        return {}
-
-    def _choose(self, task: SupernetTask, directory: PhaseDirectory, log: RunLog) -> None:
-        chosen = task.chosen()
-        path = task.file_of(chosen)
-        log.write({"chosen": {"file": path.name, **asdict(chosen), "rule": rule(chosen)}})
-        with path.open("rb") as source, replacing(directory.chosen) as target:
-            shutil.copyfileobj(source, target)
-        self.report(f"chose {path.name}, {rule(chosen)}: {directory.chosen}")
-
 
 def seed_weights(seed: int) -> None:
     """Make torch's generator give the same first weights on all processes."""
@@ -339,7 +392,3 @@ def data_facts(data: ImageData, settings: DataConfig) -> dict[str, Any]:
         | {"name": data.name, "num_classes": data.num_classes}
         | {part: {"images": len(images), "fingerprint": images.fingerprint} for part, images in parts.items()}
     )
-
-
-def _file(path: Path) -> dict[str, str]:
-    return {"path": str(path), "sha256": sha256(path)}

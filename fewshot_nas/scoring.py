@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fewshot_nas.config import Config
 from fewshot_nas.data.images import Images
@@ -11,8 +12,9 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.executors import executor_for
 from fewshot_nas.evaluation.room import room_mb
 from fewshot_nas.evaluation.scorer import Scorer
+from fewshot_nas.files import sha256
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.runs import evaluation_inputs
+from fewshot_nas.runs import evaluation_inputs, with_classifier_images
 
 SCORED_AT_ONCE_ON_GPU = 1024  # images; more would start hardly fewer kernels
 
@@ -33,7 +35,29 @@ def scorer_for(
     if supernet.num_classes != data.num_classes:
         raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
     inputs = evaluation_inputs(config, supernet.space, data, scored, world)
+    inputs = with_classifier_images(config, supernet.space, data, inputs)
     if config.evaluation.batch_size is None and world.device.type != "cpu":
         inputs = replace(inputs, batch=SCORED_AT_ONCE_ON_GPU)  # fewer where they do not fit
     memory_mb = config.evaluation.memory_mb or min(gathered(room_mb(world.device), world))
     return Scorer(supernet, inputs, executor_for(world), memory_mb=memory_mb)
+
+
+def scoring_facts(config: Config, model: Path, supernet: Supernet, data: ImageData, scored: Images) -> dict[str, Any]:
+    """What scores depend on, beside the archs: the supernet, the images, and what each arch is prepared with."""
+    return {
+        "checkpoint": str(model),
+        "checkpoint_sha256": sha256(model),
+        **supernet.split.values(),
+        "data": data.name,
+        "images": len(scored),
+        "data_fingerprint": scored.fingerprint,
+        "calibration_images": config.evaluation.calibration_images,
+        "calibration_batch": config.evaluation.calibration_batch,
+        "calibration_fingerprint": data.train.fingerprint,
+        **({"classifier_images": fitted} if (fitted := config.evaluation.classifier_images) else {}),
+        "precision": config.run.precision,
+        "space": supernet.space.values(),
+        "resolution": supernet.space.resolution,
+        "num_classes": supernet.num_classes,
+        "seed": config.run.seed,
+    }

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from fewshot_nas.cli import Parser, Report, add_config_options, config_of, read_numbers, run, speaker
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import sha256
 from fewshot_nas.results import evaluation_name, phase_directory, phase_of
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import pool_sha256, read_pool
@@ -79,7 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
     """The options, those of them that replace a setting turned into overrides."""
-    given = {"evaluation.calibration_images": options.calibration_images, "run.precision": options.precision}
+    given = {
+        "evaluation.calibration_images": options.calibration_images,
+        "evaluation.classifier_images": options.classifier_images,
+        "run.precision": options.precision,
+    }
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     return argparse.Namespace(**{**vars(options), "overrides": [*options.overrides, *overrides]})
 
@@ -110,30 +113,19 @@ def _manifest(
     options: argparse.Namespace, config: Config, model: Path, supernet: "Supernet", data: "ImageData", scored: "Images"
 ) -> dict[str, Any]:
     """What the scores depend on."""
+    from fewshot_nas.scoring import scoring_facts
+
     return {
-        "checkpoint": str(model),
-        "checkpoint_sha256": sha256(model),
-        **supernet.split.values(),
-        "data": data.name,
+        **scoring_facts(config, model, supernet, data, scored),
         "split": "test" if options.test_set else "valid",
-        "images": len(scored),
-        "data_fingerprint": scored.fingerprint,
-        "calibration_images": config.evaluation.calibration_images,
-        "calibration_batch": config.evaluation.calibration_batch,
-        "calibration_fingerprint": data.train.fingerprint,
-        "precision": config.run.precision,
         "pool": str(config.run.pool),
         "limit": options.limit,
         **({} if options.sample is None else {"sample": options.sample}),
-        "space": supernet.space.values(),
-        "resolution": supernet.space.resolution,
-        "num_classes": supernet.num_classes,
-        "seed": config.run.seed,
     }
 
 
 def _show(plan: "Plan", inputs: "Inputs", memory_mb: float, report: Report) -> None:
-    images = len(inputs.calibration) + len(inputs.images)
+    images = inputs.count
     report(
         f"{plan.archs} archs, {plan.networks} distinct networks, {len(plan.units)} work units;"
         f" {plan.macs * images:.3g} MACs on {images} images instead of {plan.plain_macs * images:.3g}"
@@ -163,6 +155,12 @@ def _parser() -> Parser:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N archs of each part (not of a sample)")
     parser.add_argument("--images", type=int, metavar="N", help="score on a fixed part of N images")
     parser.add_argument("--calibration_images", type=int, metavar="N", help="replaces evaluation.calibration_images")
+    parser.add_argument(
+        "--classifier_images",
+        type=int,
+        metavar="N",
+        help="replaces evaluation.classifier_images (0: the supernet's classifier)",
+    )
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="replaces run.precision")
     parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
     parser.add_argument("--plan", action="store_true", help="only show what would be computed")

@@ -53,7 +53,9 @@ def write_run(archs, limit=None):
             part_path(PHASE.path / "pool", number), PX8, {key: Entry(0.0, arch) for key, arch in part.items()}
         )
         scored = list(part.items())[:limit]
-        write_shards(SCORES, number, [Score(key, PX8.encode(arch), 50 * rng.random(), 90, 40) for key, arch in scored])
+        write_shards(
+            SCORES, number, [Score(key, PX8.encode(arch), 50 * rng.random(), 90, 40, 30) for key, arch in scored]
+        )
         write_json(manifest_path(SCORES, number), manifest(number, limit))
     truth = {key: Entry(70 + rng.random(), arch) for key, arch in list(archs.items())[:10]}
     write_arch_file(PHASE.path / "truth.json", PX8, truth)
@@ -120,7 +122,7 @@ def test_top5_has_its_own_file(run):
 
 def test_the_table_compares_with_the_ground_truth_and_the_proxies(run, capsys):
     main(ARGUMENTS)
-    header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
     assert header[0] == "score"
     assert [row[0] for row in rows] == ["supernet", "depth", "params", "macs"]
     truth = read_arch_file(PHASE.path / "truth.json", PX8)
@@ -148,6 +150,11 @@ def test_the_one_shot_phase_lies_at_the_top_of_the_run(run, tmp_path):
     PHASE.config.rename(top.config)
     assert main(["--save=run", "--stage=1", "--epoch=17_all_test"]) == 0
     assert merged_path(top.scores("17_all_test"), "top1").exists()
+
+
+def test_a_tau_of_few_archs_is_said_to_tell_little(run, capsys):
+    main(ARGUMENTS)
+    assert "only 10 archs: tau and its interval tell little below 20" in capsys.readouterr().out
 
 
 def test_without_a_ground_truth_there_is_a_file_and_no_table(run, capsys):

@@ -92,7 +92,7 @@ def test_splits_by_depth_and_table_are_phases(begun, capsys):
             ["--group_nums=2", "--split_by=depth", "--stages=4"],
             "stage 4 cannot be split by depth, expected",
         ),
-        (["--group_nums=3", "--split_by=depth", "--stages=1"], "stage 1 has 2 depths, which cannot make 3 groups"),
+        (["--group_nums=3", "--split_by=depth", "--stages=1"], "stage 1 has 2 depths, too few for 3 groups"),
         (["--split=+.json"], "expected a file whose name has letters or digits"),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_split_that_cannot_be_is_one_sentence(begun, options, message):
 
 
 def test_a_pool_larger_than_the_space_is_refused(tmp_path):
-    with pytest.raises(InputError, match="a pool of 99 archs is asked for, but space px8 changed has 16 for the pool"):
+    with pytest.raises(InputError, match="the pool is to have 99 archs, but space px8 changed has only 16 for a pool"):
         make_pool.main(
             [
                 "space.pool_digits=[1,1,1,1]",

@@ -53,7 +53,10 @@ def test_a_run_leaves_its_files(workshop, small, capsys):
     assert "within one standard error" in chosen["chosen"]["rule"]
     assert load_supernet(out / "supernet.pth").split.groups == 1
     assert (out / "supernet.pth").read_bytes() == (out / chosen["chosen"]["file"]).read_bytes()
-    assert re.search(r"tau -?\d.\d+ \[.*\] \(depth 1.000, params ", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"tau -?\d.\d+ \[.*\] of 6 archs, too few to tell \(proxies: depth 1.000, params ", said)
+    names = re.search(r"loss: largest \d\S+, sampled1 \d\S+, sampled2 \d\S+, smallest \d\S+; accuracy: largest ", said)
+    assert names
 
 
 def test_the_manifest_tells_what_a_run_depends_on(workshop, small):

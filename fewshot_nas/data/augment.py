@@ -1,4 +1,4 @@
-"""Stronger augmentation, made of timm's parts: colour jitter, RandAugment, random erasing."""
+"""Stronger augmentation, built from timm: colour jitter, RandAugment, random erasing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from fewshot_nas.errors import InputError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Photos are cut out and mirrored; small images are shifted, flipped or left as they are.
+    """A recipe's crop and flip, followed by timm's augmentations.
 
     Attributes:
         policy: such as `rand-m9-mstd0.5` (arXiv:1909.13719); empty for none.
         jitter: of brightness, contrast and saturation.
         erasing: probability that a rectangle becomes noise (arXiv:1708.04896).
-        mean, std: per channel, of pixels in 0..1; what erases is noise of that distribution.
+        mean, std: per channel, of pixels in 0..1; erased rectangles are filled with noise of this distribution.
 
     Raises:
         InputError: timm does not understand the policy.
@@ -52,14 +52,14 @@ class Augmentation:
         return torch.stack([seeded(augment, image, key) for image, key in zip(images, keys.tolist(), strict=True)])
 
     def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
-        """Nothing is left to do: timm's parts take images one by one."""
+        """Do nothing, because timm's augmentations have been applied to the images one by one."""
         return batch
 
     def _eraser(self) -> RandomErasing:
         return RandomErasing(self.erasing, mode="pixel", device="cpu")  # type: ignore[no-untyped-call]
 
     def _steps(self) -> list[Callable[[Image.Image], Image.Image]]:
-        """On the way from one PIL image to another."""
+        """The augmentations of PIL images, in order."""
         jitter = v2.ColorJitter(self.jitter, self.jitter, self.jitter)
         return [
             *([jitter] if self.jitter else []),
@@ -76,7 +76,7 @@ class Augmentation:
 
 
 def rand_augment(policy: str, mean: Sequence[float]) -> Any:
-    """timm's RandAugment, which fills what it uncovers with the mean colour.
+    """timm's RandAugment; pixels that a shift or rotation uncovers get the mean colour.
 
     Raises:
         InputError: timm does not understand the policy.
@@ -88,7 +88,7 @@ def rand_augment(policy: str, mean: Sequence[float]) -> Any:
 
 
 def _colours(steps: Sequence[Callable[[Image.Image], Image.Image]]) -> Callable[[Tensor], Tensor]:
-    """Steps on PIL images as one on uint8 [C, H, W]; timm's want three channels, so grey passes as colour."""
+    """Steps on PIL images as one step on uint8 [C, H, W]. timm needs three channels, so grey is given as colour."""
 
     def apply(image: Tensor) -> Tensor:
         if not steps:

@@ -1,4 +1,4 @@
-"""Images that are looked at again and again, decoded once."""
+"""A cache of decoded images, for images that are used again and again."""
 
 import time
 from collections.abc import Iterator
@@ -21,10 +21,11 @@ _STALE_S = 600
 
 
 def decoded(images: Images, transform: CentreCrop, directory: Path, *, workers: int = 0) -> Tensor:
-    """All images after `transform`, uint8 [N, C, R, R]; from files, mapped from one .npy file.
+    """All images after `transform`, uint8 [N, C, R, R].
 
-    Images in memory need no file. The file's name says which images and which transform it
-    holds, so it is never out of date. One process builds it, others wait.
+    Images from files are mapped from one .npy file in `directory`; images in memory need no file.
+    The file's name contains the images' fingerprint and the transform, so it is never out of date.
+    One process builds the file, the others wait.
 
     Raises:
         InputError: an image cannot be decoded, or the cache file is damaged.
@@ -44,10 +45,11 @@ def decoded(images: Images, transform: CentreCrop, directory: Path, *, workers: 
 
 @contextmanager
 def building(path: Path) -> Iterator[bool]:
-    """Whether a file of the cache is absent and the caller's to build; others that want it wait.
+    """Whether the caller has to build a file of the cache. Others that need the file wait until the block ends.
 
-    What builders that were killed left in its directory is removed: temporary files that nobody
-    has written to for ten minutes, for not every network file system keeps locks.
+    Temporary files of processes that were killed are removed from the file's directory. A file
+    counts as left behind if nobody has written to it for ten minutes, because not every network
+    file system supports locks.
     """
     for temporary in path.parent.glob(".*.*"):
         with suppress(OSError):
@@ -74,5 +76,5 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
     except (ValueError, EOFError):
         array = np.empty(0)
     if array.shape != shape or array.dtype != np.uint8:
-        raise InputError(f"{path}: the cached images are damaged, delete the file to have it built anew")
+        raise InputError(f"{path}: the cached images are damaged; delete the file, and it will be built again")
     return torch.from_numpy(array)

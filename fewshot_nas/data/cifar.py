@@ -16,7 +16,7 @@ TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST = ("test_batch",)
 _ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 _ROW = 3 * 32 * 32
-# All that the files name; any other name could run code.
+# The only names in CIFAR's pickles; any other name could run code.
 _NAMES = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -29,10 +29,10 @@ _NAMES = {
 def read_cifar10(root: Path) -> tuple[ArrayImages, ArrayImages]:
     """Read the 50,000 training and the 10,000 test images, uint8 [N, 3, 32, 32].
 
-    They are looked for in `root/cifar-10-batches-py` and in `root` itself.
+    The files may be in `root/cifar-10-batches-py` or in `root` itself.
 
     Raises:
-        InputError: a file is missing or damaged; says where the files were looked for.
+        InputError: a file is missing or damaged; names the directories that were searched.
     """
     places = (root / FOLDER, root)
     found = [place for place in places if all((place / name).is_file() for name in (*TRAIN, *TEST))]
@@ -64,7 +64,7 @@ def _read_batch(path: Path) -> ArrayImages:
 
 
 class _Plain(pickle.Unpickler):
-    """Reads arrays, lists and texts, and refuses all else."""
+    """An unpickler that reads arrays, lists and strings, and refuses everything else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _NAMES:

@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv:1708.07747): four idx files, wherever they are."""
+"""Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv:1708.07747): finding, downloading and reading its four idx files."""
 
 import gzip
 import math
@@ -22,11 +22,11 @@ _PARTS = ("train", "t10k")
 def read_fashion_mnist(root: Path) -> tuple[ArrayImages, ArrayImages]:
     """The 60,000 training and the 10,000 test images, uint8 [N, 1, 28, 28].
 
-    Looked for in torchvision's layout below `root`, in `root` and where Debian's package puts
-    them; downloaded below `root` if they are in none of these.
+    The files may be below `root` in torchvision's layout, in `root` itself, or where Debian's
+    package installs them. If they are in none of these places, they are downloaded below `root`.
 
     Raises:
-        InputError: they cannot be had; says where they were looked for and how to get them.
+        InputError: the files cannot be found or downloaded; says where to put them and how to get them.
     """
     layout = root / "FashionMNIST" / "raw"
     places = (layout, root, DEBIAN_DIRECTORY)
@@ -37,7 +37,7 @@ def read_fashion_mnist(root: Path) -> tuple[ArrayImages, ArrayImages]:
 
 
 def read_idx(path: Path) -> Tensor:
-    """An idx file of bytes, gzipped or not: 0, 0, 8, the rank, the sizes (big endian), the data.
+    """Read an idx file of bytes, gzipped or not: 0, 0, 8, the rank, the sizes (big endian), the data.
 
     Raises:
         InputError: the file is truncated, or is not an idx file of bytes.
@@ -50,7 +50,7 @@ def read_idx(path: Path) -> Tensor:
     header = 4 + 4 * rank
     shape = struct.unpack(f">{rank}I", content[4:header]) if rank and len(content) > header else ()
     if not shape or len(content) != header + math.prod(shape):
-        raise InputError(f"{path}: is not a whole idx file of bytes")
+        raise InputError(f"{path}: is not a complete idx file of bytes")
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).view(shape)
 
 
@@ -77,7 +77,7 @@ def _is_complete(place: Path) -> bool:
 
 
 def _download(root: Path, places: tuple[Path, ...]) -> None:
-    """Download to a directory of our own and rename it, for several ranks may do this at once."""
+    """Download to a temporary directory and rename it, because several ranks may download at once."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".FashionMNIST.") as scratch:

@@ -1,4 +1,4 @@
-"""A list's fingerprint, found once: a million files are not asked for their sizes at every command."""
+"""Fingerprints of lists of files, computed once, so that not every command asks for the size of a million files."""
 
 import hashlib
 import os
@@ -11,15 +11,16 @@ from fewshot_nas.data.images import FileImages
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
 
-LOOKED_AT = 64  # files
+LOOKED_AT = 64  # files whose sizes are checked each time
 
 
 def kept_fingerprint(images: FileImages, directory: Path) -> str:
-    """As `images.fingerprint`, kept in `directory` under a digest of root, list, labels and the sizes of 64 files.
+    """`images.fingerprint`, stored in `directory` under a digest of root, list, labels and the sizes of 64 files.
 
-    So it is found anew when the list has changed, or one of these files, which lie evenly in the
-    list. It does not notice when others are replaced: then delete the directory `fingerprints`.
-    One process asks for the sizes, others wait.
+    The fingerprint is computed again if the list or the size of one of these files changes. The 64
+    files are spread evenly over the list. If other files are replaced, delete the directory
+    `fingerprints`, because the change is not noticed. One process computes the fingerprint, the
+    others wait.
 
     Raises:
         InputError: a file is missing.
@@ -32,7 +33,7 @@ def kept_fingerprint(images: FileImages, directory: Path) -> str:
     kept = read_json(path)
     if isinstance(kept, dict) and isinstance(kept.get("fingerprint"), str):
         return str(kept["fingerprint"])
-    raise InputError(f"{path}: has no fingerprint, delete the file to have it found anew")
+    raise InputError(f"{path}: has no fingerprint; delete the file, and the fingerprint will be computed again")
 
 
 def _digest(images: FileImages) -> str:

@@ -1,7 +1,7 @@
-"""What a photograph goes through: one resampling for rotation, crop, resizing and mirroring, and a jitter of its light.
+"""Augmentation of photographs: rotation, crop, resizing and mirroring in one resampling, and brightness and contrast.
 
-As a function of keys: what torchvision draws from one global generator is here a number for each
-image, so that neither workers nor ranks nor a resumed run change it.
+torchvision draws random numbers from one global generator. Here they are a function of each image's
+key, so the result does not depend on workers, on ranks, or on whether a run was resumed.
 """
 
 import math
@@ -15,17 +15,17 @@ from torch import Tensor
 from fewshot_nas.data.keys import uniform
 from fewshot_nas.data.pictures import Picture, Pixels, reduced, size_of
 
-AREA = (0.08, 1.0)  # of a crop, as a share of the image's
-ASPECT = (3 / 4, 4 / 3)  # width by height of a crop
-_ATTEMPTS = 10  # to find a crop that lies within the image
+AREA = (0.08, 1.0)  # range of a crop's area, as a share of the image's
+ASPECT = (3 / 4, 4 / 3)  # range of a crop's width divided by its height
+_ATTEMPTS = 10  # at finding a crop that lies within the image
 _GREY = (0.299, 0.587, 0.114)
 
-Draw = Mapping[str, float]  # numbers in [0, 1), by what they are drawn for
+Draw = Mapping[str, float]  # random numbers in [0, 1), by their purpose
 
 
 @dataclass(frozen=True)
 class Box:
-    """Part of an image, in its pixels."""
+    """A rectangle in an image, in pixels."""
 
     top: float
     left: float
@@ -34,11 +34,11 @@ class Box:
 
 
 def cuts(pixels: Pixels, keys: Tensor, resolution: int, *, degrees: float) -> Tensor:
-    """Each image turned about its centre, cut out, resized and perhaps mirrored, uint8 [N, C, R, R].
+    """Rotate each image about its centre, crop and resize it, and mirror every other one at random; uint8 [N, C, R, R].
 
     Args:
-        keys: int64 [N], which settle all that is random.
-        degrees: of the largest rotation, to either side.
+        keys: int64 [N]; all randomness follows from them.
+        degrees: largest rotation to either side.
     """
     drawn = zip(pixels, _draws(keys), strict=True)
     return torch.stack([_cut(image, draw, resolution, degrees) for image, draw in drawn])
@@ -51,9 +51,9 @@ def _draws(keys: Tensor) -> list[Draw]:
 
 
 def _cut(image: Tensor | Picture, draw: Draw, resolution: int, degrees: float) -> Tensor:
-    """One bilinear resampling for all; what the rotation uncovers is black.
+    """Do everything in one bilinear resampling; pixels that the rotation uncovers are black.
 
-    An image that has twice the pixels wanted in each direction, or more, is decoded smaller.
+    If the crop has at least twice as many pixels as needed in each direction, the image is decoded at a smaller size.
     """
     size = size_of(image)
     box = random_box(size, draw)
@@ -65,7 +65,7 @@ def _cut(image: Tensor | Picture, draw: Draw, resolution: int, degrees: float) -
 
 
 def random_box(size: tuple[int, int], draw: Draw) -> Box:
-    """A random resized crop's box (arXiv:1409.4842); the largest centred one if ten draws do not fit."""
+    """The box of a random resized crop (arXiv:1409.4842); the largest centred one if ten draws do not fit."""
     height, width = size
     for number in range(_ATTEMPTS):
         area = height * width * (AREA[0] + draw[f"area{number}"] * (AREA[1] - AREA[0]))
@@ -79,7 +79,7 @@ def random_box(size: tuple[int, int], draw: Draw) -> Box:
 
 
 def _matrix(size: tuple[int, int], box: Box, angle: float, *, mirrored: bool) -> tuple[tuple[float, ...], ...]:
-    """From the output's coordinates to the image's, both from -1 to 1: two rows for x, y and 1."""
+    """The map from coordinates of the output to those of the image, both from -1 to 1: two rows for x, y and 1."""
     height, width = size
     x_scale, y_scale = box.width / 2 * (-1 if mirrored else 1), box.height / 2
     x_shift, y_shift = box.left + box.width / 2 - width / 2, box.top + box.height / 2 - height / 2
@@ -90,7 +90,7 @@ def _matrix(size: tuple[int, int], box: Box, angle: float, *, mirrored: bool) ->
 
 
 def _grid(matrix: tuple[tuple[float, ...], ...], resolution: int) -> Tensor:
-    """Where each pixel of the output is taken from, float32 [1, R, R, 2]."""
+    """The position in the image from which each pixel of the output is taken, float32 [1, R, R, 2]."""
     centres = (2 * torch.arange(resolution) + 1) / resolution - 1
     grid = torch.empty(1, resolution, resolution, 2)
     for axis, (x, y, one) in enumerate(matrix):
@@ -99,9 +99,10 @@ def _grid(matrix: tuple[tuple[float, ...], ...], resolution: int) -> Tensor:
 
 
 def jittered(batch: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
-    """Each image times its brightness, then moved away from its mean grey by its contrast.
+    """Multiply each image by its brightness, then its distance from its mean grey by its contrast.
 
-    Sums are of whole numbers, so that a result depends neither on neighbours nor on threads.
+    The mean is a sum of whole numbers, which is exact in any order, so the result depends neither
+    on the other images of the batch nor on the number of threads.
 
     Args:
         batch: uint8 [N, C, H, W].
@@ -120,7 +121,7 @@ def _jittered(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
 
 
 def _mean_grey(images: Tensor) -> Tensor:
-    """[N]; of whole numbers, whose sum over a row float32 holds exactly, and float64 that over an image."""
+    """Mean grey of each image, [N]. The sums are exact: float32 holds that of a row, float64 that of an image."""
     means = images.sum(3).sum(2, dtype=torch.float64) / (images.shape[2] * images.shape[3])
     weights = means.new_tensor(_GREY if images.shape[1] == 3 else [1 / images.shape[1]] * images.shape[1])
     return (means * weights).sum(1).float()

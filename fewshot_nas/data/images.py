@@ -79,12 +79,12 @@ class ArrayImages:
 
 @dataclass(frozen=True, eq=False)
 class FileImages:
-    """Image files, decoded when asked for, always to RGB.
+    """Image files. An image is decoded when it is needed, always to RGB.
 
     Attributes:
         names: a path for each image, relative to `root` or absolute.
         labels: int64 [N].
-        part_of: the images from which these were selected, and their indices there.
+        part_of: the images from which these were selected, and the indices of these among them.
     """
 
     root: Path
@@ -100,9 +100,9 @@ class FileImages:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of names, labels and file sizes; the same images below another root keep theirs.
+        """Hash of names, labels and file sizes. It does not change if the images move to another root.
 
-        A selection's follows from that of the images that it was made from, so that no file is
+        The fingerprint of a selection is computed from that of the whole list, so that no file is
         looked at twice.
 
         Raises:
@@ -118,7 +118,7 @@ class FileImages:
         return digest.hexdigest()[:16]
 
     def take_fingerprint(self, fingerprint: str) -> None:
-        """Believe what was found before, or by another process, instead of asking for every file's size."""
+        """Use a fingerprint that was computed earlier or by another process, instead of asking for all file sizes."""
         self.__dict__["fingerprint"] = fingerprint
 
     def image(self, index: int) -> Tensor:
@@ -130,7 +130,7 @@ class FileImages:
         return FilePicture(self.root / self.names[index]).read()
 
     def pixels(self, indices: Tensor) -> list[Picture]:
-        """Several images, each of its own size, that are decoded when they are read."""
+        """Several images, each of its own size. They are decoded when they are read."""
         return [FilePicture(self.root / self.names[index]) for index in indices.tolist()]
 
     def select(self, indices: Tensor) -> "FileImages":
@@ -138,7 +138,7 @@ class FileImages:
         return FileImages(self.root, self.names.select(indices.tolist()), self.labels[indices], (self, indices))
 
     def file_size(self, name: str) -> int:
-        """Bytes of a file.
+        """Size of a file in bytes.
 
         Raises:
             InputError: it is missing.
@@ -150,9 +150,9 @@ class FileImages:
 
 
 def balanced_indices(labels: Tensor, count: int) -> Tensor:
-    """A fixed random choice with the classes as equally frequent as they can be.
+    """A fixed random choice in which the classes are as equally frequent as possible.
 
-    The choice of fewer is a part of the choice of more.
+    A smaller choice is always a part of a larger one.
 
     Returns:
         `count` indices, int64, ascending.
@@ -160,22 +160,22 @@ def balanced_indices(labels: Tensor, count: int) -> Tensor:
     keys = random_keys("balanced", torch.arange(len(labels))).numpy()
     by_class = np.lexsort((keys, labels.numpy()))
     grouped = labels.numpy()[by_class]
-    turn = np.empty_like(by_class)  # an image's place in its own class, by its key
+    turn = np.empty_like(by_class)  # the rank of an image's key within its class
     turn[by_class] = np.arange(len(labels)) - np.searchsorted(grouped, grouped)
     chosen = np.lexsort((keys, turn))[:count]
     return torch.from_numpy(np.sort(chosen))
 
 
 def split_off(images: S, count: int) -> tuple[S, S]:
-    """All but `count` of the images, and these `count`: a fixed choice, classes balanced."""
+    """Split images into two: a fixed choice of `count` images with balanced classes comes second, the rest first."""
     chosen = balanced_indices(images.labels, count)
     rest = torch.ones(len(images), dtype=torch.bool).index_fill(0, chosen, False).nonzero().squeeze(1)
     return images.select(rest), images.select(chosen)
 
 
 def calibration_subset(images: Images, count: int, seed: int) -> Images:
-    """Training images for BN calibration: the same for the same seed, on every rank.
+    """At most `count` training images for batch norm calibration; the same seed gives the same images on every rank.
 
-    They keep their random order, so that each batch of them mixes the classes; `count` at most.
+    Their order is random, so that each batch mixes the classes.
     """
     return images.select(random_order(f"calibration/{seed}", len(images))[:count])

@@ -1,4 +1,4 @@
-"""Randomness without a state: a number for each index, whoever asks, in whatever order."""
+"""Random numbers without a state: the number of an index does not depend on who asks for it, or in which order."""
 
 import hashlib
 
@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 def random_keys(stream: str, indices: Tensor) -> Tensor:
-    """A random number in 0..2**63 - 1 for each index, a function of `stream` and the index alone.
+    """A random number in 0..2**63 - 1 for each index, which depends on `stream` and the index only.
 
-    SplitMix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195), which only counts and
-    mixes: no process, worker or resumed run needs to know what another one has drawn.
+    The generator is SplitMix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195). It hashes
+    a counter, so no process, worker or resumed run needs to know what another one has drawn.
 
     Args:
-        stream: names a sequence that is independent of every other one's.
+        stream: name of the sequence; sequences of different names are independent.
         indices: int64 [N], not negative.
     """
     start = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little")
@@ -26,7 +26,7 @@ def random_keys(stream: str, indices: Tensor) -> Tensor:
 
 
 def uniform(stream: str, keys: Tensor) -> Tensor:
-    """A random number in [0, 1) for each key, float64 [N]; another one in each stream."""
+    """A random number in [0, 1) for each key, float64 [N]; the numbers of different streams are independent."""
     return random_keys(stream, keys).double() / 2**63
 
 

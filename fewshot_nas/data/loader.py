@@ -1,7 +1,7 @@
-"""Batches in an order that depends on seed and epoch alone.
+"""Batches whose order depends on seed and epoch only.
 
-Nothing here has a state to save: which images batch b of an epoch holds, and what becomes of
-them, is the same for any number of workers, for any layout of ranks, and after resuming at b.
+Nothing here has a state that a checkpoint would have to save. The images of batch b of an epoch, and
+their augmentation, are the same for any number of workers or ranks, and if a run is resumed at b.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ _Request = tuple[str, npt.NDArray[np.int64]]  # the stream of keys, and the imag
 
 
 def batch_share(count: int, batch_size: int, world: int = 1) -> int:
-    """Images of each rank in a batch of `batch_size` images of all ranks; fewer where there are only `count`.
+    """The number of images of each rank, if a batch has `batch_size` images of all ranks, or all `count` if fewer.
 
     Raises:
         InputError: the ranks cannot share the batch equally, or there are more ranks than images.
@@ -44,22 +44,22 @@ def batch_share(count: int, batch_size: int, world: int = 1) -> int:
 
 
 def batches_per_epoch(count: int, batch_size: int, world: int = 1) -> int:
-    """x of `count` images; at least one."""
+    """The number of batches in an epoch of `count` images; at least one."""
     return count // (world * batch_share(count, batch_size, world))
 
 
 class TrainBatches:
     """The training batches of one rank, epoch after epoch.
 
-    The ranks' shares, joined in order, are the batches of one rank alone.
-    The images left over at the end of an epoch are dropped, others in each epoch; a data set
-    smaller than one batch is one smaller batch.
+    The shares of all ranks, joined in order, are the batches that a single rank would get. Images
+    that do not fill a batch at the end of an epoch are dropped; they are different ones in each
+    epoch. A data set that is smaller than one batch gives one smaller batch.
 
     Args:
         batch_size: images of all ranks together.
-        workers: processes that decode ahead, and stay from one epoch to the next; with 0 a batch
-            is made when it is asked for, which takes a millisecond for images in memory.
-        device: where the batches are wanted, and where they are finished.
+        workers: processes that decode images in advance, and that live from one epoch to the next.
+            With 0, a batch is made when it is needed, which takes a millisecond for images in memory.
+        device: where `Transform.finish` runs, and where the batches end up.
 
     Raises:
         InputError: there are fewer images than ranks, or they cannot share a batch equally.
@@ -81,12 +81,12 @@ class TrainBatches:
         self._size = batch_share(len(images), batch_size, world)
         self.per_epoch = batches_per_epoch(len(images), batch_size, world)
         self._transform, self._device = transform, device
-        self._wanted: list[_Request] = []  # read by the loader whenever an epoch begins
+        self._wanted: list[_Request] = []  # the loader reads it whenever an epoch begins
         items = _Batches(images, transform, finishes=device.type == "cpu")
         self._loader = _loader(items, self._wanted, workers, persistent=workers > 0, pinned=device.type == "cuda")
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from batch number `start` on.
+        """The batches of an epoch, beginning with batch number `start`.
 
         Raises:
             InputError: an image cannot be decoded.
@@ -113,10 +113,10 @@ def ordered_batches(images: Images, transform: Transform, *, batch_size: int, wo
 
 @dataclass(frozen=True, eq=False)
 class _Batches(Dataset[_Made | InputError]):
-    """Whole batches as the items of a data set, so that a worker makes one at a time.
+    """A data set whose items are whole batches, so that a worker makes one batch at a time.
 
     Attributes:
-        finishes: whether the transform's second step is done here too.
+        finishes: whether `Transform.finish` is applied here too.
     """
 
     images: Images
@@ -130,7 +130,7 @@ class _Batches(Dataset[_Made | InputError]):
         try:
             batch = self.transform(self.images.pixels(indices), keys)
         except InputError as error:
-            return error  # raised here, it would reach the user with a worker's traceback in it
+            return error  # if it were raised here, the message would contain a worker's traceback
         return self.transform.finish(batch, keys) if self.finishes else batch, self.images.labels[indices], keys
 
 
@@ -145,7 +145,7 @@ def _loader(
         collate_fn=_as_is,
         persistent_workers=persistent,
         pin_memory=pinned,
-        generator=torch.Generator(),  # of its own, which keeps the loader from drawing from the global one
+        generator=torch.Generator(),  # without its own, the loader would draw from the global one
     )
 
 

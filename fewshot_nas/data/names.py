@@ -1,4 +1,4 @@
-"""A million names without a million objects."""
+"""A list of strings in one buffer, because a million Python strings are slow and large."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class Names(Sequence[str]):
-    """Strings, one after the other in one buffer.
+    """Strings that lie one after the other in one buffer.
 
-    Workers that are forked share it: a Python string would be copied with its reference count.
+    Forked workers share the buffer. They would copy Python strings, because reading one changes its
+    reference count.
 
     Attributes:
-        text: all of them, UTF-8; names of files that are none keep their bytes.
-        ends: where each ends in `text`, int64 [N].
+        text: all strings in UTF-8; file names that are not valid UTF-8 keep their bytes.
+        ends: the end of each string in `text`, int64 [N].
     """
 
     text: bytes
@@ -24,7 +25,7 @@ class Names(Sequence[str]):
 
     @classmethod
     def of(cls, names: Iterable[str]) -> "Names":
-        """These names."""
+        """The buffer that holds these names."""
         encoded = [name.encode("utf-8", "surrogateescape") for name in names]
         return cls(b"".join(encoded), np.cumsum([len(name) for name in encoded], dtype=np.int64))
 

@@ -1,7 +1,7 @@
-"""Two garments in one picture: as many images as wanted from the few thousand of a small data set.
+"""Blends of two images of different classes: a small data set becomes as large as needed.
 
-A network must name both classes of a blend. That is hard enough for small networks to differ by many points of accuracy
-after a short training, which they do not on the garments themselves.
+A network has to recognise both classes of a blend. This is so hard that small networks differ by many points of
+accuracy after a short training, unlike on the single images.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ from fewshot_nas.data.keys import random_keys
 
 @dataclass(frozen=True, eq=False)
 class PairImages:
-    """Means of two images each, made when asked for.
+    """Images that are the means of two others. They are computed when they are needed.
 
     Attributes:
-        source: what is blended.
-        first, second: indices of the two, int64 [N] each.
+        source: the images to blend.
+        first, second: indices of the two images of each blend, int64 [N] each.
         labels: int64 [N].
     """
 
@@ -36,7 +36,7 @@ class PairImages:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the source and of what is taken from it."""
+        """Hash of the source, of the chosen pairs and of the labels."""
         digest = hashlib.sha256(f"mean of two/{self.source.fingerprint}".encode())
         for part in (self.first, self.second, self.labels):
             digest.update(part.contiguous().numpy().data)
@@ -57,13 +57,13 @@ class PairImages:
 
 
 def blended_pairs(source: ArrayImages, count: int, stream: str) -> PairImages:
-    """Blends of images of two different classes, every pair of classes equally often.
+    """Blends of images of two different classes. Every pair of classes occurs equally often.
 
-    Blend i is a function of `stream` and i alone, so fewer blends are the first of more.
+    Blend i depends on `stream` and i only, so a smaller number of blends is the beginning of a larger one.
 
     Args:
-        source: images whose classes 0, 1, ... all occur.
-        stream: names a sequence that is independent of every other one's.
+        source: images in which all classes 0, 1, ... occur.
+        stream: name of the random sequence; sequences of different names are independent.
     """
     pairs = torch.tensor(list(combinations(range(int(source.labels.max()) + 1), 2)))
     labels = torch.arange(count) % len(pairs)
@@ -72,7 +72,7 @@ def blended_pairs(source: ArrayImages, count: int, stream: str) -> PairImages:
 
 
 def _members(labels: Tensor, classes: Tensor, stream: str) -> Tensor:
-    """An image of each of the wanted classes, int64 [N]."""
+    """The index of a random image for each of the given classes, int64 [N]."""
     by_class, sizes = labels.argsort(stable=True), labels.bincount()
     starts = sizes.cumsum(0) - sizes
     places = random_keys(stream, torch.arange(len(classes))) % sizes[classes]

@@ -1,4 +1,4 @@
-"""The names of augmentations; cheap to import."""
+"""The names of the augmentations. Settings need them, so this module imports nothing heavy."""
 
 from typing import Literal, get_args
 

@@ -26,9 +26,9 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _FOLDERS_VALID = 2500
 _TRAIN_PAIRS, _HELD_OUT_PAIRS = 1_000_000, 10_000
 _LINE = re.compile(r"(.*[^\s,])\s*[,\s]\s*(\d{1,9})")
-_PHOTO: Any = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}  # of ImageNet, as everybody's
-_PHOTO_SIDE = 64  # pixels, from which on an image is a photograph
-_LOOKED_AT = 64  # images
+_PHOTO: Any = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}  # the usual values, of ImageNet
+_PHOTO_SIDE = 64  # pixels; images at least as large as this are treated as photographs
+_LOOKED_AT = 64  # images whose sizes are looked at to decide this
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class ImageData:
     """A data set.
 
     Attributes:
-        train: what networks are trained and calibrated on.
-        valid: what subnets are ranked on; never trained on.
-        test: what the final scores are measured on.
+        train: images to train and to calibrate networks on.
+        valid: images to rank subnets on; never trained on.
+        test: images for the final scores.
         mean, std: per channel, of pixels in 0..1.
         recipe: the augmentation that suits the images, see `transforms.train_transform`.
-        notes: what a person should know of it, a sentence each.
+        notes: sentences that a user should read before training.
     """
 
     name: str
@@ -55,7 +55,7 @@ class ImageData:
     notes: tuple[str, ...] = ()
 
     def lists(self) -> list[FileImages]:
-        """The lists of files behind the three parts, each once."""
+        """The lists of files from which the three parts were selected, each list once."""
         parts = [images for images in (self.train, self.valid, self.test) if isinstance(images, FileImages)]
         whole = [part.part_of[0] if part.part_of else part for part in parts]
         return list({id(images): images for images in whole}.values())
@@ -71,27 +71,29 @@ def open_data(
 ) -> ImageData:
     """Open a data set.
 
-    - `digits`: scikit-learn's 8x8 digits, split 1,197 / 300 / 300; needs no `root`.
+    The three numbers are the training, ranking and test images.
+
+    - `digits`: scikit-learn's 8x8 digits, 1,197 / 300 / 300; needs no `root`.
     - `fashion_mnist`: 50,000 / 10,000 held out from training / the 10,000 test images.
     - `cifar10`: 40,000 / 10,000 held out from training / the 10,000 test images.
     - `fashion_pairs`: blends of two garments of different classes, 45 classes; 1,000,000 / 10,000 /
-      10,000 of them, made from the three parts of `fashion_mnist`, so no part shares a garment.
+      10,000, made from the three parts of `fashion_mnist`, so that no two parts share a garment.
     - `lists`: `train.txt`, `valid_part2500.txt` and `valid.txt` in `root`; a line is a path,
       absolute or relative to `root`, and a label, separated by a comma or white space.
     - `folders`: `train/<class>/` and `val/<class>/` in `root`, and `test/<class>/` if there are test
       images; 2,500 of `val` are for ranking.
-    - `module:name`: what a function of your own returns for `root`, see docs/extending.md.
+    - `module:name`: a function of your own that makes the data set from `root`, see docs/extending.md.
 
-    As in the competition, the ranking part of `lists` is a part of their test images, and so is that
-    of `folders` without `test`. Lists are augmented as photographs; folders too, but as small images
-    if most are smaller than 64 pixels.
+    As in the competition, the ranking images of `lists` are some of the test images. The same holds
+    for `folders` without `test`. Images of `lists` are augmented as photographs, and those of
+    `folders` as photographs or as small images, depending on their usual size.
 
     Args:
-        train_images, valid_images: use a fixed part only, of that size, with balanced classes.
-        num_classes: more than the labels show, if a network for more is to be used.
+        train_images, valid_images: use only so many images, a fixed choice with balanced classes.
+        num_classes: of the network, if it needs more classes than the labels show.
 
     Raises:
-        InputError: unknown name, missing or malformed data, or a size that cannot be had.
+        InputError: unknown name, missing or malformed data, or fewer images than asked for.
     """
     data = named_part(name, SOURCES, "data.name")(root)
     _refuse_gaps(data, num_classes)
@@ -106,13 +108,13 @@ def open_data(
 
 
 def fixed_part(where: str, images: Images, count: int | None) -> Images:
-    """`count` of the images with balanced classes, the same every time; all if None.
+    """A fixed choice of `count` images with balanced classes; all images if None.
 
     Args:
-        where: what the count is called, for the message.
+        where: the name of the count, for the message.
 
     Raises:
-        InputError: there are not so many.
+        InputError: there are fewer images.
     """
     if count is None:
         return images
@@ -157,7 +159,7 @@ def _garments(root: Path) -> tuple[ArrayImages, ArrayImages, ArrayImages]:
 def _lists(root: Path) -> ImageData:
     parts = {part: _read_list(root, root / file) for part, file in LISTS.items()}
     num_classes = 1 + max(int(images.labels.max()) for images in parts.values())
-    # The competition's form is for photographs of any size, as in earlier versions.
+    # Lists have the competition's form, so their images count as photographs, whatever their size.
     notes = _unseen(root / LISTS["valid"], parts["valid"], list(map(str, range(num_classes))))
     train, valid, test = parts.values()
     return ImageData("lists", train, valid, test, num_classes, **_PHOTO, recipe="photo", notes=tuple(notes))
@@ -187,19 +189,19 @@ def _no_test(root: Path) -> str:
 
 
 def _unseen(where: Path, images: Images, classes: Sequence[str]) -> list[str]:
-    """A sentence about classes without images to rank on, if there are any."""
+    """A sentence about the classes that have no ranking images, if there are any."""
     missing = [classes[label] for label in sorted(set(range(len(classes))) - set(images.labels.tolist()))]
     if not missing:
         return []
     more = "" if len(missing) == 1 else f" and {len(missing) - 1} more"
-    return [f"{where}: no images of class {missing[0]}{more}, so nothing is ranked on them"]
+    return [f"{where}: no images of class {missing[0]}{more}, so the ranking does not consider them"]
 
 
 def _recipe_for(name: str, images: FileImages) -> tuple[str, str]:
-    """The augmentation that suits the images, by the median of some shorter sides; and a sentence about it."""
+    """The augmentation that suits the images, by the median shorter side of some; and a sentence about it."""
     sides = []
     for place in torch.linspace(0, len(images) - 1, min(_LOOKED_AT, len(images))).long().tolist():
-        with suppress(InputError):  # said when the image is used
+        with suppress(InputError):  # the error is reported when the image is used
             sides.append(min(FilePicture(images.root / images.names[place]).size))
     side = sorted(sides)[len(sides) // 2] if sides else None
     recipe = "photo" if side is None or side >= _PHOTO_SIDE else "shift"
@@ -209,7 +211,7 @@ def _recipe_for(name: str, images: FileImages) -> tuple[str, str]:
 
 
 def _refuse_gaps(data: ImageData, num_classes: int | None) -> None:
-    """Refuse labels that no training image has, unless the number of classes was said."""
+    """Refuse a gap in the training images' labels, unless the settings give the number of classes."""
     there = set(torch.unique(data.train.labels).tolist())
     missing = sorted(set(range(data.num_classes)) - there)
     if missing and num_classes is None:

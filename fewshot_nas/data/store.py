@@ -1,4 +1,4 @@
-"""Training photographs, decoded once and kept at a size: for machines that have more disk than processor."""
+"""Training photographs that are decoded once and stored smaller, for machines with a slow CPU and a large disk."""
 
 import hashlib
 import struct
@@ -20,21 +20,21 @@ from fewshot_nas.data.pictures import Picture, shrunk, size_of, whole
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
 
-_END = struct.Struct("<8sq")  # what a file ends with: this and the number of images
+_END = struct.Struct("<8sq")  # the end of a file: _MAGIC and the number of images
 _MAGIC = b"pictures"
 _AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class StoredPicture:
-    """One image in the file: its bytes, row by row, RGB."""
+    """One image in the file: RGB bytes, row by row."""
 
     path: Path
     start: int
     size: tuple[int, int]
 
     def read(self, shrink: int = 1) -> Tensor:
-        """Mapped from the file, of which nothing else is read."""
+        """The pixels, mapped from the file; no other part of the file is read."""
         # Copy on write: torch needs writable memory, and the file must stay as it is.
         array = np.memmap(self.path, np.uint8, "c", self.start, (*self.size, 3))
         height, width = self.size
@@ -43,10 +43,10 @@ class StoredPicture:
 
 @dataclass(frozen=True, eq=False)
 class StoredImages:
-    """Images in one file: all pixels, then heights and widths, then the count.
+    """Images in one file, which holds all pixels, then heights and widths, then the number of images.
 
     Attributes:
-        starts: where each begins in the file, int64 [N].
+        starts: the position of each image in the file, int64 [N].
         sizes: height and width, int32 [N, 2].
     """
 
@@ -79,9 +79,10 @@ class StoredImages:
 
 
 def stored(images: Images, side: int, directory: Path, *, workers: int = 0) -> StoredImages:
-    """The images with a shorter side of at most `side` pixels, from one file in `directory`.
+    """The images, shrunk to a shorter side of at most `side` pixels, from one file in `directory`.
 
-    The file's name says which images and which side it holds. One process builds it, others wait.
+    The file's name contains the images' fingerprint and the side. One process builds the file, the
+    others wait.
 
     Raises:
         InputError: an image cannot be decoded, or the file is damaged.
@@ -97,7 +98,7 @@ def stored(images: Images, side: int, directory: Path, *, workers: int = 0) -> S
 
 @dataclass(frozen=True, eq=False)
 class _Parts(Dataset["_Part | InputError"]):
-    """Some images at a time, small enough, as one string of bytes; with their sizes."""
+    """A data set whose items are several shrunk images, as one array of bytes, and their sizes."""
 
     images: Images
     side: int
@@ -110,7 +111,7 @@ class _Parts(Dataset["_Part | InputError"]):
         try:
             small = [_small(picture, self.side) for picture in self.images.pixels(indices)]
         except InputError as error:
-            return error  # raised here, it would reach the user with a worker's traceback in it
+            return error  # if it were raised here, the message would contain a worker's traceback
         sizes = np.array([image.shape[-2:] for image in small], np.int32)
         return torch.cat([image.permute(1, 2, 0).flatten() for image in small]).numpy(), sizes
 
@@ -152,5 +153,5 @@ def _read_sizes(path: Path, count: int) -> npt.NDArray[np.int32]:
     sizes = np.frombuffer(table, np.int32).reshape(-1, 2) if len(table) == 8 * count else np.empty((0, 2), np.int32)
     pixels = 3 * int(sizes.prod(1, dtype=np.int64).sum())
     if end != _END.pack(_MAGIC, count) or length != pixels + 8 * count + _END.size:
-        raise InputError(f"{path}: the stored images are damaged, delete the file to have it built anew")
+        raise InputError(f"{path}: the stored images are damaged; delete the file, and it will be built again")
     return sizes

@@ -1,7 +1,7 @@
-"""From decoded images to a batch of one size, uint8 [N, C, R, R], and on to the network's input.
+"""Transforms from decoded images to a batch, uint8 [N, C, R, R], and from a batch to the network's input.
 
-A transform is a function of the images and of one random key for each, so that neither workers
-nor ranks nor a resumed run change what an image becomes.
+A transform depends only on the images and on one random key for each. So its result does not depend
+on workers, on ranks, or on whether a run was resumed.
 """
 
 import random
@@ -27,10 +27,10 @@ class Transform(Protocol):
     """Maps images, with a key from `random_keys` for each, to uint8 [N, C, R, R], in two steps."""
 
     def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
-        """What takes the images one by one, on the CPU."""
+        """Apply the first step, which takes the images one by one, on the CPU."""
 
     def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
-        """What is left once all have one size, wherever the batch is; the keys are on the CPU."""
+        """Apply the second step to a whole batch, on the batch's device; the keys are on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class CentreCrop:
         return torch.stack([self._cropped(whole(image)) for image in pixels])
 
     def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
-        """Nothing is left to do."""
+        """Do nothing; the first step did everything."""
         return batch
 
     def _cropped(self, image: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class CentreCrop:
 
 @dataclass(frozen=True)
 class Small:
-    """Small images, whole: a random crop after padding with black, a mirror image for every other key, or neither."""
+    """For small images: a random crop after padding with black, a random flip, both or neither."""
 
     resolution: int
     shift: bool
@@ -76,7 +76,7 @@ class Small:
         return torch.where(mirrored[:, None, None, None], shifted.flip(-1), shifted)
 
     def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
-        """Nothing is left to do."""
+        """Do nothing; the first step did everything."""
         return batch
 
 
@@ -84,8 +84,8 @@ class Small:
 class Photo:
     """Rotation by up to 15 degrees, random resized crop and flip in one resampling; brightness and contrast jitter 0.5.
 
-    The jitter comes last, where there are the fewest pixels and all images have one size: brightness
-    does not mind, and contrast is taken from the crop's mean rather than the whole image's.
+    The jitter comes last, when there are the fewest pixels and all images have the same size. So the
+    contrast refers to the mean of the crop, not to that of the whole image; brightness is not affected.
     """
 
     resolution: int
@@ -94,13 +94,13 @@ class Photo:
         return cuts(pixels, keys, self.resolution, degrees=15)
 
     def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
-        """Brightness and contrast."""
+        """Change brightness and contrast."""
         return jittered(batch, *(0.5 + uniform(f"photo/{what}", keys) for what in ("brightness", "contrast")))
 
 
 @dataclass(frozen=True)
 class Upright:
-    """Random resized crop and flip, and nothing else."""
+    """For photographs: only a random resized crop and a flip."""
 
     resolution: int
 
@@ -108,26 +108,26 @@ class Upright:
         return cuts(pixels, keys, self.resolution, degrees=0)
 
     def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
-        """Nothing is left to do."""
+        """Do nothing; the first step did everything."""
         return batch
 
 
 def train_transform(recipe: str, resolution: int) -> Transform:
-    """The augmentation of a recipe: `photo`; for small images `shift` (pad and crop), `flip`, `shift_flip`, `none`."""
+    """The transform of a recipe: `photo`, or for small images `shift` (pad and crop), `flip`, `shift_flip`, `none`."""
     _check(recipe)
     return Photo(resolution) if recipe == "photo" else small(recipe, resolution)
 
 
 def small(recipe: str, resolution: int) -> Small:
-    """The part of a recipe for small images that needs no decoding."""
+    """The transform of a recipe for small images."""
     return Small(resolution, shift="shift" in recipe, flip="flip" in recipe)
 
 
 def eval_transform(recipe: str, resolution: int, *, bicubic: bool = False) -> CentreCrop:
-    """What validation and calibration see: photos lose a margin (256 to 224), small images nothing.
+    """The transform for validation and calibration: photographs lose a margin (256 to 224), small images nothing.
 
     Args:
-        bicubic: resize photos so; small images are resized as in their training.
+        bicubic: whether photographs are resized by bicubic interpolation; small images never are.
     """
     _check(recipe)
     if recipe != "photo":
@@ -156,10 +156,10 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
 
 
 def seeded(augment: Callable[[Tensor], Tensor], image: Tensor, key: int) -> Tensor:
-    """Call what draws from torch's, numpy's and Python's one global generator each.
+    """Call an augmentation that draws from the global generators of torch, numpy and Python.
 
-    They are seeded, and left as they were. For the same reason no thread may do this beside a
-    network with dropout; processes may.
+    The generators are seeded with the key, and get their old states back afterwards. Because they
+    are global, a thread must not do this while another one trains; a process may.
     """
     before = torch.get_rng_state(), np.random.get_state(), random.getstate()
     torch.default_generator.manual_seed(key)

@@ -2,13 +2,14 @@
 
 Depth first, a batch at a time, with one output (and one half-computed block) held per level. All
 calibration batches go first and leave the statistics of every batch norm; then norms are folded
-into the convolutions and the scoring images follow. What comes out equals the plain way
-(`naive.score_plainly`) up to float rounding.
+into the convolutions. If each network is to have a classifier of its own, the images for it are next. Last come
+the scoring images. What comes out equals the plain way (`naive.score_plainly`) up to float rounding.
 
 A GPU waits for a program that starts many small operations. So norms are folded all at once, once
 per unit where the folded weights fit into memory, and the logits of many networks are scored together.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_nas.evaluation.accuracy import Sums, sums
+from fewshot_nas.evaluation.classifier import Fit
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.prefix_tree import Step, WorkUnit
 from fewshot_nas.models.slicing import EPS, ConvNorm
@@ -128,18 +130,19 @@ class Walk:
     """The networks of one unit, ready to be calibrated and scored."""
 
     def __init__(self, supernet: Supernet, unit: WorkUnit, inputs: Inputs) -> None:
-        self._inputs = inputs
+        self._inputs, self._classes = inputs, supernet.num_classes
         self._dtype = torch.bfloat16 if inputs.precision == "bf16" else torch.float32
         self._pool = supernet.space.stem_pool
         conv = partial(Conv, dtype=self._dtype, holds=inputs.holds_kernels)
         self.stem = conv(supernet.stem_weights(unit.stem))
         self.nodes = [Node(supernet, step, conv) for step in unit.steps]
-        self._sums = torch.zeros(len(unit.members), 3, dtype=torch.float64, device=inputs.device)
+        self._sums = torch.zeros(len(unit.members), len(Sums._fields), dtype=torch.float64, device=inputs.device)
 
     @torch.no_grad()
     def sums(self) -> list[Sums]:
         """For each of the unit's networks, sums over the scoring images."""
         self.calibrate()
+        self.fit()
         for images, labels in self._inputs.scoring_batches():
             self.score(images, labels)
         return [Sums(*each) for each in self._sums.tolist()]
@@ -162,6 +165,16 @@ class Walk:
         if not batches:
             raise ValueError("calibration needs at least one batch")
         settle(convs)
+
+    @torch.no_grad()
+    def fit(self) -> None:
+        """Give each network a classifier of its own, if there are images to fit it to."""
+        fits: dict[Node, Fit] = defaultdict(partial(Fit, self._classes))
+        for images, labels in self._inputs.fitting_batches():
+            for node, features in self.features(images):
+                fits[node].add(features, labels)
+        for node, fit in fits.items():
+            node.head = fit.classifier()
 
     def convs(self) -> list[Conv]:
         """All that a walk computes."""

@@ -7,7 +7,6 @@ writes a head of its own, so that the numerics of all of them are known in the e
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.work import UnitSums
+from fewshot_nas.jsonl import appending, records
 from fewshot_nas.results import journal_path, journals
 from fewshot_nas.space.search_space import described_as_now
 
@@ -44,7 +44,9 @@ class Journal:
         done: dict[int, UnitSums] = {}
         for path, record in self._all_records():
             if "unit" in record:
-                done[record["unit"]] = [Sums(*each) for each in record["correct"]]
+                # An earlier version noted fewer numbers: such a unit is computed again.
+                if all(len(each) == len(Sums._fields) for each in record["correct"]):
+                    done[record["unit"]] = [Sums(*each) for each in record["correct"]]
             else:
                 refuse_others(self._head, path, record)
         return done
@@ -57,16 +59,7 @@ class Journal:
     @contextmanager
     def writing(self) -> Iterator[Callable[[int, UnitSums], None]]:
         """A function that notes a unit; when it returns, the unit is on disk."""
-        path = journal_path(self._directory, self._parts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as stream:
-            stream.truncate(len(_whole_lines(path)))  # what a crash left behind
-
-            def write(record: Mapping[str, Any]) -> None:
-                stream.write(json.dumps(record).encode() + b"\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-
+        with appending(journal_path(self._directory, self._parts)) as write:
             write(self._head)
             yield lambda unit, sums: write({"unit": unit, "correct": sums})
 
@@ -77,7 +70,7 @@ class Journal:
 
     def _all_records(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         for path in journals(self._directory, self._parts):
-            yield from ((path, record) for record in _records(path))
+            yield from ((path, record) for record in records(path))
 
 
 def refuse_others(expected: Mapping[str, Any], path: Path, found: Mapping[str, Any]) -> None:
@@ -95,17 +88,3 @@ def refuse_others(expected: Mapping[str, Any], path: Path, found: Mapping[str, A
                 f"{path}: was written with {key}={found.get(key)}, now it is {expected[key]};"
                 " remove the directory's files to evaluate anew, or choose another --epoch"
             )
-
-
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(_whole_lines(path).splitlines(), start=1):
-        try:
-            yield json.loads(line)
-        except ValueError:
-            raise InputError(f"{path}: line {number} is not valid JSON; delete the file to evaluate anew") from None
-
-
-def _whole_lines(path: Path) -> bytes:
-    """A journal without what a crash may leave at its end: a line cut short, or zero bytes."""
-    content = path.read_bytes().rstrip(b"\0")
-    return content[: content.rfind(b"\n") + 1]

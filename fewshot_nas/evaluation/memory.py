@@ -45,7 +45,7 @@ def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int
     if memory_mb is None or inputs.device.type == "cpu":
         return replace(inputs, batch=batch), taken_mb
     kernels_mb = bytes_each * max((kernel_elements(supernet.space, unit) for unit in plan.units), default=0) / _MB
-    images_mb = (inputs.images.nbytes + inputs.calibration.nbytes) / _MB
+    images_mb = inputs.nbytes / _MB
     holds_kernels = taken_mb + kernels_mb <= memory_mb
     taken_mb += kernels_mb * holds_kernels
     holds_images = taken_mb + images_mb <= memory_mb
@@ -59,5 +59,5 @@ def _resident_mb(supernet: Supernet, inputs: Inputs) -> float:
     # A convolution holds its folded weights, and the kernel's own order of them.
     taken_mb = 4 * (sum(sizes) + 3 * max(sizes)) / _MB + _SCORED_MB
     if inputs.device.type == "cpu":
-        taken_mb += _PROCESS_MB + (inputs.images.nbytes + inputs.calibration.nbytes) / _MB
+        taken_mb += _PROCESS_MB + inputs.nbytes / _MB
     return taken_mb

@@ -1,4 +1,4 @@
-"""Networks whose weights come from elsewhere: a parent, a supernet, a file."""
+"""Networks that are built to be filled with the weights of a parent, a supernet or a file."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -12,31 +12,32 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def blueprint(build: Callable[[], M], dtype: torch.dtype = torch.float32) -> M:
-    """What `build` makes, with shapes but without memory.
+    """The network that `build` makes, with shapes but without memory.
 
-    `.to_empty(device=...)` gives it memory. So no time is spent on weights that are replaced at
-    once, and no random number is drawn.
+    `.to_empty(device=...)` allocates the memory. This way no time is spent on initial weights that
+    would be replaced at once, and no random number is drawn.
     """
     with torch.device("meta"):
         return build().to(dtype)
 
 
-def fill(plan: M, found: Mapping[str, Any], key_of: Callable[[str], str]) -> M:
-    """Give a blueprint memory and its weights, as copies.
+def fill(empty: M, found: Mapping[str, Any], key_of: Callable[[str], str]) -> M:
+    """Allocate a blueprint's memory and copy the weights of a file into it.
 
     Args:
-        found: tensors of a file by the file's keys; may hold anything, as files may.
-        key_of: the file's key for a parameter's name.
+        empty: the blueprint.
+        found: the content of the file by its keys; values may be anything and are checked.
+        key_of: maps a parameter's name to the file's key.
 
     Raises:
-        InputError: names the first tensor that is missing, does not fit or has no place.
+        InputError: names the first tensor that is missing, has a wrong shape, or is not needed.
     """
-    expected = {key_of(name): parameter for name, parameter in plan.named_parameters()}
+    expected = {key_of(name): parameter for name, parameter in empty.named_parameters()}
     for key, parameter in expected.items():
         _check(key, found.get(key), parameter.shape)
     if surplus := [key for key in found if key not in expected]:
-        raise InputError(f"tensor {surplus[0]!r} has no place in the network that the others describe")
-    network = plan.to_empty(device=found[next(iter(expected))].device)
+        raise InputError(f"tensor {surplus[0]!r} does not belong to the network that the other tensors describe")
+    network = empty.to_empty(device=found[next(iter(expected))].device)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(found[key_of(name)])

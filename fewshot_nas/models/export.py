@@ -1,7 +1,7 @@
-"""Subnets in files that other programs read.
+"""Subnets in files that other programs can read.
 
-A subnet is written as it stands. Fresh out of a supernet its batch norm statistics are those of
-no data: calibrate it first.
+A subnet is written as it is. A subnet that was just extracted has no batch norm statistics yet:
+calibrate it first.
 """
 
 import importlib
@@ -18,10 +18,10 @@ _ONNX = ("onnx", "onnxscript")
 
 
 def check_formats(path: Path, onnx: bool) -> None:
-    """Refuse what cannot be written before anything is computed or written.
+    """Check that the files can be written, before anything is computed.
 
     Raises:
-        InputError: another ending than `.pt` or `.safetensors`, or a package is not installed.
+        InputError: the file does not end in `.pt` or `.safetensors`, or a package is not installed.
     """
     if path.suffix not in (".pt", ".safetensors"):
         raise InputError(f"{path}: ends in {path.suffix!r}, expected .pt or .safetensors")
@@ -30,10 +30,10 @@ def check_formats(path: Path, onnx: bool) -> None:
 
 
 def write_weights(path: Path, subnet: Subnet) -> None:
-    """Write the state dict as the ending asks: `.pt` or `.safetensors`.
+    """Write the state dict; the file's ending, `.pt` or `.safetensors`, chooses the format.
 
     Raises:
-        InputError: as `check_formats`.
+        InputError: the file cannot be written, see `check_formats`.
     """
     check_formats(path, onnx=False)
     state = {key: tensor.cpu().contiguous() for key, tensor in subnet.state_dict().items()}
@@ -47,10 +47,10 @@ def write_weights(path: Path, subnet: Subnet) -> None:
 
 
 def write_onnx(path: Path, subnet: Subnet, resolution: int) -> None:
-    """Write the subnet in evaluation mode as ONNX, `images` [B, C, H, W] to `logits`, for any B.
+    """Write the subnet, in evaluation mode, as an ONNX file that maps `images` [B, C, H, W] to `logits`, for any B.
 
     Args:
-        resolution: H and W, in pixels.
+        resolution: H and W in pixels.
 
     Raises:
         InputError: onnx or onnxscript is not installed.
@@ -78,4 +78,4 @@ def _extra(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         package = module.partition(".")[0]
-        raise InputError(f"{package} is not installed, expected it from `pip install 'fewshot-nas[export]'`") from None
+        raise InputError(f"{package} is not installed; `pip install 'fewshot-nas[export]'` installs it") from None

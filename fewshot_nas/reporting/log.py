@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from fewshot_nas.scores.shards import METRICS
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One epoch, counted from 0: mean losses, and scores in percent, by metric, of archs by their name or id."""
+    """One epoch, counted from 0: mean losses, and for each metric the scores of archs in percent, by name or id."""
 
     number: int
     loss: Mapping[str, float]
@@ -23,22 +23,27 @@ class Epoch:
 
     @property
     def top1(self) -> Mapping[str, float]:
-        """Top-1 accuracies."""
+        """Top-1 accuracies by name or id."""
         return self.scores["top1"]
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The epochs of a phase, and which of them became its supernet, if that is known."""
+    """The epochs of a phase, and which of them became its supernet, if that is known.
+
+    Attributes:
+        rescored: scores by metric, as in `Epoch`, of the chosen one by a ground truth that came later.
+    """
 
     epochs: tuple[Epoch, ...] = ()
     chosen: int | None = None
+    rescored: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def read_log(path: Path) -> Log:
-    """Read a log; one that does not exist is empty.
+    """Read a log; a missing file is an empty log.
 
-    A last line without its end is a record that is being written, and is passed over.
+    A last line without a line end is a record that is still being written, and is ignored.
 
     Raises:
         InputError: names the line that is not a record.
@@ -52,8 +57,12 @@ def read_log(path: Path) -> Log:
     lines = text.splitlines(keepends=True)
     records = [_record(f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.endswith("\n")]
     epochs = tuple(_epoch(where, record) for where, record in records if "epoch" in record)
-    choices = [_mapping(where, record, "chosen") for where, record in records if "chosen" in record]
-    return Log(epochs, choices[-1].get("epoch") if choices else None)
+    choices = [(where, _mapping(where, record, "chosen")) for where, record in records if "chosen" in record]
+    if not choices:
+        return Log(epochs)
+    where, choice = choices[-1]
+    scores = _mapping(where, choice, "scores")
+    return Log(epochs, choice.get("epoch"), {metric: _numbers(where, scores, metric) for metric in scores})
 
 
 def _record(where: str, line: str) -> tuple[str, Mapping[str, Any]]:
@@ -86,7 +95,7 @@ def _mapping(where: str, record: Mapping[str, Any], key: str) -> Mapping[str, An
 
 
 def _numbers(where: str, record: Mapping[str, Any], key: str) -> dict[str, float]:
-    """The numbers under a key; null and NaN both say that there was none."""
+    """The numbers under a key; null and NaN both mean that there is no number."""
     values = _mapping(where, record, key)
     for name, value in values.items():
         if not (value is None or type(value) in (int, float)):

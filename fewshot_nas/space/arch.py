@@ -1,4 +1,4 @@
-"""An arch: what varies between the subnets of a space, and nothing else."""
+"""An arch: the choices that differ between the subnets of a space, and nothing else."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,12 @@ from fewshot_nas.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Arch:
-    """One subnet: a digit per stage for the blocks' outputs, a digit per block for the middle.
+    """One subnet: an out digit for each stage, and a mid digit for each block.
 
-    Digits count from 1, the widest; a `SearchSpace` turns them into widths, and its `check` says
-    whether the arch is one of its own. The depth of a stage is the number of its mids. The stem
-    has the first stage's out digit.
+    A digit stands for a width: 1 is the widest. The out digit gives the output width of all blocks
+    of a stage, a mid digit the middle width of one block. The depth of a stage is the number of its
+    mid digits. The stem uses the first stage's out digit. A `SearchSpace` turns digits into widths,
+    and its `check` says whether an arch belongs to the space.
     """
 
     outs: tuple[int, ...]
@@ -20,7 +21,8 @@ class Arch:
     def __post_init__(self) -> None:
         if not self.outs or len(self.outs) != len(self.mids):
             raise InputError(
-                f"an arch has as many outs as stages with mids, got {len(self.outs)} outs and {len(self.mids)} mids"
+                f"an arch needs one out digit and one list of mid digits for each stage, got {len(self.outs)} out"
+                f" digits and {len(self.mids)} lists"
             )
         if min(self.outs) < 1:
             raise InputError(f"out digits are {self.outs}, expected each to be at least 1")

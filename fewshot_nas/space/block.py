@@ -1,4 +1,4 @@
-"""A block by its effective widths, and the convolutions it consists of."""
+"""A block, described by its effective widths, and its convolutions."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -17,7 +17,7 @@ class Layer(NamedTuple):
 
 
 class Block(NamedTuple):
-    """One block by its effective widths; equal blocks compute the same function.
+    """One block, described by its effective widths. Equal blocks with equal weights compute the same function.
 
     A `basic` block has two 3x3 convolutions, a `bottleneck` 1x1, 3x3 and 1x1 (arXiv:1512.03385).
     """
@@ -31,12 +31,12 @@ class Block(NamedTuple):
 
     @property
     def projects(self) -> bool:
-        """Whether the shortcut is a 1x1 convolution because the shape changes."""
+        """Whether the shortcut is a 1x1 convolution, because input and output differ in shape."""
         return self.stride != 1 or self.inputs != self.out
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The convolutions beside the shortcut, in order. A bottleneck's stride is its 3x3's, as in torchvision."""
+        """The convolutions without the shortcut, in order. A bottleneck strides in its 3x3, as in torchvision."""
         if self.kind == "basic":
             return Layer(self.inputs, self.mid, 3, self.stride), Layer(self.mid, self.out, 3, 1)
         return (
@@ -47,12 +47,12 @@ class Block(NamedTuple):
 
     @property
     def shortcut(self) -> Layer:
-        """The shortcut's convolution, where it is one."""
+        """The shortcut's convolution; only meaningful if the block `projects`."""
         return Layer(self.inputs, self.out, 1, self.stride)
 
 
 def sides(layers: Sequence[Layer], side: int) -> list[int]:
-    """Side of each layer's output in pixels; the first one's input is `side` x `side`."""
+    """Side of each layer's output in pixels, if the input of the first layer is `side` x `side`."""
     found = []
     for layer in layers:
         side = side_after(side, layer.stride)

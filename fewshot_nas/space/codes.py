@@ -1,9 +1,9 @@
 """The code that stands for an arch in files: 52 characters for the competition's space.
 
-The layout is the competition's: a literal `1`, the depth digit of each stage, the stem's digit,
-then for each of a stage's block slots two digits, `mid` and `out`; a slot without a block is `00`.
-Much of that is redundant, so an `Arch` keeps only what varies, and `decode` refuses a code whose
-redundant parts disagree.
+The layout is the competition's: a literal `1`, the depth of each stage, the stem's digit, then two
+digits, `mid` and `out`, for each block slot of each stage. A slot without a block is `00`. Much of
+this is redundant. An `Arch` keeps only what varies, and `decode` refuses a code whose redundant
+parts disagree.
 """
 
 from collections.abc import Iterator
@@ -21,11 +21,11 @@ _TO_DIGITS = bytes((byte - ord("0")) % 256 for byte in range(256))
 
 @dataclass(frozen=True)
 class Codes:
-    """The codes of all archs with so many blocks per stage and so many digits.
+    """The codes of all archs with given depths and digits.
 
     Attributes:
-        depths: least and most blocks of each stage.
-        digits: widths are chosen by the digits 1..digits, 9 at most.
+        depths: the least and the largest number of blocks of each stage.
+        digits: the largest digit, at most 9; widths are chosen by the digits 1..digits.
     """
 
     depths: tuple[tuple[int, int], ...]
@@ -38,11 +38,11 @@ class Codes:
 
     @cached_property
     def length(self) -> int:
-        """Characters of a code."""
+        """Number of characters of a code."""
         return 2 + self.stages + 2 * sum(most for _, most in self.depths)
 
     def check(self, arch: Arch) -> None:
-        """Refuse an arch that no code stands for.
+        """Refuse an arch that has no code.
 
         Raises:
             InputError: says which number of stages, depth or digit is wrong.
@@ -58,10 +58,10 @@ class Codes:
                 raise InputError(f"stage {stage + 1} has mid digits {mids}, expected each in 1..{self.digits}")
 
     def encode(self, arch: Arch) -> str:
-        """The code of an arch; `decode` reads it back.
+        """The code of an arch. `decode` reads it back.
 
         Raises:
-            InputError: as `check`.
+            InputError: the arch has no code, see `check`.
         """
         self.check(arch)
         code = bytearray(self.length)
@@ -77,12 +77,12 @@ class Codes:
     def decode(self, code: str) -> Arch:
         """The arch that a code stands for.
 
-        The form without the leading `1`, which also occurs, is accepted.
+        Files also contain codes without the leading `1`; these are accepted.
 
         Raises:
-            InputError: the code stands for none; says at which character, counted from 1.
+            InputError: the code is malformed; names the first wrong character, counted from 1.
         """
-        # Where no depth is 1, a short code that begins with 1 is a whole code cut short.
+        # If a code that is one character short begins with 1, its last character is missing, not its first.
         bare = len(code) == self.length - 1 and not code.startswith("1")
         full = "1" + code if bare else code
         if len(full) != self.length:
@@ -116,7 +116,7 @@ class Codes:
         return frozenset(range(1, self.digits + 1))
 
     def _refuse(self, code: str, full: str) -> NoReturn:
-        """Say where a code of the right length first breaks the rules."""
+        """Name the first character at which a code of the right length breaks the rules."""
         position, rule = next(self._violations(full))
         shown = position - (len(full) - len(code))
         raise InputError(f"code {code!r}: character {shown + 1} is {full[position]!r}, but {rule}")

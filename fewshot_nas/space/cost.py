@@ -1,7 +1,7 @@
-"""Multiply-adds and parameters of a subnet, from its arch alone.
+"""Multiply-adds and parameters of a subnet, computed from its arch alone.
 
-Counted are convolutions and the linear layer, one multiply-add as 1; parameters include the
-affine pair of every batch norm. Convolutions pad by half their kernel.
+Multiply-adds are those of the convolutions and of the classifier; one multiply-add counts as 1.
+Parameters include the weight and bias of every batch norm. Convolutions pad by half their kernel.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ from fewshot_nas.space.search_space import SearchSpace
 
 
 class Cost(NamedTuple):
-    """What a part of a network costs for one image."""
+    """Multiply-adds for one image, and parameters, of a network or a part of it."""
 
     macs: int
     params: int
 
 
 class Sizes(NamedTuple):
-    """Sides of square feature maps in pixels: the stem convolution's, the first block's input, each stage's."""
+    """Sides of square feature maps in pixels: the stem's output, the first block's input, each stage's output."""
 
     stem: int
     entry: int
@@ -35,14 +35,14 @@ class Sizes(NamedTuple):
 
 
 def layer_cost(layer: Layer, side: int) -> Cost:
-    """A convolution whose output is `side` x `side`, and the norm after it."""
+    """Cost of a convolution whose output is `side` x `side`, and of the batch norm after it."""
     weights = layer.kernel**2 * layer.inputs * layer.out
     return Cost(weights * side * side, weights + 2 * layer.out)
 
 
 @lru_cache(maxsize=1 << 16)
 def block_cost(block: Block, side: int) -> Cost:
-    """A block whose input is `side` x `side`."""
+    """Cost of a block whose input is `side` x `side`."""
     layers, after = block.layers, sides(block.layers, side)
     if block.projects:
         layers, after = (*layers, block.shortcut), [*after, after[-1]]
@@ -65,17 +65,17 @@ def sizes(space: SearchSpace, resolution: int | None = None) -> Sizes:
 
 
 def stem_cost(space: SearchSpace, width: int, size: int) -> Cost:
-    """The first convolution with an output of `width` channels, `size` x `size`."""
+    """Cost of the first convolution, if its output has `width` channels of `size` x `size` pixels."""
     return layer_cost(Layer(space.in_channels, width, space.stem_kernel, space.stem_stride), size)
 
 
 def head_cost(width: int, num_classes: int) -> Cost:
-    """The classifier on `width` features."""
+    """Cost of the classifier on `width` features."""
     return Cost(width * num_classes, (width + 1) * num_classes)
 
 
 def costs(space: SearchSpace, arch: Arch, *, resolution: int | None = None, num_classes: int = 1000) -> list[Cost]:
-    """Costs of stem, each stage and head, in this order.
+    """Costs of the stem, of each stage and of the classifier, in this order.
 
     Args:
         resolution: side of the square input in pixels; the space's own if None.

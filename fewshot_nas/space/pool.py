@@ -1,7 +1,7 @@
-"""Arch files: `{"arch1": {"acc": 0.0, "arch": "<code>"}, ...}`, and the pool made of eight of them.
+"""Arch files, `{"arch1": {"acc": 0.0, "arch": "<code>"}, ...}`, and the pool, which is eight of them.
 
-The same form holds a pool (accuracy 0), a ground truth and the scores of a supernet; accuracy
-is top-1 or top-5 in percent.
+A part of a pool (with accuracies of 0), a ground truth and the scores of a supernet all have this
+form. Accuracies are in percent.
 """
 
 import dataclasses
@@ -27,14 +27,14 @@ PARTS = 8
 
 
 class Entry(NamedTuple):
-    """One line of an arch file: accuracy in percent, and the arch."""
+    """One entry of an arch file: accuracy in percent, and the arch."""
 
     acc: float
     arch: Arch
 
 
 def read_arch_file(path: Path, space: SearchSpace) -> dict[str, Entry]:
-    """Read and check one file; the order of the file is kept.
+    """Read and check one file. The entries keep the file's order.
 
     Raises:
         InputError: names the file, the arch id and what was expected.
@@ -48,17 +48,17 @@ def read_arch_file(path: Path, space: SearchSpace) -> dict[str, Entry]:
 
 
 def write_arch_file(path: Path, space: SearchSpace, entries: Mapping[str, Entry]) -> None:
-    """Write entries in their order, whole or not at all."""
+    """Write entries in their order. The file is written whole or not at all."""
     write_codes(path, {arch_id: (acc, space.encode(arch)) for arch_id, (acc, arch) in entries.items()})
 
 
 def write_codes(path: Path, entries: Mapping[str, tuple[float, str]]) -> None:
-    """Write accuracies and codes in their order, whole or not at all."""
+    """Write accuracies and codes in their order. The file is written whole or not at all."""
     write_json(path, {arch_id: {"acc": acc, "arch": code} for arch_id, (acc, code) in entries.items()})
 
 
 def part_path(directory: Path, part: int) -> Path:
-    """Where part 1, 2, ... of a pool lies."""
+    """The file of part 1, 2, ... of a pool."""
     return directory / f"part{part}.json"
 
 
@@ -66,7 +66,7 @@ def part_paths(directory: Path, space: SearchSpace) -> list[Path]:
     """The files `part1.json`, `part2.json`, ... of a pool of a space.
 
     Raises:
-        InputError: there is none, or one is missing in between.
+        InputError: there is no such file, or a number is left out.
     """
     matches = (re.fullmatch(r"part([1-9]\d*)\.json", path.name) for path in directory.glob("part*.json"))
     numbers = sorted(int(match[1]) for match in matches if match)
@@ -101,7 +101,7 @@ def read_pool(directory: Path, space: SearchSpace) -> list[dict[str, Arch]]:
     """Read `part1.json`, `part2.json`, ... of a directory.
 
     Raises:
-        InputError: a part is missing in between, or an arch id or code occurs in two parts.
+        InputError: a part is missing, or an arch id or a code occurs in two parts.
     """
     paths = part_paths(directory, space)
     parts = [{arch_id: entry.arch for arch_id, entry in read_arch_file(path, space).items()} for path in paths]
@@ -117,15 +117,15 @@ def read_pool(directory: Path, space: SearchSpace) -> list[dict[str, Arch]]:
 
 
 def make_pool(space: SearchSpace, seed: int, size: int) -> dict[str, Arch]:
-    """`size` distinct archs named `arch1`, `arch2`, ..., the same for the same seed everywhere.
+    """Draw `size` distinct archs, named `arch1`, `arch2`, ...; the same seed gives the same pool on every machine.
 
     Depths are uniform, and each digit is uniform over the stage's pool digits.
 
     Raises:
-        InputError: the space has fewer archs.
+        InputError: the space has fewer archs than that.
     """
     if size > (most := count_archs(space)):
-        raise InputError(f"a pool of {size} archs is asked for, but space {space.name} has {most} for the pool")
+        raise InputError(f"the pool is to have {size} archs, but space {space.name} has only {most} for a pool")
     rng = random.Random(seed)
     distinct: dict[Arch, None] = {}
     while len(distinct) < size:
@@ -134,7 +134,7 @@ def make_pool(space: SearchSpace, seed: int, size: int) -> dict[str, Arch]:
 
 
 def count_archs(space: SearchSpace) -> int:
-    """How many archs the pool digits of a space allow."""
+    """The number of archs that the pool digits of a space allow."""
     counts = (
         digits * sum(digits**depth for depth in range(least, most + 1))
         for digits, (least, most) in zip(space.pool_digits, space.depths, strict=True)
@@ -143,7 +143,7 @@ def count_archs(space: SearchSpace) -> int:
 
 
 def split_pool(pool: Mapping[str, Arch], parts: int) -> list[dict[str, Arch]]:
-    """Consecutive parts whose sizes differ by one at most."""
+    """Cut a pool into consecutive parts whose sizes differ by at most one."""
     items = list(pool.items())
     bounds = [len(items) * part // parts for part in range(parts + 1)]
     return [dict(items[low:high]) for low, high in pairwise(bounds)]

@@ -1,4 +1,4 @@
-"""Drawing archs. Every draw is a function of what is passed in: no hidden generator."""
+"""Drawing archs. Each draw depends only on its arguments; there is no global generator."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -10,13 +10,13 @@ Pick = Callable[[Sequence[int]], int]
 
 
 def largest(space: SearchSpace, outs: Sequence[int] | None = None) -> Arch:
-    """The deepest and widest arch, or that of given out digits."""
+    """The deepest and widest arch; the out digits may be given."""
     mids = tuple((1,) * most for _, most in space.depths)
     return Arch((1,) * space.stages if outs is None else tuple(outs), mids)
 
 
 def smallest(space: SearchSpace, digits: Sequence[int] | None = None, outs: Sequence[int] | None = None) -> Arch:
-    """The shallowest arch with the narrowest digit of each stage, or with other out digits.
+    """The shallowest and narrowest arch; the out digits may be given.
 
     Args:
         digits: the narrowest digit of each stage; the space's own if None.
@@ -27,9 +27,9 @@ def smallest(space: SearchSpace, digits: Sequence[int] | None = None, outs: Sequ
 
 
 def random_arch(space: SearchSpace, rng: random.Random, digits: Sequence[int] | None = None) -> Arch:
-    """An arch with every depth and digit uniform.
+    """An arch whose depths and digits are all drawn uniformly.
 
-    Only `rng.random()` is called, the one method whose sequence Python promises to keep.
+    Only `rng.random()` is called, because its sequence is the only one that Python promises to keep.
 
     Args:
         digits: stage s uses the digits 1..digits[s]; all digits of the space if None.
@@ -40,9 +40,9 @@ def random_arch(space: SearchSpace, rng: random.Random, digits: Sequence[int] | 
 def fair_arch(space: SearchSpace, seed: int, draw: int, digits: Sequence[int] | None = None) -> Arch:
     """Draw number `draw` of a strictly fair sequence (FairNAS, arXiv:1907.01845).
 
-    Each decision runs through a fresh random order of its n options before any repeats: with
-    seven digits, draws 0..6 use every digit of every block once, and so do draws 7..13. A
-    stage's depth is such a decision too.
+    Each choice goes through all its n options in a random order before any option repeats. With
+    seven digits, for example, draws 0..6 use every digit of every block once, and so do draws
+    7..13. The depth of a stage is drawn in the same way.
 
     Args:
         digits: as in `random_arch`.
@@ -59,7 +59,7 @@ def fair_arch(space: SearchSpace, seed: int, draw: int, digits: Sequence[int] | 
 
 
 def shuffled(rng: random.Random, options: Sequence[int]) -> list[int]:
-    """The options in a random order, by `rng.random()` alone."""
+    """The options in a random order; only `rng.random()` is called."""
     return sorted(options, key=lambda _: rng.random())
 
 
@@ -67,7 +67,7 @@ def _draw(space: SearchSpace, digits: Sequence[int] | None, pick: Pick) -> Arch:
     depths = [pick(range(least, most + 1)) for least, most in space.depths]
     options = [range(1, count + 1) for count in digits or space.all_digits]
     outs = tuple(map(pick, options))
-    # Every slot takes its turn, also the absent ones: otherwise fairness would depend on the depth.
+    # Digits are drawn for absent slots too; otherwise the draws of a block would depend on other depths.
     slots = [
         [pick(stage_options) for _ in range(most)]
         for stage_options, (_, most) in zip(options, space.depths, strict=True)

@@ -1,4 +1,4 @@
-"""What the digits of an arch mean: depths, widths, strides, the block and the stem."""
+"""A search space: its stages, depths, widths, blocks and stem, and the meaning of the digits."""
 
 import dataclasses
 import json
@@ -20,19 +20,19 @@ _CHANGED = " changed"
 class SearchSpace:
     """A family of ResNets and the codes that stand for them.
 
-    The number of stages is that of `base_widths`, the number of digits that of `ratios`.
+    `base_widths` has one value for each stage, `ratios` one for each digit.
 
     Attributes:
-        base_widths: output channels of each stage at ratio 1.0. A bottleneck's middle has a
-            quarter of them; the stem has the first stage's, or a quarter of them.
-        ratios: what the digits 1, 2, ... mean, from the widest down; 9 at most.
-        divisor: widths are rounded to multiples of it.
-        strides: of the first block of each stage.
+        base_widths: output channels of each stage at ratio 1.0. The middle of a bottleneck has a
+            quarter of them. The stem is as wide as the first stage's middle.
+        ratios: the ratios that the digits 1, 2, ... stand for, falling; at most 9.
+        divisor: widths are rounded to multiples of this number.
+        strides: the stride of each stage's first block.
         stem_kernel, stem_stride, stem_pool: the first convolution, and whether a 3x3 max
             pooling of stride 2 follows it.
-        in_channels, resolution: of the images, for costs and defaults.
-        pool_digits: the pool uses the digits 1..n of each stage, n given here.
-        depths: least and most blocks of each stage, each in 1..9.
+        in_channels, resolution: channels and side of the images.
+        pool_digits: for each stage a number n: archs of the pool use the digits 1..n there.
+        depths: the least and the largest number of blocks of each stage, in 1..9.
         block: `basic` or `bottleneck`.
     """
 
@@ -63,7 +63,7 @@ class SearchSpace:
         if not 1 <= self.digits <= 9:
             self._refuse(f"ratios has {self.digits} values, expected 1 to 9")
         if not all(len(depth) == 2 and 1 <= depth[0] <= depth[1] <= 9 for depth in self.depths):
-            self._refuse(f"depths are {self.depths}, expected for each stage its least and most blocks, in 1..9")
+            self._refuse(f"depths are {self.depths}, expected for each stage the least and the most blocks, in 1..9")
         if self.block not in get_args(BlockKind):
             self._refuse(f"block is {self.block!r}, expected one of {', '.join(get_args(BlockKind))}")
 
@@ -83,28 +83,28 @@ class SearchSpace:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "SearchSpace":
-        """The space that `values` described, also in files of earlier versions.
+        """The space that `values` described; files of earlier versions are read too.
 
-        Those called a changed preset by the preset's name; here it is marked.
+        Earlier versions called a changed preset by the preset's name; here its name says that it is changed.
 
         Raises:
-            InputError: the values describe none.
-            AttributeError, TypeError: they are not such values at all.
+            InputError: the values do not describe a space.
+            AttributeError, TypeError: they do not have the form of such values.
         """
         space = cls(**{key: _immutable(value) for key, value in values.items()})
         return space.marked() if space.name in SPACES else space
 
     def values(self) -> dict[str, Any]:
-        """Plain values that tell the space, for files; `of` reads them.
+        """The space as plain values, for files; `of` reads them back.
 
-        Depths and block that earlier versions took for granted are left out, so that files of
-        the same space are the same.
+        Depths and block are left out where they are those of earlier versions, which did not
+        store them. So the same space is the same in files of all versions.
         """
         granted = {field.name: field.default for field in dataclasses.fields(self)[-2:]}
         return {key: value for key, value in dataclasses.asdict(self).items() if granted.get(key, ...) != value}
 
     def marked(self) -> "SearchSpace":
-        """This space; where it has a preset's name but other values, the name says so."""
+        """This space, renamed to `<preset> changed` if it has a preset's name but other values."""
         changed = self != SPACES.get(self.name, self)
         return dataclasses.replace(self, name=self.name + _CHANGED) if changed else self
 
@@ -120,7 +120,7 @@ class SearchSpace:
 
     @property
     def all_digits(self) -> tuple[int, ...]:
-        """The narrowest digit of each stage."""
+        """The narrowest digit of each stage, if all digits are used."""
         return (self.digits,) * self.stages
 
     @cached_property
@@ -129,11 +129,11 @@ class SearchSpace:
 
     @property
     def code_length(self) -> int:
-        """Characters of a code."""
+        """Number of characters of a code."""
         return self._codes.length
 
     def check(self, arch: Arch) -> None:
-        """Refuse an arch that is not of this space.
+        """Refuse an arch that does not belong to this space.
 
         Raises:
             InputError: says which number of stages, depth or digit is wrong.
@@ -141,20 +141,20 @@ class SearchSpace:
         self._codes.check(arch)
 
     def encode(self, arch: Arch) -> str:
-        """The code of an arch; `decode` reads it back.
+        """The code of an arch. `decode` reads it back.
 
         Raises:
-            InputError: as `check`.
+            InputError: the arch does not belong to this space, see `check`.
         """
         return self._codes.encode(arch)
 
     def decode(self, code: str) -> Arch:
         """The arch that a code stands for.
 
-        The form without the leading `1`, which also occurs, is accepted.
+        Files also contain codes without the leading `1`; these are accepted.
 
         Raises:
-            InputError: the code stands for none; says at which character, counted from 1.
+            InputError: the code is malformed; names the first wrong character, counted from 1.
         """
         return self._codes.decode(code)
 
@@ -174,15 +174,15 @@ class SearchSpace:
         return tuple(round_width(base * ratio, self.divisor) for ratio in self.ratios)
 
     def width(self, stage: int, digit: int) -> int:
-        """Output channels that a digit (1, 2, ...) means in a stage (0, 1, ...)."""
+        """The output channels that a digit (1, 2, ...) stands for in a stage (0, 1, ...)."""
         return self._width_table[stage][digit - 1]
 
     def mid_width(self, stage: int, digit: int) -> int:
-        """Middle channels that a digit means in a stage."""
+        """The middle channels that a digit stands for in a stage."""
         return self._mid_table[stage][digit - 1]
 
     def stem_width(self, digit: int) -> int:
-        """The stem's channels where the first stage has an out digit."""
+        """The stem's channels if the first stage has this out digit."""
         return self._mid_table[0][digit - 1]
 
     def widths(self, stage: int) -> tuple[int, ...]:
@@ -190,10 +190,10 @@ class SearchSpace:
         return self._distinct_widths[stage]
 
     def blocks(self, arch: Arch) -> tuple[Block, ...]:
-        """The blocks of a subnet in order, by effective widths.
+        """The blocks of a subnet in order, described by their effective widths.
 
         Raises:
-            InputError: as `check`.
+            InputError: the arch does not belong to this space, see `check`.
         """
         self.check(arch)
         blocks, kind = [], self.block
@@ -207,17 +207,17 @@ class SearchSpace:
 
 
 def round_width(value: float, divisor: int) -> int:
-    """The multiple of `divisor` nearest to `value`, one step up where that lost more than 10 %."""
+    """The multiple of `divisor` nearest to `value`; the next one if that is less than 90 % of it."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
 def described_as_now(values: Any) -> Any:
-    """What a file tells of a space, as JSON of today's version would."""
+    """A space's values from a file, in the form that this version would write."""
     try:
         return json.loads(json.dumps(SearchSpace.of(values).values()))
     except (AttributeError, TypeError, InputError):
-        return values  # not a space of ours, so it equals none
+        return values  # not a space, so it will equal no space
 
 
 def preset_of(name: str) -> str:
@@ -262,7 +262,7 @@ SPACES: Mapping[str, SearchSpace] = MappingProxyType(
             _TRACK1,
             _PIXELS,
             dataclasses.replace(_PIXELS, name="px8", strides=(1, 1, 2, 2), resolution=8),
-            # The ResNets for CIFAR (arXiv:1512.03385): 3, 5 and 9 blocks a stage are ResNet-20, -32 and -56.
+            # The ResNets for CIFAR (arXiv:1512.03385): 3, 5 and 9 blocks per stage give ResNet-20, -32 and -56.
             SearchSpace(
                 name="cifar",
                 base_widths=(16, 32, 64),

@@ -1,8 +1,8 @@
-"""Which group of a few-shot supernet serves a block: a table, and the usual rules that make one.
+"""Which group of a few-shot supernet serves a block: a table for each stage, and the usual rules that make tables.
 
 Few-shot NAS (arXiv:2006.06863) trains separate weights for groups of subnets. Here each stage is
-split on its own, and the group of a block follows from its stage, its output width and the depth
-of the stage. Stages and groups count from 0.
+split independently: the group of a block follows from its stage, its output width and the depth of
+the stage. Stages and groups are counted from 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.search_space import SearchSpace
 
-MAX_GROUPS = 7  # of the rule by width: the digits of the competition's space
+MAX_GROUPS = 7  # of a split by width; the competition's space has so many digits
 Table = tuple[tuple[int, ...], ...]
 
 
 class Capacity(NamedTuple):
-    """What a group has to hold: the widest output and the most blocks of its members."""
+    """The size of a group: the widest output and the largest number of blocks among its members."""
 
     width: int
     blocks: int
@@ -27,10 +27,10 @@ class Capacity(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """A table for each stage: a row for each output width, ascending, a column for each depth, ascending.
+    """A table of groups for each stage, with a row for each output width and a column for each depth, both ascending.
 
     Attributes:
-        name: a number for the rule by width, otherwise a word; part of a phase's name.
+        name: the number of groups for the rule by width, otherwise a word; part of a phase's name.
     """
 
     space: SearchSpace
@@ -58,11 +58,11 @@ class Split:
             raise InputError(f"{where} has the groups {sorted(used, key=str)}, expected 0, 1, ... without a gap")
 
     def group_of(self, stage: int, width: int, depth: int) -> int:
-        """The group that serves the blocks of a stage with an output width and a depth."""
+        """The group that serves the blocks of a stage that has this output width and depth."""
         return self._groups[stage, width, depth]
 
     def capacities(self, stage: int) -> tuple[Capacity, ...]:
-        """What each group of a stage has to hold."""
+        """The size of each group of a stage."""
         return self._capacities[stage]
 
     @property
@@ -77,10 +77,10 @@ class Split:
         return groups if groups <= MAX_GROUPS and self.tables == by_width(self.space, groups).tables else None
 
     def parent_group(self, parent: "Split", stage: int, group: int) -> int:
-        """The parent's group that has all members of a group.
+        """The parent's group that contains all members of a group.
 
         Raises:
-            InputError: there is none, for this split does not refine the parent.
+            InputError: there is no such group, because this split does not refine the parent.
         """
         homes = {parent._groups[key] for key, each in self._groups.items() if key[0] == stage and each == group}
         if len(homes) > 1:
@@ -91,7 +91,7 @@ class Split:
         return homes.pop()
 
     def refines(self, parent: "Split") -> bool:
-        """Whether all members of each group are in one group of the parent."""
+        """Whether each group lies within one group of the parent."""
         if self.space != parent.space:
             return False
         try:
@@ -113,7 +113,7 @@ class Split:
         return _named(Split(self.space, tuple(tables), name))
 
     def values(self) -> dict[str, Any]:
-        """Plain values for files; `split_of` reads them. A split by width is its number, as in earlier versions."""
+        """Plain values for files; `split_of` reads them. A split by width is a number, as in earlier versions."""
         groups = self.by_width
         return {"groups": groups or {"name": self.name, "tables": self.tables}}
 
@@ -138,9 +138,11 @@ class Split:
 
 
 def by_width(space: SearchSpace, groups: int) -> Split:
-    """A group for each of a stage's `groups` largest output widths; it serves the widths up to its own.
+    """Split every stage by output width, into a group for each of its `groups` largest widths.
 
-    A stage with fewer distinct widths has that many groups. One group is the one-shot supernet.
+    A group serves the widths up to its own and above the next smaller group's; the last one serves
+    all smaller widths. A stage with fewer distinct widths has fewer groups. A split into one group
+    is the one-shot supernet.
 
     Raises:
         InputError: `groups` is not in 1..7.
@@ -155,7 +157,7 @@ def by_width(space: SearchSpace, groups: int) -> Split:
 
 
 def by_depth(space: SearchSpace, stages: Sequence[int], groups: int) -> Split:
-    """Chosen stages split into `groups` spans of depths, as equal as can be; the others are not split.
+    """Split the given stages into `groups` ranges of depths, as equal as possible, and no other stage.
 
     Raises:
         InputError: there is no such stage, or it has fewer depths than groups.
@@ -165,7 +167,7 @@ def by_depth(space: SearchSpace, stages: Sequence[int], groups: int) -> Split:
         if not 0 <= stage < space.stages:
             raise InputError(f"stage {stage + 1} cannot be split by depth, expected one of 1..{space.stages}")
         if not 1 <= groups <= columns[stage]:
-            raise InputError(f"stage {stage + 1} has {columns[stage]} depths, which cannot make {groups} groups")
+            raise InputError(f"stage {stage + 1} has {columns[stage]} depths, too few for {groups} groups")
 
     def group(stage: int, row: int, column: int) -> int:
         return column * groups // columns[stage] if stage in stages else 0
@@ -178,7 +180,7 @@ def explicit(space: SearchSpace, tables: Any, name: str) -> Split:
     """A split from nested lists, as JSON has them.
 
     Raises:
-        InputError: they are not a table for each stage of the space.
+        InputError: the lists are not a table for each stage of the space.
     """
     if not (_all_lists([tables]) and _all_lists(tables) and all(map(_all_lists, tables))):
         raise InputError(f"split {name}: expected for each stage a list of rows, each a list of groups")
@@ -189,8 +191,8 @@ def split_of(space: SearchSpace, values: Mapping[str, Any]) -> Split:
     """The split that `Split.values` described.
 
     Raises:
-        InputError: the values describe none.
-        KeyError, TypeError: they are not such values at all.
+        InputError: the values do not describe a split.
+        KeyError, TypeError: they do not have the form of such values.
     """
     groups = values["groups"]
     return by_width(space, groups) if isinstance(groups, int) else explicit(space, groups["tables"], groups["name"])
@@ -201,7 +203,7 @@ def _all_lists(values: Any) -> bool:
 
 
 def _named(split: Split) -> Split:
-    """The split, by its number if it is the rule by width."""
+    """The split, named by its number of groups if it is the rule by width."""
     groups = split.by_width
     return by_width(split.space, groups) if groups else split
 

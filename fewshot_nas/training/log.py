@@ -55,6 +55,13 @@ class RunLog:
         self._writer.flush()
 
 
+def last_choice(path: Path) -> Mapping[str, Any]:
+    """What the log of a phase says of the checkpoint that was chosen last; empty if none was."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    choices = [json.loads(line)["chosen"] for line in lines if line.startswith('{"chosen"')]
+    return dict(choices[-1]) if choices else {}
+
+
 def _strict(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _strict(item) for key, item in value.items()}

@@ -23,13 +23,14 @@ from fewshot_nas.data.transforms import Transform, normalize
 from fewshot_nas.distributed import World, average_gradients, decided, gathered, together
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.checkpoint import read_checkpoint
+from fewshot_nas.ranking.correlation import TELLING
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.optimizer import cosine, set_rate
 
 Record = dict[str, Any]
 
 CHECKED_STEPS = 10  # from one look at the losses to the next: each makes this process wait for the device
-_SAID = ("largest", "smallest", "best", "ema")  # whose accuracy is worth a word after each epoch
+_SAID = ("largest", "smallest", "best", "ema", "arch")  # whose accuracy is worth a word after each epoch
 
 
 @dataclass(frozen=True)
@@ -306,11 +307,19 @@ def _digest(network: nn.Module) -> str:
 
 def _summary(record: Record, epochs: int) -> str:
     top1, time = record.get("top1", {}), record["time"]
-    parts = [f"epoch {record['epoch'] + 1}/{epochs}"]
-    parts += [f"loss {' '.join(f'{loss:.3f}' for loss in record['loss'].values())}"]
-    parts += [f"{name} {top1[name]:.2f} %" for name in _SAID if name in top1]
+    parts = [f"epoch {record['epoch'] + 1}/{epochs}", _named("loss", record["loss"], "{:.3f}")]
+    parts += [_named("accuracy", {name: top1[name] for name in _SAID if name in top1}, "{:.2f} %")] if top1 else []
     if "tau" in record:
         beside = ", ".join(f"{name} {tau:.3f}" for name, tau in record["proxies"].items())
-        parts.append("tau {value:.3f} [{low:.3f}, {high:.3f}]".format(**record["tau"]) + f" ({beside})")
+        tau = "tau {value:.3f} [{low:.3f}, {high:.3f}]".format(**record["tau"])
+        few = ", too few to tell" if record["n"] < TELLING else ""
+        parts.append(f"{tau} of {record['n']} archs{few} (proxies: {beside})")
     parts.append(f"{time['images_per_s']:.0f} images/s, {time['data_wait_percent']:.1f} % of it waiting for data")
-    return ", ".join(parts)
+    return "; ".join(parts)
+
+
+def _named(what: str, values: Mapping[str, float], form: str) -> str:
+    """Numbers with their names, or one without."""
+    if len(values) == 1:
+        return f"{what} {form.format(*values.values())}"
+    return f"{what}: " + ", ".join(f"{name} {form.format(value)}" for name, value in values.items())

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_nas.models.slicing import run
+from fewshot_nas.models.slicing import run_subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.training.convolution import convolve
@@ -166,7 +166,7 @@ def answers(
     def forward(arch: Arch, size: int | None, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:
         weights, inputs = leaves.weights(supernet, arch), resized(images, size)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=leaves.dtype == torch.bfloat16):
-            return run(weights, inputs, dropout=dropout, drop_connect=drop_connect, convolve=convolve).float()
+            return run_subnet(weights, inputs, dropout=dropout, drop_connect=drop_connect, convolve=convolve).float()
 
     logits = forward(archs[0], sizes[0], regularization.dropout, regularization.drop_connect)
     yield Answer(archs[0], logits, labels, regularization.label_smoothing)

@@ -71,7 +71,7 @@ def test_a_damaged_file_is_named(files, cache, damage):
     decoded(files, TRANSFORM, cache)
     (path,) = cache.glob("*.npy")
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(InputError, match=rf"{path.name}: the cached images are damaged, delete the file"):
+    with pytest.raises(InputError, match=rf"{path.name}: the cached images are damaged; delete the file"):
         decoded(files, TRANSFORM, cache)
 
 

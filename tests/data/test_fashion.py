@@ -100,14 +100,14 @@ def test_another_process_may_have_downloaded_it_meanwhile(tmp_path, monkeypatch)
 )
 def test_a_damaged_idx_file_is_named(tmp_path, content):
     (tmp_path / "labels").write_bytes(content)
-    with pytest.raises(InputError, match="labels: is not a whole idx file"):
+    with pytest.raises(InputError, match="labels: is not a complete idx file"):
         read_idx(tmp_path / "labels")
 
 
 @pytest.mark.parametrize("content", [b"no gzip", gzip.compress(idx(500), mtime=0)[:-9], b""])
 def test_a_damaged_gzip_file_is_named(tmp_path, content):
     (tmp_path / "labels.gz").write_bytes(content)
-    with pytest.raises(InputError, match=r"labels\.gz: (cannot be read|is not a whole)"):
+    with pytest.raises(InputError, match=r"labels\.gz: (cannot be read|is not a complete)"):
         read_idx(tmp_path / "labels.gz")
 
 

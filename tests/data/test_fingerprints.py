@@ -73,5 +73,5 @@ def test_a_damaged_note_is_named(root, tmp_path):
     kept_fingerprint(listed(root), tmp_path)
     (path,) = (tmp_path / "fingerprints").glob("*.json")
     path.write_text("{}")
-    with pytest.raises(InputError, match=rf"{path.name}: has no fingerprint, delete the file"):
+    with pytest.raises(InputError, match=rf"{path.name}: has no fingerprint; delete the file"):
         kept_fingerprint(listed(root), tmp_path)

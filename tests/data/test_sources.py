@@ -301,7 +301,7 @@ def test_a_class_without_validation_images_is_said(folders, how):
     if how == "empty":
         (folders / "val" / "dog").mkdir()
     notes = open_data("folders", folders).notes
-    assert any("val: no images of class dog, so nothing is ranked on them" in note for note in notes)
+    assert any("val: no images of class dog, so the ranking does not consider them" in note for note in notes)
 
 
 def test_a_gap_in_the_labels_is_refused_unless_it_is_meant(lists):

@@ -70,7 +70,7 @@ def test_a_damaged_file_is_named(files, cache, damage):
     stored(files, 10, cache)
     (path,) = cache.glob("*.pictures")
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(InputError, match=rf"{path.name}: the stored images are damaged, delete the file"):
+    with pytest.raises(InputError, match=rf"{path.name}: the stored images are damaged; delete the file"):
         stored(files, 10, cache)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.models import slicing
-from fewshot_nas.models.slicing import BlockWeights, ConvNorm, conv_norm, leading, run, run_block
+from fewshot_nas.models.slicing import BlockWeights, ConvNorm, conv_norm, leading, run_block, run_subnet
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
 from tests.rounding import bound
@@ -72,20 +72,20 @@ def test_drop_connect_skips_or_rescales_whole_images():
 def test_drop_connect_rises_linearly_in_the_last_two_stages(shared, monkeypatch):
     rates = []
     monkeypatch.setattr(slicing, "stochastic_depth", lambda x, rate, mode: rates.append((rate, mode)) or x)
-    run(shared("px8", 1).weights(smallest(PX8)), torch.randn(2, 1, 8, 8), drop_connect=0.8)
+    run_subnet(shared("px8", 1).weights(smallest(PX8)), torch.randn(2, 1, 8, 8), drop_connect=0.8)
     assert rates == [(pytest.approx(0.8 * number / 8), "row") for number in (5, 6, 7, 8)]
 
 
 def test_dropout_draws_anew_for_each_image(shared):
     weights = shared("px8", 1).weights(largest(PX8))
     alike = torch.randn(1, 1, 8, 8).expand(8, 1, 8, 8)
-    assert run(weights, alike).std(0).max() < 1e-4
-    assert run(weights, alike, dropout=0.5).std(0).max() > 1e-3
+    assert run_subnet(weights, alike).std(0).max() < 1e-4
+    assert run_subnet(weights, alike, dropout=0.5).std(0).max() > 1e-3
 
 
 def test_full_dropout_leaves_the_classifiers_bias(shared):
     weights = shared("px8", 1).weights(largest(PX8))
-    logits = run(weights, torch.randn(3, 1, 8, 8), dropout=1.0)
+    logits = run_subnet(weights, torch.randn(3, 1, 8, 8), dropout=1.0)
     assert torch.equal(logits, weights.head.bias.expand(3, -1))
 
 

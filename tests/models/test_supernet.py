@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fewshot_nas.models.layers import ResidualBlock
-from fewshot_nas.models.slicing import leading, run
+from fewshot_nas.models.slicing import leading, run_subnet
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
@@ -93,7 +93,7 @@ def test_a_view_chooses_what_is_differentiated(shared):
     touched(supernet, arch)
     expected = supernet.weights(arch, lambda parameter, *sizes: leading(parameter.grad, *sizes)).tensors()
     leaves = supernet.weights(arch, lambda parameter, *sizes: leading(parameter.detach(), *sizes).requires_grad_())
-    run(leaves, images).square().sum().backward()
+    run_subnet(leaves, images).square().sum().backward()
     assert all(torch.equal(leaf.grad, gradient) for leaf, gradient in zip(leaves.tensors(), expected, strict=True))
 
 

@@ -207,7 +207,7 @@ def test_an_epoch_is_reported(tmp_path):
     lines = []
     train(tmp_path, report=lines.append)
     assert len(lines) == 3
-    assert lines[0].startswith("epoch 1/3, loss ")
+    assert lines[0].startswith("epoch 1/3; loss ")
     assert "images/s" in lines[0]
     assert "% of it waiting for data" in lines[0]
 

@@ -1,0 +1,66 @@
+"""Choose a finished phase's epoch anew, by the ground truth as it is now."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from fewshot_nas.cli import Parser, add_config_options, config_of, run
+from fewshot_nas.commands import command_line
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import locked, sha256
+from fewshot_nas.results import PhaseDirectory, phase_directory, phase_of, phases, run_directory
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Rank the ground truth with each kept checkpoint, and make the best one the phase's supernet."""
+    options = _parser().parse_intermixed_args(argv)
+    phase = phase_of(options.save, options.stage)
+    directory = phase_directory(options.save, phase)
+    _refuse_unfinished(options.save, directory)
+    config = config_of(options, directory.config)
+    from fewshot_nas.choosing import Truth, choose_anew, judged
+    from fewshot_nas.distributed import joined
+    from fewshot_nas.runs import Run
+    from fewshot_nas.training.log import RunLog
+
+    before = sha256(directory.chosen)
+    with joined(options.device, config.run.threads) as world, locked(directory.lock, wait=False):
+        running = Run(options.save, config, world, True, print)
+        truth = Truth.read(config.truth_path(options.save), running.space)
+        if not truth.entries:
+            make = command_line("train_stand_alone", save=options.save, target_arch_num="all")
+            raise InputError(f"{truth.path}: no such file, so there is nothing to choose by; `{make}` makes one")
+        epochs = judged(directory, truth, running.inputs(running.data.valid))
+        for each in epochs:
+            said = "tau {value:.3f} [{low:.3f}, {high:.3f}]".format(**asdict(each.tau))
+            print(f"epoch {each.candidate.epoch + 1}: {said}, {len(truth.entries)} archs of {truth.path}")
+        with RunLog(directory.log, directory.events) as log:
+            print(choose_anew(directory, epochs, truth, log))
+    if sha256(directory.chosen) == before:
+        print("the phase's supernet is the same as before")
+    else:
+        score = command_line("test", save=options.save, split_group=phase.name)
+        print(f"the phase's supernet has changed: `{score}` scores with it; phases split from it are of the old one")
+    return 0
+
+
+def _refuse_unfinished(save: str, directory: PhaseDirectory) -> None:
+    if not directory.chosen.exists() or not directory.manifest.exists():
+        finished = ", ".join(phase.name for phase in phases(save)) or "none"
+        raise InputError(
+            f"{directory.path}: is not a phase that was trained to its end here; finished are: {finished}"
+            f" of {run_directory(save)}"
+        )
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.choose", description=__doc__)
+    parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    parser.add_argument("--stage", default="1", metavar="PHASE", help="1, 2, 3_from_2, ... (default 1)")
+    parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    add_config_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

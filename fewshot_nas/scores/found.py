@@ -1,0 +1,125 @@
+"""What a search has found: all archs that it scored, and the front of those that none beats.
+
+`found.json` holds both, `front.csv` the front as a table to copy from.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json, write_json, write_text
+from fewshot_nas.space.search_space import SearchSpace
+
+_OWN = ("measures", "front", "pool", "archs")  # what a file has beside the manifest
+
+
+@dataclass(frozen=True, slots=True)
+class FoundArch:
+    """An arch that a search has scored.
+
+    Attributes:
+        score: supernet's score or the ranker's prediction, in percent.
+        costs: `macs` of one image, `params`, and `latency` in microseconds where there is a table of it.
+    """
+
+    code: str
+    score: float
+    costs: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The outcome of a search.
+
+    Attributes:
+        manifest: what it depends on, its bounds among it.
+        archs: all of them, the best first.
+        measures: names of the costs that the front trades for the score.
+        pool: the front of the pool's archs within the same bounds, by the same judge; empty where
+            the pool has no scores.
+    """
+
+    manifest: Mapping[str, Any]
+    archs: Sequence[FoundArch]
+    measures: Sequence[str]
+    pool: Sequence[FoundArch] = ()
+
+    @property
+    def front(self) -> list[FoundArch]:
+        """The archs that no other one beats in score and all measures, the best first."""
+        return front(self.archs, self.measures)
+
+
+def front(archs: Iterable[FoundArch], measures: Sequence[str]) -> list[FoundArch]:
+    """The archs than which no other is as good in score and in all measures and better in one; the best first.
+
+    >>> one, two, three = (FoundArch(c, s, {"macs": m}) for c, s, m in (("a", 9, 5), ("b", 8, 3), ("c", 7, 4)))
+    >>> [arch.code for arch in front([three, two, one], ["macs"])]
+    ['a', 'b']
+    """
+    kept: list[tuple[float, ...]] = []
+    found = []
+    for arch in sorted(archs, key=lambda arch: (-arch.score, *(arch.costs[name] for name in measures), arch.code)):
+        costs = tuple(arch.costs[name] for name in measures)
+        if not any(all(theirs <= ours for theirs, ours in zip(other, costs, strict=True)) for other in kept):
+            kept.append(costs)
+            found.append(arch)
+    return found
+
+
+def write_found(path: Path, table: Path, found: Found) -> None:
+    """Write the outcome as JSON, and the front as a table."""
+    names = list(found.archs[0].costs) if found.archs else []
+    write_json(
+        path,
+        {
+            **found.manifest,
+            "measures": list(found.measures),
+            "front": [_plain(arch) for arch in found.front],
+            "pool": [_plain(arch) for arch in found.pool],
+            "archs": [_plain(arch) for arch in found.archs],
+        },
+    )
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["code", "score_percent", *names])
+    rows.writerows([arch.code, arch.score, *arch.costs.values()] for arch in found.front)
+    write_text(table, text.getvalue())
+
+
+def read_found(path: Path, space: SearchSpace | None = None) -> Found:
+    """Read what `write_found` has written.
+
+    Args:
+        space: checks the codes, where it is given.
+
+    Raises:
+        InputError: the file is no such one, or a code is not one of the space.
+    """
+    content = read_json(path)
+    try:
+        archs, pool = (list(map(_read, content[key])) for key in ("archs", "pool"))
+        measures = [str(name) for name in content["measures"]]
+        found = Found({key: content[key] for key in content if key not in _OWN}, archs, measures, pool)
+        known = all(name in arch.costs for arch in (*archs, *pool) for name in measures)
+    except (KeyError, TypeError, ValueError):
+        known = False
+    if not known:
+        raise InputError(f"{path}: is not what a search has found; `fewshot_nas.search` writes it")
+    if space is not None:
+        for arch in archs:
+            space.decode(arch.code)
+    return found
+
+
+def _read(value: Mapping[str, Any]) -> FoundArch:
+    costs = {name: float(cost) for name, cost in value.items() if name not in ("code", "score")}
+    return FoundArch(str(value["code"]), float(value["score"]), costs)
+
+
+def _plain(arch: FoundArch) -> dict[str, Any]:
+    return {"code": arch.code, "score": arch.score, **arch.costs}

@@ -1,0 +1,210 @@
+"""Search for the best subnets of a trained supernet within bounds on what they cost."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from fewshot_nas.cli import Report, add_config_options, config_of, run, speaker
+from fewshot_nas.commands import command_line
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import sha256
+from fewshot_nas.results import (
+    FoundDirectory,
+    PhaseDirectory,
+    found_directory,
+    phase_directory,
+    phase_of,
+    ranking_path,
+)
+from fewshot_nas.scores.found import Found, FoundArch, write_found
+from fewshot_nas.scores.manifests import Network, network_of, read_manifest
+from fewshot_nas.scores.shards import OF_TOP
+from fewshot_nas.searching.bounds import MEASURES, Limits, read_bounds, shown
+from fewshot_nas.space.measure import cost_measures
+from fewshot_nas.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from fewshot_nas.searching.judge import Judge
+    from fewshot_nas.searching.proposals import Proposer
+
+_SHOWN = 10
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Search, and write what was found."""
+    options = _parser().parse_intermixed_args(argv)
+    phase = phase_of(options.save, options.split_group)
+    directory = phase_directory(options.save, phase)
+    config = config_of(options, directory.config)
+    network = _network(options, directory, config.space.build())
+    limits = _limits(options, network)
+    digits = network.space.all_digits if options.digits == "all" else network.space.pool_digits
+    proposer = _proposer(options, limits, digits, config.run.seed)
+    # Here, so that --help and a wrong bound are answered at once.
+    from fewshot_nas import runs
+    from fewshot_nas.data.sources import fixed_part
+    from fewshot_nas.distributed import decided, gathered, joined
+    from fewshot_nas.evaluation.numerics import numerics
+    from fewshot_nas.lifecycle import alone
+    from fewshot_nas.models.checkpoint import load_supernet
+    from fewshot_nas.scoring import scorer_for, scoring_facts
+    from fewshot_nas.searching.explore import Search
+    from fewshot_nas.searching.journal import SearchJournal
+
+    model = directory.model(options.model_name)
+    with joined(options.device, config.run.threads) as world:
+        supernet = load_supernet(model, world.device)
+        if (supernet.space, supernet.num_classes) != (network.space, network.num_classes):
+            raise InputError(f"{model}: is of another space or number of classes than {directory.manifest} tells")
+        data = runs.open_images(config, supernet.space)
+        scored = fixed_part("--images", data.valid, options.images)
+        scorer = scorer_for(config, model, supernet, data, scored, world)
+        judge, judged = _judge(options, directory, network, sha256(model))
+        manifest = {**scoring_facts(config, model, supernet, data, scored), **_manifest(options, limits), **judged}
+        found = found_directory(options.save, options.name or _name(phase.name, options))
+        journal = SearchJournal(found.journal, supernet.space, manifest, gathered(numerics(world.device), world))
+        with alone(found.lock, world):
+            report, metric = speaker(world.is_main), OF_TOP[options.top]
+            search = Search(proposer, scorer, judge, metric, limits, options.minimize, journal, world, report)
+            known = search.run(options.budget)
+            decided(world, lambda: _finish(found, search.outcome(known), report))
+    return 0
+
+
+def _network(options: argparse.Namespace, directory: PhaseDirectory, usual: SearchSpace) -> Network:
+    """What a phase's supernet is made of, from its manifest, so that bounds are judged before anything is loaded."""
+    if not directory.manifest.exists():
+        begin = command_line("train_supernet", save=options.save)
+        raise InputError(f"{directory.manifest}: no such file; `{begin}` trains a supernet to search")
+    manifest = read_manifest(directory.manifest)
+    return network_of({**manifest, **manifest.get("data", {})}, directory.manifest, usual)
+
+
+def _limits(options: argparse.Namespace, network: Network) -> Limits:
+    """The bounds that the options ask for, with all measures that are known.
+
+    Raises:
+        InputError: a bound or an objective names a measure that is not known.
+    """
+    measures = cost_measures(network.space, resolution=network.resolution, num_classes=network.num_classes)
+    bounds = read_bounds(options.min, options.max)
+    for name in (*(bound.name for bound in bounds), *options.minimize):
+        if name not in measures:
+            raise InputError(f"there is no table of latencies of {options.save}; `fewshot_nas.latency` measures one")
+    return Limits(network.space, bounds, measures)
+
+
+def _proposer(options: argparse.Namespace, limits: Limits, digits: Sequence[int], seed: int) -> "Proposer":
+    """Who proposes archs, once it is proven that some are within the bounds."""
+    from fewshot_nas.searching.candidates import Candidates
+    from fewshot_nas.searching.feasible import feasible_arch
+    from fewshot_nas.searching.proposals import Chance, Evolution
+
+    candidates = Candidates(limits, digits, feasible_arch(limits, digits))
+    if options.method == "random":
+        return Chance(candidates, seed, options.population)
+    return Evolution(candidates, seed, options.population, 1 + len(options.minimize))
+
+
+def _manifest(options: argparse.Namespace, limits: Limits) -> dict[str, Any]:
+    """What a search depends on beside its scores."""
+    return {
+        "method": options.method,
+        "optuna": version("optuna") if options.method == "evolution" else None,
+        "population": options.population,
+        "digits": options.digits,
+        "minimize": options.minimize,
+        "bounds": list(map(str, limits.bounds)),
+    }
+
+
+def _name(phase: str, options: argparse.Namespace) -> str:
+    """A directory's name that tells the search: `1_macs600M`, `2_min-params1M_latency12ms_all_random`."""
+    parts = [
+        phase,
+        *(f"min-{text}" for text in options.min),
+        *options.max,
+        *(f"for-{each}" for each in options.minimize),
+    ]
+    parts += [options.digits] if options.digits == "all" else []
+    parts += ["random"] if options.method == "random" else []
+    return "_".join(part.replace("=", "") for part in parts)
+
+
+def _judge(
+    options: argparse.Namespace, directory: PhaseDirectory, network: Network, checkpoint: str
+) -> tuple["Judge", dict[str, Any]]:
+    """By the ranker where there is a ranking, else by the supernet; and what the judge goes by."""
+    from fewshot_nas.searching.judges import ranker_judge, supernet_judge
+
+    metric = OF_TOP[options.top]
+    if (options.by or ("ranker" if ranking_path(options.save).exists() else "supernet")) == "ranker":
+        judge, facts = ranker_judge(options.save, checkpoint, metric, network)
+        return judge, {"by": "ranker", "metric": metric, **facts}
+    return supernet_judge(directory, checkpoint, metric, network), {"by": "supernet", "metric": metric}
+
+
+def _finish(directory: FoundDirectory, found: Found, report: Report) -> None:
+    """Write what was found, and say the most important of it."""
+    write_found(directory.found, directory.front, found)
+    for title, archs in {"front": found.front, "the pool's front": found.pool}.items():
+        shown_archs = archs[:_SHOWN]
+        report(f"{title}: {len(archs)} archs" + (f", the {_SHOWN} best of them" if len(archs) > _SHOWN else ""))
+        for arch in shown_archs:
+            report(f"  {arch.code}  {arch.score:.2f} %, {_costs(arch)}")
+    report(f"written: {directory.found}, {directory.front}")
+
+
+def _costs(arch: FoundArch) -> str:
+    return ", ".join(f"{name} {shown(name, float(f'{value:.4g}'))}" for name, value in arch.costs.items())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fewshot_nas.search", description=__doc__)
+    add = parser.add_argument
+    add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    add("--split_group", default="1", metavar="G", help="groups of the supernet, or its phase (default 1)")
+    add("--model_name", default="supernet", help="checkpoint in the phase's directory (default supernet)")
+    for option in ("max", "min"):
+        add(
+            f"--{option}",
+            action="append",
+            default=[],
+            metavar="MEASURE=VALUE",
+            help=f"the {'most' if option == 'max' else 'least'} allowed: macs=600M, params=5M, latency=12ms;"
+            " may be given several times",
+        )
+    add("--budget", type=_count, default=1000, metavar="N", help="archs to score (default 1000)")
+    add(
+        "--minimize",
+        nargs="+",
+        default=[],
+        choices=MEASURES,
+        help="further objectives beside the score; without them, the search is for the best score within the bounds",
+    )
+    add("--method", choices=("evolution", "random"), default="evolution", help="NSGA-II (default), or random search")
+    add("--population", type=_count, default=50, metavar="N", help="archs of a generation (default 50)")
+    add("--digits", choices=("pool", "all"), default="pool", help="widths to choose from: the pool's (default), or all")
+    add(
+        "--by",
+        choices=("supernet", "ranker"),
+        help="what archs are judged by (default: the ranker, where the run has a ranking, else the supernet)",
+    )
+    add("--top", choices=OF_TOP, default="prob", help="the score: mean probability (default), top-1, top-5, likelihood")
+    add("--images", type=int, metavar="N", help="score on a fixed part of N images")
+    add("--name", metavar="NAME", help="the search's directory under results/<save>/searches/ (default: its bounds)")
+    add("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    add_config_options(parser)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"is {text}, expected at least 2")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,108 @@
+"""Bounds on what a network costs, as a person writes them: `macs=600M`, `latency=12ms`."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.measure import Measure
+from fewshot_nas.space.search_space import SearchSpace
+
+MEASURES = ("macs", "params", "latency")
+_COUNTS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_TIMES = {"us": 1, "ms": 10**3, "s": 10**6}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A measure's least and largest allowed value, both included; latency in microseconds."""
+
+    name: str
+    low: float = -math.inf
+    high: float = math.inf
+
+    def excess(self, value: float) -> float:
+        """How far a value lies outside, 0 inside; relative to the bound, so that measures can be added."""
+        if value > self.high:
+            return value / self.high - 1 if self.high > 0 else value
+        return 1 - value / self.low if value < self.low else 0.0
+
+    def __str__(self) -> str:
+        low = [f">= {shown(self.name, self.low)}"] if self.low > -math.inf else []
+        high = [f"<= {shown(self.name, self.high)}"] if self.high < math.inf else []
+        return f"{self.name} {' and '.join(low + high)}"
+
+
+def shown(name: str, value: float) -> str:
+    """A value with its unit: `600 M`, `12 ms`.
+
+    >>> shown("macs", 3_300_000), shown("latency", 250.0)
+    ('3.3 M', '250 us')
+    """
+    units = _TIMES if name == "latency" else _COUNTS
+    unit, size = max(((unit, size) for unit, size in units.items() if abs(value) >= size), key=_size, default=("", 1))
+    return f"{value / size:.6g} {unit or ('us' if name == 'latency' else '')}".rstrip()
+
+
+def _size(unit: tuple[str, int]) -> int:
+    return unit[1]
+
+
+def read_bounds(least: Iterable[str], most: Iterable[str]) -> list[Bound]:
+    """The bounds of `--min` and `--max`, one for each measure, in the order in which they were given.
+
+    Raises:
+        InputError: a bound cannot be read, is given twice, or contradicts another one.
+    """
+    values: dict[str, dict[str, float]] = {}
+    for option, texts in (("max", most), ("min", least)):
+        for text in texts:
+            name, value = _read(f"--{option}", text)
+            side = "low" if option == "min" else "high"
+            if side in values.setdefault(name, {}):
+                raise InputError(f"--{option} {text}: {name} has such a bound already, expected one")
+            values[name][side] = value
+    bounds = [Bound(name, **sides) for name, sides in values.items()]
+    for bound in bounds:
+        if bound.low > bound.high:
+            raise InputError(f"no network has {bound}: --min {bound.name} is larger than --max {bound.name}")
+    return bounds
+
+
+def _read(option: str, text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    if name not in MEASURES:
+        raise InputError(f"{option} is {text!r}, expected one of {', '.join(f'{each}=VALUE' for each in MEASURES)}")
+    units = _TIMES if name == "latency" else _COUNTS
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?) ?([a-zA-Z]*)", value)
+    if not match or match[2] not in units:
+        example = "12ms, in us, ms or s" if name == "latency" else "600M, plain or in k, M or G"
+        raise InputError(f"{option} is {text!r}, expected a number such as {name}={example}")
+    return name, float(match[1]) * units[match[2]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds with the measures that they bound, in a space.
+
+    Attributes:
+        measures: all that are known, bounded or not, by name.
+    """
+
+    space: SearchSpace
+    bounds: Sequence[Bound]
+    measures: Mapping[str, Measure]
+
+    def costs(self, arch: Arch) -> dict[str, float]:
+        """All measures of an arch, by name."""
+        return {name: measure.of(self.space, arch) for name, measure in self.measures.items()}
+
+    def excess(self, arch: Arch) -> float:
+        """How far an arch lies outside all bounds together; 0 inside."""
+        return sum(bound.excess(self.measures[bound.name].of(self.space, arch)) for bound in self.bounds)
+
+    def fits(self, arch: Arch) -> bool:
+        """Whether an arch is within all bounds."""
+        return self.excess(arch) == 0

@@ -1,0 +1,137 @@
+"""The decisions that make an arch, and what each of them costs.
+
+Blocks of a stage after its first one are alike, and their order changes no cost. So an arch costs
+what its first blocks cost, chosen by the output widths of two neighbouring stages and a middle
+width, and how many later blocks it has of each middle width.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import NamedTuple
+
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.block import Block
+from fewshot_nas.space.measure import Measure
+from fewshot_nas.space.search_space import SearchSpace
+
+
+class Decision(NamedTuple):
+    """A first block of a stage, or one that comes later (`before` is None).
+
+    Attributes:
+        before: out digit of the stage before; in stage 0, the stage's own, which is the stem's.
+        out, mid: digits.
+    """
+
+    stage: int
+    before: int | None
+    out: int
+    mid: int
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """All decisions in a space; of digits that mean the same width, only the first.
+
+    Attributes:
+        digits: stage s uses the digits 1..digits[s].
+    """
+
+    space: SearchSpace
+    digits: Sequence[int]
+
+    @cached_property
+    def outs(self) -> list[list[int]]:
+        """Out digits of each stage that differ."""
+        space = self.space
+
+        def meaning(stage: int, digit: int) -> object:
+            return space.width(stage, digit), stage == 0 and space.stem_width(digit)
+
+        return [_distinct(count, partial(meaning, stage)) for stage, count in enumerate(self.digits)]
+
+    @cached_property
+    def mids(self) -> list[list[int]]:
+        """Mid digits of each stage that differ."""
+        return [_distinct(count, partial(self.space.mid_width, stage)) for stage, count in enumerate(self.digits)]
+
+    @cached_property
+    def all(self) -> list[Decision]:
+        """First blocks and later ones, stage by stage."""
+        return list(self._all())
+
+    def _all(self) -> Iterator[Decision]:
+        for stage, (outs, mids) in enumerate(zip(self.outs, self.mids, strict=True)):
+            for out in outs:
+                for before in self.outs[stage - 1] if stage else [out]:
+                    yield from (Decision(stage, before, out, mid) for mid in mids)
+                yield from (Decision(stage, None, out, mid) for mid in mids)
+
+    def block(self, decision: Decision) -> Block:
+        """The block that a decision means."""
+        stage, before, out, mid = decision
+        space, width = self.space, self.space.width(decision.stage, decision.out)
+        if before is None:
+            inputs, stride = width, 1
+        else:
+            inputs = space.width(stage - 1, before) if stage else space.stem_width(out)
+            stride = space.strides[stage]
+        return Block(stage, inputs, space.mid_width(stage, mid), width, stride, space.block)
+
+    def cost(self, measure: Measure, decision: Decision) -> float:
+        """What a decision costs; stem and classifier belong to the first blocks of the first and the last stage."""
+        block = self.block(decision)
+        cost = measure.block(block)
+        if decision.before is not None:
+            cost += measure.stem(block.inputs) if decision.stage == 0 else 0
+            cost += measure.head(block.out) if decision.stage == self.space.stages - 1 else 0
+        return cost
+
+    def range_of(self, measure: Measure) -> tuple[float, float]:
+        """The smallest and the largest cost of any arch, exactly: the best way to each output width, stage by stage."""
+        return self._extreme(measure, min), self._extreme(measure, max)
+
+    def _extreme(self, measure: Measure, pick: Callable[..., float]) -> float:
+        first: dict[tuple[int, int, int], float] = {}
+        later: dict[tuple[int, int], float] = {}
+        for decision in self.all:
+            stage, before, out, _ = decision
+            cost = self.cost(measure, decision)
+            if before is None:
+                later[stage, out] = pick(later.get((stage, out), cost), cost)
+            else:
+                first[stage, before, out] = pick(first.get((stage, before, out), cost), cost)
+        best: dict[int, float] = {}
+        for stage, ((least, most), outs) in enumerate(zip(self.space.depths, self.outs, strict=True)):
+            best = {
+                out: pick((least - 1) * later[stage, out], (most - 1) * later[stage, out])
+                + pick(
+                    best.get(before, 0) + first[stage, before, out]
+                    for before in (self.outs[stage - 1] if stage else [out])
+                )
+                for out in outs
+            }
+        return pick(best.values())
+
+    def arch(self, taken: Sequence[int]) -> Arch:
+        """The arch of how often each decision is taken, in the order of `all`."""
+        outs = [0] * self.space.stages
+        mids: list[list[int]] = [[] for _ in outs]
+        for decision, count in zip(self.all, taken, strict=True):
+            if count and decision.before is not None:
+                outs[decision.stage] = decision.out
+            mids[decision.stage] += [decision.mid] * count
+        for decision, count in zip(self.all, taken, strict=True):
+            if count and decision.before is not None:  # the first block's middle comes first
+                mids[decision.stage].remove(decision.mid)
+                mids[decision.stage].insert(0, decision.mid)
+        return Arch(tuple(outs), tuple(map(tuple, mids)))
+
+
+def _distinct(count: int, meaning: Callable[[int], object]) -> list[int]:
+    """The digits 1..count without those that mean what an earlier one does."""
+    found: dict[object, int] = {}
+    for digit in range(1, count + 1):
+        found.setdefault(meaning(digit), digit)
+    return list(found.values())

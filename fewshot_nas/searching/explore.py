@@ -1,0 +1,121 @@
+"""A search, generation by generation: propose, score together, tell."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from fewshot_nas.distributed import World, decided
+from fewshot_nas.evaluation.accuracy import Accuracy
+from fewshot_nas.evaluation.scorer import Scorer
+from fewshot_nas.scores.found import Found, FoundArch, front
+from fewshot_nas.searching.bounds import Limits
+from fewshot_nas.searching.journal import Generation, SearchJournal
+from fewshot_nas.searching.judge import Judge
+from fewshot_nas.searching.proposals import Proposer
+from fewshot_nas.space.arch import Arch
+
+IDLE = 50  # generations without a new arch, after which a search ends
+
+
+@dataclass(frozen=True)
+class Search:
+    """All that a search needs; every process has one, the main one decides and writes.
+
+    Attributes:
+        proposer: is asked and told on the main process only.
+        metric: what archs are scored by, one of `shards.METRICS`.
+        minimize: measures that are objectives beside the judge's value.
+        report: takes lines for a person.
+    """
+
+    proposer: Proposer
+    scorer: Scorer
+    judge: Judge
+    metric: str
+    limits: Limits
+    minimize: Sequence[str]
+    journal: SearchJournal
+    world: World
+    report: Callable[[str], None]
+
+    def run(self, budget: int) -> dict[Arch, Accuracy]:
+        """The scores of `budget` archs within the bounds, or of fewer where no new one is proposed any more.
+
+        Raises:
+            InputError: the journal is another search's.
+        """
+        cache = _Cache(decided(self.world, self.journal.read))
+        with ExitStack() as stack:
+            note = stack.enter_context(self.journal.writing()) if self.world.is_main else _nothing
+            known: dict[Arch, Accuracy] = {}
+            idle = 0
+            while len(known) < budget and idle < IDLE:
+                asked = decided(self.world, self.proposer.ask)
+                new = [arch for arch in dict.fromkeys(asked) if arch not in known][: budget - len(known)]
+                idle = 0 if new else idle + 1
+                missing = [arch for arch in new if arch not in cache.scores]
+                if missing:
+                    note(cache.added(self._scored(missing)))
+                known |= {arch: cache.scores[arch] for arch in new}
+                best = decided(self.world, partial(self._tell, asked, known))
+                if missing:
+                    self.report(_said(len(known), budget, best, cache.generations[-1]))
+        return known
+
+    def raw(self, known: Mapping[Arch, Accuracy]) -> dict[Arch, float]:
+        """Scores by the search's metric."""
+        return {arch: getattr(accuracy, self.metric) for arch, accuracy in known.items()}
+
+    def outcome(self, known: Mapping[Arch, Accuracy]) -> Found:
+        """What the search has found."""
+        scores, bounds = self.raw(known), self.limits.bounds
+        values, pool = self.judge(scores), self.judge.pool(scores)
+        measures = list(self.minimize) or [each.name for each in bounds if each.high < math.inf] or ["macs"]
+        archs = sorted(map(self._found, values, values.values()), key=lambda each: (-each.score, each.code))
+        inside = (self._found(arch, value) for arch, value in pool.items() if self.limits.fits(arch))
+        manifest = {**self.journal.manifest, "numerics": self.journal.ways()}
+        return Found(manifest, archs, measures, front(inside, measures))
+
+    def _found(self, arch: Arch, value: float) -> FoundArch:
+        return FoundArch(self.limits.space.encode(arch), round(value, 4), self.limits.costs(arch))
+
+    def _scored(self, archs: Sequence[Arch]) -> Generation:
+        plan, start = self.scorer.plan(archs), time.perf_counter()
+        scores = dict(zip(archs, self.scorer.scores(archs), strict=True))
+        return Generation(scores, plan.macs, plan.plain_macs, time.perf_counter() - start)
+
+    def _tell(self, asked: Iterable[Arch], known: Mapping[Arch, Accuracy]) -> float:
+        """Value all archs anew and tell the proposer of those that it asked for; the best value."""
+        values, space = self.judge(self.raw(known)), self.limits.space
+        costs = [self.limits.measures[name] for name in self.minimize]
+        told = (arch for arch in asked if arch in values)
+        self.proposer.tell({arch: [values[arch], *(-cost.of(space, arch) for cost in costs)] for arch in told})
+        return max(values.values(), default=math.nan)
+
+
+def _said(scored: int, budget: int, best: float, latest: Generation) -> str:
+    share, speed = latest.macs / latest.plain_macs, len(latest.scores) / latest.seconds
+    return (
+        f"{scored} of {budget} archs, best {best:.2f} %; {len(latest.scores)} scored as one tree with"
+        f" {100 * share:.0f} % of their multiply-adds, {speed:.1f} a second"
+    )
+
+
+class _Cache:
+    """What was scored before and is scored now."""
+
+    def __init__(self, generations: Iterable[Generation]) -> None:
+        self.generations = list(generations)
+        self.scores = {arch: each for generation in self.generations for arch, each in generation.scores.items()}
+
+    def added(self, generation: Generation) -> Generation:
+        self.generations.append(generation)
+        self.scores |= generation.scores
+        return generation
+
+
+def _nothing(generation: Generation) -> None:
+    """The other processes keep no journal."""

@@ -1,0 +1,139 @@
+"""Whether bounds can be met, exactly: an integer programme over the decisions, not a sample of archs."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import lil_matrix
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.searching.bounds import Bound, Limits, shown
+from fewshot_nas.searching.decisions import Decisions
+from fewshot_nas.space.arch import Arch
+
+PATIENCE_S = 10.0  # for one programme; usual ones take hundredths of a second
+_INFEASIBLE = 2  # what scipy calls a programme that is proven to have no solution
+
+
+def feasible_arch(limits: Limits, digits: Sequence[int]) -> Arch:
+    """An arch within all bounds.
+
+    Args:
+        digits: stage s uses the digits 1..digits[s].
+
+    Raises:
+        InputError: there is none; says what the first measure that cannot be met can reach, beside
+            the bounds before it.
+    """
+    decisions = Decisions(limits.space, digits)
+    for bound in limits.bounds:
+        low, high = decisions.range_of(limits.measures[bound.name])
+        if bound.high < low or bound.low > high:
+            raise InputError(_cannot(bound, low, high, ()))
+    programme = _Programme(decisions, limits)
+    if (found := programme.solved(limits.bounds)) is not None:
+        return found
+    *before, bound = _first_conflict(programme, limits.bounds)
+    low, high = (programme.extreme(before, bound.name, sign) for sign in (1, -1))
+    raise InputError(_cannot(bound, low, high, before))
+
+
+def _first_conflict(programme: "_Programme", bounds: Sequence[Bound]) -> Sequence[Bound]:
+    """The shortest beginning of bounds that cannot be met together; all of them cannot."""
+    shorter = (bounds[:count] for count in range(1, len(bounds)))
+    return next((some for some in shorter if programme.solved(some) is None), bounds)
+
+
+def _cannot(bound: Bound, low: float, high: float, beside: Sequence[Bound]) -> str:
+    given = f"with {' and '.join(map(str, beside))}, " if beside else ""
+    inside = " and no network lies between the two bounds" if low <= bound.high and bound.low <= high else ""
+    least, most = shown(bound.name, low), shown(bound.name, high)
+    return f"no network has {bound}: {given}{bound.name} reaches from {least} to {most}{inside}"
+
+
+class _Programme:
+    """Decisions as columns; what makes them an arch, and the bounds, as rows."""
+
+    def __init__(self, decisions: Decisions, limits: Limits) -> None:
+        self._decisions, self._limits = decisions, limits
+        self._structure = _structure(decisions)
+        self._most = np.array(
+            [1 if each.before is not None else decisions.space.depths[each.stage][1] - 1 for each in decisions.all]
+        )
+        self._costs = {
+            bound.name: np.array([decisions.cost(limits.measures[bound.name], each) for each in decisions.all])
+            for bound in limits.bounds
+        }
+
+    def solved(self, bounds: Sequence[Bound]) -> Arch | None:
+        """An arch within some of the bounds, or None where it is proven that there is none."""
+        nothing = np.zeros(len(self._most))
+        if self._optimum(nothing, bounds, 0.0, whole=False) is None:
+            return None  # parts of blocks would not do either, which is proven faster
+        # A solver's sums are off by a little: where it hits a bound, ask for a little more than is wanted.
+        for margin in (0.0, 1e-6):
+            taken = self._optimum(nothing, bounds, margin)
+            arch = None if taken is None else self._decisions.arch(taken)
+            if arch is None or Limits(self._limits.space, bounds, self._limits.measures).fits(arch):
+                return arch
+        return None
+
+    def extreme(self, bounds: Sequence[Bound], name: str, sign: int) -> float:
+        """The smallest (sign 1) or largest (-1) value of a measure within bounds that can be met."""
+        costs = self._costs[name]
+        taken = self._optimum(sign * costs / costs.max(), bounds, 0.0)
+        assert taken is not None, "these bounds can be met"
+        return self._limits.measures[name].of(self._limits.space, self._decisions.arch(taken))
+
+    def _optimum(
+        self, objective: Any, bounds: Sequence[Bound], margin: float, *, whole: bool = True
+    ) -> list[int] | None:
+        """How often each decision is taken; None where nothing is within the bounds.
+
+        Args:
+            whole: whether a decision is taken a whole number of times.
+        """
+        result = milp(
+            objective,
+            integrality=np.full(len(self._most), whole),
+            bounds=Bounds(0, self._most),
+            constraints=[self._structure, *(_row(self._costs[bound.name], bound, margin) for bound in bounds)],
+            options={"time_limit": PATIENCE_S, "mip_rel_gap": 0},
+        )
+        if result.x is not None:
+            return list(map(round, result.x))
+        if result.status == _INFEASIBLE:
+            return None
+        said = " and ".join(map(str, bounds))
+        raise InputError(f"no network with {said} was found within {PATIENCE_S:.0f} s; widen the bounds")
+
+
+def _row(costs: Any, bound: Bound, margin: float) -> LinearConstraint:
+    """A bound in multiples of itself, so that one tolerance suits multiply-adds and milliseconds."""
+    scale = bound.high if 0 < bound.high < math.inf else max(bound.low, 1.0)
+    low = bound.low / scale + margin if bound.low > -math.inf else -math.inf
+    return LinearConstraint((costs / scale)[None], low, bound.high / scale - margin)
+
+
+def _structure(decisions: Decisions) -> LinearConstraint:
+    """One first block a stage, its input the output of the stage before, and a depth within the space's."""
+    rows: list[tuple[dict[int, float], float, float]] = []
+    numbered = list(enumerate(decisions.all))
+    for stage, (least, most) in enumerate(decisions.space.depths):
+        here = [(column, each) for column, each in numbered if each.stage == stage]
+        rows.append(({column: 1 for column, each in here if each.before is not None}, 1, 1))
+        for out in decisions.outs[stage]:
+            first = [column for column, each in here if each.out == out and each.before is not None]
+            later = {column: 1.0 for column, each in here if each.out == out and each.before is None}
+            rows.append((later | dict.fromkeys(first, 1.0 - most), -math.inf, 0))
+            rows.append((later | dict.fromkeys(first, 1.0 - least), 0, math.inf))
+            follow = {column: -1.0 for column, each in numbered if each.stage == stage + 1 and each.before == out}
+            if follow:
+                rows.append((dict.fromkeys(first, 1.0) | follow, 0, 0))
+    matrix = lil_matrix((len(rows), len(decisions.all)))
+    for number, (entries, _, _) in enumerate(rows):
+        for column, value in entries.items():
+            matrix[number, column] = value
+    return LinearConstraint(matrix.tocsr(), [low for _, low, _ in rows], [high for _, _, high in rows])

@@ -1,0 +1,72 @@
+"""Which judge a search has: from the merged scores and the ranking that a run has left."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json
+from fewshot_nas.ranking.features import column
+from fewshot_nas.results import PhaseDirectory, merged_path, ranking_path
+from fewshot_nas.scores.evaluations import Evaluation, read_evaluation
+from fewshot_nas.scores.manifests import Network
+from fewshot_nas.searching.judge import ByRanker, BySupernet, Judge
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.pool import read_arch_file
+
+
+def supernet_judge(directory: PhaseDirectory, checkpoint: str, metric: str, network: Network) -> Judge:
+    """Goes by scores alone; the pool's are those of the same checkpoint's largest evaluation.
+
+    Args:
+        checkpoint: digest of the supernet's file.
+        metric: one of `shards.METRICS`.
+    """
+    merged = (path for path in directory.evaluations().values() if merged_path(path, metric).exists())
+    evaluations = (read_evaluation(path, metric, network.space) for path in merged)
+    own = [each for each in evaluations if each.manifest.get("checkpoint_sha256") == checkpoint]
+    largest = max(own, key=lambda each: len(each.scores), default=None)
+    scores = largest.scores.values() if largest else ()
+    return BySupernet({network.space.decode(scored.code): scored.acc for scored in scores})
+
+
+def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> tuple[Judge, dict[str, Any]]:
+    """Goes by the ranker, with the scores and truths that `python -m fewshot_nas.rank` went by; and what these are.
+
+    Raises:
+        InputError: there is no ranking, or it went by another metric or by other supernets' scores.
+    """
+    path = ranking_path(save)
+    content = _ranking(path)
+    if content["metric"] != metric:
+        raise InputError(f"{path}: the ranker went by {content['metric']}, this search goes by {metric}; give --top")
+    evaluations = [read_evaluation(Path(each), metric, network.space) for each in content["scores"]]
+    own = [number for number, each in enumerate(evaluations) if each.manifest.get("checkpoint_sha256") == checkpoint]
+    if not own:
+        raise InputError(
+            f"{path}: the ranker went by {', '.join(content['scores'])}, none of which is of this supernet;"
+            " rank its scores, or search with --by supernet"
+        )
+    truth = read_arch_file(Path(content["truth"]), network.space) if content["truth"] else {}
+    known = {arch_id: entry.arch for arch_id, entry in truth.items()}
+    archs = known | _archs(evaluations, network)
+    judge = ByRanker(
+        network,
+        list(archs.values()),
+        [column(archs, {key: scored.acc for key, scored in each.scores.items()}) for each in evaluations],
+        own[0],
+        column(archs, {key: entry.acc for key, entry in truth.items()}),
+    )
+    return judge, {"ranker": {"scores": content["scores"], "truth": content["truth"], "truths": len(truth)}}
+
+
+def _ranking(path: Path) -> Mapping[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict) or not {"metric", "scores", "truth"} <= content.keys():
+        raise InputError(f"{path}: is not the ranker's table; `fewshot_nas.rank` makes it anew")
+    return content
+
+
+def _archs(evaluations: Sequence[Evaluation], network: Network) -> dict[str, Arch]:
+    codes = {arch_id: scored.code for each in evaluations for arch_id, scored in each.scores.items()}
+    return {arch_id: network.space.decode(code) for arch_id, code in codes.items()}
