@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
 
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         resolution = config.IMAGE_SIZE or budget.resolution
         training = CreamRun(config, resolution, world, options.resume, speaker(world.is_main))
         training.report(f"depths {budget.depths}, FLOPs counted at {budget.resolution} px, images of {resolution} px")

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import joined
     from fewshot_nas.runs import images_of, placed
 
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         data = images_of(config.data)
         classes, channels = data.num_classes, len(data.mean)
         network = placed(load_child(checkpoint, model, classes, channels, world.device), world).eval()

@@ -1,4 +1,4 @@
-"""Scores the networks of a work unit together, computing what they share once.
+"""The engine: it scores the networks of a work unit together, and computes what they share only once.
 
 Depth first, a batch at a time, with one output (and one half-computed block) held per level. All
 calibration batches go first and leave the statistics of every batch norm; then norms are folded
@@ -29,7 +29,7 @@ AT_ONCE = 1 << 20  # logits that are scored together, about
 
 
 class Conv:
-    """A convolution and its batch norm: first it gathers statistics, then it is one affine map.
+    """A convolution and its batch norm. First the norm gathers statistics, then it is a fixed affine map.
 
     Args:
         holds: whether the weights, as they are multiplied, are held from batch to batch.
@@ -46,12 +46,12 @@ class Conv:
         self._held: Tensor | None = None
 
     def gather(self, x: Tensor, momentum: float) -> Tensor:
-        """Convolve [B, inputs, H, W], normalise by this batch's statistics, and mix them in."""
+        """Convolve [B, inputs, H, W], normalise by this batch's statistics, and add these to the running ones."""
         _, weight, bias, _ = self.weights
         return F.batch_norm(self.apply(x), self.mean, self.var, weight, bias, True, momentum, EPS)
 
     def settle(self, scale: Tensor, shift: Tensor) -> None:
-        """Become the affine map that the norm is in evaluation."""
+        """Fix the affine map of the norm."""
         self._scale, self._shift, self._held = scale, shift.to(self._dtype), None
 
     def apply(self, x: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class Conv:
     def _kernel(self) -> Tensor:
         conv = self.weights.conv
         if self._scale is None:
-            # A cast slice would come out in the other memory order, for which kernels are slow.
+            # Without a memory format, a cast slice would be in contiguous order, for which kernels are slow.
             return conv.to(self._dtype, memory_format=torch.channels_last)
         return (conv * self._scale[:, None, None, None]).to(self._dtype)
 
@@ -92,7 +92,7 @@ Compute = Callable[[Conv, Tensor], Tensor]
 
 
 class Node:
-    """What a step computes with; a part is None where an elder sibling or nobody has to compute it."""
+    """The weights of a step. A part is None if the step does not compute it."""
 
     def __init__(self, supernet: Supernet, step: Step, conv: Callable[[ConvNorm], Conv]) -> None:
         self.step = step
@@ -107,18 +107,18 @@ class Node:
             self.head = supernet.head_weights(step.block.out, step.group)
 
     def convs(self) -> Iterator[Conv]:
-        """Those that this step computes."""
+        """The convolutions that this step computes."""
         yield from (conv for conv in (self.conv1, *self.rest, self.shortcut) if conv)
 
 
 @dataclass
 class Level:
-    """What blocks at one depth of the tree start from.
+    """The tensors that sibling blocks share.
 
     Attributes:
         x: their input.
-        hidden: a block's first convolution, as wide as the widest of its siblings needs.
-        shortcut: where the shape changes, for siblings of the same width.
+        hidden: the output of the first convolution, as wide as the widest sibling needs.
+        shortcut: the output of the shortcut's convolution, for siblings of the same width.
     """
 
     x: Tensor
@@ -127,7 +127,7 @@ class Level:
 
 
 class Walk:
-    """The networks of one unit, ready to be calibrated and scored."""
+    """The depth-first walk over the tree of a unit, which calibrates and scores the unit's networks."""
 
     def __init__(self, supernet: Supernet, unit: WorkUnit, inputs: Inputs) -> None:
         self._inputs, self._classes = inputs, supernet.num_classes
@@ -140,7 +140,7 @@ class Walk:
 
     @torch.no_grad()
     def sums(self) -> list[Sums]:
-        """For each of the unit's networks, sums over the scoring images."""
+        """Sums over the scoring images, for each network of the unit."""
         self.calibrate()
         self.fit()
         for images, labels in self._inputs.scoring_batches():
@@ -155,7 +155,7 @@ class Walk:
 
     @torch.no_grad()
     def calibrate(self) -> None:
-        """Give every batch norm the mean of its statistics over the calibration batches."""
+        """Set the statistics of every batch norm to their means over the calibration batches."""
         convs = self.convs()
         begin(convs)
         batches = 0
@@ -177,7 +177,7 @@ class Walk:
             node.head = fit.classifier()
 
     def convs(self) -> list[Conv]:
-        """All that a walk computes."""
+        """The convolutions of the whole walk."""
         return [self.stem, *(conv for node in self.nodes for conv in node.convs())]
 
     def outputs(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
