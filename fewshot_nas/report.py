@@ -19,7 +19,9 @@ from fewshot_nas.results import (
     phase_of,
     ranking_path,
     report_path,
+    retrain_directories,
     run_directory,
+    search_directory,
 )
 from fewshot_nas.scores.shards import BEST_FIRST, OF_TOP
 from fewshot_nas.space.pool import read_arch_file
@@ -28,7 +30,10 @@ from fewshot_nas.space.pool import read_arch_file
 def main(argv: Sequence[str] | None = None) -> int:
     """Gather what a run has left on disk and write the page."""
     options = _parser().parse_intermixed_args(argv)
-    found = _phases(options.save, phase_of(options.save, options.stage) if options.stage else None)
+    from fewshot_nas.reporting.searched import read_search
+
+    searched = read_search(search_directory(options.save), retrain_directories(options.save))
+    found = _phases(options.save, phase_of(options.save, options.stage) if options.stage else None, searched is None)
     stored = (directory.config for directory in found.values() if directory.config.exists())
     config = config_of(options, next(stored, None))
     # Here, so that --help need not wait for numpy.
@@ -38,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     space = config.space.build()
     truth_path = config.truth_path(options.save)
-    truth = read_arch_file(truth_path, space) if truth_path.exists() else {}
+    truth = read_arch_file(truth_path, space) if found and truth_path.exists() else {}
     files = [
         PhaseFiles(phase.name, directory.log, directory.manifest, directory.evaluations())
         for phase, directory in found.items()
@@ -46,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     top = run_directory(options.save)
     metric = OF_TOP[options.top] if options.top else _leading(found.values())
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, metric)
-    study = replace(study, ranked=read_ranked(ranking_path(options.save)))
+    study = replace(study, ranked=read_ranked(ranking_path(options.save)), searched=searched)
     out = options.out or report_path(options.save)
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
@@ -65,13 +70,13 @@ def _leading(directories: Iterable[PhaseDirectory]) -> str:
     return next(known, BEST_FIRST[0])
 
 
-def _phases(save: str, only: Phase | None) -> dict[Phase, PhaseDirectory]:
+def _phases(save: str, only: Phase | None, needed: bool) -> dict[Phase, PhaseDirectory]:
     """The phases of a run that have left anything, in order."""
     top = run_directory(save)
     wanted = [only] if only else known_phases(save)
     found = {phase: phase_directory(save, phase) for phase in wanted}
     found = {phase: each for phase, each in found.items() if each.log.exists() or each.evaluations()}
-    if not found:
+    if not found and (needed or only):
         what = f"phase {only.name}" if only else "a phase"
         raise InputError(
             f"{top}: no log or scores of {what}; `{command_line('train_supernet', save=save)}` begins a run"

@@ -10,6 +10,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import FEWEST, Agreement, Interval, agreement, proxies
 from fewshot_nas.reporting.log import Epoch, Log, read_log
 from fewshot_nas.reporting.ranked import Ranked
+from fewshot_nas.reporting.searched import Searched
 from fewshot_nas.results import merged_path
 from fewshot_nas.scores.evaluations import Evaluation, read_evaluation
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
@@ -80,6 +81,7 @@ class Study:
         truth: stand-alone accuracies; empty if there is no ground truth.
         codes, costs: of all archs that any phase has scored, and of the ground truth's archs.
         phase_rows, proxy_rows: for each phase and proxy, how well it ranks the ground truth.
+        searched: a Cream search, where there is one.
         ranked: the ranker's table, if there is one.
     """
 
@@ -92,6 +94,7 @@ class Study:
     phase_rows: Mapping[str, Agreement]
     proxy_rows: Mapping[str, Agreement]
     ranked: Ranked | None = None
+    searched: Searched | None = None
 
     @property
     def spans(self) -> list[Span]:

@@ -75,6 +75,7 @@ def test_from_a_search_to_a_tested_network(here, capsys):
     capsys.readouterr()
     assert testing.main(["--from_search", str(found), f"RESUME_PATH={checkpoint}"]) == 0
     told = capsys.readouterr().out
+    assert read(here / "results/way/retrain_arch/test.json")["images"] == 300
     model = read_found(found)
     cost = path_cost(model.path, 16, num_classes=10, in_channels=1, space=model.space)
     assert model.space.strides == (2, 2, 1, 2, 1)
