@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from fewshot_nas.errors import InputError
+from fewshot_nas.ranking.correlation import Interval
+from fewshot_nas.ranking.rows import Row
 
 ROOT = Path(__file__).parents[2]
 SLOW = ("scores", "ranker-pairs", "ranker-mnist", "ranker-digits")
-TABLES = ("truths", "counting", "arms", "splits", "budget", "mnist-truths", "mnist-rankings", "mnist-gains")
+TABLES = ("truths", "arms", "splits", "budget", "mnist-truths", "mnist-rankings", "mnist-gains")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def test_all_tables_are_checked(study, page):
 
 def test_a_table_takes_the_place_of_the_older_one(study):
     page = "before\n<!-- one -->\nold\n<!-- end -->\nafter <!-- end -->"
-    expected = "before\n<!-- one -->\n\n| new |\n\n<!-- end -->\nafter <!-- end -->"
+    expected = "before\n<!-- one -->\n| new |\n<!-- end -->\nafter <!-- end -->"
     assert study.filled(page, {"one": ["| new |"]}) == expected
     assert study.filled(expected, {"one": ["| new |"]}) == expected
     with pytest.raises(InputError, match="has no <!-- two -->"):
@@ -56,3 +58,14 @@ def test_gains_are_over_the_mean_probability_of_the_same_nets(study, monkeypatch
     assert study._gain(nets, "prob", "bed") == "0.00"
     assert study._gain(nets, "log", "bed").startswith("1.00 (+1.00 ")
     assert study._gain([*nets, {"prob": truth}], "log", "bed") == ""
+
+
+def test_of_composites_and_widths_the_best_is_shown(study):
+    def row(name, tau, truths=0):
+        found = Interval(tau, tau, tau, 0.0)
+        return Row(name, truths, 30, found, found)
+
+    rows = [row("macs", 0.1), row("a + b", 0.2), row("a + c", 0.3)]
+    rows += [row(f"width of stage {stage}, hindsight", stage / 10) for stage in (1, 2)]
+    rows += [row("predictor", 0.5, truths) for truths in (10, 60)]
+    assert study.shown_rows(rows) == {"macs", "a + c", "width of stage 2, hindsight", "predictor, 10 truths"}
