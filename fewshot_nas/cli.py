@@ -3,49 +3,71 @@
 import argparse
 import difflib
 import errno
+import importlib.util
+import os
 import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from fewshot_nas import launcher
 from fewshot_nas.config import Config, load_config
-from fewshot_nas.errors import InputError
+from fewshot_nas.errors import InputError, KnownError
 from fewshot_nas.results import stored_settings
 
 Main = Callable[[Sequence[str] | None], int]
 Report = Callable[[str], None]
 
 # A disk that is full, or that may not be written to, is no defect of ours.
-_MACHINES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
+_MACHINES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def run(main: Main, argv: Sequence[str] | None = None) -> int:
     """Call a command's main; a wrong input, or a full disk, becomes one line on standard error and status 2.
 
     Ctrl-C ends with status 130 and SIGTERM, which schedulers send, with 143, as shells expect, and
-    without a traceback.
+    without a traceback. Of several processes one speaks.
     """
     try:
         with _terminable():
             return main(argv)
+    except KnownError as error:
+        launcher.say_unless_ended(f"error: {error}")
+        return launcher.FAILED
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _failed(str(error))
     except OSError as error:
-        if error.errno not in _MACHINES:
-            raise
-        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
-        return 2
-    except Terminated:
-        print("terminated", file=sys.stderr)
-        return 128 + signal.SIGTERM
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+        if error.errno in _MACHINES:
+            return _failed(f"{error.filename or 'a file'}: {error.strerror}")
+        _record(error)
+        raise
+    except KeyboardInterrupt as error:
+        signal_, word = (
+            (signal.SIGTERM, "terminated") if isinstance(error, Terminated) else (signal.SIGINT, "interrupted")
+        )
+        if launcher.is_first():
+            print(word, file=sys.stderr)
+        return 128 + signal_
+    except Exception as error:
+        _record(error)
+        raise
+
+
+def _failed(sentence: str) -> int:
+    launcher.wait_for_first()
+    launcher.say(f"error: {sentence}")
+    return launcher.FAILED
+
+
+def _record(error: Exception) -> None:
+    """Give a defect's traceback to torchrun, which shows it last; Python shows it too."""
+    if launcher.keeps_errors():
+        launcher.say(f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
 class Terminated(KeyboardInterrupt):
@@ -120,6 +142,43 @@ def add_run_options(parser: argparse.ArgumentParser, form: str = "section.key=va
         help="continue an unfinished run of this name (default)",
     )
     add_config_options(parser, form)
+
+
+def add_executor_options(parser: argparse.ArgumentParser) -> None:
+    """The options of commands that can compute on Ray."""
+    parser.add_argument(
+        "--executor",
+        choices=("local", "ray"),
+        default="local",
+        help="who computes: this process, with those of torchrun (local, the default), or workers on a Ray cluster",
+    )
+    parser.add_argument(
+        "--address",
+        help="of the Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: RAY_ADDRESS, else Ray is started here)",
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="on Ray, the most at a time (default: as many as there is room for)"
+    )
+
+
+def uses_ray(options: argparse.Namespace) -> bool:
+    """Whether the options ask for Ray.
+
+    Raises:
+        InputError: they contradict each other, or Ray is not installed.
+    """
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"--workers is {options.workers}, expected at least 1")
+    if options.executor == "ray":
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            raise InputError("--executor ray is started once, not by torchrun; Ray starts the other processes")
+        if importlib.util.find_spec("ray") is None:
+            raise InputError("--executor ray needs Ray: pip install 'fewshot-nas[ray]'")
+        return True
+    for name in ("address", "workers"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} is for --executor ray")
+    return False
 
 
 def run_config(options: argparse.Namespace, parent: Path | None = None) -> Config:

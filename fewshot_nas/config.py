@@ -208,6 +208,12 @@ class ProcessConfig:
     seed: int = 0
     # `fp32`, or `bf16` (torch's autocast).
     precision: Literal["fp32", "bf16"] = "fp32"
+    # Whether convolutions and matrix products on GPUs may take factors with TF32's 10 bits: several times faster.
+    tf32: bool = True
+    # Only operations that give the same bits every time, which on GPUs costs time; on the CPU all do.
+    deterministic: bool = False
+    # Seconds without a sign of life after which one of several processes counts as stopped, and all end.
+    silence_s: Annotated[float, Within(low=1)] = 25.0
     # Threads of each process on the CPU; small networks are fastest with 1. 0: torch decides.
     threads: int = 1
     # Steps between two writes of the state for resuming; it is also written after each epoch.

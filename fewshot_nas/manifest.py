@@ -30,6 +30,7 @@ _FREE = frozenset(
         "evaluation.memory_mb",
         "run.checkpoint_steps",
         "run.keep",
+        "run.silence_s",
         "run.ground_truth",
         "run.pool",
     }
@@ -38,8 +39,8 @@ _FREE = frozenset(
 
 _FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see `choosing`
 
-# Settings that came later, with the values that change nothing: left out, digests of older recipes hold.
-_LATER = {"data.stored_side": None}
+# Settings that came later, with the values that change nothing: digests leave them out, so older ones hold.
+_LATER = {"settings.data.stored_side": None, "settings.run.tf32": True, "settings.run.deterministic": False}
 
 
 def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def _lasting(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return {
         key: _lasting(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
         for key, value in settings.items()
-        if prefix + key not in _FREE and not (prefix + key in _LATER and value == _LATER[prefix + key])
+        if prefix + key not in _FREE
     }
 
 
@@ -88,7 +89,7 @@ def recipe_sha256(content: Mapping[str, Any]) -> str:
     """Digest of a manifest without what rightly differs between the runs of a ground truth."""
     # Earlier versions did not mark the name of a changed space; its values tell the same.
     own = ("arch", "seed", "settings.run.seed", "space.name")
-    kept = {key: value for key, value in _flat(content) if key not in own}
+    kept = {key: value for key, value in _flat(content) if key not in own and (key, value) not in _LATER.items()}
     kept |= {key: preset_of(value) for key, value in _flat(content) if key == "space.name"}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
@@ -111,6 +112,12 @@ def refuse_changes(path: Path, now: Mapping[str, Any], usual: Mapping[str, Any])
                 f"{path.parent} was begun with {key.removeprefix('settings.')} {before.get(key)}, now it is"
                 f" {after.get(key)}; go on with the old one, or start anew with --no-resume or another --save"
             )
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The keys, dotted, of what two manifests do not agree on."""
+    first, second = dict(_flat(one)), dict(_flat(other))
+    return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
 
 
 def refuse_another_run(paths: Iterable[Path], now: Mapping[str, Any]) -> None:
@@ -177,12 +184,13 @@ def begin(directory: PhaseDirectory, content: Mapping[str, Any], settings: str) 
     Args:
         settings: YAML.
     """
-    _clear(directory)
+    clear(directory)
     write_text(directory.config, settings)
     write_json(directory.manifest, content)
 
 
-def _clear(directory: PhaseDirectory) -> None:
+def clear(directory: PhaseDirectory) -> None:
+    """Remove what a run left in its directory."""
     for path in (*directory.files(), *directory.candidates()):
         path.unlink(missing_ok=True)
     for path in (directory.events, directory.all_scores):

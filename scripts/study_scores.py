@@ -48,7 +48,7 @@ from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import calibration_subset
 from fewshot_nas.data.sources import fixed_part
 from fewshot_nas.data.transforms import eval_transform
-from fewshot_nas.distributed import joined
+from fewshot_nas.distributed import Usual, joined
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.out.exists():
         return 0
     config = load_config(options.config, options.overrides)
-    with joined("cpu", 1) as world:
+    with joined("cpu", Usual(threads=1)) as world:
         supernet = load_supernet(options.model)
         data = runs.open_images(config, supernet.space)
         images = fixed_part("--images", data.valid, min(options.images, len(data.valid)))
