@@ -1,50 +1,50 @@
-"""Write one subnet of a supernet as a network of its own, for other programs."""
+"""Write one network for other programs: a subnet of a supernet, or a network that was trained alone."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
+from fewshot_nas.files import sha256, write_json
 from fewshot_nas.results import PhaseDirectory
 
 if TYPE_CHECKING:
-    from fewshot_nas.models.subnet import Subnet
-    from fewshot_nas.models.supernet import Supernet
+    from fewshot_nas.evaluation.inputs import Inputs
+    from fewshot_nas.models.card import Knowledge
+    from fewshot_nas.models.networks import Network
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Read the supernet, take the subnet out of it, write its weights and, if asked, an ONNX file."""
+    """Take the network, measure it, and write weights, deployment card and, if asked, an ONNX file."""
     options = _parser().parse_intermixed_args(argv)
-    if options.resolution is not None and options.resolution < 1:
-        raise InputError(f"--resolution is {options.resolution}, expected a number of pixels")
+    _check(options)
     stored = PhaseDirectory(options.model.parent).config
     config = config_of(options, stored)
     # Here, so that --help answers at once.
-    from fewshot_nas.models.checkpoint import load_supernet
-    from fewshot_nas.models.export import check_formats, write_onnx, write_weights
-    from fewshot_nas.models.subnet import extract
+    from fewshot_nas.models.card import Knowledge, deployment_card
+    from fewshot_nas.models.export import check_formats
 
-    out = options.out or Path(f"{options.arch}.pt")
-    check_formats(out, options.onnx)
-    supernet = load_supernet(options.model)
-    arch = supernet.space.decode(options.arch)
-    out = options.out or Path(f"{supernet.space.encode(arch)}.pt")
-    if options.calibrate and not (options.config or options.overrides or stored.exists()):
+    check_formats(options.out or Path("network.pt"), options.onnx)
+    network, trained = _network(options)
+    told = bool(options.config or options.overrides or stored.exists())
+    if not told and (options.with_preprocessing or (options.calibrate and not trained)):
         raise InputError(
             f"{stored}: no such file, so nobody knows which images the model was trained on;"
             " give --config, or --no-calibrate"
         )
-    subnet = extract(supernet, arch)
-    said = _calibrated(config, supernet, subnet) if options.calibrate else _UNCALIBRATED
-    write_weights(out, subnet)
-    print(f"weights: {out}")
-    if options.onnx:
-        write_onnx(out.with_suffix(".onnx"), subnet, options.resolution or supernet.space.resolution)
-        print(f"onnx: {out.with_suffix('.onnx')}")
+    resolution = options.resolution or network.space.resolution
+    source = {"model": str(options.model), "sha256": sha256(options.model)}
+    known, said = Knowledge(source=source), _UNKNOWN if trained else _UNCALIBRATED
+    if told and options.calibrate:
+        known, said = _measured(config, network, trained, resolution, source)
+    card = deployment_card(network, resolution, known)
+    _write(options, network, card, options.out or Path(f"{card['code']}.pt"))
     print(said)
     return 0
 
@@ -52,36 +52,131 @@ def main(argv: Sequence[str] | None = None) -> int:
 _UNCALIBRATED = (
     "The batch norm statistics are not calibrated: run training images through the network before you score it."
 )
+_UNKNOWN = "The card tells neither preprocessing nor scores, because no settings tell the images: give --config."
 
 
-def _calibrated(config: Config, supernet: "Supernet", subnet: "Subnet") -> str:
-    """Give the subnet its statistics, from the images that its run was trained on; what it scores."""
+def _check(options: argparse.Namespace) -> None:
+    if options.resolution is not None and options.resolution < 1:
+        raise InputError(f"--resolution is {options.resolution}, expected a number of pixels")
+    if options.with_preprocessing and not (options.onnx and options.calibrate):
+        raise InputError("--with-preprocessing is for --onnx, and needs the images' settings (not --no-calibrate)")
+
+
+def _network(options: argparse.Namespace) -> tuple["Network", bool]:
+    """The network to export, and whether it was trained alone, so that its statistics are its own."""
+    from fewshot_nas.models.checkpoint import read_checkpoint, supernet_of
+    from fewshot_nas.models.networks import Network, is_network, network_of
+    from fewshot_nas.models.subnet import extract
+
+    content = read_checkpoint(options.model)
+    if is_network(content):
+        network = network_of(options.model, content)
+        if options.arch and network.space.decode(options.arch) != network.arch:
+            raise InputError(f"{options.model}: holds {network.space.encode(network.arch)}, not what --arch names")
+        return network, True
+    supernet = supernet_of(options.model, content)
+    if options.arch is None:
+        raise InputError(f"{options.model}: is a supernet, expected --arch CODE to name one of its subnets")
+    arch = supernet.space.decode(options.arch)
+    return Network(supernet.space, arch, supernet.num_classes, extract(supernet, arch)), False
+
+
+def _measured(
+    config: Config, network: "Network", trained: bool, resolution: int, source: dict[str, str]
+) -> tuple["Knowledge", str]:
+    """Calibrate the network if it needs it, and score it; what is known then, and a line that says so."""
     from fewshot_nas import runs
+    from fewshot_nas.data.transforms import eval_transform
     from fewshot_nas.distributed import World
-    from fewshot_nas.evaluation.naive import calibrate, measure
+    from fewshot_nas.evaluation.naive import calibrate
+    from fewshot_nas.models.card import Knowledge
 
-    data = runs.open_images(config, supernet.space)
-    if data.num_classes != supernet.num_classes:
-        raise InputError(f"the model has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
-    inputs = runs.evaluation_inputs(config, supernet.space, data, data.valid, World.alone())
-    calibrate(subnet, inputs.calibration_batches())
-    accuracy = measure(subnet, inputs)
-    images = f"{len(inputs.images)} validation images of {data.name}"
-    return f"calibrated on {len(inputs.calibration)} training images; top-1 {accuracy.top1:.2f} % on {images}"
+    data = runs.open_images(config, network.space)
+    if data.num_classes != network.num_classes:
+        raise InputError(f"the model has {network.num_classes} classes, but {data.name} has {data.num_classes}")
+    parts = {"validation": data.valid} | ({} if data.test is data.valid else {"test": data.test})
+    inputs = {
+        name: runs.evaluation_inputs(config, network.space, data, images, World.alone())
+        for name, images in parts.items()
+    }
+    calibration = None
+    if not trained:
+        calibrate(network.module, inputs["validation"].calibration_batches())
+        images = len(inputs["validation"].calibration)
+        calibration = {"images": images, "of": f"training images of {data.name}", "fingerprint": data.train.fingerprint}
+    scores = [
+        _score(network, name, inputs[name], {"data": data.name, "fingerprint": images.fingerprint})
+        for name, images in parts.items()
+    ]
+    preprocessing = {
+        "colour": "RGB" if network.space.in_channels == 3 else f"{network.space.in_channels} channel",
+        **eval_transform(data.recipe, resolution).described(),
+        "divide_by": 255,
+        "mean": list(data.mean),
+        "std": list(data.std),
+    }
+    known = Knowledge(preprocessing, data.class_names, scores, calibration, source)
+    said = [f"top-1 {each['top1']:.2f} % on {each['images']} {each['part']} images of {data.name}" for each in scores]
+    begin = "" if trained else f"calibrated on {len(inputs['validation'].calibration)} training images; "
+    return known, begin + ", ".join(said)
+
+
+def _score(network: "Network", part: str, inputs: "Inputs", images: dict[str, Any]) -> dict[str, Any]:
+    from fewshot_nas.evaluation.naive import measure
+
+    seen = {"part": part, "images": len(inputs.images), "resolution": inputs.images.shape[-1]}
+    return {**seen, **asdict(measure(network.module, inputs)), **images}
+
+
+def _write(options: argparse.Namespace, network: "Network", card: dict[str, Any], out: Path) -> None:
+    """Write the files, the card inside those that have room for it, and beside them with their digests."""
+    from fewshot_nas.models.export import Preprocessed, write_onnx, write_weights
+
+    resolution = options.resolution or network.space.resolution
+    write_weights(out, network.module, resolution, json.dumps(card))
+    print(f"weights: {out}")
+    files = [out]
+    if options.onnx:
+        card = {**card, "onnx": _onnx_form(options.with_preprocessing)}
+        shown, inside = card["preprocessing"], options.with_preprocessing
+        files.append(out.with_suffix(".onnx"))
+        module = Preprocessed(network.module, shown["mean"], shown["std"]) if inside else network.module
+        write_onnx(files[-1], module, resolution, json.dumps(card))
+        print(f"onnx: {files[-1]}")
+    write_json(out.with_suffix(".json"), {**card, "files": {path.name: sha256(path) for path in files}})
+    print(f"card: {out.with_suffix('.json')}")
+
+
+def _onnx_form(with_preprocessing: bool) -> dict[str, str]:
+    if with_preprocessing:
+        return {"input": "pixels, uint8: resized and cropped, not divided or normalised", "output": "probabilities"}
+    return {"input": "images, float32: after all of the preprocessing", "output": "logits"}
 
 
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.export", description=__doc__)
     add = parser.add_argument
-    add("--model", type=Path, required=True, metavar="PATH", help="a supernet's checkpoint, ours or a published one")
-    add("--arch", required=True, metavar="CODE", help="the subnet's code, as in the pool")
-    add("--out", type=Path, metavar="PATH", help="the weights, .pt or .safetensors (default: CODE.pt)")
+    add(
+        "--model",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a supernet's checkpoint, ours or a published one, or a network.pth of a stand-alone training",
+    )
+    add("--arch", metavar="CODE", help="the subnet's code, as in the pool; needed for a supernet")
+    add("--out", type=Path, metavar="PATH", help="the weights, .pt, .pt2 or .safetensors (default: CODE.pt)")
     add("--onnx", action="store_true", help="write an ONNX file beside the weights, for any batch size")
+    add(
+        "--with-preprocessing",
+        action="store_true",
+        help="the ONNX file takes pixels 0..255 as uint8, and gives probabilities",
+    )
     add(
         "--calibrate",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="estimate the batch norms on training images, of --config or of the run that the model lies in (default)",
+        help="estimate the batch norms of a subnet on training images, and score it on the others, all of --config or"
+        " of the run that the model lies in (default)",
     )
     add("--resolution", type=int, metavar="N", help="side of the ONNX file's images in pixels (default: the space's)")
     add_config_options(parser)

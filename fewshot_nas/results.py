@@ -14,6 +14,7 @@ results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6
         manifest_final.json
         <metric>_json_filled.json   for a sample: the same, and predictions for all other archs
 results/<save>/stand_alone/<arch>_seed<n>/   a training from scratch
+    network.pth                     its result
 results/<save>/gt_arch30.json       the ground truth made from these
 results/<save>/rank/                the ranker's predictions for the whole pool
     predicted.json error.json       arch files: accuracies, and their standard deviations
@@ -106,6 +107,11 @@ class PhaseDirectory:
         return self.path / "supernet.pth"
 
     @property
+    def network(self) -> Path:
+        """A network that was trained from scratch, once it is finished."""
+        return self.path / "network.pth"
+
+    @property
     def log(self) -> Path:
         return self.path / "log.jsonl"
 
@@ -127,7 +133,7 @@ class PhaseDirectory:
 
     def files(self) -> tuple[Path, ...]:
         """The files that a run removes before it starts anew, besides candidates and scores."""
-        return (self.manifest, self.last, self.chosen, self.log, self.config)
+        return (self.manifest, self.last, self.chosen, self.network, self.log, self.config)
 
     def candidates(self) -> list[Path]:
         """All checkpoints whose names `candidate` made."""

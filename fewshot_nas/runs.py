@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fewshot_nas.choosing import Truth, choose_anew, chosen_by, judged, settle
 from fewshot_nas.cli import Report
@@ -26,6 +26,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import read_json
 from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest, processes, recipe_sha256, refuse_another_run
+from fewshot_nas.models.networks import Network, save_network
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.plugins import named_part
@@ -94,8 +95,17 @@ def _refuse_tiny(space: SearchSpace) -> None:
         )
 
 
-def evaluation_inputs(config: Config, space: SearchSpace, data: ImageData, scored: Images, world: World) -> Inputs:
-    """Calibration images from the training part, and the images to score on."""
+def evaluation_inputs(
+    config: Config, space: SearchSpace, data: ImageData, scored: Images, world: World, *, decode: bool = True
+) -> Inputs:
+    """Calibration images from the training part, and the images to score on.
+
+    Args:
+        decode: False gives tensors of the images' shape without memory, enough to plan with.
+
+    Raises:
+        InputError: there are fewer training images than the calibration takes.
+    """
     settings, transform = config.evaluation, eval_transform(data.recipe, space.resolution)
     if settings.calibration_images > len(data.train):
         raise InputError(
@@ -104,13 +114,17 @@ def evaluation_inputs(config: Config, space: SearchSpace, data: ImageData, score
         )
     # One seed for all: runs with other seeds must differ in their training only.
     calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
-    calibration_pixels, scored_pixels = (
-        decoded(images, transform, config.data.cache, workers=config.data.workers) for images in (calibration, scored)
-    )
+
+    def pixels(images: Images) -> Tensor:
+        if decode:
+            return decoded(images, transform, config.data.cache, workers=config.data.workers)
+        shape = (len(images), space.in_channels, space.resolution, space.resolution)
+        return torch.empty(shape, dtype=torch.uint8, device="meta")
+
     return Inputs(
-        calibration_pixels,
+        pixels(calibration),
         settings.calibration_batch,
-        scored_pixels,
+        pixels(scored),
         scored.labels,
         settings.batch_size,
         data.mean,
@@ -197,11 +211,14 @@ class Run:
         anew = command_line("choose", save=self.save, stage=stage)
         return f"{said}; its epoch was chosen before {truth.path} was as it is now, `{anew}` chooses by it"
 
-    def train_stand_alone(self, arch_id: str, arch: Arch, directory: PhaseDirectory, truth: GroundTruth) -> None:
-        """Train one subnet from scratch and add it to a ground truth that does not have it with this seed.
+    def train_stand_alone(self, arch_id: str, arch: Arch, directory: PhaseDirectory, truth: GroundTruth | None) -> None:
+        """Train one subnet from scratch, keep it, and add it to a ground truth that does not have it with this seed.
 
         A run that another process is at work on is left to it, so that several processes can
         share a list of archs.
+
+        Args:
+            truth: None for a network that is trained for its own sake.
 
         Raises:
             InputError: an earlier run of that name is not one to go on with, or training fails.
@@ -215,14 +232,24 @@ class Run:
             return written
 
         def finished(going_on: bool) -> str:
+            if truth is None:
+                known = going_on and directory.network.exists()
+                return f"{directory.network} is there already; --no-resume trains it anew" if known else ""
             truth.refuse_others(recipe, arch_id, self.space.encode(arch))
             known = self.resume and truth.has(arch_id, seed)
             return f"{arch_id} with seed {seed} is in {truth.path} already" if known else ""
 
         def finish(task: StandAloneTask, log: RunLog) -> None:
             result = outcome(task, arch_id, seed, recipe, self.inputs(self.data.valid), self.inputs(self.data.test))
-            truth.add(result)
-            self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
+            network = Network(self.space, arch, self.data.num_classes, task.network)
+            save_network(directory.network, network, {"valid": result.valid, "test": result.test})
+            test = "there are no test images" if self.data.test is self.data.valid else f"test {result.test:.2f} %"
+            self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, {test}")
+            if truth is not None:
+                truth.add(result)
+                return
+            line = command_line("export", model=directory.network, out=f"{arch_id}.pt")
+            self.report(f"not added to a ground truth (--ground_truth does that); `{line}` exports it")
 
         def start() -> Training[StandAloneTask]:
             return self._training("stand_alone", self._stand_alone_task(arch), self.data.train)

@@ -17,7 +17,14 @@ from fewshot_nas.runs import evaluation_inputs
 
 
 def scorer_for(
-    config: Config, model: Path | str, supernet: Supernet, data: ImageData, scored: Images, world: World
+    config: Config,
+    model: Path | str,
+    supernet: Supernet,
+    data: ImageData,
+    scored: Images,
+    world: World,
+    *,
+    computes: bool = True,
 ) -> Scorer:
     """A scorer on all processes there are, within the memory of the settings, or the least that a process has to spare.
 
@@ -25,13 +32,14 @@ def scorer_for(
         model: the supernet's file or name, for error messages.
         data: calibration images come from its training part.
         scored: the images to score on.
+        computes: whether anything will be; a plan needs no pixels.
 
     Raises:
         InputError: supernet, data and settings do not fit together.
     """
     if supernet.num_classes != data.num_classes:
         raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
-    inputs = evaluation_inputs(config, supernet.space, data, scored, world)
+    inputs = evaluation_inputs(config, supernet.space, data, scored, world, decode=computes)
     memory_mb = config.evaluation.memory_mb or min(gathered(room_mb(world.device), world))
     return Scorer(supernet, inputs, executor_for(world), memory_mb=memory_mb)
 

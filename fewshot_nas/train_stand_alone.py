@@ -1,4 +1,4 @@
-"""Train subnets from scratch, one after the other, and add them to the ground truth."""
+"""Train subnets from scratch, one after the other: for the ground truth, or one by its code, for itself."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,10 +19,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train the archs that the ground truth does not have with this seed."""
     options = _parser().parse_intermixed_args(argv)
     config = run_config(options)
-    truth = options.ground_truth or ground_truth_path(options.save)
     space = config.space.build()
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
-    chosen = dict(_selected(options.target_arch_num, pool, space))
+    # A code names a network that somebody wants, such as a search's winner; numbers name a sample that judges rankings.
+    usual = None if _is_code(options.target_arch_num, space) else ground_truth_path(options.save)
+    path = options.ground_truth or usual
+    chosen = dict(_selected(options.target_arch_num, pool, space, in_truth=path is not None))
     from fewshot_nas.distributed import joined
     from fewshot_nas.runs import Run
     from fewshot_nas.training.stand_alone import GroundTruth
@@ -31,21 +33,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         training = Run(options.save, config, world, options.resume, speaker(world.is_main))
         for arch_id, arch in chosen.items():
             directory = stand_alone_directory(options.save, arch_id, config.run.seed)
-            training.train_stand_alone(arch_id, arch, directory, GroundTruth(truth))
+            training.train_stand_alone(arch_id, arch, directory, GroundTruth(path) if path else None)
     return 0
 
 
-def _selected(text: str, pool: dict[str, Arch], space: SearchSpace) -> Iterator[tuple[str, Arch]]:
-    """The archs that `--target_arch_num` names, with their ids."""
-    if len(text) >= space.code_length - 1 and text.isdigit():
+def _selected(text: str, pool: dict[str, Arch], space: SearchSpace, *, in_truth: bool) -> Iterator[tuple[str, Arch]]:
+    """The archs that `--target_arch_num` names, with their ids.
+
+    Args:
+        in_truth: whether they are for a ground truth, which knows archs by the pool's ids.
+    """
+    if _is_code(text, space):
         arch = space.decode(text)
-        known = (arch_id for arch_id, each in pool.items() if each == arch)
+        known = (arch_id for arch_id, each in pool.items() if in_truth and each == arch)
         yield next(known, f"code{space.encode(arch)}"), arch
         return
     for number in read_numbers("--target_arch_num", f"1-{USUAL}" if text == "all" else text, _EXPECTED):
         if f"arch{number}" not in pool:
             raise InputError(f"--target_arch_num names arch{number}, but the pool has {len(pool)} archs")
         yield f"arch{number}", pool[f"arch{number}"]
+
+
+def _is_code(text: str, space: SearchSpace) -> bool:
+    return len(text) >= space.code_length - 1 and text.isdigit()
 
 
 def _parser() -> Parser:
@@ -57,7 +67,10 @@ def _parser() -> Parser:
         help="number of an arch of the pool, a list (1,5,9), a range (1-30), all (the first 30), or a code",
     )
     parser.add_argument(
-        "--ground_truth", type=Path, metavar="FILE", help="file to add to (default results/<save>/gt_arch30.json)"
+        "--ground_truth",
+        type=Path,
+        metavar="FILE",
+        help="file to add to (default results/<save>/gt_arch30.json, for a code none)",
     )
     add_run_options(parser)
     return parser

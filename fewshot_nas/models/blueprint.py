@@ -22,32 +22,33 @@ def blueprint(build: Callable[[], M], dtype: torch.dtype = torch.float32) -> M:
 
 
 def fill(plan: M, found: Mapping[str, Any], key_of: Callable[[str], str]) -> M:
-    """Give a blueprint memory and its weights, as copies.
+    """Give a blueprint memory, its weights and its buffers, as copies.
 
     Args:
         found: tensors of a file by the file's keys; may hold anything, as files may.
-        key_of: the file's key for a parameter's name.
+        key_of: the file's key for a name in the network.
 
     Raises:
         InputError: names the first tensor that is missing, does not fit or has no place.
     """
-    expected = {key_of(name): parameter for name, parameter in plan.named_parameters()}
-    for key, parameter in expected.items():
-        _check(key, found.get(key), parameter.shape)
+    expected = {key_of(name): tensor for name, tensor in plan.state_dict().items()}
+    for key, tensor in expected.items():
+        _check(key, found.get(key), tensor)
     if surplus := [key for key in found if key not in expected]:
         raise InputError(f"tensor {surplus[0]!r} has no place in the network that the others describe")
     network = plan.to_empty(device=found[next(iter(expected))].device)
     with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.copy_(found[key_of(name)])
+        for name, tensor in network.state_dict().items():
+            tensor.copy_(found[key_of(name)])
     return network
 
 
-def _check(key: str, tensor: Any, shape: torch.Size) -> None:
+def _check(key: str, tensor: Any, expected: Tensor) -> None:
     if tensor is None:
-        raise InputError(f"tensor {key!r} is missing, expected one of shape {list(shape)}")
-    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        raise InputError(f"tensor {key!r} is missing, expected one of shape {list(expected.shape)}")
+    if not isinstance(tensor, Tensor) or tensor.is_floating_point() != expected.is_floating_point():
         kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise InputError(f"{key!r} is a {kind}, expected a tensor of floating point numbers")
-    if tensor.shape != shape:
-        raise InputError(f"tensor {key!r} has shape {list(tensor.shape)}, expected {list(shape)}")
+        numbers = "floating point numbers" if expected.is_floating_point() else "whole numbers"
+        raise InputError(f"{key!r} is a {kind}, expected a tensor of {numbers}")
+    if tensor.shape != expected.shape:
+        raise InputError(f"tensor {key!r} has shape {list(tensor.shape)}, expected {list(expected.shape)}")
