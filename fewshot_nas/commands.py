@@ -12,6 +12,7 @@ COMMANDS = (
     "merge",
     "rank",
     "search",
+    "finetune",
     "report",
     "export",
     "cream.search",

@@ -16,7 +16,7 @@ from fewshot_nas.data.recipes import Recipe
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import here_or_shipped
 from fewshot_nas.results import ground_truth_path
-from fewshot_nas.settings import Count, Part, Share, load
+from fewshot_nas.settings import Count, Part, Share, Within, load
 from fewshot_nas.space.block import BlockKind
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
@@ -117,6 +117,18 @@ class StandAloneConfig(RecipeConfig):
 
 
 @dataclass(frozen=True)
+class FineTuneConfig(RecipeConfig):
+    """How one subnet is trained from the weights that it has in a supernet: as `stand_alone`, with these defaults."""
+
+    # Passes over the training images.
+    epochs: Count = 10
+    # Epochs in which the learning rate rises, part of `epochs`.
+    warmup_epochs: int = 0
+    # Largest learning rate, reached after the warm-up; it then falls to 0 along a cosine.
+    lr: float = 0.02
+
+
+@dataclass(frozen=True)
 class TrainingConfig(RecipeConfig):
     """How the one-shot supernet is trained. Each step trains a largest arch, some drawn ones and a smallest arch."""
 
@@ -176,6 +188,9 @@ class EvaluationConfig:
     calibration_images: Count = 256
     # Calibration images in a batch. A batch is the unit of the statistics, so this changes scores.
     calibration_batch: Count = 128
+    # Training images that each subnet's own classifier is fitted to before it is scored, in closed form. 0: all subnets
+    # have the supernet's classifier. A hundred images a class are enough, unless the supernet knows them by heart.
+    classifier_images: Annotated[int, Within(low=0)] = 0
     # The most images at a time when scoring; changes speed and memory only.
     batch_size: Count = 128
     # Bound of a process's memory in MB, on a GPU for activations, which may lower `batch_size`; changes speed only.
@@ -193,6 +208,12 @@ class ProcessConfig:
     seed: int = 0
     # `fp32`, or `bf16` (torch's autocast).
     precision: Literal["fp32", "bf16"] = "fp32"
+    # Whether convolutions and matrix products on GPUs may take factors with TF32's 10 bits: several times faster.
+    tf32: bool = True
+    # Only operations that give the same bits every time, which on GPUs costs time; on the CPU all do.
+    deterministic: bool = False
+    # Seconds without a sign of life after which one of several processes counts as stopped, and all end.
+    silence_s: Annotated[float, Within(low=1)] = 25.0
     # Threads of each process on the CPU; small networks are fastest with 1. 0: torch decides.
     threads: int = 1
     # Steps between two writes of the state for resuming; it is also written after each epoch.
@@ -226,6 +247,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     few_shot: FewShotConfig = field(default_factory=FewShotConfig)
     stand_alone: StandAloneConfig = field(default_factory=StandAloneConfig)
+    finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

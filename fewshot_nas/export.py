@@ -6,18 +6,29 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256, write_json
 from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from fewshot_nas.evaluation.inputs import Inputs
     from fewshot_nas.models.card import Knowledge
-    from fewshot_nas.models.networks import Network
+    from fewshot_nas.models.subnet import Subnet
+
+
+class Exported(NamedTuple):
+    """A network to export; `trained` if its batch norm statistics are its own."""
+
+    module: "Subnet"
+    space: SearchSpace
+    arch: Arch
+    trained: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,19 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.models.export import check_formats
 
     check_formats(options.out or Path("network.pt"), options.onnx)
-    network, trained = _network(options)
+    network = _network(options)
     told = bool(options.config or options.overrides or stored.exists())
-    if not told and (options.with_preprocessing or (options.calibrate and not trained)):
+    if not told and (options.with_preprocessing or (options.calibrate and not network.trained)):
         raise InputError(
             f"{stored}: no such file, so nobody knows which images the model was trained on;"
             " give --config, or --no-calibrate"
         )
     resolution = options.resolution or network.space.resolution
     source = {"model": str(options.model), "sha256": sha256(options.model)}
-    known, said = Knowledge(source=source), _UNKNOWN if trained else _UNCALIBRATED
+    known, said = Knowledge(source=source), _UNKNOWN if network.trained else _UNCALIBRATED
     if told and options.calibrate:
-        known, said = _measured(config, network, trained, resolution, source)
-    card = deployment_card(network, resolution, known)
+        known, said = _measured(config, network, resolution, source)
+    card = deployment_card(network.space, network.arch, network.module.head.out_features, resolution, known)
     _write(options, network, card, options.out or Path(f"{card['code']}.pt"))
     print(said)
     return 0
@@ -62,28 +73,24 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError("--with-preprocessing is for --onnx, and needs the images' settings (not --no-calibrate)")
 
 
-def _network(options: argparse.Namespace) -> tuple["Network", bool]:
-    """The network to export, and whether it was trained alone, so that its statistics are its own."""
-    from fewshot_nas.models.checkpoint import read_checkpoint, supernet_of
-    from fewshot_nas.models.networks import Network, is_network, network_of
+def _network(options: argparse.Namespace) -> Exported:
+    from fewshot_nas.models.checkpoint import is_subnet, read_checkpoint, subnet_of, supernet_of
     from fewshot_nas.models.subnet import extract
 
     content = read_checkpoint(options.model)
-    if is_network(content):
-        network = network_of(options.model, content)
-        if options.arch and network.space.decode(options.arch) != network.arch:
-            raise InputError(f"{options.model}: holds {network.space.encode(network.arch)}, not what --arch names")
-        return network, True
+    if is_subnet(content):
+        network = Exported(*subnet_of(options.model, content), trained=True)
+        if options.arch is not None and network.space.decode(options.arch) != network.arch:
+            raise InputError(f"{options.model}: holds arch {network.space.encode(network.arch)}, not {options.arch}")
+        return network
     supernet = supernet_of(options.model, content)
     if options.arch is None:
-        raise InputError(f"{options.model}: is a supernet, expected --arch CODE to name one of its subnets")
+        raise InputError(f"{options.model}: holds a supernet, so --arch has to name the subnet")
     arch = supernet.space.decode(options.arch)
-    return Network(supernet.space, arch, supernet.num_classes, extract(supernet, arch)), False
+    return Exported(extract(supernet, arch), supernet.space, arch, trained=False)
 
 
-def _measured(
-    config: Config, network: "Network", trained: bool, resolution: int, source: dict[str, str]
-) -> tuple["Knowledge", str]:
+def _measured(config: Config, network: Exported, resolution: int, source: dict[str, str]) -> tuple["Knowledge", str]:
     """Calibrate the network if it needs it, and score it; what is known then, and a line that says so."""
     from fewshot_nas import runs
     from fewshot_nas.data.transforms import eval_transform
@@ -92,15 +99,16 @@ def _measured(
     from fewshot_nas.models.card import Knowledge
 
     data = runs.open_images(config, network.space)
-    if data.num_classes != network.num_classes:
-        raise InputError(f"the model has {network.num_classes} classes, but {data.name} has {data.num_classes}")
+    classes = network.module.head.out_features
+    if data.num_classes != classes:
+        raise InputError(f"the model has {classes} classes, but {data.name} has {data.num_classes}")
     parts = {"validation": data.valid} | ({} if data.test is data.valid else {"test": data.test})
     inputs = {
         name: runs.evaluation_inputs(config, network.space, data, images, World.alone())
         for name, images in parts.items()
     }
     calibration = None
-    if not trained:
+    if not network.trained:
         calibrate(network.module, inputs["validation"].calibration_batches())
         images = len(inputs["validation"].calibration)
         calibration = {"images": images, "of": f"training images of {data.name}", "fingerprint": data.train.fingerprint}
@@ -117,18 +125,18 @@ def _measured(
     }
     known = Knowledge(preprocessing, data.class_names, scores, calibration, source)
     said = [f"top-1 {each['top1']:.2f} % on {each['images']} {each['part']} images of {data.name}" for each in scores]
-    begin = "" if trained else f"calibrated on {len(inputs['validation'].calibration)} training images; "
+    begin = "" if network.trained else f"calibrated on {len(inputs['validation'].calibration)} training images; "
     return known, begin + ", ".join(said)
 
 
-def _score(network: "Network", part: str, inputs: "Inputs", images: dict[str, Any]) -> dict[str, Any]:
+def _score(network: Exported, part: str, inputs: "Inputs", images: dict[str, Any]) -> dict[str, Any]:
     from fewshot_nas.evaluation.naive import measure
 
     seen = {"part": part, "images": len(inputs.images), "resolution": inputs.images.shape[-1]}
     return {**seen, **asdict(measure(network.module, inputs)), **images}
 
 
-def _write(options: argparse.Namespace, network: "Network", card: dict[str, Any], out: Path) -> None:
+def _write(options: argparse.Namespace, network: Exported, card: dict[str, Any], out: Path) -> None:
     """Write the files, the card inside those that have room for it, and beside them with their digests."""
     from fewshot_nas.models.export import Preprocessed, write_onnx, write_weights
 
@@ -161,7 +169,7 @@ def _parser() -> Parser:
         type=Path,
         required=True,
         metavar="PATH",
-        help="a supernet's checkpoint, ours or a published one, or a network.pth of a stand-alone training",
+        help="a supernet's checkpoint, ours or a published one, or a subnet.pth of finetune or train_stand_alone",
     )
     add("--arch", metavar="CODE", help="the subnet's code, as in the pool; needed for a supernet")
     add("--out", type=Path, metavar="PATH", help="the weights, .pt, .pt2 or .safetensors (default: CODE.pt)")

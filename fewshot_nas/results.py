@@ -14,11 +14,13 @@ results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6
         manifest_final.json
         <metric>_json_filled.json   for a sample: the same, and predictions for all other archs
 results/<save>/stand_alone/<arch>_seed<n>/   a training from scratch
-    network.pth                     its result
+    subnet.pth result.json          the network, and its accuracies
 results/<save>/gt_arch30.json       the ground truth made from these
 results/<save>/rank/                the ranker's predictions for the whole pool
     predicted.json error.json       arch files: accuracies, and their standard deviations
     ranking.json                    how well each ranking orders the truth
+results/<save>/finetune/<code>_from_<phase>_seed<n>/, <code>_scratch_seed<n>/   a found arch's training
+    subnet.pth result.json          the network, and its accuracies
 results/<save>/searches/<name>/     a search under bounds
     journal.jsonl                   the scores of each generation, as soon as it is scored
     found.json front.csv            all archs that were scored, and those that none beats
@@ -107,11 +109,6 @@ class PhaseDirectory:
         return self.path / "supernet.pth"
 
     @property
-    def network(self) -> Path:
-        """A network that was trained from scratch, once it is finished."""
-        return self.path / "network.pth"
-
-    @property
     def log(self) -> Path:
         return self.path / "log.jsonl"
 
@@ -133,7 +130,7 @@ class PhaseDirectory:
 
     def files(self) -> tuple[Path, ...]:
         """The files that a run removes before it starts anew, besides candidates and scores."""
-        return (self.manifest, self.last, self.chosen, self.network, self.log, self.config)
+        return (self.manifest, self.last, self.chosen, self.log, self.config)
 
     def candidates(self) -> list[Path]:
         """All checkpoints whose names `candidate` made."""
@@ -192,6 +189,23 @@ class RetrainDirectory(PhaseDirectory):
 
 
 @dataclass(frozen=True)
+class NetworkDirectory(PhaseDirectory):
+    """Where the training of a single network keeps its files."""
+
+    @property
+    def chosen(self) -> Path:
+        return self.path / "subnet.pth"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result.json"
+
+    def files(self) -> tuple[Path, ...]:
+        """As of every run, and the result."""
+        return (*super().files(), self.result)
+
+
+@dataclass(frozen=True)
 class FoundDirectory:
     """Where a search under bounds keeps its files."""
 
@@ -238,9 +252,9 @@ def phase_directory(save: str, phase: Phase) -> PhaseDirectory:
     return PhaseDirectory(top if phase == ONE_SHOT else top / phase.name)
 
 
-def stand_alone_directory(save: str, arch_id: str, seed: int) -> PhaseDirectory:
+def stand_alone_directory(save: str, arch_id: str, seed: int) -> NetworkDirectory:
     """The directory of a subnet's training from scratch."""
-    return PhaseDirectory(run_directory(save) / "stand_alone" / f"{arch_id}_seed{seed}")
+    return NetworkDirectory(run_directory(save) / "stand_alone" / f"{arch_id}_seed{seed}")
 
 
 def ground_truth_path(save: str) -> Path:
@@ -288,6 +302,12 @@ def searches(save: str) -> dict[str, FoundDirectory]:
     """The searches of a run that have come to an end, by name."""
     found = (FoundDirectory(path.parent) for path in sorted(run_directory(save).glob("searches/*/found.json")))
     return {each.path.name: each for each in found}
+
+
+def finetune_directory(save: str, code: str, phase: Phase | None, seed: int) -> NetworkDirectory:
+    """The directory of a training that goes on from a phase's weights, or begins from scratch where that is None."""
+    start = f"from_{phase.name}" if phase else "scratch"
+    return NetworkDirectory(run_directory(save) / "finetune" / f"{code}_{start}_seed{seed}")
 
 
 def retrain_directory(save: str, name: str) -> RetrainDirectory:

@@ -23,14 +23,14 @@ from fewshot_nas.data.transforms import eval_transform, train_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import BusyError, InputError
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.files import read_json
+from fewshot_nas.files import read_json, write_json
 from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest, processes, recipe_sha256, refuse_another_run
-from fewshot_nas.models.networks import Network, save_network
+from fewshot_nas.models.checkpoint import save_subnet
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.plugins import named_part
-from fewshot_nas.results import ONE_SHOT, PhaseDirectory, run_directory, trainings
+from fewshot_nas.results import ONE_SHOT, NetworkDirectory, PhaseDirectory, run_directory, trainings
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SearchSpace
@@ -41,7 +41,7 @@ from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
 from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
 from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich, Teacher
-from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, outcome
+from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, WatchedTask, outcome
 from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
 
 N = TypeVar("N", bound=nn.Module)
@@ -106,7 +106,7 @@ def evaluation_inputs(
     Raises:
         InputError: there are fewer training images than the calibration takes.
     """
-    settings, transform = config.evaluation, eval_transform(data.recipe, space.resolution)
+    settings = config.evaluation
     if settings.calibration_images > len(data.train):
         raise InputError(
             f"evaluation.calibration_images is {settings.calibration_images},"
@@ -114,17 +114,10 @@ def evaluation_inputs(
         )
     # One seed for all: runs with other seeds must differ in their training only.
     calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
-
-    def pixels(images: Images) -> Tensor:
-        if decode:
-            return decoded(images, transform, config.data.cache, workers=config.data.workers)
-        shape = (len(images), space.in_channels, space.resolution, space.resolution)
-        return torch.empty(shape, dtype=torch.uint8, device="meta")
-
     return Inputs(
-        pixels(calibration),
+        _pixels(config, space, data, calibration, decode=decode),
         settings.calibration_batch,
-        pixels(scored),
+        _pixels(config, space, data, scored, decode=decode),
         scored.labels,
         settings.batch_size,
         data.mean,
@@ -132,6 +125,36 @@ def evaluation_inputs(
         world.device,
         config.run.precision,
     )
+
+
+def with_classifier_images(
+    config: Config, space: SearchSpace, data: ImageData, inputs: Inputs, *, decode: bool = True
+) -> Inputs:
+    """Inputs with the training images that each subnet's own classifier is fitted to, if the settings ask for it.
+
+    They begin with the calibration images.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    count = config.evaluation.classifier_images
+    if not count:
+        return inputs
+    if count > len(data.train):
+        raise InputError(
+            f"evaluation.classifier_images is {count}, expected at most the {len(data.train)} training images"
+        )
+    chosen = calibration_subset(data.train, count, seed=0)
+    return replace(inputs, fitting=_pixels(config, space, data, chosen, decode=decode), fitting_labels=chosen.labels)
+
+
+def _pixels(config: Config, space: SearchSpace, data: ImageData, images: Images, *, decode: bool) -> Tensor:
+    """Images of the space's size, uint8 [N, C, R, R]; without memory if they are not to be decoded."""
+    if decode:
+        transform = eval_transform(data.recipe, space.resolution)
+        return decoded(images, transform, config.data.cache, workers=config.data.workers)
+    shape = (len(images), space.in_channels, space.resolution, space.resolution)
+    return torch.empty(shape, dtype=torch.uint8, device="meta")
 
 
 @dataclass(frozen=True)
@@ -211,7 +234,41 @@ class Run:
         anew = command_line("choose", save=self.save, stage=stage)
         return f"{said}; its epoch was chosen before {truth.path} was as it is now, `{anew}` chooses by it"
 
-    def train_stand_alone(self, arch_id: str, arch: Arch, directory: PhaseDirectory, truth: GroundTruth | None) -> None:
+    def train_network(
+        self,
+        section: str,
+        directory: PhaseDirectory,
+        start: Callable[[], WatchedTask],
+        facts: Mapping[str, Any],
+        finish: Callable[[WatchedTask], None],
+    ) -> None:
+        """Train a single network and measure it after each epoch; no ground truth has a part in it.
+
+        Args:
+            section: of the settings: `finetune` or `stand_alone`.
+            start: makes the task, its weights included.
+            facts: what the training depends on beside settings and data.
+            finish: writes the result; called on the main process only.
+
+        Raises:
+            InputError: an earlier run of that name is not one to go on with, or training fails.
+        """
+        self._life(directory).run(
+            lambda: self._manifest(section, directory, facts),
+            lambda: self._training(section, start(), self.data.train),
+            lambda task, log: finish(task),
+        )
+
+    def network_task(self, section: str, network: Subnet, code: str) -> WatchedTask:
+        """A task of `train_network`."""
+        settings, network = self._settings(section), placed(network, self.world)
+        optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
+        smoothing, precision = settings.label_smoothing, self.config.run.precision
+        return WatchedTask(network, optimizer, code, smoothing, precision, valid=self.inputs(self.data.valid))
+
+    def train_stand_alone(
+        self, arch_id: str, arch: Arch, directory: NetworkDirectory, truth: GroundTruth | None
+    ) -> None:
         """Train one subnet from scratch, keep it, and add it to a ground truth that does not have it with this seed.
 
         A run that another process is at work on is left to it, so that several processes can
@@ -233,22 +290,22 @@ class Run:
 
         def finished(going_on: bool) -> str:
             if truth is None:
-                known = going_on and directory.network.exists()
-                return f"{directory.network} is there already; --no-resume trains it anew" if known else ""
+                known = going_on and directory.chosen.exists()
+                return f"{directory.chosen} is there already; --no-resume trains it anew" if known else ""
             truth.refuse_others(recipe, arch_id, self.space.encode(arch))
             known = self.resume and truth.has(arch_id, seed)
             return f"{arch_id} with seed {seed} is in {truth.path} already" if known else ""
 
         def finish(task: StandAloneTask, log: RunLog) -> None:
             result = outcome(task, arch_id, seed, recipe, self.inputs(self.data.valid), self.inputs(self.data.test))
-            network = Network(self.space, arch, self.data.num_classes, task.network)
-            save_network(directory.network, network, {"valid": result.valid, "test": result.test})
+            write_json(directory.result, {"arch": task.code, "valid": result.valid, "test": result.test})
+            save_subnet(directory.chosen, task.network, self.space, task.code)
             test = "there are no test images" if self.data.test is self.data.valid else f"test {result.test:.2f} %"
             self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, {test}")
             if truth is not None:
                 truth.add(result)
                 return
-            line = command_line("export", model=directory.network, out=f"{arch_id}.pt")
+            line = command_line("export", model=directory.chosen, out=f"{arch_id}.pt")
             self.report(f"not added to a ground truth (--ground_truth does that); `{line}` exports it")
 
         def start() -> Training[StandAloneTask]:

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.scoring import scorer_for
 
     model = directory.model(options.model_name)
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         report = speaker(world.is_main)
         content = _content(options, directory, model, world)
         supernet = supernet_of(model, content) if content else _future_supernet(options, config)
@@ -84,7 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
     """The options, those of them that replace a setting turned into overrides."""
-    given = {"evaluation.calibration_images": options.calibration_images, "run.precision": options.precision}
+    given = {
+        "evaluation.calibration_images": options.calibration_images,
+        "evaluation.classifier_images": options.classifier_images,
+        "run.precision": options.precision,
+    }
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     return argparse.Namespace(**{**vars(options), "overrides": [*options.overrides, *overrides]})
 
@@ -169,7 +173,7 @@ def _manifest(
 
 
 def _show(plan: "Plan", inputs: "Inputs", memory_mb: float, report: Report) -> None:
-    images, units = len(inputs.calibration) + len(inputs.images), len(plan.units)
+    images, units = inputs.count, len(plan.units)
     report(
         f"{plan.archs} archs, {plan.networks} distinct networks, {units} work unit{'s' * (units > 1)};"
         f" {plan.macs * images:.3g} MACs on {images} images instead of {plan.plain_macs * images:.3g}"
@@ -202,6 +206,12 @@ def _parser() -> Parser:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N archs of each part (not of a sample)")
     parser.add_argument("--images", type=int, metavar="N", help="score on a fixed part of N images")
     parser.add_argument("--calibration_images", type=int, metavar="N", help="replaces evaluation.calibration_images")
+    parser.add_argument(
+        "--classifier_images",
+        type=int,
+        metavar="N",
+        help="replaces evaluation.classifier_images (0: the supernet's classifier)",
+    )
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="replaces run.precision")
     parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
     parser.add_argument("--plan", action="store_true", help="only show what would be computed; needs no supernet")

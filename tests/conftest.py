@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import shlex
+import shutil
 import signal
 import socket
 import traceback
@@ -15,10 +16,29 @@ import pytest
 import torch
 
 from fewshot_nas import files
+from fewshot_nas.config import dump_config, load_config
+from fewshot_nas.files import write_json, write_text
+from fewshot_nas.models.checkpoint import save_supernet
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.runs import seed_weights
 from fewshot_nas.space.pool import Entry, make_pool, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]
+SMALL = (
+    "space.base_widths=[4,6,10,20]",
+    "data.train_images=32",
+    "data.valid_images=20",
+    "evaluation.calibration_images=16",
+    *(
+        f"{section}.{key}"
+        for section in ("training", "few_shot", "stand_alone", "finetune")
+        for key in ("epochs=1", "batch_size=16")
+    ),
+    "run.checkpoint_steps=1",
+)
 
 # A busy machine is slow, and that is no failure.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -121,21 +141,32 @@ def workshop(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def _fresh_run(tmp_path_factory):
+    """Where a run lies whose supernet has its first weights."""
+    place = tmp_path_factory.mktemp("fresh")
+    directory = PhaseDirectory(place / "results" / "run")
+    config = load_config(None, SMALL)
+    space = config.space.build()
+    seed_weights(0)
+    save_supernet(directory.chosen, Supernet(by_width(space, 1), num_classes=10))
+    write_text(directory.config, dump_config(config))
+    write_json(directory.manifest, {"space": space.values(), "data": {"num_classes": 10}})
+    return place
+
+
+@pytest.fixture
+def fresh_run(_fresh_run, tmp_path, monkeypatch):
+    """A directory in which commands run, with the run `run`, whose small supernet has its first weights."""
+    shutil.copytree(_fresh_run, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture
 def small():
     """Settings that make any training a matter of a second."""
-    return [
-        "space.base_widths=[4,6,10,20]",
-        "data.train_images=32",
-        "data.valid_images=20",
-        "evaluation.calibration_images=16",
-        *(
-            f"{section}.{key}"
-            for section in ("training", "few_shot", "stand_alone")
-            for key in ("epochs=1", "batch_size=16")
-        ),
-        "run.checkpoint_steps=1",
-    ]
+    return list(SMALL)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,21 +11,16 @@ import time
 import pytest
 
 from fewshot_nas import search
-from fewshot_nas.config import dump_config, load_config
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.scorer import Scorer
-from fewshot_nas.files import read_json, write_json, write_text
-from fewshot_nas.models.checkpoint import save_supernet
-from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.results import Phase, PhaseDirectory, found_directory, phase_directory, ranking_path
-from fewshot_nas.runs import seed_weights
+from fewshot_nas.files import read_json, write_json
+from fewshot_nas.results import Phase, found_directory, phase_directory, ranking_path
 from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
-from fewshot_nas.space.split import by_width
 
 pytest.importorskip("optuna")
 
@@ -34,32 +28,11 @@ SPACE = dataclasses.replace(SPACES["px8"], base_widths=(4, 6, 10, 20)).marked()
 QUICK = ["--save=run", "--population=6", "--images=20"]
 
 
-@pytest.fixture(scope="module")
-def untouched(tmp_path_factory):
-    """A directory that holds a run with a fresh supernet."""
-    place = tmp_path_factory.mktemp("trained")
-    config = load_config(None, ["space.base_widths=[4,6,10,20]", "evaluation.calibration_images=16"])
-    directory = PhaseDirectory(place / "results" / "run")
-    seed_weights(0)
-    save_supernet(directory.chosen, Supernet(by_width(SPACE, 1), num_classes=10))
-    write_text(directory.config, dump_config(config))
-    write_json(directory.manifest, {"space": SPACE.values(), "data": {"num_classes": 10}})
-    return place
-
-
-@pytest.fixture
-def trained(untouched, tmp_path, monkeypatch):
-    """A copy of it, where commands run."""
-    shutil.copytree(untouched, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def found(name):
     return read_found(found_directory("run", name).found, SPACE)
 
 
-def test_a_search_ends_with_a_front_within_the_bounds(trained, capsys):
+def test_a_search_ends_with_a_front_within_the_bounds(fresh_run, capsys):
     assert search.main([*QUICK, "--max=macs=300k", "--max=params=20k", "--budget=15"]) == 0
     outcome = found("1_macs300k_params20k")
     assert len(outcome.archs) == len({arch.code for arch in outcome.archs}) == 15
@@ -77,16 +50,16 @@ def test_a_search_ends_with_a_front_within_the_bounds(trained, capsys):
     assert f"  {outcome.front[0].code}  {outcome.front[0].score:.2f} %, macs" in printed
 
 
-def test_a_found_arch_scores_what_test_says(trained):
+def test_a_found_arch_scores_what_test_says(fresh_run):
     from fewshot_nas.api import score
 
     search.main([*QUICK, "--max=macs=300k", "--budget=4"])
     best = found("1_macs300k").archs[0]
-    (accuracy,) = score("results/run/supernet.pth", [best.code], overrides=["data.valid_images=20"])
+    (accuracy,) = score("results/run/supernet.pth", [best.code])
     assert best.score == pytest.approx(accuracy.prob, abs=1e-3)
 
 
-def test_a_search_that_was_stopped_goes_on_to_the_same_front(trained, monkeypatch):
+def test_a_search_that_was_stopped_goes_on_to_the_same_front(fresh_run, monkeypatch):
     arguments = [*QUICK, "--max=macs=300k", "--budget=16"]
     search.main([*arguments, "--name=whole"])
     scored = []
@@ -109,7 +82,7 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_front(trained, monkeypatc
     assert found_directory("run", "torn").front.read_bytes() == found_directory("run", "whole").front.read_bytes()
 
 
-def test_a_larger_budget_goes_on(trained, monkeypatch):
+def test_a_larger_budget_goes_on(fresh_run, monkeypatch):
     search.main([*QUICK, "--budget=6"])
     first = {arch.code for arch in found("1").archs}
     before, scored = Scorer.scores, []
@@ -124,7 +97,7 @@ def test_a_larger_budget_goes_on(trained, monkeypatch):
     assert first < {arch.code for arch in found("1").archs}
 
 
-def test_random_search_is_another_search(trained):
+def test_random_search_is_another_search(fresh_run):
     search.main([*QUICK, "--max=macs=300k", "--budget=8", "--method=random"])
     search.main([*QUICK, "--max=macs=300k", "--budget=8"])
     drawn, evolved = found("1_macs300k_random"), found("1_macs300k")
@@ -132,7 +105,7 @@ def test_random_search_is_another_search(trained):
     assert len({arch.code for arch in (*drawn.archs, *evolved.archs)}) == 10  # the first generation is the same
 
 
-def test_the_pool_s_scores_stand_beside_the_front(trained):
+def test_the_pool_s_scores_stand_beside_the_front(fresh_run):
     search.main([*QUICK, "--budget=4"])
     assert found("1").pool == []
     directory = phase_directory("run", Phase.parse("1"))
@@ -145,7 +118,7 @@ def test_the_pool_s_scores_stand_beside_the_front(trained):
     assert found("1").pool[0].code == SPACE.encode(pool["arch30"])
 
 
-def test_the_ranker_judges_where_there_is_one(trained):
+def test_the_ranker_judges_where_there_is_one(fresh_run):
     search.main([*QUICK, "--budget=4"])
     directory = phase_directory("run", Phase.parse("1"))
     pool = make_pool(SPACE, seed=0, size=40)
@@ -155,7 +128,7 @@ def test_the_ranker_judges_where_there_is_one(trained):
     write_merged(directory.scores("1"), "prob", scores, {**manifest, "num_classes": 10, "space": SPACE.values()})
     truth = {key: Entry(50 + cost / 3000, pool[key]) for key, cost in list(costs.items())[:20]}
     for known in (None, "truth.json"):
-        write_arch_file(trained / "truth.json", SPACE, truth)
+        write_arch_file(fresh_run / "truth.json", SPACE, truth)
         ranking = {"metric": "prob", "scores": [str(directory.scores("1"))], "truth": known}
         write_json(ranking_path("run"), ranking)
         name = f"by_{known}"
@@ -183,13 +156,13 @@ def test_the_ranker_judges_where_there_is_one(trained):
         (["--by=ranker"], r"ranking\.json: no such file"),
     ],
 )
-def test_a_wrong_wish_is_refused(trained, arguments, message):
+def test_a_wrong_wish_is_refused(fresh_run, arguments, message):
     with pytest.raises(InputError, match=message):
         search.main([*QUICK, "--budget=4", *arguments])
-    assert not (trained / "results" / "run" / "searches").exists() or "--by=ranker" in arguments
+    assert not (fresh_run / "results" / "run" / "searches").exists() or "--by=ranker" in arguments
 
 
-def test_another_search_of_the_same_name_is_refused(trained):
+def test_another_search_of_the_same_name_is_refused(fresh_run):
     search.main([*QUICK, "--budget=4", "--name=mine"])
     with pytest.raises(InputError, match="results/run/searches/mine was begun with bounds "):
         search.main([*QUICK, "--budget=4", "--name=mine", "--max=macs=300k"])
@@ -202,7 +175,7 @@ def test_a_refusal_needs_no_network():
 
 
 @pytest.mark.slow
-def test_a_search_that_is_killed_twenty_times_ends_with_the_same_front(trained):
+def test_a_search_that_is_killed_twenty_times_ends_with_the_same_front(fresh_run):
     """Killed at random moments, the later the longer it lives, until one comes to its end."""
     command = [sys.executable, "-m", "fewshot_nas.search", *QUICK, "--max=macs=300k", "--budget=60"]
     subprocess.run([*command, "--name=whole"], check=True)

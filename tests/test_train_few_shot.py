@@ -86,6 +86,7 @@ def test_learning_rates_differ_by_group(trained, small):
 @pytest.mark.parametrize(("extremes", "moved"), [("space", {0, 6}), ("outs", set(range(7)))])
 def test_drawn_extremes_train_the_groups_between(trained, small, extremes, moved):
     alone = ["few_shot.random_subnets=0", "few_shot.epochs=6", f"few_shot.extremes={extremes}"]
+    alone += ["evaluation.every_epochs=6"]
     main(["--group_nums=7", "--save=one", *small, *alone])
     parent, child = load_supernet(trained / "supernet.pth"), load_supernet(trained / "7" / "supernet.pth")
     inherited = inherit(parent, by_width(parent.space, 7)).heads

@@ -11,7 +11,7 @@ from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.naive import measure
 from fewshot_nas.files import locked, read_json
-from fewshot_nas.models.networks import load_network
+from fewshot_nas.models.checkpoint import read_checkpoint, subnet_of
 from fewshot_nas.space.pool import read_arch_file, read_pool
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_stand_alone import _selected, main
@@ -55,10 +55,10 @@ def test_a_code_is_trained_for_its_own_sake(train, truth, workshop, capsys, call
     train(CODE)
     assert list(truth()) == ["arch1"]
     said = capsys.readouterr().out
-    network = f"results/alone/stand_alone/code{CODE}_seed0/network.pth"
+    network = f"results/alone/stand_alone/code{CODE}_seed0/subnet.pth"
     assert calls_of_hints(said) == [["export", f"--model={network}", f"--out=code{CODE}.pt"]]
-    found = load_network(workshop / network)
-    assert (PX8.encode(found.arch), found.num_classes) == (CODE, 10)
+    subnet, space, arch = subnet_of(workshop / network, read_checkpoint(workshop / network))
+    assert (space.encode(arch), subnet.head.out_features) == (CODE, 10)
     train(CODE)
     assert f"{network} is there already; --no-resume trains it anew" in capsys.readouterr().out
 
@@ -76,11 +76,12 @@ def test_a_code_joins_a_ground_truth_that_is_named(train, workshop, known):
 
 def test_a_network_that_was_trained_alone_is_kept_and_scores_what_was_said(train, truth, workshop):
     train("1")
-    found = load_network(workshop / "results" / "alone" / "stand_alone" / "arch1_seed0" / "network.pth")
-    config = load_config(workshop / "results" / "alone" / "stand_alone" / "arch1_seed0" / "config.yml")
-    data = runs.open_images(config, found.space)
-    inputs = runs.evaluation_inputs(config, found.space, data, data.valid, World.alone())
-    assert measure(found.module, inputs).top1 == truth()["arch1"].acc
+    directory = workshop / "results" / "alone" / "stand_alone" / "arch1_seed0"
+    subnet, space, _ = subnet_of(directory / "subnet.pth", read_checkpoint(directory / "subnet.pth"))
+    config = load_config(directory / "config.yml")
+    data = runs.open_images(config, space)
+    inputs = runs.evaluation_inputs(config, space, data, data.valid, World.alone())
+    assert measure(subnet, inputs).top1 == truth()["arch1"].acc == read_json(directory / "result.json")["valid"]
 
 
 def test_all_are_the_first_thirty(workshop):

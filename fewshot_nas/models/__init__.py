@@ -1,1 +1,1 @@
-"""The supernet, the subnets inside it, and its split into groups that inherit their weights."""
+"""The supernet, its subnets, and the groups of the next phase, which inherit its weights."""

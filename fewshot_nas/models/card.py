@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from fewshot_nas.models.networks import Network
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.block import Block
 from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.search_space import SearchSpace
 
 FORMAT = "fewshot_nas card 1"
 KEY = "fewshot_nas.card"  # of the metadata in files
@@ -32,15 +33,16 @@ class Knowledge:
     source: Mapping[str, str] = field(default_factory=dict)
 
 
-def deployment_card(network: Network, resolution: int, known: Knowledge) -> dict[str, Any]:
+def deployment_card(
+    space: SearchSpace, arch: Arch, num_classes: int, resolution: int, known: Knowledge
+) -> dict[str, Any]:
     """A card as JSON holds it, without the digests of the files that it goes into.
 
     Args:
         resolution: side of the network's input, in pixels.
     """
-    space, arch = network.space, network.arch
     blocks = space.blocks(arch)
-    cost = total_cost(space, arch, resolution=resolution, num_classes=network.num_classes)
+    cost = total_cost(space, arch, resolution=resolution, num_classes=num_classes)
     return {
         "format": FORMAT,
         "made_by": f"fewshot-nas {version('fewshot-nas')}",
@@ -54,7 +56,7 @@ def deployment_card(network: Network, resolution: int, known: Knowledge) -> dict
         "parameters": cost.params,
         "input": {"shape": ["batch", space.in_channels, resolution, resolution], "dtype": "float32"},
         "preprocessing": known.preprocessing,
-        "output": {"logits": network.num_classes},
+        "output": {"logits": num_classes},
         "classes": list(known.classes),
         "scores": list(known.scores),
         "calibration": known.calibration,

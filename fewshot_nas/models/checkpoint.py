@@ -1,10 +1,9 @@
 """Supernets in files.
 
-A file of ours is a dict with the keys `format`, `space`, `groups` (the split), `num_classes`
-and `model`;
-training adds keys of its own, which reading the supernet passes over. The public solution's
-bare state dicts are read as well. Unpickling is restricted to tensors and plain values: a
-checkpoint must never be able to run code.
+A file is a dict with the keys `format`, `space`, `groups` (the split), `num_classes` and `model`.
+Training adds more keys, which are ignored when the supernet is read. The bare state dicts of the
+competition's public solution can be read too. Only tensors and plain values are unpickled, so that a
+checkpoint can never run code.
 """
 
 from collections.abc import Mapping
@@ -18,19 +17,22 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
 from fewshot_nas.models.blueprint import blueprint, fill
 from fewshot_nas.models.published import from_published, is_published
+from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 from fewshot_nas.space.split import split_of
 
 FORMAT = "fewshot_nas supernet 1"
+SUBNET_FORMAT = "fewshot_nas subnet 1"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def save_supernet(path: Path, supernet: Supernet, more: Mapping[str, Any] = NOTHING) -> None:
-    """Write a supernet, and `more` beside it, whole or not at all.
+    """Write a supernet and more content into one file, whole or not at all.
 
     Args:
-        more: tensors and plain values (numbers, strings, lists, dicts) under keys of its own.
+        more: tensors and plain values (numbers, strings, lists, dicts) by other keys.
     """
     content = {
         **more,
@@ -44,26 +46,61 @@ def save_supernet(path: Path, supernet: Supernet, more: Mapping[str, Any] = NOTH
         torch.save(content, stream)
 
 
-def load_supernet(path: Path, device: torch.device | str = "cpu") -> Supernet:
-    """Read a supernet from a file of ours or of the public solution.
+def save_subnet(path: Path, subnet: Subnet, space: SearchSpace, code: str) -> None:
+    """Write a subnet with its statistics and what it is, whole or not at all."""
+    content = {
+        "format": SUBNET_FORMAT,
+        "space": space.values(),
+        "arch": code,
+        "num_classes": subnet.head.out_features,
+        "model": subnet.state_dict(),
+    }
+    with replacing(path) as stream:
+        torch.save(content, stream)
+
+
+def is_subnet(content: Mapping[Any, Any]) -> bool:
+    """Whether `save_subnet` may have written it."""
+    return content.get("format") == SUBNET_FORMAT
+
+
+def subnet_of(path: Path, content: Mapping[Any, Any]) -> tuple[Subnet, SearchSpace, Arch]:
+    """The subnet in what `read_checkpoint` read, in evaluation mode, its space and its arch.
 
     Raises:
-        InputError: as `read_checkpoint` and `supernet_of`.
+        InputError: the file describes none.
+    """
+    try:
+        space = SearchSpace.of(content["space"])
+        arch = space.decode(content["arch"])
+        subnet = Subnet(space, arch, content["num_classes"])
+        subnet.load_state_dict(content["model"])
+    except (InputError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: does not describe a subnet ({type(error).__name__}: {reason})") from None
+    return subnet.eval(), space, arch
+
+
+def load_supernet(path: Path, device: torch.device | str = "cpu") -> Supernet:
+    """Read a supernet from a file of this package or of the public solution.
+
+    Raises:
+        InputError: the file cannot be read, or holds no supernet; see `read_checkpoint` and `supernet_of`.
     """
     return supernet_of(path, read_checkpoint(path, device))
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[Any, Any]:
-    """All that a file holds, its tensors on `device`.
+    """Read the whole content of a file, with its tensors on `device`.
 
     Raises:
-        InputError: the file is missing, damaged, or holds more than tensors and plain values.
+        InputError: the file is missing, damaged, or holds anything but tensors and plain values.
     """
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except Exception as error:  # bytes that are no checkpoint make torch.load raise almost anything
+    except Exception as error:  # torch.load may raise almost anything if the file is no checkpoint
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(f"{path}: cannot be read as a checkpoint of tensors and plain values ({reason})") from None
     if not isinstance(content, dict):
@@ -72,10 +109,10 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[Any,
 
 
 def supernet_of(path: Path, content: Mapping[Any, Any]) -> Supernet:
-    """The supernet in what `read_checkpoint` read.
+    """The supernet in a content that `read_checkpoint` returned.
 
     Raises:
-        InputError: names the file and, where a tensor does not fit, the first one.
+        InputError: names the file and the first tensor that does not fit.
     """
     try:
         if is_published(content):
@@ -91,10 +128,10 @@ def _own(content: Mapping[Any, Any]) -> Supernet:
     try:
         space = SearchSpace.of(content["space"])
         split = split_of(space, content)
-        plan = blueprint(lambda: Supernet(split, content["num_classes"]))
+        empty = blueprint(lambda: Supernet(split, content["num_classes"]))
         found = dict(content["model"])
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"does not describe a supernet ({type(error).__name__}: {error})") from None
-    return fill(plan, found, lambda name: name)
+    return fill(empty, found, lambda name: name)

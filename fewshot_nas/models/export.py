@@ -1,7 +1,7 @@
-"""Subnets in files that other programs read.
+"""Subnets in files that other programs can read.
 
-A subnet is written as it stands. Fresh out of a supernet its batch norm statistics are those of
-no data: calibrate it first.
+A subnet is written as it is. A subnet that was just extracted has no batch norm statistics yet:
+calibrate it first.
 """
 
 import importlib
@@ -21,10 +21,10 @@ _ONNX = ("onnx", "onnxscript")
 
 
 def check_formats(path: Path, onnx: bool) -> None:
-    """Refuse what cannot be written before anything is computed or written.
+    """Check that the files can be written, before anything is computed.
 
     Raises:
-        InputError: another ending than `.pt`, `.pt2` or `.safetensors`, or a package is not installed.
+        InputError: the file does not end in `.pt`, `.pt2` or `.safetensors`, or a package is not installed.
     """
     if path.suffix not in (".pt", ".pt2", ".safetensors"):
         raise InputError(f"{path}: ends in {path.suffix!r}, expected .pt, .pt2 or .safetensors")
@@ -33,7 +33,7 @@ def check_formats(path: Path, onnx: bool) -> None:
 
 
 def write_weights(path: Path, subnet: Subnet, resolution: int, card: str = "") -> None:
-    """Write the network as the ending asks.
+    """Write the network; the file's ending chooses the format.
 
     - `.pt`: the state dict, which needs the class `Subnet`.
     - `.safetensors`: the same, with the card in the metadata.
@@ -44,7 +44,7 @@ def write_weights(path: Path, subnet: Subnet, resolution: int, card: str = "") -
         card: the deployment card, as JSON.
 
     Raises:
-        InputError: as `check_formats`.
+        InputError: the file cannot be written, see `check_formats`.
     """
     check_formats(path, onnx=False)
     state = {key: tensor.cpu().contiguous() for key, tensor in subnet.state_dict().items()}
@@ -128,4 +128,4 @@ def _extra(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         package = module.partition(".")[0]
-        raise InputError(f"{package} is not installed, expected it from `pip install 'fewshot-nas[export]'`") from None
+        raise InputError(f"{package} is not installed; `pip install 'fewshot-nas[export]'` installs it") from None

@@ -1,4 +1,4 @@
-"""The next phase of few-shot training: a supernet of a finer split that starts as its parent."""
+"""The start of the next few-shot phase: a supernet of a finer split, with the weights of its parent."""
 
 import torch
 from torch import nn
@@ -13,11 +13,11 @@ from fewshot_nas.space.split import Split
 def inherit(parent: Supernet, split: Split) -> Supernet:
     """A supernet of a finer split in which every subnet computes exactly what it computes in the parent.
 
-    One rule (few-shot NAS, arXiv:2006.06863): a group takes the leading slices of the parent's
-    group that has all its members. Parent and child share no memory.
+    There is one rule (few-shot NAS, arXiv:2006.06863): a group takes the leading slices of the
+    parent's group that contains all its members. Parent and child share no memory.
 
     Raises:
-        InputError: the split is the parent's, or does not refine it.
+        InputError: the split equals the parent's, or does not refine it.
     """
     coarse, last = parent.split, parent.space.stages - 1
     if split.space != coarse.space:
@@ -40,7 +40,7 @@ def inherit(parent: Supernet, split: Split) -> Supernet:
 
 @torch.no_grad()
 def _copy_leading(target: nn.Module, source: nn.Module) -> None:
-    """Fill a module from another of the same names that has larger tensors, and maybe more blocks."""
+    """Fill a module from one whose parameters have the same names but may be larger, and that may have more blocks."""
     found = dict(source.named_parameters())
     for name, ours in target.named_parameters():
         ours.copy_(leading(found[name], *ours.shape))

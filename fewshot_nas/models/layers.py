@@ -1,4 +1,4 @@
-"""The parts that supernet and subnet are built of: ordinary modules at some capacity."""
+"""The modules that supernet and subnet are built of."""
 
 from torch import Tensor, nn
 
@@ -10,7 +10,8 @@ class ConvBN(nn.Module):
     """A convolution and the batch norm after it.
 
     Args:
-        tracks: whether the norm has running statistics; a supernet's fit no subnet.
+        tracks: whether the norm has running statistics. A supernet's norms have none, because
+            statistics of many subnets fit none of them.
     """
 
     def __init__(self, inputs: int, out: int, kernel: int, stride: int, *, tracks: bool) -> None:
@@ -23,13 +24,13 @@ class ConvBN(nn.Module):
         return normalised
 
     def weights(self, inputs: int, out: int, view: View) -> ConvNorm:
-        """The leading channels as tensors."""
+        """The tensors of the leading channels."""
         conv = view(self.conv.weight, out, inputs)
         return ConvNorm(conv, view(self.norm.weight, out), view(self.norm.bias, out), self.conv.stride[0])
 
 
 class ResidualBlock(nn.Module):
-    """What both kinds of blocks have: the convolutions `conv1`, `conv2`, ..., and a shortcut."""
+    """The common part of both kinds of blocks: the convolutions `conv1`, `conv2`, ... and a shortcut."""
 
     def _join(self, shape: Block, projects: bool, *, tracks: bool) -> None:
         self.shortcut = ConvBN(*shape.shortcut, tracks=tracks) if projects else nn.Identity()
@@ -41,7 +42,7 @@ class ResidualBlock(nn.Module):
         return [conv for name, conv in named if name.startswith("conv") and isinstance(conv, ConvBN)]
 
     def weights(self, shape: Block, view: View) -> BlockWeights:
-        """The leading channels, cut to the widths of a subnet's block."""
+        """The tensors of the leading channels, with the widths of a subnet's block."""
         pairs = zip(self.convs(), shape.layers, strict=True)
         convs = tuple(conv.weights(layer.inputs, layer.out, view) for conv, layer in pairs)
         shortcut = None
@@ -55,7 +56,7 @@ class BasicBlock(ResidualBlock):
     """Two 3x3 convolutions and a shortcut.
 
     Args:
-        shape: the capacity.
+        shape: the widths; in a supernet, the largest ones.
         projects: whether the shortcut is a 1x1 convolution. A supernet's block has one if any
             of its subnets needs it.
     """
@@ -74,7 +75,7 @@ class BasicBlock(ResidualBlock):
 
 
 class BottleneckBlock(ResidualBlock):
-    """Convolutions of 1x1, 3x3 and 1x1, and a shortcut; arguments as of `BasicBlock`."""
+    """Convolutions of 1x1, 3x3 and 1x1, and a shortcut; the arguments are those of `BasicBlock`."""
 
     def __init__(self, shape: Block, projects: bool, *, tracks: bool) -> None:
         super().__init__()
@@ -91,7 +92,7 @@ class BottleneckBlock(ResidualBlock):
 
 
 def residual_block(shape: Block, projects: bool, *, tracks: bool) -> BasicBlock | BottleneckBlock:
-    """A block of the shape's kind."""
+    """A basic or a bottleneck block, as the shape says."""
     kind = BasicBlock if shape.kind == "basic" else BottleneckBlock
     return kind(shape, projects, tracks=tracks)
 
@@ -99,9 +100,9 @@ def residual_block(shape: Block, projects: bool, *, tracks: bool) -> BasicBlock 
 def initialise(network: nn.Module) -> None:
     """Draw fresh weights, in place.
 
-    Convolutions after He (arXiv:1502.01852). The last norm of each block starts at 0, so that
-    the block starts as its shortcut (arXiv:1706.02677); the other norms keep torch's 1 and 0.
-    A blueprint has nothing to draw.
+    Convolutions are initialised as in arXiv:1502.01852. The last norm of each block has weight 0,
+    so that at first the block equals its shortcut (arXiv:1706.02677). The other norms keep torch's
+    weight 1 and bias 0. Nothing is drawn for a blueprint.
     """
     if next(network.parameters()).is_meta:
         return

@@ -1,6 +1,6 @@
-"""Weights that the competition's public solution publishes, as a supernet of ours.
+"""Supernets published by the competition's public solution.
 
-Its files are bare state dicts whose keys, usually after `module.`, say how many groups there are:
+Its files are bare state dicts. The keys, which usually begin with `module.`, tell the number of groups:
 
 - one-shot: `blocks.{i}.`, i counted over all stages, and `classifier.linear.linear.`;
 - few-shot: `blocks.{stage}.{group}.{i}.` and `classifier_groups.{group}.linear.linear.`.
@@ -18,7 +18,7 @@ from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.space.split import by_width
 
 _HEAD = re.compile(r"((?:module\.)?)classifier(_groups\.\d+)?\.linear\.linear\.weight")
-# Running statistics fit no subnet; every block has a shortcut, also where no subnet can use it.
+# Tensors that are ignored: running statistics, which fit no subnet, and shortcuts that no subnet can use.
 _IDLE = re.compile(r".*\b(bn_tracking\b.*|num_batches_tracked|running_mean|running_var|short_(conv|bn)\..*)")
 _LAYERS = {
     ("conv1", "conv"): "conv1.conv",
@@ -31,31 +31,31 @@ _LAYERS = {
 
 
 def is_published(state: Mapping[Any, Any]) -> bool:
-    """Whether a file's content has a published classifier."""
+    """Whether a file's content has the classifier of a published supernet."""
     return bool(_heads(state))
 
 
 def from_published(state: Mapping[str, Any], space: SearchSpace) -> Supernet:
-    """The supernet of a published state dict, its groups found from the keys.
+    """The supernet of a published state dict. The number of groups is found from the keys.
 
     Args:
-        space: the space that the file was trained in; the published ones are `track1`.
+        space: the space that the supernet was trained in; the published ones are of `track1`.
 
     Raises:
-        InputError: names the first tensor that is missing, does not fit or has no place.
+        InputError: names the first tensor that is missing, has a wrong shape, or is not needed.
     """
     heads = _heads(state)
     prefix, few_shot = heads[0][1], heads[0][2] is not None
     weight = state[heads[0].string]
     classes = len(weight) if isinstance(weight, Tensor) and weight.ndim == 2 else 1
-    plan = blueprint(lambda: Supernet(by_width(space, len(heads)), classes))
+    empty = blueprint(lambda: Supernet(by_width(space, len(heads)), classes))
 
     def key_of(name: str) -> str:
         return prefix + _key(name, few_shot, space)
 
-    used = {key_of(name) for name, _ in plan.named_parameters()}
+    used = {key_of(name) for name, _ in empty.named_parameters()}
     found = {key: value for key, value in state.items() if key in used or not _IDLE.fullmatch(str(key))}
-    return fill(plan, found, key_of)
+    return fill(empty, found, key_of)
 
 
 def _heads(state: Mapping[Any, Any]) -> list[re.Match[str]]:
@@ -63,7 +63,7 @@ def _heads(state: Mapping[Any, Any]) -> list[re.Match[str]]:
 
 
 def _key(name: str, few_shot: bool, space: SearchSpace) -> str:
-    """What the public solution calls one of our parameters."""
+    """The public solution's key for a parameter of a `Supernet`."""
     match name.split("."):
         case ["stem", layer, kind]:
             return f"first_conv.{'conv.conv' if layer == 'conv' else 'bn.bn'}.{kind}"

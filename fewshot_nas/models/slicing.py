@@ -1,10 +1,10 @@
-"""A subnet's tensors, and what they compute: the one description that every user of weights shares.
+"""The tensors of a subnet, and what they compute. All code that needs a subnet's weights uses this description.
 
-`SubnetWeights` says which tensors a subnet consists of, `run_subnet` what they compute. A supernet
-fills it with leading slices of its parameters, the training step with leaves that are views of
-those slices, and extraction copies it into a static network. The blocks are ResNet's
-(arXiv:1512.03385); a width takes the *leading* channels of the full tensors, as in
-once-for-all (arXiv:1908.09791) and BigNAS (arXiv:2003.11142).
+`SubnetWeights` lists the tensors of a subnet, and `run_subnet` computes with them. A supernet fills
+the list with leading slices of its parameters, the training step with leaves of the same size, and
+`extract` copies the tensors into a static network. The blocks are those of ResNet
+(arXiv:1512.03385). A width takes the *leading* channels of the full tensors, as in once-for-all
+(arXiv:1908.09791) and BigNAS (arXiv:2003.11142).
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.ops import stochastic_depth
 
 EPS = 1e-5  # of every batch norm
-DROPPED_STAGES = 2  # the last ones
+DROPPED_STAGES = 2  # the last stages, the only ones with drop connect
 
 
 class ConvNorm(NamedTuple):
@@ -28,7 +28,7 @@ class ConvNorm(NamedTuple):
 
 
 class BlockWeights(NamedTuple):
-    """A block's convolutions in order; `shortcut` is None where the identity fits."""
+    """A block's convolutions in order; `shortcut` is None if the shortcut is the identity."""
 
     convs: tuple[ConvNorm, ...]
     shortcut: ConvNorm | None
@@ -43,7 +43,7 @@ class Linear(NamedTuple):
 
 
 class SubnetWeights(NamedTuple):
-    """All of a subnet; `pool` says whether a 3x3 max pooling follows the stem."""
+    """All tensors of a subnet; `pool` says whether a 3x3 max pooling follows the stem."""
 
     stem: ConvNorm
     pool: bool
@@ -61,15 +61,15 @@ class SubnetWeights(NamedTuple):
 
 
 class View(Protocol):
-    """How a parameter becomes the tensor of a subnet; `sizes` are those of its first dimensions."""
+    """Turns a parameter into the tensor of a subnet; `sizes` are the sizes of its first dimensions."""
 
     def __call__(self, parameter: Tensor, *sizes: int) -> Tensor: ...
 
 
 def leading(parameter: Tensor, *sizes: int) -> Tensor:
-    """The leading slice of a tensor, as a view; dimensions without a size stay whole."""
+    """The leading slice of a tensor, as a view. Dimensions for which no size is given stay whole."""
     for dim, size in enumerate(sizes):
-        # Slicing a whole dimension away would cost the backward pass a copy of the tensor.
+        # A slice that is the whole dimension would still cost the backward pass a copy of the tensor.
         if size != parameter.shape[dim]:
             parameter = parameter.narrow(dim, 0, size)
     return parameter
@@ -79,19 +79,19 @@ Convolve = Callable[[Tensor, Tensor, int], Tensor]  # of x, weight and stride, p
 
 
 def convolve_plainly(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """The library's convolution."""
-    # No `.contiguous()` on a sliced weight: torch does that before it picks a kernel.
+    """torch's own convolution."""
+    # A sliced weight needs no `.contiguous()`: torch does that before it chooses a kernel.
     return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2)
 
 
 def conv_norm(unit: ConvNorm, x: Tensor, convolve: Convolve = convolve_plainly) -> Tensor:
-    """Convolve [B, inputs, H, W] and normalise by the statistics of this very batch."""
+    """Convolve [B, inputs, H, W], then normalise by the statistics of this batch."""
     x = convolve(x, unit.conv, unit.stride)
     return F.batch_norm(x, None, None, unit.weight, unit.bias, training=True, eps=EPS)
 
 
 def run_stem(weights: SubnetWeights, images: Tensor, convolve: Convolve = convolve_plainly) -> Tensor:
-    """From images [B, C, H, W] to what the first block takes."""
+    """The input of the first block for images [B, C, H, W]."""
     x = F.relu(conv_norm(weights.stem, images, convolve), inplace=True)
     return F.max_pool2d(x, 3, 2, 1) if weights.pool else x
 
@@ -99,11 +99,11 @@ def run_stem(weights: SubnetWeights, images: Tensor, convolve: Convolve = convol
 def run_block(
     block: BlockWeights, x: Tensor, drop_connect: float = 0.0, convolve: Convolve = convolve_plainly
 ) -> Tensor:
-    """A block on [B, inputs, H, W].
+    """The output of a block for [B, inputs, H, W].
 
     Args:
-        drop_connect: the probability that an image skips the convolutions; what survives
-            is scaled up to keep the mean (stochastic depth, arXiv:1603.09382).
+        drop_connect: the probability that an image skips the convolutions; the other images'
+            residuals are scaled up to keep the mean (stochastic depth, arXiv:1603.09382).
     """
     *convs, last = block.convs
     residual = x
@@ -129,8 +129,8 @@ def run_subnet(
     Args:
         dropout: the probability that a feature before the classifier is set to 0.
         drop_connect: the rate of the last block. Block n of N, counted from 1 over the whole
-            subnet, has n / N of it; blocks outside the last two stages have none.
-        convolve: another way to the same convolutions.
+            subnet, has n / N of this rate; blocks before the last two stages have none.
+        convolve: how convolutions are computed.
     """
     x = run_stem(weights, images, convolve)
     first = weights.blocks[-1].stage - DROPPED_STAGES + 1

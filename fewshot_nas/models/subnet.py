@@ -1,4 +1,4 @@
-"""A subnet as a plain network of its own, to save, script, export, fine-tune or train from scratch."""
+"""A subnet as a plain torch network, to save, script, export, fine-tune or train from scratch."""
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ from fewshot_nas.space.search_space import SearchSpace
 
 
 class Subnet(nn.Module):
-    """One arch, static, with fresh weights and only those it needs.
+    """The static network of one arch, with fresh weights.
 
-    Unlike the supernet's, its batch norms have running statistics and use them after `eval()`.
-    They start at mean 0 and variance 1: train the network or calibrate it before you score it.
+    Unlike a supernet's, its batch norms have running statistics and use them after `eval()`.
+    They start with mean 0 and variance 1: train the network or calibrate it before you score it.
     """
 
     def __init__(self, space: SearchSpace, arch: Arch, num_classes: int) -> None:
@@ -37,8 +37,8 @@ class Subnet(nn.Module):
 def extract(supernet: Supernet, arch: Arch) -> Subnet:
     """Copy one subnet out of a supernet.
 
-    In training mode, in which it is returned, it computes what the supernet computes. Before
-    `eval()` its batch norm statistics, which a supernet has not, must be calibrated.
+    The subnet is returned in training mode, in which it computes what the supernet computes. A
+    supernet has no batch norm statistics, so calibrate the subnet's before you call `eval()`.
     """
     weights = supernet.weights(arch)
     like = weights.head.weight

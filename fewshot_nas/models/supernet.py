@@ -1,4 +1,4 @@
-"""One network that holds the weights of every subnet of a space, split into few-shot groups."""
+"""The supernet: one network with the weights of every subnet of a space, split into few-shot groups."""
 
 from typing import cast
 
@@ -13,14 +13,15 @@ from fewshot_nas.space.split import Capacity, Split
 
 
 class Supernet(nn.Module):
-    """Weights of all subnets; which one runs is an argument of `forward`, never a state.
+    """The weights of all subnets. The subnet to run is an argument of `forward`; the supernet does not store it.
 
-    A stage has separate blocks per group (few-shot NAS, arXiv:2006.06863), as many and as wide as
-    the group has to hold, with the stage's full width in the middle; the classifier is split like
-    the last stage. Batch norms always use the statistics of the batch, also after `eval()`.
+    A stage has separate blocks for each group (few-shot NAS, arXiv:2006.06863), as many and as wide
+    as the largest members of the group need; their middle has the stage's full width. The classifier
+    is split like the last stage. Batch norms always use the statistics of the batch, even after
+    `eval()`.
 
     Args:
-        split: says which group serves a block; one group per stage is the one-shot supernet.
+        split: says which group serves a block; with one group per stage this is the one-shot supernet.
     """
 
     def __init__(self, split: Split, num_classes: int) -> None:
@@ -41,17 +42,17 @@ class Supernet(nn.Module):
         """Logits [B, classes] of one subnet for images [B, C, H, W].
 
         Args:
-            dropout, drop_connect: as in `slicing.run_subnet`; they act in training mode only.
+            dropout, drop_connect: see `slicing.run_subnet`; they are used in training mode only.
         """
         if not self.training:
             dropout = drop_connect = 0.0
         return run_subnet(self.weights(arch), x, dropout=dropout, drop_connect=drop_connect)
 
     def weights(self, arch: Arch, view: View = leading) -> SubnetWeights:
-        """One subnet's tensors.
+        """The tensors of one subnet.
 
         Args:
-            view: makes each of them from a parameter; called once per tensor.
+            view: makes a tensor from a parameter; called once per tensor.
         """
         shapes = self.space.blocks(arch)
         positions = [position for depth in arch.depths for position in range(depth)]
@@ -69,19 +70,19 @@ class Supernet(nn.Module):
         return self.stem.weights(self.space.in_channels, width, view)
 
     def block_weights(self, shape: Block, position: int, group: int, view: View = leading) -> BlockWeights:
-        """The tensors of the block at a position of its stage, from a group that can hold it."""
+        """The tensors of a block at a position (0, 1, ...) of its stage, from the given group."""
         groups = cast(nn.ModuleList, self.stages[shape.stage])
         blocks = cast(nn.ModuleList, groups[group])
         return cast(ResidualBlock, blocks[position]).weights(shape, view)
 
     def head_weights(self, width: int, group: int, view: View = leading) -> Linear:
-        """The classifier's tensors for `width` features of a group of the last stage."""
+        """The classifier's tensors for `width` features, from the given group of the last stage."""
         head = cast(nn.Linear, self.heads[group])
         return Linear(view(head.weight, self.num_classes, width), view(head.bias, self.num_classes))
 
 
 def _group(space: SearchSpace, stage: int, capacity: Capacity) -> nn.ModuleList:
-    """The blocks of one group; the first takes all that the previous stage can give."""
+    """The blocks of one group; the first one accepts the widest output of the previous stage."""
     mid, inputs = space.mid_width(stage, 1), space.width(stage - 1, 1) if stage else space.stem_width(1)
     first = Block(stage, inputs, mid, capacity.width, space.strides[stage], space.block)
     later = Block(stage, capacity.width, mid, capacity.width, 1, space.block)
@@ -91,7 +92,7 @@ def _group(space: SearchSpace, stage: int, capacity: Capacity) -> nn.ModuleList:
 
 
 def _may_project(space: SearchSpace, stage: int) -> bool:
-    """Whether some arch changes the shape in the stage's first block; the stem has the first stage's digit."""
+    """Whether the first block of the stage changes the shape in some arch; the stem has the first stage's digit."""
     if space.strides[stage] != 1:
         return True
     if stage == 0:

@@ -1,1 +1,1 @@
-"""Scores in files: one shard per part and metric, the manifests beside them, and the merge."""
+"""Files of scores: a shard for each part and metric, their manifests, and the merge of the parts."""

@@ -1,4 +1,4 @@
-"""Merged evaluations, read together: of one pool, of networks of one kind."""
+"""Reading merged evaluations, and checking that they are of the same pool and of the same kind of network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Evaluation:
 
     @property
     def epoch(self) -> str:
-        """What `--epoch` calls this evaluation."""
+        """The name that `--epoch` uses for this evaluation."""
         return epoch_of(self.directory)
 
 
@@ -31,7 +31,7 @@ def read_evaluation(directory: Path, metric: str, default: SearchSpace) -> Evalu
     """Read what `merge` has written into an evaluation's directory.
 
     Args:
-        default: the space, where the manifest does not describe it.
+        default: the space, if the manifest does not describe one.
 
     Raises:
         InputError: there are no merged scores, or one of the files is malformed.
@@ -45,13 +45,13 @@ def read_evaluation(directory: Path, metric: str, default: SearchSpace) -> Evalu
 
 
 def refuse_other_pool(evaluation: Evaluation, codes: Codes) -> None:
-    """Check that all scored archs are the pool's.
+    """Check that all scored archs belong to the pool.
 
     Args:
         codes: of the pool, by arch id.
 
     Raises:
-        InputError: names the first arch that is not.
+        InputError: names the first arch that does not.
     """
     for arch_id, scored in evaluation.scores.items():
         if codes.get(arch_id) != scored.code:
@@ -62,17 +62,17 @@ def refuse_other_pool(evaluation: Evaluation, codes: Codes) -> None:
 
 
 def common_network(evaluations: Sequence[Evaluation], default: SearchSpace) -> Network:
-    """The network that all of them scored.
+    """The space, resolution and number of classes that all evaluations have in common.
 
     Raises:
-        InputError: two differ in space, resolution or classes.
+        InputError: two evaluations differ in one of these.
     """
     networks = [network_of(each.manifest, merged_manifest_path(each.directory), default) for each in evaluations]
     for each, network in zip(evaluations, networks, strict=True):
         if network != networks[0]:
             raise InputError(
-                f"{each.directory} and {evaluations[0].directory} scored networks of another space, resolution or"
-                " number of classes; rank them apart"
+                f"{each.directory} and {evaluations[0].directory} scored networks that differ in space, resolution or"
+                " number of classes; rank them separately"
             )
     return networks[0]
 

@@ -1,4 +1,4 @@
-"""The manifests of scores: how each part was scored, whether all parts were scored alike, and by which network."""
+"""The manifests of scores: how and with which network each part was scored, and whether all parts were scored alike."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from fewshot_nas.space.search_space import SearchSpace
 
 Manifest = Mapping[str, Any]
 
-_OWN = ("part", "archs")  # what rightly differs from part to part
+_OWN = ("part", "archs")  # the keys that may differ from part to part
 
 
 @dataclass(frozen=True)
 class Network:
-    """What the costs of an arch depend on beside the arch."""
+    """Everything but the arch that the cost of a subnet depends on."""
 
     space: SearchSpace
     resolution: int
@@ -31,7 +31,7 @@ class Network:
 
 
 def read_manifests(directory: Path, parts: Iterable[int]) -> dict[int, Manifest]:
-    """The manifests that there are of these parts."""
+    """The manifests of these parts, as far as they exist."""
     paths = {part: manifest_path(directory, part) for part in parts}
     return {part: read_manifest(path) for part, path in paths.items() if path.exists()}
 
@@ -40,7 +40,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read one manifest.
 
     Raises:
-        InputError: it is not an object.
+        InputError: the file is missing or does not hold an object.
     """
     content = read_json(path)
     if not isinstance(content, dict):
@@ -49,7 +49,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def objections(directory: Path, manifests: Mapping[int, Manifest], parts: Iterable[int]) -> Iterator[str]:
-    """Why parts should not be merged, complete or not: manifests that are missing or differ."""
+    """The reasons not to merge these parts: manifests that are missing or differ."""
     for part in parts:
         if part not in manifests:
             yield f"{manifest_path(directory, part)}: no such file, so nobody knows how part {part} was scored"
@@ -57,14 +57,14 @@ def objections(directory: Path, manifests: Mapping[int, Manifest], parts: Iterab
     for part, manifest in known:
         if isinstance(manifest.get("numerics"), list):
             yield f"{manifest_path(directory, part)}: part {part} was computed with several numerics"
-    # Manifests of the first version do not tell their numerics, so those that do are compared with each other.
+    # The first version did not store numerics, so only the manifests that have them are compared.
     told = [(part, manifest) for part, manifest in known if isinstance(manifest.get("numerics"), dict)]
     yield from _unlike(directory, known, lambda manifest: {**manifest, "numerics": None}, "")
     yield from _unlike(directory, told, lambda manifest: manifest["numerics"], "numerics.")
 
 
 def joined_manifest(manifests: Mapping[int, Manifest], archs: int) -> dict[str, Any]:
-    """What holds for all parts, the number of archs, and what differs from part to part if anything does."""
+    """The values that all parts share, the number of archs, and, under `differing`, the values that differ."""
     differing = _differing(list(manifests.values()))
     first: Manifest = next(iter(manifests.values()), {})
     joined = {key: value for key, value in first.items() if key not in (*_OWN, *differing)}
@@ -73,10 +73,10 @@ def joined_manifest(manifests: Mapping[int, Manifest], archs: int) -> dict[str, 
 
 
 def network_of(manifest: Manifest, where: Path, default: SearchSpace) -> Network:
-    """The network that a manifest describes; what it leaves out is the default's.
+    """The network that a manifest describes; values that it leaves out are the default's.
 
     Raises:
-        InputError: its space is not one.
+        InputError: the space, the resolution or the number of classes is malformed.
     """
     space, values = default, manifest.get("space")
     if values is not None:
@@ -101,7 +101,7 @@ def _differing(manifests: Sequence[Manifest]) -> list[str]:
 def _unlike(
     directory: Path, parts: Sequence[tuple[int, Manifest]], seen: Callable[[Manifest], Manifest], prefix: str
 ) -> Iterator[str]:
-    """The first thing in which each part differs from the first one, in what is seen of their manifests."""
+    """For each part that differs from the first one, the first difference in the `seen` part of the manifests."""
     for part, manifest in parts[1:]:
         first_part, first = parts[0][0], seen(parts[0][1])
         here = seen(manifest)

@@ -1,6 +1,6 @@
-"""Joining the parts of an evaluation: only if they are complete and were scored alike.
+"""Merging the parts of an evaluation, if they are complete.
 
-A shard that is missing, stale or of another pool would silently distort a ranking, so each arch of
+A shard that is missing, outdated or of another pool would silently distort a ranking, so each arch of
 each part is accepted exactly once. Codes are compared as text. The evaluation has decoded them
 already, and decoding 45,000 codes twice more would take longer than the rest of the merge.
 """
@@ -28,7 +28,7 @@ class IncompleteError(InputError):
     """Scores are missing.
 
     Attributes:
-        parts: those that are not complete.
+        parts: the parts that are not complete.
     """
 
     def __init__(self, message: str, parts: Sequence[int]) -> None:
@@ -59,17 +59,17 @@ def merge_parts(
     space: SearchSpace,
     parts: Collection[int] | None = None,
 ) -> dict[str, Scored]:
-    """Join the parts of one metric in the pool's order.
+    """Merge the parts of one metric, in the pool's order.
 
     Args:
         pool: the ids and codes of each part.
-        manifests: of the parts; a `limit` N means that the first N archs of a part were scored, a
-            `sample` that as many were as `archs` says.
-        parts: those to join, 1, 2, ...; all if None.
+        manifests: of the parts. With `limit` N, the first N archs of a part were scored; with
+            `sample`, as many archs of the part as `archs` says.
+        parts: the parts to merge, 1, 2, ...; all if None.
 
     Raises:
         IncompleteError: a part is missing or incomplete.
-        InputError: a part holds other archs than the pool's part.
+        InputError: a part holds archs that are not in the pool's part.
     """
     _refuse_surplus(directory, metric, len(pool))
     merged: dict[str, Scored] = {}
@@ -96,7 +96,7 @@ def merge_parts(
 
 
 def write_merged(directory: Path, metric: str, scores: Mapping[str, Scored], manifest: Manifest) -> Path:
-    """Write merged scores, each file whole or not at all; return where the scores are."""
+    """Write merged scores and their manifest, each file whole or not at all. Returns the path of the scores."""
     write_json(merged_manifest_path(directory), manifest)
     path = merged_path(directory, metric)
     write_scores(path, scores)
@@ -104,12 +104,12 @@ def write_merged(directory: Path, metric: str, scores: Mapping[str, Scored], man
 
 
 def codes_that_differ(archs: Mapping[str, Arch], codes: Codes, space: SearchSpace) -> list[str]:
-    """The ids that both sides know, but by another code."""
+    """The ids that occur on both sides, with different codes."""
     return [arch_id for arch_id, arch in archs.items() if arch_id in codes and codes[arch_id] != space.encode(arch)]
 
 
 def _limited(codes: Codes, manifests: Mapping[int, Manifest], part: int) -> Codes:
-    """The archs of a part that were to be scored; a part without a manifest was scored as the others."""
+    """The archs of a part that were to be scored; a part without a manifest is taken to be like the others."""
     others: Manifest = next(iter(manifests.values()), {})
     limit = manifests.get(part, others).get("limit")
     if limit is not None and (type(limit) is not int or limit < 1):
@@ -118,7 +118,7 @@ def _limited(codes: Codes, manifests: Mapping[int, Manifest], part: int) -> Code
 
 
 def _sampled(manifests: Mapping[int, Manifest], part: int) -> int | None:
-    """How many of a part's archs were in the sample; None where the part was not sampled."""
+    """The number of a part's archs that were in the sample; None if the evaluation was not of a sample."""
     manifest = manifests.get(part, {})
     if manifest.get("sample") is None:
         return None
@@ -146,7 +146,7 @@ def _refuse_others(path: Path, scores: Mapping[str, Scored], expected: Codes, pa
 
 
 def _abbreviated(ids: Codes, present: Mapping[str, Scored]) -> str:
-    """The ids that are not present, consecutive ones as a range: `arch12..arch17, arch30 (7 in all)`."""
+    """The ids that are not present, with consecutive ones as a range: `arch12..arch17, arch30 (7 in all)`."""
     runs = [list(run) for absent, run in groupby(ids, lambda arch_id: arch_id not in present) if absent]
     shown = [run[0] if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs[:_RUNS_SHOWN]]
     rest = ["..."] if len(runs) > _RUNS_SHOWN else []

@@ -1,8 +1,8 @@
 """Files of scores: an accuracy and a code for each arch.
 
-An evaluation writes one file, a shard, for each part of the pool and each metric; `merging` joins
-the shards. An evaluation decodes a code when it reads the pool and encodes it when it writes its
-scores. From there to the report, codes are carried as text.
+An evaluation writes one file, a shard, for each part of the pool and each metric; `merging` merges
+the shards. An evaluation decodes codes when it reads the pool, and encodes archs when it writes its
+scores. From there on, up to the report, codes stay text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,50 +17,54 @@ from fewshot_nas.results import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_codes
 from fewshot_nas.space.search_space import SearchSpace
 
-OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob"})  # by the value of a command's --top
+# By the value of a command's --top.
+OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob", "likelihood": "likelihood"})
 METRICS = tuple(OF_TOP.values())
+FIRST_METRICS = ("top1", "top5", "prob")  # all that there were in earlier versions
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One arch's score from a supernet: accuracies and the label's mean probability, in percent."""
+    """The score of one arch from a supernet, in percent; see `evaluation.accuracy.Accuracy`."""
 
     arch_id: str
     code: str
     top1: float
     top5: float
     prob: float
+    likelihood: float
 
     def __post_init__(self) -> None:
-        if not (0 <= self.top1 <= self.top5 <= 100 and 0 <= self.prob <= 100):
+        if not (0 <= self.top1 <= self.top5 <= 100 and 0 <= self.likelihood <= 100 and 0 <= self.prob <= 100):
             raise InputError(
-                f"{self.arch_id}: top1 is {self.top1}, top5 is {self.top5} and prob is {self.prob}, "
-                "expected percentages with 0 <= top1 <= top5 <= 100"
+                f"{self.arch_id}: top1 is {self.top1}, top5 is {self.top5}, prob is {self.prob} and likelihood is"
+                f" {self.likelihood}, expected percentages with 0 <= top1 <= top5 <= 100"
             )
 
 
 class Scored(NamedTuple):
-    """One line of an arch file, its code as it is written."""
+    """One entry of an arch file, with its code as text."""
 
     acc: float
     code: str
 
 
 def write_shards(directory: Path, part: int, scores: Sequence[Score]) -> None:
-    """Write a part's files, each whole or not at all."""
-    for metric in METRICS:
+    """Write the score files of a part, each whole or not at all."""
+    # The first metrics last: where they are, all are.
+    for metric in reversed(METRICS):
         scored = {score.arch_id: Scored(getattr(score, metric), score.code) for score in scores}
         assert len(scored) == len(scores), "an arch was scored twice"
         write_scores(shard_path(directory, metric, part), scored)
 
 
 def write_scores(path: Path, scores: Mapping[str, Scored]) -> None:
-    """Write an arch file in the order of `scores`, whole or not at all."""
+    """Write an arch file in the order of `scores`. The file is written whole or not at all."""
     write_codes(path, scores)
 
 
 def read_scores(path: Path, space: SearchSpace) -> dict[str, Scored]:
-    """Read an arch file without decoding its codes; the order of the file is kept.
+    """Read an arch file without decoding its codes. The entries keep the file's order.
 
     Raises:
         InputError: the file is malformed.
@@ -72,7 +76,7 @@ def read_scores(path: Path, space: SearchSpace) -> dict[str, Scored]:
         and all(_in_usual_form(value, space.code_length) for value in content.values())
     ):
         return {arch_id: Scored(float(value["acc"]), value["arch"]) for arch_id, value in content.items()}
-    # The thorough way finds the words for what is wrong, and knows the short form of codes.
+    # The slow way gives the message for what is wrong, and knows codes without the leading 1.
     return {arch_id: Scored(acc, space.encode(arch)) for arch_id, (acc, arch) in read_arch_file(path, space).items()}
 
 

@@ -5,13 +5,13 @@ gradients. How many is known exactly, because the sampler's choices are uniform 
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from fewshot_nas.models.slicing import leading
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.training.sampler import Chances
@@ -65,13 +65,13 @@ def trained_counts(supernet: Supernet, chances: Sequence[Chances]) -> PerWeight:
         parameter: torch.zeros(parameter.shape[:2], dtype=torch.float64, device="cpu")
         for parameter in supernet.parameters()
     }
-    for kind, stage in itertools.product(chances, range(len(supernet.stages))):
-        own = _parameters(supernet, stage)
-        archs = list(_archs(kind, stage))
-        for arch in archs:
-            for parameter, sizes in _slices(supernet, arch):
-                if parameter in own:
-                    corners[parameter][tuple(size - 1 for size in sizes)] += 1 / len(archs)
+    for kind, alike in itertools.groupby(chances):
+        times = len(list(alike))
+        for stage in range(len(supernet.stages)):
+            own, archs = _parameters(supernet, stage), list(_archs(kind, stage))
+            slices = Counter(each for arch in archs for each in _slices(supernet, arch) if each[0] in own)
+            for (parameter, sizes), count in slices.items():
+                corners[parameter][tuple(size - 1 for size in sizes)] += times * count / len(archs)
     # A leading slice trains all weights up to its last one.
     return {parameter: _summed_from_the_end(corner) for parameter, corner in corners.items()}
 
@@ -104,7 +104,7 @@ def _slices(supernet: Supernet, arch: Arch) -> list[tuple[nn.Parameter, tuple[in
     def noted(parameter: Tensor, *sizes: int) -> Tensor:
         whole = (*sizes, *parameter.shape[len(sizes) : 2])
         found.append((cast(nn.Parameter, parameter), whole[:2]))
-        return leading(parameter, *sizes)
+        return parameter  # its sizes are all that is wanted
 
     supernet.weights(arch, noted)
     return found

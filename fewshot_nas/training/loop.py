@@ -30,7 +30,7 @@ from fewshot_nas.training.optimizer import cosine, set_rate
 Record = dict[str, Any]
 
 CHECKED_STEPS = 10  # from one look at the losses to the next: each makes this process wait for the device
-_SAID = ("largest", "smallest", "best", "ema")  # whose accuracy is worth a word after each epoch
+_SAID = ("largest", "smallest", "best", "ema", "arch")  # whose accuracy is worth a word after each epoch
 
 
 @dataclass(frozen=True)

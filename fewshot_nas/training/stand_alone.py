@@ -64,6 +64,27 @@ class StandAloneTask:
         self.optimizer.load_state_dict(content["optimizer"])
 
 
+@dataclass
+class WatchedTask(StandAloneTask):
+    """One subnet that is measured after each epoch, with the statistics that its training gathers.
+
+    Attributes:
+        valid: images to measure on.
+    """
+
+    valid: Inputs | None = None
+
+    def end_epoch(self, epoch: int) -> Record:
+        """Accuracy on the validation images, in percent."""
+        return {"top1": {"arch": self.measured()}}
+
+    def measured(self) -> float:
+        """Accuracy as the network stands, in percent."""
+        assert self.valid is not None
+        self.network.eval()
+        return measure(self.network, self.valid).top1
+
+
 @dataclass(frozen=True)
 class StandAloneResult:
     """One run's outcome; accuracies in percent on the ranking images and on the test images.

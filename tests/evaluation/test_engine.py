@@ -58,7 +58,7 @@ def shared_logits(supernet, archs, inputs):
 
 @pytest.mark.parametrize("groups", [1, 3, 7])
 def test_logits_are_those_of_the_plain_way(make_supernet, make_archs, inputs, groups):
-    supernet, archs = make_supernet(groups), make_archs(20)
+    supernet, archs = make_supernet(groups), make_archs(12)
     for arch, ours in zip(archs, shared_logits(supernet, archs, inputs), strict=True):
         plain = plain_logits(supernet, arch, inputs)
         length = terms(supernet.space, [arch], inputs.calibration[: inputs.calibration_batch])
@@ -90,7 +90,7 @@ SPLITS = [
 def test_logits_of_other_spaces_and_splits_are_those_of_the_plain_way(make_supernet, inputs, split):
     """A key without the group would merge the first blocks of a shallow and a deep stage."""
     space, supernet = split.space, make_supernet(split)
-    archs = [random_arch(space, random.Random(seed), (2,) * space.stages) for seed in range(20)]
+    archs = [random_arch(space, random.Random(seed), (2,) * space.stages) for seed in range(12)]
     for arch, ours in zip(archs, shared_logits(supernet, archs, inputs), strict=True):
         plain = plain_logits(supernet, arch, inputs)
         length = terms(space, [arch], inputs.calibration[: inputs.calibration_batch])
@@ -223,7 +223,9 @@ def test_accuracy_counts_each_image_once(inputs):
 
 def test_guesses_of_few_classes_are_within_five():
     logits, labels = torch.eye(3), torch.tensor([0, 1, 0])
-    *within, probability = sums(logits, labels).tolist()
+    *within, probability, log = sums(logits, labels).tolist()
     assert within == [2, 3]
     assert probability == pytest.approx((2 * math.e + 1) / (math.e + 2))
-    assert Sums(2, 3, 1).accuracy(3).top5 == 100
+    assert math.exp(log) == pytest.approx(math.e**2 / (math.e + 2) ** 3)
+    found = Sums(2, 3, 1, 3 * math.log(0.5)).accuracy(3)
+    assert (found.top5, found.likelihood) == (100, pytest.approx(50))

@@ -143,7 +143,7 @@ def test_a_missing_tensor_is_named():
 
 def test_a_block_too_many_is_named():
     state = published(SPACES["px28"], 1) | block("blocks.23", 64, 64, 64)
-    with pytest.raises(InputError, match=r"'blocks.23.conv1.conv.weight' has no place"):
+    with pytest.raises(InputError, match=r"'blocks.23.conv1.conv.weight' does not belong"):
         from_published(state, SPACES["px28"])
 
 

@@ -55,7 +55,7 @@ def test_scores_of_another_pool_are_refused(tmp_path, pool):
 
 def test_networks_of_two_kinds_are_refused(tmp_path):
     evaluations = [written(tmp_path / "one"), written(tmp_path / "two", num_classes=11)]
-    with pytest.raises(InputError, match="another space, resolution or number of classes"):
+    with pytest.raises(InputError, match="differ in space, resolution or number of classes"):
         common_network(evaluations, SPACES["px8"])
 
 

@@ -51,7 +51,7 @@ def test_other_files_are_refused(tmp_path, content):
 
 def test_codes_are_checked_where_the_space_is_known(tmp_path):
     for code in (PX8.encode(largest(PX8)), "123"):
-        found = Found({}, [FoundArch(code, 1.0, {"macs": 1})], ["macs"])
+        found = Found({}, [FoundArch(code, 1.0, {"macs": 1})], ["macs"], [])
         write_found(tmp_path / "found.json", tmp_path / "front.csv", found)
         if code == "123":
             with pytest.raises(InputError, match="has 3 characters"):

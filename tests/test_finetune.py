@@ -1,0 +1,129 @@
+"""Training a found arch on, and taking it out of the project."""
+
+import pytest
+import torch
+
+from fewshot_nas import export, finetune
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json
+from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint, save_supernet, subnet_of
+from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.results import Phase, finetune_directory
+from fewshot_nas.scores.found import Found, FoundArch, write_found
+from fewshot_nas.space.sampling import smallest
+from fewshot_nas.space.split import by_width
+from fewshot_nas.training import loop
+
+ONE_SHOT = Phase("1", "")
+
+
+@pytest.fixture
+def run(fresh_run):
+    """The space of a run, and the code of an arch."""
+    space = load_supernet(fresh_run / "results" / "run" / "supernet.pth").space
+    return space, space.encode(smallest(space))
+
+
+def network_of(directory):
+    return subnet_of(directory.chosen, read_checkpoint(directory.chosen))[0]
+
+
+def test_inherited_weights_are_trained_on_and_measured(run, capsys):
+    _, code = run
+    assert finetune.main(["--save=run", f"--arch={code}", "finetune.epochs=2"]) == 0
+    directory = finetune_directory("run", code, ONE_SHOT, 0)
+    result = read_json(directory.result)
+    assert result["arch"] == code
+    assert 0 <= result["valid"] <= 100
+    printed = capsys.readouterr().out
+    assert "inherited weights: " in printed
+    assert f"accuracy {result['valid']:.2f} %" in printed.splitlines()[-3]  # after the last epoch
+    assert directory.log.read_text().count('"top1"') == 2
+    assert not list(directory.path.parents[1].glob("gt_arch30*"))
+
+
+def test_training_begins_with_the_supernet_s_weights(run, monkeypatch):
+    """Without a step, the network is the supernet's subnet, calibrated."""
+    space, code = run
+    monkeypatch.setattr(loop.Loop, "run", lambda self: None)
+    finetune.main(["--save=run", f"--arch={code}"])
+    network = network_of(finetune_directory("run", code, ONE_SHOT, 0))
+    weights = load_supernet(finetune.phase_directory("run", ONE_SHOT).chosen).weights(space.decode(code))
+    assert all(torch.equal(*pair) for pair in zip(network.parameters(), weights.tensors(), strict=True))
+    assert network.stem.norm.num_batches_tracked > 0
+
+
+def test_from_scratch_inherits_nothing(run, monkeypatch, capsys):
+    space, code = run
+    monkeypatch.setattr(loop.Loop, "run", lambda self: None)
+    finetune.main(["--save=run", f"--arch={code}", "--scratch", "--seed=3"])
+    network = network_of(finetune_directory("run", code, None, 3))
+    assert "inherited" not in capsys.readouterr().out
+    torch.manual_seed(loop.step_seed(3, -1, 0))
+    fresh = Subnet(space, space.decode(code), 10)
+    assert all(torch.equal(*pair) for pair in zip(network.parameters(), fresh.parameters(), strict=True))
+
+
+def test_the_best_arch_of_a_search_is_taken(run, tmp_path):
+    _, code = run
+    best = FoundArch(code, 90.0, {"macs": 5.0})
+    write_found(tmp_path / "found.json", tmp_path / "front.csv", Found({}, [best], ["macs"]))
+    finetune.main(["--save=run", f"--from_search={tmp_path / 'found.json'}"])
+    assert finetune_directory("run", code, ONE_SHOT, 0).chosen.exists()
+    write_found(tmp_path / "found.json", tmp_path / "front.csv", Found({}, [], ["macs"]))
+    with pytest.raises(InputError, match="the search has found no arch"):
+        finetune.main(["--save=run", f"--from_search={tmp_path / 'found.json'}"])
+
+
+def test_an_interrupted_training_ends_with_the_same_network(run, monkeypatch):
+    _, code = run
+    whole, torn = (finetune_directory("run", code, ONE_SHOT, seed) for seed in (0, 1))
+    finetune.main(["--save=run", f"--arch={code}", "finetune.epochs=2", "--seed=1"])
+    expected = torn.chosen.rename(torn.path / "expected.pth").read_bytes()
+    torn.manifest.unlink()
+    torn.last.unlink()
+    before, steps = loop.Loop._train_on, []
+
+    def stopping(self, *batch):
+        steps.append(batch)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        before(self, *batch)
+
+    monkeypatch.setattr(loop.Loop, "_train_on", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        finetune.main(["--save=run", f"--arch={code}", "finetune.epochs=2", "--seed=1"])
+    monkeypatch.setattr(loop.Loop, "_train_on", before)
+    finetune.main(["--save=run", f"--arch={code}", "finetune.epochs=2", "--seed=1"])
+    assert torn.chosen.read_bytes() == expected
+    assert not whole.path.exists()
+
+
+def test_export_takes_the_result(run, tmp_path, capsys):
+    _, code = run
+    finetune.main(["--save=run", f"--arch={code}"])
+    chosen = finetune_directory("run", code, ONE_SHOT, 0).chosen
+    assert f"python -m fewshot_nas.export --model={chosen}" in capsys.readouterr().out
+    assert export.main([f"--model={chosen}", f"--out={tmp_path / 'network.pt'}"]) == 0
+    written = torch.load(tmp_path / "network.pt", weights_only=True)
+    expected = network_of(finetune_directory("run", code, ONE_SHOT, 0)).state_dict()
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in written.items())
+    with pytest.raises(InputError, match=f"holds arch {code}, not "):
+        export.main([f"--model={chosen}", "--arch=" + "1" + code[1:].replace("7", "6")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--arch=123"], "has 3 characters"),
+        (["--from_search=none.json"], "none.json: no such file"),
+        (["--arch=CODE", "--model_name=none"], "none.pth: no such file, so there are no weights to inherit"),
+        (["--arch=CODE", "--model_name=twelve"], "twelve.pth: is of space .* with 12 classes, but the settings .* 10"),
+    ],
+)
+def test_a_wrong_argument_is_refused(run, arguments, message):
+    space, code = run
+    save_supernet(finetune.phase_directory("run", ONE_SHOT).model("twelve"), Supernet(by_width(space, 1), 12))
+    with pytest.raises(InputError, match=message):
+        finetune.main(["--save=run", *(word.replace("CODE", code) for word in arguments)])
