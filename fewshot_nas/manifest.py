@@ -39,7 +39,7 @@ _FREE = frozenset(
 
 _FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see `choosing`
 
-# Settings that came later, with the values that change nothing: left out of digests, so that older ones hold.
+# Settings that came later, with the values that change nothing: digests leave them out, so older ones hold.
 _LATER = {"settings.data.stored_side": None, "settings.run.tf32": True, "settings.run.deterministic": False}
 
 

@@ -1,7 +1,7 @@
-"""Who computes the work units of an evaluation, and in which order.
+"""Executors compute the work units of an evaluation, on one process or on several.
 
-An executor takes the numbers of work units and returns their results as they finish, in any
-order. It knows nothing of archs, parts or files: its caller puts the results in order and keeps them.
+An executor takes the numbers of work units and returns their results as they finish, in any order.
+It knows nothing about archs, parts or files; its caller sorts the results and stores them.
 """
 
 import json
@@ -31,8 +31,8 @@ class Executor(Protocol):
         If a unit fails, its error is raised here. To stop early, close the generator.
 
         Args:
-            numbers: of the units to compute.
-            work: the computation. A worker needs it once; a number is then all that it is sent.
+            numbers: numbers of the units to compute.
+            work: the computation. It is sent to a worker once; after that, only numbers are sent.
         """
 
 
@@ -46,14 +46,14 @@ class Local:
 
 
 class Torchrun:
-    """Computes on all processes that torchrun started; each takes the largest unit that is left.
+    """Computes on all processes that torchrun started. Each process takes the largest unit that is left.
 
     All processes have to call `results` with the same work. The main process decides which units
     are computed, and yields the results as they finish; it computes units itself in between. The
-    other processes yield all results at the end, so that all processes learn the same.
+    other processes yield all results at the end, so that all processes get the same results.
 
-    Units are handed out and results collected through the process group's store. It works beside
-    gloo and NCCL, and no process waits for another.
+    Units are handed out and results are collected through the process group's store. This is
+    independent of gloo and NCCL, and no process waits for another.
     """
 
     def __init__(self, world: World) -> None:
