@@ -11,7 +11,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.results import filled_path, is_evaluation_name, manifest_path, phase_directory, phase_of
 from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
-from fewshot_nas.scores.merging import Codes, IncompleteError, merge_parts, read_codes, write_merged
+from fewshot_nas.scores.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
 from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
 from fewshot_nas.space.pool import Entry
 
@@ -104,7 +104,7 @@ def _test(options: argparse.Namespace, **more: object) -> str:
     return command_line("test", save=options.save, split_group=options.stage, epoch=epoch, test_set=test_set, **more)
 
 
-def _fill(scores: Path, metric: str, merged: Mapping[str, Scored], codes: Codes, network: Network) -> None:
+def _fill(scores: Path, metric: str, merged: Mapping[str, Scored], codes: CodesById, network: Network) -> None:
     """Write the scores of a sample, and predicted scores for the rest of the pool."""
     # Here, so that --help need not wait for numpy.
     from fewshot_nas.ranking.features import column, features

@@ -148,8 +148,8 @@ class Run:
 
     Attributes:
         save: the run's name.
-        resume: whether to go on with an unfinished run of the same name.
-        report: takes lines for a person.
+        resume: whether to continue an unfinished run of the same name.
+        report: shows a line to the user.
     """
 
     save: str

@@ -31,18 +31,18 @@ def path_overrides(file: Path | None, overrides: Sequence[str]) -> list[str]:
     for override in overrides:
         if override.partition("=")[0] in ("MODEL_SELECTION", "INPUT_ARCH"):
             raise InputError(f"{override!r} and --from_search both select a model, expected only one of them")
-    path, resolution = read_found(file)
+    path, resolution = read_path(file)
     chosen = [f"MODEL_SELECTION={OWN}", f"INPUT_ARCH={format_path(path)}", f"IMAGE_SIZE={resolution}"]
     return [*chosen, *overrides]
 
 
-def write_found(file: Path, path: CreamPath, resolution: int, more: dict[str, Any]) -> None:
+def write_path(file: Path, path: CreamPath, resolution: int, more: dict[str, Any]) -> None:
     """Write a path, the side of its images, and more facts about it."""
     write_json(file, {"INPUT_ARCH": format_path(path), "resolution": resolution, **more})
 
 
-def read_found(file: Path) -> tuple[CreamPath, int]:
-    """Read the path and the side of its images from a file of `write_found`.
+def read_path(file: Path) -> tuple[CreamPath, int]:
+    """Read the path and the side of its images from a file of `write_path`.
 
     Raises:
         InputError: the file does not have this form.

@@ -95,7 +95,7 @@ def _check_slices(config: SearchConfig, batch: int) -> None:
 
 def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory) -> None:
     from fewshot_nas.cream.flops import path_cost
-    from fewshot_nas.cream.found import write_found
+    from fewshot_nas.cream.found import write_path
     from fewshot_nas.cream.paths import format_path
 
     best, data = task.best(), training.data
@@ -103,7 +103,7 @@ def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory
     cost = path_cost(path, training.resolution, num_classes=data.num_classes, in_channels=len(data.mean))
     known = {"macs": cost.macs, "params": cost.params, "mflops": best.cost}
     scores = {"top1": accuracy.top1, "top5": accuracy.top5, "batch_top1": best.accuracy}
-    write_found(directory.chosen, path, training.resolution, {**known, **scores, "data": data.name})
+    write_path(directory.chosen, path, training.resolution, {**known, **scores, "data": data.name})
     training.report(
         f"INPUT_ARCH={format_path(path)}: {accuracy.top1:.2f} % with the supernet's weights, {cost.params:,} params,"
         f" {cost.macs:,} MACs; wrote {directory.chosen}"

@@ -14,7 +14,7 @@ from fewshot_nas.cli import run
 from fewshot_nas.cream import retrain, search
 from fewshot_nas.cream import test as testing
 from fewshot_nas.cream.flops import depths_for, path_cost
-from fewshot_nas.cream.found import read_found
+from fewshot_nas.cream.found import read_path
 from fewshot_nas.cream.paths import format_path, parse_path
 from fewshot_nas.data.sources import open_data
 from fewshot_nas.errors import InputError
@@ -66,7 +66,7 @@ def test_from_a_search_to_a_tested_network(here, capsys):
     capsys.readouterr()
     assert testing.main(["--from_search", str(found), f"RESUME_PATH={checkpoint}"]) == 0
     told = capsys.readouterr().out
-    path, _ = read_found(found)
+    path, _ = read_path(found)
     cost = path_cost(path, 16, num_classes=10, in_channels=1)
     assert re.fullmatch(
         rf"{re.escape(checkpoint)}: top-1 [\d.]+ %, top-5 [\d.]+ % of the 300 test images of digits at 16 px;"
