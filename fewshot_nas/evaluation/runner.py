@@ -10,7 +10,7 @@ more than they would alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from fewshot_nas.distributed import World, decided
+from fewshot_nas.errors import InputError, TaskError
 from fewshot_nas.evaluation.journal import Journal, refuse_others
 from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.scorer import Scorer
@@ -113,13 +114,11 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
             return journal.read()
 
         done = decided(world, begin)
-        note = locks.enter_context(journal.writing()) if world.is_main else _nothing
-        missing = [number for number in range(len(plan.units)) if number not in done]
-        with _bar(plan, done, world) as bar, closing(scorer.results(plan, missing)) as results:
-            for number, sums in results:
-                note(number, sums)
-                done[number] = sums
-                bar.update(sum(map(len, plan.units[number].members)))
+        if len(done) < len(plan.units):
+            known = decided(world, journal.numerics)
+            batch = scorer.within_memory(plan)[0].batch
+            ways = scorer.executor.numerics(scorer.inputs.device, known)
+            _compute(job.computed([{**way, "batch": batch} for way in ways]), plan, scorer, world, done)
 
         def finish() -> None:
             _write_scores(
@@ -128,6 +127,29 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
             journal.remove()
 
         decided(world, finish)
+
+
+def _compute(job: Job, plan: Plan, scorer: Scorer, world: World, done: dict[int, UnitSums]) -> None:
+    """Compute the units that are not done, and note each in the journal."""
+    missing = [number for number in range(len(plan.units)) if number not in done]
+    journal = Journal(job.directory, job.name, job.manifest, plan)
+    writing = journal.writing() if world.is_main else nullcontext(_nothing)
+    with writing as note, _bar(plan, done, world) as bar, closing(scorer.results(plan, missing)) as results:
+        try:
+            for number, sums in results:
+                note(number, sums)
+                done[number] = sums
+                bar.set_postfix_str(f"{len(done)}/{len(plan.units)} units, workers: {scorer.executor.workers}", False)
+                bar.update(sum(map(len, plan.units[number].members)))
+        except TaskError as error:
+            raise InputError(f"{_named(error.number, job, plan)} {error}; all finished units are kept") from None
+
+
+def _named(number: int, job: Job, plan: Plan) -> str:
+    """A work unit and its archs, for messages."""
+    ids = [arch_id for part in job.parts.values() for arch_id in part]
+    members = [ids[index] for network in plan.units[number].members for index in network]
+    return f"work unit {number} ({', '.join(members)})"
 
 
 def _nothing(unit: int, sums: UnitSums) -> None:

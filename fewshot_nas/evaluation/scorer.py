@@ -38,7 +38,7 @@ class Scorer:
         unit_networks: int = UNIT_NETWORKS,
     ) -> None:
         self.supernet, self.inputs = supernet, inputs
-        self._executor = executor or Local()
+        self.executor = executor or Local()
         self._memory_mb, self._unit_networks = memory_mb, unit_networks
 
     def scores(self, archs: Sequence[Arch]) -> list[Accuracy]:
@@ -73,4 +73,4 @@ class Scorer:
     def results(self, plan: Plan, numbers: Sequence[int]) -> Results:
         """Compute some units of a plan; see `Executor.results`."""
         inputs, _ = self.within_memory(plan)
-        return self._executor.results(numbers, Work(self.supernet, inputs, plan.units))
+        return self.executor.results(numbers, Work(self.supernet, inputs, plan.units))
