@@ -165,7 +165,7 @@ def score(
     if images not in get_args(_Part):
         raise InputError(f"images is {images!r}, expected one of {', '.join(get_args(_Part))}")
     settings = load_config(Path(config) if config else _config_beside(supernet), overrides)
-    with joined(device, settings.run.threads) as world:
+    with joined(device, settings.run) as world:
         network = _supernet(supernet, str(world.device)).to(world.device)
         data = runs.open_images(settings, network.space)
         name = "the supernet" if network is supernet else str(supernet)

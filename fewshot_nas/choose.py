@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.training.log import RunLog
 
     before = sha256(directory.chosen)
-    with joined(options.device, config.run.threads) as world, locked(directory.lock, wait=False):
+    with joined(options.device, config.run) as world, locked(directory.lock, wait=False):
         running = Run(options.save, config, world, True, print)
         truth = Truth.read(config.truth_path(options.save), running.space)
         if not truth.entries:

@@ -7,45 +7,65 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from fewshot_nas import launcher
 from fewshot_nas.config import Config, load_config
-from fewshot_nas.errors import InputError
+from fewshot_nas.errors import InputError, KnownError
 from fewshot_nas.results import stored_settings
 
 Main = Callable[[Sequence[str] | None], int]
 Report = Callable[[str], None]
 
 # A disk that is full, or that may not be written to, is no defect of ours.
-_MACHINES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
+_MACHINES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def run(main: Main, argv: Sequence[str] | None = None) -> int:
     """Call a command's main; a wrong input, or a full disk, becomes one line on standard error and status 2.
 
     Ctrl-C ends with status 130 and SIGTERM, which schedulers send, with 143, as shells expect, and
-    without a traceback.
+    without a traceback. Of several processes one speaks.
     """
     try:
         with _terminable():
             return main(argv)
+    except KnownError as error:
+        launcher.say_unless_ended(f"error: {error}")
+        return launcher.FAILED
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _failed(str(error))
     except OSError as error:
-        if error.errno not in _MACHINES:
-            raise
-        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
-        return 2
-    except Terminated:
-        print("terminated", file=sys.stderr)
-        return 128 + signal.SIGTERM
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+        if error.errno in _MACHINES:
+            return _failed(f"{error.filename or 'a file'}: {error.strerror}")
+        _record(error)
+        raise
+    except KeyboardInterrupt as error:
+        signal_, word = (
+            (signal.SIGTERM, "terminated") if isinstance(error, Terminated) else (signal.SIGINT, "interrupted")
+        )
+        if launcher.is_first():
+            print(word, file=sys.stderr)
+        return 128 + signal_
+    except Exception as error:
+        _record(error)
+        raise
+
+
+def _failed(sentence: str) -> int:
+    launcher.wait_for_first()
+    launcher.say(f"error: {sentence}")
+    return launcher.FAILED
+
+
+def _record(error: Exception) -> None:
+    """Give a defect's traceback to torchrun, which shows it last; Python shows it too."""
+    if launcher.keeps_errors():
+        launcher.say(f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
 class Terminated(KeyboardInterrupt):

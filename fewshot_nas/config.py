@@ -16,7 +16,7 @@ from fewshot_nas.data.recipes import Recipe
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import here_or_shipped
 from fewshot_nas.results import ground_truth_path
-from fewshot_nas.settings import Count, Part, Share, load
+from fewshot_nas.settings import Count, Part, Share, Within, load
 from fewshot_nas.space.block import BlockKind
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
@@ -188,6 +188,9 @@ class EvaluationConfig:
     calibration_images: Count = 256
     # Calibration images in a batch. A batch is the unit of the statistics, so this changes scores.
     calibration_batch: Count = 128
+    # Training images that each subnet's own classifier is fitted to before it is scored, in closed form. 0: all subnets
+    # have the supernet's classifier. A hundred images a class are enough, unless the supernet knows them by heart.
+    classifier_images: Annotated[int, Within(low=0)] = 0
     # The most images at a time when scoring; changes speed and memory only.
     batch_size: Count = 128
     # Bound of a process's memory in MB, on a GPU for activations, which may lower `batch_size`; changes speed only.
@@ -205,6 +208,12 @@ class ProcessConfig:
     seed: int = 0
     # `fp32`, or `bf16` (torch's autocast).
     precision: Literal["fp32", "bf16"] = "fp32"
+    # Whether convolutions and matrix products on GPUs may take factors with TF32's 10 bits: several times faster.
+    tf32: bool = True
+    # Only operations that give the same bits every time, which on GPUs costs time; on the CPU all do.
+    deterministic: bool = False
+    # Seconds without a sign of life after which one of several processes counts as stopped, and all end.
+    silence_s: Annotated[float, Within(low=1)] = 25.0
     # Threads of each process on the CPU; small networks are fastest with 1. 0: torch decides.
     threads: int = 1
     # Steps between two writes of the state for resuming; it is also written after each epoch.

@@ -1,17 +1,19 @@
 """Several processes that train or evaluate together: torchrun's environment, gloo or NCCL."""
 
 import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from fewshot_nas.errors import InputError
+from fewshot_nas.watch import Watch, connection, whereabouts
 
 T = TypeVar("T")
 
@@ -43,36 +45,73 @@ class World:
         return self.rank == 0
 
 
+class Settings(Protocol):
+    """How a process computes; `run` of the settings, where each is explained."""
+
+    @property
+    def threads(self) -> int: ...
+    @property
+    def tf32(self) -> bool: ...
+    @property
+    def deterministic(self) -> bool: ...
+    @property
+    def silence_s(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Usual:
+    """`Settings` where there are none."""
+
+    threads: int = 0
+    tf32: bool = True
+    deterministic: bool = False
+    silence_s: float = 25.0
+
+
 @contextmanager
-def joined(device: str | None, threads: int = 0) -> Iterator[World]:
+def joined(device: str | None, settings: Settings = Usual()) -> Iterator[World]:
     """Join the processes that torchrun started; alone, a world of one.
+
+    A process that raises an error, is killed or is stopped ends all of them, see `watch.py`.
 
     Args:
         device: as torch names it; None takes a GPU if there is one, else the CPU. Each process
             has a GPU of its own, unless the name has a number.
-        threads: of this process on the CPU, inside the block; 0 leaves their number to torch.
 
     Raises:
         InputError: there is no such device.
+        KnownError: another process has failed.
     """
-    with _cpu_threads(threads), _processes(device) as world:
+    with _computing(settings), _processes(device, settings.silence_s) as world:
         yield world
 
 
 @contextmanager
-def _cpu_threads(count: int) -> Iterator[None]:
-    """Set the number of threads for a while: a notebook's own number comes back."""
-    before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
+def _computing(settings: Settings) -> Iterator[None]:
+    """Compute as the settings say for a while: a notebook's own way comes back."""
+    tf32, deterministic = torch.backends.cudnn.allow_tf32, torch.are_deterministic_algorithms_enabled()
+    threads, products = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when a GPU is used first
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
+    _be_deterministic(settings.deterministic)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, tf32
+        _be_deterministic(deterministic)
+
+
+def _be_deterministic(wanted: bool) -> None:
+    if torch.are_deterministic_algorithms_enabled() != wanted:  # torch imports a compiler for it: seconds
+        torch.use_deterministic_algorithms(wanted)
 
 
 @contextmanager
-def _processes(device: str | None) -> Iterator[World]:
+def _processes(device: str | None, silence_s: float) -> Iterator[World]:
     chosen = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
@@ -82,9 +121,28 @@ def _processes(device: str | None) -> Iterator[World]:
     try:
         # Ranks wait for the slowest one: for its work units, or for one that decodes images for all.
         patient = dist.new_group(backend="gloo", timeout=LONG_TIMEOUT)
-        yield World(dist.get_rank(), size, chosen, patient)  # type: ignore[arg-type]
+        world = World(dist.get_rank(), size, chosen, patient)  # type: ignore[arg-type]
+        with _watched(world, silence_s):
+            yield world
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def _watched(world: World, silence_s: float) -> Iterator[None]:
+    """Watch the other processes, which all do."""
+    name = told_by_main(uuid.uuid4().hex, world)
+    others = dict(enumerate(gathered(whereabouts(), world)))
+    del others[world.rank]
+    watch = Watch(name, world.rank, others, silence_s, connection)
+    gathered(None, world)  # all have given a first sign
+    watch.start()
+    try:
+        yield
+    except BaseException as error:
+        raise watch.verdict(error) from None
+    finally:
+        watch.stop()
 
 
 def _device(name: str) -> torch.device:

@@ -12,3 +12,7 @@ class InputError(ValueError):
 
 class BusyError(InputError):
     """Another process is at work on the same files."""
+
+
+class KnownError(InputError):
+    """What another process has failed with, and has said; this one ends without a word."""

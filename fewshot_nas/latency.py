@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.timing.programs import Programs, described
     from fewshot_nas.timing.table import write_table
 
-    with joined(options.device, options.threads) as world:
+    with joined(options.device, replace(config.run, threads=options.threads)) as world:
         device = described(world.device, options.runtime, options.threads, options.batch)
         programs = Programs(
             network.space, network.num_classes, options.runtime, world.device, options.batch, options.threads

@@ -145,7 +145,12 @@ def _parser() -> Parser:
     add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     add("--epoch", required=True, metavar="EPOCH", help="the evaluation: 17, 17_all_test, 17_sample2000, ...")
     add("--stage", default="1", metavar="PHASE", help="1 (the one-shot supernet), 2, 3_from_2, ... (default 1)")
-    add("--top", choices=OF_TOP, default="1", help="the scores to merge: top-1 (default), top-5, mean probability")
+    add(
+        "--top",
+        choices=OF_TOP,
+        default="1",
+        help="the scores to merge: top-1 (default), top-5, mean probability, likelihood",
+    )
     add("--parts", metavar="PARTS", help="merge some parts only, such as 1-2; the result says so (default: all)")
     add("--force", action="store_true", help="merge even if manifests are missing or differ")
     add_config_options(parser)

@@ -194,7 +194,12 @@ def _parser() -> Parser:
         metavar="DIR",
         help="evaluations with merged scores, whose mean counts (default: the largest of the run's last phase)",
     )
-    add("--top", choices=OF_TOP, default="prob", help="the scores to go by: mean probability (default), top-1, top-5")
+    add(
+        "--top",
+        choices=OF_TOP,
+        default="prob",
+        help="the scores to go by: mean probability (default), top-1, top-5, likelihood",
+    )
     add("--latency", type=Path, metavar="FILE", help="table of latencies (default: the run's, if it has only one)")
     add("--suggest", type=int, default=0, metavar="N", help="name N archs whose stand-alone training would teach most")
     add(

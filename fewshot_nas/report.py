@@ -76,7 +76,10 @@ def _parser() -> Parser:
     add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     add("--stage", metavar="PHASE", help="one phase only: 1, 2, 3_from_2, ... (default: all)")
     add(
-        "--top", choices=OF_TOP, default="1", help="the merged scores to show: top-1 (default), top-5, mean probability"
+        "--top",
+        choices=OF_TOP,
+        default="1",
+        help="the merged scores to show: top-1 (default), top-5, mean probability, likelihood",
     )
     add("--out", type=Path, metavar="FILE", help="the page (default results/<save>/report.html)")
     add("--figures", type=Path, metavar="DIR", help="also write figures for papers there, as SVG and PNG")

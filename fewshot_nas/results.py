@@ -19,7 +19,7 @@ results/<save>/rank/                the ranker's predictions for the whole pool
     predicted.json error.json       arch files: accuracies, and their standard deviations
     predicted.csv                   the same beside the archs' costs, as a table
     ranking.json                    how well each ranking orders the truth
-results/<save>/finetune/<code>_from_<phase>_seed<n>/, <code>_scratch_seed<n>/   a found arch's training
+results/<save>/finetune/<search>[_scratch]_seed<n>/   a found arch's training; without a search, <phase>_<code>
     subnet.pth result.json          the network, and its accuracies
 results/<save>/searches/<name>/     a search under bounds
     journal.jsonl                   the scores of each generation, as soon as it is scored
@@ -320,10 +320,14 @@ def searches(save: str) -> dict[str, FoundDirectory]:
     return {each.path.name: each for each in found}
 
 
-def finetune_directory(save: str, code: str, phase: Phase | None, seed: int) -> NetworkDirectory:
-    """The directory of a training that goes on from a phase's weights, or begins from scratch where that is None."""
-    start = f"from_{phase.name}" if phase else "scratch"
-    return NetworkDirectory(run_directory(save) / "finetune" / f"{code}_{start}_seed{seed}")
+def finetune_directory(save: str, name: str, seed: int, *, scratch: bool) -> NetworkDirectory:
+    """The directory of a found arch's training.
+
+    Args:
+        name: of the search that found it, or the phase and the code.
+    """
+    start = "_scratch" if scratch else ""
+    return NetworkDirectory(run_directory(save) / "finetune" / f"{name}{start}_seed{seed}")
 
 
 def retrain_directory(save: str, name: str) -> RetrainDirectory:

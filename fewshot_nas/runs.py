@@ -120,6 +120,28 @@ def evaluation_inputs(config: Config, space: SearchSpace, data: ImageData, score
     )
 
 
+def with_classifier_images(config: Config, space: SearchSpace, data: ImageData, inputs: Inputs) -> Inputs:
+    """Inputs with the training images that each subnet's own classifier is fitted to, if the settings ask for it.
+
+    They begin with the calibration images.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    count = config.evaluation.classifier_images
+    if not count:
+        return inputs
+    if count > len(data.train):
+        raise InputError(
+            f"evaluation.classifier_images is {count}, expected at most the {len(data.train)} training images"
+        )
+    chosen = calibration_subset(data.train, count, seed=0)
+    pixels = decoded(
+        chosen, eval_transform(data.recipe, space.resolution), config.data.cache, workers=config.data.workers
+    )
+    return replace(inputs, fitting=pixels, fitting_labels=chosen.labels)
+
+
 @dataclass(frozen=True)
 class Run:
     """What a training command works with, whatever it trains.

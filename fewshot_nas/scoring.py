@@ -13,7 +13,7 @@ from fewshot_nas.evaluation.room import room_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import sha256
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.runs import evaluation_inputs
+from fewshot_nas.runs import evaluation_inputs, with_classifier_images
 
 
 def scorer_for(
@@ -32,12 +32,13 @@ def scorer_for(
     if supernet.num_classes != data.num_classes:
         raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
     inputs = evaluation_inputs(config, supernet.space, data, scored, world)
+    inputs = with_classifier_images(config, supernet.space, data, inputs)
     memory_mb = config.evaluation.memory_mb or min(gathered(room_mb(world.device), world))
     return Scorer(supernet, inputs, executor_for(world), memory_mb=memory_mb)
 
 
 def scoring_facts(config: Config, model: Path, supernet: Supernet, data: ImageData, scored: Images) -> dict[str, Any]:
-    """What scores depend on, beside the archs: the supernet, the images and how batch norms are calibrated."""
+    """What scores depend on, beside the archs: the supernet, the images, and what each arch is prepared with."""
     return {
         "checkpoint": str(model),
         "checkpoint_sha256": sha256(model),
@@ -48,6 +49,7 @@ def scoring_facts(config: Config, model: Path, supernet: Supernet, data: ImageDa
         "calibration_images": config.evaluation.calibration_images,
         "calibration_batch": config.evaluation.calibration_batch,
         "calibration_fingerprint": data.train.fingerprint,
+        **({"classifier_images": fitted} if (fitted := config.evaluation.classifier_images) else {}),
         "precision": config.run.precision,
         "space": supernet.space.values(),
         "resolution": supernet.space.resolution,

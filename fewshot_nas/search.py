@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.searching.journal import SearchJournal
 
     model = directory.model(options.model_name)
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         supernet = load_supernet(model, world.device)
         if (supernet.space, supernet.num_classes) != (network.space, network.num_classes):
             raise InputError(f"{model}: is of another space or number of classes than {directory.manifest} tells")
@@ -202,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=("supernet", "ranker"),
         help="what archs are judged by (default: the ranker, where the run has a ranking, else the supernet)",
     )
-    add("--top", choices=OF_TOP, default="prob", help="the score: mean probability (default), top-1, top-5")
+    add("--top", choices=OF_TOP, default="prob", help="the score: mean probability (default), top-1, top-5, likelihood")
     add("--latency", type=Path, metavar="FILE", help="table of latencies (default: the run's, if it has only one)")
     add("--images", type=int, metavar="N", help="score on a fixed part of N images")
     add("--name", metavar="NAME", help="the search's directory under results/<save>/searches/ (default: its bounds)")

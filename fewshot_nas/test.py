@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.scoring import scorer_for
 
     model = directory.model(options.model_name)
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         report = speaker(world.is_main)
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
@@ -78,7 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
     """The options, those of them that replace a setting turned into overrides."""
-    given = {"evaluation.calibration_images": options.calibration_images, "run.precision": options.precision}
+    given = {
+        "evaluation.calibration_images": options.calibration_images,
+        "evaluation.classifier_images": options.classifier_images,
+        "run.precision": options.precision,
+    }
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     return argparse.Namespace(**{**vars(options), "overrides": [*options.overrides, *overrides]})
 
@@ -121,7 +125,7 @@ def _manifest(
 
 
 def _show(plan: "Plan", inputs: "Inputs", memory_mb: float, report: Report) -> None:
-    images = len(inputs.calibration) + len(inputs.images)
+    images = inputs.count
     report(
         f"{plan.archs} archs, {plan.networks} distinct networks, {len(plan.units)} work units;"
         f" {plan.macs * images:.3g} MACs on {images} images instead of {plan.plain_macs * images:.3g}"
@@ -151,6 +155,12 @@ def _parser() -> Parser:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N archs of each part (not of a sample)")
     parser.add_argument("--images", type=int, metavar="N", help="score on a fixed part of N images")
     parser.add_argument("--calibration_images", type=int, metavar="N", help="replaces evaluation.calibration_images")
+    parser.add_argument(
+        "--classifier_images",
+        type=int,
+        metavar="N",
+        help="replaces evaluation.classifier_images (0: the supernet's classifier)",
+    )
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="replaces run.precision")
     parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
     parser.add_argument("--plan", action="store_true", help="only show what would be computed")

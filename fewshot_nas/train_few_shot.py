@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.models.inherit import inherit
     from fewshot_nas.runs import Run
 
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         training = Run(options.save, config, world, options.resume, speaker(world.is_main))
         parent = load_supernet(path)
         _check(parent, path, options.resumed_split_groups, training)

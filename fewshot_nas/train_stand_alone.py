@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.runs import Run
     from fewshot_nas.training.stand_alone import GroundTruth
 
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         training = Run(options.save, config, world, options.resume, speaker(world.is_main))
         for arch_id, arch in chosen.items():
             directory = stand_alone_directory(options.save, arch_id, config.run.seed)

@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.models.supernet import Supernet
     from fewshot_nas.runs import Run, seed_weights
 
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         training = Run(options.save, config, world, options.resume, speaker(world.is_main))
 
         def start() -> Supernet:

@@ -147,9 +147,9 @@ def _save(path: Path, table: NDArray[np.float32]) -> None:
 def _inputs(setting: Setting) -> Any:
     from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
-    from fewshot_nas.distributed import joined
+    from fewshot_nas.distributed import Usual, joined
 
-    with joined("cpu", 1) as world:
+    with joined("cpu", Usual(threads=1)) as world:
         evaluation = replace(CONFIG.evaluation, calibration_images=setting.calibration)
         config = replace(CONFIG, evaluation=evaluation, run=replace(CONFIG.run, precision=setting.precision))
         data = runs.open_images(config, SPACE)

@@ -19,6 +19,7 @@ Where a ReLU's input is nearly 0, rounding decides whether a gradient passes, an
 gradients therefore run in float64 wherever the code under test allows it: there the case does not occur.
 """
 
+import math
 from collections.abc import Sequence
 from math import sqrt
 
@@ -87,14 +88,15 @@ def assert_score_is_plain_but_for_rounding(found: Accuracy, supernet: Supernet, 
     """An arch's accuracy is that of its plain logits.
 
     Where logits are off by at most e, a probability is off by at most e / 2, because its slope in its own logit
-    and in all others together is at most 1/4 each. An image changes sides only if its label's logit and the rival
-    that decides lie within 2 e of each other.
+    and in all others together is at most 1/4 each, and its logarithm is off by at most 2 e. An image changes sides
+    only if its label's logit and the rival that decides lie within 2 e of each other.
     """
     logits, labels = plain_logits(supernet, arch, inputs), inputs.labels
     length = terms(supernet.space, [arch], inputs.calibration[: inputs.calibration_batch])
     off = bound(length, float(logits.abs().max()))
     expected = Sums(*sums(logits, labels).tolist()).accuracy(len(labels))
     assert abs(found.prob - expected.prob) <= 100 * off / 2
+    assert abs(math.log(found.likelihood / expected.likelihood)) <= 2 * off
     own = logits.gather(1, labels[:, None])[:, 0]
     rivals = logits.scatter(1, labels[:, None], -torch.inf).sort(descending=True).values
     for guesses, changed in ((1, found.top1 - expected.top1), (5, found.top5 - expected.top5)):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from fewshot_nas.distributed import World, average_gradients, decided, gathered, joined, together, told_by_main
+from fewshot_nas.distributed import Usual, World, average_gradients, decided, gathered, joined, together, told_by_main
 from fewshot_nas.errors import InputError
 
 
@@ -17,12 +17,19 @@ def test_alone_there_is_a_world_of_one(monkeypatch):
     assert not dist.is_initialized()
 
 
-def test_the_number_of_threads_is_the_callers_again_afterwards(monkeypatch):
+def test_how_is_computed_is_the_callers_choice_again_afterwards(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    before = torch.get_num_threads()
-    with joined("cpu", threads=before + 1):
-        assert torch.get_num_threads() == before + 1
-    assert torch.get_num_threads() == before
+
+    def way():
+        backends = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), *backends
+
+    threads, *others = before = way()
+    with joined("cpu", Usual(threads=threads + 1, tf32=False, deterministic=True)):
+        assert way() == (threads + 1, True, False, False)
+    with joined("cpu", Usual()):
+        assert way() == (threads, False, True, True)
+    assert way() == before == (threads, *others)
 
 
 def test_alone_gradients_stay_as_they_are():
@@ -112,10 +119,10 @@ def test_what_rank_0_tells_is_waited_for_in_the_patient_group(ranks, monkeypatch
 
     def one_of_two():
         groups, real = [], dist.broadcast_object_list
-        monkeypatch.setattr(
-            dist, "broadcast_object_list", lambda *told, group: groups.append(group) or real(*told, group)
-        )
         with joined("cpu") as world:
+            monkeypatch.setattr(
+                dist, "broadcast_object_list", lambda *told, group: groups.append(group) or real(*told, group)
+            )
             told = told_by_main(f"said by {world.rank}", world)
             return told, groups == [world.patient]
 

@@ -22,7 +22,8 @@ def test_what_changes_the_outcome_is_another_recipe(override):
 
 def test_a_setting_that_came_later_leaves_older_recipes_their_digest():
     written = manifest(load_config(None), "stand_alone", {})
-    assert "stored_side" not in written["settings"]["data"]
+    assert written["settings"]["data"]["stored_side"] is None
+    assert written["settings"]["run"]["tf32"] is True
 
 
 def test_several_processes_are_noted_with_what_they_share():

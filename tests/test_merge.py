@@ -53,7 +53,9 @@ def write_run(archs, limit=None):
             part_path(PHASE.path / "pool", number), PX8, {key: Entry(0.0, arch) for key, arch in part.items()}
         )
         scored = list(part.items())[:limit]
-        write_shards(SCORES, number, [Score(key, PX8.encode(arch), 50 * rng.random(), 90, 40) for key, arch in scored])
+        write_shards(
+            SCORES, number, [Score(key, PX8.encode(arch), 50 * rng.random(), 90, 40, 30) for key, arch in scored]
+        )
         write_json(manifest_path(SCORES, number), manifest(number, limit))
     truth = {key: Entry(70 + rng.random(), arch) for key, arch in list(archs.items())[:10]}
     write_arch_file(PHASE.path / "truth.json", PX8, truth)

@@ -1,8 +1,9 @@
-"""Draws sequences of choices whose costs sum to within bounds. Standard library only.
+"""Random sequences of choices whose total cost lies within bounds. Standard library only.
 
-Drawing until the bounds are met is hopeless where they leave out what is likely. So a table of
-rounded costs leads every draw to where the bounds can be met, and what rounding let through is
-drawn again: the result has exactly the distribution of drawing freely and keeping what fits.
+Drawing freely until the bounds are met takes too long if they exclude what is likely. Instead, a
+table of rounded costs gives every choice only the probability with which the bounds can still be
+met. A sequence that meets them only because of rounding is drawn again. So the result has exactly
+the distribution of drawing freely and keeping what lies within the bounds.
 """
 
 import math
@@ -11,17 +12,17 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 
-_UNITS = 1 << 10  # of the dearest sequence's cost
+_UNITS = 1 << 10  # costs are rounded to this fraction of the most expensive sequence's cost
 _MOST_DRAWS = 1000
 
 
 class Bounded:
-    """Sequences of indices, one for each row of costs.
+    """Draws sequences with one index for each row of costs.
 
     Args:
-        costs: of each choice at each place.
-        probabilities: of each choice, at every place the same.
-        minimum, maximum: of the sum of costs.
+        costs: the cost of each choice at each place.
+        probabilities: the probability of each choice, the same at every place.
+        minimum, maximum: bounds of the total cost.
     """
 
     def __init__(
@@ -30,12 +31,12 @@ class Bounded:
         self._costs, self._probabilities, self._minimum, self._maximum = costs, probabilities, minimum, maximum
         unit = sum(map(max, costs)) / _UNITS
         self._rounded = [[int(cost / unit) for cost in row] for row in costs]
-        # Each place is rounded down by less than a unit.
+        # Rounding lowers each cost by less than one unit.
         self._low, self._high = minimum / unit - len(costs), math.floor(maximum / unit)
         self._chance = lru_cache(maxsize=None)(self._chance_from)
 
     def draw(self, rng: random.Random) -> tuple[int, ...] | None:
-        """A sequence within the bounds, or None if there is hardly one."""
+        """A sequence within the bounds; None if there is none, or none was found in many draws."""
         for _ in range(_MOST_DRAWS if self._chance(0, 0) else 0):
             drawn = self._proposal(rng)
             if (
@@ -60,7 +61,7 @@ class Bounded:
         return tuple(drawn)
 
     def _chance_from(self, place: int, spent: int) -> float:
-        """The probability that the bounds are met, given the rounded cost of the places before."""
+        """The probability that the rounded costs meet the bounds, given the cost of the places before this one."""
         if place == len(self._costs):
             return float(self._low <= spent <= self._high)
         return sum(
@@ -70,9 +71,9 @@ class Bounded:
 
 
 def pick(rng: random.Random, weights: Sequence[float]) -> int:
-    """An index, as likely as its share of the weights; never one of weight 0.
+    """Draw an index with probability proportional to its weight; an index of weight 0 is never drawn.
 
-    Only `rng.random()` is called, the one method whose sequence Python promises to keep.
+    Only `rng.random()` is called, because its sequence is the only one that Python promises to keep.
     """
     sums = list(accumulate(weights))
     point = rng.random() * sums[-1]

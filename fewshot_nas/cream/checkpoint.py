@@ -1,4 +1,4 @@
-"""Retrained networks in files, `.pth.tar` as the public code has them: weights and their moving average."""
+"""Files of retrained networks, `.pth.tar` as in the public code: weights and their moving average."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +31,7 @@ def save_child(path: Path, model: Model, network: nn.Module, average: nn.Module)
 def load_child(
     path: Path, model: Model, num_classes: int, in_channels: int, device: torch.device | str = "cpu"
 ) -> nn.Module:
-    """The network of a model with the averaged weights of a file, or the plain ones where it has no others.
+    """The network of a model, with the averaged weights of a file, or the plain weights if there are no averaged ones.
 
     Raises:
         InputError: the file cannot be read, or holds another network; names the first difference.
@@ -64,7 +64,7 @@ def _weights(content: Mapping[Any, Any]) -> Mapping[str, Any]:
 
 
 def _fitting(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> Mapping[str, Any]:
-    """The weights found, if they are those of the expected network."""
+    """The weights of the file, after a check that they fit the expected network."""
     for name, tensor in expected.items():
         shape = list(found[name].shape) if isinstance(found.get(name), Tensor) else None
         if shape != list(tensor.shape):
@@ -73,5 +73,7 @@ def _fitting(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> Mappin
                 " set MODEL_SELECTION or INPUT_ARCH, and the data set, as in its training"
             )
     if surplus := sorted(found.keys() - expected.keys()):
-        raise InputError(f"tensor {surplus[0]} has no place in the selected model; set MODEL_SELECTION or INPUT_ARCH")
+        raise InputError(
+            f"tensor {surplus[0]} does not belong to the selected model; set MODEL_SELECTION or INPUT_ARCH"
+        )
     return found

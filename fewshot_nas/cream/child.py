@@ -1,4 +1,4 @@
-"""A path as a network of its own: timm's MobileNetV3 with the right block arguments."""
+"""The stand-alone network of a path: timm's MobileNetV3 with the path's blocks."""
 
 from functools import partial
 
@@ -12,13 +12,13 @@ from fewshot_nas.space.search_space import round_width
 
 
 def child_network(path: CreamPath, num_classes: int, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
-    """The stand-alone network of a path; images [B, in_channels, H, W] to logits [B, num_classes].
+    """The stand-alone network of a path. It maps images [B, in_channels, H, W] to logits [B, num_classes].
 
     Args:
         dropout: rate before the classifier, in training mode.
 
     Raises:
-        InputError: it is not a path.
+        InputError: the path is malformed.
     """
     return MobileNetV3(
         decode_arch_def(_blocks(check_path(path))),  # type: ignore[no-untyped-call]

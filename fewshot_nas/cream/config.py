@@ -1,6 +1,6 @@
-"""Settings of the Cream commands, under the keys that its users know.
+"""Settings of the Cream commands, with the keys of the public code.
 
-The defaults run on the embedded digits in minutes; `configs/cream_*.yml` have the published recipes.
+The defaults run on the embedded digits in minutes; `configs/cream_*.yml` contain the published recipes.
 """
 
 import json
@@ -14,18 +14,18 @@ from fewshot_nas.cream.paths import MODELS, Model, parse_path
 from fewshot_nas.errors import InputError
 from fewshot_nas.settings import Count, Share, Within
 
-OWN = -1  # MODEL_SELECTION for a path of one's own
+OWN = -1  # the MODEL_SELECTION for your own path
 
-Several = Annotated[int, Within(low=2)]  # images that a batch norm takes statistics of: one may be a single pixel there
+Several = Annotated[int, Within(low=2)]  # images for batch norm statistics; a single image may be a single pixel there
 
 
 @dataclass(frozen=True)
 class CreamConfig:
-    """What search, retrain and test have in common."""
+    """The settings that search, retrain and test have in common."""
 
-    # Side to which images are brought, in pixels; 0: the one that belongs to the model, or to the FLOPs bounds.
+    # Side of the images after resizing, in pixels; 0: the side that belongs to the model, or to the FLOPs bounds.
     IMAGE_SIZE: int = 32
-    # Images of a batch; in training, of all processes together, which share it equally.
+    # Images of a batch; in training, of all processes together, which share the batch equally.
     BATCH_SIZE: Count = 64
     # Where images come from, as for the other commands.
     data: DataConfig = field(default_factory=DataConfig)
@@ -35,7 +35,7 @@ class CreamConfig:
 
 @dataclass(frozen=True)
 class TrainConfig(CreamConfig):
-    """What search and retrain have in common."""
+    """The settings that search and retrain have in common."""
 
     # Passes over the training images.
     EPOCHS: Count = 12
@@ -55,10 +55,10 @@ class TrainConfig(CreamConfig):
 
 @dataclass(frozen=True)
 class SearchConfig(TrainConfig):
-    """The search."""
+    """The settings of the search."""
 
-    # Least multiply-adds of a path, in millions at 224 pixels or the smaller size that the bounds demand,
-    # whatever IMAGE_SIZE is.
+    # Least multiply-adds of a path, in millions, for images of 224 pixels, or of the smaller size that the
+    # bounds require; IMAGE_SIZE does not matter.
     FLOPS_MINIMUM: float = 0.0
     # Most multiply-adds of a path, counted the same way.
     FLOPS_MAXIMUM: float = 114.0
@@ -84,9 +84,9 @@ class SearchConfig(TrainConfig):
     UPDATE_ITER: Count = 10
     # Paths on the board.
     POOL_SIZE: Count = 10
-    # Images by whose answers the matching network knows a path.
+    # Images on which the matching network compares the answers of two paths.
     SLICE: Several = 4
-    # Points of accuracy above the board's worst path that let a path enter even if it costs more.
+    # Percentage points by which a more expensive path must beat the board's worst path to replace it.
     ACC_GAP: float = 5.0
     # Training images from which the batch norms of a validated path are estimated.
     CALIBRATION_IMAGES: Several = 256
@@ -94,7 +94,7 @@ class SearchConfig(TrainConfig):
 
 @dataclass(frozen=True)
 class ModelConfig(CreamConfig):
-    """Which network: a published one, or a path of one's own."""
+    """The choice of a network: a published one, or your own path."""
 
     # Millions of multiply-adds of a published network; -1: the path INPUT_ARCH.
     MODEL_SELECTION: Literal[-1, 14, 43, 114, 287, 481, 604] = 43
@@ -103,14 +103,14 @@ class ModelConfig(CreamConfig):
 
     @property
     def name(self) -> str:
-        """The model's, for files."""
+        """The model's name in file names."""
         return "arch" if self.MODEL_SELECTION == OWN else str(self.MODEL_SELECTION)
 
     def model(self) -> Model:
-        """The path, and the side of the images that it is to see.
+        """The path, and the side of its images.
 
         Raises:
-            InputError: `INPUT_ARCH` is missing, not asked for, or no path.
+            InputError: `INPUT_ARCH` is missing, is given beside a published model, or is malformed.
         """
         if (self.MODEL_SELECTION == OWN) != bool(self.INPUT_ARCH):
             raise InputError(
@@ -126,7 +126,7 @@ class ModelConfig(CreamConfig):
 
 @dataclass(frozen=True)
 class RetrainConfig(ModelConfig, TrainConfig):
-    """Training from scratch."""
+    """The settings of the training from scratch."""
 
     # Epochs of the cosine, warm-up included.
     EPOCHS: Count = 12
@@ -134,7 +134,7 @@ class RetrainConfig(ModelConfig, TrainConfig):
     WARMUP_EPOCHS: int = 1
     # Epochs at the rate MIN_LR, after EPOCHS.
     COOLDOWN_EPOCHS: int = 1
-    # Largest learning rate for 1,024 images a step; it is scaled to the real number.
+    # Largest learning rate for 1,024 images per step; it is scaled in proportion to the batch size.
     LR: float = 0.064
     # Learning rate at the first step.
     WARMUP_LR: float = 1e-6
@@ -152,7 +152,7 @@ class RetrainConfig(ModelConfig, TrainConfig):
 
 @dataclass(frozen=True)
 class CheckpointConfig(ModelConfig):
-    """The test of a checkpoint."""
+    """The settings of the test of a checkpoint."""
 
-    # Checkpoint of our retraining, or another one that names tensors as timm does.
+    # Checkpoint of a retraining, or any other one whose tensors have timm's names.
     RESUME_PATH: Path | None = None

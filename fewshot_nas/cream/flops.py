@@ -1,8 +1,8 @@
-"""What a path costs, and which depths and resolution a FLOPs budget affords. Standard library only.
+"""The cost of a path, and the depths and resolution that fit into a FLOPs budget. Standard library only.
 
-FLOPs here are what the public code's table counts, in millions where they are bounds: one per
-multiply-add of a convolution, plus biases, two per batch-norm element, and what the squeeze
-pools and rectifies. The stem's norm and the classifier are left out. MACs are multiply-adds only.
+FLOPs are counted here as in the public code's table: one per multiply-add of a convolution, one per
+bias, two per batch norm element, and one per element that squeeze-and-excitation pools or rectifies.
+The stem's norm and the classifier do not count. Bounds are in millions. MACs are multiply-adds only.
 """
 
 import random
@@ -22,12 +22,12 @@ from fewshot_nas.space.search_space import round_width
 FULL_PX, STEP_PX, LEAST_PX = 224, 32, 64
 _MILLION = 1_000_000
 _CHEAPEST, _DEAREST = 0, len(CHOICES) - 1
-_ORDER = (2, 3, 4, 1, 0)  # stages in the order in which they grow
-_LIMITS = ((3, 3, 3, 2, 2), (4, 4, 4, 4, 4))  # depths, stage by stage in that order, of the two rounds
+_ORDER = (2, 3, 4, 1, 0)  # the order in which stages grow
+_LIMITS = ((3, 3, 3, 2, 2), (4, 4, 4, 4, 4))  # for each of the two rounds, the largest depths, in that order
 
 
 class Tally(NamedTuple):
-    """What a part of a network costs for one image; `extra` are the FLOPs that are no MACs."""
+    """The cost of a part of a network for one image; `extra` are the FLOPs that are not MACs."""
 
     macs: int
     params: int
@@ -36,10 +36,10 @@ class Tally(NamedTuple):
 
 @dataclass(frozen=True)
 class Budget:
-    """Fixed depths and image size, and the bounds in M FLOPs that sampled paths keep.
+    """Fixed depths and image size, and bounds in M FLOPs for the sampled paths.
 
     Attributes:
-        legacy: the public code's way: bounds are compared to the blocks alone at 224 pixels.
+        legacy: whether to compare as the public code does: only the blocks count, at 224 pixels.
     """
 
     depths: tuple[int, ...]
@@ -49,23 +49,23 @@ class Budget:
     legacy: bool = False
 
     def mflops(self, path: CreamPath) -> float:
-        """What the bounds are compared to."""
+        """The cost that is compared with the bounds, in M FLOPs."""
         return self.flops(path) / _MILLION
 
     def flops(self, path: CreamPath) -> int:
-        """The same in single FLOPs."""
+        """The same in FLOPs."""
         return _blocks_flops(path, FULL_PX) if self.legacy else path_flops(path, self.resolution)
 
     def sample(self, rng: random.Random, probabilities: Sequence[float] = PRIOR) -> CreamPath:
-        """A path within the bounds; among those, each as likely as the prior makes it.
+        """Draw a path within the bounds, with the probabilities of the choices.
 
         Raises:
-            InputError: hardly any path lies between the bounds.
+            InputError: no path was found within the bounds.
         """
         drawn = _bounded(self, tuple(probabilities)).draw(rng)
         if drawn is None:
             raise InputError(
-                f"hardly a path of depths {self.depths} has {self.minimum:g} to {self.maximum:g} M FLOPs"
+                f"hardly any path of depths {self.depths} has {self.minimum:g} to {self.maximum:g} M FLOPs"
                 f" at {self.resolution} px; widen FLOPS_MINIMUM and FLOPS_MAXIMUM"
             )
         choices = iter(drawn)
@@ -74,7 +74,7 @@ class Budget:
 
 @lru_cache(maxsize=8)
 def _bounded(budget: Budget, probabilities: tuple[float, ...]) -> Bounded:
-    """The budget's tables, which are worth keeping from one draw to the next."""
+    """The budget's tables, kept from one draw to the next."""
     extremes = [_uniform(budget.depths, choice) for choice in range(len(CHOICES))]
     resolution = FULL_PX if budget.legacy else budget.resolution
     costs = [
@@ -86,19 +86,20 @@ def _bounded(budget: Budget, probabilities: tuple[float, ...]) -> Bounded:
 
 
 def depths_for(minimum: float, maximum: float, *, resolution: int = FULL_PX, legacy: bool = False) -> Budget:
-    """Depths and image size that suit bounds in M FLOPs.
+    """Choose depths and image size for bounds in M FLOPs.
 
-    Each stage starts with one block. Where even the cheapest net is too dear, images shrink;
-    then stages grow, with the dearest blocks in mind, until the next would exceed the maximum.
-    The correct rule measures whole paths at the size of their images.
+    Each stage starts with one block. While even the cheapest network exceeds the maximum, images
+    are made smaller. Then stages get more blocks until the most expensive network would exceed the
+    maximum. Costs are those of whole paths at the size of their images.
 
     Args:
         resolution: side in pixels to start from.
-        legacy: the public rule. It measures blocks alone, always at 224 pixels, and raises both
-            bounds by 7/6, then by 7/5, and so on as images shrink, although costs fall with the square.
+        legacy: whether to use the public code's rule. It counts the blocks only, always at 224
+            pixels, and raises both bounds by 7/6, then by 7/5, and so on as images shrink, although
+            costs fall with the square.
 
     Raises:
-        InputError: no depth and no resolution fit.
+        InputError: no depths and no resolution fit.
     """
     if not 0 <= minimum <= maximum:
         raise InputError(f"FLOPs bounds are {minimum:g} to {maximum:g} M, expected 0 <= FLOPS_MINIMUM <= FLOPS_MAXIMUM")
@@ -111,32 +112,32 @@ def depths_for(minimum: float, maximum: float, *, resolution: int = FULL_PX, leg
 
 
 def path_flops(path: CreamPath, resolution: int) -> int:
-    """FLOPs of a path as the public table counts them: for colour images, without classifier."""
+    """FLOPs of a path as in the public code's table: for colour images, without the classifier."""
     fixed = _sum(_fixed_parts(resolution, in_channels=3))
     return fixed.macs + fixed.extra + _blocks_flops(path, resolution)
 
 
 def path_cost(path: CreamPath, resolution: int, *, num_classes: int = 1000, in_channels: int = 3) -> Cost:
-    """Multiply-adds and parameters of the child network."""
+    """Multiply-adds and parameters of the path's stand-alone network."""
     parts = _sum(chain(_fixed_parts(resolution, in_channels), _cells(path, resolution)))
     classifier = HEAD_WIDTH * num_classes
     return Cost(parts.macs + classifier, parts.params + classifier + num_classes)
 
 
 def _shrunk(budget: Budget) -> Budget:
-    """The next smaller images; the legacy rule raises the bounds instead of lowering the costs."""
+    """The budget for the next smaller images; the legacy rule raises the bounds instead of lowering the costs."""
     resolution = budget.resolution - STEP_PX
     if resolution < LEAST_PX:
         raise InputError(
-            f"FLOPS_MAXIMUM affords no network: at {budget.resolution} px the cheapest costs"
-            f" {_extreme(budget, _CHEAPEST):.1f} M, the bound there is {budget.maximum:.1f} M"
+            f"FLOPS_MAXIMUM is too small for any network: at {budget.resolution} px the cheapest one costs"
+            f" {_extreme(budget, _CHEAPEST):.1f} M, but the bound there is {budget.maximum:.1f} M"
         )
     raised = FULL_PX / resolution if budget.legacy else 1
     return replace(budget, resolution=resolution, minimum=budget.minimum * raised, maximum=budget.maximum * raised)
 
 
 def _grown(budget: Budget) -> Budget:
-    """The depths for the resolution found; they grow beyond the maximum only to reach the minimum."""
+    """The depths for the chosen resolution; they exceed the maximum only if the minimum requires it."""
     for deeper in _growth(budget):
         if _extreme(budget, _DEAREST) >= budget.minimum and _extreme(deeper, _DEAREST) > budget.maximum:
             break
@@ -151,7 +152,7 @@ def _grown(budget: Budget) -> Budget:
 
 
 def _growth(budget: Budget) -> Iterator[Budget]:
-    """Ever deeper by one block."""
+    """Budgets that are deeper and deeper, by one block each."""
     depths = list(budget.depths)
     for limits in _LIMITS:
         for stage, limit in zip(_ORDER, limits, strict=True):
@@ -161,7 +162,7 @@ def _growth(budget: Budget) -> Iterator[Budget]:
 
 
 def _extreme(budget: Budget, choice: int) -> float:
-    """M FLOPs of the path that takes one choice everywhere."""
+    """M FLOPs of the path that has the same choice in all blocks."""
     return budget.mflops(_uniform(budget.depths, choice))
 
 
@@ -185,7 +186,7 @@ def _cells(path: CreamPath, resolution: int) -> Iterator[Tally]:
 
 @lru_cache(maxsize=1 << 12)
 def _cell(choice: int, inputs: int, out: int, stride: int, size: int) -> Tally:
-    """One inverted residual on an input of `size` x `size`."""
+    """The cost of one inverted residual on an input of `size` x `size`."""
     kernel, expansion = CHOICES[choice]
     width, after = expansion * inputs, side_after(size, stride)
     expand, depthwise = _convolution(inputs, width, 1, size), _convolution(1, width, kernel, after)
@@ -194,7 +195,7 @@ def _cell(choice: int, inputs: int, out: int, stride: int, size: int) -> Tally:
 
 @lru_cache(maxsize=64)
 def _fixed_parts(resolution: int, in_channels: int) -> tuple[Tally, ...]:
-    """Everything but stages 1..5 and the classifier."""
+    """The costs of all parts but stages 1..5 and the classifier."""
     first = last = side_after(resolution, 2)
     for stage in STAGES:
         last = side_after(last, stage.stride)
@@ -210,13 +211,13 @@ def _fixed_parts(resolution: int, in_channels: int) -> tuple[Tally, ...]:
 
 
 def _convolution(inputs: int, out: int, kernel: int, size: int, vectors: int = 2) -> Tally:
-    """A convolution with an output of `size` x `size`, and its norm (2 vectors) or its bias (1)."""
+    """The cost of a convolution with an output of `size` x `size`, and its norm (2 vectors) or bias (1)."""
     weights = kernel**2 * inputs * out
     return Tally(weights * size**2, weights + vectors * out, vectors * out * size**2)
 
 
 def _squeeze(width: int, size: int) -> Tally:
-    """Squeeze and excitation: pool, narrow, rectify, widen."""
+    """The cost of squeeze-and-excitation: pool, narrow, rectify, widen."""
     narrow = round_width(width / 4, 8)
     pool = Tally(0, 0, width * size**2 + narrow)
     return _sum([pool, _convolution(width, narrow, 1, 1, vectors=1), _convolution(narrow, width, 1, 1, vectors=1)])

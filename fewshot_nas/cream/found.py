@@ -1,4 +1,4 @@
-"""The path that a search has found, as a file and as settings."""
+"""The path that a search found: its file, and the settings that select it."""
 
 import argparse
 from collections.abc import Sequence
@@ -21,31 +21,31 @@ def add_path_option(parser: argparse.ArgumentParser) -> None:
 
 
 def path_overrides(file: Path | None, overrides: Sequence[str]) -> list[str]:
-    """Overrides, those that a found path stands for before the user's.
+    """The overrides that select a found path, followed by the user's.
 
     Raises:
-        InputError: the file is none of a search, or another model is asked for as well.
+        InputError: the file is not the result of a search, or the user's overrides select another model.
     """
     if file is None:
         return list(overrides)
     for override in overrides:
         if override.partition("=")[0] in ("MODEL_SELECTION", "INPUT_ARCH"):
-            raise InputError(f"{override!r} and --from_search ask for two models, expected one of them")
+            raise InputError(f"{override!r} and --from_search both select a model, expected only one of them")
     path, resolution = read_found(file)
     chosen = [f"MODEL_SELECTION={OWN}", f"INPUT_ARCH={format_path(path)}", f"IMAGE_SIZE={resolution}"]
     return [*chosen, *overrides]
 
 
 def write_found(file: Path, path: CreamPath, resolution: int, more: dict[str, Any]) -> None:
-    """Write a path, the side of its images, and what is known of it."""
+    """Write a path, the side of its images, and more facts about it."""
     write_json(file, {"INPUT_ARCH": format_path(path), "resolution": resolution, **more})
 
 
 def read_found(file: Path) -> tuple[CreamPath, int]:
-    """The path of a file that `write_found` wrote, and the side of its images.
+    """Read the path and the side of its images from a file of `write_found`.
 
     Raises:
-        InputError: the file is another.
+        InputError: the file does not have this form.
     """
     content = read_json(file)
     try:

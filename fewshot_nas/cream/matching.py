@@ -1,4 +1,4 @@
-"""Which prioritized path teaches, how much it weighs, and how that judgement learns (arXiv:2010.15821)."""
+"""The matching network: it chooses the path that teaches, and the weight of its lesson (arXiv:2010.15821)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +15,10 @@ Student = Callable[[Tensor], Tensor]  # images [B, C, H, W] to logits [B, classe
 
 
 class Matching(nn.Module):
-    """Scores how well a board entry would teach a student, from how their answers differ.
+    """Scores how well a board entry would teach a student, from the difference of their answers.
 
     Args:
-        images: of an entry, S.
+        images: number of images of an entry, S.
     """
 
     def __init__(self, images: int, num_classes: int) -> None:
@@ -26,15 +26,17 @@ class Matching(nn.Module):
         self.linear = nn.Linear(images * num_classes, 1)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Scores [K] from the probabilities [K, S, classes] of student and entries."""
+        """Scores [K] from the probabilities [K, S, classes] of the student and of the entries."""
         scores: Tensor = self.linear((student - teacher).flatten(1))
         return scores.squeeze(1)
 
 
 @dataclass(frozen=True, eq=False)
 class Guidance(Generic[C]):
-    """Who teaches, and the weight rho in (0, 1) of what is taught: a scalar tensor that, where
-    the matching network chose, remembers how it came from that network's weights."""
+    """The teacher, and the weight rho in (0, 1) of the distillation loss.
+
+    rho is a scalar tensor. If the matching network chose the teacher, rho has a graph to its weights.
+    """
 
     teacher: BoardEntry[C]
     rho: Tensor
@@ -43,12 +45,12 @@ class Guidance(Generic[C]):
 def guide(board: Board[C], matching: Matching, student: Student, pick: Literal["meta", "top1"]) -> Guidance[C]:
     """Choose a teacher for the student from a board that is not empty.
 
-    All entries' images go through the student at once, so that batch statistics are of more
-    than a handful. The student gets no gradient.
+    The images of all entries go through the student in one batch, so that batch norms get statistics
+    of many images. The student gets no gradient.
 
     Args:
-        pick: `meta` takes the entry with the highest score, rho is the sigmoid of that score;
-            `top1` takes the best entry with rho = 0.5.
+        pick: `meta` takes the entry with the highest score, and rho is the sigmoid of this score;
+            `top1` takes the most accurate entry, with rho = 0.5.
     """
     entries = board.entries
     if pick == "top1":
@@ -69,19 +71,19 @@ def meta_gradients(
     validation: Callable[[], Tensor],
     rate: float,
 ) -> tuple[Tensor, ...]:
-    """The gradient of a validation loss in the matching network's parameters, one step of the student ahead.
+    """The gradient, in the matching network's parameters, of the student's validation loss after its next step.
 
-    The student steps to W' = W - rate * rho * grad KD(W), and rho alone depends on the judges.
-    So the chain rule ends in two inner products and needs no second derivative:
+    The student steps to W' = W - rate * rho * grad KD(W), where only rho depends on the judges. So
+    the chain rule gives an inner product and needs no second derivative:
     -rate * <grad L(W'), grad KD(W)> * d rho / d judges.
 
     Args:
         rho: a scalar, from `guide`.
         judges: the parameters of the matching network.
-        weights: leaves that the student computes with; their values are the same bits afterwards.
-        distillation: KD, the student's loss to the teacher with the weights as they are when called.
-        validation: L, its loss on other images.
-        rate: of the student's step.
+        weights: leaves that the student computes with; their values are restored bit by bit.
+        distillation: KD, the student's distillation loss with the weights at the time of the call.
+        validation: L, the student's loss on other images.
+        rate: learning rate of the student's step.
 
     Returns:
         A gradient for each of the judges.
@@ -97,9 +99,9 @@ def meta_gradients(
 
 @contextmanager
 def _moved(weights: Sequence[Tensor], steps: Sequence[Tensor]) -> Iterator[None]:
-    """Weights elsewhere for a while; subtracting the steps again would not bring the same bits back.
+    """Move weights by steps, and restore them from copies; subtracting the steps would not give the same bits.
 
-    Autocast keeps its copies of weights, and would compute with those of before.
+    Autocast keeps cast copies of weights, so its cache is cleared whenever the weights change.
     """
     kept = [weight.detach().clone() for weight in weights]
     with torch.no_grad():

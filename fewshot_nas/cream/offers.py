@@ -1,4 +1,4 @@
-"""What the board hears of the steps, without waiting for a device or another process in each of them."""
+"""Offers of paths to the board, collected so that a step waits neither for the device nor for another process."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,28 +10,28 @@ from fewshot_nas.cream.paths import CreamPath
 from fewshot_nas.distributed import World, from_main
 from fewshot_nas.training.board import Board, BoardEntry
 
-HELD = 16  # offers that wait at most; each holds a few images
+HELD = 16  # the most offers that wait; each holds a few images
 
 
 class Offers:
-    """Paths on their way to one board for all processes.
+    """Paths that wait to be offered to the board, which is the same on all processes.
 
-    A path's accuracy is averaged over the processes with the step's losses, and read when the
-    board is needed. All processes read the same, so they decide alike. The images and answers of
-    an entry are rank 0's; only those of accepted entries travel.
+    A path's accuracy is averaged over the processes together with the step's losses, and is read
+    when the board is needed. All processes read the same values, so they decide alike. The images
+    and answers of an entry are rank 0's; only those of accepted entries are sent.
     """
 
     def __init__(self, board: Board[CreamPath], world: World) -> None:
         self._board, self._world = board, world
         self._waiting: list[tuple[BoardEntry[CreamPath], Tensor]] = []
-        self._own: list[BoardEntry[CreamPath]] = []  # that stand on the board with this process's images
+        self._own: list[BoardEntry[CreamPath]] = []  # entries on the board that still have this process's images
 
     def add(self, entry: BoardEntry[CreamPath], right: Tensor) -> None:
-        """Offer a path later.
+        """Keep a path, to offer it later.
 
         Args:
             entry: without its accuracy.
-            right: share of images that were guessed right, a scalar; it has to be the mean of all
+            right: share of correctly classified images, a scalar; it has to be the mean over all
                 processes by the time of the next call.
         """
         if len(self._waiting) == HELD:
@@ -39,7 +39,7 @@ class Offers:
         self._waiting.append((entry, right))
 
     def decide(self) -> None:
-        """Bring the board up to date. Needs no other process."""
+        """Offer all waiting paths to the board; no other process is needed."""
         if not self._waiting:
             return
         shares = torch.stack([right for _, right in self._waiting]).tolist()
@@ -51,7 +51,7 @@ class Offers:
         self._own = self._on_board(self._own)
 
     def share(self) -> None:
-        """Give all processes the images and answers of rank 0; all of them call this."""
+        """Send rank 0's images and answers to all processes; all of them must call this."""
         own, self._own = self._on_board(self._own), []
         if self._world.size == 1 or not own:
             return
@@ -61,5 +61,5 @@ class Offers:
             tensor.copy_(part.view(tensor.shape))
 
     def _on_board(self, entries: Sequence[BoardEntry[CreamPath]]) -> list[BoardEntry[CreamPath]]:
-        """In the board's order, which is the same on all processes."""
+        """Those of the entries that are on the board, in its order, which is the same on all processes."""
         return [entry for entry in self._board.entries if any(entry is each for each in entries)]

@@ -1,7 +1,7 @@
 """Paths through the MBConv space of Cream of the Crop (arXiv:2010.15821). Standard library only.
 
-Seven stages: the outer two are fixed, and each block of the five between them is one of six
-inverted residuals. A path is the index of that choice for every block, stage by stage.
+A network has seven stages. The first and the last are fixed. Each block of the five others is one of
+six inverted residuals. A path lists the index of this choice for every block, stage by stage.
 """
 
 import json
@@ -15,14 +15,14 @@ CreamPath = tuple[tuple[int, ...], ...]  # stages 1..5, for each block the index
 
 
 class Choice(NamedTuple):
-    """An inverted residual: the depthwise kernel's side, and the factor of its middle width."""
+    """An inverted residual: the side of its depthwise kernel, and the expansion of its middle width."""
 
     kernel: int
     expansion: int
 
 
 class Stage(NamedTuple):
-    """What the blocks of a stage share; its first block has the stride, the others 1."""
+    """The output width of a stage's blocks, and the stride of its first block; the others have stride 1."""
 
     out: int
     stride: int
@@ -37,20 +37,20 @@ class Model(NamedTuple):
 
 CHOICES = tuple(Choice(kernel, expansion) for kernel in (3, 5, 7) for expansion in (4, 6))
 STAGES = (Stage(24, 2), Stage(40, 2), Stage(80, 2), Stage(96, 1), Stage(192, 2))
-STEM_WIDTH, LAST_WIDTH, HEAD_WIDTH = 16, 320, 1280  # of the stem and stage 0, of stage 6, of the features
+STEM_WIDTH, LAST_WIDTH, HEAD_WIDTH = 16, 320, 1280  # channels of the stem and stage 0, of stage 6, of the features
 
 PRIOR = (0.05, 0.2, 0.05, 0.5, 0.05, 0.15)  # probability of each choice
 UNIFORM = (1 / 6,) * 6
 
-_FIXED = [0]  # what INPUT_ARCH writes for stages 0 and 6
+_FIXED = [0]  # stands for stages 0 and 6 in INPUT_ARCH
 _TEMPLATE = (Choice(3, 4), Choice(5, 4), Choice(3, 6), Choice(3, 6), Choice(5, 6))
 
 
 def check_path(path: CreamPath) -> CreamPath:
-    """The path itself, if it is one.
+    """Check a path and return it.
 
     Raises:
-        InputError: says which stage is wrong, and what it should hold.
+        InputError: names the stage that is wrong, and what was expected.
     """
     if len(path) != len(STAGES):
         raise InputError(f"a path has {len(STAGES)} stages, got {len(path)}")
@@ -65,8 +65,8 @@ def check_path(path: CreamPath) -> CreamPath:
 def parse_path(text: str) -> CreamPath:
     """Read the form of the key INPUT_ARCH, such as `[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]`.
 
-    The `[0]` at both ends stand for the fixed stages. An index always means its choice, also
-    for a stage's only block; what the published models do there, `as_published` does.
+    The `[0]` at both ends stand for the fixed stages. An index always means its choice, even for a
+    stage with a single block; see `as_published` for the published models.
 
     Raises:
         InputError: the text is not a path in that form.
@@ -86,15 +86,16 @@ def parse_path(text: str) -> CreamPath:
 
 
 def format_path(path: CreamPath) -> str:
-    """A path as INPUT_ARCH; `parse_path` reads it back."""
+    """A path in the form of the key INPUT_ARCH; `parse_path` reads it back."""
     return json.dumps([_FIXED, *path, _FIXED], separators=(",", ":"))
 
 
 def as_published(path: CreamPath) -> CreamPath:
-    """The path that the public code builds from the indices it prints.
+    """The path that the public code builds from the indices that it prints.
 
-    There, a stage of one block ignores its index and keeps a template; the parameters of the
-    published models come out only so. Nothing else in this package has that exception.
+    In the public code, a stage with a single block ignores its index and uses a template. Only so do
+    the published models have their published number of parameters. Nothing else in this package
+    has this exception.
     """
     return tuple(
         (CHOICES.index(template),) if len(choices) == 1 else choices
@@ -115,4 +116,4 @@ MODELS: Mapping[int, Model] = MappingProxyType(
         481: _model(224, "3431", "3230", "33311", "3333", "3333"),
         604: _model(224, "33233", "32323", "32323", "332233", "332333"),
     }
-)  # by million multiply-adds
+)  # by millions of multiply-adds

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
 
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         training = CreamRun(config, model.resolution, world, options.resume, speaker(world.is_main))
 
         def finish(task: "RetrainTask") -> None:

@@ -21,8 +21,8 @@ class RetrainTask:
     """One network, for `Loop`.
 
     Attributes:
-        average: of the network's weights, renewed after each of the optimizer's steps.
-        due: whether the epoch of this number is validated, on `inputs`.
+        average: the moving average of the network's weights, updated after each optimizer step.
+        due: epochs, counted from 0, after which the average is validated on `inputs`.
     """
 
     network: nn.Module
@@ -38,27 +38,27 @@ class RetrainTask:
         self.optimizer.register_step_post_hook(lambda *_: self.average.update(self.network))
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Gradients of the cross-entropy."""
+        """Add the gradients of the cross-entropy."""
         return learn(self.network, images, labels, self.smoothing, self.precision)
 
     def culprit(self, loss: int, step: int) -> str:
-        """There is one network only."""
+        """The network; there is only one."""
         return "the network"
 
     def end_epoch(self, epoch: int) -> Record:
-        """Accuracy of the averaged weights, which become the result."""
+        """Measure the averaged weights, which become the result."""
         if epoch not in self.due:
             return {}
         return {"top1": {"ema": measure(self.average.module, self.inputs).top1}}
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Weights, their average and the optimizer's state."""
+        """Write the weights, their average and the optimizer's state."""
         parts = {"model": self.network, "average": self.average.module, "optimizer": self.optimizer}
         with replacing(path) as stream:
             torch.save({**{name: part.state_dict() for name, part in parts.items()}, **state}, stream)
 
     def restore(self, content: Mapping[str, Any]) -> None:
-        """Take up what `save` wrote."""
+        """Restore the state that `save` wrote."""
         self.network.load_state_dict(content["model"])
         self.average.module.load_state_dict(content["average"])
         self.optimizer.load_state_dict(content["optimizer"])

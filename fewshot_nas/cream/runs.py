@@ -1,4 +1,4 @@
-"""From settings to the parts of a Cream run: what search, retrain and test have in common."""
+"""Building the parts of a Cream run from its settings: code that search, retrain and test share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -29,10 +29,10 @@ T = TypeVar("T", bound=Task)
 def scoring_inputs(
     config: CreamConfig, data: ImageData, scored: Images, resolution: int, world: World, calibration: int = 0
 ) -> Inputs:
-    """Images to score on, photos brought to size bicubically, and training images for calibration.
+    """Images to score on, where photographs are resized bicubically, and training images for calibration.
 
-    Those are whole batches, for a remainder of one image may have no statistics. A batch is
-    one process's share, as in training.
+    The calibration images are whole batches, because a last batch of one image may have no
+    statistics. As in training, a batch is the share of one process.
     """
     batch = max(1, config.BATCH_SIZE // world.size)
     transform = eval_transform(data.recipe, resolution, bicubic=True)
@@ -56,17 +56,17 @@ def scoring_inputs(
 
 
 def _in_whole_batches(images: int, batch: int) -> int:
-    """How many images remain without the last batch, if that is smaller and not the only one."""
+    """The number of images in whole batches; all images if they do not even fill one batch."""
     return max(images - images % batch, min(images, batch))
 
 
 @dataclass(frozen=True)
 class CreamRun:
-    """What a Cream training works with.
+    """A Cream training: its settings, and the parts that are built from them.
 
     Attributes:
-        resume: whether to go on with an unfinished run of the same name.
-        report: takes lines for a person.
+        resume: whether to continue an unfinished run of the same name.
+        report: shows a line to the user.
     """
 
     config: TrainConfig
@@ -85,11 +85,11 @@ class CreamRun:
 
     @property
     def per_epoch(self) -> int:
-        """Steps of an epoch."""
+        """The number of steps in an epoch."""
         return batches_per_epoch(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
 
     def inputs(self, calibration: int = 0) -> Inputs:
-        """For validation."""
+        """The images for validation."""
         return scoring_inputs(self.config, self.data, self.data.valid, self.resolution, self.world, calibration)
 
     def due(self, epochs: int) -> frozenset[int]:
@@ -112,19 +112,19 @@ class CreamRun:
         start: Callable[[], Training[T]],
         finish: Callable[[T], None],
     ) -> None:
-        """Train a task to its end, from where an earlier run was stopped.
+        """Train a task to its end; an unfinished earlier run is continued.
 
         Args:
-            facts: what the run depends on beside settings and data.
+            facts: what the run depends on besides settings and data.
             finish: writes the result, `directory.chosen`; called on the main process only.
 
         Raises:
-            InputError: an earlier run of that name is not one to go on with, settings do not fit
-                each other, or training fails.
+            InputError: an earlier run of that name cannot be continued, settings contradict each
+                other, or training fails.
         """
 
         def content() -> dict[str, Any]:
-            batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)  # refuses an indivisible one
+            batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)  # refuses an indivisible batch
             noted = {**processes(self.world.size), **facts, "data": data_facts(self.data, self.config.data)}
             return manifest_of(asdict(self.config), noted)
 

@@ -1,4 +1,4 @@
-"""Learning rates of the search and of the retraining, step by step."""
+"""The learning rates of the search and of the retraining, step by step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from fewshot_nas.training.loop import Schedule
 
 @dataclass(frozen=True)
 class SearchSchedule(Schedule):
-    """The rate falls linearly; the step after the last would have 0."""
+    """The learning rate falls linearly, and would be 0 at the step after the last."""
 
     def rate(self, per_epoch: int) -> Callable[[int], float]:
         """The learning rate of each step."""
@@ -21,10 +21,10 @@ class SearchSchedule(Schedule):
 
 @dataclass(frozen=True)
 class RetrainSchedule(Schedule):
-    """timm's cosine, step by step: a warm-up within it, and a cool-down at its end's rate after it.
+    """timm's cosine schedule, updated at every step: it begins with a warm-up and is followed by a cool-down.
 
     Attributes:
-        cooldown_epochs: the last ones of `epochs`.
+        cooldown_epochs: the last epochs, at `min_lr`; `epochs` includes them.
     """
 
     warmup_lr: float
@@ -33,7 +33,7 @@ class RetrainSchedule(Schedule):
 
     def rate(self, per_epoch: int) -> Callable[[int], float]:
         """The learning rate of each step."""
-        # timm's schedules set an optimizer's rate as a function of the step alone: this one only carries it.
+        # timm's schedulers write the rate into an optimizer. It depends on the step only, so any optimizer will do.
         carrier = torch.optim.SGD([torch.zeros(1)], lr=self.lr)
         scheduler, _ = create_scheduler_v2(
             carrier,

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
 
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         resolution = config.IMAGE_SIZE or budget.resolution
         training = CreamRun(config, resolution, world, options.resume, speaker(world.is_main))
         training.report(f"depths {budget.depths}, FLOPs counted at {budget.resolution} px, images of {resolution} px")
@@ -64,7 +64,7 @@ def _start(
     network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean)), world)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
     sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
-    sampler.path(0)  # bounds that hardly a path meets are refused here, not in the first step
+    sampler.path(0)  # impossible bounds are refused here, not in the first step
     schedule = SearchSchedule(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
     task = SearchTask(
         network,

@@ -26,20 +26,20 @@ from fewshot_nas.training.loop import Record
 
 @dataclass(frozen=True)
 class PathSampler:
-    """Which path a step trains: a pure function of the step, so that every process agrees."""
+    """Draws the path of a step. It depends on seed and step only, so all processes draw the same path."""
 
     seed: int
     budget: Budget
     probabilities: Sequence[float] = PRIOR
 
     def path(self, step: int) -> CreamPath:
-        """Within the budget's bounds."""
+        """The path of a step, within the budget's bounds."""
         return self.budget.sample(random.Random(f"{self.seed}/path/{step}"), self.probabilities)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Where a step is in the schedule, and its learning rate."""
+    """The steps of an epoch, and the learning rate of each step."""
 
     per_epoch: int
     rate: Callable[[int], float]
@@ -74,7 +74,7 @@ class SearchTask:
         self._offers = Offers(self.board, self.world)
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Gradients of the step's path; then the matching network learns, and the path is offered to the board.
+        """Add the gradients of the step's path; then train the matching network, and offer the path to the board.
 
         Its accuracy on the batch follows the loss in what is returned.
         """
@@ -102,7 +102,7 @@ class SearchTask:
         return f"path {format_path(self.sampler.path(step))}"
 
     def end_epoch(self, epoch: int) -> Record:
-        """Write the board down, and validate the best path."""
+        """Write the board, and validate the best path if it is due."""
         best = self.best()
         record: Record = {"board": {"paths": len(self.board), "best": best.accuracy}}
         if self.world.is_main:
@@ -112,25 +112,25 @@ class SearchTask:
         return record
 
     def best(self) -> BoardEntry[CreamPath]:
-        """The first of the board, which a step at least has filled."""
+        """The best entry of the board; at least one step must have been trained."""
         self._offers.decide()
         return self.board.entries[0]
 
     def validated(self, path: CreamPath) -> Accuracy:
-        """Accuracy of a path on its own, with the supernet's weights and statistics of its own."""
+        """The accuracy of a path with the supernet's weights and with its own batch norm statistics."""
         child = self.network.extract(path).to(memory_format=torch.channels_last)
         with self.inputs.autocast():
             calibrate(child, self.inputs.calibration_batches())
         return measure(child, self.inputs)
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Supernet, matching network, their optimizers, the board."""
+        """Write the supernet, the matching network, their optimizers and the board."""
         self._offers.decide()
         with replacing(path) as stream:
             torch.save({**{name: part.state_dict() for name, part in self._state().items()}, **state}, stream)
 
     def restore(self, content: Mapping[str, Any]) -> None:
-        """Take up what `save` wrote."""
+        """Restore the state that `save` wrote."""
         for name, part in self._state().items():
             part.load_state_dict(content[name])
         self._offers = Offers(self.board, self.world)

@@ -16,13 +16,13 @@ from fewshot_nas.training.board import Board, BoardEntry
 
 @dataclass(frozen=True)
 class Teaching:
-    """How a search teaches.
+    """The settings of the teaching.
 
     Attributes:
-        start_epoch: for so many epochs paths learn from labels alone.
-        slice: images that an entry keeps, and that each half of a meta update takes.
+        start_epoch: number of epochs, at the beginning, in which paths learn from labels only.
+        slice: number of images that a board entry keeps, and of each half of a meta update.
         update_every: batches between two meta updates.
-        smoothing: of the labels.
+        smoothing: label smoothing.
     """
 
     start_epoch: int = 20
@@ -32,17 +32,17 @@ class Teaching:
     smoothing: float = 0.1
 
     def begun(self, epoch: int, board: Board[CreamPath]) -> bool:
-        """Whether paths are taught in this epoch, counted from 1."""
+        """Whether paths have a teacher in this epoch, counted from 1."""
         return epoch > self.start_epoch and len(board) > 0
 
     def updates(self, epoch: int, board: Board[CreamPath], batch: int) -> bool:
-        """Whether the matching network learns from this batch, counted from 0, of the epoch."""
+        """Whether the matching network learns from this batch of the epoch, counted from 0."""
         return self.pick == "meta" and self.begun(epoch, board) and batch % self.update_every == 0
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A step's loss, to differentiate, and the path's logits [B, classes]."""
+    """The loss of a step, with its graph, and the path's logits [B, classes]."""
 
     loss: Tensor
     logits: Tensor
@@ -59,7 +59,7 @@ def search_loss(
     teaching: Teaching,
     epoch: int,
 ) -> Outcome:
-    """The loss of a path on a batch. Nothing is changed but the batch norms of the path itself.
+    """The loss of a path on a batch. Only the batch norm statistics of the path are changed.
 
     Args:
         images: [B, C, H, W], normalised.
@@ -78,20 +78,20 @@ def search_loss(
 def guidance_for(
     supernet: CreamSupernet, path: CreamPath, board: Board[CreamPath], matching: Matching, pick: Literal["meta", "top1"]
 ) -> Guidance[CreamPath]:
-    """The teacher of a path; batch norms keep their statistics."""
+    """Choose the teacher of a path; batch norms keep their statistics."""
     with batch_statistics(supernet):
         return guide(board, matching, lambda images: supernet(images, path), pick)
 
 
 def teacher_probabilities(supernet: CreamSupernet, teacher: CreamPath, images: Tensor) -> Tensor:
-    """What a path thinks of a batch [B, classes], without gradient; batch norms keep their statistics."""
+    """The probabilities of a path for a batch [B, classes], without gradient; batch norms keep their statistics."""
     with torch.no_grad(), batch_statistics(supernet):
         probabilities: Tensor = supernet(images, teacher).softmax(1)
     return probabilities
 
 
 def guided_loss(logits: Tensor, labels: Tensor, taught: Tensor, rho: Tensor, smoothing: float = 0.0) -> Tensor:
-    """[rho * KD + (2 - rho) * CE] / 2; rho gets no gradient.
+    """The loss [rho * KD + (2 - rho) * CE] / 2; rho gets no gradient.
 
     Args:
         taught: the teacher's probabilities [B, classes].
@@ -112,16 +112,16 @@ def meta_update(
     teaching: Teaching,
     rate: float,
 ) -> None:
-    """Put gradients on the matching network, and on nothing else; its optimizer takes the step.
+    """Compute the gradients of the matching network's parameters, and no others; its optimizer takes the step later.
 
-    The batch's first slice is for distillation, the second for validation. Several processes
+    The first slice of the batch is for distillation, the second for validation. Several processes
     average these gradients before the step.
 
     Args:
         images: [B, C, H, W], at least two slices.
-        rate: the supernet's learning rate, for the step ahead.
+        rate: the supernet's learning rate at this step.
     """
-    assert len(images) >= 2 * teaching.slice, f"{len(images)} images are no two slices of {teaching.slice}"
+    assert len(images) >= 2 * teaching.slice, f"{len(images)} images are fewer than two slices of {teaching.slice}"
     first, second = slice(teaching.slice), slice(teaching.slice, 2 * teaching.slice)
     guidance = guidance_for(supernet, path, board, matching, "meta")
     taught = teacher_probabilities(supernet, guidance.teacher.candidate, images[first])
@@ -142,16 +142,16 @@ def meta_update(
 def entry_for(
     path: CreamPath, cost: float, images: Tensor, logits: Tensor, teaching: Teaching
 ) -> BoardEntry[CreamPath]:
-    """A path as it may be offered to the board, once its accuracy is known.
+    """The board entry of a path, without its accuracy.
 
     Args:
         images, logits: of the batch; the first slice is copied.
     """
     kept = slice(teaching.slice)
-    assert len(images) >= teaching.slice, f"{len(images)} images are no slice of {teaching.slice}"
+    assert len(images) >= teaching.slice, f"{len(images)} images are fewer than a slice of {teaching.slice}"
     return BoardEntry(path, math.nan, cost, images[kept].detach().clone(), logits[kept].detach().softmax(1))
 
 
 def share_right(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many of a batch are guessed right, from 0 to 1, as a scalar on its device."""
+    """The share of a batch that is classified correctly, from 0 to 1, as a scalar on the batch's device."""
     return (logits.argmax(1) == labels).float().mean()

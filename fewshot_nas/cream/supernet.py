@@ -1,4 +1,4 @@
-"""One network that holds the weights of every path of given depths."""
+"""The supernet of the Cream space: the weights of every path of given depths."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,19 +12,19 @@ from fewshot_nas.errors import InputError
 
 
 class CreamSupernet(nn.Module):
-    """Every choice of every block has weights and batch norms of its own; which run is an argument.
+    """A network in which every choice of every block has its own weights and batch norms; the path is an argument.
 
-    What a path does not use gets no gradient at all (None, not zeros), so that an optimizer
-    leaves those weights and their momentum as they are.
+    Parameters that a path does not use get no gradient (None, not zeros), so the optimizer changes
+    neither these weights nor their momentum.
 
     Args:
-        depths: blocks in each of the stages 1..5.
+        depths: number of blocks of the stages 1..5.
     """
 
     def __init__(self, depths: Sequence[int], num_classes: int, in_channels: int = 3) -> None:
         super().__init__()
         self.depths, self.num_classes, self.in_channels = tuple(depths), num_classes, in_channels
-        # The child that takes one choice everywhere has that choice's block for every place.
+        # The network of the path with one choice everywhere has this choice's block for every place.
         uniform: list[Any] = [
             self._child(tuple((choice,) * depth for depth in self.depths)) for choice in range(len(CHOICES))
         ]
@@ -40,7 +40,7 @@ class CreamSupernet(nn.Module):
         """Logits [B, classes] of a path for images [B, C, H, W].
 
         Raises:
-            InputError: the path is none, or has other depths.
+            InputError: the path is malformed, or has other depths.
         """
         first, *_, last = self.frame.blocks
         x = first(self.frame.bn1(self.frame.conv_stem(x)))
@@ -50,9 +50,9 @@ class CreamSupernet(nn.Module):
         return logits
 
     def extract(self, path: CreamPath) -> nn.Module:
-        """A path as a network of its own, with copies of weights and norms; in the supernet's mode."""
+        """The stand-alone network of a path, with copies of weights and norms; its mode is the supernet's."""
         child: Any = self._child(path).to(next(self.parameters()).device)
-        child.load_state_dict(self.frame.state_dict(), strict=False)  # that is all but the blocks
+        child.load_state_dict(self.frame.state_dict(), strict=False)  # all parts but the blocks
         blocks = (block for stage in child.blocks[1:-1] for block in stage)
         for block, chosen in zip(blocks, self._chosen(path), strict=True):
             block.load_state_dict(chosen.state_dict())
@@ -73,10 +73,10 @@ class CreamSupernet(nn.Module):
 
 @contextmanager
 def batch_statistics(network: nn.Module) -> Iterator[None]:
-    """Let batch norms in training mode normalise by the batch and leave their own statistics alone.
+    """Let batch norms in training mode normalise by the batch without updating their running statistics.
 
-    For forward passes beside the training, of teachers and for the matching network: what they
-    see must not colour what the trained path will be evaluated with.
+    This is for the forward passes of teachers and for the matching network, which must not influence
+    the statistics that the trained path is evaluated with.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     tracking = [norm.track_running_stats for norm in norms]

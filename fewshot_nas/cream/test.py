@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import joined
     from fewshot_nas.runs import images_of, placed
 
-    with joined(options.device, config.run.threads) as world:
+    with joined(options.device, config.run) as world:
         data = images_of(config.data)
         classes, channels = data.num_classes, len(data.mean)
         network = placed(load_child(checkpoint, model, classes, channels, world.device), world).eval()
@@ -45,24 +45,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _checkpoint(config: CheckpointConfig) -> Path:
     if config.RESUME_PATH is None:
-        raise InputError("RESUME_PATH is not given, expected the .pth.tar that retrain has written")
+        raise InputError("RESUME_PATH is not given, expected the .pth.tar that `retrain` has written")
     return config.RESUME_PATH
 
 
 def _measured(network: "nn.Module", inputs: "Inputs", world: "World") -> "Accuracy":
-    """Accuracy on all images, of which each process looks at some."""
-    from dataclasses import fields, replace
+    """Accuracy on all images; each process measures a share of them."""
+    from dataclasses import replace
 
     from fewshot_nas.distributed import gathered
-    from fewshot_nas.evaluation.accuracy import Accuracy
-    from fewshot_nas.evaluation.naive import measure
+    from fewshot_nas.evaluation.accuracy import Sums
+    from fewshot_nas.evaluation.naive import total
 
     mine = slice(world.rank, None, world.size)
     part = replace(inputs, images=inputs.images[mine], labels=inputs.labels[mine])
-    scores = [(measure(network, part), len(part.labels))]
-    scores = [each for rank in gathered(scores, world) for each in rank]
-    whole = len(inputs.labels)
-    return Accuracy(*(sum(getattr(s, field.name) * n for s, n in scores) / whole for field in fields(Accuracy)))
+    parts = gathered(total(network, part), world)
+    return Sums(*map(sum, zip(*parts, strict=True))).accuracy(len(inputs.labels))
 
 
 def _parser() -> Parser:

@@ -1,5 +1,6 @@
 """What a network's guesses are worth: sums over images, and percentages made of them."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,40 +10,44 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Accuracy:
-    """In percent: images whose label is the first guess, or among the first five, and the labels' mean probability.
+    """In percent: images whose label is the first guess, or among the first five, and the labels' mean probabilities.
 
-    The last is the accuracy of guesses drawn by the network's probabilities. It has no ties, and
-    ranks archs of nearly the same accuracy where the others count a handful of images.
+    `prob` is their arithmetic mean, the accuracy of guesses drawn by the network's probabilities. `likelihood` is
+    their geometric mean, e to the power of minus the cross-entropy: a sure and wrong guess costs more there. Both
+    have no ties, and rank archs of nearly the same accuracy where the others count a handful of images.
     """
 
     top1: float
     top5: float
     prob: float
+    likelihood: float
 
 
 class Sums(NamedTuple):
-    """Over images: how many are right at the first guess, how many within five, and the labels' probabilities.
+    """Over images: how many are right at first, how many within five, the labels' probabilities and their logarithms.
 
-    >>> Sums(90, 99, 84.5).accuracy(100)
-    Accuracy(top1=90.0, top5=99.0, prob=84.5)
+    >>> Sums(90, 99, 84.5, 0.0).accuracy(100)
+    Accuracy(top1=90.0, top5=99.0, prob=84.5, likelihood=100.0)
     """
 
     top1: float
     top5: float
     prob: float
+    log: float
 
     def accuracy(self, images: int) -> Accuracy:
         """In percent of `images`."""
-        return Accuracy(*(100 * each / images for each in self))
+        top1, top5, prob = (100 * each / images for each in self[:3])
+        return Accuracy(top1, top5, prob, 100 * math.exp(self.log / images))
 
 
 def sums(logits: Tensor, labels: Tensor) -> Tensor:
-    """The three numbers of `Sums` for a batch, as float64 [3] on the device of the logits.
+    """The numbers of `Sums` for a batch, as float64 [4] on the device of the logits.
 
     Args:
         logits: [B, classes].
         labels: [B].
     """
     guesses = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # [B, 5]
-    probability = logits.double().softmax(1).gather(1, labels[:, None])
-    return torch.stack([guesses[:, 0].sum(), guesses.sum(), probability.sum()])
+    log = logits.double().log_softmax(1).gather(1, labels[:, None])
+    return torch.stack([guesses[:, 0].sum(), guesses.sum(), log.exp().sum(), log.sum()])

@@ -2,10 +2,11 @@
 
 Depth first, a batch at a time, with one output (and one half-computed block) held per level. All
 calibration batches go first and leave the statistics of every batch norm; then norms are folded
-into the convolutions and the scoring images follow. What comes out equals the plain way
-(`naive.score_plainly`) up to float rounding.
+into the convolutions. If each network is to have a classifier of its own, the images for it are next. Last come
+the scoring images. What comes out equals the plain way (`naive.score_plainly`) up to float rounding.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_nas.evaluation.accuracy import Sums, sums
+from fewshot_nas.evaluation.classifier import Fit
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.prefix_tree import Step, WorkUnit
 from fewshot_nas.models.slicing import EPS, ConvNorm
@@ -92,17 +94,18 @@ class Walk:
     """The networks of one unit, ready to be calibrated and scored."""
 
     def __init__(self, supernet: Supernet, unit: WorkUnit, inputs: Inputs) -> None:
-        self._inputs = inputs
+        self._inputs, self._classes = inputs, supernet.num_classes
         self._dtype = torch.bfloat16 if inputs.precision == "bf16" else torch.float32
         self._pool = supernet.space.stem_pool
         self.stem = Conv(supernet.stem_weights(unit.stem), self._dtype)
         self.nodes = [Node(supernet, step, self._dtype) for step in unit.steps]
-        self._sums = torch.zeros(len(unit.members), 3, dtype=torch.float64, device=inputs.device)
+        self._sums = torch.zeros(len(unit.members), len(Sums._fields), dtype=torch.float64, device=inputs.device)
 
     @torch.no_grad()
     def sums(self) -> list[Sums]:
         """For each of the unit's networks, sums over the scoring images."""
         self.calibrate()
+        self.fit()
         for images, labels in self._inputs.scoring_batches():
             for leaf, logits in self.outputs(images):
                 self._sums[leaf] += sums(logits, labels)
@@ -119,6 +122,16 @@ class Walk:
             raise ValueError("calibration needs at least one batch")
         for conv in (self.stem, *(conv for node in self.nodes for conv in node.convs())):
             conv.settle()
+
+    @torch.no_grad()
+    def fit(self) -> None:
+        """Give each network a classifier of its own, if there are images to fit it to."""
+        fits: dict[Node, Fit] = defaultdict(partial(Fit, self._classes))
+        for images, labels in self._inputs.fitting_batches():
+            for node, features in self.features(images):
+                fits[node].add(features, labels)
+        for node, fit in fits.items():
+            node.head = fit.classifier()
 
     def outputs(self, images: Tensor, compute: Compute = Conv.apply) -> Iterator[tuple[int, Tensor]]:
         """Go through the tree once; the number of each network with its logits [B, classes]."""

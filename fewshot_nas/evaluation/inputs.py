@@ -19,6 +19,8 @@ class Inputs:
         calibration: training images, uint8 [N, C, R, R]; validation images would leak into the
             ranking.
         calibration_batch: images whose statistics are one sample of a batch norm's.
+        fitting, fitting_labels: training images as the calibration's, and int64 [F], that each subnet's own classifier
+            is fitted to; None for the supernet's classifier.
         images, labels: uint8 [M, C, R, R] and int64 [M], to be scored on.
         batch: images at a time; no result depends on it beyond rounding.
         mean, std: per channel, of pixels in 0..1.
@@ -33,6 +35,19 @@ class Inputs:
     std: Sequence[float]
     device: torch.device
     precision: Literal["fp32", "bf16"] = "fp32"
+    fitting: Tensor | None = None
+    fitting_labels: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """Images that go through each subnet in all."""
+        return len(self.calibration) + len(self.images) + (0 if self.fitting is None else len(self.fitting))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all images."""
+        held = (self.calibration, self.images, self.fitting)
+        return sum(each.nbytes for each in held if each is not None)
 
     def calibration_batches(self) -> Iterator[Tensor]:
         """Normalised calibration images, a batch at a time."""
@@ -41,13 +56,22 @@ class Inputs:
 
     def scoring_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised images with their labels."""
-        for start in range(0, len(self.images), self.batch):
-            part = slice(start, start + self.batch)
-            yield self._ready(self.images[part]), self.labels[part].to(self.device)
+        return self._labelled(self.images, self.labels)
+
+    def fitting_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised images to fit a classifier to, with their labels; none if it is the supernet's."""
+        if self.fitting is None or self.fitting_labels is None:
+            return iter(())
+        return self._labelled(self.fitting, self.fitting_labels)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of convolutions and classifier."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def _labelled(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, len(images), self.batch):
+            part = slice(start, start + self.batch)
+            yield self._ready(images[part]), labels[part].to(self.device)
 
     def _ready(self, batch: Tensor) -> Tensor:
         return normalize(batch.to(self.device), self.mean, self.std)

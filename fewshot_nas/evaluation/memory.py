@@ -45,5 +45,5 @@ def _resident_mb(supernet: Supernet, inputs: Inputs) -> float:
     # A convolution holds its folded weights, and the kernel's own order of them.
     taken_mb = 4 * (sum(sizes) + 3 * max(sizes)) / _MB
     if inputs.device.type == "cpu":
-        taken_mb += _PROCESS_MB + (inputs.images.nbytes + inputs.calibration.nbytes) / _MB
+        taken_mb += _PROCESS_MB + inputs.nbytes / _MB
     return taken_mb

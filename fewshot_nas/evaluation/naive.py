@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_nas.evaluation.accuracy import Accuracy, Sums, sums
+from fewshot_nas.evaluation.classifier import Fit
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.models.subnet import extract
+from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
 
@@ -42,11 +43,32 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 @torch.no_grad()
+def fit(network: Subnet, inputs: Inputs, classes: int) -> None:
+    """Replace a network's classifier by one of its own, in place, if there are images to fit it to."""
+    if inputs.fitting is None:
+        return
+    fitted, seen = Fit(classes), list[Tensor]()
+    hook = network.head.register_forward_pre_hook(lambda head, given: seen.append(given[0].float()))
+    for images, labels in inputs.fitting_batches():
+        network(images)
+        fitted.add(seen.pop(), labels)
+    hook.remove()
+    for parameter, value in zip(network.head.parameters(), fitted.classifier(), strict=True):
+        parameter.copy_(value)
+
+
+@torch.no_grad()
 def measure(network: nn.Module, inputs: Inputs) -> Accuracy:
     """Accuracy of a network in evaluation mode on the scoring images."""
+    return total(network, inputs).accuracy(len(inputs.images))
+
+
+@torch.no_grad()
+def total(network: nn.Module, inputs: Inputs) -> Sums:
+    """The sums over the scoring images that an accuracy is made of."""
     with inputs.autocast():
         parts = [sums(network(images), labels) for images, labels in inputs.scoring_batches()]
-    return Sums(*torch.stack(parts).sum(0).tolist()).accuracy(len(inputs.images))
+    return Sums(*torch.stack(parts).sum(0).tolist())
 
 
 def score_plainly(supernet: Supernet, archs: Iterable[Arch], inputs: Inputs) -> list[Accuracy]:
@@ -56,5 +78,6 @@ def score_plainly(supernet: Supernet, archs: Iterable[Arch], inputs: Inputs) -> 
         subnet = extract(supernet, arch)
         with inputs.autocast():
             calibrate(subnet, inputs.calibration_batches())
+            fit(subnet, inputs, supernet.num_classes)
         scores.append(measure(subnet, inputs))
     return scores

@@ -25,7 +25,7 @@ from fewshot_nas.evaluation.work import UnitSums
 from fewshot_nas.files import locked, write_json
 from fewshot_nas.results import manifest_path, part_lock, shard_path
 from fewshot_nas.scores.manifests import read_manifest
-from fewshot_nas.scores.shards import METRICS, Score, write_shards
+from fewshot_nas.scores.shards import FIRST_METRICS, Score, write_shards
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SearchSpace
 
@@ -62,7 +62,7 @@ class Job:
         Raises:
             InputError: they are, but under another manifest.
         """
-        paths = [shard_path(self.directory, metric, part) for part in self.parts for metric in METRICS]
+        paths = [shard_path(self.directory, metric, part) for part in self.parts for metric in FIRST_METRICS]
         if not all(path.exists() for path in paths):
             return False
         self.refuse_others()
@@ -139,7 +139,7 @@ def _write_scores(job: Job, plan: Plan, done: Mapping[int, UnitSums], images: in
     results = iter(sums.accuracy(images) for sums in by_arch)
     for part, archs in job.parts.items():
         scores = [
-            Score(arch_id, space.encode(arch), each.top1, each.top5, each.prob)
+            Score(arch_id, space.encode(arch), each.top1, each.top5, each.prob, each.likelihood)
             for (arch_id, arch), each in zip(archs.items(), results, strict=False)
         ]
         write_json(manifest_path(job.directory, part), job.part_manifest(part))

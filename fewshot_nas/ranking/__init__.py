@@ -1,1 +1,1 @@
-"""How well scores rank archs: correlations, proxies and the shard files of scores. No torch here."""
+"""Rankings of archs: correlations, proxies, and the ranker that predicts accuracies. No torch here."""

@@ -1,4 +1,4 @@
-"""A ranking without any truth: smoothed scores of several supernets, and what the archs cost.
+"""A ranking that needs no truth: smoothed scores of several supernets, combined with the archs' multiply-adds.
 
 Both constants were chosen on the digits and the Fashion-MNIST study, before `fashion_pairs` had a
 truth, so that no truth of it was asked. Supernets of all kinds underrate archs that compute much:
@@ -14,15 +14,15 @@ from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import standardised
 from fewshot_nas.ranking.smoothing import Estimate
 
-KEPT = 0.5  # of the difference between an arch's own score and the smoothed one
-MACS_WEIGHT = 0.3  # standard deviations of the score for one of the log multiply-adds
+KEPT = 0.5  # share of the difference between an arch's own score and the smoothed one
+MACS_WEIGHT = 0.3  # standard deviations of the score per standard deviation of the log multiply-adds
 
 
 def average(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean of several supernets' scores, each standardised first; on the scale of the first.
+    """The mean of several supernets' standardised scores, on the scale of the first supernet.
 
-    The standard deviation is the larger of how far the supernets say, on average, and how far they
-    disagree.
+    The standard deviation is the larger of two: the mean of the supernets' standard deviations, and
+    the spread of their scores.
     """
     first = estimates[0].value
     scale, shift = float(np.std(first)) or 1.0, float(np.mean(first))
@@ -33,12 +33,12 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def combine(raw: Floats, smoothed: Estimate, log_macs: Floats) -> Estimate:
-    """Add the weighted log multiply-adds to the scores; mean and spread stay the scores'.
+    """Add the weighted log multiply-adds to the scores, and keep the scores' mean and spread.
 
     Args:
         raw: scores, nan where an arch has none, [n].
-        smoothed: of all archs.
-        log_macs: theirs, [n].
+        smoothed: the smoothed scores of all archs.
+        log_macs: the log multiply-adds of all archs, [n].
     """
     scores = smoothed.value + KEPT * surplus(raw, smoothed)
     total = standardised(standardised(scores) + MACS_WEIGHT * standardised(log_macs))
@@ -46,5 +46,5 @@ def combine(raw: Floats, smoothed: Estimate, log_macs: Floats) -> Estimate:
 
 
 def surplus(raw: Floats, smoothed: Estimate) -> Floats:
-    """What smoothing has taken away from each score; 0 where an arch has none, [n]."""
+    """The difference between each score and its smoothed score; 0 where an arch has no score, [n]."""
     return np.where(np.isnan(raw), 0.0, raw - smoothed.value)

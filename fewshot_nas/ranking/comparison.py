@@ -1,4 +1,4 @@
-"""The ranker's table: how well each ranking orders the archs with a truth, and by how much it beats counting."""
+"""The ranker's table: how well each ranking orders the archs with a truth, and its gain over the best proxy."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -14,11 +14,11 @@ from fewshot_nas.ranking.validation import judge
 
 TRUTHS = (10, 30, 60)
 PREDICTOR, WITHOUT_SCORES = "predictor", "predictor without scores"
-LEFT = 10  # archs that a predictor has to be judged by, at least
+LEFT = 10  # the fewest archs that a predictor is judged by
 
 
 def best_of(proxies: Mapping[str, Floats], truth: Floats) -> str:
-    """The proxy with the largest tau; the truths choose it, which favours it.
+    """The proxy with the largest tau. The truths themselves choose it, which favours it.
 
     Args:
         proxies: by name, [n] each.
@@ -35,12 +35,12 @@ def compare(
     others: Mapping[str, Floats],
     counts: Sequence[int] = TRUTHS,
 ) -> Iterator[Row]:
-    """Judge proxies, scores and predictors by the truths there are; nothing if they are fewer than three.
+    """Judge proxies, scores and predictors by the truths; yields nothing if there are fewer than three truths.
 
     Args:
         truth: in percent, nan where there is none, [n].
-        proxies: of which the best is what gains are over, by name, [n] each.
-        others: rankings that are shown beside them, [n] each.
+        proxies: by name, [n] each; gains are over the best of them.
+        others: more rankings for the table, [n] each.
         counts: the numbers of truths that predictors are fitted to.
     """
     known = ~np.isnan(truth)

@@ -1,7 +1,7 @@
-"""How well scores rank archs, with honest intervals.
+"""How well scores rank archs, with confidence intervals.
 
-Thirty archs say little: tau's standard error is then about 0.13. So no correlation goes without
-its bootstrap interval, and none without the plain proxies that it has to beat.
+With thirty archs, the standard error of tau is about 0.13. So every correlation comes with its
+bootstrap interval, and is compared with simple proxies that a supernet has to beat.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 class Interval:
     """A statistic with its 95 % bootstrap interval and standard error.
 
-    All four are nan if the statistic is undefined; all but `value` if no resample defines it.
+    All four are nan if the statistic is undefined; all but `value` are nan if no resample defines it.
     """
 
     value: float
@@ -51,15 +51,15 @@ class Agreement:
 def agreement(
     scores: Mapping[str, float], truth: Mapping[str, float], *, resamples: int = 1000, seed: int = 0
 ) -> Agreement:
-    """Kendall's tau-b, Spearman's rho and Pearson's r over the archs that both sides know.
+    """Kendall's tau-b, Spearman's rho and Pearson's r over the archs that have both a score and a truth.
 
-    The intervals are percentile bootstraps over archs: score and truth of an arch are drawn
-    together, and a resample in which one side is constant, hence without correlation, is left
-    out. Beyond `PAIRWISE_LIMIT` archs each resample is ranked anew, which is slow, so at most
-    `LARGE_RESAMPLES` are drawn; the intervals are narrow there.
+    The intervals are percentile bootstraps over archs: an arch's score and truth are drawn together.
+    A resample in which one side is constant has no correlation and is left out. With more than
+    `PAIRWISE_LIMIT` archs each resample has to be ranked anew, which is slow, so at most
+    `LARGE_RESAMPLES` are drawn; the intervals are narrow then.
 
     Args:
-        resamples: 0 leaves the intervals undefined and costs nothing.
+        resamples: number of resamples; with 0 the intervals are undefined.
 
     Raises:
         InputError: fewer than three archs in common, or a value that is not finite.
@@ -81,10 +81,10 @@ def agreement(
 def tau_gain(
     ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]], truth: Mapping[str, float]
 ) -> Interval:
-    """How much larger the mean tau of some rankings is than that of others, on the archs that all know.
+    """The mean tau of some rankings minus that of others, on the archs that all of them rank.
 
-    Both sides are resampled together, so that what they share (the archs, the noise of the truth)
-    does not blur the difference as it does two separate intervals.
+    Both sides are resampled together. So what they share (the archs, the noise of the truth) does
+    not widen the interval of the difference.
 
     Args:
         ours, theirs: rankings of one method, one per seed.
@@ -101,7 +101,7 @@ def tau_gain(
         np.mean([_by_products(_column("score", scores, ids), y, draws)[:, 0] for scores in side], axis=0)
         for side in (ours, theirs)
     )
-    gain: Floats = ours_tau - theirs_tau  # of the whole, then of each resample
+    gain: Floats = ours_tau - theirs_tau  # of all archs, then of each resample
     return interval_of(float(gain[0]), gain[1:][~np.isnan(gain[1:])])
 
 
@@ -112,16 +112,16 @@ def correlations(x: Floats, y: Floats) -> tuple[float, float, float]:
     if len(x) <= PAIRWISE_LIMIT:
         kendall, spearman, pearson = map(float, _by_products(x, y, np.arange(len(x))[None])[0])
         return kendall, spearman, pearson
-    # Importing it takes a second, which few archs should not wait for.
+    # Importing scipy.stats takes a second, so few archs do without it.
     from scipy import stats
 
-    # The method only concerns the p-value, which is not used: take the one without a search.
+    # The method only matters for the p-value, which is not used: take the fast one.
     tau = stats.kendalltau(x, y, method="asymptotic")
     return float(tau.statistic), float(stats.spearmanr(x, y).statistic), float(stats.pearsonr(x, y).statistic)
 
 
 def correlations_of_draws(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Floats:
-    """`correlations(x[draw], y[draw])` of each draw that has them: [at most resamples, 3].
+    """`correlations(x[draw], y[draw])` of each draw for which they are defined: [at most resamples, 3].
 
     Args:
         x, y: [n].
@@ -138,7 +138,7 @@ def correlations_of_draws(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Flo
 def proxies(
     space: SearchSpace, archs: Mapping[str, Arch], *, resolution: int | None = None, num_classes: int = 1000
 ) -> dict[str, dict[str, float]]:
-    """Scores that need no training: 'depth' (blocks in all), 'params' and 'macs', each by arch id.
+    """Scores that need no training: 'depth' (total number of blocks), 'params' and 'macs', each by arch id.
 
     Args:
         resolution: side of the square input in pixels; the space's own if None.
@@ -155,7 +155,7 @@ def proxies(
 
 
 def agreement_table(rows: Mapping[str, Agreement]) -> str:
-    """Named agreements as aligned text, one a line; ties are those of the scores / of the truth."""
+    """Named agreements as aligned text, one per line; ties are those of the scores / of the truth."""
     header = ["score", "n", "ties", "tau [95 %]", "Spearman", "Pearson"]
     lines = [header, *([name, *_cells(row)] for name, row in rows.items())]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -163,7 +163,7 @@ def agreement_table(rows: Mapping[str, Agreement]) -> str:
 
 
 def _by_products(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Floats:
-    """All resamples at once, from how often each contains an arch and the signs of all differences.
+    """The correlations of all resamples at once, from the multiplicities of archs and the signs of all differences.
 
     With multiplicities w and sign matrices S, T, tau-b is w'(S*T)w / sqrt(w'|S|w w'|T|w), and S w
     is twice the archs' centred mid-ranks in the resample, so that nothing is sorted anew. Nan where
@@ -179,12 +179,15 @@ def _by_products(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Floats:
 
 
 def tau_of_weights(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Tau-b of x and y [n], each arch as often as a row of `weights` [resamples, n] says; nan where undefined."""
+    """Tau-b of x and y [n] in each resample, where row r of `weights` [resamples, n] has the archs' multiplicities.
+
+    It is nan where it is undefined.
+    """
     return _kendall(_signs(x), _signs(y), weights)
 
 
 def _signs(x: Floats) -> Floats:
-    """Of all differences, [n, n]."""
+    """The signs of all differences, [n, n]."""
     signs: Floats = np.sign(np.subtract.outer(x, x))
     return signs
 
@@ -196,7 +199,7 @@ def _kendall(signs_x: Floats, signs_y: Floats, weights: Floats) -> Floats:
 
 
 def _multiplicities(draws: NDArray[np.int64]) -> Floats:
-    """How often each resample contains each arch: [resamples, n]."""
+    """The multiplicity of each arch in each resample: [resamples, n]."""
     resamples, n = draws.shape
     cells = draws + n * np.arange(resamples)[:, None]
     return np.bincount(cells.ravel(), minlength=draws.size).reshape(draws.shape).astype(np.float64)
@@ -209,7 +212,7 @@ def _quadratic(matrix: Floats, weights: Floats) -> Floats:
 
 
 def _centred(weights: Floats, x: Floats) -> Floats:
-    """x less its mean in each resample: [resamples, n]."""
+    """x minus its mean in each resample: [resamples, n]."""
     return x - (weights @ x)[:, None] / len(x)
 
 

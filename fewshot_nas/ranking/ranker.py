@@ -1,7 +1,7 @@
-"""The ranker: scores of supernets, costs and truths of some archs in, a value for every arch out.
+"""The ranker: from scores and truths of some archs, and costs of all, to a value for every arch.
 
-scores of some archs --smooth--> all archs --average--> several supernets --combine--> no truth needed
-combined, smoothed, what smoothing took away, features, truths of some archs --predict--> accuracies
+scores of some archs --smooth--> scores of all --average over supernets--> --combine with costs--> needs no truth
+combined scores, smoothing's residuals, features, and truths of some archs --predict--> accuracies of all
 """
 
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ from fewshot_nas.ranking.features import standardised
 from fewshot_nas.ranking.scale import log_odds, percent, percent_error
 from fewshot_nas.ranking.smoothing import Estimate, smooth
 
-_LOG_MACS = -2  # which column of the features it is
+_LOG_MACS = -2  # the column of the features with the log multiply-adds
 
 
 @dataclass(frozen=True)
 class Ranker:
-    """What is known of n archs without any truth; values are log odds.
+    """The values of n archs that need no truth, in log odds.
 
     Attributes:
-        described: their `features`, [n, columns].
-        raw: scores, the mean over supernets; nan where an arch has none, [n].
-        smoothed, combined: for all of them.
+        described: the archs' `features`, [n, columns].
+        raw: scores, averaged over supernets; nan where an arch has none, [n].
+        smoothed, combined: estimates for all archs.
     """
 
     described: Floats
@@ -36,17 +36,17 @@ class Ranker:
 
     @property
     def inputs(self) -> predictor.Inputs:
-        """What a predictor goes by."""
+        """The inputs of a predictor."""
         evidence = np.stack([self.combined.value, surplus(self.raw, self.smoothed)], axis=1)
         return predictor.inputs(evidence, self.described)
 
     @property
     def shapes(self) -> predictor.Inputs:
-        """What a predictor goes by that has no scores: the opponent that says what they are worth."""
+        """The inputs of a predictor without scores. Compared with it, one sees what the scores are worth."""
         return predictor.inputs(np.empty((len(self.described), 0)), self.described)
 
     def predicted(self, truth: Floats) -> Estimate:
-        """All archs' accuracies in log odds, from the truths of some; nan where there is none.
+        """Predict the accuracies of all archs in log odds, from the truths of some; nan where there is none.
 
         Raises:
             InputError: too few truths.
@@ -56,11 +56,11 @@ class Ranker:
 
 
 def ranker(described: Floats, scores: Sequence[Floats]) -> Ranker:
-    """Combine what is known without truth.
+    """Smooth, average and combine the scores of supernets.
 
     Args:
         described: `features` of all archs, [n, columns].
-        scores: of each supernet, in percent, nan where an arch has none, [n].
+        scores: for each supernet, in percent, nan where an arch has none, [n].
 
     Raises:
         InputError: a supernet has scored too few archs.
@@ -76,7 +76,7 @@ def in_percent(estimate: Estimate) -> Estimate:
 
 
 def _mean(scores: Sequence[Floats]) -> Floats:
-    """The mean of standardised scores, on the scale of the first; nan where one is missing."""
+    """The mean of the standardised scores, on the scale of the first supernet; nan where a score is missing."""
     known = ~np.isnan(np.sum(scores, axis=0))
     mean = np.full(len(scores[0]), np.nan)
     if known.any():

@@ -1,7 +1,7 @@
-"""How far a ground truth can be trusted, and the tau that no score can be expected to exceed.
+"""How reliable a ground truth is, and the largest tau that a score can be expected to reach.
 
-Stand-alone accuracies vary with the seed. Where they vary as much with the seed as with the arch,
-even a perfect score agrees with the truth by half, and a low tau says nothing against it.
+Stand-alone accuracies vary with the seed. If they vary as much with the seed as with the arch, even
+a perfect score agrees with the truth only half, and a low tau says nothing against the score.
 """
 
 import math
@@ -17,16 +17,17 @@ from fewshot_nas.ranking.correlation import FEWEST, Floats, correlations
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """What the seeds of a ground truth say of it.
+    """The reliability of a ground truth, estimated from its seeds.
 
     Attributes:
-        archs, seeds: how many.
-        seed_tau: Kendall's tau between two seeds, the mean over all pairs of them.
-        half_tau: the same between the means of two disjoint halves of the seeds (the left-out
-            one of an odd number changes); it is `seed_tau` for two or three seeds.
-        share: of the variance of an arch's mean over seeds that is due to the arch: the intraclass
-            correlation ICC(1, k) of one-way analysis of variance, 0 where it comes out negative.
-        ceiling: the tau of the archs' true means with the ones measured, if both are normally
+        archs, seeds: their numbers.
+        seed_tau: Kendall's tau between two seeds, averaged over all pairs of seeds.
+        half_tau: the same between the means of two disjoint halves of the seeds, averaged over all
+            pairs of halves; it equals `seed_tau` for two or three seeds.
+        share: the share of the variance of an arch's mean over seeds that is due to the arch. This
+            is the intraclass correlation ICC(1, k) of one-way analysis of variance, or 0 if that is
+            negative.
+        ceiling: the tau between the archs' true means and the measured ones, if both are normally
             distributed: 2 / pi * asin(sqrt(share)).
     """
 
@@ -39,10 +40,10 @@ class Reliability:
 
 
 def reliability(runs: Mapping[str, Sequence[float]]) -> Reliability:
-    """Judge a ground truth by its runs.
+    """Estimate the reliability of a ground truth from its runs.
 
     Args:
-        runs: accuracies of each arch, one per seed and the same seeds in the same order for all.
+        runs: accuracies of each arch, one per seed; all archs have the same seeds in the same order.
 
     Raises:
         InputError: fewer than three archs or two seeds, or an arch with another number of seeds.
@@ -65,9 +66,9 @@ def _table(runs: Mapping[str, Sequence[float]]) -> Floats:
     seeds = max(map(len, runs.values()))
     for arch_id, accuracies in runs.items():
         if len(accuracies) != seeds:
-            raise InputError(f"{arch_id} has {len(accuracies)} seeds, expected {seeds} as another arch has")
+            raise InputError(f"{arch_id} has {len(accuracies)} seeds, but another arch has {seeds}")
     if seeds < 2:
-        raise InputError("every arch has one seed, expected at least two to tell their noise")
+        raise InputError("every arch has one seed, expected at least two to estimate the noise")
     return np.array(list(runs.values()), dtype=np.float64)
 
 

@@ -1,4 +1,4 @@
-"""A ranker's table, as it is made, written and read; cheap to import."""
+"""The rows of the ranker's table. The report and the commands need them, so this module imports nothing heavy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ class Row:
     """One ranking.
 
     Attributes:
-        truths: how many it was fitted to.
-        archs: how many have a truth and this ranking; a predictor is judged on those it was not fitted to.
-        gain: tau less that of the best single proxy on the same archs.
+        truths: the number of truths that it was fitted to.
+        archs: the number of archs that have a truth and are ranked; a predictor is judged on those that
+            it was not fitted to.
+        gain: its tau minus that of the best single proxy on the same archs.
     """
 
     name: str
@@ -26,15 +27,15 @@ class Row:
 
     @property
     def title(self) -> str:
-        """The name, and the number of truths where there are some."""
+        """The name, and the number of truths if it was fitted to any."""
         return f"{self.name}, {self.truths} truths" if self.truths else self.name
 
 
 def read_row(where: str, value: Any) -> Row:
-    """A row as JSON has it.
+    """The row that a JSON value describes.
 
     Raises:
-        InputError: it is not one.
+        InputError: the value does not describe a row.
     """
     try:
         return Row(**{**value, "tau": Interval(**value["tau"]), "gain": Interval(**value["gain"])})

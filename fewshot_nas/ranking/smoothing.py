@@ -1,8 +1,8 @@
-"""Scores of some archs, carried over to all of them by what their shapes have in common.
+"""Smoothing of scores over archs of similar shape, which also predicts scores of archs that were never scored.
 
-A supernet's score has its own noise: an arch's widths and blocks happen to be trained well or not.
-Averaged over archs of similar shape, it ranks better than raw (+0.03 to +0.14 in tau on published
-score files), and it tells something of archs that were never scored.
+A supernet's scores are noisy: some widths and blocks happen to be trained better than others.
+Averaged over archs of similar shape, they rank better than the raw scores (+0.03 to +0.14 in tau on
+published score files).
 """
 
 from dataclasses import dataclass
@@ -21,25 +21,25 @@ FEWEST_SCORED = 20
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value for each arch, and its standard deviation: how far the true one may lie; both [n]."""
+    """A value for each arch, and the standard deviation of its error; both [n]."""
 
     value: Floats
     error: Floats
 
 
 def smooth(described: Floats, scored: Floats) -> Estimate:
-    """Fit scores by a quadratic in the features, and tell each arch's.
+    """Fit the scores by a quadratic function of the features, and evaluate it for all archs.
 
-    Bayesian ridge regression: how much it shrinks follows from the scores themselves
-    (MacKay, Neural Computation 4, 1992). With few scores it is linear, because a quadratic has
-    more coefficients than they could tell.
+    The fit is a Bayesian ridge regression, whose shrinkage follows from the scores themselves
+    (MacKay, Neural Computation 4, 1992). With few scores the function is linear, because a quadratic
+    one has too many coefficients.
 
     Args:
         described: `features` of all archs, [n, columns].
         scored: their scores, nan where an arch has none, [n].
 
     Returns:
-        The standard deviation holds for the score that an arch would get, its own noise included.
+        The standard deviation is that of a new score of the arch, including the score's own noise.
 
     Raises:
         InputError: too few archs were scored.

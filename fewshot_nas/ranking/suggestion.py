@@ -1,4 +1,4 @@
-"""Which archs to score, or to train alone next: those that tell most about all others."""
+"""Which archs to score, or to train stand-alone next: those that say most about all others."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +9,11 @@ from fewshot_nas.ranking.features import features, standardised
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SearchSpace
 
-NOISE = 0.5  # of a truth, in variances that one standardised column explains a priori
+NOISE = 0.5  # variance of a truth's noise, relative to what one standardised column explains a priori
 
 
 def spread(columns: Floats, count: int) -> list[int]:
-    """Rows that lie far apart: first the most central one, then always the farthest from all before it.
+    """Rows that lie far apart: first the most central one, then each time the one farthest from all chosen ones.
 
     A larger choice begins with the smaller one (Gonzalez, Theor. Comput. Sci. 38, 1985).
 
@@ -22,7 +22,7 @@ def spread(columns: Floats, count: int) -> list[int]:
     """
     if not 0 <= count <= len(columns):
         raise ValueError(f"{count} of {len(columns)} rows")
-    nearest = -_distances(columns, columns.mean(0))  # the first choice: the farthest from being far
+    nearest = -_distances(columns, columns.mean(0))  # the first choice is the row closest to the mean
     chosen: list[int] = []
     for number in range(count):
         chosen.append(int(nearest.argmax()))
@@ -35,22 +35,23 @@ def spread(columns: Floats, count: int) -> list[int]:
 def sample(space: SearchSpace, pool: Mapping[str, Arch], count: int) -> set[str]:
     """The ids of `count` archs of a pool, spread over depths, widths and costs.
 
-    They follow from the pool and the space alone, and a larger sample contains the smaller ones.
+    The sample depends on the pool and the space only, and a larger sample contains the smaller ones.
     """
     ids = list(pool)
     return {ids[row] for row in spread(standardised(features(space, pool.values())), count)}
 
 
 def suggest(columns: Floats, count: int, known: Sequence[int] = ()) -> list[int]:
-    """Rows whose truth would reduce the variance of all rows' predictions most, chosen one by one.
+    """The rows whose truth would reduce the variance of all predictions most, chosen one by one.
 
-    The predictions are a linear Gaussian model's, of which a truth's value changes nothing but the
-    mean, so that no value has to be known. If A is the covariance of its coefficients and M the sum
-    of xx' over all rows, a truth at x takes x'AMAx / (x'Ax + noise) away (I-optimal design).
+    The predictions are those of a linear Gaussian model. Its variances do not depend on the values
+    of the truths, so no value has to be known. If A is the covariance of the coefficients and M the
+    sum of xx' over all rows, a truth at x reduces the sum of variances by x'AMAx / (x'Ax + noise)
+    (I-optimal design).
 
     Args:
         columns: `predictor.inputs` of all archs, [n, columns].
-        known: rows that have a truth already; never suggested.
+        known: rows that already have a truth; they are never suggested.
     """
     extended = np.hstack([columns, np.ones((len(columns), 1))])
     everywhere = extended.T @ extended
@@ -73,7 +74,7 @@ def _distances(columns: Floats, point: Floats) -> Floats:
 
 
 def _gains(columns: Floats, covariance: Floats, everywhere: Floats) -> Floats:
-    """What a truth at each row takes from the sum of all rows' variances, [n]."""
+    """By how much a truth at each row would reduce the sum of all variances, [n]."""
     towards = columns @ covariance
     reduced: Floats = np.einsum("np,pq,nq->n", towards, everywhere, towards, optimize=True)
     gains: Floats = reduced / ((towards * columns).sum(1) + NOISE)
@@ -81,7 +82,7 @@ def _gains(columns: Floats, covariance: Floats, everywhere: Floats) -> Floats:
 
 
 def _after(covariance: Floats, row: Floats) -> Floats:
-    """The coefficients' covariance when a row's truth is known."""
+    """The covariance of the coefficients once a row's truth is known."""
     along = covariance @ row
     left: Floats = covariance - np.outer(along, along) / (float(row @ along) + NOISE)
     return left

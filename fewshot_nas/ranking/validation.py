@@ -1,8 +1,8 @@
 """How well a predictor with k truths ranks archs that it has not seen: nested cross-validation.
 
-k archs are drawn, the predictor is fitted to them alone, its variances included, and ranks all
-others; that is done for many draws. The rankings it is compared with are judged on the same archs,
-and the intervals come from resampling archs, both sides together.
+In each of many draws, k archs are drawn, the whole predictor including its variances is fitted to
+them, and it ranks all others. Rival rankings are judged on the same archs. The intervals come from
+resampling archs, for both sides together.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ Fit = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]  # (known, wanted
 
 @dataclass(frozen=True)
 class Judged:
-    """Tau with k truths on the archs without, and how much larger it is than each rival's there."""
+    """A predictor's tau with k truths, on the archs without a truth, and its gain over each rival there."""
 
     truths: int
     tau: Interval
@@ -33,13 +33,13 @@ def judge(fit: Fit, truth: Floats, rivals: dict[str, Floats], truths: int, *, se
     """Judge a predictor.
 
     Args:
-        fit: predicts the wanted rows, having seen the known rows' truths only.
+        fit: predicts the wanted rows from the truths of the known rows.
         truth: [n].
         rivals: rankings that need no truth, [n] each.
-        truths: how many rows are known in each draw; 0 for a ranking without any.
+        truths: number of known rows in each draw; 0 for a ranking that needs no truth.
 
     Raises:
-        InputError: too few archs are left to judge by.
+        InputError: too few archs are left to judge the predictor by.
     """
     if len(truth) - truths < FEWEST:
         raise InputError(f"{len(truth)} truths, expected at least {truths + FEWEST} to judge a predictor with {truths}")
@@ -63,7 +63,7 @@ def _draws(archs: int, truths: int, seed: int) -> Iterator[tuple[NDArray[np.int6
 
 
 def _multiplicities(archs: int, seed: int) -> Floats:
-    """How often each resample contains each arch, the whole once each first: [1 + resamples, archs]."""
+    """The multiplicity of each arch in each resample, after a first row of ones: [1 + resamples, archs]."""
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(archs, np.full(archs, 1 / archs), size=RESAMPLES)
     return np.vstack([np.ones(archs), drawn]).astype(np.float64)

@@ -1,1 +1,1 @@
-"""What a run found out, as figures and as one HTML page."""
+"""The report of a run: figures, and one HTML page."""

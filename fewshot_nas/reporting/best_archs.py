@@ -1,4 +1,4 @@
-"""Which archs are worth a look: the best within a budget of MACs."""
+"""The best archs within a budget of MACs."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class BestArch:
-    """An arch that is among the best below a bound; score in percent."""
+    """An arch that is among the best within a bound of MACs; its score is in percent."""
 
     bound: int
     arch_id: str
@@ -23,7 +23,7 @@ class BestArch:
 
 
 def macs_bounds(macs: Iterable[int], shares: Sequence[float] = SHARES) -> list[int]:
-    """Round numbers, each at least as large as a share of the values; ascending, without repetition."""
+    """Ascending round bounds; each is the smallest round number that a share of the values does not exceed."""
     ordered = sorted(macs)
     quantiles = (ordered[max(0, math.ceil(share * len(ordered)) - 1)] for share in shares)
     return sorted({_rounded_up(value) for value in quantiles})
@@ -32,7 +32,7 @@ def macs_bounds(macs: Iterable[int], shares: Sequence[float] = SHARES) -> list[i
 def best_under(
     bounds: Iterable[int], scores: Mapping[str, Scored], costs: Mapping[str, Cost], count: int = 3
 ) -> list[BestArch]:
-    """The `count` best archs under each bound, the best first; of equals the cheaper one."""
+    """The `count` best archs within each bound, the best first; of equal ones, the cheaper first."""
     ranked = sorted(scores, key=lambda arch_id: (-scores[arch_id].acc, costs[arch_id].macs))
     return [
         BestArch(bound, arch_id, scores[arch_id].code, scores[arch_id].acc, costs[arch_id])
@@ -42,7 +42,7 @@ def best_under(
 
 
 def front(scores: Mapping[str, Scored], costs: Mapping[str, Cost]) -> list[str]:
-    """The archs that no cheaper or equal one beats, in order of MACs."""
+    """The archs that are better than all archs with fewer or as many MACs, in order of MACs."""
     best, kept = -math.inf, []
     for arch_id in sorted(scores, key=lambda arch_id: (costs[arch_id].macs, -scores[arch_id].acc)):
         if scores[arch_id].acc > best:
@@ -52,6 +52,6 @@ def front(scores: Mapping[str, Scored], costs: Mapping[str, Cost]) -> list[str]:
 
 
 def _rounded_up(value: int) -> int:
-    """The next number with two leading digits and zeros."""
+    """Round up to two leading digits."""
     step = int(10 ** max(0, len(str(value)) - 2))
     return -(-value // step) * step

@@ -1,7 +1,7 @@
-"""The page's figures of rankings and scores, as plain values in the form that plotly.js reads.
+"""The page's figures of rankings and scores, as plain values for plotly.js.
 
-A text that begins with `@` in a trace stands for a column of the page's data (`columns`): seven
-phases that score 45,000 archs share one list of codes and one of MACs.
+A string that begins with `@` in a trace stands for a column of the page's data (`columns`), so that
+seven phases that score 45,000 archs share one list of codes and one of MACs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE, Figure, acros
 from fewshot_nas.reporting.wording import Unit, interval, metric_title, phase_title, proxy_title, unit_of
 from fewshot_nas.scores.evaluations import Evaluation
 
-_MANY = 2_000  # archs that cannot be told apart any more, so that only their density shows
+_MANY = 2_000  # from this many archs on, points overlap so much that only their density is visible
 _RINGS = {"color": ORANGE, "size": 9, "symbol": "circle-open", "line": {"width": 2}}
 
 
 def columns(study: Study) -> dict[str, list[Any]]:
-    """What the figures of all scored archs share: their ids, codes, MACs, and each phase's scores."""
+    """The data that the figures of all scored archs share: ids, codes, MACs, and each phase's scores."""
     evaluations = {phase.name: phase.evaluation for phase in study.phases if phase.evaluation}
     ids = list(dict.fromkeys(arch_id for each in evaluations.values() for arch_id in each.scores))
     unit = _unit(study)
@@ -37,7 +37,7 @@ def columns(study: Study) -> dict[str, list[Any]]:
 
 
 def ranking_figure(study: Study) -> Figure:
-    """Tau of every phase and proxy with its interval; the best proxy as a line across."""
+    """Tau of every phase and proxy with its interval, and a line at the best proxy."""
     phases = _rows({phase_title(name): row for name, row in study.phase_rows.items()}, BLUE, "circle")
     proxies = _rows({proxy_title(name): row for name, row in study.proxy_rows.items()}, GREY, "diamond")
     names = [*phases["y"], *proxies["y"]]
@@ -49,7 +49,7 @@ def ranking_figure(study: Study) -> Figure:
 
 
 def truth_figure(study: Study, phase: PhaseRecord) -> Figure:
-    """A phase's scores against stand-alone accuracy; all phases have the same axes."""
+    """A phase's scores against stand-alone accuracies; all phases have the same axes."""
     ids = list(phase.compared)
     points = {
         "type": "scatter",
@@ -68,7 +68,7 @@ def truth_figure(study: Study, phase: PhaseRecord) -> Figure:
 
 
 def cost_figure(study: Study, name: str, evaluation: Evaluation) -> Figure:
-    """Scores of all archs against their MACs, with the best so far and the ground truth's archs."""
+    """Scores of all archs against their MACs, with the front, and with the ground truth's archs marked."""
     cloud = {"x": "@macs", "y": f"@score {name}", "customdata": "@ids", "text": "@codes"}
     edge = _points(study, evaluation, front(evaluation.scores, study.costs))
     known = _points(study, evaluation, [arch_id for arch_id in study.truth if arch_id in evaluation.scores])

@@ -1,4 +1,4 @@
-"""What a report shows, gathered from a run's files into plain values; nothing is drawn here."""
+"""Reading a run's files into the plain values that a report shows; nothing is drawn here."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,10 +20,10 @@ from fewshot_nas.space.search_space import SearchSpace
 
 @dataclass(frozen=True)
 class PhaseFiles:
-    """Where one phase keeps its files, any of which may be missing.
+    """The files of one phase; any of them may be missing.
 
     Attributes:
-        evaluations: directories of score files by what `--epoch` calls them.
+        evaluations: directories of score files, by the names that `--epoch` uses.
     """
 
     name: str
@@ -34,11 +34,11 @@ class PhaseFiles:
 
 @dataclass(frozen=True)
 class PhaseRecord:
-    """What is known of one phase.
+    """The content of one phase's files.
 
     Attributes:
-        unmerged: evaluations whose parts have not been merged, as `--epoch` calls them.
-        compared: scores of archs of the ground truth, in percent; `source` says where they come from.
+        unmerged: evaluations whose parts have not been merged, by the names that `--epoch` uses.
+        compared: scores of the ground truth's archs, in percent; `source` says where they come from.
     """
 
     name: str
@@ -51,18 +51,18 @@ class PhaseRecord:
 
 
 class Span(NamedTuple):
-    """A phase on the axis of all epochs, and how many of them came before it."""
+    """A phase on the axis of all epochs; `start` is the number of epochs before it."""
 
     phase: PhaseRecord
     start: int
 
     def x(self, epoch: Epoch) -> int:
-        """Epochs trained when this one ended."""
+        """The number of epochs trained, of all phases, when this epoch ended."""
         return self.start + epoch.number + 1
 
     @property
     def end(self) -> int:
-        """Epochs trained when the phase ended."""
+        """The number of epochs trained, of all phases, when this phase ended."""
         return max(map(self.x, self.phase.log.epochs))
 
     @property
@@ -73,14 +73,14 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """All that a report shows.
+    """Everything that a report shows.
 
     Attributes:
-        metric: what phases score archs by, one of `shards.METRICS`.
-        truth: stand-alone accuracy; empty where there is none.
-        codes, costs: of the archs that any phase has scored, and of the ground truth's.
-        phase_rows, proxy_rows: how well each ranks the ground truth, by name.
-        ranked: the ranker's table, where there is one.
+        metric: the metric of the scores, one of `shards.METRICS`.
+        truth: stand-alone accuracies; empty if there is no ground truth.
+        codes, costs: of all archs that any phase has scored, and of the ground truth's archs.
+        phase_rows, proxy_rows: for each phase and proxy, how well it ranks the ground truth.
+        ranked: the ranker's table, if there is one.
     """
 
     save: str
@@ -122,7 +122,7 @@ def gather(
         save: the run's name.
         files: its phases, in order.
         truth: the ground truth; may be empty.
-        default: the space, where no manifest describes it.
+        default: the space, if no manifest describes one.
         metric: the scores to show, one of `shards.METRICS`.
 
     Raises:
@@ -149,7 +149,7 @@ def _phase(files: PhaseFiles, truth: Mapping[str, Entry], metric: str, default: 
 
 
 def _weight(evaluation: Evaluation) -> tuple[bool, int, int]:
-    """The test images count before the validation images, more archs before fewer, a late epoch before an early one."""
+    """The key by which an evaluation is chosen: test before validation images, more before fewer archs, late epochs."""
     number = re.match(r"\d+", evaluation.epoch)
     split = evaluation.manifest.get("split")
     return split == "test", len(evaluation.scores), int(number[0]) if number else 0
@@ -158,7 +158,7 @@ def _weight(evaluation: Evaluation) -> tuple[bool, int, int]:
 def _compared(
     log: Log, evaluation: Evaluation | None, truth: Mapping[str, Entry], metric: str
 ) -> tuple[dict[str, float], str]:
-    """Scores of the ground truth's archs: the evaluation's, or the chosen epoch's in training if that has more."""
+    """Scores of the ground truth's archs: those of the evaluation, or those of the chosen epoch if there are more."""
     measured = [epoch for epoch in log.epochs if truth.keys() & epoch.scores[metric].keys()]
     chosen = [epoch for epoch in measured if epoch.number == log.chosen] or measured
     trained = {key: value for key, value in chosen[-1].scores[metric].items() if key in truth} if chosen else {}

@@ -1,4 +1,4 @@
-"""Which command produces what a report lacks."""
+"""The commands that produce what a report lacks."""
 
 from fewshot_nas.commands import command_line
 from fewshot_nas.reporting.gather import PhaseRecord, Study

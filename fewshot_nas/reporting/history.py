@@ -1,4 +1,4 @@
-"""The page's figures over time: all phases, one after the other."""
+"""The page's figures over time, with all phases one after the other."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
@@ -12,7 +12,7 @@ Quantity = Callable[[Epoch], float | None]
 
 
 def tau_figure(study: Study) -> Figure:
-    """Tau after each epoch with its interval; the best proxy as a line across."""
+    """Tau after each epoch with its interval, and a line at the best proxy."""
     data = [trace for span in study.spans for trace in _taus(span)]
     plan = _timeline("Kendall's tau", study.spans, height=380)
     if study.best_proxy:
@@ -77,7 +77,7 @@ def _curves(study: Study, y_title: str, quantities: Sequence[tuple[str, str, Qua
 
 
 def _curve(spans: Iterable[Span], name: str, colour: str, quantity: Quantity) -> Figure:
-    """One quantity through all phases, with a gap between them and where it was not measured."""
+    """One quantity over all phases, with gaps between phases and where it was not measured."""
     points: list[tuple[int | None, float | None, str]] = []
     for span in spans:
         for epoch in span.phase.log.epochs:
@@ -100,7 +100,7 @@ def _curve(spans: Iterable[Span], name: str, colour: str, quantity: Quantity) ->
 
 
 def _timeline(y_title: str, spans: Sequence[Span], *, height: int, legend: bool = False) -> Figure:
-    """Axes with a line and the phase's name where each begins; upright, for short phases are narrow."""
+    """Axes with a line and a name where each phase begins; the name is vertical, because short phases are narrow."""
     plan = layout("epochs trained, all phases", y_title, height=height, legend=legend)
     for span in spans[1:]:
         plan["shapes"].append(across("x", span.start + 0.5) | {"line": {"color": EDGE, "width": 1}})

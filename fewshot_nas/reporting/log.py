@@ -14,7 +14,7 @@ from fewshot_nas.scores.shards import METRICS
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One epoch, counted from 0: mean losses, and scores in percent, by metric, of archs by their name or id."""
+    """One epoch, counted from 0: mean losses, and for each metric the scores of archs in percent, by name or id."""
 
     number: int
     loss: Mapping[str, float]
@@ -23,7 +23,7 @@ class Epoch:
 
     @property
     def top1(self) -> Mapping[str, float]:
-        """Top-1 accuracies."""
+        """Top-1 accuracies by name or id."""
         return self.scores["top1"]
 
 
@@ -41,9 +41,9 @@ class Log:
 
 
 def read_log(path: Path) -> Log:
-    """Read a log; one that does not exist is empty.
+    """Read a log; a missing file is an empty log.
 
-    A last line without its end is a record that is being written, and is passed over.
+    A last line without a line end is a record that is still being written, and is ignored.
 
     Raises:
         InputError: names the line that is not a record.
@@ -95,7 +95,7 @@ def _mapping(where: str, record: Mapping[str, Any], key: str) -> Mapping[str, An
 
 
 def _numbers(where: str, record: Mapping[str, Any], key: str) -> dict[str, float]:
-    """The numbers under a key; null and NaN both say that there was none."""
+    """The numbers under a key; null and NaN both mean that there is no number."""
     values = _mapping(where, record, key)
     for name, value in values.items():
         if not (value is None or type(value) in (int, float)):

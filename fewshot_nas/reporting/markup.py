@@ -1,4 +1,4 @@
-"""The few forms of HTML that the page is made of."""
+"""The HTML elements of the page."""
 
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
@@ -15,29 +15,29 @@ def note(text: str) -> str:
 
 
 def missing(text: str, command: str) -> str:
-    """What stands where there is nothing to show: why, and the command that changes it."""
+    """A text for a section that has nothing to show: the reason, and the command that changes it."""
     return f'<p class="missing">{escape(text)} This fills it:<br><code>{escape(command)}</code></p>'
 
 
 def plot(name: str) -> str:
-    """Where the script draws the figure of that name."""
+    """The place where the page's script draws the figure of this name."""
     return f'<div class="plot" data-figure="{escape(name)}"></div>'
 
 
 def code(text: str) -> str:
-    """A code, for a cell."""
+    """A code, for a table's cell."""
     return f"<code>{escape(text)}</code>"
 
 
 def table(
     heads: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Collection[int] = (), ruled: Collection[int] = ()
 ) -> str:
-    """A table in a box of its own, in which it scrolls on a narrow screen.
+    """A table in its own box, so that it can scroll on a narrow screen.
 
     Args:
         rows: cells in HTML.
-        numeric: columns that are set to the right.
-        ruled: rows that a heavier line separates from the one above.
+        numeric: columns that are aligned to the right.
+        ruled: rows with a heavier line above them.
     """
 
     caption = f"<thead>{_row('th', map(escape, heads), numeric)}</thead>" if heads else ""

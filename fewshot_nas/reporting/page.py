@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no server, no network."""
+"""The report as one HTML page that needs neither a server nor a network."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from fewshot_nas.reporting.style import Figure
 
 
 def render(study: Study) -> str:
-    """The page's text."""
+    """The HTML of the page."""
     # Here, so that the command's --help need not wait for it.
     from plotly.offline import get_plotlyjs
 
@@ -33,7 +33,7 @@ def render(study: Study) -> str:
 
 
 def figures(study: Study) -> Iterator[tuple[str, Figure]]:
-    """The figures that there are data for, by the names that the sections use."""
+    """The figures for which there are data, by the names that the sections use."""
     if study.phase_rows or study.proxy_rows:
         yield "ranking", ranking_figure(study)
     for phase in study.phases:
@@ -51,12 +51,12 @@ def figures(study: Study) -> Iterator[tuple[str, Figure]]:
 
 
 def _json(value: Mapping[str, Any]) -> str:
-    """JSON that may stand inside a script element."""
+    """JSON that is safe inside a script element."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _defined(value: Any) -> Any:
-    """The same, null where a number is not defined."""
+    """The value, with null instead of NaN."""
     if isinstance(value, dict):
         return {key: _defined(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Figures for papers, as SVG and PNG; needs matplotlib, which plotly's own export would not save us."""
+"""Figures for papers, as SVG and PNG; drawn with matplotlib."""
 
 from collections.abc import Iterator, Mapping
 from math import ceil
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLUMN = 3.3  # inches; what a column of a two-column paper has
+_COLUMN = 3.3  # inches; the width of a column in a two-column paper
 _LOOK: Mapping[Any, Any] = MappingProxyType(
     {
         "font.size": 8,
@@ -27,7 +27,7 @@ _LOOK: Mapping[Any, Any] = MappingProxyType(
         "axes.spines.right": False,
         "axes.linewidth": 0.6,
         "svg.fonttype": "none",  # text stays text
-        "svg.hashsalt": "fewshot_nas",  # the same figure is the same file
+        "svg.hashsalt": "fewshot_nas",  # the same figure gives the same file
         "savefig.dpi": 300,
         "savefig.bbox": "tight",
     }
@@ -35,7 +35,7 @@ _LOOK: Mapping[Any, Any] = MappingProxyType(
 
 
 def write_figures(study: Study, directory: Path) -> list[Path]:
-    """Write the figures that there are data for; return their paths.
+    """Write the figures for which there are data, and return their paths.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -115,7 +115,7 @@ def _cost(study: Study, evaluation: Evaluation) -> "Figure":
         return [study.costs[key].macs / unit.size for key in ids], [evaluation.scores[key].acc for key in ids]
 
     known = [arch_id for arch_id in study.truth if arch_id in evaluation.scores]
-    # 45,000 dots are an image inside the SVG; as vectors they would be too much for most viewers.
+    # 45,000 dots become an image inside the SVG; most viewers could not show them as vectors.
     dots: dict[str, Any] = {"markersize": 1, "alpha": 0.35, "markeredgewidth": 0, "rasterized": True}
     axes.plot(*points(list(evaluation.scores)), ".", color=BLUE, **dots)
     axes.plot(*points(front(evaluation.scores, study.costs)), color=GREEN, linewidth=1, drawstyle="steps-post")

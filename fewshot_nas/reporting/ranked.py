@@ -10,12 +10,12 @@ from fewshot_nas.ranking.rows import Row, read_row
 
 @dataclass(frozen=True)
 class Ranked:
-    """What `python -m fewshot_nas.rank` has found.
+    """The result of `python -m fewshot_nas.rank`.
 
     Attributes:
-        scores: directories of the evaluations that it went by.
-        archs, scored, truths: how many archs were predicted, had scores, and had a truth.
-        predicted: what the predictions are.
+        scores: directories of the evaluations that were used.
+        archs, scored, truths: the numbers of archs that were predicted, that had scores, and that had a truth.
+        predicted: the quantity that was predicted.
     """
 
     scores: tuple[str, ...]
@@ -28,7 +28,7 @@ class Ranked:
 
 
 def read_ranked(path: Path) -> Ranked | None:
-    """Read the ranker's table; None where there is none.
+    """Read the ranker's table; None if there is no file.
 
     Raises:
         InputError: the file holds something else.

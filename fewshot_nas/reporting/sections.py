@@ -1,4 +1,4 @@
-"""The words and tables of the page; whatever comes from a file is escaped."""
+"""The text and the tables of the page. All content from files is escaped."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from fewshot_nas.scores.evaluations import Evaluation
 
 
 def head(study: Study) -> str:
-    """Title, verdict, and the few numbers to remember."""
+    """Title, verdict, and the most important numbers."""
     scored = {arch_id for phase in study.phases if phase.evaluation for arch_id in phase.evaluation.scores}
     tiles = {"phases": len(study.phases), "archs scored": f"{len(scored):,}", "ground-truth archs": len(study.truth)}
     if study.best_phase:
@@ -40,14 +40,14 @@ def head(study: Study) -> str:
 
 
 def verdict(study: Study) -> str:
-    """Whether the supernet has earned its training."""
+    """Whether the supernet ranks better than the best proxy, which needs no training."""
     if not study.best_phase or not study.best_proxy:
-        return "There is nothing yet that would say how well this supernet ranks."
+        return "It is not known yet how well this supernet ranks."
     row, proxy = study.phase_rows[study.best_phase], study.proxy_rows[study.best_proxy].kendall.value
     if row.kendall.value <= proxy:
         outcome = "this supernet does not beat it"
     elif row.kendall.low <= proxy:
-        outcome = f"{row.n} archs cannot tell the two apart"
+        outcome = f"{row.n} archs are too few to tell which is better"
     else:
         outcome = "the supernet's whole interval lies above it"
     others = study.proxy_rows[study.best_proxy].n
@@ -59,7 +59,7 @@ def verdict(study: Study) -> str:
 
 
 def sections(study: Study) -> Iterator[str]:
-    """The sections in order; one without data says which command would fill it."""
+    """The sections in order; a section without data names the command that provides them."""
     yield section("Phases and proxies", _ranking(study))
     yield section("Supernet against stand-alone training", _truth(study))
     yield section("The ranker", _ranked(study))
@@ -74,7 +74,7 @@ def _ranking(study: Study) -> Iterator[str]:
         return
     yield note(
         f"How well scores, here {metric_title(study.metric)}, order the archs of the ground truth. The proxies need no"
-        f" training: a supernet that does not beat them has earned nothing.{_line(study)}"
+        f" training, so a supernet should beat them.{_line(study)}"
     )
     yield plot("ranking")
     sources = {phase.name: phase.source for phase in study.phases}
@@ -123,7 +123,7 @@ def _truth_panel(study: Study, phase: PhaseRecord) -> str:
 def _ranked(study: Study) -> Iterator[str]:
     ranked = study.ranked
     if ranked is None:
-        yield missing("Nobody has ranked the whole pool by all that is known.", rank_command(study))
+        yield missing("The ranker has not ranked the whole pool yet.", rank_command(study))
         return
     yield note(
         f"Predictions of {ranked.predicted} for {ranked.archs:,} archs, {ranked.scored:,} of them scored, from"
@@ -133,8 +133,9 @@ def _ranked(study: Study) -> Iterator[str]:
         rows = [[escape(row.title), str(row.archs), interval(row.tau), interval(row.gain)] for row in ranked.rows]
         yield table(("ranking", "archs", "tau", f"gain over {ranked.best_proxy}"), rows, numeric=(1,))
         yield note(
-            "Smoothed: fitted by a surface over depths, widths and costs. Combined: with multiply-adds, by a rule that"
-            " asks no truth. Predictors are fitted to as many truths as it says and judged on the others, 20 draws."
+            "Smoothed: scores fitted by a function of depths, widths and costs. Combined: smoothed scores and"
+            " multiply-adds, which needs no truth. Predictors are fitted to the given number of truths and judged on"
+            " the others, in 20 draws."
         )
 
 
@@ -142,7 +143,7 @@ def _cost(study: Study) -> Iterator[str]:
     shown = {phase.name: phase.evaluation for phase in study.phases if phase.evaluation}
     if shown:
         first = study.best_phase if study.best_phase in shown else list(shown)[-1]
-        yield note("All archs that a phase has scored. The green line is the best score that so many MACs can buy.")
+        yield note("All archs that a phase has scored. The green line is the best score up to each number of MACs.")
         buttons = "".join(_button(name, name == first) for name in shown)
         yield f'<div class="tabs" role="group" aria-label="Phase">{buttons}</div>'
         yield f'<figure><div class="plot" id="cost" data-figure="cost {first}"></div></figure>'
@@ -196,7 +197,7 @@ def _training(study: Study) -> Iterator[str]:
 
 
 def _logged(epochs: Sequence[Epoch]) -> str:
-    """What training measured tau by; old logs have no probabilities."""
+    """The metric by which training measured tau; old logs have no probabilities."""
     return "prob" if any(epoch.scores["prob"] for epoch in epochs) else "top1"
 
 

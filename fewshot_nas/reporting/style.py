@@ -1,11 +1,11 @@
-"""What all figures of the page look like: colours, fonts, axes, the lines across."""
+"""The style of all figures of the page: colours, fonts, axes, reference lines."""
 
 from collections.abc import Iterable
 from typing import Any
 
 Figure = dict[str, Any]
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7785"
 PALE_BLUE, EDGE = "rgba(0, 114, 178, 0.16)", "#b8c1c9"
 _GRID, _INK = "#e4e8ec", "#26323d"
@@ -15,7 +15,7 @@ _MONOSPACE = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', mono
 
 
 def layout(x_title: str, y_title: str, *, height: int, legend: bool = False) -> Figure:
-    """Axes with their titles; the width is the page's."""
+    """Axes with their titles; the figure is as wide as the page."""
     return {
         "height": height,
         "margin": {"l": 12, "r": 16, "t": 40 if legend else 16, "b": 12},
@@ -40,14 +40,14 @@ def layout(x_title: str, y_title: str, *, height: int, legend: bool = False) -> 
 
 
 def across(axis: str, value: float) -> Figure:
-    """A dashed line through the whole figure at a value of the axis `x` or `y`."""
+    """A dashed line through the whole figure, at a value of the axis `x` or `y`."""
     other = "y" if axis == "x" else "x"
     ends = {f"{axis}0": value, f"{axis}1": value, f"{other}0": 0, f"{other}1": 1, f"{other}ref": "paper"}
     return {"type": "line", "layer": "below", "line": {"color": GREY, "width": 1.5, "dash": "dash"}} | ends
 
 
 def padded(values: Iterable[float]) -> list[float] | None:
-    """A range with some air at both ends; None, which leaves it to plotly, where there are no values."""
+    """A range with a margin at both ends; None if there are no values, so that plotly chooses the range."""
     known = sorted(values)
     if not known:
         return None

@@ -1,22 +1,22 @@
-"""How names and numbers are written, on the page and in figures."""
+"""The spelling of names and numbers on the page and in figures."""
 
 import math
 from typing import NamedTuple
 
 from fewshot_nas.ranking.correlation import Interval
 
-_METRICS = {"top1": "top-1", "top5": "top-5", "prob": "mean probability"}
+_METRICS = {"top1": "top-1", "top5": "top-5", "prob": "mean probability", "likelihood": "likelihood"}
 _PROXIES = {"depth": "depth", "params": "parameters", "macs": "MACs"}
 
 
 class Unit(NamedTuple):
-    """A power of ten in which numbers are easily read."""
+    """A power of ten that makes numbers easy to read."""
 
     name: str
     size: float
 
     def of(self, value: float) -> float:
-        """A number in this unit, to four digits after the point."""
+        """A number in this unit, rounded to four decimal places."""
         return round(value / self.size, 4)
 
 
@@ -32,23 +32,23 @@ def quantity(value: float) -> str:
 
 
 def round_quantity(value: float) -> str:
-    """`2.1 G`, with the digits that a round number needs."""
+    """`2.1 G`, with only as many digits as a round number needs."""
     unit = unit_of(value)
     return f"{value / unit.size:g} {unit.name}"
 
 
 def phase_title(name: str) -> str:
-    """A phase, as a row or panel is called."""
+    """The title of a phase's row or panel."""
     return "1 (one-shot)" if name == "1" else name
 
 
 def metric_title(name: str) -> str:
-    """What archs are scored by."""
+    """The title of a metric."""
     return _METRICS[name]
 
 
 def proxy_title(name: str) -> str:
-    """A proxy, as a row is called."""
+    """The title of a proxy's row."""
     return _PROXIES[name]
 
 
@@ -61,5 +61,5 @@ def interval(value: Interval) -> str:
 
 
 def decimal(value: float) -> str:
-    """`0.610`, with a minus sign where there is one."""
+    """`0.610`; negative numbers have a real minus sign."""
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")

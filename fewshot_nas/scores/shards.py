@@ -17,25 +17,28 @@ from fewshot_nas.results import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_codes
 from fewshot_nas.space.search_space import SearchSpace
 
-OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob"})  # by the value of a command's --top
+# By the value of a command's --top.
+OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob", "likelihood": "likelihood"})
 METRICS = tuple(OF_TOP.values())
+FIRST_METRICS = ("top1", "top5", "prob")  # all that there were in earlier versions
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The score of one arch from a supernet: accuracies and the label's mean probability, in percent."""
+    """The score of one arch from a supernet, in percent; see `evaluation.accuracy.Accuracy`."""
 
     arch_id: str
     code: str
     top1: float
     top5: float
     prob: float
+    likelihood: float
 
     def __post_init__(self) -> None:
-        if not (0 <= self.top1 <= self.top5 <= 100 and 0 <= self.prob <= 100):
+        if not (0 <= self.top1 <= self.top5 <= 100 and 0 <= self.likelihood <= 100 and 0 <= self.prob <= 100):
             raise InputError(
-                f"{self.arch_id}: top1 is {self.top1}, top5 is {self.top5} and prob is {self.prob}, "
-                "expected percentages with 0 <= top1 <= top5 <= 100"
+                f"{self.arch_id}: top1 is {self.top1}, top5 is {self.top5}, prob is {self.prob} and likelihood is"
+                f" {self.likelihood}, expected percentages with 0 <= top1 <= top5 <= 100"
             )
 
 
@@ -48,7 +51,8 @@ class Scored(NamedTuple):
 
 def write_shards(directory: Path, part: int, scores: Sequence[Score]) -> None:
     """Write the score files of a part, each whole or not at all."""
-    for metric in METRICS:
+    # The first metrics last: where they are, all are.
+    for metric in reversed(METRICS):
         scored = {score.arch_id: Scored(getattr(score, metric), score.code) for score in scores}
         assert len(scored) == len(scores), "an arch was scored twice"
         write_scores(shard_path(directory, metric, part), scored)

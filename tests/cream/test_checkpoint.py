@@ -73,5 +73,5 @@ def test_what_is_no_network_is_refused(tmp_path, content, message):
 
 def test_a_tensor_too_many_is_refused(tmp_path, pair):
     torch.save({"state_dict": {**pair[0].state_dict(), "more": torch.zeros(1)}}, tmp_path / "x.pth.tar")
-    with pytest.raises(InputError, match="tensor more has no place in the selected model"):
+    with pytest.raises(InputError, match="tensor more does not belong to the selected model"):
         load_child(tmp_path / "x.pth.tar", MODEL, 5, 1)

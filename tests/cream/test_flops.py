@@ -161,7 +161,7 @@ def test_within_the_bounds_the_prior_holds():
         ({"minimum": 5, "maximum": 4}, "expected 0 <= FLOPS_MINIMUM <= FLOPS_MAXIMUM"),
         ({"minimum": -1, "maximum": 4}, "expected 0 <= FLOPS_MINIMUM"),
         ({"minimum": float("nan"), "maximum": 4}, "expected 0 <= FLOPS_MINIMUM"),
-        ({"minimum": 0, "maximum": 5}, "affords no network: at 64 px the cheapest costs 7.0 M"),
+        ({"minimum": 0, "maximum": 5}, "too small for any network: at 64 px the cheapest one costs 7.0 M"),
         ({"minimum": 0, "maximum": 5, "resolution": 96, "legacy": True}, "starts from 224 px, got 96"),
     ],
 )

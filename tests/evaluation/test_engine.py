@@ -223,7 +223,9 @@ def test_accuracy_counts_each_image_once(inputs):
 
 def test_guesses_of_few_classes_are_within_five():
     logits, labels = torch.eye(3), torch.tensor([0, 1, 0])
-    *within, probability = sums(logits, labels).tolist()
+    *within, probability, log = sums(logits, labels).tolist()
     assert within == [2, 3]
     assert probability == pytest.approx((2 * math.e + 1) / (math.e + 2))
-    assert Sums(2, 3, 1).accuracy(3).top5 == 100
+    assert math.exp(log) == pytest.approx(math.e**2 / (math.e + 2) ** 3)
+    found = Sums(2, 3, 1, 3 * math.log(0.5)).accuracy(3)
+    assert (found.top5, found.likelihood) == (100, pytest.approx(50))

@@ -49,12 +49,14 @@ def contents(job):
 def test_score_files_hold_what_the_plain_way_finds(job, supernet, inputs):
     run(job, supernet, inputs)
     assert sorted(contents(job)) == [
-        f"{kind}{n}.json" for kind in ("manifest", "prob_json", "top1_json", "top5_json") for n in "123"
+        f"{kind}{n}.json"
+        for kind in ("likelihood_json", "manifest", "prob_json", "top1_json", "top5_json")
+        for n in "123"
     ]
     for part, archs in job.parts.items():
         files = [
             read_arch_file(job.directory / f"{metric}_json{part}.json", SPACES["px8"])
-            for metric in ("top1", "top5", "prob")
+            for metric in ("top1", "top5", "prob", "likelihood")
         ]
         for entries in files:
             assert {arch_id: entry.arch for arch_id, entry in entries.items()} == archs

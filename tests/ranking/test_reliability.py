@@ -66,7 +66,7 @@ def test_archs_that_are_all_alike_have_no_tau():
     [
         ({"a": [1, 2], "b": [1, 2]}, "2 archs, expected at least 3"),
         ({"a": [1], "b": [2], "c": [3]}, "expected at least two"),
-        ({"a": [1, 2], "b": [2], "c": [3, 4]}, "b has 1 seeds, expected 2"),
+        ({"a": [1, 2], "b": [2], "c": [3, 4]}, "b has 1 seeds, but another arch has 2"),
     ],
 )
 def test_too_few_runs_are_refused(runs, said):

@@ -25,13 +25,13 @@ def log(tmp_path):
 
 def test_an_epoch_has_losses_accuracies_and_tau(log):
     record = {"epoch": 3, "loss": {"largest": 1}, "top1": {"arch1": 95.5}, "prob": {"arch1": 91}, "tau": TAU, "lr": 0.1}
-    scores = {"top1": {"arch1": 95.5}, "top5": {}, "prob": {"arch1": 91.0}}
+    scores = {"top1": {"arch1": 95.5}, "top5": {}, "prob": {"arch1": 91.0}, "likelihood": {}}
     assert log(record) == Log((Epoch(3, {"largest": 1.0}, scores, Interval(0.6, 0.3, 0.8, 0.1)),))
 
 
 def test_the_chosen_epoch_is_no_epoch(log):
     assert log({"epoch": 0}, {"chosen": {"epoch": 0, "file": "x", "rule": "y"}}) == Log(
-        (Epoch(0, {}, {"top1": {}, "top5": {}, "prob": {}}, None),), 0
+        (Epoch(0, {}, {"top1": {}, "top5": {}, "prob": {}, "likelihood": {}}, None),), 0
     )
 
 

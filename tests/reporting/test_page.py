@@ -97,7 +97,7 @@ def test_manifests_are_shown_key_by_key(page):
     ("tau", "low", "said"),
     [
         (0.4, 0.1, "reaches 0.500 without any training: this supernet does not beat it"),
-        (0.6, 0.4, "30 archs cannot tell the two apart"),
+        (0.6, 0.4, "30 archs are too few to tell which is better"),
         (0.8, 0.6, "the supernet's whole interval lies above it"),
     ],
 )

@@ -32,7 +32,9 @@ def top1(arch_id):
 def scores(tmp_path):
     """A directory with the scores of the four parts."""
     for number, part in enumerate(POOL, start=1):
-        write_shards(tmp_path, number, [Score(arch_id, code, top1(arch_id), 90, 40) for arch_id, code in part.items()])
+        write_shards(
+            tmp_path, number, [Score(arch_id, code, top1(arch_id), 90, 40, 30) for arch_id, code in part.items()]
+        )
     return tmp_path
 
 
@@ -59,7 +61,9 @@ def test_sharded_and_merged_is_the_whole_in_whatever_order(tmp_path_factory, rng
     directory = tmp_path_factory.mktemp("shards")
     pool = [{arch_id: CODES[arch_id] for arch_id in part} for part in split_pool(ARCHS, parts)]
     for number, part in rng.sample(list(enumerate(pool, start=1)), parts):
-        scored = [Score(arch_id, part[arch_id], top1(arch_id), 90, 40) for arch_id in rng.sample(list(part), len(part))]
+        scored = [
+            Score(arch_id, part[arch_id], top1(arch_id), 90, 40, 30) for arch_id in rng.sample(list(part), len(part))
+        ]
         write_shards(directory, number, scored)
     merged = merge_parts(directory, "top1", pool, {}, PX8)
     assert list(merged.items()) == [(key, Scored(top1(key), code)) for key, code in CODES.items()]
@@ -80,7 +84,7 @@ def test_all_that_is_missing_is_listed(scores):
 
 
 def test_long_lists_of_missing_archs_are_cut(tmp_path):
-    write_shards(tmp_path, 1, [Score(key, code, 1, 1, 1) for key, code in list(CODES.items())[::2]])
+    write_shards(tmp_path, 1, [Score(key, code, 1, 1, 1, 1) for key, code in list(CODES.items())[::2]])
     with pytest.raises(InputError, match=r"lacks arch2, arch4, .*, arch20, \.\.\. \(20 in all\)"):
         merge_parts(tmp_path, "top1", [CODES], {}, PX8)
 

@@ -15,7 +15,7 @@ CODE = PX8.encode(POOL["arch1"])
 
 
 def score(arch_id, top1=1.0):
-    return Score(arch_id, PX8.encode(POOL[arch_id]), top1, top1 + 30, top1 / 2)
+    return Score(arch_id, PX8.encode(POOL[arch_id]), top1, top1 + 30, top1 / 2, top1 / 4)
 
 
 def test_a_part_has_a_file_for_each_metric(tmp_path):
@@ -33,6 +33,10 @@ def test_a_part_has_a_file_for_each_metric(tmp_path):
             "arch2": {"acc": 25.25, "arch": PX8.encode(POOL["arch2"])},
             "arch1": {"acc": 30.125, "arch": CODE},
         },
+        "likelihood_json3.json": {
+            "arch2": {"acc": 12.625, "arch": PX8.encode(POOL["arch2"])},
+            "arch1": {"acc": 15.0625, "arch": CODE},
+        },
     }
 
 
@@ -45,9 +49,14 @@ NAN = float("nan")
 
 
 @pytest.mark.parametrize(
-    ("top1", "top5", "prob"),
-    [(-1, 5, 5), (50, 101, 5), (NAN, 50, 5), (50, NAN, 5), (60, 50, 5), (5, 5, -1), (5, 5, 101), (5, 5, NAN)],
+    ("top1", "top5", "prob", "likelihood"),
+    [
+        *[(-1, 5, 5, 5), (50, 101, 5, 5), (NAN, 50, 5, 5), (50, NAN, 5, 5), (60, 50, 5, 5)],
+        *[(5, 5, -1, 5), (5, 5, 101, 5), (5, 5, NAN, 5), (5, 5, 5, -1), (5, 5, 5, 101), (5, 5, 5, NAN)],
+    ],
 )
-def test_scores_are_percentages(top1, top5, prob):
-    with pytest.raises(InputError, match=f"arch1: top1 is {top1}, top5 is {top5} and prob is {prob}, expected perc"):
-        Score("arch1", CODE, top1, top5, prob)
+def test_scores_are_percentages(top1, top5, prob, likelihood):
+    with pytest.raises(
+        InputError, match=f"top5 is {top5}, prob is {prob} and likelihood is {likelihood}, expected perc"
+    ):
+        Score("arch1", CODE, top1, top5, prob, likelihood)

@@ -1,0 +1,72 @@
+"""How a process says its last word to the program that has started it, alone or as one of several.
+
+torchrun gives each process a file for its error, and shows the first error of all processes when everything
+has ended. So the sentence comes last, and once.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+_FILE = "TORCHELASTIC_ERROR_FILE"
+FAILED = 2  # exit status
+_OTHERS_S = 3.0  # by then torchrun has ended this process, if the first one fails as well
+_TORCHRUN_S = 30.0  # by then torchrun has ended this process, if the one that failed is on this machine
+
+
+def is_first() -> bool:
+    """Whether this is the process that speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def keeps_errors() -> bool:
+    """Whether torchrun has started this process, and wants its error in a file."""
+    return _FILE in os.environ
+
+
+def say(sentence: str, traceback: str | None = None) -> None:
+    """Say why this process ends: to torchrun, else on standard error."""
+    file = os.environ.get(_FILE)
+    if not file:
+        print(sentence, file=sys.stderr, flush=True)
+        return
+    shown = {"py_callstack": traceback or sentence, "timestamp": str(int(time.time()))}
+    Path(file).write_text(json.dumps({"message": {"message": sentence, "extraInfo": shown}}))
+
+
+def wait_for_first() -> None:
+    """Let the first process fail first: what all processes find wrong is said once."""
+    if not is_first():
+        _wait(_OTHERS_S)
+
+
+def say_unless_ended(sentence: str) -> None:
+    """Let torchrun end this process, because another one has said why; if that is on another machine, say it too."""
+    if keeps_errors():
+        _wait(_TORCHRUN_S)
+        say(sentence)
+
+
+def leave_with(sentence: str, *, first: bool) -> None:
+    """End this process at once, from any thread.
+
+    Args:
+        first: whether no other process has said the sentence. If one has, it gets the time to end first.
+    """
+    torchrun = keeps_errors()
+    if not first and torchrun:
+        time.sleep(_OTHERS_S)
+    if first or torchrun:
+        say(f"error: {sentence}")
+    os._exit(FAILED)
+
+
+def _wait(seconds: float) -> None:
+    if keeps_errors():
+        with suppress(ValueError):  # not in a main thread
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(seconds)

@@ -1,0 +1,153 @@
+"""Several processes of which one fails: all end, with one sentence, and none waits for ever."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from fewshot_nas.cli import run
+from fewshot_nas.distributed import Usual, joined
+from fewshot_nas.errors import InputError
+
+SIZE = 3
+
+
+def work_until(fault, rank, silence_s):
+    """A command that reduces for ever, and what its process `rank` does after a few times."""
+
+    def main(argv):
+        with joined("cpu", Usual(silence_s=silence_s)) as world:
+            for step in range(100_000):
+                if (step, world.rank) == (20, rank):
+                    fault()
+                dist.all_reduce(torch.ones(1))
+        return 0
+
+    return main
+
+
+@pytest.fixture
+def ended(tmp_path):
+    """Exit codes and standard errors of three processes, of which one meets a fault."""
+
+    def of(fault, rank, silence_s=3):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        children = [started(work_until(fault, rank, silence_s), each, port, tmp_path) for each in range(SIZE)]
+        codes = {}
+        while left := [child for child in children if child not in codes]:
+            if fault is stop and left == [children[rank]]:
+                os.kill(left[0], signal.SIGKILL)  # as torchrun would
+            for child in left:
+                found, status = os.waitpid(child, os.WNOHANG)
+                codes |= {child: os.waitstatus_to_exitcode(status)} if found else {}
+            time.sleep(0.02)
+        return [codes[child] for child in children], "".join((tmp_path / f"{each}").read_text() for each in range(SIZE))
+
+    return of
+
+
+def started(main, rank, port, directory):
+    if child := os.fork():
+        return child
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(SIZE)}
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    sys.stderr = (directory / f"{rank}").open("w", buffering=1)
+    try:
+        code = run(main)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    os._exit(code)
+
+
+def wrong_input():
+    raise InputError("a.jpg: cannot be decoded")
+
+
+def defect():
+    raise KeyError("x")
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("rank", [0, 2])
+def test_an_error_on_one_process_is_said_once_and_ends_all(ended, rank):
+    codes, said = ended(wrong_input, rank)
+    assert (codes, said) == ([2] * SIZE, "error: a.jpg: cannot be decoded\n")
+
+
+@pytest.mark.dist
+def test_a_defect_keeps_its_traceback_and_ends_the_others_quietly(ended):
+    codes, said = ended(defect, 1)
+    assert codes == [2, 1, 2]
+    assert said.endswith("KeyError: 'x'\n")
+    assert said.count("Traceback") == 1
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_all(ended, rank):
+    codes, said = ended(kill, rank)
+    assert codes == [-9 if each == rank else 2 for each in range(SIZE)]
+    who = rf"rank {rank} (process " if rank else "the process that the others meet at (rank 0, or the launcher)"
+    assert said.startswith(f"error: the connection to {who}")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_stopped_process_ends_all(ended, rank):
+    """Also the one that keeps the store, at which the others would notice."""
+    codes, said = ended(stop, rank)
+    assert codes == [-9 if each == rank else 2 for each in range(SIZE)]
+    assert f"rank {rank}" in said
+    assert "has given no sign of life for 3 s, so all end; the same command goes on" in said
+    assert said.count("\n") == 1
+
+
+TORCHRUN = """
+import sys
+from fewshot_nas.cli import run
+from fewshot_nas.distributed import joined
+from fewshot_nas.errors import InputError
+
+def main(argv):
+    with joined("cpu") as world:
+        if world.rank == 1:
+            raise InputError("a.jpg: cannot be decoded")
+        import torch, torch.distributed as dist
+        while True:
+            dist.all_reduce(torch.ones(1))
+
+sys.exit(run(main))
+"""
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+def test_under_torchrun_the_sentence_comes_last_and_once(tmp_path):
+    (tmp_path / "command.py").write_text(TORCHRUN)
+    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=3"]
+    ended = subprocess.run([*launched, str(tmp_path / "command.py")], capture_output=True, text=True)
+    assert ended.returncode != 0
+    *_, sentence, border = ended.stderr.rstrip().splitlines()
+    assert sentence.endswith("error: a.jpg: cannot be decoded")
+    assert set(border) == {"="}
+    assert ended.stderr.count("cannot be decoded") == 1
+    assert "gloo" not in ended.stderr
