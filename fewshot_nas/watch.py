@@ -6,6 +6,7 @@ leaves a sign of life every second, and one whose signs stop counts as stopped.
 """
 
 import _thread
+import math
 import os
 import signal
 import socket
@@ -40,7 +41,8 @@ class Watch:
 
     Signs and board are keys of the store that the process group was made with, under a name of
     their own. A thread exchanges them. Another one judges, because the first one is stuck if the
-    process that keeps the store is stopped.
+    process that keeps the store is stopped. Both count their own rounds rather than seconds: a
+    process that has been stopped itself, or that a busy machine starves, accuses nobody.
 
     Args:
         name: the same on all processes, and new for each group.
@@ -67,8 +69,8 @@ class Watch:
         self._known: str | None = None  # what has ended a process
         self._mine = False  # whether this process was the first to say it
         self._ending = False  # whether the main thread is about to end this process
-        self._heard_s = time.monotonic()  # when the store last answered
-        self._signs = dict.fromkeys(others, (b"", self._heard_s))
+        self._unanswered = 0  # rounds since the store has answered
+        self._signs = dict.fromkeys(others, (b"", 0))  # each process's last sign, and the rounds since it changed
 
     def start(self) -> None:
         """Begin; all processes have been constructed by now."""
@@ -89,7 +91,7 @@ class Watch:
         if isinstance(error, Exception):
             if _is_lost_connection(error):
                 time.sleep(3 * self._interval_s)  # for its reason to arrive: on the board, or as SIGTERM
-                lost = " and ".join(self._silent(1.5 * self._interval_s)) or "another process"
+                lost = " and ".join(self._silent(rounds=2)) or "another process"
                 self._post(f"the connection to {lost} is lost: it was killed, or its machine has failed; {AGAIN}")
             else:
                 self._post(_said(error, self._rank))
@@ -118,12 +120,11 @@ class Watch:
         """Rank 0, which keeps the store where the launcher does not, has gone or hangs; of the others one speaks."""
         self._mine, self._known = self._rank == 1, sentence
 
-    def _silent(self, for_s: float) -> list[str]:
-        """Who has given no sign of life for so many seconds, and has not left."""
-        now = time.monotonic()
-        if now - self._heard_s > for_s:
+    def _silent(self, rounds: int) -> list[str]:
+        """Who has given no sign of life for so many rounds, and has not left."""
+        if self._unanswered >= rounds:
             return [_STORE]
-        late = (rank for rank, (sign, seen) in self._signs.items() if sign != _LEFT.encode() and now - seen > for_s)
+        late = (rank for rank, (sign, since) in self._signs.items() if sign != _LEFT.encode() and since >= rounds)
         return [f"rank {rank} ({self._others[rank]})" for rank in late]
 
     def _exchange(self) -> None:
@@ -137,19 +138,16 @@ class Watch:
                 signs = self._store.multi_get([str(rank) for rank in self._others])
             except RuntimeError:
                 return
-            self._heard_s = time.monotonic()
+            self._unanswered = 0
             for rank, sign in zip(self._others, signs, strict=True):
-                if sign != self._signs[rank][0]:
-                    self._signs[rank] = sign, self._heard_s
+                before, since = self._signs[rank]
+                self._signs[rank] = sign, since + 1 if sign == before else 0
 
     def _judge(self) -> None:
-        looked_s, late = time.monotonic(), f"has given no sign of life for {self._silence_s:g} s, so all end; {AGAIN}"
+        late = f"has given no sign of life for {self._silence_s:g} s, so all end; {AGAIN}"
         while not self._over.wait(self._interval_s):
-            now = time.monotonic()
-            if now - looked_s > 3 * self._interval_s + 1:  # this process was stopped itself, so it knows nothing
-                self._heard_s, self._signs = now, {rank: (sign, now) for rank, (sign, _) in self._signs.items()}
-            looked_s = now
-            if self._known is None and (silent := self._silent(self._silence_s)):
+            self._unanswered += 1
+            if self._known is None and (silent := self._silent(math.ceil(self._silence_s / self._interval_s))):
                 say = self._found_alone if silent == [_STORE] else self._post  # without a store there is no board
                 say(f"{' and '.join(silent)} {late}")
             if self._known is not None:

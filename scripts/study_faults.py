@@ -37,7 +37,7 @@ from fewshot_nas.training.loop import Loop
 Command = Callable[[Sequence[str] | None], int]
 
 SIZE = 3
-SILENCE_S = 4
+SILENCE_S = 10  # on a machine that does other things as well
 GIVEN_UP_S = 60
 FAULTS = ("raise", "kill", "stop", "disk", "term")
 SENTENCES = ("error: ", "terminated", "RuntimeError: ")

@@ -1,4 +1,4 @@
-"""What a network's guesses are worth: sums over images, and percentages made of them."""
+"""Accuracies of networks: sums over images, and the percentages computed from them."""
 
 import math
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Sums(NamedTuple):
     log: float
 
     def accuracy(self, images: int) -> Accuracy:
-        """In percent of `images`."""
+        """The accuracy for a number of images."""
         top1, top5, prob = (100 * each / images for each in self[:3])
         return Accuracy(top1, top5, prob, 100 * math.exp(self.log / images))
 

@@ -1,4 +1,4 @@
-"""Scores the networks of a work unit together, computing what they share once.
+"""The engine: it scores the networks of a work unit together, and computes what they share only once.
 
 Depth first, a batch at a time, with one output (and one half-computed block) held per level. All
 calibration batches go first and leave the statistics of every batch norm; then norms are folded
@@ -24,7 +24,7 @@ from fewshot_nas.models.supernet import Supernet
 
 
 class Conv:
-    """A convolution and its batch norm: first it gathers statistics, then it is one affine map."""
+    """A convolution and its batch norm. First the norm gathers statistics, then it is a fixed affine map."""
 
     def __init__(self, weights: ConvNorm, dtype: torch.dtype) -> None:
         self._weights, self._dtype = weights, dtype
@@ -32,22 +32,22 @@ class Conv:
         self._scale, self._shift = self.var, self.mean
 
     def gather(self, x: Tensor, momentum: float) -> Tensor:
-        """Convolve [B, inputs, H, W], normalise by this batch's statistics, and mix them in."""
+        """Convolve [B, inputs, H, W], normalise by this batch's statistics, and add these to the running ones."""
         conv, weight, bias, stride = self._weights
-        # A cast slice would come out in the other memory order, for which kernels are slow.
+        # Without a memory format, a cast slice would be in contiguous order, for which kernels are slow.
         cast = conv.to(self._dtype, memory_format=torch.channels_last)
         x = F.conv2d(x, cast, None, stride, conv.shape[-1] // 2)
         return F.batch_norm(x, self.mean, self.var, weight, bias, True, momentum, EPS)
 
     def settle(self) -> None:
-        """Turn the gathered statistics into the affine map that the norm is in evaluation."""
+        """Compute the affine map of the norm from the gathered statistics."""
         self._scale = self._weights.weight * torch.rsqrt(self.var + EPS)
         self._shift = (self._weights.bias - self.mean * self._scale).to(self._dtype)
 
     def apply(self, x: Tensor) -> Tensor:
         """Convolve and normalise [B, inputs, H, W] by the gathered statistics."""
         conv = self._weights.conv
-        # Folded anew for each batch: the folded weights of a whole unit would fill the memory.
+        # The norm is folded again for each batch, because the folded weights of a whole unit need too much memory.
         folded = (conv * self._scale[:, None, None, None]).to(self._dtype)
         return F.conv2d(x, folded, self._shift, self._weights.stride, conv.shape[-1] // 2)
 
@@ -56,7 +56,7 @@ Compute = Callable[[Conv, Tensor], Tensor]
 
 
 class Node:
-    """What a step computes with; a part is None where an elder sibling or nobody has to compute it."""
+    """The weights of a step. A part is None if the step does not compute it."""
 
     def __init__(self, supernet: Supernet, step: Step, dtype: torch.dtype) -> None:
         self.step = step
@@ -71,18 +71,18 @@ class Node:
             self.head = supernet.head_weights(step.block.out, step.group)
 
     def convs(self) -> Iterator[Conv]:
-        """Those that this step computes."""
+        """The convolutions that this step computes."""
         yield from (conv for conv in (self.conv1, *self.rest, self.shortcut) if conv)
 
 
 @dataclass
 class Level:
-    """What blocks at one depth of the tree start from.
+    """The tensors that sibling blocks share.
 
     Attributes:
         x: their input.
-        hidden: a block's first convolution, as wide as the widest of its siblings needs.
-        shortcut: where the shape changes, for siblings of the same width.
+        hidden: the output of the first convolution, as wide as the widest sibling needs.
+        shortcut: the output of the shortcut's convolution, for siblings of the same width.
     """
 
     x: Tensor
@@ -91,7 +91,7 @@ class Level:
 
 
 class Walk:
-    """The networks of one unit, ready to be calibrated and scored."""
+    """The depth-first walk over the tree of a unit, which calibrates and scores the unit's networks."""
 
     def __init__(self, supernet: Supernet, unit: WorkUnit, inputs: Inputs) -> None:
         self._inputs, self._classes = inputs, supernet.num_classes
@@ -103,7 +103,7 @@ class Walk:
 
     @torch.no_grad()
     def sums(self) -> list[Sums]:
-        """For each of the unit's networks, sums over the scoring images."""
+        """Sums over the scoring images, for each network of the unit."""
         self.calibrate()
         self.fit()
         for images, labels in self._inputs.scoring_batches():
@@ -113,7 +113,7 @@ class Walk:
 
     @torch.no_grad()
     def calibrate(self) -> None:
-        """Give every batch norm the mean of its statistics over the calibration batches."""
+        """Set the statistics of every batch norm to their means over the calibration batches."""
         batches = 0
         for batches, images in enumerate(self._inputs.calibration_batches(), start=1):
             for _ in self.outputs(images, partial(Conv.gather, momentum=1 / batches)):

@@ -1,4 +1,4 @@
-"""How many images an evaluation may take at a time."""
+"""The number of images that an evaluation computes at a time, so that it fits into memory."""
 
 import math
 from dataclasses import replace
@@ -9,20 +9,20 @@ from fewshot_nas.evaluation.prefix_tree import Plan, peak_elements
 from fewshot_nas.models.supernet import Supernet
 
 _MB = 1 << 20
-_PROCESS_MB = 850  # resident before the first image: Python, torch, compiled kernels
+_PROCESS_MB = 850  # resident memory before the first image: Python, torch, compiled kernels
 
 
 def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int | None) -> tuple[Inputs, float]:
-    """The inputs with as large a scoring batch as the memory allows, and the memory they will take in MB.
+    """The inputs with the largest scoring batch that fits into memory, and the memory needed in MB.
 
-    The batch never becomes larger than that of `inputs`.
+    The batch is never larger than that of `inputs`.
 
     Args:
         memory_mb: for this process in all; on a GPU, for activations; None for no bound.
 
     Raises:
-        InputError: not even a calibration batch fits; it cannot be divided, because batch norms
-            see it as a whole.
+        InputError: not even a calibration batch fits. It cannot be divided, because batch norms need
+            the statistics of the whole batch.
     """
     elements = max((peak_elements(supernet.space, unit, inputs.images.shape[-1]) for unit in plan.units), default=1)
     image_mb = elements * (2 if inputs.precision == "bf16" else 4) / _MB
@@ -40,9 +40,9 @@ def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int
 
 
 def _resident_mb(supernet: Supernet, inputs: Inputs) -> float:
-    """Memory without activations, estimated rather than measured: a resumed run must come to the same batches."""
+    """Memory without activations. It is estimated, not measured, so that a resumed run uses the same batches."""
     sizes = [parameter.numel() for parameter in supernet.parameters()]
-    # A convolution holds its folded weights, and the kernel's own order of them.
+    # A convolution holds its folded weights, and a copy in the kernel's own memory order.
     taken_mb = 4 * (sum(sizes) + 3 * max(sizes)) / _MB
     if inputs.device.type == "cpu":
         taken_mb += _PROCESS_MB + inputs.nbytes / _MB

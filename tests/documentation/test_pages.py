@@ -164,11 +164,10 @@ def test_five_commands_lead_from_images_to_an_onnx_file(readme, calls, run_small
     session = runtime.InferenceSession(str(documented / "results" / "fast" / "best.onnx"))
     (logits,) = session.run(None, {"images": np.zeros((3, 1, 8, 8), np.float32)})
     assert logits.shape == (3, 10)
-    best = read_json(documented / "results" / "fast" / "searches" / "best" / "found.json")["archs"][0]
+    run = documented / "results" / "fast"
+    best = read_json(run / "searches" / "best" / "found.json")["archs"][0]
     assert best["latency"] <= 1000
-    assert (
-        read_json(documented / "results" / "fast" / "finetune" / "best_seed0" / "result.json")["arch"] == best["code"]
-    )
+    assert read_json(run / "finetune" / "best_seed0" / "result.json")["arch"] == best["code"]
 
 
 @pytest.mark.slow
