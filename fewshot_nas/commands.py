@@ -19,6 +19,9 @@ COMMANDS = (
     "cream.search",
     "cream.retrain",
     "cream.test",
+    "cream.make_pool",
+    "cream.truth",
+    "cream.score",
 )
 
 

@@ -43,6 +43,7 @@ from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularizatio
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneResult, StandAloneTask, WatchedTask, outcome
 from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
 
+SCORED_AT_ONCE = 128  # images, where no setting says it
 N = TypeVar("N", bound=nn.Module)
 T = TypeVar("T", bound=Task)
 
@@ -112,7 +113,7 @@ def evaluation_inputs(config: Config, space: SearchSpace, data: ImageData, score
         settings.calibration_batch,
         scored_pixels,
         scored.labels,
-        settings.batch_size,
+        settings.batch_size or SCORED_AT_ONCE,
         data.mean,
         data.std,
         world.device,

@@ -1,5 +1,6 @@
 """From settings, a supernet and images to the `Scorer` that commands and notebooks use."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import sha256
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.runs import evaluation_inputs, with_classifier_images
+
+SCORED_AT_ONCE_ON_GPU = 1024  # images; more would hardly start fewer kernels
 
 
 def scorer_for(
@@ -43,6 +46,8 @@ def scorer_for(
     memory_mb = config.evaluation.memory_mb
     if executor is None:
         executor, memory_mb = executor_for(world), memory_mb or min(gathered(room_mb(world.device), world))
+        if config.evaluation.batch_size is None and world.device.type != "cpu":
+            inputs = replace(inputs, batch=SCORED_AT_ONCE_ON_GPU)  # fewer if they do not fit
     return Scorer(supernet, inputs, executor, memory_mb=memory_mb)
 
 

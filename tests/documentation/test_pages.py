@@ -119,8 +119,9 @@ MORE = {
     "latency": ["--rounds=1"],
     "search": ["--budget=4", "--population=4", "--images=20"],
     "test": ["--images=20"],
-    "cream.search": f"{CREAM} FLOPS_MAXIMUM=114 SLICE=2 CALIBRATION_IMAGES=16".split(),
+    "cream.search": f"{CREAM} EPOCHS=2 SHARED_EPOCHS=1 REVIEWS=1 REVIEW_PATHS=2 SLICE=2 CALIBRATION_IMAGES=16".split(),
     "cream.retrain": CREAM.split(),
+    "cream.truth": CREAM.split(),
 }
 
 
