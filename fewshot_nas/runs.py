@@ -1,4 +1,4 @@
-"""From settings to the parts of a run: what the training and evaluation commands have in common."""
+"""Building the parts of a run from its settings: code that the training and evaluation commands share."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,7 @@ T = TypeVar("T", bound=Task)
 
 
 def images_of(data: DataConfig) -> ImageData:
-    """The data set of the settings, with the fingerprints that are known."""
+    """The data set of the settings; fingerprints that are stored are not computed again."""
     images = open_data(
         data.name,
         data.root,
@@ -71,7 +71,7 @@ def images_of(data: DataConfig) -> ImageData:
 
 
 def training_images(images: Images, data: DataConfig) -> Images:
-    """The images as the loop reads them: with `data.stored_side` they are decoded once and kept."""
+    """The images for the loop; with `data.stored_side`, photographs are decoded once and stored."""
     if data.stored_side is None or not isinstance(images, FileImages):
         return images
     return stored(images, data.stored_side, data.cache, workers=data.workers)
@@ -81,7 +81,7 @@ def open_images(config: Config, space: SearchSpace) -> ImageData:
     """The data set, checked against the space.
 
     Raises:
-        InputError: there is no such data, or its images have another number of channels.
+        InputError: there is no such data set, or its images do not fit the space.
     """
     images = images_of(config.data)
     if len(images.mean) != space.in_channels:
@@ -94,19 +94,19 @@ def open_images(config: Config, space: SearchSpace) -> ImageData:
 
 
 def _refuse_tiny(space: SearchSpace) -> None:
-    """Images that are a pixel before the last stride."""
+    """Refuse images that are so small that a feature map would have less than a pixel."""
     least = space.stem_stride * (2 if space.stem_pool else 1) * math.prod(space.strides)
     if space.resolution < least:
         raise InputError(
-            f"space.resolution is {space.resolution}, expected at least {least}, for the strides of space {space.name}"
-            f" make an image {least} times smaller"
+            f"space.resolution is {space.resolution}, expected at least {least}, because the strides of space"
+            f" {space.name} make an image {least} times smaller"
         )
 
 
 def evaluation_inputs(
     config: Config, space: SearchSpace, data: ImageData, scored: Images, world: World, *, decode: bool = True
 ) -> Inputs:
-    """Calibration images from the training part, and the images to score on.
+    """The inputs of an evaluation: calibration images from the training part, and the images to score on.
 
     Args:
         decode: False gives tensors of the images' shape without memory, enough to plan with.
@@ -120,7 +120,7 @@ def evaluation_inputs(
             f"evaluation.calibration_images is {settings.calibration_images},"
             f" expected at most the {len(data.train)} training images"
         )
-    # One seed for all: runs with other seeds must differ in their training only.
+    # All runs use one seed here, so that runs of different seeds differ in their training only.
     calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
     return Inputs(
         _pixels(config, space, data, calibration, decode=decode),
@@ -167,12 +167,12 @@ def _pixels(config: Config, space: SearchSpace, data: ImageData, images: Images,
 
 @dataclass(frozen=True)
 class Run:
-    """What a training command works with, whatever it trains.
+    """A training command's run: its settings, and the parts that are built from them.
 
     Attributes:
         save: the run's name.
-        resume: whether to go on with an unfinished run of the same name.
-        report: takes lines for a person.
+        resume: whether to continue an unfinished run of the same name.
+        report: shows a line to the user.
     """
 
     save: str
@@ -195,7 +195,7 @@ class Run:
         return data
 
     def inputs(self, scored: Images) -> Inputs:
-        """As `evaluation_inputs`."""
+        """The inputs of an evaluation, see `evaluation_inputs`."""
         return evaluation_inputs(self.config, self.space, self.data, scored, self.world)
 
     def train_phase(
@@ -431,12 +431,12 @@ def seed_weights(seed: int) -> None:
 
 
 def placed(network: N, world: World) -> N:
-    """A network on this process's device, laid out for its convolutions."""
+    """The network on this process's device, in the memory layout that suits its convolutions."""
     return network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def data_facts(data: ImageData, settings: DataConfig) -> dict[str, Any]:
-    """Which images a run has seen, and how photographs were augmented, which was once done differently."""
+    """Facts about a run's images and their augmentation; earlier versions augmented photographs differently."""
     parts = {"train": data.train, "valid": data.valid}
     photo = (settings.augmentation or data.recipe) == "photo"
     known = {"photo_augmentation": "in one resampling"} if photo else {}

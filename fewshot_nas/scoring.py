@@ -1,4 +1,4 @@
-"""From settings, a supernet and images to the `Scorer` that commands and notebooks use."""
+"""Building the `Scorer` that commands and notebooks use, from settings, a supernet and images."""
 
 from dataclasses import replace
 from pathlib import Path
