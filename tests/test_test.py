@@ -168,6 +168,7 @@ def test_bfloat16_is_another_evaluation(saved, capsys):
         ("--split_group=8", "'8' is not a phase"),
         ("--split_group=3", "results/mine/3/supernet.pth: no such file"),
         ("--model_name=0.9_3", "results/mine/2/0.9_3.pth: no such file"),
+        ("--model_name=../supernet", "--model_name is '../supernet', expected the name of a file in results/mine/2"),
         ("--save=../mine", "--save is '../mine', expected the name of a directory"),
     ],
 )

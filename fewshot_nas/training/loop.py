@@ -155,7 +155,7 @@ class Loop:
         if decided(self.world, self.last.exists):
             with together(self.world):
                 position = self._restore()
-            self._refuse_different_states()
+        self._refuse_different_states()
         with together(self.world):
             if self.world.is_main:
                 self.log.rewind(position, self.step)
@@ -175,7 +175,7 @@ class Loop:
         return int(position)
 
     def _refuse_different_states(self) -> None:
-        """On a network's disk a process may have read an older file than the others."""
+        """On a network's disk a process may have read an older state, or another parent, than the others."""
         states = gathered((self.step, _digest(self.task.network)), self.world) if self.world.size > 1 else []
         for rank, (step, digest) in enumerate(states):
             if (step, digest) != states[0]:
