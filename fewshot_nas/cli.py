@@ -3,6 +3,8 @@
 import argparse
 import difflib
 import errno
+import importlib.util
+import os
 import re
 import signal
 import sys
@@ -140,6 +142,43 @@ def add_run_options(parser: argparse.ArgumentParser, form: str = "section.key=va
         help="continue an unfinished run of this name (default)",
     )
     add_config_options(parser, form)
+
+
+def add_executor_options(parser: argparse.ArgumentParser) -> None:
+    """The options of commands that can compute on Ray."""
+    parser.add_argument(
+        "--executor",
+        choices=("local", "ray"),
+        default="local",
+        help="who computes: this process, with those of torchrun (local, the default), or workers on a Ray cluster",
+    )
+    parser.add_argument(
+        "--address",
+        help="of the Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: RAY_ADDRESS, else Ray is started here)",
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="on Ray, the most at a time (default: as many as there is room for)"
+    )
+
+
+def uses_ray(options: argparse.Namespace) -> bool:
+    """Whether the options ask for Ray.
+
+    Raises:
+        InputError: they contradict each other, or Ray is not installed.
+    """
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"--workers is {options.workers}, expected at least 1")
+    if options.executor == "ray":
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            raise InputError("--executor ray is started once, not by torchrun; Ray starts the other processes")
+        if importlib.util.find_spec("ray") is None:
+            raise InputError("--executor ray needs Ray: pip install 'fewshot-nas[ray]'")
+        return True
+    for name in ("address", "workers"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} is for --executor ray")
+    return False
 
 
 def run_config(options: argparse.Namespace, parent: Path | None = None) -> Config:

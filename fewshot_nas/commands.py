@@ -18,6 +18,9 @@ COMMANDS = (
     "cream.search",
     "cream.retrain",
     "cream.test",
+    "cream.make_pool",
+    "cream.truth",
+    "cream.score",
 )
 
 

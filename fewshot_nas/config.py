@@ -192,7 +192,8 @@ class EvaluationConfig:
     # have the supernet's classifier. A hundred images a class are enough, unless the supernet knows them by heart.
     classifier_images: Annotated[int, Within(low=0)] = 0
     # The most images at a time when scoring; changes speed and memory only.
-    batch_size: Count = 128
+    # None: 128, and up to 1024 where `test` scores on a GPU.
+    batch_size: Count | None = None
     # Bound of a process's memory in MB, on a GPU for activations, which may lower `batch_size`; changes speed only.
     # None: what the machine has to spare when the evaluation begins.
     memory_mb: Count | None = None

@@ -14,5 +14,17 @@ class BusyError(InputError):
     """Another process is at work on the same files."""
 
 
+class TaskError(InputError):
+    """One of many tasks has failed too often.
+
+    Attributes:
+        number: of the task. The text says what went wrong, and goes on after the task's name.
+    """
+
+    def __init__(self, number: int, said: str) -> None:
+        super().__init__(said)
+        self.number = number
+
+
 class KnownError(InputError):
     """What another process has failed with, and has said; this one ends without a word."""

@@ -116,6 +116,12 @@ def refuse_changes(path: Path, now: Mapping[str, Any], usual: Mapping[str, Any])
             )
 
 
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The keys, dotted, of what two manifests do not agree on."""
+    first, second = dict(_flat(one)), dict(_flat(other))
+    return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
+
+
 def refuse_another_run(paths: Iterable[Path], now: Mapping[str, Any]) -> None:
     """Refuse data or a space that differ from those of the trainings that a run has already.
 
@@ -180,12 +186,13 @@ def begin(directory: PhaseDirectory, content: Mapping[str, Any], settings: str) 
     Args:
         settings: YAML.
     """
-    _clear(directory)
+    clear(directory)
     write_text(directory.config, settings)
     write_json(directory.manifest, content)
 
 
-def _clear(directory: PhaseDirectory) -> None:
+def clear(directory: PhaseDirectory) -> None:
+    """Remove what a run left in its directory."""
     for path in (*directory.files(), *directory.candidates()):
         path.unlink(missing_ok=True)
     for path in (directory.events, directory.all_scores):

@@ -1,4 +1,4 @@
-"""Join an evaluation's parts into one file, and say how well its scores rank the ground truth."""
+"""Join an evaluation's parts into one file per score, and say how well its scores rank the ground truth."""
 
 import argparse
 import sys
@@ -8,49 +8,71 @@ from pathlib import Path
 from fewshot_nas.cli import Parser, add_config_options, as_list, config_of, read_numbers, run
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import filled_path, is_evaluation_name, manifest_path, phase_directory, phase_of
+from fewshot_nas.results import (
+    filled_path,
+    is_evaluation_name,
+    manifest_path,
+    parts_with_scores,
+    phase_directory,
+    phase_of,
+)
 from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import Codes, IncompleteError, merge_parts, read_codes, write_merged
-from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
+from fewshot_nas.scores.shards import BEST_FIRST, OF_TOP, Scored, write_scores
 from fewshot_nas.space.pool import Entry
+from fewshot_nas.space.search_space import SearchSpace
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Merge the parts of one evaluation beside them, and compare the scores with the ground truth."""
     options = _parser().parse_intermixed_args(argv)
-    metric, directory = OF_TOP[options.top], phase_directory(options.save, phase_of(options.save, options.stage))
+    directory = phase_directory(options.save, phase_of(options.save, options.stage))
     scores = _existing(directory.scores(options.epoch), options)
     config = config_of(options, directory.config)
     space = config.space.build()
     pool = read_codes(config.run.pool_path, space)
     parts = _parts(options.parts, len(pool))
     manifests = read_manifests(scores, parts)
-    try:
-        merged = merge_parts(scores, metric, pool, manifests, space, parts)
-    except IncompleteError as error:
-        raise InputError(f"{error}; {_ways_out(options, error.parts, parts, manifests)}") from None
+    merged = _merged(options, scores, pool, parts, manifests, space)
     for objection in objections(scores, manifests, parts):
         if not options.force:
             raise InputError(f"{objection}; --force merges all the same")
         print(f"warning: {objection}", file=sys.stderr)
-    manifest = joined_manifest(manifests, len(merged))
+    manifest = joined_manifest(manifests, len(next(iter(merged.values()))))
     if options.parts:
         manifest |= {"parts": options.parts, "pool_parts": len(pool)}
     network = network_of(manifest, manifest_path(scores, min(manifests, default=1)), space)
     codes = {arch_id: code for part in pool for arch_id, code in part.items()}
     truth_path = config.truth_path(options.save)
     truth = read_truth(truth_path, codes, space)
-    path = write_merged(scores, metric, merged, manifest)
     which = f"in parts {options.parts} of {len(pool)}, not in the others" if options.parts else f"in {len(pool)} parts"
-    print(f"{len(merged)} archs {which}: {path}")
-    if "sample" in manifest:
-        _fill(scores, metric, merged, codes, network)
+    for metric, found in merged.items():
+        print(f"{len(found)} archs {which}: {write_merged(scores, metric, found, manifest)}")
+        if "sample" in manifest:
+            _fill(scores, metric, found, codes, network)
     if not truth_path.exists():
         print(f"{truth_path}: no such file, so there is nothing to compare with (run.ground_truth)")
     else:
         _compare(merged, truth, network, truth_path)
     return 0
+
+
+def _merged(
+    options: argparse.Namespace,
+    scores: Path,
+    pool: Sequence[Codes],
+    parts: Sequence[int],
+    manifests: Mapping[int, Manifest],
+    space: SearchSpace,
+) -> dict[str, dict[str, Scored]]:
+    """The merged scores by the metric that `--top` asks for; without it, by each that there is, the leading first."""
+    written = [metric for metric in BEST_FIRST if parts_with_scores(scores, metric)]
+    wanted = [OF_TOP[options.top]] if options.top else written or BEST_FIRST[:1]
+    try:
+        return {metric: merge_parts(scores, metric, pool, manifests, space, parts) for metric in wanted}
+    except IncompleteError as error:
+        raise InputError(f"{error}; {_ways_out(options, error.parts, parts, manifests)}") from None
 
 
 def _existing(scores: Path, options: argparse.Namespace) -> Path:
@@ -121,17 +143,24 @@ def _fill(scores: Path, metric: str, merged: Mapping[str, Scored], codes: Codes,
     print(f"{len(filled)} archs, {len(filled) - len(merged)} of them predicted: {filled_path(scores, metric)}")
 
 
-def _compare(merged: Mapping[str, Scored], truth: Mapping[str, Entry], network: Network, path: Path) -> None:
+def _compare(
+    merged: Mapping[str, Mapping[str, Scored]], truth: Mapping[str, Entry], network: Network, path: Path
+) -> None:
     # Here, so that --help need not wait for numpy.
     from fewshot_nas.ranking.correlation import FEWEST, TELLING, agreement, agreement_table, proxies
+    from fewshot_nas.reporting.wording import metric_title
 
-    common = {arch_id: entry for arch_id, entry in truth.items() if arch_id in merged}
+    scored = next(iter(merged.values()))
+    common = {arch_id: entry for arch_id, entry in truth.items() if arch_id in scored}
     if len(common) < FEWEST:
         print(f"{path}: only {len(common)} of its archs were scored, too few for a correlation")
         return
     archs = {arch_id: entry.arch for arch_id, entry in common.items()}
     accuracy = {arch_id: entry.acc for arch_id, entry in common.items()}
-    rows = {"supernet": {arch_id: merged[arch_id].acc for arch_id in common}}
+    rows = {
+        f"supernet, {metric_title(metric)}": {arch_id: found[arch_id].acc for arch_id in common}
+        for metric, found in merged.items()
+    }
     rows |= proxies(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
     print(f"against {path}, with 95 % intervals:")
     if len(common) < TELLING:
@@ -145,12 +174,7 @@ def _parser() -> Parser:
     add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     add("--epoch", required=True, metavar="EPOCH", help="the evaluation: 17, 17_all_test, 17_sample2000, ...")
     add("--stage", default="1", metavar="PHASE", help="1 (the one-shot supernet), 2, 3_from_2, ... (default 1)")
-    add(
-        "--top",
-        choices=OF_TOP,
-        default="1",
-        help="the scores to merge: top-1 (default), top-5, mean probability, likelihood",
-    )
+    add("--top", choices=OF_TOP, help="merge these scores only: top-1, top-5, mean probability, likelihood")
     add("--parts", metavar="PARTS", help="merge some parts only, such as 1-2; the result says so (default: all)")
     add("--force", action="store_true", help="merge even if manifests are missing or differ")
     add_config_options(parser)

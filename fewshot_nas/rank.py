@@ -24,7 +24,7 @@ from fewshot_nas.results import (
 )
 from fewshot_nas.scores.evaluations import Evaluation, common_network, read_evaluation, read_truth, refuse_other_pool
 from fewshot_nas.scores.manifests import Network
-from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
+from fewshot_nas.scores.shards import LEADING_TOP, OF_TOP, Scored, write_scores
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_pool
 from fewshot_nas.space.search_space import SearchSpace
@@ -124,12 +124,14 @@ def _write(save: str, space: SearchSpace, pool: Mapping[str, Arch], estimate: "E
 
 
 def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
-    from fewshot_nas.ranking.rows import ranking_table, read_row
+    from fewshot_nas.ranking.rows import gained, ranking_table, read_row
 
     print(f"{content['archs']} archs, {content['scored']} of them scored: {prediction_path(options.save)}")
     if content["rows"]:
         print(f"against {content['truth']}, with 95 % intervals; gain is over {content['best_proxy']}, the best proxy:")
-        print(ranking_table([read_row("the table", row) for row in content["rows"]]))
+        rows = [read_row("the table", row) for row in content["rows"]]
+        print(ranking_table(rows))
+        print(*gained(rows, content["best_proxy"]), sep="\n")
     else:
         print(
             "no truth to judge by (run.ground_truth); predictions are scores, smoothed and combined with multiply-adds"
@@ -167,7 +169,7 @@ def _parser() -> Parser:
     add(
         "--top",
         choices=OF_TOP,
-        default="prob",
+        default=LEADING_TOP,
         help="the scores to go by: mean probability (default), top-1, top-5, likelihood",
     )
     add("--suggest", type=int, default=0, metavar="N", help="name N archs whose stand-alone training would teach most")

@@ -1,7 +1,7 @@
 """Write a run's report: one HTML page with its rankings, scores and training, and figures for papers."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +14,14 @@ from fewshot_nas.results import (
     Phase,
     PhaseDirectory,
     known_phases,
+    merged_path,
     phase_directory,
     phase_of,
     ranking_path,
     report_path,
     run_directory,
 )
-from fewshot_nas.scores.shards import OF_TOP
+from fewshot_nas.scores.shards import BEST_FIRST, OF_TOP
 from fewshot_nas.space.pool import read_arch_file
 
 
@@ -43,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for phase, directory in found.items()
     ]
     top = run_directory(options.save)
-    study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, OF_TOP[options.top])
+    metric = OF_TOP[options.top] if options.top else _leading(found.values())
+    study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, metric)
     study = replace(study, ranked=read_ranked(ranking_path(options.save)))
     out = options.out or report_path(options.save)
     write_text(out, render(study))
@@ -54,6 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         for path in write_figures(study, options.figures):
             print(f"figure: {path}")
     return 0
+
+
+def _leading(directories: Iterable[PhaseDirectory]) -> str:
+    """The best of the scores that a phase has merged."""
+    merged = [path for directory in directories for path in directory.evaluations().values()]
+    known = (metric for metric in BEST_FIRST if any(merged_path(path, metric).exists() for path in merged))
+    return next(known, BEST_FIRST[0])
 
 
 def _phases(save: str, only: Phase | None) -> dict[Phase, PhaseDirectory]:
@@ -75,12 +84,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     add("--stage", metavar="PHASE", help="one phase only: 1, 2, 3_from_2, ... (default: all)")
-    add(
-        "--top",
-        choices=OF_TOP,
-        default="1",
-        help="the merged scores to show: top-1 (default), top-5, mean probability, likelihood",
-    )
+    add("--top", choices=OF_TOP, help="the merged scores to show (default: mean probability, if they are merged)")
     add("--out", type=Path, metavar="FILE", help="the page (default results/<save>/report.html)")
     add("--figures", type=Path, metavar="DIR", help="also write figures for papers there, as SVG and PNG")
     add_config_options(parser)

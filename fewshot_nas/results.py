@@ -177,6 +177,10 @@ class SearchDirectory(PhaseDirectory):
     def board(self) -> Path:
         return self.path / "board.json"
 
+    @property
+    def path_scores(self) -> Path:
+        return self.path / "scores.json"
+
     def files(self) -> tuple[Path, ...]:
         """The files of every run, and the board."""
         return (*super().files(), self.board)

@@ -21,7 +21,7 @@ from fewshot_nas.data.sources import ImageData, open_data
 from fewshot_nas.data.store import stored
 from fewshot_nas.data.transforms import eval_transform, train_transform
 from fewshot_nas.distributed import World
-from fewshot_nas.errors import BusyError, InputError
+from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import read_json
 from fewshot_nas.lifecycle import LifeCycle, Training
@@ -29,7 +29,7 @@ from fewshot_nas.manifest import manifest, processes, recipe_sha256, refuse_anot
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.plugins import named_part
-from fewshot_nas.results import ONE_SHOT, PhaseDirectory, run_directory, trainings
+from fewshot_nas.results import ONE_SHOT, PhaseDirectory, run_directory, stand_alone_directory, trainings
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SearchSpace
@@ -40,9 +40,10 @@ from fewshot_nas.training.optimizer import multipliers, parameter_groups, plain_
 from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
 from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
 from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich, Teacher
-from fewshot_nas.training.stand_alone import GroundTruth, StandAloneTask, WatchedTask, outcome
+from fewshot_nas.training.stand_alone import GroundTruth, StandAloneResult, StandAloneTask, WatchedTask, outcome
 from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
 
+SCORED_AT_ONCE = 128  # images, where no setting says it
 N = TypeVar("N", bound=nn.Module)
 T = TypeVar("T", bound=Task)
 
@@ -112,7 +113,7 @@ def evaluation_inputs(config: Config, space: SearchSpace, data: ImageData, score
         settings.calibration_batch,
         scored_pixels,
         scored.labels,
-        settings.batch_size,
+        settings.batch_size or SCORED_AT_ONCE,
         data.mean,
         data.std,
         world.device,
@@ -251,40 +252,60 @@ class Run:
         smoothing, precision = settings.label_smoothing, self.config.run.precision
         return WatchedTask(network, optimizer, code, smoothing, precision, valid=self.inputs(self.data.valid))
 
-    def train_stand_alone(self, arch_id: str, arch: Arch, directory: PhaseDirectory, truth: GroundTruth) -> None:
-        """Train one subnet from scratch and add it to a ground truth that does not have it with this seed.
+    def train_stand_alone(
+        self,
+        arch_id: str,
+        arch: Arch,
+        truth: GroundTruth,
+        add: Callable[[StandAloneResult], None] | None = None,
+    ) -> None:
+        """Train one subnet from scratch for a ground truth that does not have it with this seed.
 
-        A run that another process is at work on is left to it, so that several processes can
-        share a list of archs.
+        Args:
+            add: takes the result; by default `truth.add`.
 
         Raises:
+            BusyError: another process is at work on it.
             InputError: an earlier run of that name is not one to go on with, or training fails.
         """
         seed, recipe = self.config.run.seed, ""
 
         def content() -> dict[str, Any]:
             nonlocal recipe
-            written = self._manifest("stand_alone", directory, {"arch": self.space.encode(arch)})
+            written = self.stand_alone_manifest(arch_id, arch)
             recipe = recipe_sha256(written)
             return written
 
         def finished(going_on: bool) -> str:
-            truth.refuse_others(recipe, arch_id, self.space.encode(arch))
-            known = self.resume and truth.has(arch_id, seed)
-            return f"{arch_id} with seed {seed} is in {truth.path} already" if known else ""
+            return self.known(arch_id, arch, truth, recipe)
 
         def finish(task: StandAloneTask, log: RunLog) -> None:
             result = outcome(task, arch_id, seed, recipe, self.inputs(self.data.valid), self.inputs(self.data.test))
-            truth.add(result)
+            (add or truth.add)(result)
             self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
 
         def start() -> Training[StandAloneTask]:
             return self._training("stand_alone", self._stand_alone_task(arch), self.data.train)
 
-        try:
-            self._life(directory).run(content, start, finish, finished)
-        except BusyError as error:
-            self.report(f"{arch_id} is left out: {error}")
+        self._life(self.stand_alone(arch_id)).run(content, start, finish, finished)
+
+    def stand_alone(self, arch_id: str) -> PhaseDirectory:
+        """Where an arch is trained from scratch with this seed."""
+        return stand_alone_directory(self.save, arch_id, self.config.run.seed)
+
+    def stand_alone_manifest(self, arch_id: str, arch: Arch) -> dict[str, Any]:
+        """What training an arch from scratch depends on."""
+        return self._manifest("stand_alone", self.stand_alone(arch_id), {"arch": self.space.encode(arch)})
+
+    def known(self, arch_id: str, arch: Arch, truth: GroundTruth, recipe: str) -> str:
+        """Says that a ground truth has an arch with this seed already; empty if it has to be trained.
+
+        Raises:
+            InputError: the ground truth has another recipe, or another arch of that name.
+        """
+        truth.refuse_others(recipe, arch_id, self.space.encode(arch))
+        known = self.resume and truth.has(arch_id, self.config.run.seed)
+        return f"{arch_id} with seed {self.config.run.seed} is in {truth.path} already" if known else ""
 
     def _life(self, directory: PhaseDirectory) -> LifeCycle:
         return LifeCycle(directory, self.config, self.world, self.resume, self.report)

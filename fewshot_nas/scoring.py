@@ -1,5 +1,6 @@
 """From settings, a supernet and images to the `Scorer` that commands and notebooks use."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +9,32 @@ from fewshot_nas.data.images import Images
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import World, gathered
 from fewshot_nas.errors import InputError
-from fewshot_nas.evaluation.executors import executor_for
+from fewshot_nas.evaluation.executors import Executor, executor_for
 from fewshot_nas.evaluation.room import room_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import sha256
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.runs import evaluation_inputs, with_classifier_images
 
+SCORED_AT_ONCE_ON_GPU = 1024  # images; more would hardly start fewer kernels
+
 
 def scorer_for(
-    config: Config, model: Path | str, supernet: Supernet, data: ImageData, scored: Images, world: World
+    config: Config,
+    model: Path | str,
+    supernet: Supernet,
+    data: ImageData,
+    scored: Images,
+    world: World,
+    executor: Executor | None = None,
 ) -> Scorer:
-    """A scorer on all processes there are, within the memory of the settings, or the least that a process has to spare.
+    """A scorer within the memory of the settings, or the least that a process has to spare.
 
     Args:
         model: the supernet's file or name, for error messages.
         data: calibration images come from its training part.
         scored: the images to score on.
+        executor: who computes, by default all processes of the world. It is not known what another one has to spare.
 
     Raises:
         InputError: supernet, data and settings do not fit together.
@@ -33,8 +43,12 @@ def scorer_for(
         raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
     inputs = evaluation_inputs(config, supernet.space, data, scored, world)
     inputs = with_classifier_images(config, supernet.space, data, inputs)
-    memory_mb = config.evaluation.memory_mb or min(gathered(room_mb(world.device), world))
-    return Scorer(supernet, inputs, executor_for(world), memory_mb=memory_mb)
+    memory_mb = config.evaluation.memory_mb
+    if executor is None:
+        executor, memory_mb = executor_for(world), memory_mb or min(gathered(room_mb(world.device), world))
+        if config.evaluation.batch_size is None and world.device.type != "cpu":
+            inputs = replace(inputs, batch=SCORED_AT_ONCE_ON_GPU)  # fewer if they do not fit
+    return Scorer(supernet, inputs, executor, memory_mb=memory_mb)
 
 
 def scoring_facts(config: Config, model: Path, supernet: Supernet, data: ImageData, scored: Images) -> dict[str, Any]:

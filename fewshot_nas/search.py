@@ -20,7 +20,7 @@ from fewshot_nas.results import (
 )
 from fewshot_nas.scores.found import Found, FoundArch, write_found
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
-from fewshot_nas.scores.shards import OF_TOP
+from fewshot_nas.scores.shards import LEADING_TOP, OF_TOP
 from fewshot_nas.searching.bounds import MEASURES, Limits, read_bounds, shown
 from fewshot_nas.space.measure import cost_measures
 from fewshot_nas.space.search_space import SearchSpace
@@ -192,7 +192,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("supernet", "ranker"),
         help="what archs are judged by (default: the ranker, where the run has a ranking, else the supernet)",
     )
-    add("--top", choices=OF_TOP, default="prob", help="the score: mean probability (default), top-1, top-5, likelihood")
+    add(
+        "--top",
+        choices=OF_TOP,
+        default=LEADING_TOP,
+        help="the score: mean probability (default), top-1, top-5, likelihood",
+    )
     add("--images", type=int, metavar="N", help="score on a fixed part of N images")
     add("--name", metavar="NAME", help="the search's directory under results/<save>/searches/ (default: its bounds)")
     add("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")

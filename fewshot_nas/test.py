@@ -3,11 +3,22 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Parser, Report, add_config_options, config_of, read_numbers, run, speaker
+from fewshot_nas.cli import (
+    Parser,
+    Report,
+    add_config_options,
+    add_executor_options,
+    config_of,
+    read_numbers,
+    run,
+    speaker,
+    uses_ray,
+)
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.results import evaluation_name, phase_directory, phase_of
@@ -18,6 +29,7 @@ FEWEST_SAMPLED = 20  # archs; fewer would not tell anything of the others
 USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: scripts/study_budget.py
 
 if TYPE_CHECKING:
+    from fewshot_nas.cluster.evaluation import OnRay
     from fewshot_nas.data.images import Images
     from fewshot_nas.data.sources import ImageData
     from fewshot_nas.evaluation.inputs import Inputs
@@ -28,6 +40,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate parts of the pool, or show what it would cost."""
     options = _parser().parse_intermixed_args(argv)
+    on_ray = uses_ray(options)
     directory = phase_directory(options.save, phase_of(options.save, options.split_group))
     config = config_of(_with_settings(options), directory.config)
     if options.sample is None and options.json_part is None:
@@ -36,22 +49,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError("--limit is for --json_part; a sample has the size that --sample says")
     from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
-    from fewshot_nas.distributed import agreed, decided, gathered, joined
-    from fewshot_nas.evaluation.numerics import numerics
+    from fewshot_nas.distributed import agreed, decided, joined
     from fewshot_nas.evaluation.runner import Job, run_job
     from fewshot_nas.models.checkpoint import read_checkpoint, supernet_of
     from fewshot_nas.scoring import scorer_for
 
     model = directory.model(options.model_name)
-    with joined(options.device, config.run) as world:
+    with ExitStack() as stack:
+        world = stack.enter_context(joined("cpu" if on_ray else options.device, config.run))
         report = speaker(world.is_main)
+        executor = stack.enter_context(_on_ray(options, config)) if on_ray else None
         content = read_checkpoint(model, world.device)
         supernet = supernet_of(model, content)
         pool = read_pool(config.run.pool_path, supernet.space)
         parts = _parts(options.json_part or "all", pool, options.limit)
         data = runs.open_images(config, supernet.space)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
-        scorer = scorer_for(config, model, supernet, data, scored, world)
+        scorer = scorer_for(config, model, supernet, data, scored, world, executor)
         epoch = options.epoch if options.epoch is not None else content.get("epoch")
         if epoch is None:
             raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
@@ -70,10 +84,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         inputs, memory_mb = scorer.within_memory(plan)
         _show(plan, inputs, memory_mb, report)
         if not options.plan:
-            ways = gathered({**numerics(world.device), "batch": inputs.batch}, world)
-            run_job(job.computed(ways), plan, scorer, world)
+            run_job(job, plan, scorer, world)
             report(f"{scores}: part {job.name} is scored")
     return 0
+
+
+def _on_ray(options: argparse.Namespace, config: Config) -> "OnRay":
+    from tqdm import tqdm
+
+    from fewshot_nas.cluster.crew import crew_on
+    from fewshot_nas.cluster.evaluation import OnRay
+
+    return OnRay(lambda: crew_on(options.address, options.workers, options.device, config.run, tqdm.write))
 
 
 def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
@@ -164,6 +186,7 @@ def _parser() -> Parser:
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="replaces run.precision")
     parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
     parser.add_argument("--plan", action="store_true", help="only show what would be computed")
+    add_executor_options(parser)
     add_config_options(parser)
     return parser
 

@@ -1,15 +1,30 @@
 """Train subnets from scratch, one after the other, and add them to the ground truth."""
 
+import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import Parser, add_run_options, read_numbers, run, run_config, speaker
-from fewshot_nas.errors import InputError
-from fewshot_nas.results import ground_truth_path, stand_alone_directory
+from fewshot_nas.cli import (
+    Parser,
+    add_executor_options,
+    add_run_options,
+    read_numbers,
+    run,
+    run_config,
+    speaker,
+    uses_ray,
+)
+from fewshot_nas.errors import BusyError, InputError
+from fewshot_nas.results import ground_truth_path
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from fewshot_nas.runs import Run
+    from fewshot_nas.training.stand_alone import GroundTruth
 
 USUAL = 30  # archs in a ground truth
 _EXPECTED = "a number such as 1, a list such as 1,5,9, a range such as 1-30, all, or a code"
@@ -18,7 +33,7 @@ _EXPECTED = "a number such as 1, a list such as 1,5,9, a range such as 1-30, all
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the archs that the ground truth does not have with this seed."""
     options = _parser().parse_intermixed_args(argv)
-    config = run_config(options)
+    on_ray, config = uses_ray(options), run_config(options)
     truth = options.ground_truth or ground_truth_path(options.save)
     space = config.space.build()
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
@@ -27,12 +42,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.runs import Run
     from fewshot_nas.training.stand_alone import GroundTruth
 
-    with joined(options.device, config.run) as world:
+    with joined("cpu" if on_ray else options.device, config.run) as world:
         training = Run(options.save, config, world, options.resume, speaker(world.is_main))
-        for arch_id, arch in chosen.items():
-            directory = stand_alone_directory(options.save, arch_id, config.run.seed)
-            training.train_stand_alone(arch_id, arch, directory, GroundTruth(truth))
+        if on_ray:
+            _train_on_ray(options, training, chosen, GroundTruth(truth))
+        else:
+            _train(training, chosen, GroundTruth(truth))
     return 0
+
+
+def _train(training: "Run", archs: Mapping[str, Arch], truth: "GroundTruth") -> None:
+    """One after the other. What another process is at is left to it, so that several may share the archs."""
+    for arch_id, arch in archs.items():
+        try:
+            training.train_stand_alone(arch_id, arch, truth)
+        except BusyError as error:
+            training.report(f"{arch_id} is left out: {error}")
+
+
+def _train_on_ray(
+    options: argparse.Namespace, training: "Run", archs: Mapping[str, Arch], truth: "GroundTruth"
+) -> None:
+    from tqdm import tqdm
+
+    from fewshot_nas.cluster.crew import crew_on
+    from fewshot_nas.cluster.trainings import train
+
+    settings = training.config.run
+    train(
+        training, archs, truth, lambda: crew_on(options.address, options.workers, options.device, settings, tqdm.write)
+    )
 
 
 def _selected(text: str, pool: dict[str, Arch], space: SearchSpace) -> Iterator[tuple[str, Arch]]:
@@ -59,6 +98,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--ground_truth", type=Path, metavar="FILE", help="file to add to (default results/<save>/gt_arch30.json)"
     )
+    add_executor_options(parser)
     add_run_options(parser)
     return parser
 

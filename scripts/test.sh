@@ -3,15 +3,22 @@
 #
 #   scripts/test.sh           style, types, import contracts and the quick tests (minutes)
 #   scripts/test.sh --all     the slow tests too
+#   scripts/test.sh --ray     installs Ray, and runs only the quick tests that need it
 set -euo pipefail
 source "$(dirname "$(readlink -f "$0")")/environment.sh"
 
 case "${1:-}" in
     "") selection=(-n 2) ;; # each test has one thread
-    --all) selection=(-m "slow or not slow") ;;
-    *) fail "unknown option $1, expected --all or nothing" ;;
+    --all) selection=(-m "not ray") ;;
+    --ray) ;;
+    *) fail "unknown option $1, expected --all, --ray or nothing" ;;
 esac
 [ $# -le 1 ] || fail "expected at most one option"
+
+if [ "${1:-}" = --ray ]; then
+    install "[dev,ray]"
+    exec pytest -m "ray and not slow" tests/cluster
+fi
 
 install "[dev]"
 ruff check . || fail "ruff found the mistakes above"

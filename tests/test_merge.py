@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 import resource
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from fewshot_nas.results import (
     phase_directory,
     shard_path,
 )
-from fewshot_nas.scores.shards import Score, write_shards
+from fewshot_nas.scores.shards import METRICS, Score, write_shards
 from fewshot_nas.space.pool import (
     PARTS,
     POOL_SIZE,
@@ -114,6 +115,22 @@ def test_probabilities_have_their_own_file(run):
     assert {entry.acc for entry in read_arch_file(merged_path(SCORES, "prob"), PX8).values()} == {40}
 
 
+def test_without_top_all_scores_are_merged_and_the_leading_ones_come_first(run, capsys):
+    main(ARGUMENTS)
+    assert all(merged_path(SCORES, metric).exists() for metric in METRICS)
+    shown = capsys.readouterr().out
+    assert shown.index("prob_json_final") < shown.index("top1_json_final")
+    assert shown.index("supernet, mean probability") < shown.index("supernet, top-1")
+
+
+def test_an_evaluation_of_an_earlier_version_lacks_a_score(run):
+    for part in range(1, 5):
+        shard_path(SCORES, "likelihood", part).unlink()
+    main(ARGUMENTS)
+    assert merged_path(SCORES, "prob").exists()
+    assert not merged_path(SCORES, "likelihood").exists()
+
+
 def test_top5_has_its_own_file(run):
     main([*ARGUMENTS, "--top=5"])
     assert {entry.acc for entry in read_arch_file(merged_path(SCORES, "top5"), PX8).values()} == {90}
@@ -121,10 +138,10 @@ def test_top5_has_its_own_file(run):
 
 
 def test_the_table_compares_with_the_ground_truth_and_the_proxies(run, capsys):
-    main(ARGUMENTS)
-    header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    main([*ARGUMENTS, "--top=1"])
+    header, *rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()[3:]]
     assert header[0] == "score"
-    assert [row[0] for row in rows] == ["supernet", "depth", "params", "macs"]
+    assert [row[0] for row in rows] == ["supernet, top-1", "depth", "params", "macs"]
     truth = read_arch_file(PHASE.path / "truth.json", PX8)
     accuracy = {key: entry.acc for key, entry in truth.items()}
     scores = {key: entry.acc for key, entry in read_arch_file(merged_path(SCORES, "top1"), PX8).items()}
@@ -132,7 +149,7 @@ def test_the_table_compares_with_the_ground_truth_and_the_proxies(run, capsys):
     by_macs = proxies(SPACE, {key: entry.arch for key, entry in truth.items()}, num_classes=10)["macs"]
     for row, values in ((rows[0], scores), (rows[3], by_macs)):
         tau = agreement(values, accuracy, resamples=0).kendall.value
-        assert row[3] == f"{tau:+.3f}"
+        assert row[3].startswith(f"{tau:+.3f} [")
 
 
 def test_the_seeds_spelling_of_a_run_works(run):
@@ -191,7 +208,7 @@ def test_the_ways_out_of_a_missing_part_can_be_pasted(run, calls_of_hints):
         shard_path(SCORES, "top1", part).unlink()
     (score, merge) = calls_of_hints(refusal())
     assert score == ["test", "--save=run", "--split_group=3_from_2", "--epoch=17", "--test_set=1", "--json_part=2-3"]
-    assert merge == ["merge", *ARGUMENTS[:1], "--stage=3_from_2", "--epoch=17_all_test", "--top=1", "--parts=1,4"]
+    assert merge == ["merge", *ARGUMENTS[:1], "--stage=3_from_2", "--epoch=17_all_test", "--parts=1,4"]
     assert main(merge[1:]) == 0
 
 

@@ -169,6 +169,9 @@ def test_bfloat16_is_another_evaluation(saved, capsys):
         ("--split_group=3", "results/mine/3/supernet.pth: no such file"),
         ("--model_name=0.9_3", "results/mine/2/0.9_3.pth: no such file"),
         ("--model_name=../supernet", "--model_name is '../supernet', expected the name of a file in results/mine/2"),
+        ("--workers=2", "--workers is for --executor ray"),
+        ("--workers=0", "--workers is 0, expected at least 1"),
+        ("--address=auto", "--address is for --executor ray"),
         ("--save=../mine", "--save is '../mine', expected the name of a directory"),
     ],
 )
@@ -178,6 +181,24 @@ def test_a_wrong_argument_is_one_sentence_and_writes_nothing(saved, capsys, argu
     assert message in said
     assert said.count("\n") == 1
     assert not saved.scores("7").exists()
+
+
+@pytest.fixture
+def no_ray(monkeypatch):
+    """A Python without Ray."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+
+def test_without_ray_its_executor_says_what_to_install(saved, capsys, no_ray):
+    assert evaluate("--json_part=1", "--executor=ray") == 2
+    assert "--executor ray needs Ray: pip install 'fewshot-nas[ray]'" in capsys.readouterr().err
+    assert evaluate("--json_part=1", "--limit=1") == 0  # nothing else needs it
+
+
+def test_torchrun_and_ray_do_not_go_together(saved, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert evaluate("--json_part=1", "--executor=ray") == 2
+    assert "--executor ray is started once, not by torchrun" in capsys.readouterr().err
 
 
 @pytest.mark.slow

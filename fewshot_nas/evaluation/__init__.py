@@ -1,1 +1,1 @@
-"""Scoring subnets: the plan, the engine that walks it, the plain way it must equal, the runner."""
+"""Scoring subnets: the plan, the engine that executes it, the plain way that it must equal, the runner."""

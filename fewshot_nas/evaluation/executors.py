@@ -1,20 +1,22 @@
-"""Who computes the work units of an evaluation, and in which order.
+"""Executors compute the work units of an evaluation, on one process or on several.
 
-An executor takes the numbers of work units and returns their results as they finish, in any
-order. It knows nothing of archs, parts or files: its caller puts the results in order and keeps them.
+An executor takes the numbers of work units and returns their results as they finish, in any order.
+It knows nothing about archs, parts or files; its caller sorts the results and stores them.
 """
 
 import json
 import time
 import uuid
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+import torch
 from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
-from fewshot_nas.distributed import World, told_by_main
+from fewshot_nas.distributed import World, gathered, told_by_main
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.accuracy import Sums
+from fewshot_nas.evaluation.numerics import numerics
 from fewshot_nas.evaluation.work import UnitSums, Work
 
 Results = Generator[tuple[int, UnitSums], None, None]
@@ -23,7 +25,21 @@ _POLL_S = 0.02
 
 
 class Executor(Protocol):
-    """Computes work units somewhere."""
+    """Computes work units somewhere. Inherit from it if you do not compute on this process alone."""
+
+    @property
+    def workers(self) -> int:
+        """How many compute now."""
+        return 1
+
+    def numerics(self, device: torch.device, known: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """How the workers compute: one for each, or one for all that agree.
+
+        Args:
+            device: of this process.
+            known: how those computed whose results are there already.
+        """
+        return [numerics(device)]
 
     def results(self, numbers: Sequence[int], work: Work) -> Results:
         """Compute units, each once; yield their numbers and results as they finish.
@@ -31,12 +47,12 @@ class Executor(Protocol):
         If a unit fails, its error is raised here. To stop early, close the generator.
 
         Args:
-            numbers: of the units to compute.
-            work: the computation. A worker needs it once; a number is then all that it is sent.
+            numbers: numbers of the units to compute.
+            work: the computation. It is sent to a worker once; after that, only numbers are sent.
         """
 
 
-class Local:
+class Local(Executor):
     """Computes in this process, in the order given."""
 
     def results(self, numbers: Sequence[int], work: Work) -> Results:
@@ -45,19 +61,28 @@ class Local:
             yield number, work(number)
 
 
-class Torchrun:
-    """Computes on all processes that torchrun started; each takes the largest unit that is left.
+class Torchrun(Executor):
+    """Computes on all processes that torchrun started. Each process takes the largest unit that is left.
 
     All processes have to call `results` with the same work. The main process decides which units
     are computed, and yields the results as they finish; it computes units itself in between. The
-    other processes yield all results at the end, so that all processes learn the same.
+    other processes yield all results at the end, so that all processes get the same results.
 
-    Units are handed out and results collected through the process group's store. It works beside
-    gloo and NCCL, and no process waits for another.
+    Units are handed out and results are collected through the process group's store. This is
+    independent of gloo and NCCL, and no process waits for another.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
+
+    @property
+    def workers(self) -> int:
+        """As `Executor.workers`."""
+        return self._world.size
+
+    def numerics(self, device: torch.device, known: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """As `Executor.numerics`; all processes have to call it."""
+        return gathered(numerics(device), self._world)
 
     def results(self, numbers: Sequence[int], work: Work) -> Results:
         """As `Executor.results`."""

@@ -1,4 +1,4 @@
-"""The plain way to score subnets, one at a time: what the field does, and what the engine must equal."""
+"""The plain way to score subnets, one at a time, as is usual. The engine must give the same results."""
 
 from collections.abc import Iterable
 
@@ -65,14 +65,14 @@ def measure(network: nn.Module, inputs: Inputs) -> Accuracy:
 
 @torch.no_grad()
 def total(network: nn.Module, inputs: Inputs) -> Sums:
-    """The sums over the scoring images that an accuracy is made of."""
+    """The sums over the scoring images from which an accuracy is computed."""
     with inputs.autocast():
         parts = [sums(network(images), labels) for images, labels in inputs.scoring_batches()]
     return Sums(*torch.stack(parts).sum(0).tolist())
 
 
 def score_plainly(supernet: Supernet, archs: Iterable[Arch], inputs: Inputs) -> list[Accuracy]:
-    """Extract, calibrate and measure each arch, sharing nothing."""
+    """Extract, calibrate and measure each arch; nothing is shared between archs."""
     scores = []
     for arch in archs:
         subnet = extract(supernet, arch)

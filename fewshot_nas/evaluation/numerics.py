@@ -1,4 +1,4 @@
-"""What decides a score's last bits: machine, library and settings that choose the kernels and their order of sums."""
+"""The numerics of a process: machine, libraries and settings that decide the last bits of its results."""
 
 import os
 from collections.abc import Mapping
@@ -19,9 +19,10 @@ _ONEDNN = (
 
 
 def numerics(device: torch.device) -> dict[str, Any]:
-    """How this process computes, as a manifest holds it.
+    """The numerics of this process, for manifests.
 
-    The same evaluation gives the same bits where these agree, and scores equal up to rounding where they do not.
+    If two processes agree in all of them, the same evaluation gives the same bits; otherwise scores are equal up to
+    rounding.
     """
     on_gpu = device.type == "cuda"
     return {
@@ -46,6 +47,6 @@ def onednn_isa(capabilities: Mapping[str, Any], environment: Mapping[str, str]) 
 
 
 def _capabilities() -> Mapping[str, Any]:
-    """Of this processor; older releases of torch do not tell them."""
+    """The capabilities of this processor; older releases of torch do not report them."""
     tell = getattr(torch.cpu, "get_capabilities", dict)
     return dict(tell())

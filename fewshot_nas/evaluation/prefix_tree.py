@@ -1,12 +1,13 @@
-"""The plan of an evaluation: which computations many subnets share, before anything runs.
+"""The plan of an evaluation: the computations that subnets share, found before anything runs.
 
-Subnets that begin with the same blocks, compared by effective widths and few-shot group, form a
-tree; a block that they share is computed once. It is exact: a batch's activations after a block
-depend on the prefix only, and so do the batch statistics that calibration averages.
+Subnets that begin with the same blocks form a tree, and a shared block is computed once. Blocks are
+the same if their effective widths and their few-shot groups are. Sharing is exact: a batch's
+activations after a block depend only on the blocks before it, and so do the batch statistics that
+calibration averages.
 
-Blocks that stand side by side share more than their input. Widths take leading channels, so
-the first convolution of the sibling with the widest middle contains those of the others, and
-siblings that differ in the middle only have the same shortcut.
+Siblings, which are blocks with the same input, share more than that. Widths take leading channels,
+so the first convolution of the sibling with the widest middle contains those of the others. Siblings
+that differ only in the middle have the same shortcut.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,9 +26,9 @@ T = TypeVar("T")
 
 
 class Served(NamedTuple):
-    """A block and the few-shot group that its weights are in: what two branches must agree on to share it.
+    """A block and the few-shot group of its weights. Two branches share a block only if both are equal.
 
-    The block alone would not do. It does not tell the depth of its stage, on which the group may depend.
+    The block alone would not suffice: it does not contain the depth of its stage, on which the group may depend.
     """
 
     block: Block
@@ -38,17 +39,17 @@ Branch = tuple[Served, ...]
 
 
 class Step(NamedTuple):
-    """A block of a work unit, in the order in which a depth-first walk comes to it.
+    """One block in the depth-first walk over a work unit's tree.
 
     Attributes:
         level: number of blocks before it; its input is the latest output of the level before.
-        position: of the block in its stage.
-        group: the few-shot group that its weights are in.
-        hidden: channels of the first convolution to compute here, enough for the siblings that
-            follow; 0 where an elder sibling has done so.
-        shortcut: whether to compute the shortcut convolution here; siblings of equal width that
-            follow share it.
-        leaf: number of the network, among the unit's, that ends here, or -1.
+        position: position of the block in its stage.
+        group: few-shot group of its weights.
+        hidden: number of channels of the first convolution to compute here, enough for the siblings
+            that follow; 0 if an earlier sibling has computed it.
+        shortcut: whether to compute the shortcut's convolution here; later siblings of the same
+            output width share it.
+        leaf: number of the unit's network that ends here, or -1.
     """
 
     level: int
@@ -60,18 +61,19 @@ class Step(NamedTuple):
     leaf: int
 
     def layers(self) -> tuple[Layer, ...]:
-        """The block's convolutions, the first as wide as it is computed here."""
+        """The block's convolutions; the first one has the width that is computed here."""
         first, *rest = self.block.layers
         return first._replace(out=self.hidden), *rest
 
 
 @dataclass(frozen=True)
 class WorkUnit:
-    """Networks to be scored together: what is computed at once, and written down at once.
+    """Networks that are scored together, and whose results are written together.
 
     Attributes:
-        steps: begin with a block of level 0; all have the stem of `stem` channels in common.
-        members: for each network the indices of the archs that are this network.
+        stem: channels of the stem, which all networks share.
+        steps: the walk over the tree; the first block has level 0.
+        members: for each network, the indices of the archs that are this network.
         macs: multiply-adds for one image.
     """
 
@@ -83,7 +85,7 @@ class WorkUnit:
 
 @dataclass(frozen=True)
 class Plan:
-    """Work units that hold each arch once; `plain_macs` is what they cost one at a time."""
+    """Work units that contain each arch once; `plain_macs` are the multiply-adds without any sharing."""
 
     units: tuple[WorkUnit, ...]
     archs: int
@@ -92,14 +94,14 @@ class Plan:
 
     @property
     def networks(self) -> int:
-        """Distinct networks among the archs."""
+        """The number of distinct networks among the archs."""
         return sum(len(unit.members) for unit in self.units)
 
     def by_arch(self, results: Iterable[Sequence[T]]) -> list[T]:
-        """What was found for each arch, in the order of the archs.
+        """The result of each arch, in the order of the archs.
 
         Args:
-            results: for each unit, what was found for each of its networks.
+            results: for each unit, the results of its networks.
         """
         found: dict[int, T] = {}
         for unit, each in zip(self.units, results, strict=True):
@@ -118,8 +120,8 @@ def make_plan(
 ) -> Plan:
     """Arrange archs into work units of at most `unit_networks` distinct networks.
 
-    The same archs in the same order give the same plan, so that a resumed evaluation computes
-    what the unbroken one would have.
+    The same archs in the same order give the same plan, so that a resumed evaluation computes the
+    same units.
 
     Args:
         resolution: side of the square input in pixels; the space's own if None.
@@ -161,14 +163,14 @@ def _branch(split: Split, arch: Arch) -> Branch:
 
 @lru_cache(maxsize=1 << 16)
 def _order(served: Served) -> tuple[int, int, int, int]:
-    # Siblings of one group, and in it of one out width, lie side by side.
+    # Siblings of the same group are adjacent, and among them those of the same out width.
     return served.block.stage, served.group, served.block.out, served.block.mid
 
 
 def _chunks(branches: Sequence[Branch], most: int) -> Iterator[Sequence[Branch]]:
-    """Cut where neighbours share least, but no earlier than at half of what a unit may hold.
+    """Cut the sorted branches into units where neighbours share least; a cut unit is at least half full.
 
-    Different stems are never in one unit.
+    A unit never contains two different stems.
     """
     for _, same_stem in groupby(branches, key=lambda branch: branch[0].block.inputs):
         rest = list(same_stem)
@@ -180,7 +182,7 @@ def _chunks(branches: Sequence[Branch], most: int) -> Iterator[Sequence[Branch]]
 
 
 def _shared(one: Branch, other: Branch) -> int:
-    """Blocks that two branches begin with together."""
+    """The number of blocks that two branches have in common at their beginnings."""
     for level, (mine, theirs) in enumerate(zip(one, other, strict=False)):
         if mine != theirs:
             return level
@@ -188,10 +190,10 @@ def _shared(one: Branch, other: Branch) -> int:
 
 
 def _steps(branches: Sequence[Branch]) -> list[Step]:
-    """The walk over the tree of sorted branches, its first level being the first block's."""
+    """The depth-first walk over the tree of sorted branches."""
     steps: list[Step] = []
-    positions: dict[int, int] = {}  # by level: of the branch's block there, in its stage
-    latest: dict[int, int] = {}  # by level: the newest step there
+    positions: dict[int, int] = {}  # by level: the position of the branch's block in its stage
+    latest: dict[int, int] = {}  # by level: the latest step
     widest: dict[int, int] = {}  # by level: the step that computes the first convolution for its siblings
     before: Branch = ()
     for leaf, branch in enumerate(branches):
@@ -199,7 +201,7 @@ def _steps(branches: Sequence[Branch]) -> list[Step]:
         for level, (block, group) in enumerate(branch[shared:], start=shared):
             follows = level > 0 and branch[level - 1].block.stage == block.stage
             positions[level] = positions[level - 1] + 1 if follows else 0
-            # Only the first new block has an elder sibling, and only if the branch before goes on there.
+            # Only the first new block can have an earlier sibling, and only if the branch before has a block there.
             elder = steps[latest[level]] if level == shared < len(before) else None
             if elder and (elder.block.stage, elder.group) == (block.stage, group):
                 eldest = widest[level]
@@ -216,7 +218,7 @@ def _steps(branches: Sequence[Branch]) -> list[Step]:
 
 
 def _macs(step: Step, maps: Sizes) -> int:
-    """Multiply-adds of what a step computes."""
+    """The multiply-adds of a step."""
     layers = step.layers()
     after = sides(step.block.layers, maps.before(step.block))
     macs = sum(layer_cost(layer, side).macs for layer, side in zip(layers, after, strict=True))
@@ -224,10 +226,10 @@ def _macs(step: Step, maps: Sizes) -> int:
 
 
 def peak_elements(space: SearchSpace, unit: WorkUnit, resolution: int | None = None) -> int:
-    """Numbers that a walk over a unit holds at once for one image, at most.
+    """The largest number of activations that a walk over a unit holds at once for one image.
 
-    Counted are the levels of the current branch, and around a convolution a copy of its input (a
-    slice of channels is not dense) and its output twice, before and after the norm.
+    This counts the levels of the current branch, and for the running convolution a copy of its input
+    (a slice of channels is not dense) and its output twice, before and after the norm.
     """
     maps = sizes(space, resolution)
     held = [unit.stem * maps.entry**2]
@@ -244,3 +246,11 @@ def peak_elements(space: SearchSpace, unit: WorkUnit, resolution: int | None = N
             held[-1] += channels * each if kept else 0
         held.append(block.out * areas[-1])
     return peak
+
+
+def kernel_elements(space: SearchSpace, unit: WorkUnit) -> int:
+    """Weights of all convolutions of a unit."""
+    layers = [Layer(space.in_channels, unit.stem, space.stem_kernel, space.stem_stride)]
+    for step in unit.steps:
+        layers += [*step.layers(), *([step.block.shortcut] if step.shortcut else [])]
+    return sum(layer.inputs * layer.out * layer.kernel**2 for layer in layers)

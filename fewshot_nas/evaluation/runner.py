@@ -1,16 +1,16 @@
-"""Evaluates parts of a pool so that no work is lost: a journal of units, then whole score files.
+"""The runner evaluates parts of a pool without losing work: it writes a journal of units, then whole score files.
 
-    work unit (up to 128 networks)   one line of journal_<parts>_0.jsonl, at once
+    work unit (up to 128 networks)   one line of journal_<parts>_0.jsonl, as soon as it is computed
     part of the pool                 top1_json<part>.json, top5_..., prob_..., manifest<part>.json,
                                      when all of its archs are scored
 
-After an interruption, give the same command again: it computes the missing units, and the score
-files become the same, byte for byte, on the same machine. Parts that are given together
-(`1-8`) are one tree and share more than they would alone.
+After an interruption, the same command computes the missing units, and on the same machine the score
+files become the same, byte for byte. Parts that are evaluated together (`1-8`) form one tree and share
+more than they would alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from fewshot_nas.distributed import World, decided
+from fewshot_nas.errors import InputError, TaskError
 from fewshot_nas.evaluation.journal import Journal, refuse_others
 from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.scorer import Scorer
@@ -34,10 +35,10 @@ Parts = Mapping[int, Mapping[str, Arch]]
 
 @dataclass(frozen=True)
 class Job:
-    """Parts of a pool to be scored with one supernet, into one directory.
+    """Parts of a pool that are scored with one supernet, into one directory.
 
     Attributes:
-        manifest: what the scores depend on; scores under another one are never mixed in.
+        manifest: everything that the scores depend on; scores of different manifests are never mixed.
     """
 
     directory: Path
@@ -46,7 +47,7 @@ class Job:
 
     @property
     def archs(self) -> list[Arch]:
-        """Of all parts, in order: what the plan is made of."""
+        """The archs of all parts, in order."""
         return [arch for part in self.parts.values() for arch in part.values()]
 
     @property
@@ -60,7 +61,7 @@ class Job:
         """Whether all score files are there.
 
         Raises:
-            InputError: they are, but under another manifest.
+            InputError: they exist, but were made with another manifest.
         """
         paths = [shard_path(self.directory, metric, part) for part in self.parts for metric in FIRST_METRICS]
         if not all(path.exists() for path in paths):
@@ -69,7 +70,7 @@ class Job:
         return True
 
     def refuse_others(self) -> None:
-        """Leave scores alone that were made under another manifest.
+        """Refuse to overwrite scores that were made with another manifest.
 
         Raises:
             InputError: a part of this job has such scores.
@@ -80,28 +81,28 @@ class Job:
                 refuse_others(self.part_manifest(part), path, read_manifest(path))
 
     def computed(self, ways: Sequence[Any]) -> "Job":
-        """The job with the numerics of those who computed it: one, or a list where they differ."""
+        """The job with the numerics of the processes that computed it; a list if they differ."""
         distinct = [way for place, way in enumerate(ways) if way not in ways[:place]]
         numerics = {"numerics": distinct[0] if len(distinct) == 1 else distinct} if distinct else {}
         return replace(self, manifest={**self.manifest, **numerics})
 
     def part_manifest(self, part: int) -> dict[str, Any]:
-        """The manifest with what concerns this part alone."""
+        """The manifest of one part."""
         return {**self.manifest, "part": part, "archs": len(self.parts[part])}
 
 
 def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
-    """Score all parts of a job and write their files; continues where it was stopped.
+    """Score all parts of a job and write their files; an interrupted job is continued.
 
-    All processes call this. The main one alone looks into the directory, decides what is missing,
-    and writes.
+    All processes call this. Only the main process reads the directory, decides which units are
+    missing, and writes.
 
     Args:
-        plan: of the job's archs.
+        plan: the plan of the job's archs.
 
     Raises:
-        InputError: another process works on one of the parts, or what lies in the directory
-            belongs to another evaluation.
+        InputError: another process works on one of the parts, or the directory contains files of
+            another evaluation.
     """
     journal = Journal(job.directory, job.name, job.manifest, plan)
     with ExitStack() as locks:
@@ -113,13 +114,11 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
             return journal.read()
 
         done = decided(world, begin)
-        note = locks.enter_context(journal.writing()) if world.is_main else _nothing
-        missing = [number for number in range(len(plan.units)) if number not in done]
-        with _bar(plan, done, world) as bar, closing(scorer.results(plan, missing)) as results:
-            for number, sums in results:
-                note(number, sums)
-                done[number] = sums
-                bar.update(sum(map(len, plan.units[number].members)))
+        if len(done) < len(plan.units):
+            known = decided(world, journal.numerics)
+            batch = scorer.within_memory(plan)[0].batch
+            ways = scorer.executor.numerics(scorer.inputs.device, known)
+            _compute(job.computed([{**way, "batch": batch} for way in ways]), plan, scorer, world, done)
 
         def finish() -> None:
             _write_scores(
@@ -128,6 +127,29 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
             journal.remove()
 
         decided(world, finish)
+
+
+def _compute(job: Job, plan: Plan, scorer: Scorer, world: World, done: dict[int, UnitSums]) -> None:
+    """Compute the units that are not done, and note each in the journal."""
+    missing = [number for number in range(len(plan.units)) if number not in done]
+    journal = Journal(job.directory, job.name, job.manifest, plan)
+    writing = journal.writing() if world.is_main else nullcontext(_nothing)
+    with writing as note, _bar(plan, done, world) as bar, closing(scorer.results(plan, missing)) as results:
+        try:
+            for number, sums in results:
+                note(number, sums)
+                done[number] = sums
+                bar.set_postfix_str(f"{len(done)}/{len(plan.units)} units, workers: {scorer.executor.workers}", False)
+                bar.update(sum(map(len, plan.units[number].members)))
+        except TaskError as error:
+            raise InputError(f"{_named(error.number, job, plan)} {error}; all finished units are kept") from None
+
+
+def _named(number: int, job: Job, plan: Plan) -> str:
+    """A work unit and its archs, for messages."""
+    ids = [arch_id for part in job.parts.values() for arch_id in part]
+    members = [ids[index] for network in plan.units[number].members for index in network]
+    return f"work unit {number} ({', '.join(members)})"
 
 
 def _nothing(unit: int, sums: UnitSums) -> None:

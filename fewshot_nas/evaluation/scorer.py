@@ -1,4 +1,4 @@
-"""The one way in: archs of a supernet, and their scores."""
+"""The entry point of the evaluation: from archs to their scores."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ UNIT_NETWORKS = 128
 
 
 class Scorer:
-    """Scores archs with a supernet's weights, and computes what they share once.
+    """Scores archs with a supernet's weights, and computes only once what they share.
 
-    Commands, training, search and notebooks all score this way. Results are those of
+    Commands, training, search and notebooks all use this class. Results equal those of
     `naive.score_plainly` up to float rounding.
 
     Args:
@@ -38,7 +38,7 @@ class Scorer:
         unit_networks: int = UNIT_NETWORKS,
     ) -> None:
         self.supernet, self.inputs = supernet, inputs
-        self._executor = executor or Local()
+        self.executor = executor or Local()
         self._memory_mb, self._unit_networks = memory_mb, unit_networks
 
     def scores(self, archs: Sequence[Arch]) -> list[Accuracy]:
@@ -53,7 +53,7 @@ class Scorer:
         return [each.accuracy(len(self.inputs.images)) for each in by_arch]
 
     def plan(self, archs: Sequence[Arch]) -> Plan:
-        """What scoring these archs would compute: work units, networks, multiply-adds."""
+        """The plan for scoring these archs: work units, networks, multiply-adds."""
         return make_plan(
             self.supernet.split,
             archs,
@@ -73,4 +73,4 @@ class Scorer:
     def results(self, plan: Plan, numbers: Sequence[int]) -> Results:
         """Compute some units of a plan; see `Executor.results`."""
         inputs, _ = self.within_memory(plan)
-        return self._executor.results(numbers, Work(self.supernet, inputs, plan.units))
+        return self.executor.results(numbers, Work(self.supernet, inputs, plan.units))

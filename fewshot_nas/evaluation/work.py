@@ -1,6 +1,7 @@
-"""The computation of an evaluation, as a worker holds it."""
+"""The computation of an evaluation, in the form in which a worker gets it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.engine import Walk
@@ -13,10 +14,10 @@ UnitSums = list[Sums]  # one for each network of a unit
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """All units of a plan, computed by their numbers.
+    """Computes the units of a plan by their numbers.
 
-    A worker gets this once, supernet and images included; after that, numbers go in and sums come
-    out. A unit's result does not depend on the worker, nor on the units it computed before.
+    A worker gets this object once, with supernet and images; after that, numbers go in and sums come
+    out. The result of a unit depends neither on the worker nor on the units that it computed before.
     """
 
     supernet: Supernet
@@ -24,9 +25,13 @@ class Work:
     units: tuple[WorkUnit, ...]
 
     def macs(self, number: int) -> int:
-        """Multiply-adds of a unit for one image; its time is about proportional to them."""
+        """Multiply-adds of a unit for one image; the time is roughly proportional to them."""
         return self.units[number].macs
 
     def __call__(self, number: int) -> UnitSums:
         """Score the networks of a unit."""
-        return Walk(self.supernet, self.units[number], self.inputs).sums()
+        return Walk(self.supernet, self.units[number], self._near).sums()
+
+    @cached_property
+    def _near(self) -> Inputs:
+        return self.inputs.near()

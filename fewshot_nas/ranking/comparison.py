@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from fewshot_nas.ranking import predictor
 from fewshot_nas.ranking.correlation import FEWEST, Floats, correlations
 from fewshot_nas.ranking.ranker import Ranker
-from fewshot_nas.ranking.rows import Row
+from fewshot_nas.ranking.rows import COMBINED, PREDICTOR, WITHOUT_SCORES, Row
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.validation import judge
 
 TRUTHS = (10, 30, 60)
-PREDICTOR, WITHOUT_SCORES = "predictor", "predictor without scores"
-LEFT = 10  # the fewest archs that a predictor is judged by
+LEFT = 10  # archs that a predictor has to be judged by, at least
 
 
 def best_of(proxies: Mapping[str, Floats], truth: Floats) -> str:
@@ -48,7 +47,7 @@ def compare(
         return
     best = proxies[best_of(proxies, truth)]
     plain = {**proxies, **others, "raw": ranker.raw}
-    plain |= {"smoothed": ranker.smoothed.value, "combined": ranker.combined.value}
+    plain |= {"smoothed": ranker.smoothed.value, COMBINED: ranker.combined.value}
     for name, values in plain.items():
         scored = known & ~np.isnan(values)
         if scored.sum() >= FEWEST:

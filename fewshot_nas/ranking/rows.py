@@ -1,11 +1,13 @@
 """The rows of the ranker's table. The report and the commands need them, so this module imports nothing heavy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import Interval
+
+COMBINED, PREDICTOR, WITHOUT_SCORES = "combined", "predictor", "predictor without scores"  # names of rows
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,38 @@ def ranking_table(rows: Sequence[Row]) -> str:
 
 def _shown(found: Interval) -> str:
     return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def gained(rows: Sequence[Row], proxy: str) -> Iterator[str]:
+    """What the scores gained over counting, as plain sentences; none where nothing was judged.
+
+    >>> tau, gain = Interval(0.7, 0.5, 0.8, 0.1), Interval(0.3, 0.1, 0.5, 0.1)
+    >>> print(*gained([Row("combined", 0, 30, tau, gain)], "params"), sep="\\n")
+    Of 100 pairs of archs, the scores combined with multiply-adds order 85 as stand-alone training does.
+    Counting params orders 70: a gain beyond chance.
+
+    Args:
+        proxy: the best single proxy, which gains are over.
+    """
+    found = {(row.name, row.truths): row for row in rows}
+    combined = found.get((COMBINED, 0))
+    if combined is None:
+        return
+    right, counted = _pairs(combined.tau.value), _pairs(combined.tau.value - combined.gain.value)
+    yield f"Of 100 pairs of archs, the scores combined with multiply-adds order {right} as stand-alone training does."
+    yield f"Counting {proxy} orders {counted}: {_chance(combined.gain)}."
+    for (name, truths), row in found.items():
+        without = found.get((WITHOUT_SCORES, truths))
+        if name == PREDICTOR and without:
+            yield f"From the truths of {truths} other archs, {_pairs(row.tau.value)} are predicted in the right order,"
+            yield f"and {_pairs(without.tau.value)} without the supernet's scores."
+
+
+def _pairs(tau: float) -> int:
+    return round(50 * (1 + tau))
+
+
+def _chance(gain: Interval) -> str:
+    if gain.low > 0:
+        return "a gain beyond chance"
+    return "the scores rank worse" if gain.high < 0 else "a difference that may be chance"

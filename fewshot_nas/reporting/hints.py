@@ -2,7 +2,6 @@
 
 from fewshot_nas.commands import command_line
 from fewshot_nas.reporting.gather import PhaseRecord, Study
-from fewshot_nas.scores.shards import OF_TOP
 
 
 def train_command(study: Study) -> str:
@@ -23,7 +22,5 @@ def rank_command(study: Study) -> str:
 def score_command(study: Study, phase: PhaseRecord) -> str:
     """Merges scores if they are there, or else makes them."""
     if phase.unmerged:
-        top = next(top for top, metric in OF_TOP.items() if metric == study.metric)
-        chosen = None if top == "1" else top
-        return command_line("merge", save=study.save, stage=phase.name, epoch=phase.unmerged[-1], top=chosen)
+        return command_line("merge", save=study.save, stage=phase.name, epoch=phase.unmerged[-1])
     return command_line("test", save=study.save, split_group=phase.name, json_part="all", test_set=1)

@@ -1,1 +1,1 @@
-"""Training: a step, an epoch loop with exact resume, optimizer groups, validation."""
+"""Training: the step, the epoch loop with exact resume, optimizer groups, validation."""

@@ -1,9 +1,9 @@
-"""The prioritized board (arXiv:2010.15821): the best candidates found so far, and what they said then.
+"""The prioritized board (arXiv:2010.15821): the best candidates found so far, with their accuracies and answers.
 
-Whatever is searched may stand on a board: the candidate's type is the caller's.
+A candidate may be of any type.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -17,14 +17,14 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, eq=False)  # equality would compare tensors
 class BoardEntry(Generic[C]):
-    """A candidate as it was measured.
+    """A candidate and its measurements.
 
     Attributes:
         accuracy: in percent.
-        cost: in any unit, the same for all of a board.
-        images: a few that it was measured on [S, C, H, W], for boards whose entries are compared
-            by their answers; else none.
-        softmax: its probabilities for them [S, classes].
+        cost: in any unit, as long as all entries of the board use the same.
+        images: some of the images that it was measured on [S, C, H, W]; empty on a board that does
+            not compare the answers of its entries.
+        softmax: the candidate's probabilities for these images [S, classes].
     """
 
     candidate: C
@@ -37,55 +37,63 @@ class BoardEntry(Generic[C]):
 class Board(Generic[C]):
     """At most `size` entries with different candidates, the most accurate first.
 
-    Of equal accuracies the cheaper comes first, then the older.
+    If accuracies are equal, the cheaper entry comes first, then the older one.
 
     Args:
-        gap: percentage points by which a dearer newcomer must beat the last entry.
+        gap: percentage points by which a more expensive candidate must beat the last entry of a full board.
     """
 
     def __init__(self, size: int, gap: float = 5.0) -> None:
         if size < 1:
-            raise InputError(f"a board of {size} entries has no room, expected at least 1")
+            raise InputError(f"the board's size is {size}, expected at least 1")
         self._size, self._gap = size, gap
         self._entries: list[BoardEntry[C]] = []
 
     @property
     def entries(self) -> tuple[BoardEntry[C], ...]:
-        """All of them, best first."""
+        """All entries, the best first."""
         return tuple(self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def offer(self, entry: BoardEntry[C]) -> None:
-        """Take in a candidate if it is good enough.
+        """Add a candidate if it is good enough.
 
-        One that is on the board already is measured anew: its old accuracy was that of older
-        weights. Into a full board comes who beats the last entry by the gap, or beats it and is
-        cheaper.
+        If the candidate is already on the board, it gets its new accuracy, because the old one was
+        measured with older weights. If the board is full, the candidate replaces the last entry if it
+        is more accurate and cheaper, or more accurate by more than the gap.
         """
         others = [other for other in self._entries if other.candidate != entry.candidate]
         if len(others) == self._size:
             if not self._beats(entry, others[-1]):
                 return
             others.pop()
-        self._entries = sorted([*others, entry], key=lambda each: (-each.accuracy, each.cost))
+        self._entries = sorted([*others, entry], key=_rank)
+
+    def replace(self, entries: Iterable[BoardEntry[C]]) -> None:
+        """Keep nothing but the best of these, whose candidates differ, whatever was there before."""
+        self._entries = sorted(entries, key=_rank)[: self._size]
 
     def state_dict(self) -> dict[str, Any]:
         """The entries as plain values and tensors."""
         return {"entries": [dict(vars(entry)) for entry in self._entries]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` gave.
+        """Restore the state that `state_dict` returned.
 
         Raises:
-            InputError: there are more entries than this board holds.
+            InputError: there are more entries than this board can hold.
         """
         entries: list[BoardEntry[C]] = [BoardEntry(**entry) for entry in state["entries"]]
         if len(entries) > self._size:
-            raise InputError(f"the board to take up has {len(entries)} entries, expected {self._size} at most")
+            raise InputError(f"the board to restore has {len(entries)} entries, expected at most {self._size}")
         self._entries = entries
 
     def _beats(self, entry: BoardEntry[C], last: BoardEntry[C]) -> bool:
         ahead = entry.accuracy - last.accuracy
         return ahead > self._gap or (ahead > 0 and entry.cost < last.cost)
+
+
+def _rank(entry: BoardEntry[Any]) -> tuple[float, float]:
+    return -entry.accuracy, entry.cost

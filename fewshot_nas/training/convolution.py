@@ -1,8 +1,8 @@
-"""Convolutions as one matrix product, where that is the faster way on a CPU.
+"""Convolutions as one matrix product, where this is faster on a CPU.
 
-In the last stages of small images a map has a handful of pixels and hundreds of channels. There
-the library's convolutions reach a small part of the processor's rate, backwards above all, while
-the product of all windows with the weights reaches most of it.
+In the last stages of small images, feature maps have few pixels and hundreds of channels. For these,
+torch's convolutions use only a small part of the processor's speed, especially in the backward pass.
+The product of all windows with the weights uses most of it.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 from fewshot_nas.models.slicing import convolve_plainly
 from fewshot_nas.space.block import side_after
 
-_CHANNELS_PER_PIXEL = 16  # of the output's map, from which on the product wins (measured)
+_CHANNELS_PER_PIXEL = 16  # input channels per pixel of the output, from which on the product is faster (measured)
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -58,7 +58,7 @@ def _rows(weight: Tensor) -> Tensor:
 
 
 def _windows(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """What each output pixel sees: [B * H' * W', kernel * kernel * inputs]."""
+    """The window of each output pixel: [B * H' * W', kernel * kernel * inputs]."""
     margin = kernel // 2
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, margin, margin, margin, margin))  # [B, H + 2m, W + 2m, inputs]
     windows = padded.unfold(1, kernel, stride).unfold(2, kernel, stride)  # [B, H', W', inputs, kernel, kernel]
@@ -66,11 +66,11 @@ def _windows(x: Tensor, kernel: int, stride: int) -> Tensor:
 
 
 def _overlaid(windows: Tensor, x: Tensor, kernel: int, stride: int) -> Tensor:
-    """The sum of windows at their places in an image like `x`: the transpose of `_windows`."""
+    """The sum of all windows, each at its place in an image of the size of `x`: the transpose of `_windows`."""
     batch, channels, height, width = x.shape
     rows, columns, margin = side_after(height, stride), side_after(width, stride), kernel // 2
     parts = windows.view(batch, rows, columns, kernel, kernel, channels)
-    # Sums of many bfloat16 numbers would lose what the product has kept.
+    # Sums of many bfloat16 numbers would lose the precision of the product.
     dtype = torch.promote_types(x.dtype, torch.float32)
     total = torch.zeros(batch, height + 2 * margin, width + 2 * margin, channels, dtype=dtype)
     for dy in range(kernel):

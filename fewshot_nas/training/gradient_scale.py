@@ -1,7 +1,7 @@
-"""Gradients scaled by the inverse of how often a weight is trained.
+"""Gradients that are scaled by the inverse of how often each weight is trained.
 
-Leading channels and first blocks belong to more archs than the others, so they get more
-gradients. How many is known exactly, because the sampler's choices are uniform and independent.
+Leading channels and first blocks belong to more archs than the others, so they get more gradients.
+The exact number is known, because the sampler's choices are uniform and independent.
 """
 
 import itertools
@@ -17,14 +17,14 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.training.sampler import Chances
 
 Kind = Literal["channel", "channel_depth"]
-PerWeight = Mapping[nn.Parameter, Tensor]  # a number for each weight: [out, inputs], or [channels] of a vector
+PerWeight = Mapping[nn.Parameter, Tensor]  # a number for each weight: [out, inputs], or [channels] for a vector
 
 
 class GradientScale:
-    """Multiplies gradients by factors. As a hook of the optimizer it is called before each step.
+    """Multiplies gradients by factors. The optimizer calls it as a hook before each step.
 
     Args:
-        factors: of each parameter [out, inputs] or [channels], the same for all of a kernel's positions.
+        factors: for each parameter [out, inputs] or [channels]; all positions of a kernel share a factor.
     """
 
     def __init__(self, factors: PerWeight) -> None:
@@ -34,21 +34,22 @@ class GradientScale:
         }
 
     def __call__(self, *_: object) -> None:
-        """Scale, in place, all gradients that there are."""
+        """Scale all existing gradients in place."""
         reached = [(each.grad, factor) for each, factor in self._factors.items() if each.grad is not None]
         if reached:
             torch._foreach_mul_([gradient for gradient, _ in reached], [factor for _, factor in reached])
 
 
 def gradient_scale(supernet: Supernet, chances: Sequence[Chances], kind: Kind) -> GradientScale:
-    """The inverse of how many archs of a step train each weight, on average.
+    """Scale gradients by the inverse of the mean number of archs of a step that train the weight.
 
-    With `channel`, the sum of a parameter's expected gradients stays as it is: rarely trained
-    channels move further and the others less far. With `channel_depth` the same holds for the
-    blocks of a group, whose last ones fewer archs have. A weight that no arch trains has factor 1.
+    With `channel`, the factors of a parameter are normalised so that the sum of its expected
+    gradients does not change: rarely trained channels move more, the others less. With
+    `channel_depth`, the same is done for the blocks of a group too, because fewer archs have the
+    last ones. A weight that no arch trains has factor 1.
 
     Args:
-        chances: what the archs of a step are drawn from.
+        chances: for each arch of a step, the choices that it is drawn from.
     """
     counts = trained_counts(supernet, chances)
     factors = {parameter: _inverse(count, _mean_of_reached(count)) for parameter, count in counts.items()}
@@ -60,7 +61,7 @@ def gradient_scale(supernet: Supernet, chances: Sequence[Chances], kind: Kind) -
 
 
 def trained_counts(supernet: Supernet, chances: Sequence[Chances]) -> PerWeight:
-    """How many archs of a step train each weight, on average; exact."""
+    """The exact mean number of archs of a step that train each weight."""
     corners = {
         parameter: torch.zeros(parameter.shape[:2], dtype=torch.float64, device="cpu")
         for parameter in supernet.parameters()
@@ -72,15 +73,15 @@ def trained_counts(supernet: Supernet, chances: Sequence[Chances]) -> PerWeight:
             slices = Counter(each for arch in archs for each in _slices(supernet, arch) if each[0] in own)
             for (parameter, sizes), count in slices.items():
                 corners[parameter][tuple(size - 1 for size in sizes)] += times * count / len(archs)
-    # A leading slice trains all weights up to its last one.
+    # A leading slice trains all weights up to its last one, so the counts are sums over larger slices.
     return {parameter: _summed_from_the_end(corner) for parameter, corner in corners.items()}
 
 
 def _archs(chances: Chances, stage: int) -> Iterator[Arch]:
-    """All choices, equally likely, that slices of a stage depend on.
+    """An arch for each combination of choices that the slices of a stage depend on; all are equally likely.
 
-    Those are the stage's digits and depth, and the out digit of the stage before. No tensor
-    depends on the middle digits of two blocks, so all blocks have the same.
+    The slices depend on the stage's digits and depth, and on the previous stage's out digit. No
+    tensor depends on the middle digits of two blocks, so all blocks of an arch have the same one.
     """
     before = chances.outs[max(stage - 1, 0)]
     choices = (before if stage else (0,), chances.outs[stage], chances.mids[stage], chances.depths[stage])
@@ -104,14 +105,14 @@ def _slices(supernet: Supernet, arch: Arch) -> list[tuple[nn.Parameter, tuple[in
     def noted(parameter: Tensor, *sizes: int) -> Tensor:
         whole = (*sizes, *parameter.shape[len(sizes) : 2])
         found.append((cast(nn.Parameter, parameter), whole[:2]))
-        return parameter  # its sizes are all that is wanted
+        return parameter  # only the sizes are needed
 
     supernet.weights(arch, noted)
     return found
 
 
 def _parameters(supernet: Supernet, stage: int) -> set[nn.Parameter]:
-    """Of a stage; the stem belongs to the first, the classifiers to the last."""
+    """The parameters of a stage; the stem belongs to the first stage, the classifiers to the last."""
     modules: list[nn.Module] = [supernet.stages[stage]]
     modules += [supernet.stem] if stage == 0 else []
     modules += [supernet.heads] if stage == len(supernet.stages) - 1 else []
@@ -125,7 +126,7 @@ def _summed_from_the_end(corner: Tensor) -> Tensor:
 
 
 def _depth_factors(supernet: Supernet, counts: PerWeight) -> Iterator[tuple[nn.Module, float]]:
-    """Every block with the factor of its position in its group."""
+    """Every block, with the factor of its position in its group."""
     for group in itertools.chain.from_iterable(cast(Sequence[Sequence[nn.ModuleList]], supernet.stages)):
         tops = torch.stack([max(counts[parameter].max() for parameter in block.parameters()) for block in group])
         yield from zip(group, _inverse(tops, _mean_of_reached(tops)).tolist(), strict=True)

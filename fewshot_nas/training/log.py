@@ -11,9 +11,9 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 
 class RunLog:
-    """Appends records, and forgets those after a position, so that a resumed log has no repetition.
+    """Appends records to a log. A resumed run cuts the log at its position, so no record is repeated.
 
-    A context manager, for TensorBoard's file is open from the first record on.
+    It is a context manager, because TensorBoard's file stays open from the first record on.
     """
 
     def __init__(self, path: Path, events: Path) -> None:
@@ -31,18 +31,18 @@ class RunLog:
             self._writer.close()
 
     def position(self) -> int:
-        """Bytes written so far."""
+        """Number of bytes written so far."""
         return self._path.stat().st_size if self._path.exists() else 0
 
     def rewind(self, position: int, step: int) -> None:
-        """Forget what was written after a position, and what TensorBoard knows of `step` and later."""
+        """Cut the log at a position, and make TensorBoard ignore its values of `step` and later."""
         if self._path.exists():
             with self._path.open("ab") as stream:
                 stream.truncate(position)
         self._first_step = step
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append one record, nan as null; numbers also go to TensorBoard if the record has a `step`."""
+        """Append one record, with null for nan; if it has a `step`, its numbers also go to TensorBoard."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(_strict(record), allow_nan=False) + "\n")

@@ -1,8 +1,8 @@
 """The epoch loop that every kind of training shares, with exact resume.
 
-Nothing random has a state of its own: archs, batches, augmentation and dropout follow from the
-seed and the number of the step. So a checkpoint is weights, optimizer and position, and a run
-that was killed and resumed ends with the same bits as one that was not.
+No random generator has a state that has to be saved: archs, batches, augmentation and dropout follow
+from the seed and the number of the step. So a checkpoint consists of weights, optimizer state and
+position, and a run that was killed and resumed ends with the same bits as one that was not.
 """
 
 import hashlib
@@ -29,8 +29,8 @@ from fewshot_nas.training.optimizer import cosine, set_rate
 
 Record = dict[str, Any]
 
-CHECKED_STEPS = 10  # from one look at the losses to the next: each makes this process wait for the device
-_SAID = ("largest", "smallest", "best", "ema", "arch")  # whose accuracy is worth a word after each epoch
+CHECKED_STEPS = 10  # steps between two checks of the losses, each of which waits for the device
+_SAID = ("largest", "smallest", "best", "ema", "arch")  # the nets whose accuracy is reported after each epoch
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Schedule:
     checkpoint_steps: int
 
     def rate(self, per_epoch: int) -> Callable[[int], float]:
-        """The learning rate of each step, where an epoch has `per_epoch` of them; a subclass may have another."""
+        """The learning rate of each step, if an epoch has `per_epoch` steps; subclasses may have other schedules."""
         return cosine(self.lr, self.epochs * per_epoch, self.warmup_epochs * per_epoch)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Training images and what becomes of them on their way into the network."""
+    """Training images, and how they are transformed and normalised for the network."""
 
     images: Images
     transform: Transform
@@ -75,48 +75,48 @@ class Source:
 
 
 class Task(Protocol):
-    """What is trained: the loop knows when, a task knows what."""
+    """What the loop trains: the loop decides when something happens, the task does it."""
 
     @property
     def network(self) -> nn.Module:
-        """What has the parameters."""
+        """The network whose parameters are trained."""
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """What moves them."""
+        """The optimizer of the network's parameters."""
 
     @property
     def loss_names(self) -> Sequence[str]:
-        """What the losses of a step belong to."""
+        """The names of a step's losses."""
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
         """Add this batch's gradients to the parameters.
 
         Returns:
-            Losses [loss_names], and after them any other numbers; the loop replaces all of them,
-            in place, by their means over the processes.
+            Losses [loss_names], followed by any other numbers. The loop replaces all of them, in
+            place, by their means over the processes.
         """
 
     def culprit(self, loss: int, step: int) -> str:
-        """What the loss of this number belongs to, for the message if it is not finite."""
+        """The owner of a loss, for the message if the loss is not finite."""
 
     def end_epoch(self, epoch: int) -> Record:
-        """Validate; what goes into the log."""
+        """Validate, and return a record for the log."""
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Write everything the task needs, and `state` beside it, whole or not at all."""
+        """Write the task's state and the loop's `state` into one file, whole or not at all."""
 
     def restore(self, content: Mapping[str, Any]) -> None:
-        """Take up what `save` wrote."""
+        """Restore the state that `save` wrote."""
 
 
 class Loop:
     """One run of a task.
 
     Args:
-        last: where the state for resuming is kept; rank 0 writes it every `checkpoint_steps`
-            steps and after each epoch.
-        report: takes a line for a person after each epoch.
+        last: the file with the state for resuming; rank 0 writes it every `checkpoint_steps` steps
+            and after each epoch.
+        report: shows a line to the user after each epoch.
     """
 
     def __init__(
@@ -142,14 +142,14 @@ class Loop:
 
     @property
     def steps(self) -> int:
-        """Steps of the whole schedule."""
+        """The number of steps of the whole schedule."""
         return self.schedule.epochs * self._per_epoch
 
     def resume(self) -> None:
-        """Take up the state in `last`; without it, begin at the beginning.
+        """Restore the state in `last`; if there is none, start at step 0.
 
         Raises:
-            InputError: the file is not the state of such a run.
+            InputError: the file is not the state of this kind of run.
         """
         position = 0
         if decided(self.world, self.last.exists):
@@ -161,7 +161,7 @@ class Loop:
                 self.log.rewind(position, self.step)
 
     def _restore(self) -> int:
-        """Take up the state; the position in the log."""
+        """Restore the state, and return the position in the log."""
         content = read_checkpoint(self.last, self.world.device)
         try:
             self.task.restore(content)
@@ -175,7 +175,7 @@ class Loop:
         return int(position)
 
     def _refuse_different_states(self) -> None:
-        """On a network's disk a process may have read an older state, or another parent, than the others."""
+        """Check that all processes have the same weights; on a network file system one may read an older file."""
         states = gathered((self.step, _digest(self.task.network)), self.world) if self.world.size > 1 else []
         for rank, (step, digest) in enumerate(states):
             if (step, digest) != states[0]:
@@ -205,7 +205,7 @@ class Loop:
             self._save()
 
     def _epoch(self, epoch: int) -> Record:
-        """The steps of an epoch that are still to do; what they cost."""
+        """Train the remaining steps of an epoch; return times and speeds."""
         start, waited_s, done = time.perf_counter(), 0.0, self.step % self._per_epoch
         batches = self._batches.epoch(epoch, done)
         with self._progress(epoch, done) as bar:
@@ -228,7 +228,7 @@ class Loop:
 
     def _train_on(self, images: Tensor, labels: Tensor) -> None:
         step, optimizer = self.step, self.task.optimizer
-        # Dropout is the one thing that draws from torch's generator; ranks drop differently.
+        # Only dropout draws from torch's generator; each rank has its own seed.
         torch.manual_seed(step_seed(self.schedule.seed, step, self.world.rank))
         inputs = normalize(images.to(self.world.device), self.source.mean, self.source.std)
         optimizer.zero_grad(set_to_none=True)
@@ -242,7 +242,7 @@ class Loop:
         self.step += 1
 
     def _check_losses(self) -> None:
-        """Add up the losses of the last steps, and fail if one is not finite. All processes have the same."""
+        """Add up the losses of the last steps, and fail if one is not finite; all processes have the same losses."""
         if not self._unchecked:
             return
         steps = torch.stack(self._unchecked).cpu().double()  # [steps, loss_names]
@@ -274,7 +274,7 @@ class Loop:
                 self.task.save(self.last, {"step": self.step, "losses": self._losses, "log": self.log.position()})
 
     def _progress(self, epoch: int, done: int) -> "tqdm[Any]":
-        """A bar that counts images, and shows only on the terminal of rank 0."""
+        """A bar that counts images; only rank 0 shows it, and only on a terminal."""
         return tqdm(
             desc=f"epoch {epoch + 1}/{self.schedule.epochs}",
             total=self._per_epoch * self._batch,
@@ -293,12 +293,12 @@ class Loop:
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """A seed for torch's generator that no two steps or ranks share."""
+    """A seed for torch's generator, different for every step and rank."""
     return random.Random(f"{seed}/{step}/{rank}").getrandbits(63)
 
 
 def _digest(network: nn.Module) -> str:
-    """The same for the same weights."""
+    """A digest of all weights."""
     digest = hashlib.sha256()
     for tensor in network.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
@@ -319,7 +319,7 @@ def _summary(record: Record, epochs: int) -> str:
 
 
 def _named(what: str, values: Mapping[str, float], form: str) -> str:
-    """Numbers with their names, or one without."""
+    """Numbers with their names; a single number without its name."""
     if len(values) == 1:
         return f"{what} {form.format(*values.values())}"
     return f"{what}: " + ", ".join(f"{name} {form.format(value)}" for name, value in values.items())

@@ -14,7 +14,7 @@ from fewshot_nas.space.split import Split
 
 Multipliers = Sequence[Sequence[float]]  # by stage, by group
 
-# Read off the public few-shot recipe: groups -> stage -> group, counted from the back -> factor.
+# The factors of the public few-shot recipe: number of groups -> (stage, group) -> factor; group -1 is the last.
 _TABLE: Mapping[int, Mapping[tuple[int, int], float]] = {
     2: {(0, -1): 2, (1, -1): 5, (2, -1): 6, (3, -1): 6},
     3: {(1, 0): 1 / 4, (2, 0): 1 / 5, (3, 0): 1 / 5},
@@ -25,14 +25,14 @@ _TABLE: Mapping[int, Mapping[tuple[int, int], float]] = {
 
 
 def multipliers(split: Split, digits: Sequence[int], kind: Literal["rule", "table", "none"]) -> Multipliers:
-    """Learning-rate factors of the groups of each stage.
+    """The learning-rate factors of the groups of each stage.
 
-    The rule: the inverse of the probability that a drawn arch falls into the group, so that all
-    groups move equally far, scaled to a mean of 1 over draws. A group that the sampled digits
-    never reach keeps 1.
+    `rule` takes the inverse of the probability that a drawn arch uses the group, so that all groups
+    move equally far, scaled so that the mean over draws is 1. A group that no drawn arch uses has
+    factor 1. `table` takes the factors of the public recipe.
 
     Raises:
-        InputError: the table is asked for, which has values for splits of four stages by width only.
+        InputError: `table` is asked for a split that is not by width, or for a space without four stages.
     """
     stages = range(split.space.stages)
     if kind == "rule":
@@ -47,9 +47,9 @@ def multipliers(split: Split, digits: Sequence[int], kind: Literal["rule", "tabl
 
 
 def parameter_groups(supernet: Supernet, factors: Multipliers, weight_decay: float) -> list[dict[str, object]]:
-    """Every parameter in exactly one group of (factor, decay); no decay on vectors.
+    """The parameter groups of a supernet, one for each pair of factor and weight decay; vectors have no decay.
 
-    The factor of a group of the last stage holds for its classifier too; the stem has 1.
+    A classifier has the factor of its group of the last stage; the stem has factor 1.
     """
     sorted_out: dict[tuple[float, float], list[nn.Parameter]] = {}
     for factor, module in _factored(supernet, factors):
@@ -63,7 +63,7 @@ def parameter_groups(supernet: Supernet, factors: Multipliers, weight_decay: flo
 
 
 def plain_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Parameters with and without decay, for a network without groups."""
+    """The parameter groups of a plain network: matrices with weight decay, vectors without."""
     matrices = [parameter for parameter in network.parameters() if parameter.dim() > 1]
     vectors = [parameter for parameter in network.parameters() if parameter.dim() <= 1]
     return [
@@ -75,13 +75,13 @@ def plain_groups(network: nn.Module, weight_decay: float) -> list[dict[str, obje
 def sgd(groups: list[dict[str, object]], momentum: float) -> torch.optim.SGD:
     """SGD with Nesterov momentum; the learning rate is set before each step.
 
-    A parameter without a gradient keeps its weights and its momentum. The fused kernel reads
-    memory in order: a gradient must be laid out as its parameter is.
+    A parameter without a gradient keeps its weights and its momentum. The fused kernel reads memory
+    in order, so a gradient must have the memory layout of its parameter.
     """
     optimizer = torch.optim.SGD(groups, lr=0.0, momentum=momentum, nesterov=momentum > 0, fused=True)
     if momentum:
-        # The fused kernel takes a buffer for every gradient or for none, and a first step may
-        # leave some groups out. A buffer of zeros is what a parameter's first step starts from.
+        # The fused kernel needs a momentum buffer for every gradient or for none, and a first step may not
+        # reach all groups. A buffer of zeros gives the same result as no buffer.
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
@@ -89,7 +89,7 @@ def sgd(groups: list[dict[str, object]], momentum: float) -> torch.optim.SGD:
 
 
 def cosine(base: float, total: int, warmup: int) -> Callable[[int], float]:
-    """The learning rate of each step: linear from a thousandth of `base`, then a cosine to 0."""
+    """The learning rate of each step: a linear warm-up from a thousandth of `base`, then a cosine to 0."""
 
     def rate(step: int) -> float:
         if step < warmup:
@@ -100,13 +100,13 @@ def cosine(base: float, total: int, warmup: int) -> Callable[[int], float]:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every parameter group its multiple of a learning rate."""
+    """Set the learning rate of every parameter group to its multiple of `rate`."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
 
 
 def _probabilities(split: Split, stage: int, digits: int) -> list[Fraction]:
-    """Of each group of a stage, over all output digits that are drawn and all depths."""
+    """The probability of each group of a stage, over all output digits that are drawn and all depths."""
     space, (least, most) = split.space, split.space.depths[stage]
     reached = [
         split.group_of(stage, space.width(stage, digit), depth)

@@ -1,9 +1,9 @@
-"""Prioritized nets as teachers of a supernet, beside the largest, which the sandwich rule has alone.
+"""Prioritized nets as teachers of a supernet, in addition to the largest net of the sandwich rule.
 
-Cream of the Crop (arXiv:2010.15821) lets the best paths found so far teach those that are
-sampled. Here they are nets of a ResNet supernet. The most accurate are mostly the largest, and a
-board of these would hold near-copies of the one teacher there is anyway: so each span of MACs
-has a place of its own.
+In Cream of the Crop (arXiv:2010.15821), the best paths found so far teach the sampled ones. Here the
+teachers are nets of a ResNet supernet. The most accurate nets are mostly the largest ones, so an
+ordinary board would hold near-copies of the largest net. Therefore each range of MACs has its own
+place on the board.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,17 +23,17 @@ from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.board import Board, BoardEntry
 
-BUCKETS = 8  # spans of MACs
-REVIEW_STEPS = 32  # from one review of the board to the next
+BUCKETS = 8  # ranges of MACs
+REVIEW_STEPS = 32  # steps between two reviews of the board
 HELD_IMAGES = 256
-HELD_SHARE = 8  # of so many training images at most one is held out
+HELD_SHARE = 8  # at most one of so many training images is held out
 
 
 class TeacherBoard:
-    """The largest net, pinned, and the most accurate net met in each span of MACs.
+    """The largest net, which always stays, and the most accurate net found in each range of MACs.
 
-    The `BUCKETS` spans are of one width, between the smallest net and the largest. A candidate
-    is a net's code, for a checkpoint holds plain values.
+    The `BUCKETS` ranges have the same width and cover the space from the smallest net to the largest.
+    A candidate is stored as its code, because a checkpoint can only hold plain values.
     """
 
     def __init__(self, space: SearchSpace, num_classes: int, digits: Sequence[int]) -> None:
@@ -45,16 +45,16 @@ class TeacherBoard:
 
     @property
     def entries(self) -> tuple[BoardEntry[str], ...]:
-        """The largest, then the others, from few MACs to many."""
+        """The largest net, then the others, from few MACs to many."""
         return tuple(entry for board in (self._pinned, *self._buckets) for entry in board.entries)
 
     @property
     def archs(self) -> list[Arch]:
-        """Those of the entries, in their order."""
+        """The archs of the entries, in their order."""
         return [self._space.decode(entry.candidate) for entry in self.entries]
 
     def offer(self, arch: Arch, accuracy: float) -> None:
-        """Take in a net that beats the one of its span, or is on the board and measured anew.
+        """Add a net if it beats the net of its range; a net that is already on the board gets its new accuracy.
 
         Args:
             accuracy: in percent.
@@ -64,10 +64,10 @@ class TeacherBoard:
         board.offer(BoardEntry(self._space.encode(arch), accuracy, macs))
 
     def teacher(self, student: Arch) -> Arch:
-        """The most accurate net with more MACs than the student, which so never teaches itself.
+        """The most accurate net that has more MACs than the student, so that no net teaches itself.
 
-        The largest teaches if it is as accurate as any: its answers are there already. Of others
-        that are equal the cheapest does.
+        If the largest net is as accurate as any other, it teaches, because its answers are available
+        anyway. If other nets are equally accurate, the cheapest teaches.
         """
         macs = self._macs(student)
         first, *others = self.entries
@@ -79,7 +79,7 @@ class TeacherBoard:
         return {"boards": [board.state_dict() for board in (self._pinned, *self._buckets)]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore the state that `state_dict` returned."""
         for board, entries in zip((self._pinned, *self._buckets), state["boards"], strict=True):
             board.load_state_dict(entries)
 
@@ -93,10 +93,10 @@ class TeacherBoard:
 
 @dataclass(frozen=True)
 class Prioritized:
-    """`distill: prioritized`. Who teaches in a step, and the reviews that settle it.
+    """`distill: prioritized`. Chooses the teachers of a step, and reviews the board regularly.
 
     Attributes:
-        held: training images that are not trained on, to be scored on in a single batch.
+        held: held-out training images, on which nets are scored in a single batch.
     """
 
     board: TeacherBoard
@@ -104,15 +104,15 @@ class Prioritized:
     world: World
 
     def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> Sequence[Arch | None]:
-        """The board's teacher of each arch but the first; every `REVIEW_STEPS` steps a review comes before."""
+        """The board's teacher for each arch but the first. Every `REVIEW_STEPS` steps, the board is reviewed before."""
         if step % REVIEW_STEPS == 0:
             self.review(supernet, archs[1:-1])
         return [None, *(self.board.teacher(arch) for arch in archs[1:])]
 
     def review(self, supernet: Supernet, newcomers: Iterable[Arch]) -> None:
-        """Score the board anew, because weights have moved, and newcomers with the same weights.
+        """Score the nets of the board and the newcomers with the present weights, and offer them to the board.
 
-        Each net is scored on one process, and all learn every score: they keep one board.
+        Each net is scored on one process. All processes get all scores, so their boards are the same.
         """
         archs = list(dict.fromkeys([*self.board.archs, *newcomers]))
         scores: dict[Arch, float] = {}
@@ -126,7 +126,7 @@ class Prioritized:
 
     @torch.no_grad()
     def _top1(self, supernet: Supernet, arch: Arch) -> float:
-        """In percent, with the batch norms as in training: the batch's own statistics."""
+        """Top-1 accuracy in percent; as in training, batch norms use the statistics of the batch."""
         ((images, labels),) = self.held.scoring_batches()
         with self.held.autocast():
             first, *_ = sums(supernet(images, arch), labels).tolist()
@@ -135,4 +135,4 @@ class Prioritized:
 
 def held_out(images: Images) -> tuple[Images, Images]:
     """The images to train on, and those held out to score the board on; always the same."""
-    return split_off(images, max(2, min(HELD_IMAGES, len(images) // HELD_SHARE)))  # one image alone has no statistics
+    return split_off(images, max(2, min(HELD_IMAGES, len(images) // HELD_SHARE)))  # a single image gives no statistics

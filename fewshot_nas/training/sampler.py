@@ -1,7 +1,7 @@
-"""Who is drawn: which archs a step trains, and on images of which size.
+"""The archs that a step trains, and the sizes of their images.
 
-Every draw is a pure function of the seed and the step, so all processes agree without talking,
-and a resumed run draws what an unbroken one would have.
+Every draw depends on the seed and the step only. So all processes draw the same without
+communication, and a resumed run draws the same as one that was not interrupted.
 """
 
 import random
@@ -17,7 +17,7 @@ from fewshot_nas.space.search_space import SearchSpace
 
 @dataclass(frozen=True)
 class Chances:
-    """What a kind of arch is drawn from: independent uniform choices, by stage."""
+    """The choices that an arch is drawn from, for each stage; all are uniform and independent."""
 
     outs: tuple[Sequence[int], ...]
     mids: tuple[Sequence[int], ...]
@@ -25,25 +25,25 @@ class Chances:
 
 
 class Drawn(Protocol):
-    """The archs between the two ends of a step."""
+    """Draws the archs between the two ends of a step."""
 
     @property
     def chances(self) -> Chances:
-        """What each of them is drawn from."""
+        """The choices that each arch is drawn from."""
 
     def arch(self, draw: int) -> Arch:
-        """Draw number `draw` of the whole training."""
+        """The arch of draw number `draw`, counted over the whole training."""
 
 
 class Ends(Protocol):
-    """The two ends of a step."""
+    """Gives the two ends of a step: a largest and a smallest arch."""
 
     @property
     def chances(self) -> tuple[Chances, Chances]:
-        """What the largest and the smallest are drawn from."""
+        """The choices that the largest and the smallest arch are drawn from."""
 
     def ends(self, step: int) -> tuple[Arch, Arch]:
-        """A largest and a smallest arch."""
+        """The largest and the smallest arch of a step."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class RandomArchs:
         return _all_chances(self.space, self.digits)
 
     def arch(self, draw: int) -> Arch:
-        """Independent of all other draws."""
+        """A random arch, independent of all other draws."""
         return random_arch(self.space, random.Random(f"{self.seed}/arch/{draw}"), self.digits)
 
 
 @dataclass(frozen=True)
 class FairArchs:
-    """`sampling: fair`. Strictly fair draws (FairNAS, arXiv:1907.01845), as `fair_arch` makes them.
+    """`sampling: fair`. Strictly fair draws (FairNAS, arXiv:1907.01845), see `fair_arch`.
 
     Attributes:
         digits: the digits 1..n of each stage that are drawn.
@@ -86,7 +86,7 @@ class FairArchs:
         return _all_chances(self.space, self.digits)
 
     def arch(self, draw: int) -> Arch:
-        """Its digits complete those of the draws before."""
+        """An arch with digits that the draws of the same round have not used yet."""
         return fair_arch(self.space, self.seed, draw, self.digits)
 
 
@@ -100,21 +100,21 @@ class SpaceEnds:
 
     @property
     def chances(self) -> tuple[Chances, Chances]:
-        """One arch each."""
+        """A single arch for each end."""
         first, last = (_only(arch) for arch in self.ends(0))
         return first, last
 
     def ends(self, step: int) -> tuple[Arch, Arch]:
-        """The same at every step."""
+        """The same two archs at every step."""
         return largest(self.space), smallest(self.space, self.digits)
 
 
 @dataclass(frozen=True)
 class OutsEnds:
-    """`extremes: outs`. Depths and middle widths of the space's ends, with out digits drawn for each step.
+    """`extremes: outs`. The depths and middle widths of the space's ends, with out digits drawn for each step.
 
-    So all out widths are trained equally often. With `SpaceEnds`, two of them are trained at every
-    step and the others rarely.
+    This way all out widths are trained equally often. With `SpaceEnds`, the largest and the smallest
+    are trained at every step and the others rarely.
     """
 
     space: SearchSpace
@@ -123,13 +123,13 @@ class OutsEnds:
 
     @property
     def chances(self) -> tuple[Chances, Chances]:
-        """All out digits."""
+        """All out digits, with the depths and middle digits of each end."""
         outs = _all_chances(self.space, self.digits).outs
         first, last = (replace(_only(arch), outs=outs) for arch in self.ends(0))
         return first, last
 
     def ends(self, step: int) -> tuple[Arch, Arch]:
-        """The two draw their out digits independently of each other."""
+        """Two archs whose out digits are drawn independently."""
         generators = (random.Random(f"{self.seed}/{end}/{step}") for end in ("largest", "smallest"))
         first, last = (random_arch(self.space, rng, self.digits).outs for rng in generators)
         return largest(self.space, first), smallest(self.space, self.digits, last)
@@ -137,10 +137,10 @@ class OutsEnds:
 
 @dataclass(frozen=True)
 class Sampler:
-    """The archs of a step: an end, the drawn ones, the other end.
+    """Gives the archs of a step: the largest, the drawn ones, the smallest.
 
     Attributes:
-        middle: how many archs are drawn between the largest and the smallest.
+        middle: number of archs that are drawn between the largest and the smallest.
     """
 
     drawn: Drawn
@@ -148,13 +148,13 @@ class Sampler:
     middle: int
 
     def archs(self, step: int) -> list[Arch]:
-        """The largest, the drawn ones, the smallest."""
+        """The archs of a step: the largest, the drawn ones, the smallest."""
         first, last = self.extremes.ends(step)
         draws = range(step * self.middle, (step + 1) * self.middle)
         return [first, *(self.drawn.arch(draw) for draw in draws), last]
 
     def chances(self) -> list[Chances]:
-        """What each arch of a step is drawn from."""
+        """For each arch of a step, the choices that it is drawn from."""
         first, last = self.extremes.chances
         return [first, *[self.drawn.chances] * self.middle, last]
 
@@ -164,8 +164,8 @@ class ImageSizes:
     """The image sizes of a step.
 
     Attributes:
-        middle: as the sampler's.
-        resolutions: image sides in pixels to draw from; empty leaves images as they are.
+        middle: number of archs between the largest and the smallest, as in `Sampler`.
+        resolutions: image sides in pixels to draw from; if empty, images keep their size.
     """
 
     seed: int
@@ -173,7 +173,7 @@ class ImageSizes:
     resolutions: Sequence[int] = ()
 
     def sides(self, step: int) -> list[int | None]:
-        """The image side for each arch: the largest one, drawn ones, the smallest one."""
+        """The image side of each arch of a step: the largest side first, then drawn ones, the smallest side last."""
         if not self.resolutions:
             return [None] * (self.middle + 2)
         rng = random.Random(f"{self.seed}/size/{step}")
@@ -181,7 +181,7 @@ class ImageSizes:
         return [max(self.resolutions), *drawn, min(self.resolutions)]
 
 
-# By the names that the settings `sampling` and `extremes` have.
+# The values of the settings `sampling` and `extremes`.
 SAMPLING: Mapping[str, Callable[[SearchSpace, int, Sequence[int]], Drawn]] = MappingProxyType(
     {"random": RandomArchs, "fair": FairArchs}
 )
@@ -195,7 +195,7 @@ def _all_chances(space: SearchSpace, digits: Sequence[int]) -> Chances:
 
 
 def _only(arch: Arch) -> Chances:
-    """No choice at all, for an arch whose middle digits are the same throughout a stage."""
+    """The choices of a single arch, whose middle digits must be the same throughout a stage."""
     return Chances(
         tuple((out,) for out in arch.outs),
         tuple(tuple(set(mids)) for mids in arch.mids),

@@ -1,7 +1,7 @@
 """One training step of a supernet: a sandwich of the largest, sampled and the smallest (arXiv:2003.11142).
 
-A step is made of parts, each a value with one method: who is drawn (`sampler.py`), who teaches
-(`Teacher`), and what is lost (`Loss`).
+A step consists of parts, each of which has one method: the sampler (`sampler.py`) chooses the archs,
+the `Teacher` their teachers, and the `Loss` computes the gradients.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,10 +22,10 @@ from fewshot_nas.training.sampler import ImageSizes, Sampler
 
 
 class Teacher(Protocol):
-    """Who teaches the archs of a step."""
+    """Chooses the teachers of a step's archs."""
 
     def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> Sequence[Arch | None]:
-        """The teacher of each arch; None where it learns from the labels, as the first arch always does."""
+        """The teacher of each arch; None if it learns from the labels, as the first arch always does."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Labels:
     """`distill: none`. All archs learn from the labels."""
 
     def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> Sequence[Arch | None]:
-        """Nobody."""
+        """None for every arch."""
         return [None] * len(archs)
 
 
@@ -42,18 +42,18 @@ class Largest:
     """`distill: sandwich`. All archs but the first learn from the first, the largest (BigNAS, arXiv:2003.11142)."""
 
     def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> Sequence[Arch | None]:
-        """The first arch, for all others."""
+        """The first arch teaches all others."""
         return [None] + [archs[0]] * len(archs[1:])
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What an arch of the step says, and what it should say.
+    """The output of an arch, and its target.
 
     Attributes:
         logits: [B, classes], with their graph.
         target: class indices [B], or a teacher's probabilities [B, classes].
-        smoothing: of the labels; 0 where a teacher's probabilities are the target.
+        smoothing: label smoothing; 0 if a teacher's probabilities are the target.
     """
 
     arch: Arch
@@ -67,16 +67,16 @@ class Answer:
 
 
 class Loss(Protocol):
-    """What is lost in a step."""
+    """The loss of a step."""
 
     def backward(self, answers: Iterator[Answer]) -> Tensor:
         """Add the gradients of the step to the supernet's parameters.
 
         Args:
-            answers: of the step's archs, in order. An arch runs when its answer is asked for. A
-                graph is freed by differentiating it, so a loss that differentiates each answer
-                before it asks for the next one holds one graph at a time, and a loss that takes
-                a list of all answers holds them all.
+            answers: of the step's archs, in order. An arch runs when its answer is requested, and its
+                graph is freed when it is differentiated. So a loss that differentiates each answer
+                before it requests the next one holds one graph at a time, and a loss that makes a
+                list of all answers holds all graphs.
 
         Returns:
             The loss of each arch [archs], detached.
@@ -85,14 +85,14 @@ class Loss(Protocol):
 
 @dataclass(frozen=True)
 class PerArch:
-    """Every arch loses by itself; one graph at a time is in memory."""
+    """Each arch has its own loss; only one graph at a time is in memory."""
 
     def backward(self, answers: Iterator[Answer]) -> Tensor:
         """Differentiate each loss before the next arch runs."""
         return torch.stack([*map(_differentiated, answers)])
 
 
-# By the names that the setting `loss` has.
+# The values of the setting `loss`.
 LOSSES: Mapping[str, Callable[[], Loss]] = MappingProxyType({"per_arch": PerArch})
 
 
@@ -104,7 +104,7 @@ def _differentiated(answer: Answer) -> Tensor:
 
 @dataclass(frozen=True)
 class Regularization:
-    """What the largest subnet of a step gets; labels are smoothed for all that learn from them."""
+    """The regularization of the largest subnet of a step. Labels are smoothed for all archs that learn from labels."""
 
     label_smoothing: float = 0.0
     dropout: float = 0.0
@@ -123,7 +123,7 @@ class Sandwich:
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def backward(self, supernet: Supernet, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Add a step's gradients to the supernet's parameters; the loss of each arch [archs].
+        """Add a step's gradients to the supernet's parameters. Returns the loss of each arch [archs].
 
         Args:
             images: [B, C, H, W], normalised.
@@ -149,18 +149,17 @@ def answers(
     teachers: Sequence[Arch | None],
     regularization: Regularization,
 ) -> Iterator[Answer]:
-    """Run the archs of a step, one after the other, each when it is asked for.
+    """Run the archs of a step, one after the other, each when its answer is requested.
 
-    The first arch, the largest, learns from the labels, and its detached logits are there for
-    those that it teaches. Any other teacher costs one forward pass, on images of the first
-    arch's size.
+    The first arch, the largest, learns from the labels. Its detached logits serve the archs that it
+    teaches. Any other teacher costs one forward pass, on images of the first arch's size.
 
     Args:
         leaves: make the archs' weights; where they are of bfloat16, autocast is on.
         images: [B, C, H, W], normalised.
         labels: [B] class indices.
-        sizes: image side for each arch, None for the images' own.
-        teachers: of each arch, None for the labels.
+        sizes: image side of each arch; None keeps the images' own.
+        teachers: teacher of each arch; None for the labels.
     """
 
     def forward(arch: Arch, size: int | None, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:
@@ -181,7 +180,7 @@ def answers(
 
 
 def resized(images: Tensor, size: int | None) -> Tensor:
-    """Images [B, C, H, W] at another side."""
+    """Images [B, C, H, W], resized to another side."""
     if size is None or images.shape[-1] == size:
         return images
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)

@@ -10,7 +10,7 @@ RULE_WITHOUT_TRUTH = "the last epoch, because no tau is known"
 
 @dataclass(frozen=True)
 class Candidate:
-    """An epoch with its tau and tau's standard error; nan where there is no ground truth."""
+    """An epoch with its tau and tau's standard error; both are nan if there is no ground truth."""
 
     epoch: int
     tau: float
@@ -18,21 +18,21 @@ class Candidate:
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """By `RULE`; the latest epoch where no tau is known."""
+    """Choose by `RULE`, or the latest epoch if no tau is known."""
     best = max(candidates, key=_merit)
     margin = 0.0 if math.isnan(best.error) else best.error
     return max((each for each in candidates if _known_tau(each) >= _known_tau(best) - margin), key=_epoch)
 
 
 def rule(chosen: Candidate) -> str:
-    """The rule by which `choose` has chosen, for people."""
+    """The rule by which `choose` chose this candidate, as text."""
     return RULE_WITHOUT_TRUTH if math.isnan(chosen.tau) else RULE
 
 
 def keep(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """The chosen one, the best, and the next best by tau, `count` in all but never less than these two.
+    """The chosen candidate, the best, and the next best by tau: `count` candidates, but at least these two.
 
-    Only an epoch after the best can become the chosen one later, so nothing needed is lost.
+    Only an epoch after the best one can be chosen later, so no candidate that may be needed is lost.
     """
     kept = [choose(candidates)]
     for each in sorted(candidates, key=_merit, reverse=True):

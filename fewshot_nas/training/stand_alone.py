@@ -21,7 +21,7 @@ from fewshot_nas.training.loop import Record
 def learn(
     network: nn.Module, images: Tensor, labels: Tensor, smoothing: float, precision: Literal["fp32", "bf16"]
 ) -> Tensor:
-    """Add the gradients of a batch's cross-entropy to a network's parameters; the loss [1]."""
+    """Add the gradients of a batch's cross-entropy to a network's parameters. Returns the loss [1]."""
     network.train()
     with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
         logits = network(images)
@@ -42,7 +42,7 @@ class StandAloneTask:
     loss_names: tuple[str, ...] = ("arch",)
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Gradients of the cross-entropy."""
+        """Add the gradients of the cross-entropy."""
         return learn(self.network, images, labels, self.label_smoothing, self.precision)
 
     def culprit(self, loss: int, step: int) -> str:
@@ -50,23 +50,23 @@ class StandAloneTask:
         return f"arch {self.code}"
 
     def end_epoch(self, epoch: int) -> Record:
-        """Nothing: the network is measured once, at the end."""
+        """Do nothing: the network is measured once, at the end."""
         return {}
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Weights and the optimizer's state."""
+        """Write the weights and the optimizer's state."""
         with replacing(path) as stream:
             torch.save({"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), **state}, stream)
 
     def restore(self, content: Mapping[str, Any]) -> None:
-        """Take up what `save` wrote."""
+        """Restore the state that `save` wrote."""
         self.network.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
 
 
 @dataclass
 class WatchedTask(StandAloneTask):
-    """One subnet that is measured after each epoch, with the statistics that its training gathers.
+    """One subnet that is measured after each epoch, with the batch norm statistics of its training.
 
     Attributes:
         valid: images to measure on.
@@ -79,7 +79,7 @@ class WatchedTask(StandAloneTask):
         return {"top1": {"arch": self.measured()}}
 
     def measured(self) -> float:
-        """Accuracy as the network stands, in percent."""
+        """The present accuracy of the network, in percent."""
         assert self.valid is not None
         self.network.eval()
         return measure(self.network, self.valid).top1
@@ -87,10 +87,10 @@ class WatchedTask(StandAloneTask):
 
 @dataclass(frozen=True)
 class StandAloneResult:
-    """One run's outcome; accuracies in percent on the ranking images and on the test images.
+    """The result of one run: accuracies in percent on the ranking images and on the test images.
 
     Attributes:
-        recipe: digest of all that the outcome depends on beside arch and seed.
+        recipe: digest of everything that the result depends on besides arch and seed.
     """
 
     arch_id: str
@@ -104,29 +104,29 @@ class StandAloneResult:
 def outcome(
     task: StandAloneTask, arch_id: str, seed: int, recipe: str, valid: Inputs, test: Inputs
 ) -> StandAloneResult:
-    """Measure a trained subnet with the statistics that its training gathered."""
+    """Measure a trained subnet with the batch norm statistics of its training."""
     task.network.eval()
     accuracies = [measure(task.network, inputs).top1 for inputs in (valid, test)]
     return StandAloneResult(arch_id, task.code, seed, recipe, *accuracies)
 
 
 class GroundTruth:
-    """A ground-truth file with every run beside it, `<file>.runs/<arch>_seed<n>.json`.
+    """A ground-truth file, and the results of all its runs beside it, `<file>.runs/<arch>_seed<n>.json`.
 
-    The file is made anew from the runs after each of them, under a lock, so that any number of
-    processes may add to it. Its accuracies are means over seeds on the ranking images; the same
-    on the test images goes to `<name>_test.json`.
+    After each run the file is written again from all runs, under a lock, so that any number of
+    processes can add to it. Its accuracies are means over seeds on the ranking images. The means on
+    the test images are in `<name>_test.json`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.runs = path, path.with_suffix(".runs")
 
     def has(self, arch_id: str, seed: int) -> bool:
-        """Whether this run is there already."""
+        """Whether the result of this run exists."""
         return self._run(arch_id, seed).exists()
 
     def refuse_others(self, recipe: str, arch_id: str, code: str) -> None:
-        """Keep apart what was trained differently: means over two recipes would rank nothing.
+        """Refuse to mix runs that were trained differently, because their means could not be compared.
 
         Raises:
             InputError: a run has another recipe, or the id stands for another arch.
@@ -136,13 +136,13 @@ class GroundTruth:
             if run.recipe != recipe:
                 raise InputError(
                     f"{path}: was trained with other settings, images or number of processes than now;"
-                    " go on with the old ones, or choose another --ground_truth"
+                    " use the old ones, or choose another --ground_truth"
                 )
             if run.arch_id == arch_id and run.code != code:
                 raise InputError(f"{path}: {arch_id} is {run.code} there, expected {code}; is it of another pool?")
 
     def add(self, result: StandAloneResult) -> None:
-        """Note a run and renew the two files."""
+        """Store the result of a run and write the two files again."""
         write_json(self._run(result.arch_id, result.seed), vars(result))
         with locked(self.runs / ".lock", wait=True):
             results = self.results()
@@ -153,7 +153,7 @@ class GroundTruth:
         """All runs, ordered by arch number and seed.
 
         Raises:
-            InputError: a run's file is not one.
+            InputError: a run's file is malformed.
         """
         return sorted((_read(path) for path in self.runs.glob("*_seed*.json")), key=_order)
 

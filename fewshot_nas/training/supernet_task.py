@@ -23,36 +23,36 @@ from fewshot_nas.training.loop import Record
 from fewshot_nas.training.sandwich import Sandwich
 from fewshot_nas.training.selection import Candidate, choose, keep
 
-LOGGED = ("top1", "prob")  # tau is the latter's: accuracies on few images have too many ties to choose an epoch by
+LOGGED = ("top1", "prob")  # tau is measured by prob: on few images, accuracies have too many ties to choose an epoch
 
 
 class Stateful(Protocol):
-    """A part of a step that learns during the training, so that a checkpoint has to hold it."""
+    """A part of a step that changes during the training, so that checkpoints have to contain it."""
 
     def state_dict(self) -> Mapping[str, Any]:
         """Plain values and tensors."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> object:
-        """Take up what `state_dict` gave."""
+        """Restore the state that `state_dict` returned."""
 
 
 class Shelf(Protocol):
-    """Where the checkpoints lie that may become the phase's supernet."""
+    """The place of the checkpoints that may become the phase's supernet."""
 
     def candidate(self, tau: float, epoch: int) -> Path:
-        """The name of one."""
+        """The path of a candidate's checkpoint."""
 
     def candidates(self) -> list[Path]:
-        """All that are there."""
+        """All checkpoints that exist."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What a supernet is measured by after every `every` epochs, and after the last.
+    """How a supernet is measured, after every `every` epochs and after the last one.
 
     Attributes:
-        truth: stand-alone accuracy of archs; may be empty.
-        kept: how many candidates stay on the shelf.
+        truth: stand-alone accuracies; may be empty.
+        kept: number of candidates that stay on the shelf.
     """
 
     inputs: Inputs
@@ -73,7 +73,7 @@ class SupernetTask:
 
     Attributes:
         digits: the digits 1..n of each stage that are drawn.
-        memory: what else a checkpoint holds beside weights and optimizer, under these keys.
+        memory: parts that a checkpoint holds besides weights and optimizer, by their keys.
     """
 
     network: Supernet
@@ -87,22 +87,22 @@ class SupernetTask:
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        """The archs of a step, in order."""
+        """The names of a step's archs, in order."""
         drawn = (f"sampled{number}" for number in range(1, self.sandwich.sampler.middle + 1))
         return ("largest", *drawn, "smallest")
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """One sandwich step's gradients."""
+        """Add the gradients of one sandwich step."""
         return self.sandwich.backward(self.network, images, labels, step)
 
     def culprit(self, loss: int, step: int) -> str:
-        """The arch of a loss."""
+        """The arch that a loss belongs to."""
         return (
             f"the {self.loss_names[loss]} arch, {self.network.space.encode(self.sandwich.sampler.archs(step)[loss])},"
         )
 
     def end_epoch(self, epoch: int) -> Record:
-        """Rank the ground-truth archs, and keep this epoch's weights if they may be chosen."""
+        """Rank the ground truth's archs, and keep this epoch's weights if they may be chosen."""
         if not self.validation.due(epoch):
             return {}
         space, truth = self.network.space, self.validation.truth
@@ -118,14 +118,14 @@ class SupernetTask:
         return record
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Write a supernet file with all that is needed to go on, then delete checkpoints that are no candidates."""
+        """Write a supernet file with the whole state, then delete checkpoints that are no longer candidates."""
         more = {"optimizer": self.optimizer.state_dict(), "candidates": [asdict(each) for each in self.candidates]}
         memory = {name: part.state_dict() for name, part in self.memory.items()}
         save_supernet(path, self.network, {**more, **memory, **state})
         self._remove_others()
 
     def restore(self, content: Mapping[str, Any]) -> None:
-        """Take up weights, optimizer, candidates, and what else the training remembers."""
+        """Restore the state that `save` wrote."""
         self.network.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.candidates = [Candidate(**each) for each in content["candidates"]]
@@ -137,11 +137,11 @@ class SupernetTask:
         return choose(self.candidates)
 
     def file_of(self, candidate: Candidate) -> Path:
-        """Where a candidate's weights are."""
+        """The checkpoint of a candidate."""
         return self.validation.shelf.candidate(candidate.tau, candidate.epoch)
 
     def _agreement(self, scores: Mapping[str, float]) -> Record:
-        """tau with its interval, and that of the proxies, which need no training at all."""
+        """Tau with its interval, and the tau of the proxies, which need no training."""
         truth = {arch_id: entry.acc for arch_id, entry in self.validation.truth.items()}
         ranking = agreement(scores, truth)
         free = proxies(
@@ -162,7 +162,7 @@ class SupernetTask:
                 save_supernet(self.file_of(candidate), self.network, more)
 
     def _remove_others(self) -> None:
-        """Files of epochs that are no candidates any more; not before a state without them is on disk."""
+        """Delete checkpoints that are no longer candidates; only after a state without them is on disk."""
         kept = {self.file_of(each) for each in self.candidates}
         for path in self.validation.shelf.candidates():
             if path not in kept:
@@ -170,7 +170,7 @@ class SupernetTask:
 
 
 def shared_scores(supernet: Supernet, archs: Mapping[str, Arch], inputs: Inputs, world: World) -> dict[str, Accuracy]:
-    """Score archs on all processes; all of them learn every score."""
-    each_process = -(-len(archs) // world.size)  # as few as that in a unit, so that every process has one
+    """Score archs on all processes; every process gets all scores."""
+    each_process = -(-len(archs) // world.size)  # small enough units, so that every process has one
     scorer = Scorer(supernet, inputs, executor_for(world), unit_networks=min(UNIT_NETWORKS, each_process))
     return dict(zip(archs, scorer.scores(list(archs.values())), strict=True))

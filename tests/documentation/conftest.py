@@ -20,7 +20,14 @@ from fewshot_nas.settings import load
 
 ROOT = Path(__file__).parents[2]
 SLURM = ("scripts/slurm_train.sh", "scripts/slurm_evaluate.sh")
-SETTINGS = {"cream.search": SearchConfig, "cream.retrain": RetrainConfig, "cream.test": CheckpointConfig}
+SETTINGS = {
+    "cream.search": SearchConfig,
+    "cream.make_pool": SearchConfig,
+    "cream.score": SearchConfig,
+    "cream.retrain": RetrainConfig,
+    "cream.truth": RetrainConfig,
+    "cream.test": CheckpointConfig,
+}
 
 STUBS = r"""
 note() { local IFS=$'\t'; printf '%s\n' "$*" >> "$NOTES"; }

@@ -116,8 +116,9 @@ TINY += " training.resolutions=[] few_shot.resolutions=[]"
 CREAM = "IMAGE_SIZE=16 BATCH_SIZE=8 EPOCHS=1 data.train_images=16 data.valid_images=20"
 MORE = {
     "test": ["--images=20"],
-    "cream.search": f"{CREAM} FLOPS_MAXIMUM=114 SLICE=2 CALIBRATION_IMAGES=16".split(),
+    "cream.search": f"{CREAM} EPOCHS=2 SHARED_EPOCHS=1 REVIEWS=1 REVIEW_PATHS=2 SLICE=2 CALIBRATION_IMAGES=16".split(),
     "cream.retrain": CREAM.split(),
+    "cream.truth": CREAM.split(),
 }
 
 

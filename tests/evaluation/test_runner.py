@@ -9,10 +9,11 @@ import torch
 
 from fewshot_nas.distributed import World, joined
 from fewshot_nas.errors import InputError
-from fewshot_nas.evaluation import work
+from fewshot_nas.evaluation import executors, work
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.executors import executor_for
+from fewshot_nas.evaluation.numerics import numerics
 from fewshot_nas.evaluation.runner import Job, run_job
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.space.pool import read_arch_file
@@ -64,7 +65,8 @@ def test_score_files_hold_what_the_plain_way_finds(job, supernet, inputs):
             found = Accuracy(*(entries[arch_id].acc for entries in files))
             assert_score_is_plain_but_for_rounding(found, supernet, arch, inputs)
         manifest = json.loads((job.directory / f"manifest{part}.json").read_text())
-        assert manifest == {**MANIFEST, "space": {"widths": [1, 2]}, "part": part, "archs": 4}
+        own = {"numerics": {**numerics(ALONE.device), "batch": 40}, "part": part, "archs": 4}
+        assert manifest == {**MANIFEST, "space": {"widths": [1, 2]}, **own}
 
 
 class Killed(BaseException):
@@ -281,14 +283,16 @@ def test_a_finished_part_is_not_replaced_by_a_wider_job(job, supernet, inputs):
 
 
 def test_who_goes_on_with_other_numerics_is_named(job, supernet, inputs, monkeypatch):
-    def computed(capability):
-        return replace(job, manifest={**MANIFEST, "numerics": {"cpu_capability": capability}})
+    def on(capability):
+        monkeypatch.setattr(executors, "numerics", lambda device: {"cpu_capability": capability})
 
-    interrupt(computed("AVX512"), supernet, inputs, monkeypatch, after=0)
-    run(computed("AVX2"), supernet, inputs)
+    on("AVX512")
+    interrupt(job, supernet, inputs, monkeypatch, after=0)
+    on("AVX2")
+    run(job, supernet, inputs)
     manifest = json.loads((job.directory / "manifest1.json").read_text())
-    assert manifest["numerics"] == [{"cpu_capability": "AVX512"}, {"cpu_capability": "AVX2"}]
-    assert computed("DEFAULT").finished()
+    assert manifest["numerics"] == [{"cpu_capability": each, "batch": 40} for each in ("AVX512", "AVX2")]
+    assert job.finished()
 
 
 def test_units_of_another_plan_are_not_continued(job, supernet, inputs, monkeypatch):

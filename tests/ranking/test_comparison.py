@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from fewshot_nas.ranking.comparison import LEFT, PREDICTOR, WITHOUT_SCORES, best_of, compare
+from fewshot_nas.ranking.comparison import LEFT, best_of, compare
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.ranker import ranker
+from fewshot_nas.ranking.rows import PREDICTOR, WITHOUT_SCORES
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import Interval
-from fewshot_nas.ranking.rows import Row, ranking_table, read_row
+from fewshot_nas.ranking.rows import Row, gained, ranking_table, read_row
 
 TAU, GAIN = Interval(0.7, 0.6, 0.8, 0.05), Interval(0.2, -0.1, 0.5, 0.1)
 RAW, PREDICTOR = Row("raw", 0, 200, TAU, GAIN), Row("predictor", 30, 200, TAU, GAIN)
@@ -28,3 +28,28 @@ def test_the_table_has_a_line_for_each_row():
     assert header.split() == ["ranking", "archs", "tau", "[95", "%]", "gain", "[95", "%]"]
     assert raw.split() == ["raw", "200", "+0.700", "[+0.600,", "+0.800]", "+0.200", "[-0.100,", "+0.500]"]
     assert predictor.startswith("predictor, 30 truths  200")
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [
+        (Interval(0.2, 0.1, 0.3, 0.1), "Counting macs orders 75: a gain beyond chance."),
+        (Interval(0.2, -0.1, 0.5, 0.1), "Counting macs orders 75: a difference that may be chance."),
+        (Interval(-0.2, -0.3, -0.1, 0.1), "Counting macs orders 95: the scores rank worse."),
+    ],
+)
+def test_the_gain_over_counting_is_told_in_words(gain, said):
+    first, second = gained([RAW, Row("combined", 0, 200, TAU, gain)], "macs")
+    assert "order 85 as stand-alone training does" in first
+    assert second == said
+
+
+def test_what_the_scores_are_worth_beside_truths_is_told():
+    without = Row("predictor without scores", 30, 200, Interval(0.5, 0.4, 0.6, 0.1), GAIN)
+    *_, with_scores, alone = gained([Row("combined", 0, 200, TAU, GAIN), PREDICTOR, without], "macs")
+    assert "30 other archs, 85 are" in with_scores
+    assert alone == "and 75 without the supernet's scores."
+
+
+def test_without_a_judged_ranking_nothing_is_told():
+    assert not [*gained([], "macs")]

@@ -92,10 +92,10 @@ def test_a_board_does_not_take_up_more_than_it_holds():
     board = Board(2)
     for candidate in "ab":
         board.offer(entry(candidate, 50.0))
-    with pytest.raises(InputError, match="has 2 entries, expected 1 at most"):
+    with pytest.raises(InputError, match="has 2 entries, expected at most 1"):
         Board(1).load_state_dict(board.state_dict())
 
 
 def test_a_board_without_room_is_refused():
-    with pytest.raises(InputError, match="a board of 0 entries has no room"):
+    with pytest.raises(InputError, match="the board's size is 0"):
         Board(0)

@@ -130,13 +130,13 @@ def test_regularization_changes_the_loss_of_the_largest(supernet, batch, rates):
 
 
 def test_nothing_is_dropped_in_the_others(supernet, batch, monkeypatch):
-    seen, real = [], under_test.run
+    seen, real = [], under_test.run_subnet
 
     def noted(*args, dropout, drop_connect, **more):
         seen.append((dropout, drop_connect))
         return real(*args, dropout=dropout, drop_connect=drop_connect, **more)
 
-    monkeypatch.setattr(under_test, "run", noted)
+    monkeypatch.setattr(under_test, "run_subnet", noted)
     losses_of(supernet(), batch, Regularization(0.1, 0.2, 0.3))
     assert seen == [(0.2, 0.3)] + [(0.0, 0.0)] * 3
 
@@ -271,12 +271,12 @@ def test_an_arch_runs_when_its_answer_is_asked_for_and_its_graph_is_free_before(
 
 @pytest.mark.parametrize(("teachers", "forwards"), [([None] * 3, 4), ([largest(PX8)] * 3, 4), (TEACHERS, 5)])
 def test_a_teacher_costs_one_forward_and_the_largest_none(supernet, batch, monkeypatch, teachers, forwards):
-    sizes, real = [], under_test.run
+    sizes, real = [], under_test.run_subnet
 
     def noted(weights, images, **more):
         sizes.append(images.shape[-1])
         return real(weights, images, **more)
 
-    monkeypatch.setattr(under_test, "run", noted)
+    monkeypatch.setattr(under_test, "run_subnet", noted)
     sandwich(supernet(), *batch, TAUGHT, [8, 5, 5, 5], NONE, teachers=teachers)
     assert sorted(sizes) == [5] * 3 + [8] * (forwards - 3)  # a teacher sees what the largest sees

@@ -1,0 +1,120 @@
+"""Joining a Ray cluster, or starting one on this machine for the length of a command."""
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from fewshot_nas.distributed import Settings
+from fewshot_nas.errors import InputError
+
+_REACHED_S = 10.0
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a worker takes of a machine.
+
+    Attributes:
+        device: as torch names it; None is a GPU if a machine of the cluster has one, else the CPU.
+        settings: how it computes. Each thread takes a core; 0 threads, which leaves their number to torch, take one.
+    """
+
+    device: str | None
+    settings: Settings
+
+    def settled(self) -> "Needs":
+        """With a device."""
+        gpus = any("GPU" in node["Resources"] for node in nodes())
+        kind = (self.device or ("cuda" if gpus else "cpu")).partition(":")[0]  # Ray says which GPU
+        return Needs(kind, self.settings)
+
+    @property
+    def cores(self) -> int:
+        """Of the CPU."""
+        return max(1, self.settings.threads)
+
+    @property
+    def gpus(self) -> int:
+        """One, if the worker computes on GPUs."""
+        return int(self.device == "cuda")
+
+    def __str__(self) -> str:
+        return f"cores: {self.cores}, GPUs: {self.gpus}"
+
+    def fit_into(self, node: dict[str, Any]) -> int:
+        """How many workers a machine holds."""
+        has = node["Resources"]
+        by_cores = int(has.get("CPU", 0)) // self.cores
+        return min(by_cores, int(has.get("GPU", 0))) if self.gpus else by_cores
+
+
+def nodes() -> list[dict[str, Any]]:
+    """The machines that are there now, as `ray.nodes` describes them."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+@contextmanager
+def connected(address: str | None, cores: int, report: Callable[[str], None]) -> Iterator[None]:
+    """Be a driver of a cluster.
+
+    Args:
+        address: of a cluster, `auto` or `ray://...`; without one, that of RAY_ADDRESS. If there is none, Ray is
+            started on this machine.
+        cores: that Ray started here shall have at least, whatever the machine has.
+
+    Raises:
+        InputError: there is no cluster, or it has other versions.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    _refuse_unreachable(address)
+    try:
+        with _our_signals():
+            context = ray.init(address, **_options(address, cores))
+    except (OSError, RuntimeError, ValueError, TimeoutError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"--address is {address}, but no Ray cluster can be joined there ({said})") from None
+    try:
+        if context.dashboard_url:
+            report(f"Ray's dashboard: http://{context.dashboard_url}")
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _options(address: str, cores: int) -> dict[str, Any]:
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address != "local":
+        return quiet
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    return {**quiet, "num_cpus": max(cores, os.cpu_count() or 1)}
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Ray itself tries for minutes."""
+    if address in ("local", "auto"):
+        return
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        raise InputError(f"--address is {address!r}, expected auto, HOST:PORT or ray://HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACHED_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--address is {address}, but nothing answers there ({error})") from None
+
+
+@contextmanager
+def _our_signals() -> Iterator[None]:
+    """Ray ends the process at SIGTERM; we clean up first."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is not before:
+            signal.signal(signal.SIGTERM, before)

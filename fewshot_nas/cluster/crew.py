@@ -1,0 +1,213 @@
+"""The workers of a driver: started where there is room, asked, and let go."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
+
+from fewshot_nas.cluster.connection import Needs, connected, nodes
+from fewshot_nas.cluster.worker import Greeting, Worker, package
+from fewshot_nas.distributed import Settings
+from fewshot_nas.errors import InputError
+
+_POLL_S = 0.2
+_LOOK_S = 1.0  # between two looks at the cluster's machines
+_WAIT_S = 15.0  # without a worker, until that is said
+_FAILED_STARTS = 3  # in a row, before any worker has come
+
+
+@dataclass(eq=False)
+class Member:
+    """A worker as its driver knows it."""
+
+    name: str
+    actor: Any
+    greeting: Greeting | None = None
+
+    @property
+    def host(self) -> str:
+        """For messages."""
+        return self.greeting.host if self.greeting else "a machine"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a member has answered to a question, or why it cannot any more."""
+
+    question: str
+    member: Member
+    value: Any = None
+    error: RayError | None = None
+
+
+class Crew:
+    """Workers that come and go, and all compute alike.
+
+    The first one that answers decides how, unless that is known. A machine that computes differently
+    is named and left out, and so is one that has another version of this package than the driver.
+
+    Args:
+        needs: what each worker takes of a machine.
+        most: workers at a time; None is as many as there is room for, also on machines that come later.
+        report: takes lines for a person.
+    """
+
+    def __init__(self, needs: Needs, most: int | None, report: Callable[[str], None]) -> None:
+        self.report = report
+        self._needs, self._most = needs.settled(), most
+        self._members: dict[str, Member] = {}
+        self._asked: dict[Any, tuple[str, Member]] = {}
+        self._first: Greeting | None = None
+        self._expected: dict[str, Any] = {"fewshot-nas": package()}
+        self._refused: dict[str, str] = {}
+        self._failed_starts = 0
+        self._places, self._looked_s = 0, -_LOOK_S
+        self._alone_s: float | None = time.monotonic()
+
+    @property
+    def members(self) -> list[Member]:
+        """Those that have come and may work."""
+        return [member for member in self._members.values() if member.greeting]
+
+    def first(self, expected: Mapping[str, Any]) -> Greeting:
+        """What the first worker says of itself; waits for it.
+
+        Args:
+            expected: numerics that the workers must have; may be empty.
+
+        Raises:
+            InputError: no worker can be started.
+        """
+        self._expected |= expected
+        while self._first is None:
+            self.hire(1)
+            list(self.answers())
+        return self._first
+
+    def hire(self, useful: int) -> None:
+        """Start workers where there is room.
+
+        Args:
+            useful: how many would have something to do.
+
+        Raises:
+            InputError: there is no machine on which a worker may run.
+        """
+        room = self._room()
+        while len(self._members) < min(self._most or room, useful):
+            self._start()
+        if self.members:
+            self._alone_s = None
+        elif self._alone_s is None:
+            self._alone_s = time.monotonic()
+        elif time.monotonic() - self._alone_s > _WAIT_S:
+            self._alone_s += 20 * _WAIT_S  # said again after minutes
+            self.report(f"waiting for a machine with room for a worker ({self._needs})")
+
+    def ask(self, question: str, member: Member, *arguments: Any) -> None:
+        """Call a method of a worker; its answer will be among `answers`."""
+        self._asked[getattr(member.actor, question).remote(*arguments)] = question, member
+
+    def answers(self) -> Iterator[Answer]:
+        """What has been answered; waits a moment if there is nothing. A worker that has come answers `greet`."""
+        if not self._asked:
+            time.sleep(_POLL_S)
+            return
+        ready, _ = ray.wait(list(self._asked), num_returns=1, timeout=_POLL_S)
+        for reference in ready:
+            question, member = self._asked.pop(reference)
+            try:
+                answer = Answer(question, member, ray.get(reference))
+            except RayError as error:
+                answer = Answer(question, member, error=error)
+            if question != "greet" or self._welcome(answer):
+                yield answer
+
+    def dismiss(self, member: Member) -> None:
+        """End a worker, whatever it is at."""
+        self._members.pop(member.name, None)
+        self._asked = {reference: asked for reference, asked in self._asked.items() if asked[1] is not member}
+        ray.kill(member.actor)
+
+    def is_there(self, member: Member) -> bool:
+        """Whether the machine of a worker is."""
+        return member.greeting is not None and any(node["NodeID"] == member.greeting.node for node in nodes())
+
+    def close(self) -> None:
+        """End all workers."""
+        for member in list(self._members.values()):
+            self.dismiss(member)
+
+    def _room(self) -> int:
+        if time.monotonic() - self._looked_s >= _LOOK_S:
+            self._looked_s = time.monotonic()
+            there = nodes()
+            self._places = sum(self._needs.fit_into(node) for node in there if node["NodeID"] not in self._refused)
+            if not self._places and any(node["NodeID"] in self._refused for node in there):
+                raise InputError(f"no other machine is left: {'; '.join(self._refused.values())}")
+        return self._places
+
+    def _start(self) -> None:
+        allowed = {"ray.io/node-id": f"!in({','.join(self._refused)})"} if self._refused else None
+        options = {"num_cpus": self._needs.cores, "num_gpus": self._needs.gpus, "label_selector": allowed}
+        actor = ray.remote(Worker).options(**options).remote(self._needs.device, self._needs.settings)
+        member = Member(uuid.uuid4().hex, actor)
+        self._members[member.name] = member
+        self.ask("greet", member)
+
+    def _welcome(self, answer: Answer) -> bool:
+        """Whether a worker that has been started is there and computes like the others."""
+        member = answer.member
+        if answer.error:
+            self.dismiss(member)
+            self._failed_starts += 1
+            if self._failed_starts == _FAILED_STARTS and self._first is None:
+                raise InputError(f"no worker can be started: {reason(answer.error)}")
+            return False
+        greeting: Greeting = answer.value
+        self._failed_starts = 0
+        if differences := greeting.differences(self._expected):
+            self._refuse(member, greeting, differences)
+            return False
+        if self._first is None:
+            self._first, self._expected = greeting, {**self._expected, **greeting.numerics}
+        member.greeting = greeting
+        return True
+
+    def _refuse(self, member: Member, greeting: Greeting, differences: list[str]) -> None:
+        self.dismiss(member)
+        if greeting.node not in self._refused:
+            said = f"{greeting.host} is left out, it has {', '.join(differences)}"
+            self._refused[greeting.node] = said
+            self._looked_s = -_LOOK_S
+            self.report(said)
+
+
+@contextmanager
+def crew_on(
+    address: str | None, most: int | None, device: str | None, settings: Settings, report: Callable[[str], None]
+) -> Iterator[Crew]:
+    """A crew on the cluster at an address; the arguments are those of `connected`, `Crew` and `Needs`.
+
+    Raises:
+        InputError: there is no such cluster.
+    """
+    needs = Needs(device, settings)
+    with connected(address, (most or 0) * needs.cores, report), closing(Crew(needs, most, report)) as crew:
+        yield crew
+
+
+def reason(error: RayError) -> str:
+    """What went wrong on a worker, in a line."""
+    if isinstance(error, RayTaskError):
+        said = " ".join(str(error.cause).split())
+        return f"{type(error.cause).__name__}: {said}"
+    if isinstance(error, ActorDiedError):
+        _, _, detail = str(error).rpartition("exit detail: ")
+        return "its process has died: " + " ".join(detail.split()).partition(". ")[0]
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,184 @@
+"""Who gets which task next, and who takes too long. It knows neither Ray nor a clock: its caller tells the time.
+
+The largest tasks go first. A worker gets a task only if no other would finish it sooner, judged
+by the speed that each has shown, so that a slow worker is not given at the end what all would
+have to wait for. When no task is left, an idle worker computes one that another is late with once more, and the
+first result counts.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+PATIENCE = 10  # times the expected duration, until a worker is taken to hang
+NEWCOMER = 3  # times that patience for a worker whose own speed is not known yet
+SLOWEST = 1e8  # multiply-adds in a second; a core of a processor does a hundred times as many
+LEAST_S = 60.0  # nobody is taken to hang earlier
+WORTHWHILE = 0.8  # a copy should end before this share of the time that the first one still needs
+
+
+@dataclass
+class _Worker:
+    """What is known of a worker.
+
+    Attributes:
+        task: that it is at, since `since`.
+        cost, seconds: of the tasks it has finished, the latest counting most.
+    """
+
+    task: int | None = None
+    since: float = 0.0
+    cost: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def pace(self) -> float | None:
+        """Seconds for one unit of cost."""
+        return self.seconds / self.cost if self.cost else None
+
+
+class Schedule:
+    """Tasks with costs, handed out to workers that come and go. Times are in seconds.
+
+    Args:
+        costs: of the tasks by their numbers, for instance multiply-adds; durations are about proportional to them.
+        slowest: seconds for one unit of cost that no worker exceeds. It limits the tasks that are
+            begun before any has been finished.
+        resumed: tasks that go on where an earlier attempt was stopped. How long they take tells no speed.
+        copies: whether a task may run on two workers at once.
+
+    >>> schedule = Schedule({0: 2.0, 1: 5.0, 2: 3.0}, slowest=100.0)
+    >>> schedule.join("a"), schedule.join("b")
+    (None, None)
+    >>> schedule.give("a", now=0.0), schedule.give("b", now=0.0)
+    (1, 2)
+    >>> schedule.finish("b", now=3.0), schedule.give("b", now=3.0)
+    (2, 0)
+    """
+
+    def __init__(
+        self, costs: Mapping[int, float], *, slowest: float, resumed: Iterable[int] = (), copies: bool = True
+    ) -> None:
+        self._costs, self._slowest, self._copies = dict(costs), slowest, copies
+        self._missing, self._resumed = set(costs), set(resumed)
+        self._workers: dict[str, _Worker] = {}
+        self._failures: Counter[int] = Counter()
+        self._left = sorted(costs, key=self._urgency)
+        self._last_pace: float | None = None  # the usual one before somebody left
+
+    @property
+    def missing(self) -> int:
+        """How many tasks are not finished."""
+        return len(self._missing)
+
+    def join(self, worker: str) -> None:
+        """A worker has come."""
+        self._workers[worker] = _Worker()
+
+    def leave(self, worker: str, *, blamed: bool = False) -> tuple[int | None, int]:
+        """A worker has gone, and another one has to do what it was at.
+
+        Args:
+            blamed: whether that may be its task's fault.
+
+        Returns:
+            The task that has to be done again, and how often it has failed.
+        """
+        usual = self._usual_pace()
+        number = self._workers.pop(worker, _Worker()).task
+        self._last_pace = usual
+        if number not in self._missing:
+            return None, 0
+        self._failures[number] += blamed
+        self._resumed.add(number)
+        if not self._holders(number):
+            self._left = sorted([*self._left, number], key=self._urgency)
+        return number, self._failures[number]
+
+    def drop(self, number: int) -> None:
+        """Nobody shall do a task any more."""
+        self._missing.discard(number)
+        self._left = [each for each in self._left if each != number]
+
+    def give(self, worker: str, now: float) -> int | None:
+        """The task that an idle worker begins now; None if it is better left idle for a while."""
+        number = self._fitting(worker, now) if self._left else self._late(worker, now)
+        if number is not None:
+            self._workers[worker].task, self._workers[worker].since = number, now
+            self._left = [each for each in self._left if each != number]
+        return number
+
+    def finish(self, worker: str, now: float) -> int | None:
+        """A worker has finished its task: the task's number, or None if another was faster."""
+        state = self._workers[worker]
+        number, state.task = state.task, None
+        assert number is not None
+        if number not in self._resumed:
+            state.cost = state.cost / 2 + self._costs[number]
+            state.seconds = state.seconds / 2 + now - state.since
+        if number not in self._missing:
+            return None
+        self._missing.remove(number)
+        return number
+
+    def overdue(self, now: float) -> list[str]:
+        """The workers that have been at a task for so long that they must be taken to hang."""
+        busy = [(name, each) for name, each in self._workers.items() if each.task is not None]
+        return [name for name, each in busy if now - each.since > self._allowed_s(each)]
+
+    def _urgency(self, number: int) -> tuple[int, float]:
+        """Small for those that come first: what has failed, so that it is known soon what cannot be done, then size."""
+        return -self._failures[number], -self._costs[number]
+
+    def _allowed_s(self, worker: _Worker) -> float:
+        assert worker.task is not None
+        usual = self._usual_pace()
+        if worker.pace is not None:
+            pace = PATIENCE * worker.pace
+        else:
+            pace = self._slowest if usual is None else NEWCOMER * PATIENCE * usual
+        return max(LEAST_S, pace * self._costs[worker.task]) * 2.0 ** self._failures[worker.task]
+
+    def _fitting(self, worker: str, now: float) -> int | None:
+        """The largest task that no other worker would finish sooner, once it is free and has done what is larger."""
+        usual = self._usual_pace()
+        if usual is None:
+            return self._left[0]
+        free = {name: self._free_at(each, now, usual) for name, each in self._workers.items()}
+        paces = {name: each.pace or usual for name, each in self._workers.items()}
+        for number in self._left:
+            ends = {name: free[name] + paces[name] * self._costs[number] for name in free}
+            first = min(ends, key=ends.__getitem__)
+            if first == worker:
+                return number
+            free[first] = ends[first]
+        return None
+
+    def _late(self, worker: str, now: float) -> int | None:
+        """The task of another worker that would end last, if this one would end it well before that."""
+        usual = self._usual_pace()
+        if usual is None or not self._copies:
+            return None
+        ends = {
+            each.task: self._free_at(each, now, usual)
+            for each in self._workers.values()
+            if each.task in self._missing and self._holders(each.task) == 1
+        }
+        pace = self._workers[worker].pace or usual
+        worthwhile = [task for task in ends if pace * self._costs[task] < WORTHWHILE * (ends[task] - now)]
+        return max(worthwhile, key=ends.__getitem__, default=None)
+
+    def _free_at(self, worker: _Worker, now: float, usual: float) -> float:
+        """When a worker will have finished; one that is late is taken to need as long again."""
+        if worker.task is None:
+            return now
+        expected, elapsed = (worker.pace or usual) * self._costs[worker.task], now - worker.since
+        return worker.since + (expected if elapsed < expected else 2 * elapsed)
+
+    def _holders(self, number: int | None) -> int:
+        return sum(each.task == number for each in self._workers.values())
+
+    def _usual_pace(self) -> float | None:
+        known = [each.pace for each in self._workers.values() if each.pace is not None]
+        return median(known) if known else self._last_pace

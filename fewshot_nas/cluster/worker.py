@@ -1,0 +1,88 @@
+"""A worker: a process on some machine that gets its work once, and then numbers."""
+
+import hashlib
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import ray
+
+from fewshot_nas.distributed import Settings, World, joined
+from fewshot_nas.evaluation.numerics import numerics
+
+
+class Parcel(Protocol):
+    """Work as it travels to the workers."""
+
+    def unpacked(self, world: World) -> Callable[[int], Any]:
+        """The work on a worker: computes a task by its number.
+
+        Raises:
+            InputError: it is not what the driver has sent, or cannot be done there.
+        """
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a worker says of itself.
+
+    Attributes:
+        node: Ray's name of the machine; `host` is a person's.
+        package: as `package()`.
+        numerics: as `numerics.numerics`.
+    """
+
+    node: str
+    host: str
+    pid: int
+    package: str
+    numerics: dict[str, Any]
+
+    def differences(self, expected: Mapping[str, Any]) -> list[str]:
+        """Where the worker is not as expected, each with both values."""
+        found = {"fewshot-nas": self.package, **self.numerics}
+        pairs = ((key, found[key], value) for key, value in expected.items() if key in found)
+        return [f"{key} {ours}, expected {value}" for key, ours, value in pairs if ours != value]
+
+
+def package() -> str:
+    """The version of this package with a digest of its source, which changes between releases too."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[1]
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return f"{version('fewshot-nas')} (source {digest.hexdigest()[:12]})"
+
+
+class Worker:
+    """Runs as an actor of Ray.
+
+    Args:
+        device: as torch names it.
+        settings: how to compute.
+    """
+
+    def __init__(self, device: str, settings: Settings) -> None:
+        self._joined = ExitStack()  # held, because its end would undo the settings
+        self._world = self._joined.enter_context(joined(device, settings))
+        self._work: Callable[[int], Any] | None = None
+
+    def greet(self) -> Greeting:
+        """Tell who computes here, and how."""
+        host = f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"
+        node = ray.get_runtime_context().get_node_id()
+        return Greeting(node, host, os.getpid(), package(), numerics(self._world.device))
+
+    def take(self, parcel: Parcel) -> None:
+        """Hold the work from now on."""
+        self._work = parcel.unpacked(self._world)
+
+    def compute(self, number: int) -> Any:
+        """Do a task."""
+        assert self._work is not None
+        return self._work(number)

@@ -1,0 +1,168 @@
+"""Evaluations on Ray: the files are those of the local way, and workers that differ are named."""
+
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+
+ray = pytest.importorskip("ray")
+
+from fewshot_nas.cluster.evaluation import OnRay, packed  # noqa: E402
+from fewshot_nas.cluster.worker import Greeting  # noqa: E402
+from fewshot_nas.distributed import World  # noqa: E402
+from fewshot_nas.errors import InputError  # noqa: E402
+from fewshot_nas.evaluation.inputs import Inputs  # noqa: E402
+from fewshot_nas.evaluation.scorer import Scorer  # noqa: E402
+from fewshot_nas.evaluation.work import Work  # noqa: E402
+from fewshot_nas.models.checkpoint import save_supernet  # noqa: E402
+from fewshot_nas.models.supernet import Supernet  # noqa: E402
+from fewshot_nas.results import Phase, phase_directory  # noqa: E402
+from fewshot_nas.scores.shards import METRICS  # noqa: E402
+from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file  # noqa: E402
+from fewshot_nas.space.search_space import SPACES  # noqa: E402
+from fewshot_nas.space.split import by_width  # noqa: E402
+
+pytestmark = pytest.mark.ray
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+PX8 = SPACES["px8"]
+ARCHS = 300
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """A run with a two-group supernet, and a pool of 300 archs in two parts."""
+    monkeypatch.chdir(tmp_path)
+    for number, part in enumerate(split_pool(make_pool(PX8, 1, ARCHS), 2), start=1):
+        write_arch_file(
+            part_path(tmp_path / "pool", number), PX8, {key: Entry(0.0, arch) for key, arch in part.items()}
+        )
+    torch.manual_seed(0)
+    directory = phase_directory("mine", Phase("2", "1"))
+    save_supernet(directory.chosen, Supernet(by_width(PX8, 2), 10), {"epoch": 7})
+    return directory
+
+
+@pytest.fixture
+def evaluate(saved, command):
+    """Runs the command for both parts; the arguments are added. Returns the score files' bytes."""
+
+    def run(epoch, *arguments, **options):
+        wanted = [
+            "--save=mine",
+            "--split_group=2",
+            "--json_part=1-2",
+            "--images=40",
+            f"--epoch={epoch}",
+            "run.pool=pool",
+        ]
+        small = ["evaluation.calibration_images=32", "evaluation.calibration_batch=16"]
+        status, said = command("test", *wanted, *small, *arguments, **options)
+        files = {path.name: path.read_bytes() for path in saved.scores(str(epoch)).glob("*.json")}
+        return status, said, files
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "workers", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
+)
+def test_the_files_are_those_of_the_local_way(evaluate, cluster, workers):
+    _, _, local = evaluate(1)
+    _, said, found = evaluate(2, "--executor=ray", f"--address={cluster.address}", f"--workers={workers}")
+    assert len(local) == 2 * (len(METRICS) + 1)
+    assert found == local
+    assert f"{ARCHS} archs" in said
+
+
+@pytest.fixture(scope="module")
+def archs():
+    return list(make_pool(PX8, 2, 16).values())
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    pixels = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8)
+    labels = torch.randint(0, 10, (30,))
+    return Inputs(pixels[:20], 10, pixels[20:], labels, 20, (0.5,), (0.3,), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def supernet():
+    return Supernet(by_width(PX8, 2), 10).to(memory_format=torch.channels_last)
+
+
+@pytest.fixture(scope="module")
+def work(supernet, inputs, archs):
+    return Work(supernet, inputs, Scorer(supernet, inputs, unit_networks=4).plan(archs).units)
+
+
+def test_a_scorer_s_scores_are_the_local_ones(make_crew, supernet, inputs, archs):
+    local = Scorer(supernet, inputs, unit_networks=4).scores(archs)
+    with OnRay(lambda: make_crew(2)) as executor:
+        scorer = Scorer(supernet, inputs, executor, unit_networks=4)
+        assert scorer.scores(archs) == local
+        assert scorer.scores(archs[:5]) == Scorer(supernet, inputs, unit_networks=4).scores(archs[:5])
+
+
+def test_what_differs_on_a_worker_is_named(work):
+    parcel = packed(work)
+    assert parcel.unpacked(World.alone()).units == work.units
+    images = parcel.arrays["images"].copy()
+    images[0, 0, 0, 0] ^= 1
+    with pytest.raises(InputError, match="has not the driver's images; the SHA-256 digests differ"):
+        replace(parcel, arrays={**parcel.arrays, "images": images}).unpacked(World.alone())
+    other = replace(parcel.work, supernet=Supernet(by_width(PX8, 2), 10))
+    with pytest.raises(InputError, match="has not the driver's checkpoint;"):
+        replace(parcel, work=other).unpacked(World.alone())
+
+
+def test_a_greeting_tells_what_is_different():
+    greeting = Greeting("node", "host", 1, "0.1 (source a)", {"device": "cpu", "threads": 2})
+    assert greeting.differences({"fewshot-nas": "0.1 (source a)", "device": "cpu", "batch": 8}) == []
+    assert greeting.differences({"fewshot-nas": "0.1 (source b)", "threads": 1}) == [
+        "fewshot-nas 0.1 (source a), expected 0.1 (source b)",
+        "threads 2, expected 1",
+    ]
+
+
+def test_a_machine_with_other_kernels_is_left_out_and_named(cluster, make_crew, supernet, inputs, archs):
+    """The first worker decides how all compute; a machine that joins with other kernels gets nothing to do."""
+    said = []
+    with OnRay(lambda: make_crew(None, said, threads=2)) as executor:
+        (first,) = executor.numerics(inputs.device, [])
+        if first["cpu_capability"] == "DEFAULT":
+            pytest.skip("this processor has no other kernels")
+        odd = cluster.add_node(num_cpus=2, object_store_memory=80 << 20, env_vars={"ATEN_CPU_CAPABILITY": "default"})
+        try:
+            while not said:
+                executor._crew.hire(9)
+                list(executor._crew.answers())
+            scores = Scorer(supernet, inputs, executor, unit_networks=4).scores(archs)
+        finally:
+            cluster.remove_node(odd)
+    assert len(said) == 1
+    assert "is left out, it has cpu_capability DEFAULT, expected " in said[0]
+    with torch_threads(2):
+        assert scores == Scorer(supernet, inputs, unit_networks=4).scores(archs)
+
+
+@contextmanager
+def torch_threads(count):
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(1)
+
+
+def test_if_all_machines_differ_from_those_before_it_stops(make_crew, inputs):
+    """Scores of a mixture would depend on who computed which."""
+    before = {"cpu_capability": "OTHER", "device": "cpu"}
+    with (
+        OnRay(lambda: make_crew(1)) as executor,
+        pytest.raises(
+            InputError, match=r"no other machine is left: .* is left out, it has cpu_capability .*, expected OTHER"
+        ),
+    ):
+        executor.numerics(inputs.device, [before, before])
