@@ -150,7 +150,7 @@ class Page:
 
     def shell(self):
         """All blocks of shell in order; those without a language that show other things begin otherwise."""
-        begins = r" *(python |torchrun |sbatch |scripts/|for |\w+\(\) \{)"
+        begins = r" *(python |torchrun |sbatch |scripts/|for |\w+\(\) \{|\w+=)"
         return "".join(block for block in self.blocks() if re.match(begins, block))
 
     def spans(self):
