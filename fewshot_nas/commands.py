@@ -11,6 +11,7 @@ COMMANDS = (
     "choose",
     "merge",
     "rank",
+    "latency",
     "search",
     "finetune",
     "report",
