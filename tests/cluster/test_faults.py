@@ -62,10 +62,9 @@ class Disturbed(OnRay):
         self._notes, self._harm, self._moments = notes, harm, moments
 
     def results(self, numbers, work):
-        done = 0
-        for number, sums in super().results(numbers, Noting(**vars(work), notes=self._notes)):
+        noting = Noting(**vars(work), notes=self._notes)
+        for done, (number, sums) in enumerate(super().results(numbers, noting), start=1):
             note(self._notes, "done", number)
-            done += 1
             yield number, sums
             if done in self._moments:
                 self._harm(self._crew)
