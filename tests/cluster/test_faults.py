@@ -149,9 +149,9 @@ def test_machines_killed_at_ten_moments(score, ray_cluster, crew_at, tmp_path):
 
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
-    """A run with a supernet, and a pool of 1,600 archs."""
+    """A run with a supernet, and a pool of 3,000 archs."""
     monkeypatch.chdir(tmp_path)
-    entries = {key: Entry(0.0, arch) for key, arch in make_pool(PX8, 1, 1600).items()}
+    entries = {key: Entry(0.0, arch) for key, arch in make_pool(PX8, 1, 3000).items()}
     write_arch_file(part_path(tmp_path / "pool", 1), PX8, entries)
     torch.manual_seed(0)
     directory = phase_directory("mine", Phase("2", "1"))
@@ -160,7 +160,7 @@ def saved(tmp_path, monkeypatch):
 
 
 def test_the_driver_killed_at_ten_moments_and_given_again(saved, command, cluster):
-    wanted = ["--save=mine", "--split_group=2", "--json_part=1", "--images=40", "run.pool=pool"]
+    wanted = ["--save=mine", "--split_group=2", "--json_part=1", "--images=100", "run.pool=pool"]
     wanted += ["evaluation.calibration_images=32", "evaluation.calibration_batch=16"]
     command("test", *wanted, "--epoch=1")
     on_ray = [*wanted, "--epoch=2", "--executor=ray", f"--address={cluster.address}", "--workers=2"]
