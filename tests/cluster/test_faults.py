@@ -92,7 +92,7 @@ def score(supernet, inputs, tmp_path):
         archs = make_pool(PX8, 0, 300)
         parts = {1: dict(list(archs.items())[:150]), 2: dict(list(archs.items())[150:])}
         job = Job(tmp_path / name, parts, {"images": 300})
-        scorer = Scorer(supernet, inputs, executor, unit_networks=8)
+        scorer = Scorer(supernet, inputs, executor, unit_networks=2)
         plan = scorer.plan(job.archs)
         run_job(job, plan, scorer, World.alone())
         return len(plan.units), {path.name: path.read_bytes() for path in (tmp_path / name).glob("*.json*")}
