@@ -4,24 +4,27 @@
     python benchmarks/executors.py --space px8        8-px space, where a unit takes a moment
 
 One worker with one thread computes what this process computes with one thread. The two take turns, because the
-machine's speed may drift. A pass on Ray includes sending weights and images; the start of the worker is told apart.
-Weights are random, images are noise: neither changes what is computed. The last line measures the same for units of
-no work at all: what a unit costs beside its computation.
+machine's speed may drift. The first unit of each pass is told apart: on Ray, weights and images are sent before it.
+Weights are random, images are noise: neither changes what is computed. The last line is about units of no work at
+all: what a unit costs beside its computation.
 """
 
 import argparse
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from evaluate import dense_slice, random_inputs, random_supernet
 from machine import duration_s
+from torch import Tensor
 
 from fewshot_nas.cluster.crew import crew_on
 from fewshot_nas.cluster.evaluation import OnRay
 from fewshot_nas.cluster.schedule import Schedule
 from fewshot_nas.cluster.shift import results
 from fewshot_nas.distributed import Usual, World
+from fewshot_nas.evaluation.executors import Results
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.space.search_space import SPACES
 
@@ -43,22 +46,33 @@ def main() -> None:
             "local": Scorer(supernet, inputs, unit_networks=options.unit),
             "ray": Scorer(supernet, inputs, ray, unit_networks=options.unit),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in scorers}
-        for scorer in scorers.values():
-            scorer.scores(archs[: options.unit])  # the first use of each shape builds its kernel
+        plan = scorers["local"].plan(archs)
+        order = sorted(range(len(plan.units)), key=lambda number: -plan.units[number].macs)
+        found: dict[str, list[Tensor]] = {name: [] for name in scorers}
         for turn in range(options.passes):
             for name in sorted(scorers, reverse=bool(turn % 2)):
-                seconds[name].append(duration_s(lambda: scorers[name].scores(archs)))  # noqa: B023
+                found[name].append(arrivals_s(scorers[name].results(plan, order)))
         empty = Schedule(dict.fromkeys(range(EMPTY), 1.0), slowest=1e3)
         empty_ms = 1000 / EMPTY * duration_s(lambda: list(results(crew, Empty(), empty)))
-    local, ray_s = (sum(seconds[name]) for name in ("local", "ray"))
-    units = len(scorers["local"].plan(archs).units)
-    size = f"{len(archs)} archs in {units} units, {2 * options.images} images"
+    first = {name: torch.stack(each)[:, 0] for name, each in found.items()}
+    rest = {name: torch.stack(each)[:, -1] - first[name] for name, each in found.items()}
+    size = f"{len(archs)} archs in {len(order)} units, {2 * options.images} images"
     print(f"{options.space}, {space.resolution} px, {size}, {options.passes} passes each")
-    print("seconds:", {name: [round(each, 2) for each in times] for name, times in seconds.items()})
-    unit_ms = 1000 * local / options.passes / units
-    print(f"on Ray {100 * (ray_s / local - 1):+.1f} %; the worker came after {start_s:.1f} s")
-    print(f"a unit takes {unit_ms:.0f} ms, and one of no work {empty_ms:.1f} ms on Ray")
+    for name, each in rest.items():
+        print(f"{name}: seconds of all units but the first, by pass: {[round(value, 2) for value in each.tolist()]}")
+    ratios = rest["ray"] / rest["local"]
+    more = 100 * float(rest["ray"].sum() / rest["local"].sum() - 1)
+    sending_s = float((first["ray"] - first["local"]).median())
+    unit_ms = 1000 * float(rest["local"].mean()) / (len(order) - 1)
+    print(f"on Ray {more:+.1f} %; by pass {ratios.min():.3f} to {ratios.max():.3f}")
+    print(f"the worker came after {start_s:.1f} s; sending took {sending_s:.1f} s, once")
+    print(f"a unit takes {unit_ms:.0f} ms here, and one of no work {empty_ms:.1f} ms on Ray")
+
+
+def arrivals_s(found: Results) -> Tensor:
+    """When each result came, in seconds from now."""
+    begun = time.perf_counter()
+    return torch.tensor([time.perf_counter() - begun for _ in found], dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -76,7 +90,7 @@ class Empty:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", choices=sorted(SPACES), default="track1")
-    parser.add_argument("--archs", type=int, default=16)
+    parser.add_argument("--archs", type=int, default=24)
     parser.add_argument("--unit", type=int, default=4, help="archs of a work unit")
     parser.add_argument("--images", type=int, default=16, help="to calibrate, and as many to score")
     parser.add_argument("--passes", type=int, default=3)
