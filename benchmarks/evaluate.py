@@ -3,6 +3,7 @@
     python benchmarks/evaluate.py                     track1 space at 224 px: about 15 minutes on 2 cores
     python benchmarks/evaluate.py --space px28        28-px space
     python benchmarks/evaluate.py --profile           where the engine's time goes, in a minute or two
+    python benchmarks/evaluate.py --count             operations per network and batch instead of time
 
 The plain way extracts, calibrates and measures one subnet at a time, in float32, and is timed on
 every n-th arch (`--plain`), half of them before and half after the engine's runs, because the
@@ -21,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from counting import operations
 from machine import duration_s, matmul_gflops
 from torch import Tensor
 from tqdm import tqdm
@@ -57,6 +59,10 @@ def main() -> None:
     supernet = random_supernet(space, options.groups, classes)
     inputs = random_inputs(space, options.images, options.calibration, options.batch, classes)
     images = options.images + options.calibration
+    if options.count:
+        for precision in ("fp32", "bf16"):
+            show_counts(supernet, archs, replace(inputs, precision=precision))
+        return
     sample = archs[:: max(1, len(archs) // options.plain)]
     if options.profile:
         for precision in ("fp32", "bf16"):
@@ -122,6 +128,21 @@ def show_profile(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> N
         print(f"{inputs.precision}, {name}, {whole / 1e6:.1f} s: {', '.join(shares)}")
 
 
+def show_counts(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> None:
+    """Operations of the first unit, with folded weights made for each batch and held; nothing is computed."""
+    meta = torch.device("meta")
+    supernet, inputs = supernet.to(meta), replace(inputs, device=meta, calibration_batch=len(inputs.calibration))
+    (unit, *_) = Scorer(supernet, inputs).plan(archs).units
+    for holds, how in ((False, "for each batch"), (True, "once")):
+        walk = Walk(supernet, unit, replace(inputs, holds_kernels=holds))
+        calibration = operations(walk.calibrate).total()
+        batch = inputs.images.to(meta, torch.float32), inputs.labels.to(meta)
+        walk.score(*batch)
+        scoring = operations(partial(walk.score, *batch)).total()
+        each = [f"{count / len(unit.members):.1f}" for count in (calibration, scoring)]
+        print(f"{inputs.precision}, folded {how}: {each[0]} operations per network to calibrate, {each[1]} to score")
+
+
 def dense_slice(count: int) -> list[Arch]:
     """The largest set of archs of the pool with one stem and first stage; `count` at most."""
     alike = defaultdict(list)
@@ -180,6 +201,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--plain", type=int, default=20, help="archs to time the plain way on")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--count", action="store_true", help="only count operations")
     parser.add_argument("--profile", action="store_true", help="only show where the engine's time goes")
     return parser.parse_args()
 

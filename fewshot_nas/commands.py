@@ -11,6 +11,7 @@ COMMANDS = (
     "choose",
     "merge",
     "rank",
+    "latency",
     "search",
     "finetune",
     "report",
@@ -18,6 +19,9 @@ COMMANDS = (
     "cream.search",
     "cream.retrain",
     "cream.test",
+    "cream.make_pool",
+    "cream.truth",
+    "cream.score",
 )
 
 

@@ -1,12 +1,14 @@
 """Reading JSON strictly, and writing files so that none is ever half written."""
 
+import csv
 import fcntl
 import hashlib
+import io
 import json
 import os
 import reprlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -63,6 +65,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` with the indentation that the competition's files have."""
     write_text(path, json.dumps(value, indent=4, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, heads: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a table under its heads, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def read_json(path: Path) -> Any:

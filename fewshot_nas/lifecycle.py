@@ -1,6 +1,7 @@
-"""The life of a training, whatever is trained: lock, manifest, begin or go on, loop, finish.
+"""The life cycle of every training: lock, manifest, start or continue, loop, finish.
 
-Rank 0 looks at the files, decides and tells: on a network's disk two processes may see different ones.
+Rank 0 reads the files, decides, and tells the others, because on a network file system two processes
+may see different files.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,7 @@ T = TypeVar("T", bound=Task)
 
 @dataclass(frozen=True)
 class Training(Generic[T]):
-    """What `Loop` needs to know of a training."""
+    """The arguments of `Loop` that depend on the training."""
 
     task: T
     source: Source
@@ -35,9 +36,9 @@ class LifeCycle:
     """One training and where it keeps its files.
 
     Attributes:
-        config: the settings, of which a copy is kept.
-        resume: whether to go on with an unfinished run of the same name.
-        report: takes lines for a person.
+        config: the settings; a copy of them is stored.
+        resume: whether to continue an unfinished run of the same name.
+        report: shows a line to the user.
     """
 
     directory: PhaseDirectory

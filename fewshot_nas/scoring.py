@@ -1,5 +1,6 @@
-"""From settings, a supernet and images to the `Scorer` that commands and notebooks use."""
+"""Building the `Scorer` that commands and notebooks use, from settings, a supernet and images."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from fewshot_nas.files import sha256
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.runs import evaluation_inputs, with_classifier_images
 
+SCORED_AT_ONCE_ON_GPU = 1024  # images; more would hardly start fewer kernels
+
 
 def scorer_for(
     config: Config,
@@ -24,6 +27,8 @@ def scorer_for(
     scored: Images,
     world: World,
     executor: Executor | None = None,
+    *,
+    computes: bool = True,
 ) -> Scorer:
     """A scorer within the memory of the settings, or the least that a process has to spare.
 
@@ -32,17 +37,20 @@ def scorer_for(
         data: calibration images come from its training part.
         scored: the images to score on.
         executor: who computes, by default all processes of the world. It is not known what another one has to spare.
+        computes: whether anything will be; a plan needs no pixels.
 
     Raises:
         InputError: supernet, data and settings do not fit together.
     """
     if supernet.num_classes != data.num_classes:
         raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
-    inputs = evaluation_inputs(config, supernet.space, data, scored, world)
-    inputs = with_classifier_images(config, supernet.space, data, inputs)
+    inputs = evaluation_inputs(config, supernet.space, data, scored, world, decode=computes)
+    inputs = with_classifier_images(config, supernet.space, data, inputs, decode=computes)
     memory_mb = config.evaluation.memory_mb
     if executor is None:
         executor, memory_mb = executor_for(world), memory_mb or min(gathered(room_mb(world.device), world))
+        if config.evaluation.batch_size is None and world.device.type != "cpu":
+            inputs = replace(inputs, batch=SCORED_AT_ONCE_ON_GPU)  # fewer if they do not fit
     return Scorer(supernet, inputs, executor, memory_mb=memory_mb)
 
 

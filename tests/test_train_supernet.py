@@ -299,7 +299,7 @@ def test_two_runs_of_one_name_are_kept_apart(workshop, small):
             ["evaluation.calibration_images=33"],
             r"evaluation.calibration_images is 33, expected at most the 32 trai",
         ),
-        (["space.resolution=2"], r"space.resolution is 2, expected at least 4, for the strides of space px8"),
+        (["space.resolution=2"], r"space.resolution is 2, expected at least 4, because the strides of space"),
         (["data.num_classes=3"], "digits: num_classes is 3, but the labels need 10"),
     ],
 )

@@ -11,6 +11,7 @@ from fewshot_nas.results import retrain_directory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
+    from fewshot_nas.cream.paths import Model
     from fewshot_nas.cream.retrain_task import RetrainTask
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.lifecycle import Training
@@ -34,11 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             training.report(f"wrote {directory.chosen}")
 
         facts = {"path": format_path(model.path), "resolution": model.resolution}
-        training.train(directory, facts, lambda: _start(training, config), finish)
+        training.train(directory, facts, lambda: start_training(training, config, model), finish)
     return 0
 
 
-def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask]":
+def start_training(training: "CreamRun", config: RetrainConfig, model: "Model") -> "Training[RetrainTask]":
+    """A network with first weights that depend on the seed alone, and its recipe."""
     from timm.optim.rmsprop_tf import RMSpropTF
     from timm.utils.model_ema import ModelEmaV3
 
@@ -51,14 +53,14 @@ def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask
 
     data, world = training.data, training.world
     seed_weights(config.run.seed)
-    child = child_network(config.model().path, data.num_classes, len(data.mean), config.DROPOUT)
+    child = child_network(model.path, data.num_classes, len(data.mean), config.DROPOUT, model.space)
     network = placed(child, world)
     epochs, batch = config.EPOCHS + config.COOLDOWN_EPOCHS, config.BATCH_SIZE
     task = RetrainTask(
         network,
         ModelEmaV3(network, decay=config.EMA_DECAY),
         RMSpropTF(plain_groups(network, config.WEIGHT_DECAY), alpha=0.9, eps=1e-3, momentum=0.9),
-        training.inputs(),
+        training.valid,
         training.due(epochs),
         config.SMOOTHING,
         config.run.precision,

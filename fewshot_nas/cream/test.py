@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         classes, channels = data.num_classes, len(data.mean)
         network = placed(load_child(checkpoint, model, classes, channels, world.device), world).eval()
         found = _measured(network, scoring_inputs(config, data, data.test, model.resolution, world), world)
-        cost = path_cost(model.path, model.resolution, num_classes=classes, in_channels=channels)
+        cost = path_cost(model.path, model.resolution, num_classes=classes, in_channels=channels, space=model.space)
         speaker(world.is_main)(
             f"{checkpoint}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of the {len(data.test)} test images of"
             f" {data.name} at {model.resolution} px; {cost.params:,} params, {cost.macs:,} MACs"

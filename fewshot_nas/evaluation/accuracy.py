@@ -42,12 +42,13 @@ class Sums(NamedTuple):
 
 
 def sums(logits: Tensor, labels: Tensor) -> Tensor:
-    """The numbers of `Sums` for a batch, as float64 [4] on the device of the logits.
+    """The numbers of `Sums` for a batch, as float64 [..., 4] on the device of the logits.
 
     Args:
-        logits: [B, classes].
+        logits: [..., B, classes], of one network or several.
         labels: [B].
     """
-    guesses = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # [B, 5]
-    log = logits.double().log_softmax(1).gather(1, labels[:, None])
-    return torch.stack([guesses[:, 0].sum(), guesses.sum(), log.exp().sum(), log.sum()])
+    guesses = logits.topk(min(5, logits.shape[-1])).indices == labels[:, None]  # [..., B, 5]
+    wanted = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+    log = logits.double().log_softmax(-1).gather(-1, wanted).squeeze(-1)  # [..., B]
+    return torch.stack([guesses[..., 0].sum(-1), guesses.sum((-2, -1)), log.exp().sum(-1), log.sum(-1)], -1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -24,6 +24,8 @@ class Inputs:
         images, labels: uint8 [M, C, R, R] and int64 [M], to be scored on.
         batch: images at a time; no result depends on it beyond rounding.
         mean, std: per channel, of pixels in 0..1.
+        holds_kernels: whether a unit's weights, as they are multiplied, are held from batch to batch.
+        holds_images: whether the device holds all images from unit to unit.
     """
 
     calibration: Tensor
@@ -37,6 +39,8 @@ class Inputs:
     precision: Literal["fp32", "bf16"] = "fp32"
     fitting: Tensor | None = None
     fitting_labels: Tensor | None = None
+    holds_kernels: bool = False
+    holds_images: bool = False
 
     @property
     def count(self) -> int:
@@ -48,6 +52,14 @@ class Inputs:
         """Memory of all images."""
         held = (self.calibration, self.images, self.fitting)
         return sum(each.nbytes for each in held if each is not None)
+
+    def near(self) -> "Inputs":
+        """The same with all images on the device, if it is to hold them."""
+        if not self.holds_images:
+            return self
+        names = ("calibration", "images", "labels", "fitting", "fitting_labels")
+        held = {name: part.to(self.device) for name in names if (part := getattr(self, name)) is not None}
+        return replace(self, **held)
 
     def calibration_batches(self) -> Iterator[Tensor]:
         """Normalised calibration images, a batch at a time."""

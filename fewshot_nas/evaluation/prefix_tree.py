@@ -246,3 +246,11 @@ def peak_elements(space: SearchSpace, unit: WorkUnit, resolution: int | None = N
             held[-1] += channels * each if kept else 0
         held.append(block.out * areas[-1])
     return peak
+
+
+def kernel_elements(space: SearchSpace, unit: WorkUnit) -> int:
+    """Weights of all convolutions of a unit."""
+    layers = [Layer(space.in_channels, unit.stem, space.stem_kernel, space.stem_stride)]
+    for step in unit.steps:
+        layers += [*step.layers(), *([step.block.shortcut] if step.shortcut else [])]
+    return sum(layer.inputs * layer.out * layer.kernel**2 for layer in layers)

@@ -1,6 +1,7 @@
 """The computation of an evaluation, in the form in which a worker gets it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.engine import Walk
@@ -29,4 +30,8 @@ class Work:
 
     def __call__(self, number: int) -> UnitSums:
         """Score the networks of a unit."""
-        return Walk(self.supernet, self.units[number], self.inputs).sums()
+        return Walk(self.supernet, self.units[number], self._near).sums()
+
+    @cached_property
+    def _near(self) -> Inputs:
+        return self.inputs.near()

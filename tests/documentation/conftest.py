@@ -20,7 +20,14 @@ from fewshot_nas.settings import load
 
 ROOT = Path(__file__).parents[2]
 SLURM = ("scripts/slurm_train.sh", "scripts/slurm_evaluate.sh", "scripts/slurm_ray.sh")
-SETTINGS = {"cream.search": SearchConfig, "cream.retrain": RetrainConfig, "cream.test": CheckpointConfig}
+SETTINGS = {
+    "cream.search": SearchConfig,
+    "cream.make_pool": SearchConfig,
+    "cream.score": SearchConfig,
+    "cream.retrain": RetrainConfig,
+    "cream.truth": RetrainConfig,
+    "cream.test": CheckpointConfig,
+}
 
 STUBS = r"""
 note() { local IFS=$'\t'; printf '%s\n' "$*" >> "$NOTES"; }
@@ -145,7 +152,7 @@ class Page:
 
     def shell(self):
         """All blocks of shell in order; those without a language that show other things begin otherwise."""
-        begins = r" *(python |torchrun |sbatch |ray |scripts/|for |\w+\(\) \{)"
+        begins = r" *(python |torchrun |sbatch |ray |scripts/|for |\w+\(\) \{|\w+=)"
         return "".join(block for block in self.blocks() if re.match(begins, block))
 
     def spans(self):

@@ -1,13 +1,15 @@
 """The engine against the plain way: same guesses, same statistics, whatever is shared."""
 
-import dataclasses
 import math
 import random
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from fewshot_nas.evaluation import engine
 from fewshot_nas.evaluation.accuracy import Sums, sums
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.inputs import Inputs
@@ -68,7 +70,7 @@ def test_logits_are_those_of_the_plain_way(make_supernet, make_archs, inputs, gr
         assert torch.equal(ours.argmax(1)[clear], plain.argmax(1)[clear])
 
 
-BOTTLENECK = dataclasses.replace(
+BOTTLENECK = replace(
     PX8,
     name="tiny bottleneck",
     base_widths=(16, 16, 32),
@@ -77,7 +79,7 @@ BOTTLENECK = dataclasses.replace(
     depths=((1, 3), (2, 4), (1, 3)),
     block="bottleneck",
 )
-THREE = dataclasses.replace(BOTTLENECK, name="tiny", base_widths=(4, 6, 8), block="basic")
+THREE = replace(BOTTLENECK, name="tiny", base_widths=(4, 6, 8), block="basic")
 SPLITS = [
     *(by_width(space, groups) for space in (BOTTLENECK, THREE) for groups in (1, 3)),
     *(by_depth(space, [1, 2], 2) for space in (BOTTLENECK, THREE)),
@@ -168,7 +170,7 @@ def test_a_wrong_score_is_no_rounding(make_supernet, make_archs, inputs):
     wrong = ({"top1": found.top1 + 1}, {"top5": found.top5 + 2}, {"prob": found.prob + 0.05})
     for changes in wrong:
         with pytest.raises(AssertionError):
-            assert_score_is_plain_but_for_rounding(dataclasses.replace(found, **changes), supernet, arch, inputs)
+            assert_score_is_plain_but_for_rounding(replace(found, **changes), supernet, arch, inputs)
 
 
 def test_scores_are_in_the_order_of_the_archs_and_repeat_for_repeated_ones(make_supernet, make_archs, inputs):
@@ -190,6 +192,42 @@ def test_bfloat16_ranks_like_float32(make_supernet, make_archs, inputs):
     assert kendalltau(*confidence).statistic > 0.9
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("at_once", [1, 500, 1200])
+def test_what_is_held_and_scored_together_changes_no_bit(
+    make_supernet, make_archs, inputs, monkeypatch, precision, at_once
+):
+    """Each of 40 images alone has 10 logits; so one network at a time, two, and three."""
+    supernet, archs, inputs = make_supernet(2), make_archs(11), replace(inputs, precision=precision)
+    usual = score(supernet, archs, inputs)
+    monkeypatch.setattr(engine, "AT_ONCE", at_once)
+    assert score(supernet, archs, replace(inputs, holds_kernels=True, holds_images=True)) == usual
+
+
+def test_a_batch_costs_a_convolution_its_operations_and_a_network_two_more(
+    make_supernet, make_archs, inputs, monkeypatch
+):
+    """Convolutions, rectifiers, sums; and a mean and a classifier for each network."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from counting import operations
+
+    supernet, archs = make_supernet(1), make_archs(24, stems=1)
+    (unit,) = Scorer(supernet, inputs).plan(archs).units
+    walk = Walk(supernet, unit, replace(inputs, holds_kernels=True))
+    walk.calibrate()
+    batch = next(inputs.scoring_batches())
+    walk.score(*batch)  # folds
+    again = operations(lambda: walk.score(*batch)).total()
+    assert again <= 2 * len(walk.convs()) + len(unit.steps) + 2 * len(unit.members) + 12
+
+
+def test_no_batch_waits_for_the_device(make_supernet, make_archs, inputs, monkeypatch):
+    """On `meta`, tensors have no values: whoever asks for one fails, but for the sums in the end."""
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda found: torch.zeros(found.shape).numpy().tolist())
+    supernet, far = make_supernet(1).to("meta"), replace(inputs, device=torch.device("meta"))
+    assert score(supernet, make_archs(3), far)[0].top1 == 0
+
+
 def test_calibration_replaces_whatever_was_there(make_supernet, inputs):
     subnet = extract(make_supernet(1), random_arch(PX8, random.Random(0)))
     calibrate(subnet, inputs.calibration_batches())
@@ -202,8 +240,6 @@ def test_calibration_replaces_whatever_was_there(make_supernet, inputs):
 
 
 def test_calibration_needs_images(make_supernet, make_archs, inputs):
-    from dataclasses import replace
-
     empty = replace(inputs, calibration=inputs.calibration[:0])
     with pytest.raises(ValueError, match="at least one batch"):
         calibrate(Subnet(PX8, random_arch(PX8, random.Random(0)), 10), ())
