@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 
 from fewshot_nas.cli import Report
 from fewshot_nas.config import dump_config
-from fewshot_nas.distributed import World, decided, together
+from fewshot_nas.distributed import World, agreed, decided, together
 from fewshot_nas.files import locked
-from fewshot_nas.manifest import begin, goes_on, usual_settings
+from fewshot_nas.manifest import UNCOMPARED, begin, goes_on, usual_settings
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Schedule, Source, Task
@@ -72,6 +72,7 @@ class LifeCycle:
         with alone(self.directory.lock, self.world):
             with together(self.world):
                 written = content()
+            agreed({key: value for key, value in written.items() if key not in UNCOMPARED}, self.world)
             going_on, done = decided(self.world, lambda: self._found(written, finished or self._chosen))
             if done:
                 self.report(done)

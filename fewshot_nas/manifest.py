@@ -39,6 +39,8 @@ _FREE = frozenset(
 
 _FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see `choosing`
 
+UNCOMPARED = ("versions", "git_commit")  # what a manifest tells for people
+
 # Settings that came later, with the values that change nothing: digests leave them out, so older ones hold.
 _LATER = {"settings.data.stored_side": None, "settings.run.tf32": True, "settings.run.deterministic": False}
 
@@ -202,7 +204,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         name = prefix + key
         if isinstance(value, Mapping):
             yield from _flat(value, f"{name}.")
-        elif not name.startswith(("versions.", "git_commit")) and key != "path":
+        elif not name.startswith(UNCOMPARED) and key != "path":
             yield name, value
 
 

@@ -144,7 +144,13 @@ class PhaseDirectory:
         return self.path / f"{tau:.4f}_{epoch}.pth"
 
     def model(self, name: str) -> Path:
-        """A checkpoint by the name that `--model_name` takes."""
+        """A checkpoint by the name that `--model_name` takes.
+
+        Raises:
+            InputError: the name leads out of the directory.
+        """
+        if Path(name).name != name:
+            raise InputError(f"--model_name is {name!r}, expected the name of a file in {self.path} such as supernet")
         return self.path / f"{name.removesuffix('.pth')}.pth"
 
     @property

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError("--limit is for --json_part; a sample has the size that --sample says")
     from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
-    from fewshot_nas.distributed import decided, joined
+    from fewshot_nas.distributed import agreed, decided, joined
     from fewshot_nas.evaluation.runner import Job, run_job
     from fewshot_nas.models.checkpoint import supernet_of
     from fewshot_nas.scoring import scorer_for
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             **({} if options.plan else _manifest(options, config, model, supernet, data, scored)),
             "pool_sha256": pool_sha256(pool, supernet.space),
         }
-        job = Job(scores, parts, facts)
+        job = Job(scores, parts, agreed(facts, world))
         if not options.plan and decided(world, job.finished):
             report(f"{scores}: the scores of part {job.name} are there already")
             return 0

@@ -192,6 +192,7 @@ def test_bfloat16_is_another_evaluation(saved, capsys):
         ("--split_group=3", "results/mine/3/supernet.pth: no such file; finished phases are 2"),
         ("--save=new", "results/new/2/supernet.pth: no such file; `python -m fewshot_nas.train_supernet --save=new`"),
         ("--model_name=0.9_3", "results/mine/2/0.9_3.pth: no such file; the phase has supernet"),
+        ("--model_name=../supernet", "--model_name is '../supernet', expected the name of a file in results/mine/2"),
         ("--workers=2", "--workers is for --executor ray"),
         ("--workers=0", "--workers is 0, expected at least 1"),
         ("--address=auto", "--address is for --executor ray"),
