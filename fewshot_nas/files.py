@@ -1,6 +1,7 @@
 """Reading JSON strictly, and writing files so that none is ever half written."""
 
 import csv
+import errno
 import fcntl
 import hashlib
 import io
@@ -8,6 +9,7 @@ import json
 import os
 import reprlib
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, BinaryIO
 from fewshot_nas.errors import BusyError, InputError
 
 PACKAGE = Path(__file__).parent
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})  # what file systems without locks answer
 
 
 def here_or_shipped(path: Path) -> Path:
@@ -114,6 +117,8 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold a lock. The operating system releases it if the process dies.
 
+    Some network file systems keep no locks. There is a warning then, and nothing is kept out.
+
     Args:
         path: the lock's file; it stays behind, empty.
         wait: whether to wait until another process releases the lock.
@@ -127,6 +132,11 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise BusyError(f"{path.parent}: another process is at work here (it holds {path.name})") from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            said = f"{path}: this file system keeps no locks ({error.strerror}); see to it that nothing else works here"
+            warnings.warn(said, stacklevel=3)
         yield
 
 

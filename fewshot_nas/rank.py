@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +81,7 @@ def _rank(
     from fewshot_nas.ranking.features import column, features
     from fewshot_nas.ranking.predictor import FEWEST_TRUTHS
     from fewshot_nas.ranking.ranker import in_percent, ranker
+    from fewshot_nas.ranking.rows import row_values
     from fewshot_nas.ranking.suggestion import suggest
 
     described = features(network.space, pool.values(), resolution=network.resolution, num_classes=network.num_classes)
@@ -98,7 +98,7 @@ def _rank(
     return {
         "predicted": "accuracy alone" if enough else "score",
         "best_proxy": best_of(singles, accuracy) if rows else None,
-        "rows": [asdict(row) for row in rows],
+        "rows": [row_values(row) for row in rows],
         "suggested": [ids[row] for row in suggest(known.inputs.columns, options.suggest, trained)],
     }
 

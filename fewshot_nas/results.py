@@ -14,6 +14,7 @@ results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6
         manifest_final.json
         <metric>_json_filled.json   for a sample: the same, and predictions for all other archs
 results/<save>/stand_alone/<arch>_seed<n>/   a training from scratch
+    subnet.pth result.json          the network, and its accuracies
 results/<save>/gt_arch30.json       the ground truth made from these
 results/<save>/rank/                the ranker's predictions for the whole pool
     predicted.json error.json       arch files: accuracies, and their standard deviations
@@ -143,7 +144,13 @@ class PhaseDirectory:
         return self.path / f"{tau:.4f}_{epoch}.pth"
 
     def model(self, name: str) -> Path:
-        """A checkpoint by the name that `--model_name` takes."""
+        """A checkpoint by the name that `--model_name` takes.
+
+        Raises:
+            InputError: the name leads out of the directory.
+        """
+        if Path(name).name != name:
+            raise InputError(f"--model_name is {name!r}, expected the name of a file in {self.path} such as supernet")
         return self.path / f"{name.removesuffix('.pth')}.pth"
 
     @property
@@ -257,9 +264,9 @@ def phase_directory(save: str, phase: Phase) -> PhaseDirectory:
     return PhaseDirectory(top if phase == ONE_SHOT else top / phase.name)
 
 
-def stand_alone_directory(save: str, arch_id: str, seed: int) -> PhaseDirectory:
+def stand_alone_directory(save: str, arch_id: str, seed: int) -> NetworkDirectory:
     """The directory of a subnet's training from scratch."""
-    return PhaseDirectory(run_directory(save) / "stand_alone" / f"{arch_id}_seed{seed}")
+    return NetworkDirectory(run_directory(save) / "stand_alone" / f"{arch_id}_seed{seed}")
 
 
 def ground_truth_path(save: str) -> Path:

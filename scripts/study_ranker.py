@@ -35,7 +35,7 @@ from fewshot_nas.files import read_json, write_json, write_text
 from fewshot_nas.ranking.comparison import best_of, compare
 from fewshot_nas.ranking.correlation import Floats, proxies
 from fewshot_nas.ranking.features import column, composites, features, widths
-from fewshot_nas.ranking.predictor import Inputs, predict
+from fewshot_nas.ranking.predictor import PredictorInputs, predict
 from fewshot_nas.ranking.ranker import Ranker, ranker
 from fewshot_nas.ranking.rows import Row
 from fewshot_nas.ranking.scale import log_odds
@@ -138,7 +138,7 @@ def _rows(
             yield _suggested(known.inputs.of(rows), accuracy[rows], best, count)
 
 
-def _suggested(inputs: Inputs, truth: Floats, best: Floats, count: int) -> Row:
+def _suggested(inputs: PredictorInputs, truth: Floats, best: Floats, count: int) -> Row:
     """A predictor with the truths that `--suggest` would have asked for, of those there are."""
     chosen = np.array(suggest(inputs.columns, count))
     others = np.setdiff1d(np.arange(len(truth)), chosen)

@@ -34,11 +34,12 @@ note() { local IFS=$'\t'; printf '%s\n' "$*" >> "$NOTES"; }
 python() { note python "$@"; }
 torchrun() { note torchrun "$@"; }
 sbatch() { note sbatch "$@"; echo 17; }
-srun() { "$@"; }
+srun() { note srun "$@"; while [[ $1 == --* ]]; do shift; done; "$@"; }
 scontrol() { printf 'node%s\n' 1 2; }
 export -f note python torchrun sbatch srun scontrol
 """
 JOB = {"SLURM_JOB_ID": "17", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_GPUS_ON_NODE": "8"}
+JOB |= {"SLURM_CPUS_PER_TASK": "64"}
 # Options of sbatch that we use; it is not there to be asked.
 SBATCH = {"array", "cpus-per-task", "dependency", "gpus-per-node", "job-name", "nodes", "ntasks-per-node", "output"}
 SBATCH |= {"parsable", "partition", "requeue", "time", "wrap"}
@@ -79,7 +80,7 @@ def calls(noted, documented):
 
     def of(words):
         match words:
-            case ["python", "-m", "fewshot_nas"]:
+            case ["python", "-m", "fewshot_nas"] | ["srun", *_]:  # what srun starts is noted too
                 return []
             case ["python", "-m", module, *arguments]:
                 return [understood(module.removeprefix("fewshot_nas."), arguments)]
@@ -149,7 +150,7 @@ class Page:
 
     def shell(self):
         """All blocks of shell in order; those without a language that show other things begin otherwise."""
-        begins = r" *(python |torchrun |sbatch |scripts/|for |\w+\(\) \{)"
+        begins = r" *(python |torchrun |sbatch |scripts/|for |\w+\(\) \{|\w+=)"
         return "".join(block for block in self.blocks() if re.match(begins, block))
 
     def spans(self):

@@ -34,10 +34,11 @@ def test_the_merge_waits_for_the_parts(noted):
 
 
 def test_training_runs_on_all_machines(noted):
-    job = {"JOB_ID": "5", "JOB_NUM_NODES": "2", "JOB_NODELIST": "node[1-2]", "GPUS_ON_NODE": "4"}
+    job = {"JOB_ID": "5", "JOB_NUM_NODES": "2", "JOB_NODELIST": "node[1-2]", "GPUS_ON_NODE": "4", "CPUS_PER_TASK": "16"}
     job = {f"SLURM_{name}": value for name, value in job.items()}
-    (words,) = noted(TRAIN.read_text(), "train_few_shot", "--group_nums=2", **job)
-    assert {"--nnodes=2", "--nproc_per_node=4", "--rdzv_endpoint=node1:29500"} < set(words)
+    step, words = noted(TRAIN.read_text(), "train_few_shot", "--group_nums=2", **job)
+    assert {"--cpus-per-task=16", "--kill-on-bad-exit=1"} < set(step)
+    assert {"--nnodes=2", "--nproc_per_node=4", "--rdzv_endpoint=node1:29500", "--rdzv_id=5"} < set(words)
     assert words[-3:] == ["-m", "fewshot_nas.train_few_shot", "--group_nums=2"]
 
 
