@@ -203,9 +203,10 @@ def cost(bed: str, seed: int) -> None:
         archs = [list(each.scores) for each in generations]
         macs, plain = (sum(getattr(each, name) for each in generations) for name in ("macs", "plain_macs"))
         ratios = []
-        for generation in (archs[0], archs[-1], archs[0], archs[-1]):
+        for generation in (archs[0], archs[-2], archs[0], archs[-2]):  # the last one is cut to the budget
             tree = _seconds(lambda some=generation: scorer.scores(some)) / len(generation)
-            one = _seconds(lambda some=generation[:20]: score_plainly(supernet, some, scorer.inputs)) / 20
+            few = generation[:20]
+            one = _seconds(lambda some=few: score_plainly(supernet, some, scorer.inputs)) / len(few)
             ratios.append({"tree_per_s": 1 / tree, "plain_per_s": 1 / one, "ratio": one / tree})
         found[kind] = {"macs_share": macs / plain, "first_share": _share(generations[:1]), "timed": ratios}
         found[kind]["last_share"] = _share(generations[-3:])

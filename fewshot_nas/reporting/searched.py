@@ -12,6 +12,7 @@ from fewshot_nas.reporting.wording import quantity, unit_of
 from fewshot_nas.scores.found import Found, FoundArch, front
 
 _TITLES = {"macs": "MACs", "params": "parameters", "latency": "latency"}
+_ROWS = 12  # of a front, as a table
 _OWN = ("method", "optuna", "numerics", "population")  # what may differ between a search and its random opponent
 
 
@@ -114,10 +115,12 @@ def _cost(name: str, value: float) -> str:
 def _front(archs: Sequence[FoundArch]) -> str:
     names = list(archs[0].costs)
     rows = [
-        [f"{arch.score:.2f}", *(_cost(name, arch.costs[name]) for name in names), code(arch.code)] for arch in archs
+        [f"{arch.score:.2f}", *(_cost(name, arch.costs[name]) for name in names), code(arch.code)]
+        for arch in archs[:_ROWS]
     ]
     heads = ("score, %", *(_TITLES[name] for name in names), "code")
-    return table(heads, rows, numeric=range(len(heads) - 1))
+    more = note(f"The best {_ROWS} of {len(archs)}; all are below, to copy.") if len(archs) > _ROWS else ""
+    return more + table(heads, rows, numeric=range(len(heads) - 1))
 
 
 def _copies(archs: Sequence[FoundArch]) -> str:

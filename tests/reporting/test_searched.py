@@ -60,6 +60,14 @@ def test_the_front_can_be_copied(searches):
     }
 
 
+def test_a_long_front_is_shown_in_part_and_copied_whole(searches):
+    archs = [arch(f"code{place}", 50.0 + place, 1e6 * (1 + place)) for place in range(30)][::-1]
+    page = "".join(search_sections({"mine": dataclasses.replace(searches["mine"], archs=archs)}, "command"))
+    table, *copies = page.split("<details>")
+    assert "The best 12 of 30" in table
+    assert [text.count("code0") for text in (table, *copies)] == [0, 1, 1]
+
+
 def test_hovering_gives_the_code_and_the_costs(searches):
     figure = search_figure(searches["mine"], searches["mine_random"])
     names = [trace["name"] for trace in figure["data"]]
