@@ -20,7 +20,9 @@ from fewshot_nas.results import (
     ranking_path,
     report_path,
     run_directory,
+    searches,
 )
+from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.shards import BEST_FIRST, OF_TOP
 from fewshot_nas.space.pool import read_arch_file
 
@@ -46,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     top = run_directory(options.save)
     metric = OF_TOP[options.top] if options.top else _leading(found.values())
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, metric)
-    study = replace(study, ranked=read_ranked(ranking_path(options.save)))
+    found_by = {name: read_found(directory.found) for name, directory in searches(options.save).items()}
+    study = replace(study, ranked=read_ranked(ranking_path(options.save)), searches=found_by)
     out = options.out or report_path(options.save)
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
