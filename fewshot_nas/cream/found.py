@@ -35,20 +35,20 @@ def path_overrides(file: Path | None, overrides: Sequence[str]) -> list[str]:
     for override in overrides:
         if override.partition("=")[0] in ("MODEL_SELECTION", "INPUT_ARCH"):
             raise InputError(f"{override!r} and --from_search both select a model, expected only one of them")
-    model = read_found(file)
+    model = read_model(file)
     chosen = [f"MODEL_SELECTION={OWN}", f"INPUT_ARCH={format_path(model.path)}", f"IMAGE_SIZE={model.resolution}"]
     chosen += [f"space.{name}={json.dumps(value)}" for name, value in asdict(model.space).items()]
     return [*chosen, *overrides]
 
 
-def write_found(file: Path, model: Model, more: Mapping[str, Any]) -> None:
+def write_model(file: Path, model: Model, more: Mapping[str, Any]) -> None:
     """Write a path, the side of its images, its space, and more facts about it."""
     known = {"INPUT_ARCH": format_path(model.path), "resolution": model.resolution, "space": asdict(model.space)}
     write_json(file, {**known, **more})
 
 
-def read_found(file: Path) -> Model:
-    """Read the network from a file of `write_found`.
+def read_model(file: Path) -> Model:
+    """Read the network from a file of `write_model`.
 
     Raises:
         InputError: the file does not have this form.

@@ -135,7 +135,7 @@ def _check_slices(config: SearchConfig, batch: int) -> None:
 
 def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory) -> None:
     from fewshot_nas.cream.flops import path_cost
-    from fewshot_nas.cream.found import write_found
+    from fewshot_nas.cream.found import write_model
     from fewshot_nas.cream.paths import Model, format_path
 
     best, data = task.best(), training.data
@@ -144,7 +144,7 @@ def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory
     cost = path_cost(*model[:2], num_classes=data.num_classes, in_channels=len(data.mean), space=model.space)
     known = {"macs": cost.macs, "params": cost.params, "mflops": best.cost}
     scores = {"top1": accuracy.top1, "top5": accuracy.top5, task.keeping.measure: best.accuracy}
-    write_found(directory.chosen, model, {**known, **scores, "data": data.name})
+    write_model(directory.chosen, model, {**known, **scores, "data": data.name})
     training.report(
         f"INPUT_ARCH={format_path(path)}: {accuracy.top1:.2f} % with the supernet's weights, {cost.params:,} params,"
         f" {cost.macs:,} MACs; wrote {directory.chosen}"

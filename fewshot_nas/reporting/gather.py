@@ -2,17 +2,18 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import FEWEST, Agreement, Interval, agreement, proxies
 from fewshot_nas.reporting.log import Epoch, Log, read_log
+from fewshot_nas.reporting.path_search import PathSearch
 from fewshot_nas.reporting.ranked import Ranked
-from fewshot_nas.reporting.searched import Searched
 from fewshot_nas.results import merged_path
 from fewshot_nas.scores.evaluations import Evaluation, read_evaluation
+from fewshot_nas.scores.found import Found
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
 from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.pool import Entry
@@ -81,8 +82,9 @@ class Study:
         truth: stand-alone accuracies; empty if there is no ground truth.
         codes, costs: of all archs that any phase has scored, and of the ground truth's archs.
         phase_rows, proxy_rows: for each phase and proxy, how well it ranks the ground truth.
-        searched: a Cream search, where there is one.
+        cream: a Cream search, if there is one.
         ranked: the ranker's table, if there is one.
+        searches: what each search has found, by name.
     """
 
     save: str
@@ -94,7 +96,8 @@ class Study:
     phase_rows: Mapping[str, Agreement]
     proxy_rows: Mapping[str, Agreement]
     ranked: Ranked | None = None
-    searched: Searched | None = None
+    cream: PathSearch | None = None
+    searches: Mapping[str, Found] = field(default_factory=dict)
 
     @property
     def spans(self) -> list[Span]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
 from fewshot_nas.ranking.correlation import Agreement
-from fewshot_nas.reporting.best_archs import front
+from fewshot_nas.reporting.best_archs import macs_front
 from fewshot_nas.reporting.gather import Study
-from fewshot_nas.reporting.searched import MEASURES, Searched
+from fewshot_nas.reporting.path_search import MEASURES, PathSearch
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE
 from fewshot_nas.reporting.wording import metric_title, phase_title, proxy_title, unit_of
 from fewshot_nas.scores.evaluations import Evaluation
@@ -65,8 +65,8 @@ def _figures(study: Study) -> Iterator[tuple[str, "Figure"]]:
             yield f"cost_{phase.name}", _cost(study, phase.evaluation)
     if any(epoch.tau for phase in study.phases for epoch in phase.log.epochs):
         yield "tau", _tau(study)
-    if study.searched and study.searched.boards:
-        yield "board", _board(study.searched)
+    if study.cream and study.cream.boards:
+        yield "board", _board(study.cream)
 
 
 def _ranking(study: Study) -> "Figure":
@@ -121,7 +121,7 @@ def _cost(study: Study, evaluation: Evaluation) -> "Figure":
     # 45,000 dots become an image inside the SVG; most viewers could not show them as vectors.
     dots: dict[str, Any] = {"markersize": 1, "alpha": 0.35, "markeredgewidth": 0, "rasterized": True}
     axes.plot(*points(list(evaluation.scores)), ".", color=BLUE, **dots)
-    axes.plot(*points(front(evaluation.scores, study.costs)), color=GREEN, linewidth=1, drawstyle="steps-post")
+    axes.plot(*points(macs_front(evaluation.scores, study.costs)), color=GREEN, linewidth=1, drawstyle="steps-post")
     axes.plot(*points(known), "o", color=ORANGE, markersize=3.5, fillstyle="none", markeredgewidth=0.8)
     axes.set_xlabel(f"MACs, {unit.name}")
     axes.set_ylabel(f"supernet's {metric_title(study.metric)}, %")
@@ -144,18 +144,18 @@ def _tau(study: Study) -> "Figure":
     return figure
 
 
-def _board(searched: Searched) -> "Figure":
+def _board(search: PathSearch) -> "Figure":
     figure, axes = _single(2.0)
-    for at in searched.boards:
+    for at in search.boards:
         axes.plot([at.epoch] * len(at.accuracies), at.accuracies, ".", color=GREY, markersize=2)
-    epochs = [at.epoch for at in searched.boards]
-    axes.plot(epochs, [at.accuracies[0] for at in searched.boards], color=BLUE, linewidth=1)
-    validated = [(at.epoch, at.top1) for at in searched.boards if at.top1 is not None]
+    epochs = [at.epoch for at in search.boards]
+    axes.plot(epochs, [at.accuracies[0] for at in search.boards], color=BLUE, linewidth=1)
+    validated = [(at.epoch, at.top1) for at in search.boards if at.top1 is not None]
     axes.plot([epoch for epoch, _ in validated], [top1 for _, top1 in validated], color=ORANGE, linewidth=1)
     axes.locator_params("x", integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel("%")
-    title = f"paths on the board, the best of them (line): {MEASURES.get(searched.measure, searched.measure)}"
+    title = f"paths on the board, the best of them (line): {MEASURES.get(search.measure, search.measure)}"
     axes.set_title(f"{title};\ntop-1 of the best on the ranking images (upper line)", fontsize=6)
     return figure
 

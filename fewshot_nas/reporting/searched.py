@@ -1,114 +1,137 @@
-"""A Cream search and what became of its path, read from a run's files, and the figure of its board."""
+"""The searches of a run on the page: each front against the pool's and that of random search."""
 
+import csv
+import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
-from fewshot_nas.reporting.style import BLUE, GREY, ORANGE, Figure, layout
-from fewshot_nas.results import RetrainDirectory, SearchDirectory
+from fewshot_nas.reporting.markup import code, missing, note, plot, table
+from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE, Figure, layout
+from fewshot_nas.reporting.wording import quantity, unit_of
+from fewshot_nas.scores.found import Found, FoundArch, front
 
-MEASURES = {"batch_top1": "top-1 of a training batch", "held_prob": "mean probability on held images"}
+_TITLES = {"macs": "MACs", "params": "parameters", "latency": "latency"}
+_ROWS = 12  # of a front, as a table
+_OWN = ("method", "optuna", "numerics", "population")  # what may differ between a search and its random opponent
 
 
-@dataclass(frozen=True)
-class BoardAt:
-    """The board after an epoch, counted from 1.
+def shown_searches(searches: Mapping[str, Found]) -> dict[str, tuple[Found, Found | None]]:
+    """The searches by name, each with the random search under the same conditions if there is one.
 
-    Attributes:
-        paths, accuracies: best first; accuracies in percent.
-        top1: of the best path on the ranking images, if it was validated.
+    A random search has an entry of its own if no other search stands against it.
     """
-
-    epoch: int
-    paths: tuple[str, ...]
-    accuracies: tuple[float, ...]
-    top1: float | None
-
-
-@dataclass(frozen=True)
-class Retrained:
-    """A training of a path alone: top-1 of the averaged weights after its last epoch, and on the test images."""
-
-    name: str
-    epochs: int
-    valid: float | None
-    tested: Mapping[str, float]
+    drawn = {name: found for name, found in searches.items() if found.manifest.get("method") == "random"}
+    pairs = {
+        name: (found, next((other for other in drawn.values() if _alike(found, other)), None))
+        for name, found in searches.items()
+        if name not in drawn
+    }
+    opponents = [id(other) for _, other in pairs.values()]
+    return pairs | {name: (found, None) for name, found in drawn.items() if id(found) not in opponents}
 
 
-@dataclass(frozen=True)
-class Searched:
-    """A search.
+def search_sections(searches: Mapping[str, Found], command: str) -> Iterator[str]:
+    """Each search's outcome in words, its figure, and its front as a table.
 
-    Attributes:
-        measure: what the board goes by, a key of `MEASURES`.
-        boards: from the first epoch that had one.
-        found: the content of path.json, where the search has ended.
+    Args:
+        command: that searches.
     """
-
-    measure: str
-    boards: tuple[BoardAt, ...]
-    found: Mapping[str, Any]
-    retrained: tuple[Retrained, ...]
-
-
-def read_search(search: SearchDirectory, retrainings: Sequence[RetrainDirectory]) -> Searched | None:
-    """Read a run; None where nothing was searched or retrained.
-
-    Raises:
-        InputError: a file holds something else.
-    """
-    records = _records(search.log)
-    retrained = tuple(_retrained(each) for each in retrainings if each.log.exists())
-    if not records and not retrained:
-        return None
-    try:
-        boards = tuple(_board(record) for record in records if record["board"].get("entries"))
-        measure = next((str(record["board"]["measure"]) for record in records if "measure" in record["board"]), "")
-    except (AttributeError, KeyError, TypeError):
-        raise InputError(f"{search.log}: is not the log of a Cream search") from None
-    found = read_json(search.chosen) if search.chosen.exists() else {}
-    return Searched(measure, boards, found, retrained)
+    if not searches:
+        yield missing("Nobody has searched this run's supernets.", command)
+    for name, (found, drawn) in shown_searches(searches).items():
+        yield f"<h3>{escape(name)}</h3>"
+        yield note(_said(found, drawn))
+        if found.archs:
+            yield f"<figure>{plot(f'search {name}')}</figure>"
+            yield _front(found.front)
+            yield _copies(found.front)
 
 
-def board_figure(searched: Searched) -> Figure:
-    """Every path of the board after each epoch, and the best path's top-1 on the ranking images."""
-    title = MEASURES.get(searched.measure, searched.measure)
-    points = [(at.epoch, *pair) for at in searched.boards for pair in zip(at.accuracies, at.paths, strict=True)]
-    validated = [(at.epoch, at.top1) for at in searched.boards if at.top1 is not None]
-    data = [
-        _trace("paths on the board", "markers", points, GREY),
-        _trace("the best of them", "lines+markers", [(at.epoch, at.accuracies[0]) for at in searched.boards], BLUE),
-        _trace("its top-1 on the ranking images", "lines+markers", validated, ORANGE),
+def search_figure(found: Found, drawn: Found | None) -> Figure:
+    """Scores against the first measure of the front: all archs, and the fronts of search, pool and chance."""
+    measure = found.measures[0]
+    unit, size = _unit(measure, [*found.archs, *found.pool])
+    archs = {"mode": "markers", "marker": {"color": BLUE, "size": 5, "opacity": 0.5}}
+    data = [{"name": "scored archs"} | archs | _points(found.archs, measure, size)]
+    lines = {"search": (found.front, GREEN)}
+    if found.pool:
+        lines["pool"] = (front(found.pool, found.measures[:1]), ORANGE)
+    if drawn:
+        lines["random search"] = (drawn.front, GREY)
+    for title, (kept, colour) in lines.items():
+        steps = front(kept, found.measures[:1])[::-1]
+        line = {"mode": "lines+markers", "line": {"color": colour, "width": 2, "shape": "hv"}}
+        data.append({"name": f"front of {title}"} | line | _points(steps, measure, size))
+    plan = layout(f"{_TITLES[measure]}, {unit}", "score, %", height=400, legend=True)
+    return {"data": data, "layout": plan}
+
+
+def _alike(one: Found, other: Found) -> bool:
+    keys = (one.manifest.keys() | other.manifest.keys()) - set(_OWN)
+    return all(one.manifest.get(key) == other.manifest.get(key) for key in keys)
+
+
+def _said(found: Found, drawn: Found | None) -> str:
+    """How the best arch compares."""
+    if not found.archs:
+        return "It has found nothing."
+    bounds = ", ".join(map(str, found.manifest.get("bounds", ()))) or "no bounds"
+    by = "the ranker's prediction" if found.manifest.get("by") == "ranker" else "the supernet's score"
+    said = f"{len(found.archs)} archs within {bounds}, judged by {by}. The best has {found.archs[0].score:.2f} %"
+    if found.pool:
+        said += f", the best of the pool's scored archs within the same bounds {found.pool[0].score:.2f} %"
+    if drawn and drawn.archs:
+        said += f", the best of {len(drawn.archs)} random ones {drawn.archs[0].score:.2f} %"
+    return f"{said}. A score is not an accuracy: the largest of many is too large. Train the arch to know."
+
+
+def _points(archs: Sequence[FoundArch], measure: str, size: float) -> Figure:
+    return {
+        "type": "scatter",
+        "x": [round(arch.costs[measure] / size, 4) for arch in archs],
+        "y": [round(arch.score, 3) for arch in archs],
+        "text": [f"{escape(arch.code)}<br>{', '.join(_costs(arch))}" for arch in archs],
+        "hovertemplate": "%{text}<br>%{y:.2f} %<extra></extra>",
+    }
+
+
+def _unit(measure: str, archs: Sequence[FoundArch]) -> tuple[str, float]:
+    most = max((arch.costs[measure] for arch in archs), default=1.0)
+    if measure == "latency":
+        return ("ms", 1e3) if most >= 1e3 else ("us", 1.0)
+    unit = unit_of(most)
+    return unit.name, unit.size
+
+
+def _costs(arch: FoundArch) -> list[str]:
+    return [f"{_cost(name, value)} {_TITLES[name]}" for name, value in arch.costs.items()]
+
+
+def _cost(name: str, value: float) -> str:
+    return f"{value:.0f} us" if name == "latency" else quantity(value)
+
+
+def _front(archs: Sequence[FoundArch]) -> str:
+    names = list(archs[0].costs)
+    rows = [
+        [f"{arch.score:.2f}", *(_cost(name, arch.costs[name]) for name in names), code(arch.code)]
+        for arch in archs[:_ROWS]
     ]
-    return {"data": data, "layout": layout("epoch", f"{title}, %", height=380, legend=True)}
+    heads = ("score, %", *(_TITLES[name] for name in names), "code")
+    more = note(f"The best {_ROWS} of {len(archs)}; all are below, to copy.") if len(archs) > _ROWS else ""
+    return more + table(heads, rows, numeric=range(len(heads) - 1))
 
 
-def _trace(name: str, mode: str, points: Sequence[tuple[Any, ...]], colour: str) -> Figure:
-    columns = list(map(list, zip(*points, strict=True))) or [[], []]
-    look = {"marker": {"color": colour, "size": 5}, "line": {"color": colour, "width": 2}}
-    text = {"text": columns[2], "hovertemplate": "%{y:.2f} %<br>%{text}<extra></extra>"} if len(columns) > 2 else {}
-    return {"type": "scatter", "mode": mode, "name": name, "x": columns[0], "y": columns[1]} | look | text
-
-
-def _records(log: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
-    except (OSError, ValueError) as error:
-        raise InputError(f"{log}: cannot be read ({' '.join(str(error).split())})") from None
-
-
-def _board(record: Mapping[str, Any]) -> BoardAt:
-    measure, entries = record["board"]["measure"], record["board"]["entries"]
-    paths, accuracies = tuple(each["INPUT_ARCH"] for each in entries), tuple(each[measure] for each in entries)
-    return BoardAt(record["epoch"] + 1, paths, accuracies, record.get("top1", {}).get("best"))
-
-
-def _retrained(directory: RetrainDirectory) -> Retrained:
-    records = _records(directory.log)
-    validated = [record["top1"]["ema"] for record in records if "ema" in record.get("top1", {})]
-    tested = read_json(directory.tested) if directory.tested.exists() else {}
-    return Retrained(directory.name, len(records), validated[-1] if validated else None, tested)
+def _copies(archs: Sequence[FoundArch]) -> str:
+    """The front as text to copy."""
+    plain = [{"code": arch.code, "score_percent": arch.score, **arch.costs} for arch in archs]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, plain[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(plain)
+    copies = {"CSV": text.getvalue(), "JSON": json.dumps(plain, indent=1)}
+    return "".join(
+        f"<details><summary>The front as {kind}</summary><pre>{code(content)}</pre></details>"
+        for kind, content in copies.items()
+    )

@@ -9,10 +9,11 @@ from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.ranking.rows import gained
 from fewshot_nas.reporting.best_archs import best_under, macs_bounds
 from fewshot_nas.reporting.gather import PhaseRecord, Study
-from fewshot_nas.reporting.hints import rank_command, score_command, train_command, truth_command
+from fewshot_nas.reporting.hints import rank_command, score_command, search_command, train_command, truth_command
 from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.markup import code, missing, note, plot, section, table
-from fewshot_nas.reporting.searched import MEASURES, Searched
+from fewshot_nas.reporting.path_search import cream_section, found_sentence
+from fewshot_nas.reporting.searched import search_sections
 from fewshot_nas.reporting.wording import (
     decimal,
     interval,
@@ -43,8 +44,8 @@ def head(study: Study) -> str:
 
 def verdict(study: Study) -> str:
     """Whether the supernet ranks better than the best proxy, which needs no training."""
-    if study.searched and not study.phases:
-        return _found_sentence(study.searched)
+    if study.cream and not study.phases:
+        return found_sentence(study.cream)
     if not study.best_phase or not study.best_proxy:
         return "It is not known yet how well this supernet ranks."
     row, proxy = study.phase_rows[study.best_phase], study.proxy_rows[study.best_proxy].kendall.value
@@ -64,49 +65,17 @@ def verdict(study: Study) -> str:
 
 def sections(study: Study) -> Iterator[str]:
     """The sections in order; a section without data names the command that provides them."""
-    if study.searched:
-        yield section("Cream: search, retraining and test", _searched(study.searched))
-    if study.phases or not study.searched:
-        yield section("Phases and proxies", _ranking(study))
-        yield section("Supernet against stand-alone training", _truth(study))
-        yield section("The ranker", _ranked(study))
-        yield section("Scores against MACs", _cost(study))
-        yield section("During training", _training(study))
-        yield section("What was run", _provenance(study))
-
-
-def _found_sentence(searched: Searched) -> str:
-    """What the search found."""
-    if not searched.found:
-        return "The search has not ended yet."
-    found = searched.found
-    return (
-        f"The search found a path of {quantity(found['macs'])} MACs and {quantity(found['params'])} parameters."
-        f" With the supernet's weights its top-1 is {decimal(found['top1'])} %."
-    )
-
-
-def _searched(searched: Searched) -> Iterator[str]:
-    if searched.boards:
-        yield note(
-            "The board after each epoch, by "
-            f"{MEASURES.get(searched.measure, searched.measure)}; hover over a point to read its path."
-        )
-        yield f"<figure>{plot('board')}</figure>"
-        last = searched.boards[-1]
-        rows = [[code(path), decimal(value)] for path, value in zip(last.paths, last.accuracies, strict=True)]
-        yield f"<h3>The board after epoch {last.epoch}</h3>" + table(("path", "accuracy, %"), rows, numeric=(1,))
-    if searched.retrained:
-        cells = [
-            [escape(each.name), str(each.epochs), *(_percent(value) for value in (each.valid, each.tested.get("top1")))]
-            for each in searched.retrained
-        ]
-        heads = ("retrained", "epochs", "ranking images, top-1 %", "test images, top-1 %")
-        yield "<h3>Trained alone</h3>" + table(heads, cells, numeric=(1, 2, 3))
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else decimal(value)
+    if study.cream:
+        yield section("Cream: search, retraining and test", cream_section(study.cream))
+    if study.cream and not study.phases:
+        return
+    yield section("Phases and proxies", _ranking(study))
+    yield section("Supernet against stand-alone training", _truth(study))
+    yield section("The ranker", _ranked(study))
+    yield section("Searches within bounds", search_sections(study.searches, search_command(study)))
+    yield section("Scores against MACs", _cost(study))
+    yield section("During training", _training(study))
+    yield section("What was run", _provenance(study))
 
 
 def _ranking(study: Study) -> Iterator[str]:

@@ -15,7 +15,7 @@ from fewshot_nas.cream import make_pool, retrain, score, search, truth
 from fewshot_nas.cream import test as testing
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import depths_for, path_cost
-from fewshot_nas.cream.found import read_found
+from fewshot_nas.cream.found import read_model
 from fewshot_nas.cream.paths import format_path, parse_path
 from fewshot_nas.cream.pool import read_paths, write_paths
 from fewshot_nas.cream.runs import CreamRun
@@ -76,7 +76,7 @@ def test_from_a_search_to_a_tested_network(here, capsys):
     assert testing.main(["--from_search", str(found), f"RESUME_PATH={checkpoint}"]) == 0
     told = capsys.readouterr().out
     assert read(here / "results/way/retrain_arch/test.json")["images"] == 300
-    model = read_found(found)
+    model = read_model(found)
     cost = path_cost(model.path, 16, num_classes=10, in_channels=1, space=model.space)
     assert model.space.strides == (2, 2, 1, 2, 1)
     assert re.fullmatch(
