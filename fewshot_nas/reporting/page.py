@@ -48,6 +48,10 @@ def figures(study: Study) -> Iterator[tuple[str, Figure]]:
     for name, pair in shown_searches(study.searches).items():
         if pair[0].archs:
             yield f"search {name}", search_figure(*pair)
+    yield from _training_figures(study)
+
+
+def _training_figures(study: Study) -> Iterator[tuple[str, Figure]]:
     epochs = [epoch for phase in study.phases for epoch in phase.log.epochs]
     if any(epoch.tau for epoch in epochs):
         yield "tau", tau_figure(study)
