@@ -301,7 +301,7 @@ def test_a_test_takes_data_and_model_of_the_retraining(here, capsys):
     assert run(retrain.main, ["--save=c", *RETRAIN, "data.name=fashion_mnist", "data.root=nowhere"]) == 0
     said = capsys.readouterr().out
     assert "1 epochs, and 1 more at the rate MIN_LR (COOLDOWN_EPOCHS)" in said
-    assert "EMA_DECAY is 0.95, so after 4 steps 81 % of the averaged weights, which are the result, are those" in said
+    assert "EMA_DECAY is 0.95: after 4 steps 81 % of the averaged weights, which are the result, are those" in said
     assert run(testing.main, ["RESUME_PATH=results/c/retrain_14/14.pth.tar"]) == 0
     assert "test images of fashion_mnist at 16 px" in capsys.readouterr().out
 
