@@ -217,15 +217,10 @@ def estimate(records: Sequence[dict[str, Any]], cut: Size) -> Iterator[tuple[str
         rates = [each["images_per_s"] for each in records if module in shown(each["words"]) and each["images_per_s"]]
         if rates:
             yield name, epochs * TRAIN / (sum(rates) / len(rates)) / 3600
-    found = [
-        each for each in records if "-m fewshot_nas.test" in " ".join(each["words"]) and "torchrun" in each["words"]
-    ]
-    if found:
-        image = min(each["s"] for each in found) / (2 * cut.images * cut.archs)  # calibration and scoring
-        yield (
-            "eight parts, start-up of the short lines counted as computing",
-            ARCHS * (CALIBRATION + TEST) * image / 3600,
-        )
+    parts = [each["s"] for each in records if "fewshot_nas.test" in each["words"] and each["words"][0] == "torchrun"]
+    if parts:
+        image_s = min(parts) / (2 * cut.images * cut.archs)  # calibration images and images to score on
+        yield "eight parts (start-up counted as computing)", ARCHS * (CALIBRATION + TEST) * image_s / 3600
 
 
 def main() -> int:
