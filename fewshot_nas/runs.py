@@ -39,7 +39,7 @@ from fewshot_nas.results import (
     trainings,
 )
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.pool import Entry
+from fewshot_nas.space.pool import Entry, part_paths, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.gradient_scale import gradient_scale
 from fewshot_nas.training.log import RunLog
@@ -216,6 +216,7 @@ class Run:
         def content() -> dict[str, Any]:
             if not truth.entries:
                 self.report(f"{truth.path}: no such file, so there is no tau; the last epoch will be chosen")
+            self._look_at_pool(section)
             return self._manifest(section, directory, {**facts, "ground_truth": truth.noted})
 
         def training() -> Training[SupernetTask]:
@@ -233,6 +234,24 @@ class Run:
                 self.report(choose_anew(directory, judged(directory, truth, task.validation.inputs), truth, log))
 
         self._life(directory).run(content, training, finish, finished)
+
+    def _look_at_pool(self, section: str) -> None:
+        """Say what an evaluation would stumble over, while it can still be changed."""
+        settings, pool = self._settings(section), self.config.run.pool_path
+        assert isinstance(settings, TrainingConfig)
+        try:
+            archs = read_arch_file(part_paths(pool, self.space)[0], self.space)
+        except InputError as error:
+            self.report(f"training needs no pool, but its evaluation will: {error}")
+            return
+        if settings.digits == "all":
+            return
+        outside = [arch_id for arch_id, entry in archs.items() if not self.space.in_pool(entry.arch)]
+        if outside:
+            self.report(
+                f"{pool}: {outside[0]} has digits that are never trained, for space.pool_digits is"
+                f" {list(self.space.pool_digits)}; set {section}.digits=all, or make another pool"
+            )
 
     def _finished(self, directory: PhaseDirectory, truth: Truth) -> str:
         said = f"{directory.chosen} is there already; --no-resume trains it anew"
@@ -345,7 +364,13 @@ class Run:
 
     def _manifest(self, section: str, directory: PhaseDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
         # What cannot be trained is refused before it is noted as begun with.
-        images, batch = len(self.data.train), self._settings(section).batch_size
+        settings = self._settings(section)
+        if settings.warmup_epochs > settings.epochs:
+            raise InputError(
+                f"{section}.warmup_epochs is {settings.warmup_epochs}, expected at most {section}.epochs, which is"
+                f" {settings.epochs}"
+            )
+        images, batch = len(self.data.train), settings.batch_size
         batch_share(images, batch, self.world.size)
         if batch > images:
             self.report(f"{section}.batch_size is {batch}, but there are {images} training images: each step takes all")

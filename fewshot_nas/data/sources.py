@@ -253,7 +253,7 @@ def _read_list(root: Path, path: Path) -> FileImages:
     except (OSError, UnicodeDecodeError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read as text ({error})"
         expected = f"expected {', '.join(LISTS.values())} in the data root, each line a path and a label"
-        raise InputError(f"{path}: {reason}; {expected}") from None
+        raise InputError(f"{path.absolute()}: {reason}; {expected}") from None
     names, labels = [], []
     for number, line in enumerate(map(str.strip, lines), start=1):
         match = _LINE.fullmatch(line)
@@ -268,7 +268,8 @@ def _read_list(root: Path, path: Path) -> FileImages:
 
 def _subdirectories(directory: Path) -> list[str]:
     if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory; expected train/<class>/ and val/<class>/ in the data root")
+        expected = "train/<class>/ and val/<class>/ in data.root"
+        raise InputError(f"{directory.absolute()}: no such directory; expected {expected}")
     return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and entry.name[0] != ".")
 
 
