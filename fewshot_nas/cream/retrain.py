@@ -54,8 +54,8 @@ def _about(config: RetrainConfig, training: "CreamRun") -> Iterator[str]:
     if first > _FIRST_WEIGHTS:
         most = _FIRST_WEIGHTS ** (1 / steps)
         yield (
-            f"EMA_DECAY is {config.EMA_DECAY}: after {steps} steps {100 * first:.0f} % of the averaged weights, which are"
-            f" the result, are those of the beginning; at most {most:.4g} suits so few steps"
+            f"EMA_DECAY is {config.EMA_DECAY}: after {steps} steps {100 * first:.0f} % of the averaged weights, which"
+            f" are the result, are those of the beginning; at most {most:.4g} suits so few steps"
         )
 
 
