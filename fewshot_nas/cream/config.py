@@ -29,7 +29,7 @@ class CreamConfig:
     # Images of a batch; in training, of all processes together, which share the batch equally.
     BATCH_SIZE: Count = 64
     # Widths, strides and choices of the networks; the defaults are published.
-    space: CreamSpace = field(default_factory=CreamSpace)
+    SPACE: CreamSpace = field(default_factory=CreamSpace)
     # Where images come from, as for the other commands.
     data: DataConfig = field(default_factory=DataConfig)
     # Seed, precision, threads and checkpoints, as for the other commands.
@@ -123,8 +123,8 @@ class SearchConfig(TrainConfig):
         """
         bounds = self.FLOPS_MINIMUM, self.FLOPS_MAXIMUM
         if self.DEPTHS:
-            return budget_of(self.DEPTHS, *bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.space)
-        return depths_for(*bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.space)
+            return budget_of(self.DEPTHS, *bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.SPACE)
+        return depths_for(*bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.SPACE)
 
 
 @dataclass(frozen=True)
@@ -153,10 +153,10 @@ class ModelConfig(CreamConfig):
                 f" expected either a published model or MODEL_SELECTION={OWN} with INPUT_ARCH=[[0],...,[0]]"
             )
         if self.MODEL_SELECTION == OWN:
-            model = Model(parse_path(json.dumps(self.INPUT_ARCH)), FULL_PX, self.space)
-        elif self.space != PUBLISHED:
+            model = Model(parse_path(json.dumps(self.INPUT_ARCH)), FULL_PX, self.SPACE)
+        elif self.SPACE != PUBLISHED:
             raise InputError(
-                f"space is changed, but MODEL_SELECTION={self.MODEL_SELECTION} is a network of the published one;"
+                f"SPACE is changed, but MODEL_SELECTION={self.MODEL_SELECTION} is a network of the published one;"
                 f" choose MODEL_SELECTION={OWN} with INPUT_ARCH"
             )
         else:

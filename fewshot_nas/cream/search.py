@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
+from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.found import FORM
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Search, into results/<save>/search/."""
     options = _parser().parse_intermixed_args(argv)
-    config = load(SearchConfig, options.config, run_overrides(options))
+    config = load(SearchConfig, options.config, run_overrides(options), (Config,))
     budget = config.budget()
     directory = search_directory(options.save)
     from fewshot_nas.cream.runs import CreamRun
@@ -140,7 +141,7 @@ def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory
 
     best, data = task.best(), training.data
     path, accuracy = best.candidate, task.validated(best.candidate)
-    model = Model(path, training.resolution, training.config.space)
+    model = Model(path, training.resolution, training.config.SPACE)
     cost = path_cost(*model[:2], num_classes=data.num_classes, in_channels=len(data.mean), space=model.space)
     known = {"macs": cost.macs, "params": cost.params, "mflops": best.cost}
     scores = {"top1": accuracy.top1, "top5": accuracy.top5, task.keeping.measure: best.accuracy}
