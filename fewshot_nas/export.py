@@ -91,7 +91,7 @@ def _network(options: argparse.Namespace) -> Exported:
 
 
 def _measured(config: Config, network: Exported, resolution: int, source: dict[str, str]) -> tuple["Knowledge", str]:
-    """Calibrate the network if it needs it, and score it; what is known then, and a line that says so."""
+    """Calibrate the network if it needs it, and score it. Returns the knowledge about it, and a line for the user."""
     from fewshot_nas import runs
     from fewshot_nas.data.transforms import eval_transform
     from fewshot_nas.distributed import World

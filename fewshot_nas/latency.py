@@ -64,7 +64,7 @@ def _measured(programs: "Programs", digits: Sequence[int], count: int, device: M
     from fewshot_nas.timing.clock import rounds, timings
     from fewshot_nas.timing.fitting import fitted, judged
     from fewshot_nas.timing.programs import distinct_parts
-    from fewshot_nas.timing.table import Call, Fit, LatencyTable
+    from fewshot_nas.timing.table import Call, LatencyFit, LatencyTable
 
     space, decisions = programs.space, Decisions(programs.space, digits)
     parts = distinct_parts(space, list(map(decisions.block, decisions.all)))
@@ -75,7 +75,7 @@ def _measured(programs: "Programs", digits: Sequence[int], count: int, device: M
         made[each] = programs.of_arch(each) if isinstance(each, Arch) else programs.of_part(each)
     times = timings(list(tqdm(rounds(made, count), desc="rounds", total=count, disable=None)))
     known, whole = {part: times[part] for part in parts}, {arch: times[arch] for arch in archs}
-    raw = LatencyTable(device, space, programs.num_classes, digits, times[Call()], known, Fit(0, 1, ()), {})
+    raw = LatencyTable(device, space, programs.num_classes, digits, times[Call()], known, LatencyFit(0, 1, ()), {})
     table = fitted(raw, {arch: whole[arch].us for arch in archs[:FITTED]})
     facts = {
         "rounds": count,

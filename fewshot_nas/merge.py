@@ -128,7 +128,7 @@ def _test(options: argparse.Namespace, **more: object) -> str:
 
 def _fill(scores: Path, metric: str, merged: Mapping[str, Scored], codes: CodesById, network: Network) -> None:
     """Write the scores of a sample, and predicted scores for the rest of the pool."""
-    # Here, so that --help need not wait for numpy.
+    # Imported here, so that --help need not wait for numpy.
     from fewshot_nas.ranking.features import column, features
     from fewshot_nas.ranking.ranker import in_percent
     from fewshot_nas.ranking.scale import log_odds

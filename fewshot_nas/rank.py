@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fewshot_nas.ranking.correlation import Floats
     from fewshot_nas.ranking.smoothing import Estimate
 
-_NO_PROXIES: Mapping[str, Callable[[SearchSpace, Arch], float]] = {}  # those of the package are always there
+_NO_PROXIES: Mapping[str, Callable[[SearchSpace, Arch], float]] = {}  # the package's own proxies are always used
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,7 +75,7 @@ def _rank(
     evaluations: Sequence[Evaluation],
     truth: Mapping[str, Entry],
 ) -> dict[str, Any]:
-    """Write the predictions; what else is to be written down and shown."""
+    """Write the predictions, and return the table and the suggestions."""
     # Here, so that --help need not wait for numpy.
     from fewshot_nas.ranking.comparison import best_of, compare
     from fewshot_nas.ranking.features import column, features
@@ -104,7 +104,7 @@ def _rank(
 
 
 def _latencies(options: argparse.Namespace, space: SearchSpace, pool: Mapping[str, Arch]) -> dict[str, float]:
-    """Predicted microseconds by arch id; empty where the run has no table of latencies."""
+    """Predicted microseconds by arch id; empty if the run has no table of latencies."""
     path = chosen_path(options.latency, latency_tables(options.save))
     if path is None:
         return {}
@@ -131,7 +131,7 @@ def _proxies(
 
 
 def _write(save: str, space: SearchSpace, pool: Mapping[str, Arch], estimate: "Estimate") -> None:
-    """Predictions and their standard deviations, two arch files in the pool's order."""
+    """Write predictions and their standard deviations, as two arch files in the pool's order."""
     for path, values in ((prediction_path(save), estimate.value), (prediction_error_path(save), estimate.error)):
         rounded = (round(float(value), 4) for value in values)
         write_scores(
@@ -168,7 +168,7 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
         )
     if content["suggested"]:
         numbers = ",".join(arch_id.removeprefix("arch") for arch_id in content["suggested"])
-        print("train these alone next, they would teach most:")
+        print("train these archs stand-alone next; they would improve the predictions most:")
         print(command_line("train_stand_alone", save=options.save, target_arch_num=numbers))
 
 

@@ -26,7 +26,7 @@ from fewshot_nas.results import PhaseDirectory, evaluation_name, phase_directory
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import pool_sha256, read_pool
 
-FEWEST_SAMPLED = 20  # archs; fewer would not tell anything of the others
+FEWEST_SAMPLED = 20  # archs; fewer would say nothing about the others
 USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: scripts/study_budget.py
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _on_ray(options: argparse.Namespace, config: Config) -> "OnRay":
 
 
 def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
-    """The options, those of them that replace a setting turned into overrides."""
+    """The options, where those that replace a setting have become overrides."""
     given = {
         "evaluation.calibration_images": options.calibration_images,
         "evaluation.classifier_images": options.classifier_images,
@@ -116,10 +116,10 @@ def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
 
 
 def _content(options: argparse.Namespace, directory: PhaseDirectory, model: Path, world: "World") -> dict[Any, Any]:
-    """What the checkpoint holds; nothing if there is none and only a plan is asked for.
+    """The content of the checkpoint; empty if there is none and only a plan is needed.
 
     Raises:
-        InputError: there is no such checkpoint; names those that are there.
+        InputError: there is no such checkpoint; names those that exist.
     """
     from fewshot_nas.models.checkpoint import read_checkpoint
 
@@ -169,7 +169,7 @@ def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> dic
 
 
 def _sample(parts: Mapping[int, dict[str, Arch]], supernet: "Supernet", count: int) -> dict[int, dict[str, Arch]]:
-    """Of each part, the archs that belong to a sample of all parts."""
+    """The archs of each part that belong to a sample of the whole pool."""
     from fewshot_nas.ranking.suggestion import sample
 
     pool = {arch_id: arch for part in parts.values() for arch_id, arch in part.items()}
@@ -182,7 +182,7 @@ def _sample(parts: Mapping[int, dict[str, Arch]], supernet: "Supernet", count: i
 def _manifest(
     options: argparse.Namespace, config: Config, model: Path, supernet: "Supernet", data: "ImageData", scored: "Images"
 ) -> dict[str, Any]:
-    """What the scores depend on."""
+    """Everything that the scores depend on."""
     from fewshot_nas.scoring import scoring_facts
 
     return {

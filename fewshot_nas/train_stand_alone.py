@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     on_ray, config = uses_ray(options), run_config(options)
     space = config.space.build()
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
-    # A code names a network that somebody wants, such as a search's winner; numbers name a sample that judges rankings.
+    # A code names a network that is wanted for itself, such as a search's best; numbers name archs of a ground truth.
     usual = None if _is_code(options.target_arch_num, space) else ground_truth_path(options.save)
     path = options.ground_truth or usual
     if on_ray and path is None:
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(training: "Run", archs: Mapping[str, Arch], truth: "GroundTruth | None") -> None:
-    """One after the other. What another process is at is left to it, so that several may share the archs."""
+    """Train one arch after the other. Several processes can share the archs: one that another trains is left out."""
     for arch_id, arch in archs.items():
         try:
             training.train_stand_alone(arch_id, arch, truth)

@@ -19,7 +19,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 
 
 @dataclass(eq=False)
-class Part:
+class CalibratedPart:
     """A module as paths with a common beginning use it: weights of the supernet, statistics of these paths' own."""
 
     module: nn.Module
@@ -47,7 +47,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class PathNode:
     """A block of the tree, in the order of a depth-first walk; its input is the latest output of the level before.
 
     Attributes:
@@ -56,8 +56,8 @@ class Node:
     """
 
     level: int
-    block: Part
-    end: Part | None
+    block: CalibratedPart
+    end: CalibratedPart | None
     leaf: int
 
 
@@ -86,7 +86,7 @@ class PathScorer:
             return self._scored(distinct, paths)
 
     def _scored(self, distinct: Sequence[CreamPath], paths: Sequence[CreamPath]) -> list[Accuracy]:
-        stem, nodes = Part(self.supernet.before), list(self._nodes(distinct))
+        stem, nodes = CalibratedPart(self.supernet.before), list(self._nodes(distinct))
         with self.inputs.autocast():
             for count, images in enumerate(self.inputs.calibration_batches(), start=1):
                 for _ in _outputs(stem, nodes, images, 1 / count):
@@ -100,15 +100,15 @@ class PathScorer:
         )
         return [each[path] for path in paths]
 
-    def _nodes(self, distinct: Sequence[CreamPath]) -> Iterator[Node]:
+    def _nodes(self, distinct: Sequence[CreamPath]) -> Iterator[PathNode]:
         """The tree of sorted paths."""
         before: tuple[int, ...] = ()
         for leaf, path in enumerate(distinct):
             choices, blocks = tuple(chain.from_iterable(path)), list(self.supernet.chosen(path))
             for level in range(shared(before, choices), len(choices)):
                 last = level == len(choices) - 1
-                end = Part(self.supernet.after) if last else None
-                yield Node(level, Part(blocks[level]), end, leaf if last else -1)
+                end = CalibratedPart(self.supernet.after) if last else None
+                yield PathNode(level, CalibratedPart(blocks[level]), end, leaf if last else -1)
             before = choices
 
 
@@ -121,7 +121,9 @@ def shared(one: Sequence[int], other: Sequence[int]) -> int:
     return next((level for level, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
 
 
-def _outputs(stem: Part, nodes: Sequence[Node], images: Tensor, momentum: float | None) -> Iterator[tuple[int, Tensor]]:
+def _outputs(
+    stem: CalibratedPart, nodes: Sequence[PathNode], images: Tensor, momentum: float | None
+) -> Iterator[tuple[int, Tensor]]:
     """Go through the tree once; the number of each path with what its head is given."""
     levels = [stem(images, momentum)]
     for node in nodes:

@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.timing.table import Fit, Head, LatencyTable, Part, Stem
+from fewshot_nas.timing.table import Head, LatencyFit, LatencyTable, Part, Stem
 
 AIM_ERROR_PERCENT, AIM_TAU = 5.0, 0.95
 
@@ -24,7 +24,7 @@ def fitted(table: LatencyTable, networks: Mapping[Arch, float]) -> LatencyTable:
     times = np.array(list(networks.values()))
     found, _ = nnls(rows / times[:, None], np.ones(len(times)))
     constant, scale, *per_block = (float(value) for value in found)
-    return replace(table, fit=Fit(constant, scale, tuple(per_block)))
+    return replace(table, fit=LatencyFit(constant, scale, tuple(per_block)))
 
 
 def _row(table: LatencyTable, arch: Arch) -> list[float]:

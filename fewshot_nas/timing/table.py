@@ -48,7 +48,7 @@ class Timing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Fit:
+class LatencyFit:
     """What parts measured alone need to become parts of a network.
 
     Attributes:
@@ -81,7 +81,7 @@ class LatencyTable:
     digits: Sequence[int]
     call: Timing
     parts: Mapping[Part, Timing]
-    fit: Fit
+    fit: LatencyFit
     validation: Mapping[str, Any]
 
     @property
@@ -151,7 +151,7 @@ def read_table(path: Path) -> LatencyTable:
             tuple(content["digits"]),
             Timing(**content["call"]),
             dict(map(_read_part, content["parts"])),
-            Fit(float(fit["constant_us"]), float(fit["scale"]), tuple(map(float, fit["per_block_us"]))),
+            LatencyFit(float(fit["constant_us"]), float(fit["scale"]), tuple(map(float, fit["per_block_us"]))),
             dict(content["validation"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -8,7 +8,7 @@ import pytest
 from fewshot_nas.searching.decisions import Decisions
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.timing.programs import distinct_parts
-from fewshot_nas.timing.table import Fit, LatencyTable, Timing
+from fewshot_nas.timing.table import LatencyFit, LatencyTable, Timing
 
 TINY = dataclasses.replace(SPACES["cifar"], base_widths=(8, 12, 16), pool_digits=(2, 2, 2), resolution=8).marked()
 
@@ -20,4 +20,4 @@ def table():
     parts = distinct_parts(TINY, list(map(decisions.block, decisions.all)))
     times = {part: Timing(5 + 45 * rng.random(), 0.01) for part in parts}
     device = {"device": "cpu", "name": "made up"}
-    return LatencyTable(device, TINY, 4, TINY.pool_digits, Timing(3.0, 0.01), times, Fit(0, 1, (0, 0, 0)), {})
+    return LatencyTable(device, TINY, 4, TINY.pool_digits, Timing(3.0, 0.01), times, LatencyFit(0, 1, (0, 0, 0)), {})

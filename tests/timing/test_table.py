@@ -8,11 +8,11 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.space.sampling import largest, random_arch, smallest
 from fewshot_nas.space.search_space import SPACES
-from fewshot_nas.timing.table import Fit, Head, Stem, chosen_path, read_table, table_of, write_table
+from fewshot_nas.timing.table import Head, LatencyFit, Stem, chosen_path, read_table, table_of, write_table
 
 
 def test_a_latency_is_the_sum_of_the_parts_without_their_calls(table):
-    fit = Fit(7.0, 1.1, (1.0, 2.0, 3.0))
+    fit = LatencyFit(7.0, 1.1, (1.0, 2.0, 3.0))
     fast = table.__class__(**{**vars(table), "fit": fit})
     space = table.space
     for _ in range(5):
