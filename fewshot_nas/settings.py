@@ -38,13 +38,16 @@ Count = Annotated[int, Within(low=1)]
 Share = Annotated[float, Within(below=1)]
 
 
-def load(kind: type[T], path: Path | None = None, overrides: Sequence[str] = ()) -> T:
+def load(kind: type[T], path: Path | None = None, overrides: Sequence[str] = (), also: Sequence[type] = ()) -> T:
     """The settings: defaults, replaced by the file's, replaced by `section.key=value`, or by `KEY=value`.
+
+    Args:
+        also: other kinds of settings that the file may hold; they are checked and left out.
 
     Raises:
         InputError: names the unknown key, or the value of a wrong type or out of range.
     """
-    return build(kind, _merged(kind, path, overrides), "")
+    return build(kind, _merged(kind, path, overrides, also), "")
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -60,8 +63,10 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     return kind(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
 
 
-def _merged(kind: type, path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+def _merged(kind: type, path: Path | None, overrides: Sequence[str], also: Sequence[type]) -> dict[str, Any]:
     values = _read_yaml(path) if path else {}
+    for other in also:
+        values = _without(values, kind, other, f"{path}: ")
     build(kind, values, f"{path}: ")  # so that the message for a mistake in the file names the file
     has_keys = not all(map(dataclasses.is_dataclass, get_type_hints(kind).values()))
     for override in overrides:
@@ -76,6 +81,21 @@ def _merged(kind: type, path: Path | None, overrides: Sequence[str]) -> dict[str
             form = "KEY=value or section.key=value" if has_keys else "section.key=value"
             raise InputError(f"{override!r} is not an override, expected {form}")
     return values
+
+
+def _without(values: Mapping[str, Any], kind: Any, other: Any, where: str) -> dict[str, Any]:
+    """The values without those that only the other kind of settings has, which are checked."""
+    mine, theirs = (get_type_hints(each, include_extras=True) for each in (kind, other))
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        both = key in mine and key in theirs and dataclasses.is_dataclass(mine[key])
+        if both and isinstance(value, Mapping):
+            kept[key] = _without(value, mine[key], theirs[key], f"{where}{key}.")
+        elif key in mine or key not in theirs:
+            kept[key] = value
+        else:
+            _convert(theirs[key], value, f"{where}{key}")
+    return kept
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

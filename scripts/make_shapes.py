@@ -8,21 +8,23 @@ import argparse
 import random
 import sys
 from collections.abc import Sequence
+from colorsys import hsv_to_rgb
 from math import cos, pi, sin
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
 CLASSES = ("circle", "cross", "hexagon", "ring", "square", "triangle")
 _CORNERS = {"hexagon": 6, "square": 4, "triangle": 3}
 
 
 def shape(name: str, size: int, rng: random.Random) -> Image.Image:
-    """One image, RGB [size, size]: a shape of random colour, place, size and angle before a noisy ground."""
-    ground = tuple(rng.randrange(256) for _ in range(3))
+    """One image, RGB [size, size]: a shape of random place, size and angle before a noisy ground."""
+    hue = (CLASSES.index(name) / len(CLASSES) + rng.gauss(0, 0.1)) % 1  # colours tell classes apart, but not surely
+    ground = tuple(rng.randrange(60, 140) for _ in range(3))
     image = Image.new("RGB", (size, size), ground)
-    colour = tuple((channel + rng.randrange(60, 196)) % 256 for channel in ground)
-    draw, radius = ImageDraw.Draw(image), rng.uniform(0.15, 0.4) * size
+    colour = tuple(round(255 * channel) for channel in hsv_to_rgb(hue, rng.uniform(0.6, 1), rng.uniform(0.6, 1)))
+    draw, radius = ImageDraw.Draw(image), rng.uniform(0.25, 0.45) * size
     x, y = (rng.uniform(radius, size - radius) for _ in range(2))
     angle = rng.uniform(0, 2 * pi)
     if name in _CORNERS:
@@ -37,7 +39,7 @@ def shape(name: str, size: int, rng: random.Random) -> Image.Image:
         width = max(2, round(radius / 4)) if name == "ring" else 0
         draw.ellipse(box, fill=None if width else colour, outline=colour, width=width)
     noise = Image.effect_noise((size, size), 60).convert("RGB")
-    return Image.blend(image, noise, rng.uniform(0.2, 0.5)).filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.2)))
+    return Image.blend(image, noise, rng.uniform(0, 0.3))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

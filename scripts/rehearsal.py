@@ -24,7 +24,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 PLACE = ROOT / "results" / "rehearsal"
 NOTES = PLACE / "notes.jsonl"
-BLOCKS = 3  # of the README's section: one machine, several machines, Slurm
+BLOCKS = 4  # of the README's section: one machine, several machines, Slurm, Ray
 
 # What the real recipe has: training and test images, archs trained alone.
 TRAIN, TEST, ALONE, ARCHS, CALIBRATION = 1_281_167, 50_000, 30, 45_000, 8192
@@ -109,7 +109,7 @@ def photographs(directory: Path, count: int) -> None:
 
 
 def lines(block: int) -> str:
-    """A block of shell of the README's section; what the third one needs of the first is laid ready."""
+    """A block of shell of the README's section; what the last two need of the first is laid ready."""
     (section,) = re.findall(r"^## ImageNet\n(.*?)^## ", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     shell = re.findall(r"^```\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
     assert len(shell) == BLOCKS, f"the README's section has {len(shell)} blocks of shell, expected {BLOCKS}"
@@ -117,7 +117,7 @@ def lines(block: int) -> str:
     assert train
     ready = "mkdir -p results && cp -r ../1/results/imagenet results && rm -r results/imagenet/7_from_6/json_results\n"
     ready += "rm results/imagenet/*.pth results/imagenet/manifest.json\n"
-    return "".join([ready if block == BLOCKS else "", f"{train[0]}\n" if block == 2 else "", shell[block - 1]])
+    return "".join([ready if block > 2 else "", f"{train[0]}\n" if block == 2 else "", shell[block - 1]])
 
 
 def size() -> Size:
@@ -146,7 +146,8 @@ def commands(words: Sequence[str], cut: Size) -> list[list[str]]:
     arguments = [*words[words.index("-m") + 2 :], *cut.cuts(module)]
     arguments = [cut.config if word == "configs/imagenet.yml" else word for word in arguments]
     if words[0] == "python":
-        return [[sys.executable, "-m", module, *arguments]]
+        here = " ".join(arguments).replace("--address auto", "").split()  # Ray on this machine instead of a cluster's
+        return [[sys.executable, "-m", module, *here]]
     several = next((word for word in words if re.fullmatch(r"--nnodes=([2-9]|\d\d+)", word)), None)
     torchrun = [sys.executable, "-m", "torch.distributed.run"]
     if not several:
@@ -217,15 +218,10 @@ def estimate(records: Sequence[dict[str, Any]], cut: Size) -> Iterator[tuple[str
         rates = [each["images_per_s"] for each in records if module in shown(each["words"]) and each["images_per_s"]]
         if rates:
             yield name, epochs * TRAIN / (sum(rates) / len(rates)) / 3600
-    found = [
-        each for each in records if "-m fewshot_nas.test" in " ".join(each["words"]) and "torchrun" in each["words"]
-    ]
-    if found:
-        image = min(each["s"] for each in found) / (2 * cut.images * cut.archs)  # calibration and scoring
-        yield (
-            "eight parts, start-up of the short lines counted as computing",
-            ARCHS * (CALIBRATION + TEST) * image / 3600,
-        )
+    parts = [each["s"] for each in records if "fewshot_nas.test" in each["words"] and each["words"][0] == "torchrun"]
+    if parts:
+        image_s = min(parts) / (2 * cut.images * cut.archs)  # calibration images and images to score on
+        yield "eight parts (start-up counted as computing)", ARCHS * (CALIBRATION + TEST) * image_s / 3600
 
 
 def main() -> int:

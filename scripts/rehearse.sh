@@ -29,7 +29,12 @@ scontrol() { echo localhost; }
 export -f python torchrun sbatch srun scontrol
 
 place=$(command python "$REHEARSAL" prepare "$@")
-for number in 1 2 3; do
+blocks="1 2 3 4"
+if ! command python -c "import ray" 2> /dev/null; then
+    echo "rehearse.sh: Ray is not installed, so its line is left out" >&2
+    blocks="1 2 3"
+fi
+for number in $blocks; do
     cd "$place/$number"
     lines=$(command python "$REHEARSAL" lines "$number")
     bash -euo pipefail -c "$lines"

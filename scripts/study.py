@@ -141,7 +141,7 @@ def shown_rows(rows: Sequence[Row]) -> set[str]:
 def scores() -> Lines:
     """Tau of each score of the same nets, and its gain over mean probability."""
     found = by_net(read_json(SCORES))
-    shown = {name: f"{title}, {len(found[name])} seeds" for name, (title, _) in NETS.items() if name in found}
+    shown = {name: f"{title}, seeds: {len(found[name])}" for name, (title, _) in NETS.items() if name in found}
     yield f"| score | {' | '.join(shown.values())} |"
     yield f"|{'---|' * (1 + len(shown))}"
     for measure, title in MEASURES.items():

@@ -117,8 +117,8 @@ def _rankings(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Searc
         "last width": lambda arch: space.width(3, arch.outs[3]),
     }
     errors = " | ".join(f"error with {name}" for name in told)
-    yield f"| arm | seeds | archs | tau | upper half | by top-1 | gain in tau | {errors} |"
-    yield f"|{'---|' * (7 + len(told))}"
+    yield f"| arm | seeds | archs | tau | upper half | gain in tau | by top-1 | gain in tau by top-1 | {errors} |"
+    yield f"|{'---|' * (8 + len(told))}"
     for name, seeds in ((name, arms[name]) for name in ARMS if name in arms):
         runs = [scores["prob"] for scores in seeds.values()]
         known = {arch_id: truth[arch_id] for arch_id in truth if all(arch_id in each for each in runs)}
@@ -130,19 +130,19 @@ def _rankings(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Searc
                 f"{_mean_tau(runs, known):.3f}",
                 f"{_mean_tau(runs, _upper(known)):.2f}",
             ),
-            *(f"{by_top1:.2f}", _gain(arms, name, known)),
+            *(_gain(arms, name, known, "prob"), f"{by_top1:.2f}", _gain(arms, name, known, "top1")),
         ]
         cells += [f"{_error_with(runs, known, archs, of):+.2f}" for of in told.values()]
         yield f"| {ARMS[name]} | {' | '.join(cells)} |"
 
 
-def _gain(arms: Arms, name: str, known: Scores) -> str:
+def _gain(arms: Arms, name: str, known: Scores, measure: str) -> str:
     """Of an arm over its base, on the seeds that both have."""
     base = arms.get(BASE.get(name, "default"), {})
     seeds = sorted(arms[name].keys() & base.keys())
     if arms[name] is base or not seeds:
         return ""
-    return _shown(gain_over_seeds(*([arm[seed]["prob"] for seed in seeds] for arm in (arms[name], base)), known))
+    return _shown(gain_over_seeds(*([arm[seed][measure] for seed in seeds] for arm in (arms[name], base)), known))
 
 
 def gain_over_seeds(ours: Sequence[Scores], theirs: Sequence[Scores], truth: Scores) -> Interval:

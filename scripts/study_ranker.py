@@ -32,7 +32,7 @@ import numpy as np
 from fewshot_nas.cli import run
 from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json, write_text
-from fewshot_nas.ranking.comparison import best_of, compare
+from fewshot_nas.ranking.comparison import PREDICTOR, WITHOUT_SCORES, best_of, compare
 from fewshot_nas.ranking.correlation import Floats, proxies
 from fewshot_nas.ranking.features import column, composites, features, widths
 from fewshot_nas.ranking.predictor import PredictorInputs, predict
@@ -202,15 +202,16 @@ def _cell(row: Row) -> str:
 
 
 def draw(tables: Mapping[str, Sequence[Row]], directory: Path) -> None:
-    """Tau against the number of truths, one line for each supernet."""
+    """Tau against the number of truths: a line for each supernet, and one without scores."""
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 4))
-    for name, rows in tables.items():
-        shown = [row for row in rows if row.name in ("combined", "predictor")]
+    lines = {name: [row for row in rows if row.name in ("combined", PREDICTOR)] for name, rows in tables.items()}
+    lines["without scores"] = [row for row in next(iter(tables.values())) if row.name == WITHOUT_SCORES]
+    for name, shown in lines.items():
         x, y = [row.truths for row in shown], [row.tau.value for row in shown]
         bars = [[row.tau.value - row.tau.low for row in shown], [row.tau.high - row.tau.value for row in shown]]
         axes.errorbar(x, y, bars, marker="o", capsize=2, label=name)

@@ -4,7 +4,6 @@ A mistake is refused (status 2, one line, nothing written) or, where it may be m
 """
 
 import pytest
-import torch
 from PIL import Image
 
 from fewshot_nas.__main__ import main
@@ -234,4 +233,3 @@ def test_a_wrong_option_is_explained(capsys, arguments, said):
 
 def test_there_are_at_least_25_of_them():
     assert len(REFUSED) + len(WARNED) >= 25
-    assert torch.get_num_threads() == 1

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
+from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.found import FORM
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Search, into results/<save>/search/."""
     options = _parser().parse_intermixed_args(argv)
-    config = load(SearchConfig, options.config, run_overrides(options))
+    config = load(SearchConfig, options.config, run_overrides(options), (Config,))
     budget = config.budget()
     directory = search_directory(options.save)
     from fewshot_nas.cream.runs import CreamRun

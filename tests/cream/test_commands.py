@@ -21,6 +21,7 @@ from fewshot_nas.cream.pool import read_paths, write_paths
 from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.cream.scorer import PathScorer
 from fewshot_nas.cream.supernet import CreamSupernet
+from fewshot_nas.data import fashion
 from fewshot_nas.data.sources import open_data
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
@@ -271,6 +272,38 @@ def test_other_settings_do_not_go_on_with_a_run(here):
     with pytest.raises(InputError, match=r"search was begun with SLICE 2, now it is 3; .*--no-resume"):
         search.main(["--save", "one", *SEARCH, "SLICE=3"])
     search.main(["--save", "one", *SEARCH, "data.workers=1"])
+
+
+SHARED = """
+space: {preset: px28, resolution: 16}
+data: {train_images: 16, valid_images: 20}
+training: {epochs: 3}
+run: {seed: 3, ground_truth: truth.json, pool: pools}
+"""
+
+
+def test_one_file_serves_both_systems(here, capsys):
+    """What only the other commands take is checked all the same."""
+    (here / "mine.yml").write_text(SHARED)
+    words = [word for word in RETRAIN if not word.startswith("data.")]
+    assert run(retrain.main, ["--save=c", "--config=mine.yml", *words]) == 0
+    manifest = read(here / "results" / "c" / "retrain_14" / "manifest.json")
+    assert (manifest["seed"], manifest["data"]["train"]["images"]) == (3, 16)
+    (here / "mine.yml").write_text(SHARED.replace("epochs: 3", "epoch: 3"))
+    assert run(retrain.main, ["--save=c", "--config=mine.yml", *words]) == 2
+    assert "mine.yml: training.epoch is not a setting" in capsys.readouterr().err
+
+
+def test_a_test_takes_data_and_model_of_the_retraining(here, capsys):
+    """Without them it scored the digits, at the published size."""
+    if not fashion.DEBIAN_DIRECTORY.is_dir():
+        pytest.skip(f"needs the Debian package {fashion.DEBIAN_PACKAGE}")
+    assert run(retrain.main, ["--save=c", *RETRAIN, "data.name=fashion_mnist", "data.root=nowhere"]) == 0
+    said = capsys.readouterr().out
+    assert "1 epochs, and 1 more at the rate MIN_LR (COOLDOWN_EPOCHS)" in said
+    assert "EMA_DECAY is 0.95: after 4 steps 81 % of the averaged weights, which are the result, are those" in said
+    assert run(testing.main, ["RESUME_PATH=results/c/retrain_14/14.pth.tar"]) == 0
+    assert "test images of fashion_mnist at 16 px" in capsys.readouterr().out
 
 
 def test_another_path_does_not_go_on_with_a_retraining(here):

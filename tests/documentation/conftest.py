@@ -194,7 +194,7 @@ def check_span(span, calls):
         assert name[1] in COMMANDS, f"{name[1]} is no command"
     elif re.match(r"python |torchrun |sbatch |scripts/\w+\.sh ", span):
         calls(span)
-    elif re.fullmatch(r"[a-z_]+\.[a-z_]+=[\w.]+", span):
+    elif re.fullmatch(r"(?!section\.)[a-z_]+\.[a-z_]+=[\w.]+", span):
         load_config(None, [span])
     elif re.fullmatch(r"(configs|docs|scripts|fewshot_nas|json_file)/[\w./]+|[\w.]+\.(md|ipynb|toml)", span):
         assert (ROOT / span).exists(), f"{span} does not exist"

@@ -91,7 +91,7 @@ def script_calls(calls):
 
 
 @pytest.mark.parametrize(
-    ("script", "count"), [("quickstart.sh", 14), ("study_fashion_mnist.sh", 100), ("study_fashion_pairs.sh", 10)]
+    ("script", "count"), [("quickstart.sh", 13), ("study_fashion_mnist.sh", 100), ("study_fashion_pairs.sh", 10)]
 )
 def test_commands_know_all_that_a_script_gives_them(script_calls, script, count):
     assert len(script_calls(script)) >= count
