@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     phase = phase_of(options.save, options.split_group)
     directory = phase_directory(options.save, phase)
     config = config_of(options, directory.config)
-    network = _network(options, directory, config.space.build())
+    model = directory.model(options.model_name)
+    network = _network(options, directory, model, config.space.build())
     limits = _limits(options, network)
     digits = network.space.all_digits if options.digits == "all" else network.space.pool_digits
     proposer = _proposer(options, limits, digits, config.run.seed)
@@ -57,7 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.searching.explore import Search
     from fewshot_nas.searching.journal import SearchJournal
 
-    model = directory.model(options.model_name)
     with joined(options.device, config.run) as world:
         supernet = load_supernet(model, world.device)
         if (supernet.space, supernet.num_classes) != (network.space, network.num_classes):
@@ -77,13 +77,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _network(options: argparse.Namespace, directory: PhaseDirectory, usual: SearchSpace) -> Network:
-    """What a phase's supernet is made of, from its manifest, so that bounds are judged before anything is loaded."""
-    if not directory.manifest.exists():
+def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path, usual: SearchSpace) -> Network:
+    """What a supernet is made of: by its phase's manifest, so that bounds are judged before anything is loaded."""
+    if directory.manifest.exists():
+        manifest = read_manifest(directory.manifest)
+        return network_of({**manifest, **manifest.get("data", {})}, directory.manifest, usual)
+    if not model.exists():
         begin = command_line("train_supernet", save=options.save)
-        raise InputError(f"{directory.manifest}: no such file; `{begin}` trains a supernet to search")
-    manifest = read_manifest(directory.manifest)
-    return network_of({**manifest, **manifest.get("data", {})}, directory.manifest, usual)
+        raise InputError(f"{model}: no such file; `{begin}` trains a supernet to search")
+    from fewshot_nas.models.checkpoint import load_supernet
+
+    supernet = load_supernet(model)
+    return Network(supernet.space, supernet.space.resolution, supernet.num_classes)
 
 
 def _limits(options: argparse.Namespace, network: Network) -> Limits:

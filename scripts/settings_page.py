@@ -25,7 +25,7 @@ _HEAD = """# All settings
 `fewshot_nas/cream/config.py`; a test compares.
 
 A command takes its settings from `--config FILE` (YAML, as in `configs/`), or else from the run that it goes on with,
-or else the defaults below. `section.key=value` on the command line replaces one: `training.epochs=50`,
+or else the defaults below. `SECTION.KEY=VALUE` on the command line replaces one: `training.epochs=50`,
 `training.resolutions=[24,28]`. Each run keeps all its settings in `config.yml`. A key that does not exist, or a value
 out of its range, is refused by its name.
 """

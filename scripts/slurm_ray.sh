@@ -24,7 +24,7 @@ if [ $# -eq 0 ]; then
 fi
 command=$1
 shift
-export PATH="$PWD/.venv/bin:$PATH" RAY_USAGE_STATS_ENABLED=0
+export PATH="$PWD/.venv/bin:$PATH" RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0
 mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 port=$((20000 + SLURM_JOB_ID % 10000)) # jobs on one machine must not meet
 address="${hosts[0]}:$port"

@@ -145,7 +145,9 @@ def run_small(documented, small):
 
 
 def test_the_pipeline_of_the_readme_runs(readme, calls, run_small, documented, capsys):
-    (block,) = (block for block in readme.blocks() if block.startswith("python -m fewshot_nas.train_supernet --save"))
+    (block,) = (
+        block for block in readme.blocks() if block.startswith("python -m fewshot_nas.train_supernet --save digits")
+    )
     run_small(calls(block))
     assert "against json_file/digits/gt_arch30.json, with 95 % intervals:" in capsys.readouterr().out
     run = documented / "results" / "digits"
