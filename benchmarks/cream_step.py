@@ -113,7 +113,7 @@ class Bench:
         self.optimizer.step()
 
     def _offer(self, path: CreamPath, logits: Tensor) -> None:
-        entry = entry_for(path, self.budget.mflops(path), self.images, logits, self.teaching)
+        entry = entry_for(path, self.budget.mflops(path), self.images, logits, self.teaching.slice)
         self.board.offer(replace(entry, accuracy=100 * share_right(logits, self.labels).item()))
 
 

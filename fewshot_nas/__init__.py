@@ -1,6 +1,6 @@
-"""One-shot and few-shot weight-sharing architecture search, ranked honestly.
+"""One-shot and few-shot weight-sharing architecture search, with rankings that are measured against a ground truth.
 
-The names below are what a notebook needs. They are imported when they are first used, so that a
+The names below are those that a notebook needs. They are imported when they are first used, so that a
 command's `--help` need not wait for torch.
 """
 

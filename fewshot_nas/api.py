@@ -1,4 +1,4 @@
-"""What a notebook needs, in a handful of functions; `import fewshot_nas` gives them.
+"""The functions that a notebook needs; `import fewshot_nas` provides them.
 
 A space may be given by its name, a subnet by its code, and a file as a string. Functions that need
 torch import it when they are called.

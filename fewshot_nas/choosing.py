@@ -1,4 +1,4 @@
-"""Which epoch becomes a phase's supernet: by the ground truth there is, and anew when that has changed."""
+"""The choice of the epoch that becomes a phase's supernet, by the present ground truth, and again when that changes."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ from fewshot_nas.training.supernet_task import LOGGED, shared_scores
 
 @dataclass(frozen=True)
 class Truth:
-    """A ground truth as it was read; empty where there is no such file."""
+    """A ground truth as it was read; empty if there is no such file."""
 
     path: Path
     entries: Mapping[str, Entry]
@@ -31,7 +31,7 @@ class Truth:
 
     @classmethod
     def read(cls, path: Path, space: SearchSpace) -> "Truth":
-        """What a file holds now.
+        """Read a ground truth from a file.
 
         Raises:
             InputError: the file is malformed, or of another space.
@@ -42,7 +42,7 @@ class Truth:
 
     @property
     def noted(self) -> dict[str, str] | None:
-        """As manifests and logs note it."""
+        """The form in which manifests and logs contain it."""
         return {"path": str(self.path), "sha256": self.digest} if self.digest else None
 
 
@@ -99,7 +99,7 @@ def choose_anew(directory: PhaseDirectory, epochs: Sequence[JudgedEpoch], truth:
     """Make the best of the judged epochs the phase's supernet, and name each file by its new tau.
 
     Returns:
-        What was done, for a person.
+        A line for the user that says what was done.
     """
     best = choose([each.candidate for each in epochs])
     renamed = {each.candidate: each.path.rename(directory.candidate(*_name(each.candidate))) for each in epochs}
@@ -125,7 +125,7 @@ def settle(
         scores: of the truth's archs by metric, if they were measured for this choice alone.
 
     Returns:
-        What was done, for a person.
+        A line for the user that says what was done.
     """
     noted = {"file": path.name, **asdict(chosen), "rule": rule(chosen), "ground_truth": truth.noted}
     log.write({"chosen": {**noted, **({"scores": scores} if scores else {})}})

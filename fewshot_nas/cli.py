@@ -1,4 +1,4 @@
-"""What every command shares: options, settings, and how a mistake of the user's ends."""
+"""Code that all commands share: options, settings, and the handling of a user's mistakes."""
 
 import argparse
 import difflib
@@ -23,7 +23,7 @@ from fewshot_nas.results import stored_settings
 Main = Callable[[Sequence[str] | None], int]
 Report = Callable[[str], None]
 
-# A disk that is full, or that may not be written to, is no defect of ours.
+# A full or write-protected disk is not a defect of this program.
 _MACHINES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -71,12 +71,12 @@ def _record(error: Exception) -> None:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come; everything that cleans up after Ctrl-C does so now."""
+    """SIGTERM was received. It is handled like Ctrl-C, so everything is cleaned up in the same way."""
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Make SIGTERM an exception for a while; only a main thread may."""
+    """Turn SIGTERM into an exception inside the block; only the main thread can do this."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -124,7 +124,7 @@ def config_of(options: argparse.Namespace, stored: Path | None = None) -> Config
     """The settings that the options ask for.
 
     Args:
-        stored: the settings of an earlier run, taken where no `--config` is given.
+        stored: the settings of an earlier run, used if no `--config` is given.
     """
     path = options.config or (stored if stored and stored.exists() else None)
     return load_config(path, options.overrides)
@@ -198,10 +198,10 @@ def run_overrides(options: argparse.Namespace) -> list[str]:
 
 
 def read_numbers(option: str, text: str, expected: str) -> list[int]:
-    """Whole numbers as options take them: `3`, a list such as `1,5,9`, a range such as `1-8`, or a mixture.
+    """Read whole numbers: `3`, a list such as `1,5,9`, a range such as `1-8`, or a mixture.
 
     Args:
-        expected: what the option takes, for the message.
+        expected: what the option accepts, for the message.
 
     Returns:
         The numbers in the order given, each once.
@@ -238,5 +238,5 @@ def as_list(numbers: Sequence[int]) -> str:
 
 
 def speaker(speaks: bool) -> Report:
-    """Prints a line, or not: only one of several processes should."""
+    """A function that prints a line, or one that does nothing, so that only one of several processes prints."""
     return (lambda line: print(line, flush=True)) if speaks else (lambda line: None)

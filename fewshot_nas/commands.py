@@ -1,4 +1,4 @@
-"""The commands, and how a line that runs one is written: every hint that is printed can be pasted as it is."""
+"""The commands, and the command lines in messages, which users can paste as they are."""
 
 import shlex
 
@@ -11,6 +11,7 @@ COMMANDS = (
     "choose",
     "merge",
     "rank",
+    "latency",
     "search",
     "finetune",
     "report",
@@ -18,6 +19,9 @@ COMMANDS = (
     "cream.search",
     "cream.retrain",
     "cream.test",
+    "cream.make_pool",
+    "cream.truth",
+    "cream.score",
 )
 
 
@@ -26,7 +30,7 @@ def command_line(command: str, *settings: str, **options: object) -> str:
 
     Args:
         settings: such as `space.preset=cifar`.
-        options: without their dashes; those that are None are left out.
+        options: without their dashes; options that are None are left out.
 
     >>> command_line("merge", save="my run", epoch="7")
     "python -m fewshot_nas.merge --save='my run' --epoch=7"

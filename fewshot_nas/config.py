@@ -1,7 +1,7 @@
 """Settings of a run: frozen dataclasses, filled from one YAML file and `key=value` overrides.
 
-The defaults run on the embedded digits. Sections that a command does not use may be in the file
-all the same, so that one file describes a whole study.
+The defaults run on the embedded digits. A file may contain sections that a command does not use, so
+that one file can describe a whole study.
 """
 
 import dataclasses
@@ -26,15 +26,15 @@ _DIGITS_TRUTH = Path("json_file/digits/gt_arch30.json")
 
 @dataclass(frozen=True)
 class SpaceConfig:
-    """A preset, any of whose values may be replaced; a value that is not given (None) is the preset's."""
+    """A preset space. Each of its values can be replaced; None keeps the preset's value."""
 
     # `px8`, `px28`, `track1`, `cifar` or `resnet50`.
     preset: str = "px8"
-    # Output channels of each stage at ratio 1.0; their number is the number of stages.
+    # Output channels of each stage at ratio 1.0; there are as many stages as values.
     base_widths: tuple[int, ...] | None = None
-    # Share of the base width that the digits 1, 2, ... mean, falling.
+    # Share of the base width that the digits 1, 2, ... stand for, falling.
     ratios: tuple[float, ...] | None = None
-    # Widths are rounded to multiples of it, in channels.
+    # Widths are rounded to multiples of this number of channels.
     divisor: int | None = None
     # Stride of each stage's first block.
     strides: tuple[int, ...] | None = None
@@ -44,11 +44,11 @@ class SpaceConfig:
     stem_stride: int | None = None
     # Whether a 3x3 max pooling of stride 2 follows the first convolution.
     stem_pool: bool | None = None
-    # Channels of the images: 1 for grey ones, 3 for colour.
+    # Channels of the images: 1 for grey, 3 for colour.
     in_channels: int | None = None
-    # Side to which images are brought, in pixels.
+    # Side of the images after resizing or cropping, in pixels.
     resolution: int | None = None
-    # The pool uses the digits 1..n of each stage; n for each.
+    # For each stage a number n: the pool uses the digits 1..n.
     pool_digits: tuple[int, ...] | None = None
     # The least and the most blocks of each stage, such as [[2, 5], [2, 8]].
     depths: tuple[tuple[int, int], ...] | None = None
@@ -56,7 +56,7 @@ class SpaceConfig:
     block: BlockKind | None = None
 
     def build(self) -> SearchSpace:
-        """The preset with the values that were given; its name tells if that changed it."""
+        """The preset with its replaced values; its name says if it was changed."""
         if self.preset not in SPACES:
             raise InputError(f"space.preset is {self.preset!r}, expected one of {', '.join(sorted(SPACES))}")
         given = {key: value for key, value in vars(self).items() if key != "preset" and value is not None}
@@ -71,33 +71,33 @@ class DataConfig:
     name: str = "digits"
     # Directory of the images; `digits` needs none.
     root: Path = Path("data")
-    # Train on a fixed part of this many images, classes balanced; None: on all.
+    # Train on a fixed choice of this many images with balanced classes; None: on all.
     train_images: Count | None = None
-    # Rank on a fixed part of this many images; None: on all, of `folders` on 2,500.
+    # Rank on a fixed choice of this many images; None: on all, but on 2,500 for `folders`.
     valid_images: Count | None = None
-    # Classes of the network, if they are to be more than the labels show; None: as many.
+    # Number of classes of the network, if it is to be larger than the labels show; None: as many as the labels show.
     num_classes: Count | None = None
     # Augmentation in training; None: the data set's own (photographs `photo`, digits `shift`,
     # Fashion-MNIST and CIFAR-10 `shift_flip`, pairs `none`).
     augmentation: Recipe | None = None
     # Processes that prepare training images, for each training process; 0: the training process itself.
     workers: int = 0
-    # Directory of images that were decoded once: those to rank on and to calibrate on.
+    # Directory where decoded images are stored: those to rank on and to calibrate on.
     cache: Path = Path("data/cache")
-    # Keep all training photographs decoded in the cache, their shorter side brought to this many pixels;
-    # None: decode them in every epoch.
+    # Store all training photographs decoded in the cache, with this shorter side in pixels; None: decode them in
+    # every epoch.
     stored_side: Count | None = None
 
 
 @dataclass(frozen=True)
 class RecipeConfig:
-    """What every kind of training has."""
+    """The settings that all kinds of training have."""
 
     # Passes over the training images.
     epochs: Count = 30
-    # Epochs at the beginning in which the learning rate rises linearly, part of `epochs`.
+    # Epochs at the beginning in which the learning rate rises linearly; `epochs` includes them.
     warmup_epochs: int = 1
-    # Images of a step, of all processes together; they share it equally.
+    # Images of a step, of all processes together, which share the batch equally.
     batch_size: Count = 64
     # Largest learning rate, reached after the warm-up; it then falls to 0 along a cosine.
     lr: float = 0.1
@@ -105,7 +105,7 @@ class RecipeConfig:
     weight_decay: float = 1e-4
     # Momentum of the gradient descent, in [0, 1).
     momentum: Share = 0.9
-    # Bound of each single gradient value; 0: none.
+    # Largest absolute value of a gradient's elements, to which they are clipped; 0: no clipping.
     clip_value: float = 0.0
     # Share of a label's probability that goes to all classes equally, in [0, 1).
     label_smoothing: Share = 0.0
@@ -173,8 +173,9 @@ class FewShotConfig(TrainingConfig):
     epochs: Count = 2
     # Epochs in which the learning rate rises, part of `epochs`.
     warmup_epochs: int = 0
-    # Largest learning rate.
-    lr: float = 0.02
+    # Largest learning rate. A fiftieth of the one-shot phase's, as in the published recipe: a phase that moves the
+    # weights much makes the groups noisy, and the ranking worse.
+    lr: float = 0.002
     # Larger rates for groups that are rarely drawn: `rule` computes them from the probability that a group
     # is drawn, `table` has the published values, `none` leaves all rates equal.
     lr_multipliers: Literal["rule", "table", "none"] = "rule"
@@ -191,7 +192,7 @@ class EvaluationConfig:
     # Training images that each subnet's own classifier is fitted to before it is scored, in closed form. 0: all subnets
     # have the supernet's classifier. A hundred images a class are enough, unless the supernet knows them by heart.
     classifier_images: Annotated[int, Within(low=0)] = 0
-    # The most images at a time when scoring; changes speed and memory only.
+    # Largest number of images at a time when scoring; changes speed and memory only.
     # None: 128, and up to 1024 where `test` scores on a GPU.
     batch_size: Count | None = None
     # Bound of a process's memory in MB, on a GPU for activations, which may lower `batch_size`; changes speed only.
@@ -203,9 +204,9 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class ProcessConfig:
-    """What concerns any run, whatever it computes."""
+    """The settings of all runs, whatever they compute."""
 
-    # Seed of everything random: first weights, archs, batches, augmentation.
+    # Seed of everything random: initial weights, archs, batches, augmentation.
     seed: int = 0
     # `fp32`, or `bf16` (torch's autocast).
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -223,9 +224,9 @@ class ProcessConfig:
 
 @dataclass(frozen=True)
 class RunConfig(ProcessConfig):
-    """What concerns a run that ranks archs."""
+    """The settings of runs that rank archs."""
 
-    # Checkpoints of epochs that may still be chosen, kept on disk.
+    # Number of checkpoints to keep on disk, of epochs that may still be chosen.
     keep: Count = 3
     # Stand-alone accuracies of some archs, an arch file; without the file there is no tau. None: the run's own,
     # which `train_stand_alone` makes; for the digits and the usual pool, until there is one, the package's.
@@ -262,7 +263,7 @@ class Config:
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Defaults, then the file, then overrides such as `training.lr=0.05`.
+    """The settings: defaults, replaced by the file's, replaced by overrides such as `training.lr=0.05`.
 
     Raises:
         InputError: names the unknown key, or the value of a wrong type or out of range.
@@ -270,7 +271,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     config = load(Config, path, overrides)
     config.space.build()
     for section, settings in {"training": config.training, "few_shot": config.few_shot}.items():
-        # The board of teachers relies on the space's largest being trained at every step.
+        # The board of teachers requires that the space's largest arch is trained at every step.
         if (settings.distill, settings.extremes) == ("prioritized", "outs"):
             raise InputError(f"{section}.distill is prioritized, which needs {section}.extremes=space")
     return config

@@ -2,11 +2,11 @@
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -245,6 +245,22 @@ def decided(world: World, decide: Callable[[], T]) -> T:
         if world.is_main:
             found = decide()
     return gathered(found, world)[0]  # type: ignore[return-value]
+
+
+def agreed(values: Mapping[str, Any], world: World) -> Mapping[str, Any]:
+    """These values, which are the same on all processes: on a network's disk two may see different files.
+
+    Raises:
+        InputError: they are not; says which value differs, on all processes.
+    """
+    for rank, seen in enumerate(all_seen := gathered(values, world)):
+        for key, value in seen.items():
+            if value != all_seen[0].get(key):
+                raise InputError(
+                    f"process {rank} sees {key} {value}, process 0 sees {all_seen[0].get(key)};"
+                    " wait until all see the same files, then go on"
+                )
+    return values
 
 
 def _said(error: Exception, world: World) -> InputError:

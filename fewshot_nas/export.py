@@ -1,92 +1,164 @@
-"""Write one subnet of a supernet, or a fine-tuned one, as a network of its own, for other programs."""
+"""Write one network for other programs: a subnet of a supernet, or a network that was trained alone."""
 
 import argparse
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
+from fewshot_nas.files import sha256, write_json
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
+    from fewshot_nas.evaluation.inputs import Inputs
+    from fewshot_nas.models.card import Knowledge
     from fewshot_nas.models.subnet import Subnet
-    from fewshot_nas.models.supernet import Supernet
+
+
+class Exported(NamedTuple):
+    """A network to export; `trained` if its batch norm statistics are its own."""
+
+    module: "Subnet"
+    space: SearchSpace
+    arch: Arch
+    trained: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Read the supernet, take the subnet out of it, write its weights and, if asked, an ONNX file."""
+    """Take the network, measure it, and write weights, deployment card and, if asked, an ONNX file."""
     options = _parser().parse_intermixed_args(argv)
-    if options.resolution is not None and options.resolution < 1:
-        raise InputError(f"--resolution is {options.resolution}, expected a number of pixels")
-    config = config_of(options, PhaseDirectory(options.model.parent).config)
+    _check(options)
+    stored = PhaseDirectory(options.model.parent).config
+    config = config_of(options, stored)
     # Here, so that --help answers at once.
-    from fewshot_nas.models.checkpoint import is_subnet, read_checkpoint, subnet_of
-    from fewshot_nas.models.export import check_formats, write_onnx, write_weights
+    from fewshot_nas.models.card import Knowledge, deployment_card
+    from fewshot_nas.models.export import check_formats
 
-    check_formats(options.out or Path(f"{options.arch}.pt"), options.onnx)
-    content = read_checkpoint(options.model)
-    if is_subnet(content):
-        subnet, space, arch = subnet_of(options.model, content)
-        if options.arch is not None and space.decode(options.arch) != arch:
-            raise InputError(f"{options.model}: holds arch {space.encode(arch)}, not {options.arch}")
-        said = "a trained network, with the batch norm statistics of its training"
-    else:
-        subnet, space, arch, said = _extracted(options, config, content)
-    out = options.out or Path(f"{space.encode(arch)}.pt")
-    write_weights(out, subnet)
-    print(f"weights: {out}")
-    if options.onnx:
-        write_onnx(out.with_suffix(".onnx"), subnet, options.resolution or space.resolution)
-        print(f"onnx: {out.with_suffix('.onnx')}")
-    print(said)
-    return 0
-
-
-def _extracted(
-    options: argparse.Namespace, config: Config, content: Mapping[Any, Any]
-) -> tuple["Subnet", SearchSpace, Arch, str]:
-    """A subnet taken out of a supernet, what it is, and what is to be said of its statistics."""
-    from fewshot_nas.models.checkpoint import supernet_of
-    from fewshot_nas.models.subnet import extract
-
-    supernet = supernet_of(options.model, content)
-    if options.arch is None:
-        raise InputError(f"{options.model}: holds a supernet, so --arch has to name the subnet")
-    arch, stored = supernet.space.decode(options.arch), PhaseDirectory(options.model.parent).config
-    if options.calibrate and not (options.config or options.overrides or stored.exists()):
+    check_formats(options.out or Path("network.pt"), options.onnx)
+    network = _network(options)
+    told = bool(options.config or options.overrides or stored.exists())
+    if not told and (options.with_preprocessing or (options.calibrate and not network.trained)):
         raise InputError(
             f"{stored}: no such file, so nobody knows which images the model was trained on;"
             " give --config, or --no-calibrate"
         )
-    subnet = extract(supernet, arch)
-    said = _calibrated(config, supernet, subnet) if options.calibrate else _UNCALIBRATED
-    return subnet, supernet.space, arch, said
+    resolution = options.resolution or network.space.resolution
+    source = {"model": str(options.model), "sha256": sha256(options.model)}
+    known, said = Knowledge(source=source), _UNKNOWN if network.trained else _UNCALIBRATED
+    if told and options.calibrate:
+        known, said = _measured(config, network, resolution, source)
+    card = deployment_card(network.space, network.arch, network.module.head.out_features, resolution, known)
+    _write(options, network, card, options.out or Path(f"{card['code']}.pt"))
+    print(said)
+    return 0
 
 
 _UNCALIBRATED = (
     "The batch norm statistics are not calibrated: run training images through the network before you score it."
 )
+_UNKNOWN = "The card tells neither preprocessing nor scores, because no settings tell the images: give --config."
 
 
-def _calibrated(config: Config, supernet: "Supernet", subnet: "Subnet") -> str:
-    """Give the subnet its statistics, from the images that its run was trained on; what it scores."""
+def _check(options: argparse.Namespace) -> None:
+    if options.resolution is not None and options.resolution < 1:
+        raise InputError(f"--resolution is {options.resolution}, expected a number of pixels")
+    if options.with_preprocessing and not (options.onnx and options.calibrate):
+        raise InputError("--with-preprocessing is for --onnx, and needs the images' settings (not --no-calibrate)")
+
+
+def _network(options: argparse.Namespace) -> Exported:
+    from fewshot_nas.models.checkpoint import is_subnet, read_checkpoint, subnet_of, supernet_of
+    from fewshot_nas.models.subnet import extract
+
+    content = read_checkpoint(options.model)
+    if is_subnet(content):
+        network = Exported(*subnet_of(options.model, content), trained=True)
+        if options.arch is not None and network.space.decode(options.arch) != network.arch:
+            raise InputError(f"{options.model}: holds arch {network.space.encode(network.arch)}, not {options.arch}")
+        return network
+    supernet = supernet_of(options.model, content)
+    if options.arch is None:
+        raise InputError(f"{options.model}: holds a supernet, so --arch has to name the subnet")
+    arch = supernet.space.decode(options.arch)
+    return Exported(extract(supernet, arch), supernet.space, arch, trained=False)
+
+
+def _measured(config: Config, network: Exported, resolution: int, source: dict[str, str]) -> tuple["Knowledge", str]:
+    """Calibrate the network if it needs it, and score it. Returns the knowledge about it, and a line for the user."""
     from fewshot_nas import runs
+    from fewshot_nas.data.transforms import eval_transform
     from fewshot_nas.distributed import World
-    from fewshot_nas.evaluation.naive import calibrate, measure
+    from fewshot_nas.evaluation.naive import calibrate
+    from fewshot_nas.models.card import Knowledge
 
-    data = runs.open_images(config, supernet.space)
-    if data.num_classes != supernet.num_classes:
-        raise InputError(f"the model has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
-    inputs = runs.evaluation_inputs(config, supernet.space, data, data.valid, World.alone())
-    calibrate(subnet, inputs.calibration_batches())
-    accuracy = measure(subnet, inputs)
-    images = f"{len(inputs.images)} validation images of {data.name}"
-    return f"calibrated on {len(inputs.calibration)} training images; top-1 {accuracy.top1:.2f} % on {images}"
+    data = runs.open_images(config, network.space)
+    classes = network.module.head.out_features
+    if data.num_classes != classes:
+        raise InputError(f"the model has {classes} classes, but {data.name} has {data.num_classes}")
+    parts = {"validation": data.valid} | ({} if data.test is data.valid else {"test": data.test})
+    inputs = {
+        name: runs.evaluation_inputs(config, network.space, data, images, World.alone())
+        for name, images in parts.items()
+    }
+    calibration = None
+    if not network.trained:
+        calibrate(network.module, inputs["validation"].calibration_batches())
+        images = len(inputs["validation"].calibration)
+        calibration = {"images": images, "of": f"training images of {data.name}", "fingerprint": data.train.fingerprint}
+    scores = [
+        _score(network, name, inputs[name], {"data": data.name, "fingerprint": images.fingerprint})
+        for name, images in parts.items()
+    ]
+    preprocessing = {
+        "colour": "RGB" if network.space.in_channels == 3 else f"{network.space.in_channels} channel",
+        **eval_transform(data.recipe, resolution).described(),
+        "divide_by": 255,
+        "mean": list(data.mean),
+        "std": list(data.std),
+    }
+    known = Knowledge(preprocessing, data.class_names, scores, calibration, source)
+    said = [f"top-1 {each['top1']:.2f} % on {each['images']} {each['part']} images of {data.name}" for each in scores]
+    begin = "" if network.trained else f"calibrated on {len(inputs['validation'].calibration)} training images; "
+    return known, begin + ", ".join(said)
+
+
+def _score(network: Exported, part: str, inputs: "Inputs", images: dict[str, Any]) -> dict[str, Any]:
+    from fewshot_nas.evaluation.naive import measure
+
+    seen = {"part": part, "images": len(inputs.images), "resolution": inputs.images.shape[-1]}
+    return {**seen, **asdict(measure(network.module, inputs)), **images}
+
+
+def _write(options: argparse.Namespace, network: Exported, card: dict[str, Any], out: Path) -> None:
+    """Write the files, the card inside those that have room for it, and beside them with their digests."""
+    from fewshot_nas.models.export import Preprocessed, write_onnx, write_weights
+
+    resolution = options.resolution or network.space.resolution
+    write_weights(out, network.module, resolution, json.dumps(card))
+    print(f"weights: {out}")
+    files = [out]
+    if options.onnx:
+        card = {**card, "onnx": _onnx_form(options.with_preprocessing)}
+        shown, inside = card["preprocessing"], options.with_preprocessing
+        files.append(out.with_suffix(".onnx"))
+        module = Preprocessed(network.module, shown["mean"], shown["std"]) if inside else network.module
+        write_onnx(files[-1], module, resolution, json.dumps(card))
+        print(f"onnx: {files[-1]}")
+    write_json(out.with_suffix(".json"), {**card, "files": {path.name: sha256(path) for path in files}})
+    print(f"card: {out.with_suffix('.json')}")
+
+
+def _onnx_form(with_preprocessing: bool) -> dict[str, str]:
+    if with_preprocessing:
+        return {"input": "pixels, uint8: resized and cropped, not divided or normalised", "output": "probabilities"}
+    return {"input": "images, float32: after all of the preprocessing", "output": "logits"}
 
 
 def _parser() -> Parser:
@@ -97,16 +169,22 @@ def _parser() -> Parser:
         type=Path,
         required=True,
         metavar="PATH",
-        help="a supernet's checkpoint, ours or a published one, or a network of finetune",
+        help="a supernet's checkpoint, ours or a published one, or a subnet.pth of finetune or train_stand_alone",
     )
-    add("--arch", metavar="CODE", help="the subnet's code, as in the pool; a network of finetune has its own")
-    add("--out", type=Path, metavar="PATH", help="the weights, .pt or .safetensors (default: CODE.pt)")
+    add("--arch", metavar="CODE", help="the subnet's code, as in the pool; needed for a supernet")
+    add("--out", type=Path, metavar="PATH", help="the weights, .pt, .pt2 or .safetensors (default: CODE.pt)")
     add("--onnx", action="store_true", help="write an ONNX file beside the weights, for any batch size")
+    add(
+        "--with-preprocessing",
+        action="store_true",
+        help="the ONNX file takes pixels 0..255 as uint8, and gives probabilities",
+    )
     add(
         "--calibrate",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="estimate the batch norms on training images, of --config or of the run that the model lies in (default)",
+        help="estimate the batch norms of a subnet on training images, and score it on the others, all of --config or"
+        " of the run that the model lies in (default)",
     )
     add("--resolution", type=int, metavar="N", help="side of the ONNX file's images in pixels (default: the space's)")
     add_config_options(parser)

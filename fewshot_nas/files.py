@@ -1,12 +1,16 @@
 """Reading JSON strictly, and writing files so that none is ever half written."""
 
+import csv
+import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import reprlib
 import uuid
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +18,7 @@ from typing import Any, BinaryIO
 from fewshot_nas.errors import BusyError, InputError
 
 PACKAGE = Path(__file__).parent
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})  # what file systems without locks answer
 
 
 def here_or_shipped(path: Path) -> Path:
@@ -65,6 +70,15 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=4, allow_nan=False) + "\n")
 
 
+def write_csv(path: Path, heads: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a table under its heads, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
 def read_json(path: Path) -> Any:
     """Parse a JSON file and refuse repeated keys, which `json` accepts.
 
@@ -103,6 +117,8 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold a lock. The operating system releases it if the process dies.
 
+    Some network file systems keep no locks. There is a warning then, and nothing is kept out.
+
     Args:
         path: the lock's file; it stays behind, empty.
         wait: whether to wait until another process releases the lock.
@@ -116,6 +132,11 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise BusyError(f"{path.parent}: another process is at work here (it holds {path.name})") from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            said = f"{path}: this file system keeps no locks ({error.strerror}); see to it that nothing else works here"
+            warnings.warn(said, stacklevel=3)
         yield
 
 

@@ -1,17 +1,17 @@
 """Train a found arch on, from the weights that it has in its supernet, or from scratch for comparison."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256, write_json
-from fewshot_nas.results import NetworkDirectory, finetune_directory, phase_directory, phase_of
+from fewshot_nas.results import NetworkDirectory, PhaseDirectory, finetune_directory, phase_directory, phase_of
 from fewshot_nas.scores.found import read_found
-from fewshot_nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from fewshot_nas.runs import Run
@@ -22,43 +22,61 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the arch, and write it as a network of its own with its accuracies."""
     options = _parser().parse_intermixed_args(argv)
-    phase = phase_of(options.save, options.split_group)
-    parent = phase_directory(options.save, phase)
-    config = run_config(options, parent.config)
+    chosen = _named(options) if options.arch is not None else _searched(options)
+    config = run_config(options, PhaseDirectory(chosen.model.parent).config)
     space = config.space.build()
-    code = space.encode(space.decode(_code(options.arch, options.from_search, space)))
-    arch, model = space.decode(code), parent.model(options.model_name)
-    if not options.scratch and not model.exists():
-        raise InputError(f"{model}: no such file, so there are no weights to inherit; --scratch begins without them")
-    directory = finetune_directory(options.save, code, None if options.scratch else phase, config.run.seed)
-    section = "stand_alone" if options.scratch else "finetune"
+    arch = space.decode(chosen.code)
+    if not options.scratch and not chosen.model.exists():
+        raise InputError(f"{chosen.model}: no such file, so there are no weights to inherit; --scratch needs none")
+    directory = finetune_directory(options.save, chosen.name, config.run.seed, scratch=options.scratch)
+    section, parent = ("stand_alone", None) if options.scratch else ("finetune", chosen.model)
     from fewshot_nas.distributed import joined
     from fewshot_nas.runs import Run
 
     with joined(options.device, config.run) as world:
         training = Run(options.save, config, world, options.resume, speaker(world.is_main))
-
-        def start() -> "WatchedTask":
-            return _begun(training, section, arch, None if options.scratch else model)
-
-        facts = {"arch": code, "parent_sha256": None if options.scratch else sha256(model)}
-        training.train_network(section, directory, start, facts, lambda task: _finish(training, task, directory))
+        facts = {"arch": space.encode(arch), "parent_sha256": parent and sha256(parent)}
+        training.train_network(
+            section,
+            directory,
+            lambda: _begun(training, section, arch, parent),
+            facts,
+            lambda task: _finish(training, task, directory),
+        )
     return 0
 
 
-def _code(arch: str | None, search: Path | None, space: SearchSpace) -> str:
-    """The arch that is named, or the best of a search.
+class _Chosen(NamedTuple):
+    """An arch, the supernet that has its weights, and what its training is called."""
+
+    code: str
+    model: Path
+    name: str
+
+
+def _named(options: argparse.Namespace) -> _Chosen:
+    phase = phase_of(options.save, options.split_group or "1")
+    model = phase_directory(options.save, phase).model(options.model_name or "supernet")
+    return _Chosen(options.arch, model, f"{phase.name}_{options.arch}")
+
+
+def _searched(options: argparse.Namespace) -> _Chosen:
+    """The best arch of a search, with the supernet that was searched.
 
     Raises:
-        InputError: the search has found nothing.
+        InputError: the search has found nothing, or its supernet has been replaced.
     """
-    if arch is not None:
-        return arch
-    assert search is not None
-    archs = read_found(search, space).archs
-    if not archs:
-        raise InputError(f"{search}: the search has found no arch")
-    return archs[0].code
+    path: Path = options.from_search
+    found = read_found(path)
+    if not found.archs:
+        raise InputError(f"{path}: the search has found no arch")
+    name, code = path.resolve().parent.name, found.archs[0].code
+    if options.split_group or options.model_name:
+        return _Chosen(code, _named(argparse.Namespace(**{**vars(options), "arch": code})).model, name)
+    model = Path(found.manifest.get("checkpoint", "supernet.pth"))
+    if model.exists() and sha256(model) != found.manifest.get("checkpoint_sha256"):
+        raise InputError(f"{path}: searched another {model} than the one there is now; search anew")
+    return _Chosen(code, model, name)
 
 
 def _begun(training: "Run", section: str, arch: "Arch", model: Path | None) -> "WatchedTask":
@@ -104,8 +122,8 @@ def _parser() -> Parser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--arch", metavar="CODE", help="the arch's code")
     what.add_argument("--from_search", type=Path, metavar="FILE", help="found.json of a search, whose best arch counts")
-    add("--split_group", default="1", metavar="G", help="groups of the supernet, or its phase (default 1)")
-    add("--model_name", default="supernet", help="checkpoint in the phase's directory (default supernet)")
+    add("--split_group", metavar="G", help="groups of the supernet, or its phase (default: the one searched, else 1)")
+    add("--model_name", help="checkpoint in the phase's directory (default: the one searched, else supernet)")
     add("--scratch", action="store_true", help="begin with fresh weights, by the settings of stand_alone")
     add_run_options(parser)
     return parser

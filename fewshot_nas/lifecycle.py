@@ -1,6 +1,7 @@
-"""The life of a training, whatever is trained: lock, manifest, begin or go on, loop, finish.
+"""The life cycle of every training: lock, manifest, start or continue, loop, finish.
 
-Rank 0 looks at the files, decides and tells: on a network's disk two processes may see different ones.
+Rank 0 reads the files, decides, and tells the others, because on a network file system two processes
+may see different files.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,9 +12,9 @@ from typing import Any, Generic, TypeVar
 
 from fewshot_nas.cli import Report
 from fewshot_nas.config import dump_config
-from fewshot_nas.distributed import World, decided, together
+from fewshot_nas.distributed import World, agreed, decided, together
 from fewshot_nas.files import locked
-from fewshot_nas.manifest import begin, goes_on, usual_settings
+from fewshot_nas.manifest import UNCOMPARED, begin, goes_on, usual_settings
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Schedule, Source, Task
@@ -23,7 +24,7 @@ T = TypeVar("T", bound=Task)
 
 @dataclass(frozen=True)
 class Training(Generic[T]):
-    """What `Loop` needs to know of a training."""
+    """The arguments of `Loop` that depend on the training."""
 
     task: T
     source: Source
@@ -35,9 +36,9 @@ class LifeCycle:
     """One training and where it keeps its files.
 
     Attributes:
-        config: the settings, of which a copy is kept.
-        resume: whether to go on with an unfinished run of the same name.
-        report: takes lines for a person.
+        config: the settings; a copy of them is stored.
+        resume: whether to continue an unfinished run of the same name.
+        report: shows a line to the user.
     """
 
     directory: PhaseDirectory
@@ -71,6 +72,7 @@ class LifeCycle:
         with alone(self.directory.lock, self.world):
             with together(self.world):
                 written = content()
+            agreed({key: value for key, value in written.items() if key not in UNCOMPARED}, self.world)
             going_on, done = decided(self.world, lambda: self._found(written, finished or self._chosen))
             if done:
                 self.report(done)

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check(options: argparse.Namespace) -> None:
     if options.size < 1:
         raise InputError(f"--size is {options.size}, expected at least 1")
-    if options.seed < 0:  # Python's generator takes a seed and its negative for the same
+    if options.seed < 0:  # Python's generator draws the same for a seed and its negative
         raise InputError(f"--seed is {options.seed}, expected a whole number >= 0")
     if not 1 <= options.parts <= options.size:
         raise InputError(f"--parts is {options.parts}, expected 1 to the pool's size, {options.size}")

@@ -1,4 +1,4 @@
-"""What a run depends on: written when it begins, and compared before it is continued."""
+"""The manifest of a run: everything it depends on, written when it begins and compared before it is continued."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from fewshot_nas.space.search_space import described_as_now, preset_of
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm", "fewshot-nas")
 
-# Settings that change the cost of a run, or where something lies, but not its outcome.
+# Settings that change the cost of a run, or the place of a file, but not the result.
 _FREE = frozenset(
     {
         "data.root",
@@ -39,23 +39,25 @@ _FREE = frozenset(
 
 _FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see `choosing`
 
+UNCOMPARED = ("versions", "git_commit")  # what a manifest tells for people
+
 # Settings that came later, with the values that change nothing: digests leave them out, so older ones hold.
 _LATER = {"settings.data.stored_side": None, "settings.run.tf32": True, "settings.run.deterministic": False}
 
 
 def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What a training run depends on, as JSON will hold it.
+    """The manifest of a training run, as plain values for JSON.
 
     Args:
-        section: of the settings, that tells how this run trains.
-        facts: beside the settings: data, parent, number of processes, ...
+        section: the section of the settings that describes this training.
+        facts: what the run depends on besides settings: data, parent, number of processes, ...
     """
     settings = {name: asdict(getattr(config, name)) for name in ("data", section, "evaluation", "run")}
     return manifest_of(settings, {**facts, "space": config.space.build().values()})
 
 
 def manifest_of(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """As `manifest`, of all these settings, of which `run` has the seed."""
+    """The manifest of a run that depends on all the given settings; the seed is in the section `run`."""
     versions = {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}}
     written = {
         "versions": versions,
@@ -81,13 +83,13 @@ def _lasting(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def usual_settings(config: Any) -> dict[str, Any]:
-    """The defaults of a configuration of this kind, as a manifest holds settings."""
+    """The default settings of this kind of configuration, in the form of a manifest."""
     return dict(json.loads(json.dumps(_lasting(asdict(type(config)())), default=str)))
 
 
 def recipe_sha256(content: Mapping[str, Any]) -> str:
-    """Digest of a manifest without what rightly differs between the runs of a ground truth."""
-    # Earlier versions did not mark the name of a changed space; its values tell the same.
+    """Digest of a manifest without the values that may differ between the runs of a ground truth."""
+    # Earlier versions did not mark the name of a changed space; its values say the same.
     own = ("arch", "seed", "settings.run.seed", "space.name")
     kept = {key: value for key, value in _flat(content) if key not in own and (key, value) not in _LATER.items()}
     kept |= {key: preset_of(value) for key, value in _flat(content) if key == "space.name"}
@@ -95,7 +97,7 @@ def recipe_sha256(content: Mapping[str, Any]) -> str:
 
 
 def refuse_changes(path: Path, now: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run under another manifest; other versions and paths do not matter.
+    """Refuse to continue a run that has another manifest; versions and paths may differ.
 
     Args:
         usual: the defaults of all settings. A run that was begun before a setting existed had
@@ -152,18 +154,18 @@ def refuse_another_run(paths: Iterable[Path], now: Mapping[str, Any]) -> None:
 
 
 def _as_now(content: dict[str, Any]) -> dict[str, Any]:
-    """A manifest of an earlier version, its space described as today."""
+    """A manifest with its space described as this version would describe it."""
     return {**content, "space": described_as_now(content["space"])} if "space" in content else content
 
 
 def goes_on(directory: PhaseDirectory, content: Mapping[str, Any], usual: Mapping[str, Any], resume: bool) -> bool:
-    """Whether there is an earlier run to go on with.
+    """Whether there is an earlier run to continue.
 
     Args:
         usual: as `refuse_changes`.
 
     Raises:
-        InputError: there is one under another manifest, or one of unknown origin.
+        InputError: there is a run with another manifest, or of unknown origin.
     """
     if not resume:
         return False
@@ -202,7 +204,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         name = prefix + key
         if isinstance(value, Mapping):
             yield from _flat(value, f"{name}.")
-        elif not name.startswith(("versions.", "git_commit")) and key != "path":
+        elif not name.startswith(UNCOMPARED) and key != "path":
             yield name, value
 
 

@@ -18,7 +18,7 @@ from fewshot_nas.results import (
 )
 from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
-from fewshot_nas.scores.merging import Codes, IncompleteError, merge_parts, read_codes, write_merged
+from fewshot_nas.scores.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
 from fewshot_nas.scores.shards import BEST_FIRST, OF_TOP, Scored, write_scores
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SearchSpace
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _merged(
     options: argparse.Namespace,
     scores: Path,
-    pool: Sequence[Codes],
+    pool: Sequence[CodesById],
     parts: Sequence[int],
     manifests: Mapping[int, Manifest],
     space: SearchSpace,
@@ -126,9 +126,9 @@ def _test(options: argparse.Namespace, **more: object) -> str:
     return command_line("test", save=options.save, split_group=options.stage, epoch=epoch, test_set=test_set, **more)
 
 
-def _fill(scores: Path, metric: str, merged: Mapping[str, Scored], codes: Codes, network: Network) -> None:
+def _fill(scores: Path, metric: str, merged: Mapping[str, Scored], codes: CodesById, network: Network) -> None:
     """Write the scores of a sample, and predicted scores for the rest of the pool."""
-    # Here, so that --help need not wait for numpy.
+    # Imported here, so that --help need not wait for numpy.
     from fewshot_nas.ranking.features import column, features
     from fewshot_nas.ranking.ranker import in_percent
     from fewshot_nas.ranking.scale import log_odds

@@ -3,21 +3,22 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import write_json
+from fewshot_nas.files import write_csv, write_json
 from fewshot_nas.plugins import named_part
 from fewshot_nas.results import (
     known_phases,
+    latency_tables,
     merged_path,
     phase_directory,
     prediction_error_path,
     prediction_path,
+    prediction_table_path,
     ranking_path,
     run_directory,
     stored_settings,
@@ -28,12 +29,13 @@ from fewshot_nas.scores.shards import LEADING_TOP, OF_TOP, Scored, write_scores
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_pool
 from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.timing.table import chosen_path, table_of
 
 if TYPE_CHECKING:
     from fewshot_nas.ranking.correlation import Floats
     from fewshot_nas.ranking.smoothing import Estimate
 
-_NO_PROXIES: Mapping[str, Callable[[SearchSpace, Arch], float]] = {}  # those of the package are always there
+_NO_PROXIES: Mapping[str, Callable[[SearchSpace, Arch], float]] = {}  # the package's own proxies are always used
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,38 +75,52 @@ def _rank(
     evaluations: Sequence[Evaluation],
     truth: Mapping[str, Entry],
 ) -> dict[str, Any]:
-    """Write the predictions; what else is to be written down and shown."""
+    """Write the predictions, and return the table and the suggestions."""
     # Here, so that --help need not wait for numpy.
     from fewshot_nas.ranking.comparison import best_of, compare
     from fewshot_nas.ranking.features import column, features
     from fewshot_nas.ranking.predictor import FEWEST_TRUTHS
     from fewshot_nas.ranking.ranker import in_percent, ranker
+    from fewshot_nas.ranking.rows import row_values
     from fewshot_nas.ranking.suggestion import suggest
 
     described = features(network.space, pool.values(), resolution=network.resolution, num_classes=network.num_classes)
     scores = [column(pool, {arch_id: scored.acc for arch_id, scored in each.scores.items()}) for each in evaluations]
     known, accuracy = ranker(described, scores), column(pool, {arch_id: entry.acc for arch_id, entry in truth.items()})
     enough = len(truth) >= FEWEST_TRUTHS
-    _write(options.save, network.space, pool, in_percent(known.predicted(accuracy) if enough else known.combined))
-    singles, others = _proxies(pool, network, options.proxy)
+    estimate = in_percent(known.predicted(accuracy) if enough else known.combined)
+    _write(options.save, network.space, pool, estimate)
+    latencies = _latencies(options, network.space, pool)
+    _write_table(options.save, network, pool, estimate, latencies)
+    singles, others = _proxies(pool, network, options.proxy, latencies)
     ids, rows = list(pool), list(compare(known, accuracy, singles, others))
     trained = [number for number, arch_id in enumerate(ids) if arch_id in truth]
     return {
         "predicted": "accuracy alone" if enough else "score",
         "best_proxy": best_of(singles, accuracy) if rows else None,
-        "rows": [asdict(row) for row in rows],
+        "rows": [row_values(row) for row in rows],
         "suggested": [ids[row] for row in suggest(known.inputs.columns, options.suggest, trained)],
     }
 
 
+def _latencies(options: argparse.Namespace, space: SearchSpace, pool: Mapping[str, Arch]) -> dict[str, float]:
+    """Predicted microseconds by arch id; empty if the run has no table of latencies."""
+    path = chosen_path(options.latency, latency_tables(options.save))
+    if path is None:
+        return {}
+    measure = table_of(path, space).measure
+    return {arch_id: round(measure.of(space, arch), 1) for arch_id, arch in pool.items()}
+
+
 def _proxies(
-    pool: Mapping[str, Arch], network: Network, own: Sequence[str]
+    pool: Mapping[str, Arch], network: Network, own: Sequence[str], latencies: Mapping[str, float]
 ) -> tuple[dict[str, "Floats"], dict[str, "Floats"]]:
     """Single proxies, those that `--proxy` names among them, and other rankings of all archs, as columns."""
     from fewshot_nas.ranking.correlation import proxies
     from fewshot_nas.ranking.features import column, composites, widths
 
     single = proxies(network.space, pool, resolution=network.resolution, num_classes=network.num_classes)
+    single |= {"latency": dict(latencies)} if latencies else {}
     made = composites(single) | widths(network.space, pool)
     for name in own:
         single[name] = {
@@ -115,12 +131,26 @@ def _proxies(
 
 
 def _write(save: str, space: SearchSpace, pool: Mapping[str, Arch], estimate: "Estimate") -> None:
-    """Predictions and their standard deviations, two arch files in the pool's order."""
+    """Write predictions and their standard deviations, as two arch files in the pool's order."""
     for path, values in ((prediction_path(save), estimate.value), (prediction_error_path(save), estimate.error)):
         rounded = (round(float(value), 4) for value in values)
         write_scores(
             path, {i: Scored(value, space.encode(arch)) for (i, arch), value in zip(pool.items(), rounded, strict=True)}
         )
+
+
+def _write_table(
+    save: str, network: Network, pool: Mapping[str, Arch], estimate: "Estimate", latencies: Mapping[str, float]
+) -> None:
+    """What is predicted of each arch, beside what it costs, as a table to copy from."""
+    heads = ["id", "code", "predicted_percent", "error_percent", "macs", "params"]
+    rows = (
+        [arch_id, network.space.encode(arch), round(float(value), 4), round(float(error), 4), *network.cost(arch)]
+        for (arch_id, arch), value, error in zip(pool.items(), estimate.value, estimate.error, strict=True)
+    )
+    if latencies:
+        heads, rows = [*heads, "latency_us"], ([*row, latencies[str(row[0])]] for row in rows)
+    write_csv(prediction_table_path(save), heads, rows)
 
 
 def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
@@ -138,7 +168,7 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
         )
     if content["suggested"]:
         numbers = ",".join(arch_id.removeprefix("arch") for arch_id in content["suggested"])
-        print("train these alone next, they would teach most:")
+        print("train these archs stand-alone next; they would improve the predictions most:")
         print(command_line("train_stand_alone", save=options.save, target_arch_num=numbers))
 
 
@@ -172,6 +202,7 @@ def _parser() -> Parser:
         default=LEADING_TOP,
         help="the scores to go by: mean probability (default), top-1, top-5, likelihood",
     )
+    add("--latency", type=Path, metavar="FILE", help="table of latencies (default: the run's, if it has only one)")
     add("--suggest", type=int, default=0, metavar="N", help="name N archs whose stand-alone training would teach most")
     add(
         "--proxy",

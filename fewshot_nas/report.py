@@ -20,13 +20,15 @@ from fewshot_nas.results import (
     ranking_path,
     report_path,
     run_directory,
+    searches,
 )
+from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.shards import BEST_FIRST, OF_TOP
 from fewshot_nas.space.pool import read_arch_file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Gather what a run has left on disk and write the page."""
+    """Read a run's files and write the page."""
     options = _parser().parse_intermixed_args(argv)
     found = _phases(options.save, phase_of(options.save, options.stage) if options.stage else None)
     stored = (directory.config for directory in found.values() if directory.config.exists())
@@ -46,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     top = run_directory(options.save)
     metric = OF_TOP[options.top] if options.top else _leading(found.values())
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, metric)
-    study = replace(study, ranked=read_ranked(ranking_path(options.save)))
+    found_by = {name: read_found(directory.found) for name, directory in searches(options.save).items()}
+    study = replace(study, ranked=read_ranked(ranking_path(options.save)), searches=found_by)
     out = options.out or report_path(options.save)
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
@@ -59,14 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leading(directories: Iterable[PhaseDirectory]) -> str:
-    """The best of the scores that a phase has merged."""
+    """The leading metric among the scores that a phase has merged."""
     merged = [path for directory in directories for path in directory.evaluations().values()]
     known = (metric for metric in BEST_FIRST if any(merged_path(path, metric).exists() for path in merged))
     return next(known, BEST_FIRST[0])
 
 
 def _phases(save: str, only: Phase | None) -> dict[Phase, PhaseDirectory]:
-    """The phases of a run that have left anything, in order."""
+    """The phases of a run that have a log or scores, in order."""
     top = run_directory(save)
     wanted = [only] if only else known_phases(save)
     found = {phase: phase_directory(save, phase) for phase in wanted}

@@ -14,15 +14,18 @@ results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6
         manifest_final.json
         <metric>_json_filled.json   for a sample: the same, and predictions for all other archs
 results/<save>/stand_alone/<arch>_seed<n>/   a training from scratch
+    subnet.pth result.json          the network, and its accuracies
 results/<save>/gt_arch30.json       the ground truth made from these
 results/<save>/rank/                the ranker's predictions for the whole pool
     predicted.json error.json       arch files: accuracies, and their standard deviations
+    predicted.csv                   the same beside the archs' costs, as a table
     ranking.json                    how well each ranking orders the truth
-results/<save>/finetune/<code>_from_<phase>_seed<n>/, <code>_scratch_seed<n>/   a found arch's training
+results/<save>/finetune/<search>[_scratch]_seed<n>/   a found arch's training; without a search, <phase>_<code>
     subnet.pth result.json          the network, and its accuracies
 results/<save>/searches/<name>/     a search under bounds
     journal.jsonl                   the scores of each generation, as soon as it is scored
     found.json front.csv            all archs that were scored, and those that none beats
+results/<save>/latency/             tables of latencies, one for each device and way to run
 results/<save>/report.html
 results/<save>/search/              a Cream search: board.json after each epoch, path.json at the end
 results/<save>/retrain_<name>/      a Cream retraining: <name>.pth.tar at the end
@@ -141,7 +144,13 @@ class PhaseDirectory:
         return self.path / f"{tau:.4f}_{epoch}.pth"
 
     def model(self, name: str) -> Path:
-        """A checkpoint by the name that `--model_name` takes."""
+        """A checkpoint by the name that `--model_name` takes.
+
+        Raises:
+            InputError: the name leads out of the directory.
+        """
+        if Path(name).name != name:
+            raise InputError(f"--model_name is {name!r}, expected the name of a file in {self.path} such as supernet")
         return self.path / f"{name.removesuffix('.pth')}.pth"
 
     @property
@@ -170,6 +179,10 @@ class SearchDirectory(PhaseDirectory):
     @property
     def board(self) -> Path:
         return self.path / "board.json"
+
+    @property
+    def path_scores(self) -> Path:
+        return self.path / "scores.json"
 
     def files(self) -> tuple[Path, ...]:
         """The files of every run, and the board."""
@@ -251,9 +264,9 @@ def phase_directory(save: str, phase: Phase) -> PhaseDirectory:
     return PhaseDirectory(top if phase == ONE_SHOT else top / phase.name)
 
 
-def stand_alone_directory(save: str, arch_id: str, seed: int) -> PhaseDirectory:
+def stand_alone_directory(save: str, arch_id: str, seed: int) -> NetworkDirectory:
     """The directory of a subnet's training from scratch."""
-    return PhaseDirectory(run_directory(save) / "stand_alone" / f"{arch_id}_seed{seed}")
+    return NetworkDirectory(run_directory(save) / "stand_alone" / f"{arch_id}_seed{seed}")
 
 
 def ground_truth_path(save: str) -> Path:
@@ -271,9 +284,24 @@ def prediction_error_path(save: str) -> Path:
     return run_directory(save) / "rank" / "error.json"
 
 
+def prediction_table_path(save: str) -> Path:
+    """Predictions, errors and costs of the whole pool, a line for each arch."""
+    return run_directory(save) / "rank" / "predicted.csv"
+
+
 def ranking_path(save: str) -> Path:
     """The ranker's table, and what it was made from."""
     return run_directory(save) / "rank" / "ranking.json"
+
+
+def latency_path(save: str, runtime: str, device: str, threads: int, batch: int) -> Path:
+    """A table of latencies where no other file is named."""
+    return run_directory(save) / "latency" / f"{runtime}_{device}_threads{threads}_batch{batch}.json"
+
+
+def latency_tables(save: str) -> list[Path]:
+    """The tables of latencies that a run has."""
+    return sorted((run_directory(save) / "latency").glob("*.json"))
 
 
 def report_path(save: str) -> Path:
@@ -303,10 +331,14 @@ def searches(save: str) -> dict[str, FoundDirectory]:
     return {each.path.name: each for each in found}
 
 
-def finetune_directory(save: str, code: str, phase: Phase | None, seed: int) -> NetworkDirectory:
-    """The directory of a training that goes on from a phase's weights, or begins from scratch where that is None."""
-    start = f"from_{phase.name}" if phase else "scratch"
-    return NetworkDirectory(run_directory(save) / "finetune" / f"{code}_{start}_seed{seed}")
+def finetune_directory(save: str, name: str, seed: int, *, scratch: bool) -> NetworkDirectory:
+    """The directory of a found arch's training.
+
+    Args:
+        name: of the search that found it, or the phase and the code.
+    """
+    start = "_scratch" if scratch else ""
+    return NetworkDirectory(run_directory(save) / "finetune" / f"{name}{start}_seed{seed}")
 
 
 def retrain_directory(save: str, name: str) -> RetrainDirectory:

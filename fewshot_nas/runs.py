@@ -1,4 +1,4 @@
-"""From settings to the parts of a run: what the training and evaluation commands have in common."""
+"""Building the parts of a run from its settings: code that the training and evaluation commands share."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fewshot_nas.choosing import Truth, choose_anew, chosen_by, judged, settle
 from fewshot_nas.cli import Report
@@ -23,15 +23,23 @@ from fewshot_nas.data.transforms import eval_transform, train_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.files import read_json
+from fewshot_nas.files import read_json, write_json
 from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest, processes, recipe_sha256, refuse_another_run
+from fewshot_nas.models.checkpoint import save_subnet
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.plugins import named_part
-from fewshot_nas.results import ONE_SHOT, PhaseDirectory, run_directory, stand_alone_directory, trainings
+from fewshot_nas.results import (
+    ONE_SHOT,
+    NetworkDirectory,
+    PhaseDirectory,
+    run_directory,
+    stand_alone_directory,
+    trainings,
+)
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.pool import Entry
+from fewshot_nas.space.pool import Entry, part_paths, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.gradient_scale import gradient_scale
 from fewshot_nas.training.log import RunLog
@@ -49,7 +57,7 @@ T = TypeVar("T", bound=Task)
 
 
 def images_of(data: DataConfig) -> ImageData:
-    """The data set of the settings, with the fingerprints that are known."""
+    """The data set of the settings; fingerprints that are stored are not computed again."""
     images = open_data(
         data.name,
         data.root,
@@ -63,7 +71,7 @@ def images_of(data: DataConfig) -> ImageData:
 
 
 def training_images(images: Images, data: DataConfig) -> Images:
-    """The images as the loop reads them: with `data.stored_side` they are decoded once and kept."""
+    """The images for the loop; with `data.stored_side`, photographs are decoded once and stored."""
     if data.stored_side is None or not isinstance(images, FileImages):
         return images
     return stored(images, data.stored_side, data.cache, workers=data.workers)
@@ -73,7 +81,7 @@ def open_images(config: Config, space: SearchSpace) -> ImageData:
     """The data set, checked against the space.
 
     Raises:
-        InputError: there is no such data, or its images have another number of channels.
+        InputError: there is no such data set, or its images do not fit the space.
     """
     images = images_of(config.data)
     if len(images.mean) != space.in_channels:
@@ -86,32 +94,38 @@ def open_images(config: Config, space: SearchSpace) -> ImageData:
 
 
 def _refuse_tiny(space: SearchSpace) -> None:
-    """Images that are a pixel before the last stride."""
+    """Refuse images that are so small that a feature map would have less than a pixel."""
     least = space.stem_stride * (2 if space.stem_pool else 1) * math.prod(space.strides)
     if space.resolution < least:
         raise InputError(
-            f"space.resolution is {space.resolution}, expected at least {least}, for the strides of space {space.name}"
-            f" make an image {least} times smaller"
+            f"space.resolution is {space.resolution}, expected at least {least}, because the strides of space"
+            f" {space.name} make an image {least} times smaller"
         )
 
 
-def evaluation_inputs(config: Config, space: SearchSpace, data: ImageData, scored: Images, world: World) -> Inputs:
-    """Calibration images from the training part, and the images to score on."""
-    settings, transform = config.evaluation, eval_transform(data.recipe, space.resolution)
+def evaluation_inputs(
+    config: Config, space: SearchSpace, data: ImageData, scored: Images, world: World, *, decode: bool = True
+) -> Inputs:
+    """The inputs of an evaluation: calibration images from the training part, and the images to score on.
+
+    Args:
+        decode: False gives tensors of the images' shape without memory, enough to plan with.
+
+    Raises:
+        InputError: there are fewer training images than the calibration takes.
+    """
+    settings = config.evaluation
     if settings.calibration_images > len(data.train):
         raise InputError(
             f"evaluation.calibration_images is {settings.calibration_images},"
             f" expected at most the {len(data.train)} training images"
         )
-    # One seed for all: runs with other seeds must differ in their training only.
+    # All runs use one seed here, so that runs of different seeds differ in their training only.
     calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
-    calibration_pixels, scored_pixels = (
-        decoded(images, transform, config.data.cache, workers=config.data.workers) for images in (calibration, scored)
-    )
     return Inputs(
-        calibration_pixels,
+        _pixels(config, space, data, calibration, decode=decode),
         settings.calibration_batch,
-        scored_pixels,
+        _pixels(config, space, data, scored, decode=decode),
         scored.labels,
         settings.batch_size or SCORED_AT_ONCE,
         data.mean,
@@ -121,7 +135,9 @@ def evaluation_inputs(config: Config, space: SearchSpace, data: ImageData, score
     )
 
 
-def with_classifier_images(config: Config, space: SearchSpace, data: ImageData, inputs: Inputs) -> Inputs:
+def with_classifier_images(
+    config: Config, space: SearchSpace, data: ImageData, inputs: Inputs, *, decode: bool = True
+) -> Inputs:
     """Inputs with the training images that each subnet's own classifier is fitted to, if the settings ask for it.
 
     They begin with the calibration images.
@@ -137,20 +153,26 @@ def with_classifier_images(config: Config, space: SearchSpace, data: ImageData, 
             f"evaluation.classifier_images is {count}, expected at most the {len(data.train)} training images"
         )
     chosen = calibration_subset(data.train, count, seed=0)
-    pixels = decoded(
-        chosen, eval_transform(data.recipe, space.resolution), config.data.cache, workers=config.data.workers
-    )
-    return replace(inputs, fitting=pixels, fitting_labels=chosen.labels)
+    return replace(inputs, fitting=_pixels(config, space, data, chosen, decode=decode), fitting_labels=chosen.labels)
+
+
+def _pixels(config: Config, space: SearchSpace, data: ImageData, images: Images, *, decode: bool) -> Tensor:
+    """Images of the space's size, uint8 [N, C, R, R]; without memory if they are not to be decoded."""
+    if decode:
+        transform = eval_transform(data.recipe, space.resolution)
+        return decoded(images, transform, config.data.cache, workers=config.data.workers)
+    shape = (len(images), space.in_channels, space.resolution, space.resolution)
+    return torch.empty(shape, dtype=torch.uint8, device="meta")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a training command works with, whatever it trains.
+    """A training command's run: its settings, and the parts that are built from them.
 
     Attributes:
         save: the run's name.
-        resume: whether to go on with an unfinished run of the same name.
-        report: takes lines for a person.
+        resume: whether to continue an unfinished run of the same name.
+        report: shows a line to the user.
     """
 
     save: str
@@ -173,7 +195,7 @@ class Run:
         return data
 
     def inputs(self, scored: Images) -> Inputs:
-        """As `evaluation_inputs`."""
+        """The inputs of an evaluation, see `evaluation_inputs`."""
         return evaluation_inputs(self.config, self.space, self.data, scored, self.world)
 
     def train_phase(
@@ -194,6 +216,7 @@ class Run:
         def content() -> dict[str, Any]:
             if not truth.entries:
                 self.report(f"{truth.path}: no such file, so there is no tau; the last epoch will be chosen")
+            self._look_at_pool(section)
             return self._manifest(section, directory, {**facts, "ground_truth": truth.noted})
 
         def training() -> Training[SupernetTask]:
@@ -211,6 +234,24 @@ class Run:
                 self.report(choose_anew(directory, judged(directory, truth, task.validation.inputs), truth, log))
 
         self._life(directory).run(content, training, finish, finished)
+
+    def _look_at_pool(self, section: str) -> None:
+        """Say what an evaluation would stumble over, while it can still be changed."""
+        settings, pool = self._settings(section), self.config.run.pool_path
+        assert isinstance(settings, TrainingConfig)
+        try:
+            archs = read_arch_file(part_paths(pool, self.space)[0], self.space)
+        except InputError as error:
+            self.report(f"training needs no pool, but its evaluation will: {error}")
+            return
+        if settings.digits == "all":
+            return
+        outside = [arch_id for arch_id, entry in archs.items() if not self.space.in_pool(entry.arch)]
+        if outside:
+            self.report(
+                f"{pool}: {outside[0]} has digits that are never trained, for space.pool_digits is"
+                f" {list(self.space.pool_digits)}; set {section}.digits=all, or make another pool"
+            )
 
     def _finished(self, directory: PhaseDirectory, truth: Truth) -> str:
         said = f"{directory.chosen} is there already; --no-resume trains it anew"
@@ -256,19 +297,20 @@ class Run:
         self,
         arch_id: str,
         arch: Arch,
-        truth: GroundTruth,
+        truth: GroundTruth | None,
         add: Callable[[StandAloneResult], None] | None = None,
     ) -> None:
-        """Train one subnet from scratch for a ground truth that does not have it with this seed.
+        """Train one subnet from scratch and keep it; add it to a ground truth that does not have it with this seed.
 
         Args:
+            truth: None for a network that is trained for its own sake.
             add: takes the result; by default `truth.add`.
 
         Raises:
             BusyError: another process is at work on it.
             InputError: an earlier run of that name is not one to go on with, or training fails.
         """
-        seed, recipe = self.config.run.seed, ""
+        seed, recipe, directory = self.config.run.seed, "", self.stand_alone(arch_id)
 
         def content() -> dict[str, Any]:
             nonlocal recipe
@@ -277,19 +319,29 @@ class Run:
             return written
 
         def finished(going_on: bool) -> str:
-            return self.known(arch_id, arch, truth, recipe)
+            if truth is not None:
+                return self.known(arch_id, arch, truth, recipe)
+            known = going_on and directory.chosen.exists()
+            return f"{directory.chosen} is there already; --no-resume trains it anew" if known else ""
 
         def finish(task: StandAloneTask, log: RunLog) -> None:
             result = outcome(task, arch_id, seed, recipe, self.inputs(self.data.valid), self.inputs(self.data.test))
-            (add or truth.add)(result)
-            self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
+            write_json(directory.result, {"arch": task.code, "valid": result.valid, "test": result.test})
+            save_subnet(directory.chosen, task.network, self.space, task.code)
+            test = "there are no test images" if self.data.test is self.data.valid else f"test {result.test:.2f} %"
+            self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, {test}")
+            if truth is not None:
+                (add or truth.add)(result)
+                return
+            line = command_line("export", model=directory.chosen, out=f"{arch_id}.pt")
+            self.report(f"not added to a ground truth (--ground_truth does that); `{line}` exports it")
 
         def start() -> Training[StandAloneTask]:
             return self._training("stand_alone", self._stand_alone_task(arch), self.data.train)
 
-        self._life(self.stand_alone(arch_id)).run(content, start, finish, finished)
+        self._life(directory).run(content, start, finish, finished)
 
-    def stand_alone(self, arch_id: str) -> PhaseDirectory:
+    def stand_alone(self, arch_id: str) -> NetworkDirectory:
         """Where an arch is trained from scratch with this seed."""
         return stand_alone_directory(self.save, arch_id, self.config.run.seed)
 
@@ -312,7 +364,13 @@ class Run:
 
     def _manifest(self, section: str, directory: PhaseDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
         # What cannot be trained is refused before it is noted as begun with.
-        images, batch = len(self.data.train), self._settings(section).batch_size
+        settings = self._settings(section)
+        if settings.warmup_epochs > settings.epochs:
+            raise InputError(
+                f"{section}.warmup_epochs is {settings.warmup_epochs}, expected at most {section}.epochs, which is"
+                f" {settings.epochs}"
+            )
+        images, batch = len(self.data.train), settings.batch_size
         batch_share(images, batch, self.world.size)
         if batch > images:
             self.report(f"{section}.batch_size is {batch}, but there are {images} training images: each step takes all")
@@ -398,12 +456,12 @@ def seed_weights(seed: int) -> None:
 
 
 def placed(network: N, world: World) -> N:
-    """A network on this process's device, laid out for its convolutions."""
+    """The network on this process's device, in the memory layout that suits its convolutions."""
     return network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def data_facts(data: ImageData, settings: DataConfig) -> dict[str, Any]:
-    """Which images a run has seen, and how photographs were augmented, which was once done differently."""
+    """Facts about a run's images and their augmentation; earlier versions augmented photographs differently."""
     parts = {"train": data.train, "valid": data.valid}
     photo = (settings.augmentation or data.recipe) == "photo"
     known = {"photo_augmentation": "in one resampling"} if photo else {}

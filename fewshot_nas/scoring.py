@@ -1,4 +1,4 @@
-"""From settings, a supernet and images to the `Scorer` that commands and notebooks use."""
+"""Building the `Scorer` that commands and notebooks use, from settings, a supernet and images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,8 @@ def scorer_for(
     scored: Images,
     world: World,
     executor: Executor | None = None,
+    *,
+    computes: bool = True,
 ) -> Scorer:
     """A scorer within the memory of the settings, or the least that a process has to spare.
 
@@ -35,14 +37,15 @@ def scorer_for(
         data: calibration images come from its training part.
         scored: the images to score on.
         executor: who computes, by default all processes of the world. It is not known what another one has to spare.
+        computes: whether anything will be; a plan needs no pixels.
 
     Raises:
         InputError: supernet, data and settings do not fit together.
     """
     if supernet.num_classes != data.num_classes:
         raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
-    inputs = evaluation_inputs(config, supernet.space, data, scored, world)
-    inputs = with_classifier_images(config, supernet.space, data, inputs)
+    inputs = evaluation_inputs(config, supernet.space, data, scored, world, decode=computes)
+    inputs = with_classifier_images(config, supernet.space, data, inputs, decode=computes)
     memory_mb = config.evaluation.memory_mb
     if executor is None:
         executor, memory_mb = executor_for(world), memory_mb or min(gathered(room_mb(world.device), world))

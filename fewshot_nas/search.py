@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.cli import Report, add_config_options, config_of, run, speaker
@@ -14,6 +15,7 @@ from fewshot_nas.results import (
     FoundDirectory,
     PhaseDirectory,
     found_directory,
+    latency_tables,
     phase_directory,
     phase_of,
     ranking_path,
@@ -24,6 +26,7 @@ from fewshot_nas.scores.shards import LEADING_TOP, OF_TOP
 from fewshot_nas.searching.bounds import MEASURES, Limits, read_bounds, shown
 from fewshot_nas.space.measure import cost_measures
 from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.timing.table import chosen_path, table_of
 
 if TYPE_CHECKING:
     from fewshot_nas.searching.judge import Judge
@@ -35,10 +38,12 @@ _SHOWN = 10
 def main(argv: Sequence[str] | None = None) -> int:
     """Search, and write what was found."""
     options = _parser().parse_intermixed_args(argv)
+    options.latency = chosen_path(options.latency, latency_tables(options.save))
     phase = phase_of(options.save, options.split_group)
     directory = phase_directory(options.save, phase)
     config = config_of(options, directory.config)
-    network = _network(options, directory, config.space.build())
+    model = directory.model(options.model_name)
+    network = _network(options, directory, model, config.space.build())
     limits = _limits(options, network)
     digits = network.space.all_digits if options.digits == "all" else network.space.pool_digits
     proposer = _proposer(options, limits, digits, config.run.seed)
@@ -53,7 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.searching.explore import Search
     from fewshot_nas.searching.journal import SearchJournal
 
-    model = directory.model(options.model_name)
     with joined(options.device, config.run) as world:
         supernet = load_supernet(model, world.device)
         if (supernet.space, supernet.num_classes) != (network.space, network.num_classes):
@@ -73,13 +77,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _network(options: argparse.Namespace, directory: PhaseDirectory, usual: SearchSpace) -> Network:
-    """What a phase's supernet is made of, from its manifest, so that bounds are judged before anything is loaded."""
-    if not directory.manifest.exists():
+def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path, usual: SearchSpace) -> Network:
+    """What a supernet is made of: by its phase's manifest, so that bounds are judged before anything is loaded."""
+    if directory.manifest.exists():
+        manifest = read_manifest(directory.manifest)
+        return network_of({**manifest, **manifest.get("data", {})}, directory.manifest, usual)
+    if not model.exists():
         begin = command_line("train_supernet", save=options.save)
-        raise InputError(f"{directory.manifest}: no such file; `{begin}` trains a supernet to search")
-    manifest = read_manifest(directory.manifest)
-    return network_of({**manifest, **manifest.get("data", {})}, directory.manifest, usual)
+        raise InputError(f"{model}: no such file; `{begin}` trains a supernet to search")
+    from fewshot_nas.models.checkpoint import load_supernet
+
+    supernet = load_supernet(model)
+    return Network(supernet.space, supernet.space.resolution, supernet.num_classes)
 
 
 def _limits(options: argparse.Namespace, network: Network) -> Limits:
@@ -89,6 +98,8 @@ def _limits(options: argparse.Namespace, network: Network) -> Limits:
         InputError: a bound or an objective names a measure that is not known.
     """
     measures = cost_measures(network.space, resolution=network.resolution, num_classes=network.num_classes)
+    if options.latency is not None:
+        measures["latency"] = table_of(options.latency, network.space).measure
     bounds = read_bounds(options.min, options.max)
     for name in (*(bound.name for bound in bounds), *options.minimize):
         if name not in measures:
@@ -110,7 +121,11 @@ def _proposer(options: argparse.Namespace, limits: Limits, digits: Sequence[int]
 
 def _manifest(options: argparse.Namespace, limits: Limits) -> dict[str, Any]:
     """What a search depends on beside its scores."""
+    latency = None
+    if options.latency is not None:
+        latency = {"device": dict(table_of(options.latency, limits.space).device), "sha256": sha256(options.latency)}
     return {
+        "latency": latency,
         "method": options.method,
         "optuna": version("optuna") if options.method == "evolution" else None,
         "population": options.population,
@@ -198,6 +213,7 @@ def _parser() -> argparse.ArgumentParser:
         default=LEADING_TOP,
         help="the score: mean probability (default), top-1, top-5, likelihood",
     )
+    add("--latency", type=Path, metavar="FILE", help="table of latencies (default: the run's, if it has only one)")
     add("--images", type=int, metavar="N", help="score on a fixed part of N images")
     add("--name", metavar="NAME", help="the search's directory under results/<save>/searches/ (default: its bounds)")
     add("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")

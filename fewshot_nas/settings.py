@@ -1,6 +1,6 @@
-"""How settings are read: dataclasses from one YAML file and overrides, every value checked.
+"""Reading settings: dataclasses are filled from one YAML file and overrides, and every value is checked.
 
-What can be set is said elsewhere, by dataclasses whose fields are values or sections.
+The dataclasses, whose fields are values or sections, are defined elsewhere.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Within:
-    """Bounds of a number: at least `low`, less than `below`. Without them a number is at least 0."""
+    """Bounds of a number: at least `low`, less than `below`. Numbers without bounds are at least 0."""
 
     low: int = 0
     below: float = math.inf
@@ -29,7 +29,7 @@ class Within:
 
 @dataclass(frozen=True)
 class Part:
-    """Names of our parts, any of which a part of somebody else's may replace: `module:name`."""
+    """The names of this package's parts; `module:name` selects a part of your own instead."""
 
     names: tuple[str, ...]
 
@@ -38,20 +38,23 @@ Count = Annotated[int, Within(low=1)]
 Share = Annotated[float, Within(below=1)]
 
 
-def load(kind: type[T], path: Path | None = None, overrides: Sequence[str] = ()) -> T:
-    """Defaults, then the file, then overrides: `section.key=value`, or `KEY=value` outside sections.
+def load(kind: type[T], path: Path | None = None, overrides: Sequence[str] = (), also: Sequence[type] = ()) -> T:
+    """The settings: defaults, replaced by the file's, replaced by `section.key=value`, or by `KEY=value`.
+
+    Args:
+        also: other kinds of settings that the file may hold; they are checked and left out.
 
     Raises:
         InputError: names the unknown key, or the value of a wrong type or out of range.
     """
-    return build(kind, _merged(kind, path, overrides), "")
+    return build(kind, _merged(kind, path, overrides, also), "")
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """An instance of a dataclass from nested mappings, each value checked against its type.
+    """An instance of a dataclass from nested mappings; each value is checked against its type.
 
     Args:
-        where: what a key's name is prefixed with in messages, such as `configs/digits.yml: `.
+        where: prefix of a key's name in messages, such as `configs/digits.yml: `.
     """
     hints = get_type_hints(kind, include_extras=True)
     for key in values:
@@ -60,9 +63,11 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     return kind(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
 
 
-def _merged(kind: type, path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+def _merged(kind: type, path: Path | None, overrides: Sequence[str], also: Sequence[type]) -> dict[str, Any]:
     values = _read_yaml(path) if path else {}
-    build(kind, values, f"{path}: ")  # so that a mistake in the file is reported as the file's
+    for other in also:
+        values = _without(values, kind, other, f"{path}: ")
+    build(kind, values, f"{path}: ")  # so that the message for a mistake in the file names the file
     has_keys = not all(map(dataclasses.is_dataclass, get_type_hints(kind).values()))
     for override in overrides:
         name, equals, text = override.partition("=")
@@ -76,6 +81,21 @@ def _merged(kind: type, path: Path | None, overrides: Sequence[str]) -> dict[str
             form = "KEY=value or section.key=value" if has_keys else "section.key=value"
             raise InputError(f"{override!r} is not an override, expected {form}")
     return values
+
+
+def _without(values: Mapping[str, Any], kind: Any, other: Any, where: str) -> dict[str, Any]:
+    """The values without those that only the other kind of settings has, which are checked."""
+    mine, theirs = (get_type_hints(each, include_extras=True) for each in (kind, other))
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        both = key in mine and key in theirs and dataclasses.is_dataclass(mine[key])
+        if both and isinstance(value, Mapping):
+            kept[key] = _without(value, mine[key], theirs[key], f"{where}{key}.")
+        elif key in mine or key not in theirs:
+            kept[key] = value
+        else:
+            _convert(theirs[key], value, f"{where}{key}")
+    return kept
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -136,9 +156,9 @@ def _scalar(kind: type, value: Any, where: str, bounds: Within) -> Any:
 
 
 def _as(kind: type, value: Any) -> Any:
-    """The value as one of the type, None if it is none."""
+    """The value converted to the type; None if that is impossible."""
     if kind is float and isinstance(value, str):
-        # YAML 1.1 takes 1e-4 for a string, for want of a point.
+        # YAML 1.1 reads 1e-4 as a string, because it has no decimal point.
         try:
             return float(value)
         except ValueError:

@@ -19,21 +19,24 @@ from fewshot_nas.cli import (
     speaker,
     uses_ray,
 )
+from fewshot_nas.commands import command_line
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import evaluation_name, phase_directory, phase_of
+from fewshot_nas.results import PhaseDirectory, evaluation_name, phase_directory, phase_of, phases
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import pool_sha256, read_pool
 
-FEWEST_SAMPLED = 20  # archs; fewer would not tell anything of the others
+FEWEST_SAMPLED = 20  # archs; fewer would say nothing about the others
 USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: scripts/study_budget.py
 
 if TYPE_CHECKING:
     from fewshot_nas.cluster.evaluation import OnRay
     from fewshot_nas.data.images import Images
     from fewshot_nas.data.sources import ImageData
+    from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.inputs import Inputs
     from fewshot_nas.evaluation.prefix_tree import Plan
+    from fewshot_nas.evaluation.scorer import Scorer
     from fewshot_nas.models.supernet import Supernet
 
 
@@ -43,15 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     on_ray = uses_ray(options)
     directory = phase_directory(options.save, phase_of(options.save, options.split_group))
     config = config_of(_with_settings(options), directory.config)
-    if options.sample is None and options.json_part is None:
+    if options.sample is None and options.json_part is None and options.arch is None:
         options.sample = USUAL_SAMPLE
     if options.sample is not None and options.limit is not None:
         raise InputError("--limit is for --json_part; a sample has the size that --sample says")
     from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
-    from fewshot_nas.distributed import decided, joined
+    from fewshot_nas.distributed import agreed, decided, joined
     from fewshot_nas.evaluation.runner import Job, run_job
-    from fewshot_nas.models.checkpoint import read_checkpoint, supernet_of
+    from fewshot_nas.models.checkpoint import supernet_of
     from fewshot_nas.scoring import scorer_for
 
     model = directory.model(options.model_name)
@@ -59,24 +62,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         world = stack.enter_context(joined("cpu" if on_ray else options.device, config.run))
         report = speaker(world.is_main)
         executor = stack.enter_context(_on_ray(options, config)) if on_ray else None
-        content = read_checkpoint(model, world.device)
-        supernet = supernet_of(model, content)
-        pool = read_pool(config.run.pool_path, supernet.space)
-        parts = _parts(options.json_part or "all", pool, options.limit)
+        content = _content(options, directory, model, world)
+        supernet = supernet_of(model, content) if content else _future_supernet(options, config)
         data = runs.open_images(config, supernet.space)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
-        scorer = scorer_for(config, model, supernet, data, scored, world, executor)
-        epoch = options.epoch if options.epoch is not None else content.get("epoch")
+        scorer = scorer_for(config, model, supernet, data, scored, world, executor, computes=not options.plan)
+        if options.arch:
+            _score_archs(options, scorer, f"{len(scored)} {'test' if options.test_set else 'ranking'} images", report)
+            return 0
+        pool = read_pool(config.run.pool_path, supernet.space)
+        parts = _parts(options.json_part or "all", pool, options.limit)
+        epoch = options.epoch if options.epoch is not None else content.get("epoch", 0 if options.plan else None)
         if epoch is None:
             raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
         if options.sample is not None:
             parts = _sample(parts, supernet, options.sample)
         scores = directory.scores(evaluation_name(epoch, bool(options.test_set), options.sample))
         facts = {
-            **_manifest(options, config, model, supernet, data, scored),
+            **({} if options.plan else _manifest(options, config, model, supernet, data, scored)),
             "pool_sha256": pool_sha256(pool, supernet.space),
         }
-        job = Job(scores, parts, facts)
+        job = Job(scores, parts, agreed(facts, world))
         if not options.plan and decided(world, job.finished):
             report(f"{scores}: the scores of part {job.name} are there already")
             return 0
@@ -99,7 +105,7 @@ def _on_ray(options: argparse.Namespace, config: Config) -> "OnRay":
 
 
 def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
-    """The options, those of them that replace a setting turned into overrides."""
+    """The options, where those that replace a setting have become overrides."""
     given = {
         "evaluation.calibration_images": options.calibration_images,
         "evaluation.classifier_images": options.classifier_images,
@@ -107,6 +113,48 @@ def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
     }
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
     return argparse.Namespace(**{**vars(options), "overrides": [*options.overrides, *overrides]})
+
+
+def _content(options: argparse.Namespace, directory: PhaseDirectory, model: Path, world: "World") -> dict[Any, Any]:
+    """The content of the checkpoint; empty if there is none and only a plan is needed.
+
+    Raises:
+        InputError: there is no such checkpoint; names those that exist.
+    """
+    from fewshot_nas.models.checkpoint import read_checkpoint
+
+    if model.exists():
+        return read_checkpoint(model, world.device)
+    if options.plan:
+        return {}
+    names = [path.stem for path in (directory.chosen, *directory.candidates()) if path.exists()]
+    finished = [phase.name for phase in phases(options.save)]
+    train = command_line("train_supernet", save=options.save)
+    there = f"finished phases are {', '.join(finished)}" if finished else f"`{train}` trains one"
+    raise InputError(f"{model}: no such file; " + (f"the phase has {', '.join(names)}" if names else there))
+
+
+def _future_supernet(options: argparse.Namespace, config: Config) -> "Supernet":
+    """Shapes, without weights, of the supernet that a phase by width will have."""
+    from fewshot_nas.data.sources import open_data
+    from fewshot_nas.models.blueprint import blueprint
+    from fewshot_nas.models.supernet import Supernet
+    from fewshot_nas.space.split import by_width
+
+    groups = phase_of(options.save, options.split_group).split
+    if not groups.isdigit():
+        raise InputError(f"--split_group is {options.split_group!r}; a plan without a supernet is for splits by width")
+    data = open_data(config.data.name, config.data.root, num_classes=config.data.num_classes)
+    return blueprint(lambda: Supernet(by_width(config.space.build(), int(groups)), data.num_classes))
+
+
+def _score_archs(options: argparse.Namespace, scorer: "Scorer", images: str, report: Report) -> None:
+    """Print the scores of the archs that `--arch` names; nothing is written."""
+    codes = options.arch.split(",")
+    archs = [scorer.supernet.space.decode(code) for code in codes]
+    for code, score in zip(codes, scorer.scores(archs), strict=True):
+        found = f"top-1 {score.top1:.2f} %, top-5 {score.top5:.2f} %, mean probability {score.prob:.2f} %"
+        report(f"{code}: {found} on {images}")
 
 
 def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> dict[int, dict[str, Arch]]:
@@ -121,7 +169,7 @@ def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> dic
 
 
 def _sample(parts: Mapping[int, dict[str, Arch]], supernet: "Supernet", count: int) -> dict[int, dict[str, Arch]]:
-    """Of each part, the archs that belong to a sample of all parts."""
+    """The archs of each part that belong to a sample of the whole pool."""
     from fewshot_nas.ranking.suggestion import sample
 
     pool = {arch_id: arch for part in parts.values() for arch_id, arch in part.items()}
@@ -134,7 +182,7 @@ def _sample(parts: Mapping[int, dict[str, Arch]], supernet: "Supernet", count: i
 def _manifest(
     options: argparse.Namespace, config: Config, model: Path, supernet: "Supernet", data: "ImageData", scored: "Images"
 ) -> dict[str, Any]:
-    """What the scores depend on."""
+    """Everything that the scores depend on."""
     from fewshot_nas.scoring import scoring_facts
 
     return {
@@ -147,9 +195,9 @@ def _manifest(
 
 
 def _show(plan: "Plan", inputs: "Inputs", memory_mb: float, report: Report) -> None:
-    images = inputs.count
+    images, units = inputs.count, len(plan.units)
     report(
-        f"{plan.archs} archs, {plan.networks} distinct networks, {len(plan.units)} work units;"
+        f"{plan.archs} archs, {plan.networks} distinct networks, {units} work unit{'s' * (units > 1)};"
         f" {plan.macs * images:.3g} MACs on {images} images instead of {plan.plain_macs * images:.3g}"
         f" ({100 * plan.macs / plan.plain_macs:.1f} %); {inputs.batch} images at a time, about {memory_mb:.0f} MB"
     )
@@ -165,6 +213,7 @@ def _parser() -> Parser:
         metavar="N",
         help=f"N archs of all parts, spread well, the others are filled in later (default, with N = {USUAL_SAMPLE:,})",
     )
+    what.add_argument("--arch", metavar="CODE", help="only print the scores of one arch, or of several: CODE,CODE")
     parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
     parser.add_argument(
         "--split_group", default="1", metavar="G", help="groups of the supernet, or its phase (default 1)"
@@ -173,7 +222,9 @@ def _parser() -> Parser:
         "--model_name", default="supernet", help="checkpoint in the phase's directory (default supernet)"
     )
     parser.add_argument("--epoch", type=int, help="names the output (default: the epoch that the checkpoint tells)")
-    parser.add_argument("--test_set", type=int, choices=(0, 1), default=0, help="1: the test images; 0: the small list")
+    parser.add_argument(
+        "--test_set", type=int, choices=(0, 1), default=0, help="1: the test images; 0: those to rank on (default)"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N archs of each part (not of a sample)")
     parser.add_argument("--images", type=int, metavar="N", help="score on a fixed part of N images")
     parser.add_argument("--calibration_images", type=int, metavar="N", help="replaces evaluation.calibration_images")
@@ -185,7 +236,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="replaces run.precision")
     parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
-    parser.add_argument("--plan", action="store_true", help="only show what would be computed")
+    parser.add_argument("--plan", action="store_true", help="only show what would be computed; needs no supernet")
     add_executor_options(parser)
     add_config_options(parser)
     return parser

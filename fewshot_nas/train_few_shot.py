@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _split(options: argparse.Namespace, parent: Split) -> Split:
-    """The split to have: a table as it is given, a rule within the parent's split."""
+    """The split of the new phase: the table that was given, or a rule applied within the parent's split."""
     space = parent.space
     if options.split:
         name = f"table-{_word(options.split)}"
@@ -77,7 +77,7 @@ def _stages(text: str | None, stages: int) -> list[int]:
 
 
 def _parent_path(options: argparse.Namespace) -> Path:
-    """The supernet to split: the one named, else that of the last phase before this one."""
+    """The supernet to split: the one that was named, or that of the last phase with fewer groups."""
     if (options.group_nums is None) == (options.split is None):
         raise InputError("expected either --group_nums or --split")
     if options.split and options.split_by != "width":
@@ -108,10 +108,10 @@ def _parent_path(options: argparse.Namespace) -> Path:
 
 
 def _check(parent: "Supernet", path: Path, groups: int | None, training: "Run") -> None:
-    """Refuse a parent that is not what the phase splits.
+    """Refuse a parent that does not fit the phase.
 
     Raises:
-        InputError: says in what the parent differs.
+        InputError: names the first difference.
     """
     theirs, ours = asdict(parent.space), asdict(training.space)
     facts = (

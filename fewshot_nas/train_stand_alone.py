@@ -1,4 +1,4 @@
-"""Train subnets from scratch, one after the other, and add them to the ground truth."""
+"""Train subnets from scratch, one after the other: for the ground truth, or one by its code, for itself."""
 
 import argparse
 import sys
@@ -34,25 +34,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train the archs that the ground truth does not have with this seed."""
     options = _parser().parse_intermixed_args(argv)
     on_ray, config = uses_ray(options), run_config(options)
-    truth = options.ground_truth or ground_truth_path(options.save)
     space = config.space.build()
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
-    chosen = dict(_selected(options.target_arch_num, pool, space))
+    # A code names a network that is wanted for itself, such as a search's best; numbers name archs of a ground truth.
+    usual = None if _is_code(options.target_arch_num, space) else ground_truth_path(options.save)
+    path = options.ground_truth or usual
+    if on_ray and path is None:
+        raise InputError("--executor ray is for a ground truth; a code is trained here, or give --ground_truth FILE")
+    chosen = dict(_selected(options.target_arch_num, pool, space, in_truth=path is not None))
     from fewshot_nas.distributed import joined
     from fewshot_nas.runs import Run
     from fewshot_nas.training.stand_alone import GroundTruth
 
     with joined("cpu" if on_ray else options.device, config.run) as world:
         training = Run(options.save, config, world, options.resume, speaker(world.is_main))
-        if on_ray:
-            _train_on_ray(options, training, chosen, GroundTruth(truth))
+        truth = GroundTruth(path) if path else None
+        if on_ray and truth:
+            _train_on_ray(options, training, chosen, truth)
         else:
-            _train(training, chosen, GroundTruth(truth))
+            _train(training, chosen, truth)
     return 0
 
 
-def _train(training: "Run", archs: Mapping[str, Arch], truth: "GroundTruth") -> None:
-    """One after the other. What another process is at is left to it, so that several may share the archs."""
+def _train(training: "Run", archs: Mapping[str, Arch], truth: "GroundTruth | None") -> None:
+    """Train one arch after the other. Several processes can share the archs: one that another trains is left out."""
     for arch_id, arch in archs.items():
         try:
             training.train_stand_alone(arch_id, arch, truth)
@@ -74,17 +79,25 @@ def _train_on_ray(
     )
 
 
-def _selected(text: str, pool: dict[str, Arch], space: SearchSpace) -> Iterator[tuple[str, Arch]]:
-    """The archs that `--target_arch_num` names, with their ids."""
-    if len(text) >= space.code_length - 1 and text.isdigit():
+def _selected(text: str, pool: dict[str, Arch], space: SearchSpace, *, in_truth: bool) -> Iterator[tuple[str, Arch]]:
+    """The archs that `--target_arch_num` names, with their ids.
+
+    Args:
+        in_truth: whether they are for a ground truth, which knows archs by the pool's ids.
+    """
+    if _is_code(text, space):
         arch = space.decode(text)
-        known = (arch_id for arch_id, each in pool.items() if each == arch)
+        known = (arch_id for arch_id, each in pool.items() if in_truth and each == arch)
         yield next(known, f"code{space.encode(arch)}"), arch
         return
     for number in read_numbers("--target_arch_num", f"1-{USUAL}" if text == "all" else text, _EXPECTED):
         if f"arch{number}" not in pool:
             raise InputError(f"--target_arch_num names arch{number}, but the pool has {len(pool)} archs")
         yield f"arch{number}", pool[f"arch{number}"]
+
+
+def _is_code(text: str, space: SearchSpace) -> bool:
+    return len(text) >= space.code_length - 1 and text.isdigit()
 
 
 def _parser() -> Parser:
@@ -96,7 +109,10 @@ def _parser() -> Parser:
         help="number of an arch of the pool, a list (1,5,9), a range (1-30), all (the first 30), or a code",
     )
     parser.add_argument(
-        "--ground_truth", type=Path, metavar="FILE", help="file to add to (default results/<save>/gt_arch30.json)"
+        "--ground_truth",
+        type=Path,
+        metavar="FILE",
+        help="file to add to (default results/<save>/gt_arch30.json, for a code none)",
     )
     add_executor_options(parser)
     add_run_options(parser)

@@ -28,6 +28,8 @@ command=$1
 shift
 export PATH="$PWD/.venv/bin:$PATH"
 mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-srun torchrun --nnodes="$SLURM_JOB_NUM_NODES" --nproc_per_node="$SLURM_GPUS_ON_NODE" \
+# Since Slurm 22.05 srun does not take over how many processors a task has.
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=1 \
+    torchrun --nnodes="$SLURM_JOB_NUM_NODES" --nproc_per_node="$SLURM_GPUS_ON_NODE" \
     --rdzv_backend=c10d --rdzv_endpoint="${hosts[0]}:29500" --rdzv_id="$SLURM_JOB_ID" \
     -m "fewshot_nas.$command" "$@"

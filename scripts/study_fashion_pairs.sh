@@ -5,10 +5,11 @@
 #   scripts/study_fashion_pairs.sh PART SEED          one part with one seed; parts may run side by side
 #
 # Parts: truth (seed 0: 200 archs; seeds 1 and 2: the first 30 of them), twice (seed 0: 30 archs trained twice as long),
-# oneshot (seeds 0, 1, 2) and, only if it is named, each arm of scripts/study_pairs_arms.py, whose head says what it is. What
-# is there already is reused and an interrupted training goes on, so give the same command again; several processes may
-# share a part of the truth. At the end `python scripts/study_pairs.py --collect` gathers the accuracies and
-# `python scripts/study_pairs.py` prints the tables; scripts/study_pairs_arms_table.py does both for the arms.
+# oneshot (seeds 0, 1, 2) and, only if they are named, each arm of scripts/study_pairs_arms.py, whose head says what it is,
+# scores (after oneshot and default: scripts/study_scores.py on fashion_pairs), others (the same on the digits and, with seeds
+# 0 and 1, on Fashion-MNIST) and predictions (after oneshot, seed 0). What is there already is reused and an interrupted
+# training goes on, so give the same command again; several processes may share a part of the truth. At the end
+# `python scripts/study.py --collect` gathers what is in results/ and fills docs/study.md.
 set -euo pipefail
 source "$(dirname "$(readlink -f "$0")")/environment.sh"
 
@@ -37,11 +38,39 @@ oneshot() { # seed
     step python -m fewshot_nas.test $config --save="$save" --json_part=1 --limit=200 --epoch=0 --test_set=0 --images=5000
 }
 
+scores() { # seed
+    local script="scripts/study_scores.py $config"
+    step python $script results/pairs_arms/default_s"$1"/supernet.pth results/pairs_scores/default_s"$1".json \
+        evaluation.calibration_images=512
+    step python $script results/pairs_oneshot_s"$1"/supernet.pth results/pairs_scores/oneshot_s"$1".json
+}
+
+other() { # name configuration seed override...
+    local save=scores_$1_s$3
+    step python -m fewshot_nas.train_supernet --config "$2" --save="$save" training.epochs=4 run.seed="$3" \
+        run.ground_truth=results/none.json evaluation.every_epochs=100 "${@:4}"
+    step python scripts/study_scores.py --config "$2" results/"$save"/supernet.pth results/pairs_scores/"$1"_s"$3".json "${@:4}"
+}
+
+predictions() { # seed
+    local save=pairs_oneshot_s$1 settings="--images=1000 --calibration_images=512 --classifier_images=4096"
+    step python -m fewshot_nas.test --save="$save" --epoch=1 --sample=1000 $settings
+    step python -m fewshot_nas.test --save="$save" --epoch=1 --json_part=1 --limit=200 $settings
+    step python -m fewshot_nas.merge --save="$save" --epoch=1_sample1000 --top=likelihood
+    step python -m fewshot_nas.rank $config --save="$save" --top=likelihood \
+        --scores results/"$save"/json_results/epoch1_sample1000
+    step python scripts/study_ranker.py --collect "$save"
+}
+
 part() {
     case $1 in
         truth) if [ "$2" = 0 ]; then truth 0 1-200; else truth "$2" 1-30; fi ;;
         twice) twice "$2" ;;
-        oneshot) oneshot "$2" ;;
+        oneshot | scores | predictions) "$1" "$2" ;;
+        others)
+            other digits configs/digits.yml "$2"
+            other mnist configs/fashion_mnist.yml "$2" data.train_images=10000
+            ;;
         *) step python scripts/study_pairs_arms.py "$1" "$2" ;;
     esac
 }
@@ -62,5 +91,4 @@ part twice 0
 for seed in 0 1 2; do
     part oneshot $seed
 done
-step python scripts/study_pairs.py --collect
-step python scripts/study_pairs.py
+step python scripts/study.py --collect

@@ -46,15 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def collect(results: Path) -> None:
-    """Copy accuracies and scores to json_file/, so that they outlive the results; what is not there is left out."""
+    """Copy accuracies and scores to json_file/, so that they outlive the results; what is not there stays as it was."""
+    study = read_json(STUDY) if STUDY.exists() else {"scores": {}}
     found = {name: results / path for name, path in TRUTHS.items() if (results / path).exists()}
-    truth = found["truth"]
-    for path in (truth, truth.with_stem(f"{truth.stem}_test")):
-        write_arch_file(HOME / path.name, study_space(), read_arch_file(path, study_space()))
-    accuracies = {name: {split: _runs(path, split) for split in SPLITS} for name, path in found.items()}
+    if "truth" in found:
+        for path in (found["truth"], found["truth"].with_stem(f"{found['truth'].stem}_test")):
+            write_arch_file(HOME / path.name, study_space(), read_arch_file(path, study_space()))
+    for name, path in found.items():
+        study[name] = {split: {**study.get(name, {}).get(split, {}), **_runs(path, split)} for split in SPLITS}
     tops = sorted(top for arm in ARMS for top in results.glob(f"pairs_{arm}_s[0-9]") if _shard(top, "prob").exists())
-    scores = {top.name.removeprefix("pairs_"): _scores(top, accuracies["truth"]["valid"]) for top in tops}
-    write_json(STUDY, {**accuracies, "scores": scores})
+    study["scores"] |= {top.name.removeprefix("pairs_"): _scores(top, study["truth"]["valid"]) for top in tops}
+    write_json(STUDY, study)
 
 
 def _runs(truth: Path, split: str) -> Runs:

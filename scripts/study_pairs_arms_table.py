@@ -13,15 +13,17 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fewshot_nas.cli import run
 from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.ranking.correlation import Floats, Interval, agreement, tau_gain
+from fewshot_nas.ranking.correlation import Floats, Interval, agreement, interval_of, tau_gain, tau_of_weights
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.split import split_of
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "json_file" / "fashion_pairs"
@@ -36,6 +38,11 @@ ARMS = {
     "split1": "40,000 one-shot, 20,000 in 1 group",
     "split2": "40,000 one-shot, 20,000 in 2 groups",
     "split7": "40,000 one-shot, 20,000 in 7 groups",
+    "depth2": "40,000 one-shot, 20,000 in 2 groups by depth",
+    "similar2": "40,000 one-shot, 20,000 in 2 groups by gradients",
+    "rate": "learning rate of 0.3",
+    "drawn": "four archs drawn, no ends",
+    "wide": "the same, wide ones more often",
     "adapted16": "default, then each arch 16 steps alone",
     "adapted32": "default, then each arch 32 steps alone",
 }
@@ -44,10 +51,12 @@ MEASURED = {
     "plain_long": "one-shot as in the configuration, 180,000 images",
     "adapted32": ARMS["adapted32"],
 }
-BASE = {"split2": "split1", "split7": "split1"}  # what an arm is compared with; the default for all others
+SPLITS = ("split2", "split7", "depth2", "similar2")
+BASE = dict.fromkeys(SPLITS, "split1")  # what an arm is compared with; the default for all others
+RESAMPLES = 1_000
 
 Scores = Mapping[str, float]
-Arms = Mapping[str, Mapping[int, Mapping[str, Scores]]]  # by arm, seed, measure and arch
+Arms = Mapping[str, Mapping[int, Mapping[str, Any]]]  # by arm, seed, measure and arch; the groups of a split
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,17 +65,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--collect", action="store_true", help="renew the committed scores from results/")
     if parser.parse_args(argv).collect:
         collect(ROOT / "results" / "pairs_arms")
+    print("\n".join(committed()))
+    return 0
+
+
+def committed() -> Iterator[str]:
+    """The tables of the committed scores."""
     space = load_config(ROOT / "configs" / "fashion_pairs.yml").space.build()
     entries = read_arch_file(HOME / "gt_arch200.json", space)
     truth = {arch_id: entry.acc for arch_id, entry in entries.items()}
     archs = {arch_id: entry.arch for arch_id, entry in entries.items()}
-    print("\n".join(lines(read(HOME / "arms.json"), truth, archs, space)))
-    return 0
+    yield from lines(read(HOME / "arms.json"), truth, archs, space)
 
 
 def collect(results: Path) -> None:
-    """Copy the scores of all arms and seeds into one file."""
-    write_json(HOME / "arms.json", {path.stem: read_json(path) for path in sorted(results.glob("*_s[0-9].json"))})
+    """Copy the scores of the arms and seeds that are there into one file, and what a split's groups are."""
+    from fewshot_nas.models.checkpoint import load_supernet
+
+    found = read_json(HOME / "arms.json") if (HOME / "arms.json").exists() else {}
+    for path in sorted(results.glob("*_s[0-9].json")):
+        found[path.stem] = read_json(path)
+        if path.stem.rpartition("_")[0] in SPLITS:
+            supernet = load_supernet(results / path.stem / "supernet.pth")
+            found[path.stem]["groups"] = supernet.split.values()["groups"]
+    write_json(HOME / "arms.json", dict(sorted(found.items())))
 
 
 def read(path: Path) -> Arms:
@@ -79,10 +101,12 @@ def read(path: Path) -> Arms:
 
 
 def lines(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSpace) -> Iterator[str]:
-    """Markdown."""
+    """Markdown: the arms, measures of the same nets, splits."""
     yield from _rankings(arms, truth, archs, space)
     yield ""
     yield from _measures(arms, truth)
+    yield ""
+    yield from splits(arms, truth, archs, space)
 
 
 def _rankings(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSpace) -> Iterator[str]:
@@ -92,44 +116,112 @@ def _rankings(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Searc
         "first width": lambda arch: space.width(0, arch.outs[0]),
         "last width": lambda arch: space.width(3, arch.outs[3]),
     }
-    yield (
-        "| arm | seeds | archs | tau | upper half | by top-1 | Pearson | gain in tau | of odd archs | of even archs | "
-        + " | ".join(f"error with {name}" for name in told)
-        + " |"
-    )
-    yield f"|{'---|' * (10 + len(told))}"
+    errors = " | ".join(f"error with {name}" for name in told)
+    yield f"| arm | seeds | archs | tau | upper half | gain in tau | by top-1 | gain in tau by top-1 | {errors} |"
+    yield f"|{'---|' * (8 + len(told))}"
     for name, seeds in ((name, arms[name]) for name in ARMS if name in arms):
         runs = [scores["prob"] for scores in seeds.values()]
         known = {arch_id: truth[arch_id] for arch_id in truth if all(arch_id in each for each in runs)}
-        pearson = fmean(agreement(each, known, resamples=0).pearson.value for each in runs)
-        cells = [
-            str(len(seeds)),
-            str(len(known)),
-            _shown(_mean_interval(runs, known)),
-            f"{_mean_tau(runs, _upper(known)):.2f}",
-        ]
         by_top1 = _mean_tau([scores["top1"] for scores in seeds.values()], known)
-        cells += [f"{by_top1:.2f}", f"{pearson:.2f}", *_gains(arms, name, known)]
+        cells = [
+            *(
+                str(len(seeds)),
+                str(len(known)),
+                f"{_mean_tau(runs, known):.3f}",
+                f"{_mean_tau(runs, _upper(known)):.2f}",
+            ),
+            *(_gain(arms, name, known, "prob"), f"{by_top1:.2f}", _gain(arms, name, known, "top1")),
+        ]
         cells += [f"{_error_with(runs, known, archs, of):+.2f}" for of in told.values()]
         yield f"| {ARMS[name]} | {' | '.join(cells)} |"
 
 
-def _gains(arms: Arms, name: str, known: Scores) -> list[str]:
+def _gain(arms: Arms, name: str, known: Scores, measure: str) -> str:
+    """Of an arm over its base, on the seeds that both have."""
     base = arms.get(BASE.get(name, "default"), {})
     seeds = sorted(arms[name].keys() & base.keys())
     if arms[name] is base or not seeds:
-        return [""] * 3
-    ours, theirs = ([arm[seed]["prob"] for seed in seeds] for arm in (arms[name], base))
-    parts = [{arch_id: known[arch_id] for arch_id in known if _number(arch_id) % 2 == odd} for odd in (1, 0)]
-    return [
-        _shown(tau_gain(ours, theirs, known)),
-        *(f"{_mean_tau(ours, part) - _mean_tau(theirs, part):+.2f}" for part in parts),
+        return ""
+    return _shown(gain_over_seeds(*([arm[seed][measure] for seed in seeds] for arm in (arms[name], base)), known))
+
+
+def gain_over_seeds(ours: Sequence[Scores], theirs: Sequence[Scores], truth: Scores) -> Interval:
+    """Mean gain in tau; archs are resampled, and so are pairs of rankings with the same seed."""
+    rng, y = np.random.default_rng(0), np.array([*truth.values()])
+    drawn = rng.multinomial(len(y), np.full(len(y), 1 / len(y)), size=RESAMPLES)
+    weights = np.vstack([np.ones(len(y)), drawn]).astype(np.float64)
+    each = np.array(
+        [
+            np.subtract(*(tau_of_weights(_column(side, truth), y, weights) for side in pair))
+            for pair in zip(ours, theirs, strict=True)
+        ]
+    )  # [seeds, 1 + resamples]
+    seeds = rng.integers(len(each), size=(len(each), RESAMPLES))
+    resampled = each[seeds, np.arange(1, RESAMPLES + 1)].mean(0)
+    return interval_of(float(each[:, 0].mean()), resampled[~np.isnan(resampled)])
+
+
+def _column(scores: Scores, truth: Scores) -> Floats:
+    return np.array([scores[arch_id] for arch_id in truth])
+
+
+def splits(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSpace) -> Iterator[str]:
+    """What splitting does to scores, apart by pairs of archs and by groups; see scripts/study_pairs_arms.py."""
+    yield (
+        "| split | seeds | tau, same groups | without the split | tau, two stages apart or more | without the split "
+        "| offsets, sd in common | offsets, sd of a seed | agreement with what is missed |"
+    )
+    yield f"|{'---|' * 9}"
+    y = np.array([*truth.values()])
+    for name in SPLITS:
+        seeds = sorted(arms.get(name, {}).keys() & arms.get("split1", {}).keys())
+        if not seeds:
+            continue
+        after, before = ([_column(arms[arm][seed]["prob"], truth) for seed in seeds] for arm in (name, "split1"))
+        members = [_members(space, arms[name][seed]["groups"], [archs[arch_id] for arch_id in truth]) for seed in seeds]
+        apart = [(each[:, None] != each[None]).sum(2) for each in members]
+        taus = [
+            f"{fmean(_tau_of_pairs(x, y, chosen(each)) for x, each in zip(side, apart, strict=True)):.2f}"
+            for chosen in (lambda each: each == 0, lambda each: each >= 2)
+            for side in (after, before)
+        ]
+        common, noise, agrees = _offsets(after, before, members, y)
+        yield f"| {ARMS[name]} | {len(seeds)} | {' | '.join(taus)} | {common:.2f} | {noise:.2f} | {agrees:+.2f} |"
+
+
+def _members(space: SearchSpace, groups: Any, archs: Sequence[Arch]) -> NDArray[np.int64]:
+    """The group that serves each arch in each stage, [archs, stages]."""
+    split = split_of(space, {"groups": groups})
+    found = [
+        [split.group_of(stage, space.width(stage, out), arch.depths[stage]) for stage, out in enumerate(arch.outs)]
+        for arch in archs
     ]
+    return np.array(found, dtype=np.int64)
 
 
-def _mean_interval(runs: Sequence[Scores], truth: Scores) -> Interval:
-    found = [agreement(each, truth).kendall for each in runs]
-    return Interval(*(fmean(getattr(each, name) for each in found) for name in ("value", "low", "high", "error")))
+def _tau_of_pairs(x: Floats, y: Floats, chosen: NDArray[np.bool_]) -> float:
+    """Among some pairs of archs."""
+    signs = np.sign(np.subtract.outer(x, x)) * np.sign(np.subtract.outer(y, y))
+    return float(signs[chosen & ~np.eye(len(x), dtype=bool)].mean())
+
+
+def _offsets(
+    after: Sequence[Floats], before: Sequence[Floats], members: Sequence[NDArray[np.int64]], truth: Floats
+) -> tuple[float, float, float]:
+    """Of the groups, in points of the score: the spread that seeds share, that of a single seed, and what they mend.
+
+    The offsets are fitted to child less `split1`, all stages together; an arch's offset is the sum over its stages.
+    """
+    fits = []
+    for child, parent, groups in zip(after, before, members, strict=True):
+        columns = np.hstack([np.eye(stage.max() + 1)[stage] for stage in groups.T])
+        change = child - parent - (child - parent).mean()
+        fits.append(columns @ np.linalg.lstsq(columns, change, rcond=None)[0])
+    fitted = np.array(fits)  # [seeds, archs]
+    mean, noise = fitted.mean(0), float(np.sqrt(fitted.var(0, ddof=1).mean())) if len(fitted) > 1 else float("nan")
+    common = max(0.0, float(mean.var()) - (noise**2 / len(fitted) if len(fitted) > 1 else 0.0)) ** 0.5
+    missed = _ranks([*truth]) - np.mean([_ranks([*each]) for each in before], axis=0)
+    return common, noise, float(np.corrcoef(mean, missed)[0, 1])
 
 
 def _mean_tau(runs: Sequence[Scores], truth: Scores) -> float:
@@ -139,10 +231,6 @@ def _mean_tau(runs: Sequence[Scores], truth: Scores) -> float:
 def _upper(truth: Scores) -> Scores:
     """The better half."""
     return dict(sorted(truth.items(), key=lambda item: item[1])[len(truth) // 2 :])
-
-
-def _number(arch_id: str) -> int:
-    return int(arch_id.removeprefix("arch"))
 
 
 def _error_with(runs: Sequence[Scores], truth: Scores, archs: Mapping[str, Arch], of: Callable[[Arch], float]) -> float:
@@ -170,7 +258,7 @@ def _measures(arms: Arms, truth: Scores) -> Iterator[str]:
             continue
         known = {arch_id: truth[arch_id] for arch_id in truth if all(arch_id in each["log"] for each in runs)}
         by = {measure: [each[measure] for each in runs] for measure in ("top1", "prob", "log")}
-        cells = [str(len(known)), *(_shown(_mean_interval(each, known)) for each in by.values())]
+        cells = [str(len(known)), *(f"{_mean_tau(each, known):.3f}" for each in by.values())]
         yield f"| {MEASURED[name]} | {' | '.join(cells)} | {_shown(tau_gain(by['log'], by['prob'], known))} |"
 
 

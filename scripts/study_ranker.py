@@ -32,16 +32,16 @@ import numpy as np
 from fewshot_nas.cli import run
 from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json, write_text
-from fewshot_nas.ranking.comparison import best_of, compare
+from fewshot_nas.ranking.comparison import PREDICTOR, WITHOUT_SCORES, best_of, compare
 from fewshot_nas.ranking.correlation import Floats, proxies
 from fewshot_nas.ranking.features import column, composites, features, widths
-from fewshot_nas.ranking.predictor import Inputs, predict
-from fewshot_nas.ranking.ranker import ranker
+from fewshot_nas.ranking.predictor import PredictorInputs, predict
+from fewshot_nas.ranking.ranker import Ranker, ranker
 from fewshot_nas.ranking.rows import Row
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.suggestion import suggest
 from fewshot_nas.ranking.validation import judge
-from fewshot_nas.results import PhaseDirectory, merged_path, prediction_path
+from fewshot_nas.results import PhaseDirectory, manifest_path, merged_path, prediction_path, shard_path
 from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import part_paths, read_arch_file
@@ -50,6 +50,7 @@ from fewshot_nas.space.search_space import SearchSpace
 ROOT = Path(__file__).resolve().parents[1]
 FILES, RUNS = ROOT / "json_file", ROOT  # RUNS has results/
 SCORES, PREDICTIONS = FILES / "fashion_pairs" / "sample_scores.json", FILES / "fashion_pairs" / "predictions.json"
+OWN = ", own classifiers"  # of a supernet's name in the sampled scores
 COUNTS = (10, 20, 30, 60, 100, 150)
 SUGGESTED = (10, 20, 30, 60)
 CLASSES = {"fashion_pairs": 45, "fashion_mnist": 10, "digits": 10}
@@ -72,30 +73,48 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def collect(names: Sequence[str]) -> None:
-    """Copy scores and predictions to json_file/, so that they outlive the results."""
-    tops = {name: PhaseDirectory(RUNS / "results" / name).evaluations().values() for name in names}
-    write_json(SCORES, {name: _merged(directories) for name, directories in tops.items()})
+    """Copy scores and predictions to json_file/, so that they outlive the results; what is missing stays as it was."""
+    found = dict(read_json(SCORES)) if SCORES.exists() else {}
+    for name in names:
+        directories = PhaseDirectory(RUNS / "results" / name).evaluations().values()
+        for metric, key in (("prob", name), ("likelihood", f"{name}{OWN}")):
+            if scores := _merged(directories, metric):
+                found[key] = scores
+    write_json(SCORES, found)
     predicted = read_scores(RUNS / prediction_path(names[0]), _space("fashion_pairs"))
     content = ",\n".join(f'"{arch_id}": {scored.acc:.3f}' for arch_id, scored in predicted.items())
     write_text(PREDICTIONS, f"{{\n{content}\n}}\n")
 
 
-def _merged(directories: Iterable[Path]) -> dict[str, float]:
-    """Mean probabilities of all evaluations of a run that were merged; the one with fewer archs counts."""
-    files = [merged_path(directory, "prob") for directory in directories]
-    scores = sorted(
-        (read_scores(path, _space("fashion_pairs")) for path in files if path.exists()), key=len, reverse=True
-    )
-    return {arch_id: round(scored.acc, 4) for each in scores for arch_id, scored in each.items()}
+def _merged(directories: Iterable[Path], metric: str) -> dict[str, float]:
+    """The scores of all evaluations of a run that were merged; the one with fewer archs counts.
+
+    Likelihoods are those of evaluations with classifiers of the archs' own.
+    """
+    paths = [merged_path(directory, metric) for directory in directories]
+    if metric == "likelihood":
+        own = [directory for directory in directories if _own(directory)]
+        paths = [path for each in own for path in (merged_path(each, metric), shard_path(each, metric, 1))]
+    files = [read_scores(path, _space("fashion_pairs")) for path in paths if path.exists()]
+    found = {}
+    for each in sorted(files, key=len, reverse=True):
+        found |= {arch_id: round(scored.acc, 4) for arch_id, scored in each.items()}
+    return found
+
+
+def _own(directory: Path) -> bool:
+    """Whether an evaluation gave each arch a classifier of its own."""
+    path = manifest_path(directory, 1)
+    return path.exists() and "classifier_images" in read_json(path)
 
 
 def rows_of(bed: str) -> dict[str, list[Row]]:
     """The ranker's table of each supernet of a test bed, and of all of them together."""
-    scores, truth = _scores(bed), _truth(bed)
+    scores, truth = _scores(bed), truth_of(bed)
     archs = _archs(_space(bed), {*truth, *(arch_id for each in scores.values() for arch_id in each)})
-    wanted = {name: [each] for name, each in scores.items()} | (
-        {"all": list(scores.values())} if len(scores) > 1 else {}
-    )
+    wanted = {name: [each] for name, each in scores.items()}
+    if len(scores) > 1 and bed != "fashion_pairs":  # its two are of one supernet
+        wanted["all"] = list(scores.values())
     return {name: list(_rows(bed, archs, each, truth)) for name, each in wanted.items()}
 
 
@@ -119,7 +138,7 @@ def _rows(
             yield _suggested(known.inputs.of(rows), accuracy[rows], best, count)
 
 
-def _suggested(inputs: Inputs, truth: Floats, best: Floats, count: int) -> Row:
+def _suggested(inputs: PredictorInputs, truth: Floats, best: Floats, count: int) -> Row:
     """A predictor with the truths that `--suggest` would have asked for, of those there are."""
     chosen = np.array(suggest(inputs.columns, count))
     others = np.setdiff1d(np.arange(len(truth)), chosen)
@@ -140,7 +159,7 @@ def _scores(bed: str) -> dict[str, dict[str, float]]:
     return scores
 
 
-def _truth(bed: str) -> dict[str, float]:
+def truth_of(bed: str) -> dict[str, float]:
     return {arch_id: entry.acc for arch_id, entry in read_arch_file(FILES / bed / TRUTHS[bed], _space(bed)).items()}
 
 
@@ -152,6 +171,15 @@ def _archs(space: SearchSpace, ids: Collection[str]) -> dict[str, Arch]:
 
 def _space(bed: str) -> SearchSpace:
     return load_config(ROOT / "configs" / f"{bed}.yml").space.build()
+
+
+def ranked(bed: str) -> tuple[str, Ranker, Floats]:
+    """The last supernet of a test bed, its ranker, and the truth, for the archs with a truth."""
+    name, scores = list(_scores(bed).items())[-1]
+    truth = truth_of(bed)
+    archs = _archs(_space(bed), {*truth, *scores})
+    known = ranker(features(_space(bed), archs.values(), num_classes=CLASSES[bed]), [column(archs, scores)])
+    return name, known, column(archs, truth)
 
 
 def lines(found: Mapping[str, Mapping[str, Sequence[Row]]]) -> Iterator[str]:
@@ -174,15 +202,16 @@ def _cell(row: Row) -> str:
 
 
 def draw(tables: Mapping[str, Sequence[Row]], directory: Path) -> None:
-    """Tau against the number of truths, one line for each supernet."""
+    """Tau against the number of truths: a line for each supernet, and one without scores."""
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 4))
-    for name, rows in tables.items():
-        shown = [row for row in rows if row.name in ("combined", "predictor")]
+    lines = {name: [row for row in rows if row.name in ("combined", PREDICTOR)] for name, rows in tables.items()}
+    lines["without scores"] = [row for row in next(iter(tables.values())) if row.name == WITHOUT_SCORES]
+    for name, shown in lines.items():
         x, y = [row.truths for row in shown], [row.tau.value for row in shown]
         bars = [[row.tau.value - row.tau.low for row in shown], [row.tau.high - row.tau.value for row in shown]]
         axes.errorbar(x, y, bars, marker="o", capsize=2, label=name)

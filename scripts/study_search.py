@@ -3,6 +3,7 @@
 python scripts/study_search.py                             prints the tables from json_file/
 python scripts/study_search.py BED SEED search             searches with the supernet of a seed, and picks the archs
 python scripts/study_search.py BED SEED TRAINING_SEED      trains the picked archs with a seed, from scratch
+python scripts/study_search.py BED SEED finetune           trains the arch searched under half of the macs, both ways
 python scripts/study_search.py BED SEED cost               times the tree against the plain way
 python scripts/study_search.py --collect BED               gathers what results/ has of a bed into json_file/
 
@@ -24,6 +25,10 @@ The plan, written before any of it ran:
 - The answer is the mean over cells of (searched - other), in points of test accuracy, once for each of the two
   searched arms; its 95 % interval is a bootstrap over cells, and over training seeds within cells. An interval that
   excludes 0 is an answer; nothing else is. All arms are reported.
+- Inherited against fresh weights: the `searched` arch under `half macs`, training seed 0. From inherited weights by the
+  settings of `finetune` for 1 and 2 epochs on fashion_pairs and 1, 2, 5 and 10 on digits; from scratch by
+  `stand_alone` for 1, 2 and 4 epochs and 10, 30 and 60. All are measured on the test images. The answer is the smallest
+  number of epochs from scratch that reaches at least what each number of epochs of fine-tuning does.
 - If time does not allow all of it: supernet 0 comes first with all training seeds, then supernet 1, then 2; what is
   missing is said.
 """
@@ -38,13 +43,13 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_nas import merge, rank, search, test, train_stand_alone, train_supernet
+from fewshot_nas import finetune, merge, rank, search, test, train_stand_alone, train_supernet
 from fewshot_nas.cli import run
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.results import ONE_SHOT as PHASE
-from fewshot_nas.results import found_directory, phase_directory, prediction_path, run_directory
+from fewshot_nas.results import finetune_directory, found_directory, phase_directory, prediction_path, run_directory
 from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.cost import total_cost
@@ -54,6 +59,8 @@ from fewshot_nas.training.stand_alone import GroundTruth
 FILES = Path(__file__).resolve().parents[1] / "json_file"
 BUDGET, SAMPLE, SEEDS = 500, 1000, (0, 1, 2)
 SEARCHED, OTHERS = ("searched", "searched by the ranker"), ("random", "pool", "largest")
+TUNED = {"fashion_pairs": (1, 2), "digits": (1, 2, 5, 10)}  # epochs
+FRESH = {"fashion_pairs": (1, 2, 4), "digits": (10, 30, 60)}
 NO_TRUTH = "run.ground_truth=results/no_truth.json"
 BEDS: Mapping[str, Mapping[str, Any]] = {
     "fashion_pairs": {"config": "configs/fashion_pairs.yml", "save": "pairs_oneshot_s", "images": 2000, "classes": 45},
@@ -71,7 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         collect(options.collect)
     if options.part:
         bed, seed, part = options.part
-        {"search": find, "cost": cost}.get(part, lambda bed, seed: train(bed, seed, int(part)))(bed, int(seed))
+        {"search": find, "cost": cost, "finetune": finetune_both}.get(
+            part, lambda bed, seed: train(bed, seed, int(part))
+        )(bed, int(seed))
     else:
         print("\n\n".join(table(bed) for bed in BEDS if (FILES / bed / "search.json").exists()))
     return 0
@@ -154,6 +163,20 @@ def train(bed: str, seed: int, training_seed: int) -> None:
         )
 
 
+def finetune_both(bed: str, seed: int) -> None:
+    """The searched arch, from inherited weights and from scratch, for several numbers of epochs."""
+    save = f"{BEDS[bed]['save']}{seed}"
+    code = read_json(run_directory(save) / "picked.json")["half macs"]["searched"]
+    found: dict[str, dict[str, Any]] = {"inherited": {}, "scratch": {}}
+    for start, (section, counts) in zip(found, (("finetune", TUNED[bed]), ("stand_alone", FRESH[bed])), strict=True):
+        for epochs in counts:
+            given = [f"--save={save}", f"--arch={code}", f"--config={BEDS[bed]['config']}", "--no-resume"]
+            finetune.main([*given, f"{section}.epochs={epochs}", *(["--scratch"] if start == "scratch" else [])])
+            directory = finetune_directory(save, f"{PHASE.name}_{code}", 0, scratch=start == "scratch")
+            found[start][str(epochs)] = read_json(directory.result)
+    write_json(run_directory(save) / "finetuned.json", found)
+
+
 def truth_path(bed: str) -> Path:
     """Where the accuracies of picked archs are, apart from any ground truth."""
     return run_directory(f"search_{bed}") / "picked_truth.json"
@@ -180,9 +203,10 @@ def cost(bed: str, seed: int) -> None:
         archs = [list(each.scores) for each in generations]
         macs, plain = (sum(getattr(each, name) for each in generations) for name in ("macs", "plain_macs"))
         ratios = []
-        for generation in (archs[0], archs[-1], archs[0], archs[-1]):
+        for generation in (archs[0], archs[-2], archs[0], archs[-2]):  # the last one is cut to the budget
             tree = _seconds(lambda some=generation: scorer.scores(some)) / len(generation)
-            one = _seconds(lambda some=generation[:20]: score_plainly(supernet, some, scorer.inputs)) / 20
+            few = generation[:20]
+            one = _seconds(lambda some=few: score_plainly(supernet, some, scorer.inputs)) / len(few)
             ratios.append({"tree_per_s": 1 / tree, "plain_per_s": 1 / one, "ratio": one / tree})
         found[kind] = {"macs_share": macs / plain, "first_share": _share(generations[:1]), "timed": ratios}
         found[kind]["last_share"] = _share(generations[-3:])
@@ -218,7 +242,7 @@ def collect(bed: str) -> None:
     known: dict[str, dict[str, float]] = {}
     for result in GroundTruth(truth_path(bed)).results():
         known.setdefault(result.code, {})[str(result.seed)] = result.test
-    content: dict[str, Any] = {"bounds": bounds_of(bed), "supernets": {}, "cost": {}}
+    content: dict[str, Any] = {"bounds": bounds_of(bed), "supernets": {}, "cost": {}, "finetuned": {}}
     for seed in SEEDS:
         top = run_directory(f"{BEDS[bed]['save']}{seed}")
         if (top / "picked.json").exists():
@@ -229,6 +253,8 @@ def collect(bed: str) -> None:
             }
         if (top / "search_cost.json").exists():
             content["cost"][str(seed)] = read_json(top / "search_cost.json")
+        if (top / "finetuned.json").exists():
+            content["finetuned"][str(seed)] = read_json(top / "finetuned.json")
     write_json(FILES / bed / "search.json", content)
 
 

@@ -4,7 +4,17 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from fewshot_nas.distributed import Usual, World, average_gradients, decided, gathered, joined, together, told_by_main
+from fewshot_nas.distributed import (
+    Usual,
+    World,
+    agreed,
+    average_gradients,
+    decided,
+    gathered,
+    joined,
+    together,
+    told_by_main,
+)
 from fewshot_nas.errors import InputError
 
 
@@ -127,3 +137,14 @@ def test_what_rank_0_tells_is_waited_for_in_the_patient_group(ranks, monkeypatch
             return told, groups == [world.patient]
 
     assert ranks(2, one_of_two) == [("said by 0", True)] * 2
+
+
+@pytest.mark.dist
+def test_processes_that_see_different_files_end_with_one_sentence(ranks):
+    def one_of_three():
+        with joined("cpu") as world:
+            assert agreed({"parent": "a", "images": 5}, world) == {"parent": "a", "images": 5}
+            with pytest.raises(InputError, match="process 2 sees parent new, process 0 sees old; wait until all see"):
+                agreed({"images": 5, "parent": "new" if world.rank == 2 else "old"}, world)
+
+    ranks(3, one_of_three)

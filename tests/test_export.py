@@ -1,5 +1,7 @@
 """The command that takes one subnet out of a supernet."""
 
+import json
+
 import pytest
 import torch
 
@@ -10,11 +12,14 @@ from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.naive import measure, score_plainly
 from fewshot_nas.export import main
+from fewshot_nas.files import read_json, sha256
 from fewshot_nas.models import export
-from fewshot_nas.models.checkpoint import load_supernet, save_supernet
+from fewshot_nas.models.card import KEY
+from fewshot_nas.models.checkpoint import load_supernet, save_subnet, save_supernet
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.sampling import smallest
+from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.space.split import by_width
 
@@ -69,13 +74,16 @@ def test_a_calibrated_subnet_scores_what_the_supernet_says(model, tmp_path, caps
 def test_without_out_the_code_is_the_name(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main(["--model", str(model), "--arch", PX8.encode(smallest(PX8)), "--no-calibrate"])
-    assert [path.name for path in tmp_path.iterdir()] == [f"{SPACES['px8'].encode(smallest(SPACES['px8']))}.pt"]
+    code = PX8.encode(smallest(PX8))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{code}.json", f"{code}.pt"]
 
 
 def test_onnx_lies_beside_the_weights(model, tmp_path, monkeypatch):
     """tests/models/test_export.py writes a real one."""
     written = []
-    monkeypatch.setattr(export, "write_onnx", lambda path, subnet, resolution: written.append((path, resolution)))
+    monkeypatch.setattr(
+        export, "write_onnx", lambda path, subnet, resolution, card: written.append((path, resolution)) or path.touch()
+    )
     out = tmp_path / "subnet.pt"
     main(
         [
@@ -90,7 +98,92 @@ def test_onnx_lies_beside_the_weights(model, tmp_path, monkeypatch):
         ]
     )
     assert written == [(tmp_path / "subnet.onnx", 8)]
-    assert out.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["subnet.json", "subnet.onnx", "subnet.pt"]
+
+
+@pytest.fixture
+def exported(model, tmp_path):
+    """Exports the smallest subnet of a run with settings; returns the card and the directory."""
+    out = tmp_path / "subnet.safetensors"
+
+    def run(*arguments, model=model):
+        settings = ["evaluation.calibration_images=64", "data.valid_images=50"]
+        assert (
+            main(["--model", str(model), "--arch", PX8.encode(smallest(PX8)), "--out", str(out), *settings, *arguments])
+            == 0
+        )
+        return read_json(out.with_suffix(".json"))
+
+    return run
+
+
+def test_a_card_lies_beside_the_weights_and_in_them(exported, model, tmp_path):
+    safetensors = pytest.importorskip("safetensors")
+    card = exported()
+    arch, blocks = smallest(PX8), PX8.blocks(smallest(PX8))
+    assert (card["code"], card["depths"]) == (PX8.encode(arch), [2, 2, 2, 2])
+    assert [(each["out"], each["stride"]) for each in card["blocks"]] == [(each.out, each.stride) for each in blocks]
+    cost = total_cost(PX8, arch, num_classes=10)
+    assert (card["macs"], card["parameters"]) == (cost.macs, cost.params)
+    assert card["preprocessing"] == {
+        "colour": "1 channel",
+        "resize": {"shorter_side": 8, "interpolation": "bilinear", "antialias": True},
+        "centre_crop": 8,
+        "divide_by": 255,
+        "mean": [0.3053],
+        "std": [0.3759],
+    }
+    assert card["classes"] == [str(number) for number in range(10)]
+    assert [(each["part"], each["images"]) for each in card["scores"]] == [("validation", 50), ("test", 300)]
+    assert card["calibration"]["images"] == 64
+    assert card["source"] == {"model": str(model), "sha256": sha256(model)}
+    assert card["files"] == {"subnet.safetensors": sha256(tmp_path / "subnet.safetensors")}
+    with safetensors.safe_open(tmp_path / "subnet.safetensors", "pt") as file:
+        inside = json.loads(file.metadata()[KEY])
+    assert inside == {key: value for key, value in card.items() if key != "files"}
+
+
+def test_a_network_that_was_trained_alone_is_exported_as_it_is(tmp_path, capsys):
+    network = Subnet(PX8, smallest(PX8), num_classes=10).eval()
+    save_subnet(tmp_path / "subnet.pth", network, PX8, PX8.encode(smallest(PX8)))
+    arguments = ["--model", str(tmp_path / "subnet.pth"), "--out", str(tmp_path / "out.pt")]
+    assert main(arguments) == 0
+    assert "The card tells neither preprocessing nor scores" in capsys.readouterr().out
+    assert read_json(tmp_path / "out.json")["preprocessing"] is None
+    written = torch.load(tmp_path / "out.pt", weights_only=True)
+    assert all(torch.equal(written[key], tensor) for key, tensor in network.state_dict().items())
+    assert main([*arguments, "data.valid_images=20"]) == 0
+    assert "top-1 " in capsys.readouterr().out
+    assert read_json(tmp_path / "out.json")["calibration"] is None
+    with pytest.raises(InputError, match=r"subnet\.pth: holds arch 1222277777.*, not 1"):
+        main([*arguments, "--arch", PX8.encode(largest(PX8))])
+
+
+def test_a_supernet_needs_a_code(model, tmp_path):
+    with pytest.raises(InputError, match=r"holds a supernet, so --arch has to name"):
+        main(["--model", str(model), "--out", str(tmp_path / "out.pt")])
+
+
+@pytest.mark.parametrize("arguments", [["--with-preprocessing"], ["--with-preprocessing", "--onnx", "--no-calibrate"]])
+def test_preprocessing_is_for_onnx_and_has_to_be_known(exported, arguments):
+    with pytest.raises(InputError, match="--with-preprocessing is for --onnx, and needs the images' settings"):
+        exported(*arguments)
+
+
+@pytest.mark.last
+@pytest.mark.numeric
+def test_an_onnx_file_with_preprocessing_takes_pixels_and_gives_probabilities(exported, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    card = exported("--onnx", "--with-preprocessing")
+    session = onnxruntime.InferenceSession(tmp_path / "subnet.onnx", providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map[KEY])["code"] == card["code"]
+    images = runs.images_of(load_config().data).test
+    pixels = images.pixels(torch.arange(len(images)))
+    (probabilities,) = session.run(["probabilities"], {"pixels": pixels.numpy()})
+    assert probabilities.sum(1) == pytest.approx(1, abs=1e-5)
+    right = (torch.from_numpy(probabilities).argmax(1) == images.labels).sum().item()
+    assert 100 * right / len(images) == pytest.approx(card["scores"][1]["top1"], abs=0.34)  # an image, for a tie
 
 
 def test_nobody_guesses_what_a_model_was_trained_on(model, tmp_path):
@@ -127,7 +220,7 @@ def test_images_of_other_classes_are_refused(tmp_path):
     [
         ({"--resolution": "0"}, "--resolution is 0, expected"),
         ({"--model": "none.pt"}, "none.pt: no such file"),
-        ({"--out": "subnet.bin"}, "expected .pt or .safetensors"),
+        ({"--out": "subnet.bin"}, "expected .pt, .pt2 or .safetensors"),
     ],
 )
 def test_a_wrong_argument_is_refused(model, change, message):

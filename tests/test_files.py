@@ -1,5 +1,7 @@
 """Files appear whole or not at all."""
 
+import errno
+import fcntl
 import resource
 import stat
 
@@ -7,7 +9,7 @@ import pytest
 import torch
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, replacing, write_json, write_text
+from fewshot_nas.files import locked, read_json, replacing, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -69,3 +71,13 @@ def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="below: cannot be written"):
         write_text(tmp_path / "file" / "below", "new")
+
+
+def test_a_file_system_without_locks_is_said_and_worked_on(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    said = r"\.lock: this file system keeps no locks \(No locks available\)"
+    with pytest.warns(UserWarning, match=said), locked(tmp_path / ".lock", wait=False):
+        pass

@@ -5,7 +5,7 @@ import torch
 
 from fewshot_nas import export, finetune
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
+from fewshot_nas.files import read_json, sha256
 from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint, save_supernet, subnet_of
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
@@ -25,6 +25,10 @@ def run(fresh_run):
     return space, space.encode(smallest(space))
 
 
+def directory_of(code):
+    return finetune_directory("run", f"1_{code}", 0, scratch=False)
+
+
 def network_of(directory):
     return subnet_of(directory.chosen, read_checkpoint(directory.chosen))[0]
 
@@ -32,7 +36,7 @@ def network_of(directory):
 def test_inherited_weights_are_trained_on_and_measured(run, capsys):
     _, code = run
     assert finetune.main(["--save=run", f"--arch={code}", "finetune.epochs=2"]) == 0
-    directory = finetune_directory("run", code, ONE_SHOT, 0)
+    directory = directory_of(code)
     result = read_json(directory.result)
     assert result["arch"] == code
     assert 0 <= result["valid"] <= 100
@@ -48,7 +52,7 @@ def test_training_begins_with_the_supernet_s_weights(run, monkeypatch):
     space, code = run
     monkeypatch.setattr(loop.Loop, "run", lambda self: None)
     finetune.main(["--save=run", f"--arch={code}"])
-    network = network_of(finetune_directory("run", code, ONE_SHOT, 0))
+    network = network_of(directory_of(code))
     weights = load_supernet(finetune.phase_directory("run", ONE_SHOT).chosen).weights(space.decode(code))
     assert all(torch.equal(*pair) for pair in zip(network.parameters(), weights.tensors(), strict=True))
     assert network.stem.norm.num_batches_tracked > 0
@@ -58,27 +62,39 @@ def test_from_scratch_inherits_nothing(run, monkeypatch, capsys):
     space, code = run
     monkeypatch.setattr(loop.Loop, "run", lambda self: None)
     finetune.main(["--save=run", f"--arch={code}", "--scratch", "--seed=3"])
-    network = network_of(finetune_directory("run", code, None, 3))
+    network = network_of(finetune_directory("run", f"1_{code}", 3, scratch=True))
     assert "inherited" not in capsys.readouterr().out
     torch.manual_seed(loop.step_seed(3, -1, 0))
     fresh = Subnet(space, space.decode(code), 10)
     assert all(torch.equal(*pair) for pair in zip(network.parameters(), fresh.parameters(), strict=True))
 
 
-def test_the_best_arch_of_a_search_is_taken(run, tmp_path):
-    _, code = run
-    best = FoundArch(code, 90.0, {"macs": 5.0})
-    write_found(tmp_path / "found.json", tmp_path / "front.csv", Found({}, [best], ["macs"]))
-    finetune.main(["--save=run", f"--from_search={tmp_path / 'found.json'}"])
-    assert finetune_directory("run", code, ONE_SHOT, 0).chosen.exists()
-    write_found(tmp_path / "found.json", tmp_path / "front.csv", Found({}, [], ["macs"]))
+def test_the_best_arch_of_a_search_is_taken_with_the_supernet_that_was_searched(run, tmp_path):
+    space, code = run
+    model = finetune.phase_directory("run", ONE_SHOT).model("other")
+    save_supernet(model, Supernet(by_width(space, 1), 10))
+    known = {"checkpoint": str(model), "checkpoint_sha256": sha256(model)}
+    path = tmp_path / "mine" / "found.json"
+
+    def write(*archs):
+        write_found(path, tmp_path / "front.csv", Found(known, archs, ["macs"]))
+
+    write(FoundArch(code, 90.0, {"macs": 5.0}))
+    finetune.main(["--save=run", f"--from_search={path}"])
+    directory = finetune_directory("run", "mine", 0, scratch=False)
+    assert read_json(directory.result)["arch"] == code
+    assert read_json(directory.manifest)["parent_sha256"] == known["checkpoint_sha256"]
+    save_supernet(model, Supernet(by_width(space, 1), 10))
+    with pytest.raises(InputError, match=r"searched another results/run/other\.pth than the one there is now"):
+        finetune.main(["--save=run", f"--from_search={path}"])
+    write()
     with pytest.raises(InputError, match="the search has found no arch"):
-        finetune.main(["--save=run", f"--from_search={tmp_path / 'found.json'}"])
+        finetune.main(["--save=run", f"--from_search={path}"])
 
 
 def test_an_interrupted_training_ends_with_the_same_network(run, monkeypatch):
     _, code = run
-    whole, torn = (finetune_directory("run", code, ONE_SHOT, seed) for seed in (0, 1))
+    whole, torn = directory_of(code), finetune_directory("run", f"1_{code}", 1, scratch=False)
     finetune.main(["--save=run", f"--arch={code}", "finetune.epochs=2", "--seed=1"])
     expected = torn.chosen.rename(torn.path / "expected.pth").read_bytes()
     torn.manifest.unlink()
@@ -103,11 +119,11 @@ def test_an_interrupted_training_ends_with_the_same_network(run, monkeypatch):
 def test_export_takes_the_result(run, tmp_path, capsys):
     _, code = run
     finetune.main(["--save=run", f"--arch={code}"])
-    chosen = finetune_directory("run", code, ONE_SHOT, 0).chosen
+    chosen = directory_of(code).chosen
     assert f"python -m fewshot_nas.export --model={chosen}" in capsys.readouterr().out
     assert export.main([f"--model={chosen}", f"--out={tmp_path / 'network.pt'}"]) == 0
     written = torch.load(tmp_path / "network.pt", weights_only=True)
-    expected = network_of(finetune_directory("run", code, ONE_SHOT, 0)).state_dict()
+    expected = network_of(directory_of(code)).state_dict()
     assert all(torch.equal(tensor, expected[key]) for key, tensor in written.items())
     with pytest.raises(InputError, match=f"holds arch {code}, not "):
         export.main([f"--model={chosen}", "--arch=" + "1" + code[1:].replace("7", "6")])

@@ -82,6 +82,20 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_front(fresh_run, monkeypa
     assert found_directory("run", "torn").front.read_bytes() == found_directory("run", "whole").front.read_bytes()
 
 
+def test_a_supernet_from_elsewhere_needs_no_manifest(fresh_run):
+    phase_directory("run", Phase.parse("1")).manifest.unlink()
+    assert search.main([*QUICK, "--max=macs=300k", "--budget=4"]) == 0
+    assert len(found("1_macs300k").archs) == 4
+
+
+@pytest.mark.dist
+def test_two_processes_find_what_one_does(fresh_run, ranks):
+    arguments = [*QUICK, "--max=macs=300k", "--budget=14"]
+    search.main([*arguments, "--name=one"])
+    assert ranks(2, lambda: search.main([*arguments, "--name=two"])) == [0, 0]
+    assert found("two").archs == found("one").archs
+
+
 def test_a_larger_budget_goes_on(fresh_run, monkeypatch):
     search.main([*QUICK, "--budget=6"])
     first = {arch.code for arch in found("1").archs}
@@ -152,7 +166,7 @@ def test_the_ranker_judges_where_there_is_one(fresh_run):
         (["--max=latency=1ms"], r"there is no table of latencies of"),
         (["--name=../away"], "--name is '../away'"),
         (["--images=0"], r"--images is 0, expected 1\.\."),
-        (["--save=none"], "results/none/manifest.json: no such file; .* trains a supernet to search"),
+        (["--save=none"], r"results/none/supernet\.pth: no such file; .* trains a supernet to search"),
         (["--by=ranker"], r"ranking\.json: no such file"),
     ],
 )

@@ -131,6 +131,29 @@ def test_a_plan_computes_nothing(saved, capsys):
     assert not saved.scores("7").exists()
 
 
+def test_a_plan_needs_no_supernet_and_no_pixels(saved, capsys, monkeypatch):
+    monkeypatch.setattr("fewshot_nas.runs.decoded", None)
+    assert evaluate("--json_part=1-2", "--plan") == 0
+    of_the_supernet = capsys.readouterr().out
+    saved.chosen.unlink()
+    assert evaluate("--json_part=1-2", "--plan") == 0
+    assert capsys.readouterr().out == of_the_supernet
+
+
+def test_the_scores_of_one_code_are_printed_and_nothing_is_written(saved, capsys):
+    evaluate("--json_part=1")
+    codes = {arch_id: PX8.encode(arch) for arch_id, arch in make_pool(PX8, 1, 10).items()}
+    stored = {metric: read_arch_file(shard_path(saved.scores("7"), metric, 1), PX8) for metric in ("top1", "prob")}
+    before = sorted(saved.path.rglob("*"))
+    capsys.readouterr()
+    assert evaluate(f"--arch={codes['arch2']},{codes['arch3']}") == 0
+    lines = capsys.readouterr().out.splitlines()
+    for arch_id, line in zip(("arch2", "arch3"), lines, strict=True):
+        assert line.startswith(f"{codes[arch_id]}: top-1 {stored['top1'][arch_id].acc:.2f} %, top-5 ")
+        assert line.endswith(f"mean probability {stored['prob'][arch_id].acc:.2f} % on 20 ranking images")
+    assert sorted(saved.path.rglob("*")) == before
+
+
 def test_another_pool_is_another_evaluation(saved, capsys):
     evaluate("--json_part=1")
     for number, part in enumerate(split_pool(make_pool(PX8, 2, 10), 2), start=1):
@@ -166,8 +189,10 @@ def test_bfloat16_is_another_evaluation(saved, capsys):
         ("--images=0", "--images is 0, expected 1..300"),
         ("--images=301", "--images is 301, expected 1..300"),
         ("--split_group=8", "'8' is not a phase"),
-        ("--split_group=3", "results/mine/3/supernet.pth: no such file"),
-        ("--model_name=0.9_3", "results/mine/2/0.9_3.pth: no such file"),
+        ("--split_group=3", "results/mine/3/supernet.pth: no such file; finished phases are 2"),
+        ("--save=new", "results/new/2/supernet.pth: no such file; `python -m fewshot_nas.train_supernet --save=new`"),
+        ("--model_name=0.9_3", "results/mine/2/0.9_3.pth: no such file; the phase has supernet"),
+        ("--model_name=../supernet", "--model_name is '../supernet', expected the name of a file in results/mine/2"),
         ("--workers=2", "--workers is for --executor ray"),
         ("--workers=0", "--workers is 0, expected at least 1"),
         ("--address=auto", "--address is for --executor ray"),

@@ -4,9 +4,14 @@ import json
 
 import pytest
 
+from fewshot_nas import runs
 from fewshot_nas.cli import run
+from fewshot_nas.config import load_config
+from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
+from fewshot_nas.evaluation.naive import measure
 from fewshot_nas.files import locked, read_json
+from fewshot_nas.models.checkpoint import read_checkpoint, subnet_of
 from fewshot_nas.space.pool import read_arch_file, read_pool
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_stand_alone import _selected, main
@@ -41,21 +46,47 @@ def test_lists_and_ranges(train, truth, text, numbers):
     assert list(truth()) == [f"arch{number}" for number in numbers]
 
 
-def test_a_code_of_the_pool_has_its_id(train, truth, workshop):
+CODE = "1" + "2222" + "7" + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 6 + "77" * 2 + "00" * 3
+
+
+def test_a_code_is_trained_for_its_own_sake(train, truth, workshop, capsys, calls_of_hints):
+    """A search's winner in the ground truth would make the truth a selection."""
+    train("1")
+    train(CODE)
+    assert list(truth()) == ["arch1"]
+    said = capsys.readouterr().out
+    network = f"results/alone/stand_alone/code{CODE}_seed0/subnet.pth"
+    assert calls_of_hints(said) == [["export", f"--model={network}", f"--out=code{CODE}.pt"]]
+    subnet, space, arch = subnet_of(workshop / network, read_checkpoint(workshop / network))
+    assert (space.encode(arch), subnet.head.out_features) == (CODE, 10)
+    train(CODE)
+    assert f"{network} is there already; --no-resume trains it anew" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_code_joins_a_ground_truth_that_is_named(train, workshop, known):
     (part,) = read_pool(workshop / "json_file" / "json8", PX8)
-    train(PX8.encode(part["arch4"]))
-    assert list(truth()) == ["arch4"]
+    code = PX8.encode(part["arch4"]) if known else CODE
+    train(code, "--ground_truth=results/alone/gt_arch30.json")
+    entries = read_arch_file(workshop / "results" / "alone" / "gt_arch30.json", PX8)
+    assert [(arch_id, PX8.encode(entry.arch)) for arch_id, entry in entries.items()] == [
+        ("arch4" if known else f"code{CODE}", code)
+    ]
 
 
-def test_another_code_has_itself_as_its_id(train, truth):
-    code = "1" + "2222" + "7" + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 6 + "77" * 2 + "00" * 3
-    train(code)
-    assert [(arch_id, PX8.encode(entry.arch)) for arch_id, entry in truth().items()] == [(f"code{code}", code)]
+def test_a_network_that_was_trained_alone_is_kept_and_scores_what_was_said(train, truth, workshop):
+    train("1")
+    directory = workshop / "results" / "alone" / "stand_alone" / "arch1_seed0"
+    subnet, space, _ = subnet_of(directory / "subnet.pth", read_checkpoint(directory / "subnet.pth"))
+    config = load_config(directory / "config.yml")
+    data = runs.open_images(config, space)
+    inputs = runs.evaluation_inputs(config, space, data, data.valid, World.alone())
+    assert measure(subnet, inputs).top1 == truth()["arch1"].acc == read_json(directory / "result.json")["valid"]
 
 
 def test_all_are_the_first_thirty(workshop):
     (part,) = read_pool(workshop / "json_file" / "json8", PX8)
-    assert dict(_selected("all", {**part, "arch31": part["arch1"]}, PX8)) == part
+    assert dict(_selected("all", {**part, "arch31": part["arch1"]}, PX8, in_truth=True)) == part
 
 
 def test_without_settings_archs_are_trained_as_the_run_was_begun(workshop, small, truth):

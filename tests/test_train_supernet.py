@@ -1,9 +1,11 @@
 """One-shot training as a command: what it leaves, how it goes on, what it refuses."""
 
 import json
+import os
 import random
 import re
 import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -299,7 +301,7 @@ def test_two_runs_of_one_name_are_kept_apart(workshop, small):
             ["evaluation.calibration_images=33"],
             r"evaluation.calibration_images is 33, expected at most the 32 trai",
         ),
-        (["space.resolution=2"], r"space.resolution is 2, expected at least 4, for the strides of space px8"),
+        (["space.resolution=2"], r"space.resolution is 2, expected at least 4, because the strides of space"),
         (["data.num_classes=3"], "digits: num_classes is 3, but the labels need 10"),
     ],
 )
@@ -345,3 +347,19 @@ def test_the_digits_are_learned_by_default(workshop):
     epochs = [record for record in records(workshop / "results" / "digits") if "top1" in record]
     assert epochs[-1]["top1"]["largest"] >= 95
     assert epochs[-1]["top1"]["smallest"] >= 85
+
+
+@pytest.mark.dist
+def test_processes_with_different_ground_truths_do_not_begin(workshop, small, ranks):
+    """As on a network's disk, where one process sees a file later than another."""
+
+    def one_of_two():
+        truth = "json_file/none.json" if os.environ["RANK"] == "0" else "truth.json"
+        with pytest.raises(InputError, match=r"process 1 sees \w+ .*, process 0 sees "):
+            main(["--save", "two", *small, f"run.ground_truth={truth}"])
+
+    write_arch_file(
+        workshop / "truth.json", PX8, {"arch1": Entry(9.0, read_pool(Path("json_file/json8"), PX8)[0]["arch1"])}
+    )
+    ranks(2, one_of_two)
+    assert not (workshop / "results" / "two" / "manifest.json").exists()

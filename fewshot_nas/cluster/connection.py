@@ -92,7 +92,9 @@ def _options(address: str, cores: int) -> dict[str, Any]:
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address != "local":
         return quiet
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray gives its workers a low priority (a niceness of 15), but here they are what the machine is for.
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness"):
+        os.environ.setdefault(name, "0")
     return {**quiet, "num_cpus": max(cores, os.cpu_count() or 1)}
 
 

@@ -36,7 +36,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What a member has answered to a question, or why it cannot any more."""
 
     question: str
@@ -113,7 +113,7 @@ class Crew:
         """Call a method of a worker; its answer will be among `answers`."""
         self._asked[getattr(member.actor, question).remote(*arguments)] = question, member
 
-    def answers(self) -> Iterator[Answer]:
+    def answers(self) -> Iterator[Reply]:
         """What has been answered; waits a moment if there is nothing. A worker that has come answers `greet`."""
         if not self._asked:
             time.sleep(_POLL_S)
@@ -122,9 +122,9 @@ class Crew:
         for reference in ready:
             question, member = self._asked.pop(reference)
             try:
-                answer = Answer(question, member, ray.get(reference))
+                answer = Reply(question, member, ray.get(reference))
             except RayError as error:
-                answer = Answer(question, member, error=error)
+                answer = Reply(question, member, error=error)
             if question != "greet" or self._welcome(answer):
                 yield answer
 
@@ -160,7 +160,7 @@ class Crew:
         self._members[member.name] = member
         self.ask("greet", member)
 
-    def _welcome(self, answer: Answer) -> bool:
+    def _welcome(self, answer: Reply) -> bool:
         """Whether a worker that has been started is there and computes like the others."""
         member = answer.member
         if answer.error:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.cluster.crew import Crew
-from fewshot_nas.cluster.schedule import SLOWEST, Schedule
+from fewshot_nas.cluster.schedule import SLOWEST, TaskSchedule
 from fewshot_nas.cluster.shift import results
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
@@ -56,7 +56,7 @@ class OnRay(Executor):
     def results(self, numbers: Sequence[int], work: Work) -> Results:
         """As `Executor.results`."""
         costs = {number: float(work.macs(number) * work.inputs.count) for number in numbers}
-        yield from results(self._crew, packed(work), Schedule(costs, slowest=1 / SLOWEST))
+        yield from results(self._crew, packed(work), TaskSchedule(costs, slowest=1 / SLOWEST))
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,7 +38,7 @@ class _Worker:
         return self.seconds / self.cost if self.cost else None
 
 
-class Schedule:
+class TaskSchedule:
     """Tasks with costs, handed out to workers that come and go. Times are in seconds.
 
     Args:
@@ -48,7 +48,7 @@ class Schedule:
         resumed: tasks that go on where an earlier attempt was stopped. How long they take tells no speed.
         copies: whether a task may run on two workers at once.
 
-    >>> schedule = Schedule({0: 2.0, 1: 5.0, 2: 3.0}, slowest=100.0)
+    >>> schedule = TaskSchedule({0: 2.0, 1: 5.0, 2: 3.0}, slowest=100.0)
     >>> schedule.join("a"), schedule.join("b")
     (None, None)
     >>> schedule.give("a", now=0.0), schedule.give("b", now=0.0)

@@ -7,15 +7,15 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
-from fewshot_nas.cluster.crew import Answer, Crew, Member, reason
-from fewshot_nas.cluster.schedule import Schedule
+from fewshot_nas.cluster.crew import Crew, Member, Reply, reason
+from fewshot_nas.cluster.schedule import TaskSchedule
 from fewshot_nas.cluster.worker import Parcel
 from fewshot_nas.errors import InputError, TaskError
 
 FAILURES = 3  # of one task, until it is given up
 
 
-def results(crew: Crew, parcel: Parcel, schedule: Schedule) -> Iterator[tuple[int, Any]]:
+def results(crew: Crew, parcel: Parcel, schedule: TaskSchedule) -> Iterator[tuple[int, Any]]:
     """Do all tasks of a schedule; yield their numbers and results as they finish.
 
     A task that has failed on three workers is set aside, and its error is raised when all others
@@ -33,7 +33,7 @@ def results(crew: Crew, parcel: Parcel, schedule: Schedule) -> Iterator[tuple[in
 
 
 class _Shift:
-    def __init__(self, crew: Crew, parcel: Parcel, schedule: Schedule) -> None:
+    def __init__(self, crew: Crew, parcel: Parcel, schedule: TaskSchedule) -> None:
         self._crew, self._schedule, self._parcel = crew, schedule, ray.put(parcel)
         self._ready: dict[str, Member] = {}
         self._idle: set[str] = set()
@@ -57,7 +57,7 @@ class _Shift:
         for name in self._ready.keys() - self._idle:
             self._crew.dismiss(self._ready[name])
 
-    def _heard(self, answer: Answer) -> Iterator[tuple[int, Any]]:
+    def _heard(self, answer: Reply) -> Iterator[tuple[int, Any]]:
         member = answer.member
         if answer.error:
             self._lost(member, answer)
@@ -85,7 +85,7 @@ class _Shift:
         for name in self._schedule.overdue(time.monotonic()):
             self._replace(self._ready[name], "it did not answer any more", blamed=True)
 
-    def _lost(self, member: Member, answer: Answer) -> None:
+    def _lost(self, member: Member, answer: Reply) -> None:
         assert answer.error
         if answer.question == "take" and isinstance(answer.error, RayTaskError):
             raise InputError(f"{member.host}: {answer.error.cause}")

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from fewshot_nas.cluster.crew import Crew
-from fewshot_nas.cluster.schedule import SLOWEST, Schedule
+from fewshot_nas.cluster.schedule import SLOWEST, TaskSchedule
 from fewshot_nas.cluster.shift import results
 from fewshot_nas.config import Config
 from fewshot_nas.distributed import World
@@ -71,14 +71,14 @@ def _known(run: Run, arch_id: str, arch: Arch, truth: GroundTruth) -> bool:
     return bool(said)
 
 
-def _schedule(run: Run, archs: Mapping[str, Arch]) -> Schedule:
+def _schedule(run: Run, archs: Mapping[str, Arch]) -> TaskSchedule:
     """Costs are multiply-adds of all epochs; backward takes twice those of forward."""
     images = 3 * run.config.stand_alone.epochs * len(run.data.train)
     costs = [
         float(total_cost(run.space, arch, num_classes=run.data.num_classes).macs * images) for arch in archs.values()
     ]
     begun = [number for number, arch_id in enumerate(archs) if run.stand_alone(arch_id).last.exists()]
-    return Schedule(dict(enumerate(costs)), slowest=1 / SLOWEST, resumed=begun, copies=False)
+    return TaskSchedule(dict(enumerate(costs)), slowest=1 / SLOWEST, resumed=begun, copies=False)
 
 
 @contextmanager

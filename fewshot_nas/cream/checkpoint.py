@@ -1,6 +1,7 @@
 """Files of retrained networks, `.pth.tar` as in the public code: weights and their moving average."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def load_child(
     content = read_checkpoint(path, device)
     try:
         _check_model(content, model)
-        network = child_network(model.path, num_classes, in_channels).to(device)
+        network = child_network(model.path, num_classes, in_channels, space=model.space).to(device)
         network.load_state_dict(_fitting(_weights(content), network.state_dict()))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -47,12 +48,16 @@ def load_child(
 
 
 def _check_model(content: Mapping[Any, Any], model: Model) -> None:
-    expected = {"INPUT_ARCH": format_path(model.path), "resolution": model.resolution}
+    expected = {
+        "INPUT_ARCH": format_path(model.path),
+        "resolution": model.resolution,
+        "space": asdict(model.space),
+    }
     for key, value in expected.items():
         if content.get(key, value) != value:
             raise InputError(
                 f"holds a network with {key} {content[key]}, but the selected model has {value};"
-                " set MODEL_SELECTION, INPUT_ARCH or IMAGE_SIZE as in its training"
+                " set MODEL_SELECTION, INPUT_ARCH, IMAGE_SIZE or space as in its training"
             )
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fewshot_nas.config import DataConfig, ProcessConfig
-from fewshot_nas.cream.flops import FULL_PX
+from fewshot_nas.cream.flops import FULL_PX, Budget, budget_of, depths_for
 from fewshot_nas.cream.paths import MODELS, Model, parse_path
+from fewshot_nas.cream.space import PUBLISHED, CreamSpace
 from fewshot_nas.errors import InputError
 from fewshot_nas.settings import Count, Share, Within
 
@@ -24,9 +25,11 @@ class CreamConfig:
     """The settings that search, retrain and test have in common."""
 
     # Side of the images after resizing, in pixels; 0: the side that belongs to the model, or to the FLOPs bounds.
-    IMAGE_SIZE: int = 32
+    IMAGE_SIZE: int = 16
     # Images of a batch; in training, of all processes together, which share the batch equally.
     BATCH_SIZE: Count = 64
+    # Widths, strides and choices of the networks; the defaults are published.
+    space: CreamSpace = field(default_factory=CreamSpace)
     # Where images come from, as for the other commands.
     data: DataConfig = field(default_factory=DataConfig)
     # Seed, precision, threads and checkpoints, as for the other commands.
@@ -57,15 +60,19 @@ class TrainConfig(CreamConfig):
 class SearchConfig(TrainConfig):
     """The settings of the search."""
 
-    # Least multiply-adds of a path, in millions, for images of 224 pixels, or of the smaller size that the
-    # bounds require; IMAGE_SIZE does not matter.
+    # Side of the images for which costs are counted, in pixels; smaller if the bounds require it. IMAGE_SIZE does
+    # not matter.
+    FLOPS_SIZE: Count = FULL_PX
+    # Least multiply-adds of a path, in millions.
     FLOPS_MINIMUM: float = 0.0
     # Most multiply-adds of a path, counted the same way.
     FLOPS_MAXIMUM: float = 114.0
+    # Blocks of stages 1..5; empty: as many as the bounds suggest.
+    DEPTHS: tuple[Count, ...] = ()
     # Whether to apply the bounds as the public code does.
     LEGACY: bool = False
     # Passes over the training images.
-    EPOCHS: Count = 40  # a step trains one path of thousands, so many steps are needed
+    EPOCHS: Count = 14
     # Images of a step, of all processes together; at least 2.
     BATCH_SIZE: Several = 32
     # Momentum of the gradient descent, in [0, 1).
@@ -77,7 +84,19 @@ class SearchConfig(TrainConfig):
     # How the teacher is picked from the board: by the matching network (`meta`), or the most accurate (`top1`).
     PICK_METHOD: Literal["meta", "top1"] = "meta"
     # Epochs without a teacher, at the beginning.
-    META_STA_EPOCH: int = 20
+    META_STA_EPOCH: int = 7
+    # Epochs at the beginning in which the choices of a block share weights: each is a part of the dearest one's.
+    # Then each goes on with a copy of its part. 0: all choices have weights of their own, as published.
+    SHARED_EPOCHS: int = 4
+    # Where the board's accuracies come from: each step's batch (`batch`, as published), or now and then held
+    # images for all paths at once (`review`).
+    BOARD: Literal["batch", "review"] = "review"
+    # Reviews of the board, evenly spread over the steps; the last one is after the last step.
+    REVIEWS: Count = 5
+    # New paths that a review scores beside those on the board.
+    REVIEW_PATHS: Count = 30
+    # Training images held out for reviews, at most an eighth of all.
+    HELD_IMAGES: Several = 1024
     # Learning rate of the matching network.
     META_LR: float = 1e-4
     # Steps between two updates of the matching network.
@@ -90,6 +109,22 @@ class SearchConfig(TrainConfig):
     ACC_GAP: float = 5.0
     # Training images from which the batch norms of a validated path are estimated.
     CALIBRATION_IMAGES: Several = 256
+
+    @property
+    def held_images(self) -> int:
+        """Training images to hold out."""
+        return self.HELD_IMAGES if self.BOARD == "review" else 0
+
+    def budget(self) -> Budget:
+        """The bounds, and the depths that suit them.
+
+        Raises:
+            InputError: no depths do, or those asked for have no path within the bounds.
+        """
+        bounds = self.FLOPS_MINIMUM, self.FLOPS_MAXIMUM
+        if self.DEPTHS:
+            return budget_of(self.DEPTHS, *bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.space)
+        return depths_for(*bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.space)
 
 
 @dataclass(frozen=True)
@@ -118,7 +153,12 @@ class ModelConfig(CreamConfig):
                 f" expected either a published model or MODEL_SELECTION={OWN} with INPUT_ARCH=[[0],...,[0]]"
             )
         if self.MODEL_SELECTION == OWN:
-            model = Model(parse_path(json.dumps(self.INPUT_ARCH)), FULL_PX)
+            model = Model(parse_path(json.dumps(self.INPUT_ARCH)), FULL_PX, self.space)
+        elif self.space != PUBLISHED:
+            raise InputError(
+                f"space is changed, but MODEL_SELECTION={self.MODEL_SELECTION} is a network of the published one;"
+                f" choose MODEL_SELECTION={OWN} with INPUT_ARCH"
+            )
         else:
             model = MODELS[self.MODEL_SELECTION]
         return model._replace(resolution=self.IMAGE_SIZE or model.resolution)

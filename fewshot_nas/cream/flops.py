@@ -13,7 +13,8 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from fewshot_nas.cream.bounded import Bounded
-from fewshot_nas.cream.paths import CHOICES, HEAD_WIDTH, LAST_WIDTH, PRIOR, STAGES, STEM_WIDTH, CreamPath
+from fewshot_nas.cream.paths import CHOICES, PRIOR, STAGES, CreamPath
+from fewshot_nas.cream.space import DIVISOR, PUBLISHED, CreamSpace
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.block import side_after
 from fewshot_nas.space.cost import Cost
@@ -21,7 +22,7 @@ from fewshot_nas.space.search_space import round_width
 
 FULL_PX, STEP_PX, LEAST_PX = 224, 32, 64
 _MILLION = 1_000_000
-_CHEAPEST, _DEAREST = 0, len(CHOICES) - 1
+_CHEAPEST, _DEAREST = 0, CHOICES - 1
 _ORDER = (2, 3, 4, 1, 0)  # the order in which stages grow
 _LIMITS = ((3, 3, 3, 2, 2), (4, 4, 4, 4, 4))  # for each of the two rounds, the largest depths, in that order
 
@@ -47,6 +48,7 @@ class Budget:
     minimum: float
     maximum: float
     legacy: bool = False
+    space: CreamSpace = PUBLISHED
 
     def mflops(self, path: CreamPath) -> float:
         """The cost that is compared with the bounds, in M FLOPs."""
@@ -54,7 +56,9 @@ class Budget:
 
     def flops(self, path: CreamPath) -> int:
         """The same in FLOPs."""
-        return _blocks_flops(path, FULL_PX) if self.legacy else path_flops(path, self.resolution)
+        if self.legacy:
+            return _blocks_flops(path, FULL_PX, self.space)
+        return path_flops(path, self.resolution, self.space)
 
     def sample(self, rng: random.Random, probabilities: Sequence[float] = PRIOR) -> CreamPath:
         """Draw a path within the bounds, with the probabilities of the choices.
@@ -75,17 +79,19 @@ class Budget:
 @lru_cache(maxsize=8)
 def _bounded(budget: Budget, probabilities: tuple[float, ...]) -> Bounded:
     """The budget's tables, kept from one draw to the next."""
-    extremes = [_uniform(budget.depths, choice) for choice in range(len(CHOICES))]
+    extremes = [_uniform(budget.depths, choice) for choice in range(CHOICES)]
     resolution = FULL_PX if budget.legacy else budget.resolution
     costs = [
         [cell.macs + cell.extra for cell in place]
-        for place in zip(*(_cells(path, resolution) for path in extremes), strict=True)
+        for place in zip(*(_cells(path, resolution, budget.space) for path in extremes), strict=True)
     ]
     fixed = budget.flops(extremes[0]) - sum(place[0] for place in costs)
     return Bounded(costs, probabilities, budget.minimum * _MILLION - fixed, budget.maximum * _MILLION - fixed)
 
 
-def depths_for(minimum: float, maximum: float, *, resolution: int = FULL_PX, legacy: bool = False) -> Budget:
+def depths_for(
+    minimum: float, maximum: float, *, resolution: int = FULL_PX, legacy: bool = False, space: CreamSpace = PUBLISHED
+) -> Budget:
     """Choose depths and image size for bounds in M FLOPs.
 
     Each stage starts with one block. While even the cheapest network exceeds the maximum, images
@@ -101,26 +107,52 @@ def depths_for(minimum: float, maximum: float, *, resolution: int = FULL_PX, leg
     Raises:
         InputError: no depths and no resolution fit.
     """
-    if not 0 <= minimum <= maximum:
-        raise InputError(f"FLOPs bounds are {minimum:g} to {maximum:g} M, expected 0 <= FLOPS_MINIMUM <= FLOPS_MAXIMUM")
-    if legacy and resolution != FULL_PX:
-        raise InputError(f"the legacy FLOPs rule starts from {FULL_PX} px, got {resolution}")
-    budget = Budget((1,) * len(STAGES), resolution, minimum, maximum, legacy)
+    _check(minimum, maximum, resolution, legacy)
+    budget = Budget((1,) * STAGES, resolution, minimum, maximum, legacy, space)
     while _extreme(budget, _CHEAPEST) > budget.maximum:
         budget = _shrunk(budget)
     return _grown(budget)
 
 
-def path_flops(path: CreamPath, resolution: int) -> int:
+def budget_of(
+    depths: Sequence[int],
+    minimum: float,
+    maximum: float,
+    *,
+    resolution: int = FULL_PX,
+    legacy: bool = False,
+    space: CreamSpace = PUBLISHED,
+) -> Budget:
+    """Bounds in M FLOPs for depths of one's own; images do not shrink.
+
+    Raises:
+        InputError: the depths are not five, or have no path within the bounds.
+    """
+    _check(minimum, maximum, resolution, legacy)
+    if len(depths) != STAGES:
+        raise InputError(f"DEPTHS are {list(depths)}, expected {STAGES} numbers")
+    return _reachable(Budget(tuple(depths), resolution, minimum, maximum, legacy, space))
+
+
+def _check(minimum: float, maximum: float, resolution: int, legacy: bool) -> None:
+    if not 0 <= minimum <= maximum:
+        raise InputError(f"FLOPs bounds are {minimum:g} to {maximum:g} M, expected 0 <= FLOPS_MINIMUM <= FLOPS_MAXIMUM")
+    if legacy and resolution != FULL_PX:
+        raise InputError(f"the legacy FLOPs rule starts from {FULL_PX} px, got {resolution}")
+
+
+def path_flops(path: CreamPath, resolution: int, space: CreamSpace = PUBLISHED) -> int:
     """FLOPs of a path as in the public code's table: for colour images, without the classifier."""
-    fixed = _sum(_fixed_parts(resolution, in_channels=3))
-    return fixed.macs + fixed.extra + _blocks_flops(path, resolution)
+    fixed = _sum(_fixed_parts(resolution, 3, space))
+    return fixed.macs + fixed.extra + _blocks_flops(path, resolution, space)
 
 
-def path_cost(path: CreamPath, resolution: int, *, num_classes: int = 1000, in_channels: int = 3) -> Cost:
+def path_cost(
+    path: CreamPath, resolution: int, *, num_classes: int = 1000, in_channels: int = 3, space: CreamSpace = PUBLISHED
+) -> Cost:
     """Multiply-adds and parameters of the path's stand-alone network."""
-    parts = _sum(chain(_fixed_parts(resolution, in_channels), _cells(path, resolution)))
-    classifier = HEAD_WIDTH * num_classes
+    parts = _sum(chain(_fixed_parts(resolution, in_channels, space), _cells(path, resolution, space)))
+    classifier = space.head_width * num_classes
     return Cost(parts.macs + classifier, parts.params + classifier + num_classes)
 
 
@@ -142,6 +174,11 @@ def _grown(budget: Budget) -> Budget:
         if _extreme(budget, _DEAREST) >= budget.minimum and _extreme(deeper, _DEAREST) > budget.maximum:
             break
         budget = deeper
+    return _reachable(budget)
+
+
+def _reachable(budget: Budget) -> Budget:
+    """The budget itself, if its depths have paths on both sides of a bound."""
     cheapest, dearest = (_extreme(budget, choice) for choice in (_CHEAPEST, _DEAREST))
     if dearest < budget.minimum or cheapest > budget.maximum:
         raise InputError(
@@ -170,43 +207,43 @@ def _uniform(depths: Sequence[int], choice: int) -> CreamPath:
     return tuple((choice,) * depth for depth in depths)
 
 
-def _blocks_flops(path: CreamPath, resolution: int) -> int:
-    return sum(cell.macs + cell.extra for cell in _cells(path, resolution))
+def _blocks_flops(path: CreamPath, resolution: int, space: CreamSpace) -> int:
+    return sum(cell.macs + cell.extra for cell in _cells(path, resolution, space))
 
 
-def _cells(path: CreamPath, resolution: int) -> Iterator[Tally]:
+def _cells(path: CreamPath, resolution: int, space: CreamSpace) -> Iterator[Tally]:
     """The costs of stages 1..5, block by block."""
-    size, inputs = side_after(resolution, 2), STEM_WIDTH
-    for choices, (out, stride) in zip(path, STAGES, strict=True):
-        for choice in choices:
-            yield _cell(choice, inputs, out, stride, size)
+    size, inputs = side_after(resolution, space.stem_stride), space.stem_width
+    for stage, (out, stride) in zip(path, space.stages, strict=True):
+        for kernel, expansion in map(space.choices.__getitem__, stage):
+            yield _cell(kernel, expansion * inputs, inputs, out, stride, size)
             size = side_after(size, stride)
             inputs, stride = out, 1
 
 
 @lru_cache(maxsize=1 << 12)
-def _cell(choice: int, inputs: int, out: int, stride: int, size: int) -> Tally:
+def _cell(kernel: int, width: int, inputs: int, out: int, stride: int, size: int) -> Tally:
     """The cost of one inverted residual on an input of `size` x `size`."""
-    kernel, expansion = CHOICES[choice]
-    width, after = expansion * inputs, side_after(size, stride)
+    after = side_after(size, stride)
     expand, depthwise = _convolution(inputs, width, 1, size), _convolution(1, width, kernel, after)
     return _sum([expand, depthwise, _squeeze(width, after), _convolution(width, out, 1, after)])
 
 
 @lru_cache(maxsize=64)
-def _fixed_parts(resolution: int, in_channels: int) -> tuple[Tally, ...]:
+def _fixed_parts(resolution: int, in_channels: int, space: CreamSpace) -> tuple[Tally, ...]:
     """The costs of all parts but stages 1..5 and the classifier."""
-    first = last = side_after(resolution, 2)
-    for stage in STAGES:
+    first = last = side_after(resolution, space.stem_stride)
+    for stage in space.stages:
         last = side_after(last, stage.stride)
+    stem, (*_, final) = space.stem_width, space.widths
     return (
-        _convolution(in_channels, STEM_WIDTH, 3, first)._replace(extra=0),  # the table forgets its norm
-        _convolution(1, STEM_WIDTH, 3, first),
-        _squeeze(STEM_WIDTH, first),
-        _convolution(STEM_WIDTH, STEM_WIDTH, 1, first),
-        _convolution(STAGES[-1].out, LAST_WIDTH, 1, last),
-        Tally(0, 0, LAST_WIDTH * last**2),
-        _convolution(LAST_WIDTH, HEAD_WIDTH, 1, 1, vectors=1),
+        _convolution(in_channels, stem, 3, first)._replace(extra=0),  # the table forgets its norm
+        _convolution(1, stem, 3, first),
+        _squeeze(stem, first),
+        _convolution(stem, stem, 1, first),
+        _convolution(final, space.last_width, 1, last),
+        Tally(0, 0, space.last_width * last**2),
+        _convolution(space.last_width, space.head_width, 1, 1, vectors=1),
     )
 
 
@@ -218,7 +255,7 @@ def _convolution(inputs: int, out: int, kernel: int, size: int, vectors: int = 2
 
 def _squeeze(width: int, size: int) -> Tally:
     """The cost of squeeze-and-excitation: pool, narrow, rectify, widen."""
-    narrow = round_width(width / 4, 8)
+    narrow = round_width(width / 4, DIVISOR)
     pool = Tally(0, 0, width * size**2 + narrow)
     return _sum([pool, _convolution(width, narrow, 1, 1, vectors=1), _convolution(narrow, width, 1, 1, vectors=1)])
 

@@ -1,14 +1,18 @@
 """The path that a search found: its file, and the settings that select it."""
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fewshot_nas.cream.config import OWN
-from fewshot_nas.cream.paths import CreamPath, format_path, parse_path
+from fewshot_nas.cream.paths import Model, format_path, parse_path
+from fewshot_nas.cream.space import CreamSpace
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
+from fewshot_nas.settings import build
 
 FORM = "KEY=value"  # of an override
 
@@ -16,7 +20,7 @@ FORM = "KEY=value"  # of an override
 def add_path_option(parser: argparse.ArgumentParser) -> None:
     """The option `--from_search FILE`."""
     parser.add_argument(
-        "--from_search", type=Path, metavar="FILE", help="take path and image size from path.json of a search"
+        "--from_search", type=Path, metavar="FILE", help="take path, image size and space from path.json of a search"
     )
 
 
@@ -31,27 +35,29 @@ def path_overrides(file: Path | None, overrides: Sequence[str]) -> list[str]:
     for override in overrides:
         if override.partition("=")[0] in ("MODEL_SELECTION", "INPUT_ARCH"):
             raise InputError(f"{override!r} and --from_search both select a model, expected only one of them")
-    path, resolution = read_found(file)
-    chosen = [f"MODEL_SELECTION={OWN}", f"INPUT_ARCH={format_path(path)}", f"IMAGE_SIZE={resolution}"]
+    model = read_model(file)
+    chosen = [f"MODEL_SELECTION={OWN}", f"INPUT_ARCH={format_path(model.path)}", f"IMAGE_SIZE={model.resolution}"]
+    chosen += [f"space.{name}={json.dumps(value)}" for name, value in asdict(model.space).items()]
     return [*chosen, *overrides]
 
 
-def write_found(file: Path, path: CreamPath, resolution: int, more: dict[str, Any]) -> None:
-    """Write a path, the side of its images, and more facts about it."""
-    write_json(file, {"INPUT_ARCH": format_path(path), "resolution": resolution, **more})
+def write_model(file: Path, model: Model, more: Mapping[str, Any]) -> None:
+    """Write a path, the side of its images, its space, and more facts about it."""
+    known = {"INPUT_ARCH": format_path(model.path), "resolution": model.resolution, "space": asdict(model.space)}
+    write_json(file, {**known, **more})
 
 
-def read_found(file: Path) -> tuple[CreamPath, int]:
-    """Read the path and the side of its images from a file of `write_found`.
+def read_model(file: Path) -> Model:
+    """Read the network from a file of `write_model`.
 
     Raises:
         InputError: the file does not have this form.
     """
     content = read_json(file)
     try:
-        text, resolution = content["INPUT_ARCH"], int(content["resolution"])
-        return parse_path(text), resolution
+        text, resolution, values = content["INPUT_ARCH"], int(content["resolution"]), content.get("space", {})
+        return Model(parse_path(text), resolution, build(CreamSpace, values, "space."))
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"{file}: is not the result of a search, expected INPUT_ARCH and resolution") from None

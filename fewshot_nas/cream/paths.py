@@ -1,4 +1,4 @@
-"""Paths through the MBConv space of Cream of the Crop (arXiv:2010.15821). Standard library only.
+"""Paths through the space of Cream of the Crop (arXiv:2010.15821). Standard library only.
 
 A network has seven stages. The first and the last are fixed. Each block of the five others is one of
 six inverted residuals. A path lists the index of this choice for every block, stage by stage.
@@ -9,35 +9,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from fewshot_nas.cream.space import PUBLISHED, Choice, CreamSpace
 from fewshot_nas.errors import InputError
 
 CreamPath = tuple[tuple[int, ...], ...]  # stages 1..5, for each block the index of its choice
 
 
-class Choice(NamedTuple):
-    """An inverted residual: the side of its depthwise kernel, and the expansion of its middle width."""
-
-    kernel: int
-    expansion: int
-
-
-class Stage(NamedTuple):
-    """The output width of a stage's blocks, and the stride of its first block; the others have stride 1."""
-
-    out: int
-    stride: int
-
-
 class Model(NamedTuple):
-    """A published network and the side in pixels of its images."""
+    """A network: its path, the side in pixels of its images, and the space that the path is of."""
 
     path: CreamPath
     resolution: int
+    space: CreamSpace = PUBLISHED
 
 
-CHOICES = tuple(Choice(kernel, expansion) for kernel in (3, 5, 7) for expansion in (4, 6))
-STAGES = (Stage(24, 2), Stage(40, 2), Stage(80, 2), Stage(96, 1), Stage(192, 2))
-STEM_WIDTH, LAST_WIDTH, HEAD_WIDTH = 16, 320, 1280  # channels of the stem and stage 0, of stage 6, of the features
+STAGES = len(PUBLISHED.stages)
+CHOICES = len(PUBLISHED.choices)
 
 PRIOR = (0.05, 0.2, 0.05, 0.5, 0.05, 0.15)  # probability of each choice
 UNIFORM = (1 / 6,) * 6
@@ -52,12 +39,12 @@ def check_path(path: CreamPath) -> CreamPath:
     Raises:
         InputError: names the stage that is wrong, and what was expected.
     """
-    if len(path) != len(STAGES):
-        raise InputError(f"a path has {len(STAGES)} stages, got {len(path)}")
+    if len(path) != STAGES:
+        raise InputError(f"a path has {STAGES} stages, got {len(path)}")
     for stage, choices in enumerate(path, start=1):
-        if not choices or any(type(choice) is not int or choice not in range(len(CHOICES)) for choice in choices):
+        if not choices or any(type(choice) is not int or choice not in range(CHOICES) for choice in choices):
             raise InputError(
-                f"stage {stage} of the path is {list(choices)}, expected at least one index in 0..{len(CHOICES) - 1}"
+                f"stage {stage} of the path is {list(choices)}, expected at least one index in 0..{CHOICES - 1}"
             )
     return path
 
@@ -77,8 +64,8 @@ def parse_path(text: str) -> CreamPath:
         stages = None
     if not isinstance(stages, list) or not all(isinstance(stage, list) for stage in stages):
         raise InputError(f"INPUT_ARCH is {text!r}, expected lists of indices as in [[0],[3],[3,3],[3],[3],[3],[0]]")
-    if len(stages) != len(STAGES) + 2 or stages[0] != _FIXED or stages[-1] != _FIXED:
-        raise InputError(f"INPUT_ARCH is {text!r}, expected {len(STAGES)} stages between [0] and [0]")
+    if len(stages) != STAGES + 2 or stages[0] != _FIXED or stages[-1] != _FIXED:
+        raise InputError(f"INPUT_ARCH is {text!r}, expected {STAGES} stages between [0] and [0]")
     try:
         return check_path(tuple(map(tuple, stages[1:-1])))
     except InputError as error:
@@ -98,7 +85,7 @@ def as_published(path: CreamPath) -> CreamPath:
     has this exception.
     """
     return tuple(
-        (CHOICES.index(template),) if len(choices) == 1 else choices
+        (PUBLISHED.choices.index(template),) if len(choices) == 1 else choices
         for choices, template in zip(path, _TEMPLATE, strict=True)
     )
 

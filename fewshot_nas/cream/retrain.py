@@ -1,25 +1,29 @@
 """Train a published model, or a path that was found, from scratch."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
+from fewshot_nas.config import Config
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
 from fewshot_nas.results import retrain_directory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
+    from fewshot_nas.cream.paths import Model
     from fewshot_nas.cream.retrain_task import RetrainTask
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.lifecycle import Training
+
+_FIRST_WEIGHTS = 0.01  # share of the first weights in the average, from which on they are felt
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train one network, into results/<save>/retrain_<name>/."""
     options = _parser().parse_intermixed_args(argv)
-    config = load(RetrainConfig, options.config, path_overrides(options.from_search, run_overrides(options)))
+    config = load(RetrainConfig, options.config, path_overrides(options.from_search, run_overrides(options)), (Config,))
     model, directory = config.model(), retrain_directory(options.save, config.name)
     from fewshot_nas.cream.checkpoint import save_child
     from fewshot_nas.cream.paths import format_path
@@ -29,16 +33,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     with joined(options.device, config.run) as world:
         training = CreamRun(config, model.resolution, world, options.resume, speaker(world.is_main))
 
+        for line in _about(config, training):
+            training.report(line)
+
         def finish(task: "RetrainTask") -> None:
             save_child(directory.chosen, model, task.network, task.average.module)
             training.report(f"wrote {directory.chosen}")
 
         facts = {"path": format_path(model.path), "resolution": model.resolution}
-        training.train(directory, facts, lambda: _start(training, config), finish)
+        training.train(directory, facts, lambda: start_training(training, config, model), finish)
     return 0
 
 
-def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask]":
+def _about(config: RetrainConfig, training: "CreamRun") -> Iterator[str]:
+    """What may surprise: epochs beyond EPOCHS, and an average that is still the first weights."""
+    if config.COOLDOWN_EPOCHS:
+        yield f"{config.EPOCHS} epochs, and {config.COOLDOWN_EPOCHS} more at the rate MIN_LR (COOLDOWN_EPOCHS)"
+    steps = (config.EPOCHS + config.COOLDOWN_EPOCHS) * training.per_epoch
+    first = config.EMA_DECAY**steps
+    if first > _FIRST_WEIGHTS:
+        most = _FIRST_WEIGHTS ** (1 / steps)
+        yield (
+            f"EMA_DECAY is {config.EMA_DECAY}: after {steps} steps {100 * first:.0f} % of the averaged weights, which"
+            f" are the result, are those of the beginning; at most {most:.4g} suits so few steps"
+        )
+
+
+def start_training(training: "CreamRun", config: RetrainConfig, model: "Model") -> "Training[RetrainTask]":
+    """A network with first weights that depend on the seed alone, and its recipe."""
     from timm.optim.rmsprop_tf import RMSpropTF
     from timm.utils.model_ema import ModelEmaV3
 
@@ -51,14 +73,14 @@ def _start(training: "CreamRun", config: RetrainConfig) -> "Training[RetrainTask
 
     data, world = training.data, training.world
     seed_weights(config.run.seed)
-    child = child_network(config.model().path, data.num_classes, len(data.mean), config.DROPOUT)
+    child = child_network(model.path, data.num_classes, len(data.mean), config.DROPOUT, model.space)
     network = placed(child, world)
     epochs, batch = config.EPOCHS + config.COOLDOWN_EPOCHS, config.BATCH_SIZE
     task = RetrainTask(
         network,
         ModelEmaV3(network, decay=config.EMA_DECAY),
         RMSpropTF(plain_groups(network, config.WEIGHT_DECAY), alpha=0.9, eps=1e-3, momentum=0.9),
-        training.inputs(),
+        training.valid,
         training.due(epochs),
         config.SMOOTHING,
         config.run.precision,

@@ -1,7 +1,7 @@
 """Building the parts of a Cream run from its settings: code that search, retrain and test share."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from fewshot_nas.cli import Report
 from fewshot_nas.cream.config import CreamConfig, TrainConfig
 from fewshot_nas.data.augment import Augmentation
 from fewshot_nas.data.cache import decoded
-from fewshot_nas.data.images import Images, calibration_subset
+from fewshot_nas.data.images import Images, calibration_subset, split_off
 from fewshot_nas.data.loader import batch_share, batches_per_epoch
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import eval_transform
@@ -22,6 +22,7 @@ from fewshot_nas.manifest import manifest_of, processes
 from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.runs import data_facts, images_of, training_images
 from fewshot_nas.training.loop import Source, Task
+from fewshot_nas.training.prioritized import HELD_SHARE
 
 T = TypeVar("T", bound=Task)
 
@@ -67,6 +68,7 @@ class CreamRun:
     Attributes:
         resume: whether to continue an unfinished run of the same name.
         report: shows a line to the user.
+        held_images: training images to hold out, though at most an eighth of them.
     """
 
     config: TrainConfig
@@ -74,23 +76,53 @@ class CreamRun:
     world: World
     resume: bool
     report: Report
+    held_images: int = 0
 
     @cached_property
-    def data(self) -> ImageData:
-        """The data set of the settings."""
+    def _images(self) -> ImageData:
         data = images_of(self.config.data)
         for note in data.notes:
             self.report(note)
         return data
+
+    @cached_property
+    def _split(self) -> tuple[Images, Images]:
+        """Images to train on, and those held out of them."""
+        train = self._images.train
+        return (
+            split_off(train, max(2, min(self.held_images, len(train) // HELD_SHARE)))
+            if self.held_images
+            else (train, train)
+        )
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The data set of the settings, without the held images."""
+        return replace(self._images, train=self._split[0])
+
+    @property
+    def held(self) -> Images:
+        """The training images that nobody trains on."""
+        return self._split[1]
 
     @property
     def per_epoch(self) -> int:
         """The number of steps in an epoch."""
         return batches_per_epoch(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
 
-    def inputs(self, calibration: int = 0) -> Inputs:
-        """The images for validation."""
-        return scoring_inputs(self.config, self.data, self.data.valid, self.resolution, self.world, calibration)
+    def inputs(self, scored: Images, calibration: int = 0) -> Inputs:
+        """Images to score on, and so many training images to calibrate with."""
+        return scoring_inputs(self.config, self.data, scored, self.resolution, self.world, calibration)
+
+    @cached_property
+    def valid(self) -> Inputs:
+        """The images to rank on, without calibration."""
+        return self.inputs(self.data.valid)
+
+    @cached_property
+    def test(self) -> Inputs:
+        """The test images, without calibration."""
+        return self.inputs(self.data.test)
 
     def due(self, epochs: int) -> frozenset[int]:
         """Epochs, counted from 0, after which to validate."""
@@ -122,11 +154,18 @@ class CreamRun:
             InputError: an earlier run of that name cannot be continued, settings contradict each
                 other, or training fails.
         """
+        self.life(directory).run(lambda: self.manifest(facts), start, lambda task, log: finish(task))
 
-        def content() -> dict[str, Any]:
-            batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)  # refuses an indivisible batch
-            noted = {**processes(self.world.size), **facts, "data": data_facts(self.data, self.config.data)}
-            return manifest_of(asdict(self.config), noted)
+    def life(self, directory: PhaseDirectory) -> LifeCycle:
+        """Of a training that keeps its files there."""
+        return LifeCycle(directory, self.config, self.world, self.resume, self.report)
 
-        life = LifeCycle(directory, self.config, self.world, self.resume, self.report)
-        life.run(content, start, lambda task, log: finish(task))
+    def manifest(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """What a training depends on.
+
+        Raises:
+            InputError: the processes cannot share a batch equally.
+        """
+        batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
+        noted = {**processes(self.world.size), **facts, "data": data_facts(self.data, self.config.data)}
+        return manifest_of(asdict(self.config), noted)

@@ -6,35 +6,40 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
+from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.flops import Budget, depths_for
+from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.errors import InputError
 from fewshot_nas.results import SearchDirectory, search_directory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
+    from fewshot_nas.cream.board_keeping import BoardKeeping
+    from fewshot_nas.cream.paths import CreamPath
     from fewshot_nas.cream.runs import CreamRun
-    from fewshot_nas.cream.search_task import SearchTask
+    from fewshot_nas.cream.search_task import Pace, SearchTask
+    from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.lifecycle import Training
+    from fewshot_nas.training.board import Board
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Search, into results/<save>/search/."""
     options = _parser().parse_intermixed_args(argv)
-    config = load(SearchConfig, options.config, run_overrides(options))
-    budget = depths_for(config.FLOPS_MINIMUM, config.FLOPS_MAXIMUM, legacy=config.LEGACY)
+    config = load(SearchConfig, options.config, run_overrides(options), (Config,))
+    budget = config.budget()
     directory = search_directory(options.save)
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
 
     with joined(options.device, config.run) as world:
         resolution = config.IMAGE_SIZE or budget.resolution
-        training = CreamRun(config, resolution, world, options.resume, speaker(world.is_main))
+        training = CreamRun(config, resolution, world, options.resume, speaker(world.is_main), config.held_images)
         training.report(f"depths {budget.depths}, FLOPs counted at {budget.resolution} px, images of {resolution} px")
         training.train(
             directory,
-            {"budget": asdict(budget)},
+            {"budget": {key: value for key, value in asdict(budget).items() if key != "space"}},
             lambda: _start(training, config, budget, directory),
             lambda task: _finish(training, task, directory),
         )
@@ -47,7 +52,7 @@ def _start(
     import torch
 
     from fewshot_nas.cream.matching import Matching
-    from fewshot_nas.cream.paths import PRIOR, UNIFORM
+    from fewshot_nas.cream.paths import PRIOR, UNIFORM, CreamPath
     from fewshot_nas.cream.schedules import SearchSchedule
     from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
     from fewshot_nas.cream.step import Teaching
@@ -59,29 +64,65 @@ def _start(
     from fewshot_nas.training.optimizer import plain_groups, sgd
 
     data, world, seed, per_epoch = training.data, training.world, config.run.seed, training.per_epoch
+    if config.SHARED_EPOCHS >= config.EPOCHS:
+        raise InputError(
+            f"SHARED_EPOCHS is {config.SHARED_EPOCHS}, expected less than EPOCHS, which is {config.EPOCHS}"
+        )
     _check_slices(config, batch_share(len(data.train), config.BATCH_SIZE, world.size))
     seed_weights(seed)
-    network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean)), world)
+    network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean), budget.space), world)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
     sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
     sampler.path(0)  # impossible bounds are refused here, not in the first step
     schedule = SearchSchedule(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
+    board: Board[CreamPath] = Board(config.POOL_SIZE, config.ACC_GAP)
+    pace = Pace(per_epoch, schedule.rate(per_epoch), config.SHARED_EPOCHS * per_epoch)
+    teaching = Teaching(config.META_STA_EPOCH, config.PICK_METHOD, config.SLICE, config.UPDATE_ITER, config.SMOOTHING)
     task = SearchTask(
         network,
         sgd(plain_groups(network, config.WEIGHT_DECAY), config.MOMENTUM),
         matching,
         torch.optim.Adam(matching.parameters(), config.META_LR),
-        Board(config.POOL_SIZE, config.ACC_GAP),
+        board,
         sampler,
-        Teaching(config.META_STA_EPOCH, config.PICK_METHOD, config.SLICE, config.UPDATE_ITER, config.SMOOTHING),
-        Pace(per_epoch, schedule.rate(per_epoch)),
-        training.inputs(config.CALIBRATION_IMAGES),
+        teaching,
+        pace,
+        _keeping(training, config, network, board, pace, budget),
+        training.inputs(data.valid, config.CALIBRATION_IMAGES),
         training.due(config.EPOCHS),
         directory.board,
         world,
         config.run.precision,
     )
     return Training(task, training.source("", config.COLOR_JITTER), schedule)
+
+
+def _keeping(
+    training: "CreamRun",
+    config: SearchConfig,
+    network: "CreamSupernet",
+    board: "Board[CreamPath]",
+    pace: "Pace",
+    budget: Budget,
+) -> "BoardKeeping":
+    from fewshot_nas.cream.board_keeping import ByBatch, ByReview
+
+    world = training.world
+    if config.BOARD == "batch":
+        return ByBatch(board, budget, config.SLICE, world)
+    steps = review_steps(pace.shared, config.EPOCHS * training.per_epoch, config.REVIEWS)
+    inputs = training.inputs(training.held, config.CALIBRATION_IMAGES)
+    sizes = config.POOL_SIZE, config.REVIEW_PATHS
+    return ByReview(board, budget, network, inputs, steps, *sizes, config.run.seed, config.SLICE, world)
+
+
+def review_steps(first: int, total: int, reviews: int) -> frozenset[int]:
+    """The steps, counted from 0, after which the board is reviewed: evenly spread from `first` on, the last included.
+
+    >>> sorted(review_steps(100, 200, 4))
+    [124, 149, 174, 199]
+    """
+    return frozenset(first + (total - first) * number // reviews - 1 for number in range(1, reviews + 1))
 
 
 def _check_slices(config: SearchConfig, batch: int) -> None:
@@ -95,15 +136,16 @@ def _check_slices(config: SearchConfig, batch: int) -> None:
 
 def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory) -> None:
     from fewshot_nas.cream.flops import path_cost
-    from fewshot_nas.cream.found import write_found
-    from fewshot_nas.cream.paths import format_path
+    from fewshot_nas.cream.found import write_model
+    from fewshot_nas.cream.paths import Model, format_path
 
     best, data = task.best(), training.data
     path, accuracy = best.candidate, task.validated(best.candidate)
-    cost = path_cost(path, training.resolution, num_classes=data.num_classes, in_channels=len(data.mean))
+    model = Model(path, training.resolution, training.config.space)
+    cost = path_cost(*model[:2], num_classes=data.num_classes, in_channels=len(data.mean), space=model.space)
     known = {"macs": cost.macs, "params": cost.params, "mflops": best.cost}
-    scores = {"top1": accuracy.top1, "top5": accuracy.top5, "batch_top1": best.accuracy}
-    write_found(directory.chosen, path, training.resolution, {**known, **scores, "data": data.name})
+    scores = {"top1": accuracy.top1, "top5": accuracy.top5, task.keeping.measure: best.accuracy}
+    write_model(directory.chosen, model, {**known, **scores, "data": data.name})
     training.report(
         f"INPUT_ARCH={format_path(path)}: {accuracy.top1:.2f} % with the supernet's weights, {cost.params:,} params,"
         f" {cost.macs:,} MACs; wrote {directory.chosen}"

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from fewshot_nas.cream.board_keeping import BoardKeeping, Trained
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
-from fewshot_nas.cream.offers import Offers
 from fewshot_nas.cream.paths import PRIOR, CreamPath, format_path
-from fewshot_nas.cream.step import Teaching, entry_for, meta_update, search_loss, share_right
+from fewshot_nas.cream.step import Teaching, meta_update, search_loss, share_right
 from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.distributed import World, average_gradients
 from fewshot_nas.evaluation.accuracy import Accuracy
@@ -39,10 +39,15 @@ class PathSampler:
 
 @dataclass(frozen=True)
 class Pace:
-    """The steps of an epoch, and the learning rate of each step."""
+    """The steps of an epoch, and the learning rate of each step.
+
+    Attributes:
+        shared: so many steps at the beginning train weights that all choices of a block share.
+    """
 
     per_epoch: int
     rate: Callable[[int], float]
+    shared: int = 0
 
 
 @dataclass
@@ -63,15 +68,13 @@ class SearchTask:
     sampler: PathSampler
     teaching: Teaching
     pace: Pace
+    keeping: BoardKeeping
     inputs: Inputs
     due: frozenset[int]
     board_file: Path
     world: World
     precision: Literal["fp32", "bf16"] = "fp32"
     loss_names: tuple[str, ...] = ("path",)
-
-    def __post_init__(self) -> None:
-        self._offers = Offers(self.board, self.world)
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
         """Add the gradients of the step's path; then train the matching network, and offer the path to the board.
@@ -80,10 +83,11 @@ class SearchTask:
         """
         epoch, batch = step // self.pace.per_epoch + 1, step % self.pace.per_epoch
         path, parts = self.sampler.path(step), self._parts()
+        self.network.shared = step < self.pace.shared
+        if step == self.pace.shared > 0:
+            self.network.inherit()
         if epoch > self.teaching.start_epoch:
-            self._offers.decide()
-            if self.teaching.pick == "meta":
-                self._offers.share()
+            self.keeping.settle(share=self.teaching.pick == "meta")
         self.network.train()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             outcome = search_loss(self.network, path, images, labels, epoch=epoch, **parts)
@@ -93,8 +97,8 @@ class SearchTask:
                 self._learn_to_match()
         logits = outcome.logits.detach().float()
         numbers = torch.stack([outcome.loss.detach(), share_right(logits, labels)])
-        entry = entry_for(path, self.sampler.budget.mflops(path), images, logits, self.teaching)
-        self._offers.add(entry, numbers[1])
+        if not self.network.shared:
+            self.keeping.renew(Trained(step, path, images, logits, numbers[1]))
         return numbers
 
     def culprit(self, loss: int, step: int) -> str:
@@ -102,18 +106,20 @@ class SearchTask:
         return f"path {format_path(self.sampler.path(step))}"
 
     def end_epoch(self, epoch: int) -> Record:
-        """Write the board, and validate the best path if it is due."""
-        best = self.best()
-        record: Record = {"board": {"paths": len(self.board), "best": best.accuracy}}
+        """Write the board, and validate the best path if there is one and it is due."""
+        self.keeping.settle()
+        entries = [describe(entry, self.keeping.measure) for entry in self.board.entries]
+        record: Record = {"board": {"paths": len(entries), "measure": self.keeping.measure, "entries": entries}}
         if self.world.is_main:
-            write_json(self.board_file, {"epoch": epoch, "board": [describe(entry) for entry in self.board.entries]})
-            if epoch in self.due:
-                record |= {"top1": {"best": self.validated(best.candidate).top1}, "path": format_path(best.candidate)}
+            write_json(self.board_file, {"epoch": epoch, "board": entries})
+            if epoch in self.due and entries:
+                best = self.best().candidate
+                record |= {"top1": {"best": self.validated(best).top1}, "path": format_path(best)}
         return record
 
     def best(self) -> BoardEntry[CreamPath]:
-        """The best entry of the board; at least one step must have been trained."""
-        self._offers.decide()
+        """The best entry of the board, which must not be empty."""
+        self.keeping.settle()
         return self.board.entries[0]
 
     def validated(self, path: CreamPath) -> Accuracy:
@@ -125,7 +131,7 @@ class SearchTask:
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """Write the supernet, the matching network, their optimizers and the board."""
-        self._offers.decide()
+        self.keeping.settle()
         with replacing(path) as stream:
             torch.save({**{name: part.state_dict() for name, part in self._state().items()}, **state}, stream)
 
@@ -133,7 +139,7 @@ class SearchTask:
         """Restore the state that `save` wrote."""
         for name, part in self._state().items():
             part.load_state_dict(content[name])
-        self._offers = Offers(self.board, self.world)
+        self.keeping.restart()
 
     def _parts(self) -> dict[str, Any]:
         return {"board": self.board, "matching": self.matching, "teaching": self.teaching}
@@ -154,6 +160,6 @@ class SearchTask:
         self.judge.zero_grad(set_to_none=True)
 
 
-def describe(entry: BoardEntry[CreamPath]) -> dict[str, Any]:
-    """An entry as JSON."""
-    return {"INPUT_ARCH": format_path(entry.candidate), "batch_top1": entry.accuracy, "mflops": entry.cost}
+def describe(entry: BoardEntry[CreamPath], measure: str) -> dict[str, Any]:
+    """An entry as JSON; `measure` names its accuracy."""
+    return {"INPUT_ARCH": format_path(entry.candidate), measure: entry.accuracy, "mflops": entry.cost}

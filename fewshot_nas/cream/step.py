@@ -139,16 +139,14 @@ def meta_update(
         judge.grad = gradient
 
 
-def entry_for(
-    path: CreamPath, cost: float, images: Tensor, logits: Tensor, teaching: Teaching
-) -> BoardEntry[CreamPath]:
+def entry_for(path: CreamPath, cost: float, images: Tensor, logits: Tensor, images_kept: int) -> BoardEntry[CreamPath]:
     """The board entry of a path, without its accuracy.
 
     Args:
-        images, logits: of the batch; the first slice is copied.
+        images, logits: of the batch; the first `images_kept` are copied.
     """
-    kept = slice(teaching.slice)
-    assert len(images) >= teaching.slice, f"{len(images)} images are fewer than a slice of {teaching.slice}"
+    assert len(images) >= images_kept, f"{len(images)} images are fewer than a slice of {images_kept}"
+    kept = slice(images_kept)
     return BoardEntry(path, math.nan, cost, images[kept].detach().clone(), logits[kept].detach().softmax(1))
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fewshot_nas.cli import Parser, add_config_options, run, speaker
-from fewshot_nas.cream.config import CheckpointConfig
+from fewshot_nas.config import Config
+from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig
 from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
 from fewshot_nas.errors import InputError
+from fewshot_nas.results import PhaseDirectory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the averaged weights of a checkpoint."""
     options = _parser().parse_intermixed_args(argv)
-    config = load(CheckpointConfig, options.config, path_overrides(options.from_search, options.overrides))
+    overrides = path_overrides(options.from_search, options.overrides)
+    config = load(CheckpointConfig, options.config or _stored(overrides), overrides, (RetrainConfig, Config))
     model, checkpoint = config.model(), _checkpoint(config)
     from fewshot_nas.cream.checkpoint import load_child
     from fewshot_nas.cream.flops import path_cost
@@ -35,12 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         classes, channels = data.num_classes, len(data.mean)
         network = placed(load_child(checkpoint, model, classes, channels, world.device), world).eval()
         found = _measured(network, scoring_inputs(config, data, data.test, model.resolution, world), world)
-        cost = path_cost(model.path, model.resolution, num_classes=classes, in_channels=channels)
+        cost = path_cost(model.path, model.resolution, num_classes=classes, in_channels=channels, space=model.space)
         speaker(world.is_main)(
             f"{checkpoint}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of the {len(data.test)} test images of"
             f" {data.name} at {model.resolution} px; {cost.params:,} params, {cost.macs:,} MACs"
         )
     return 0
+
+
+def _stored(overrides: Sequence[str]) -> Path | None:
+    """The settings of the retraining that has written the checkpoint: data, path and image size."""
+    named = [text for name, _, text in (override.partition("=") for override in overrides) if name == "RESUME_PATH"]
+    stored = PhaseDirectory(Path(named[-1]).parent).config if named else None
+    return stored if stored and stored.exists() else None
 
 
 def _checkpoint(config: CheckpointConfig) -> Path:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +29,8 @@ _TRAIN_PAIRS, _HELD_OUT_PAIRS = 1_000_000, 10_000
 _LINE = re.compile(r"(.*[^\s,])\s*[,\s]\s*(\d{1,9})")
 _PHOTO: Any = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}  # the usual values, of ImageNet
 _PHOTO_SIDE = 64  # pixels; images at least as large as this are treated as photographs
+_GARMENTS = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+_OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _LOOKED_AT = 64  # images whose sizes are looked at to decide this
 
 
@@ -42,6 +45,7 @@ class ImageData:
         mean, std: per channel, of pixels in 0..1.
         recipe: the augmentation that suits the images, see `transforms.train_transform`.
         notes: sentences that a user should read before training.
+        classes: names of the classes; empty where they have none.
     """
 
     name: str
@@ -53,6 +57,13 @@ class ImageData:
     std: tuple[float, ...]
     recipe: str
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+
+    @property
+    def class_names(self) -> list[str]:
+        """A name for each class of a network: its own, or else its number."""
+        numbers = map(str, range(self.num_classes))
+        return [*self.classes, *list(numbers)[len(self.classes) :]]
 
     def lists(self) -> list[FileImages]:
         """The lists of files from which the three parts were selected, each list once."""
@@ -134,20 +145,20 @@ def _digits(root: Path) -> ImageData:
 def _cifar10(root: Path) -> ImageData:
     everything, test = read_cifar10(root)
     train, valid = split_off(everything, len(everything) // 5)
-    return ImageData(
-        "cifar10", train, valid, test, 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "shift_flip"
-    )
+    mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+    return ImageData("cifar10", train, valid, test, 10, mean, std, "shift_flip", classes=_OBJECTS)
 
 
 def _fashion_mnist(root: Path) -> ImageData:
-    return ImageData("fashion_mnist", *_garments(root), 10, (0.2860,), (0.3530,), "shift_flip")
+    return ImageData("fashion_mnist", *_garments(root), 10, (0.2860,), (0.3530,), "shift_flip", classes=_GARMENTS)
 
 
 def _fashion_pairs(root: Path) -> ImageData:
     counts = {"train": _TRAIN_PAIRS, "valid": _HELD_OUT_PAIRS, "test": _HELD_OUT_PAIRS}
     named = zip(_garments(root), counts.items(), strict=True)
     train, valid, test = (blended_pairs(images, count, f"pairs/{part}") for images, (part, count) in named)
-    return ImageData("fashion_pairs", train, valid, test, 45, (0.2873,), (0.2822,), "none")
+    pairs = tuple(" and ".join(pair) for pair in combinations(_GARMENTS, 2))
+    return ImageData("fashion_pairs", train, valid, test, 45, (0.2873,), (0.2822,), "none", classes=pairs)
 
 
 def _garments(root: Path) -> tuple[ArrayImages, ArrayImages, ArrayImages]:
@@ -178,7 +189,10 @@ def _folders(root: Path) -> ImageData:
         raise InputError(f"{root / 'train' / classes[empty[0]]}: no images ({', '.join(sorted(SUFFIXES))})")
     recipe, note = _recipe_for("folders", train)
     notes = (note, *_unseen(root / "val", val, classes), *([] if test else [_no_test(root)]))
-    return ImageData("folders", train, val, (test or [val])[0], len(classes), **_PHOTO, recipe=recipe, notes=notes)
+    parts_there = train, val, (test or [val])[0]
+    return ImageData(
+        "folders", *parts_there, len(classes), **_PHOTO, recipe=recipe, notes=notes, classes=tuple(classes)
+    )
 
 
 def _no_test(root: Path) -> str:
@@ -239,7 +253,7 @@ def _read_list(root: Path, path: Path) -> FileImages:
     except (OSError, UnicodeDecodeError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read as text ({error})"
         expected = f"expected {', '.join(LISTS.values())} in the data root, each line a path and a label"
-        raise InputError(f"{path}: {reason}; {expected}") from None
+        raise InputError(f"{path.absolute()}: {reason}; {expected}") from None
     names, labels = [], []
     for number, line in enumerate(map(str.strip, lines), start=1):
         match = _LINE.fullmatch(line)
@@ -254,7 +268,8 @@ def _read_list(root: Path, path: Path) -> FileImages:
 
 def _subdirectories(directory: Path) -> list[str]:
     if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory; expected train/<class>/ and val/<class>/ in the data root")
+        expected = "train/<class>/ and val/<class>/ in data.root"
+        raise InputError(f"{directory.absolute()}: no such directory; expected {expected}")
     return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and entry.name[0] != ".")
 
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -49,6 +49,11 @@ class CentreCrop:
     def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
         """Do nothing; the first step did everything."""
         return batch
+
+    def described(self) -> dict[str, Any]:
+        """What it does, as a deployment card says it."""
+        resize = {"shorter_side": self.shorter_side, "interpolation": self.interpolation.value, "antialias": True}
+        return {"resize": resize, "centre_crop": self.resolution}
 
     def _cropped(self, image: Tensor) -> Tensor:
         resized = v2.functional.resize(image, [self.shorter_side], self.interpolation, antialias=True)

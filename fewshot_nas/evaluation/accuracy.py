@@ -50,5 +50,7 @@ def sums(logits: Tensor, labels: Tensor) -> Tensor:
     """
     guesses = logits.topk(min(5, logits.shape[-1])).indices == labels[:, None]  # [..., B, 5]
     wanted = labels.expand(logits.shape[:-1]).unsqueeze(-1)
-    log = logits.double().log_softmax(-1).gather(-1, wanted).squeeze(-1)  # [..., B]
-    return torch.stack([guesses[..., 0].sum(-1), guesses.sum((-2, -1)), log.exp().sum(-1), log.sum(-1)], -1)
+    exact = logits.double()
+    # The probability is not the logarithm's exponential, so that it has the bits of earlier versions.
+    probability, log = (each.gather(-1, wanted).squeeze(-1) for each in (exact.softmax(-1), exact.log_softmax(-1)))
+    return torch.stack([guesses[..., 0].sum(-1), guesses.sum((-2, -1)), probability.sum(-1), log.sum(-1)], -1)

@@ -18,7 +18,7 @@ _SHARPNESS = (-7.0, 3.0)  # the logarithm of the inverse temperature is between 
 _HALVINGS = 32
 
 
-class Fit:
+class ClassifierFit:
     """Gathers features of training images, then gives a classifier.
 
     Args:

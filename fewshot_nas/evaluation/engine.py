@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_nas.evaluation.accuracy import Sums, sums
-from fewshot_nas.evaluation.classifier import Fit
+from fewshot_nas.evaluation.classifier import ClassifierFit
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.prefix_tree import Step, WorkUnit
 from fewshot_nas.models.slicing import EPS, ConvNorm
@@ -169,7 +169,7 @@ class Walk:
     @torch.no_grad()
     def fit(self) -> None:
         """Give each network a classifier of its own, if there are images to fit it to."""
-        fits: dict[Node, Fit] = defaultdict(partial(Fit, self._classes))
+        fits: dict[Node, ClassifierFit] = defaultdict(partial(ClassifierFit, self._classes))
         for images, labels in self._inputs.fitting_batches():
             for node, features in self.features(images):
                 fits[node].add(features, labels)

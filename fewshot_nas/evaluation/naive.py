@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_nas.evaluation.accuracy import Accuracy, Sums, sums
-from fewshot_nas.evaluation.classifier import Fit
+from fewshot_nas.evaluation.classifier import ClassifierFit
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
@@ -47,7 +47,7 @@ def fit(network: Subnet, inputs: Inputs, classes: int) -> None:
     """Replace a network's classifier by one of its own, in place, if there are images to fit it to."""
     if inputs.fitting is None:
         return
-    fitted, seen = Fit(classes), list[Tensor]()
+    fitted, seen = ClassifierFit(classes), list[Tensor]()
     hook = network.head.register_forward_pre_hook(lambda head, given: seen.append(given[0].float()))
     for images, labels in inputs.fitting_batches():
         network(images)

@@ -52,3 +52,5 @@ def _check(key: str, tensor: Any, shape: torch.Size) -> None:
         raise InputError(f"{key!r} is a {kind}, expected a tensor of floating point numbers")
     if tensor.shape != shape:
         raise InputError(f"tensor {key!r} has shape {list(tensor.shape)}, expected {list(shape)}")
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():  # a few bytes seen many times
+        raise InputError(f"tensor {key!r} does not hold all its {tensor.numel():,} numbers")

@@ -101,11 +101,18 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[Any,
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # torch.load may raise almost anything if the file is no checkpoint
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: cannot be read as a checkpoint of tensors and plain values ({reason})") from None
+        raise InputError(
+            f"{path}: cannot be read as a checkpoint of tensors and plain values ({_why(error)})"
+        ) from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a dict")
     return content
+
+
+def _why(error: Exception) -> str:
+    """A reason without torch's advice to unpickle the file in spite of it, which would run its code."""
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    return "it is no file of torch's, or holds other objects" if "weights_only" in reason else reason
 
 
 def supernet_of(path: Path, content: Mapping[Any, Any]) -> Supernet:

@@ -63,7 +63,7 @@ def _fixed(name: str, values: Floats, truth: Floats, best: Floats) -> Row:
     return Row(name, 0, len(truth), judged.tau, judged.gains["best"])
 
 
-def _predicted(name: str, inputs: predictor.Inputs, truth: Floats, best: Floats, count: int) -> Row:
+def _predicted(name: str, inputs: predictor.PredictorInputs, truth: Floats, best: Floats, count: int) -> Row:
     def fit(known: NDArray[np.int64], wanted: NDArray[np.int64]) -> Floats:
         return predictor.predict(inputs.of(known), log_odds(truth[known]), inputs.of(wanted)).value
 

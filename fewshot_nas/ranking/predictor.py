@@ -29,7 +29,7 @@ PRIOR_TRUTHS = 10  # as many truths as the ranking without truth is worth, when 
 
 
 @dataclass(frozen=True)
-class Inputs:
+class PredictorInputs:
     """What a predictor goes by.
 
     Attributes:
@@ -40,12 +40,12 @@ class Inputs:
     columns: Floats
     prior: Floats | None = None
 
-    def of(self, rows: Rows) -> "Inputs":
+    def of(self, rows: Rows) -> "PredictorInputs":
         """Those of some archs."""
-        return Inputs(self.columns[rows], None if self.prior is None else self.prior[rows])
+        return PredictorInputs(self.columns[rows], None if self.prior is None else self.prior[rows])
 
 
-def inputs(evidence: Floats, described: Floats) -> Inputs:
+def inputs(evidence: Floats, described: Floats) -> PredictorInputs:
     """Of all archs.
 
     Args:
@@ -55,10 +55,12 @@ def inputs(evidence: Floats, described: Floats) -> Inputs:
     """
     count = evidence.shape[1]
     weight = EVIDENCE_WEIGHT / max(count, 1) ** 0.5
-    return Inputs(np.hstack([weight * standardised(evidence), weighted(described)]), evidence[:, 0] if count else None)
+    return PredictorInputs(
+        np.hstack([weight * standardised(evidence), weighted(described)]), evidence[:, 0] if count else None
+    )
 
 
-def predict(known: Inputs, truth: Floats, wanted: Inputs) -> Estimate:
+def predict(known: PredictorInputs, truth: Floats, wanted: PredictorInputs) -> Estimate:
     """Predict the accuracies of `wanted` archs from those of known ones.
 
     A few truths tell a Gaussian process less than the ranking without truth tells: ten of them

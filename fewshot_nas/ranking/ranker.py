@@ -35,13 +35,13 @@ class Ranker:
     combined: Estimate
 
     @property
-    def inputs(self) -> predictor.Inputs:
+    def inputs(self) -> predictor.PredictorInputs:
         """The inputs of a predictor."""
         evidence = np.stack([self.combined.value, surplus(self.raw, self.smoothed)], axis=1)
         return predictor.inputs(evidence, self.described)
 
     @property
-    def shapes(self) -> predictor.Inputs:
+    def shapes(self) -> predictor.PredictorInputs:
         """The inputs of a predictor without scores. Compared with it, one sees what the scores are worth."""
         return predictor.inputs(np.empty((len(self.described), 0)), self.described)
 

@@ -1,7 +1,8 @@
 """The rows of the ranker's table. The report and the commands need them, so this module imports nothing heavy."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isnan, nan
 from typing import Any
 
 from fewshot_nas.errors import InputError
@@ -33,6 +34,13 @@ class Row:
         return f"{self.name}, {self.truths} truths" if self.truths else self.name
 
 
+def row_values(row: Row) -> dict[str, Any]:
+    """A row as JSON holds it: null where a number is not defined, as in intervals over very few archs."""
+    plain = {"tau": asdict(row.tau), "gain": asdict(row.gain)}
+    known = {name: {key: None if isnan(x) else x for key, x in each.items()} for name, each in plain.items()}
+    return {**asdict(row), **known}
+
+
 def read_row(where: str, value: Any) -> Row:
     """The row that a JSON value describes.
 
@@ -40,9 +48,13 @@ def read_row(where: str, value: Any) -> Row:
         InputError: the value does not describe a row.
     """
     try:
-        return Row(**{**value, "tau": Interval(**value["tau"]), "gain": Interval(**value["gain"])})
-    except (KeyError, TypeError):
+        return Row(**{**value, "tau": _interval(value["tau"]), "gain": _interval(value["gain"])})
+    except (KeyError, TypeError, AttributeError):
         raise InputError(f"{where}: {value!r} is not a row of a ranking") from None
+
+
+def _interval(value: Mapping[str, Any]) -> Interval:
+    return Interval(**{key: nan if number is None else number for key, number in value.items()})
 
 
 def ranking_table(rows: Sequence[Row]) -> str:

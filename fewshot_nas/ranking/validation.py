@@ -17,7 +17,7 @@ from fewshot_nas.ranking.correlation import FEWEST, Floats, Interval, interval_o
 DRAWS = 20
 RESAMPLES = 1000
 
-Fit = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]  # (known, wanted) rows -> values of the wanted
+FitAndPredict = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]  # (known, wanted) rows -> values of the wanted
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Judged:
     gains: dict[str, Interval]
 
 
-def judge(fit: Fit, truth: Floats, rivals: dict[str, Floats], truths: int, *, seed: int = 0) -> Judged:
+def judge(fit: FitAndPredict, truth: Floats, rivals: dict[str, Floats], truths: int, *, seed: int = 0) -> Judged:
     """Judge a predictor.
 
     Args:

@@ -41,7 +41,7 @@ def best_under(
     ]
 
 
-def front(scores: Mapping[str, Scored], costs: Mapping[str, Cost]) -> list[str]:
+def macs_front(scores: Mapping[str, Scored], costs: Mapping[str, Cost]) -> list[str]:
     """The archs that are better than all archs with fewer or as many MACs, in order of MACs."""
     best, kept = -math.inf, []
     for arch_id in sorted(scores, key=lambda arch_id: (costs[arch_id].macs, -scores[arch_id].acc)):

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from fewshot_nas.ranking.correlation import Agreement
-from fewshot_nas.reporting.best_archs import front
+from fewshot_nas.reporting.best_archs import macs_front
 from fewshot_nas.reporting.gather import PhaseRecord, Study
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE, Figure, across, layout, padded
 from fewshot_nas.reporting.wording import Unit, interval, metric_title, phase_title, proxy_title, unit_of
@@ -70,7 +70,7 @@ def truth_figure(study: Study, phase: PhaseRecord) -> Figure:
 def cost_figure(study: Study, name: str, evaluation: Evaluation) -> Figure:
     """Scores of all archs against their MACs, with the front, and with the ground truth's archs marked."""
     cloud = {"x": "@macs", "y": f"@score {name}", "customdata": "@ids", "text": "@codes"}
-    edge = _points(study, evaluation, front(evaluation.scores, study.costs))
+    edge = _points(study, evaluation, macs_front(evaluation.scores, study.costs))
     known = _points(study, evaluation, [arch_id for arch_id in study.truth if arch_id in evaluation.scores])
     unit = _unit(study)
     common = {

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from fewshot_nas.reporting.log import Epoch, Log, read_log
 from fewshot_nas.reporting.ranked import Ranked
 from fewshot_nas.results import merged_path
 from fewshot_nas.scores.evaluations import Evaluation, read_evaluation
+from fewshot_nas.scores.found import Found
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
 from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.pool import Entry
@@ -81,6 +82,7 @@ class Study:
         codes, costs: of all archs that any phase has scored, and of the ground truth's archs.
         phase_rows, proxy_rows: for each phase and proxy, how well it ranks the ground truth.
         ranked: the ranker's table, if there is one.
+        searches: what each search has found, by name.
     """
 
     save: str
@@ -92,6 +94,7 @@ class Study:
     phase_rows: Mapping[str, Agreement]
     proxy_rows: Mapping[str, Agreement]
     ranked: Ranked | None = None
+    searches: Mapping[str, Found] = field(default_factory=dict)
 
     @property
     def spans(self) -> list[Span]:

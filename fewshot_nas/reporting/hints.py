@@ -19,6 +19,11 @@ def rank_command(study: Study) -> str:
     return command_line("rank", save=study.save)
 
 
+def search_command(study: Study) -> str:
+    """Searches the one-shot supernet for the best score."""
+    return command_line("search", save=study.save)
+
+
 def score_command(study: Study, phase: PhaseRecord) -> str:
     """Merges scores if they are there, or else makes them."""
     if phase.unmerged:

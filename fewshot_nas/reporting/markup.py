@@ -16,7 +16,7 @@ def note(text: str) -> str:
 
 def missing(text: str, command: str) -> str:
     """A text for a section that has nothing to show: the reason, and the command that changes it."""
-    return f'<p class="missing">{escape(text)} This fills it:<br><code>{escape(command)}</code></p>'
+    return f'<p class="missing">{escape(text)} This command changes it:<br><code>{escape(command)}</code></p>'
 
 
 def plot(name: str) -> str:

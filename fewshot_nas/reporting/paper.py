@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
 from fewshot_nas.ranking.correlation import Agreement
-from fewshot_nas.reporting.best_archs import front
+from fewshot_nas.reporting.best_archs import macs_front
 from fewshot_nas.reporting.gather import Study
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE
 from fewshot_nas.reporting.wording import metric_title, phase_title, proxy_title, unit_of
@@ -118,7 +118,7 @@ def _cost(study: Study, evaluation: Evaluation) -> "Figure":
     # 45,000 dots become an image inside the SVG; most viewers could not show them as vectors.
     dots: dict[str, Any] = {"markersize": 1, "alpha": 0.35, "markeredgewidth": 0, "rasterized": True}
     axes.plot(*points(list(evaluation.scores)), ".", color=BLUE, **dots)
-    axes.plot(*points(front(evaluation.scores, study.costs)), color=GREEN, linewidth=1, drawstyle="steps-post")
+    axes.plot(*points(macs_front(evaluation.scores, study.costs)), color=GREEN, linewidth=1, drawstyle="steps-post")
     axes.plot(*points(known), "o", color=ORANGE, markersize=3.5, fillstyle="none", markeredgewidth=0.8)
     axes.set_xlabel(f"MACs, {unit.name}")
     axes.set_ylabel(f"supernet's {metric_title(study.metric)}, %")

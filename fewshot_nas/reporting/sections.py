@@ -9,9 +9,10 @@ from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.ranking.rows import gained
 from fewshot_nas.reporting.best_archs import best_under, macs_bounds
 from fewshot_nas.reporting.gather import PhaseRecord, Study
-from fewshot_nas.reporting.hints import rank_command, score_command, train_command, truth_command
+from fewshot_nas.reporting.hints import rank_command, score_command, search_command, train_command, truth_command
 from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.markup import code, missing, note, plot, section, table
+from fewshot_nas.reporting.searched import search_sections
 from fewshot_nas.reporting.wording import (
     decimal,
     interval,
@@ -64,6 +65,7 @@ def sections(study: Study) -> Iterator[str]:
     yield section("Phases and proxies", _ranking(study))
     yield section("Supernet against stand-alone training", _truth(study))
     yield section("The ranker", _ranked(study))
+    yield section("Searches within bounds", search_sections(study.searches, search_command(study)))
     yield section("Scores against MACs", _cost(study))
     yield section("During training", _training(study))
     yield section("What was run", _provenance(study))

@@ -7,7 +7,7 @@ from pathlib import Path
 from fewshot_nas.errors import InputError
 from fewshot_nas.results import epoch_of, merged_manifest_path, merged_path
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
-from fewshot_nas.scores.merging import Codes, codes_that_differ
+from fewshot_nas.scores.merging import CodesById, codes_that_differ
 from fewshot_nas.scores.shards import Scored, read_scores
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
@@ -44,7 +44,7 @@ def read_evaluation(directory: Path, metric: str, default: SearchSpace) -> Evalu
     return Evaluation(directory, read_scores(path, network_of(manifest, described, default).space), manifest)
 
 
-def refuse_other_pool(evaluation: Evaluation, codes: Codes) -> None:
+def refuse_other_pool(evaluation: Evaluation, codes: CodesById) -> None:
     """Check that all scored archs belong to the pool.
 
     Args:
@@ -77,7 +77,7 @@ def common_network(evaluations: Sequence[Evaluation], default: SearchSpace) -> N
     return networks[0]
 
 
-def read_truth(path: Path, codes: Codes, space: SearchSpace) -> dict[str, Entry]:
+def read_truth(path: Path, codes: CodesById, space: SearchSpace) -> dict[str, Entry]:
     """The entries of the ground truth whose archs are in the pool; empty if there is no such file.
 
     Args:

@@ -3,15 +3,13 @@
 `found.json` holds both, `front.csv` the front as a table to copy from.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json, write_text
+from fewshot_nas.files import read_json, write_csv, write_json
 from fewshot_nas.space.search_space import SearchSpace
 
 _OWN = ("measures", "front", "pool", "archs")  # what a file has beside the manifest
@@ -84,11 +82,8 @@ def write_found(path: Path, table: Path, found: Found) -> None:
             "archs": [_plain(arch) for arch in found.archs],
         },
     )
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["code", "score_percent", *names])
-    rows.writerows([arch.code, arch.score, *arch.costs.values()] for arch in found.front)
-    write_text(table, text.getvalue())
+    rows = ([arch.code, arch.score, *arch.costs.values()] for arch in found.front)
+    write_csv(table, ["code", "score_percent", *names], rows)
 
 
 def read_found(path: Path, space: SearchSpace | None = None) -> Found:

@@ -19,7 +19,7 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import part_paths
 from fewshot_nas.space.search_space import SearchSpace
 
-Codes = Mapping[str, str]
+CodesById = Mapping[str, str]
 
 _RUNS_SHOWN = 10
 
@@ -54,7 +54,7 @@ def read_codes(pool: Path, space: SearchSpace) -> list[dict[str, str]]:
 def merge_parts(
     directory: Path,
     metric: str,
-    pool: Sequence[Codes],
+    pool: Sequence[CodesById],
     manifests: Mapping[int, Manifest],
     space: SearchSpace,
     parts: Collection[int] | None = None,
@@ -103,12 +103,12 @@ def write_merged(directory: Path, metric: str, scores: Mapping[str, Scored], man
     return path
 
 
-def codes_that_differ(archs: Mapping[str, Arch], codes: Codes, space: SearchSpace) -> list[str]:
+def codes_that_differ(archs: Mapping[str, Arch], codes: CodesById, space: SearchSpace) -> list[str]:
     """The ids that occur on both sides, with different codes."""
     return [arch_id for arch_id, arch in archs.items() if arch_id in codes and codes[arch_id] != space.encode(arch)]
 
 
-def _limited(codes: Codes, manifests: Mapping[int, Manifest], part: int) -> Codes:
+def _limited(codes: CodesById, manifests: Mapping[int, Manifest], part: int) -> CodesById:
     """The archs of a part that were to be scored; a part without a manifest is taken to be like the others."""
     others: Manifest = next(iter(manifests.values()), {})
     limit = manifests.get(part, others).get("limit")
@@ -134,7 +134,7 @@ def _refuse_surplus(directory: Path, metric: str, parts: int) -> None:
             raise InputError(f"{path}: the pool has {parts} parts only; was another pool scored?")
 
 
-def _refuse_others(path: Path, scores: Mapping[str, Scored], expected: Codes, part: int) -> None:
+def _refuse_others(path: Path, scores: Mapping[str, Scored], expected: CodesById, part: int) -> None:
     for arch_id, scored in scores.items():
         if arch_id not in expected:
             raise InputError(
@@ -145,7 +145,7 @@ def _refuse_others(path: Path, scores: Mapping[str, Scored], expected: Codes, pa
             raise InputError(f"{path}: {arch_id} has the code {scored.code}, expected the pool's {expected[arch_id]}")
 
 
-def _abbreviated(ids: Codes, present: Mapping[str, Scored]) -> str:
+def _abbreviated(ids: CodesById, present: Mapping[str, Scored]) -> str:
     """The ids that are not present, with consecutive ones as a range: `arch12..arch17, arch30 (7 in all)`."""
     runs = [list(run) for absent, run in groupby(ids, lambda arch_id: arch_id not in present) if absent]
     shown = [run[0] if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs[:_RUNS_SHOWN]]

@@ -123,6 +123,11 @@ class SearchSpace:
         """The narrowest digit of each stage, if all digits are used."""
         return (self.digits,) * self.stages
 
+    def in_pool(self, arch: Arch) -> bool:
+        """Whether an arch has the pool's digits only."""
+        stages = zip(self.pool_digits, arch.outs, arch.mids, strict=True)
+        return all(max(out, *mids) <= most for most, out, mids in stages)
+
     @cached_property
     def _codes(self) -> Codes:
         return Codes(self.depths, self.digits)

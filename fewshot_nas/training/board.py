@@ -3,7 +3,7 @@
 A candidate may be of any type.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -69,7 +69,11 @@ class Board(Generic[C]):
             if not self._beats(entry, others[-1]):
                 return
             others.pop()
-        self._entries = sorted([*others, entry], key=lambda each: (-each.accuracy, each.cost))
+        self._entries = sorted([*others, entry], key=_rank)
+
+    def replace(self, entries: Iterable[BoardEntry[C]]) -> None:
+        """Keep nothing but the best of these, whose candidates differ, whatever was there before."""
+        self._entries = sorted(entries, key=_rank)[: self._size]
 
     def state_dict(self) -> dict[str, Any]:
         """The entries as plain values and tensors."""
@@ -89,3 +93,7 @@ class Board(Generic[C]):
     def _beats(self, entry: BoardEntry[C], last: BoardEntry[C]) -> bool:
         ahead = entry.accuracy - last.accuracy
         return ahead > self._gap or (ahead > 0 and entry.cost < last.cost)
+
+
+def _rank(entry: BoardEntry[Any]) -> tuple[float, float]:
+    return -entry.accuracy, entry.cost

@@ -155,7 +155,7 @@ class Loop:
         if decided(self.world, self.last.exists):
             with together(self.world):
                 position = self._restore()
-            self._refuse_different_states()
+        self._refuse_different_states()
         with together(self.world):
             if self.world.is_main:
                 self.log.rewind(position, self.step)
@@ -175,7 +175,7 @@ class Loop:
         return int(position)
 
     def _refuse_different_states(self) -> None:
-        """Check that all processes have read the same file; on a network file system one may see an older one."""
+        """Check that all processes have the same weights; on a network file system one may read an older file."""
         states = gathered((self.step, _digest(self.task.network)), self.world) if self.world.size > 1 else []
         for rank, (step, digest) in enumerate(states):
             if (step, digest) != states[0]:

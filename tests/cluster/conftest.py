@@ -8,6 +8,7 @@ import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,11 @@ PROMPT = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "
 
 
 @contextmanager
-def ray_cluster(**head):
+def _ray_cluster(**head):
     """Ray's own warnings are not ours to mend."""
     pytest.importorskip("ray")
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    os.environ |= {"RAY_raylet_start_wait_time_s": "300"}  # a busy machine is slow, and that is no failure
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from ray.cluster_utils import Cluster
@@ -36,18 +38,31 @@ def ray_cluster(**head):
 @pytest.fixture(scope="session")
 def cluster():
     """One machine with four cores."""
-    with ray_cluster() as made:
+    with _ray_cluster() as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def make_crew(cluster):
-    """Makes crews on the cluster: a context, with the lines that it reports."""
+def ray_cluster():
+    """Makes another cluster; the arguments are those of its first machine."""
+    return _ray_cluster
+
+
+@pytest.fixture(scope="session")
+def make_crew(cluster, crew_at):
+    """Makes crews on the cluster: a context; takes a list for the lines that are reported."""
+    return partial(crew_at, cluster)
+
+
+@pytest.fixture(scope="session")
+def crew_at():
+    """As `make_crew`, on any cluster."""
+    pytest.importorskip("ray")
     from fewshot_nas.cluster.crew import crew_on
     from fewshot_nas.distributed import Usual
 
     @contextmanager
-    def make(workers, said=None, threads=1):
+    def make(cluster, workers, said=None, threads=1):
         report = [].append if said is None else said.append
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

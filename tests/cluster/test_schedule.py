@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.cluster.schedule import LEAST_S, PATIENCE, Schedule
+from fewshot_nas.cluster.schedule import LEAST_S, PATIENCE, TaskSchedule
 
 POLL_S = 0.1  # an idle worker asks again
 
@@ -19,7 +19,7 @@ def simulated(costs, speeds, *, noise=0.0, seed=0, deaths=(), **arguments):
         noise: by how much a task may take longer or less than its cost says.
         deaths: how many tasks have been begun when a worker dies, once for each number; a new one comes at once.
     """
-    schedule = Schedule(dict(enumerate(costs)), slowest=1e9, **arguments)
+    schedule = TaskSchedule(dict(enumerate(costs)), slowest=1e9, **arguments)
     drawn = random.Random(seed)
     speed = {f"worker{n}": each for n, each in enumerate(speeds)}
     for name in speed:
@@ -103,7 +103,7 @@ def test_deaths_cost_the_task_that_the_dead_was_at(deaths, seed):
 @pytest.fixture
 def schedule():
     """Ten equal tasks and two workers."""
-    made = Schedule(dict.fromkeys(range(10), 1.0), slowest=1000.0)
+    made = TaskSchedule(dict.fromkeys(range(10), 1.0), slowest=1000.0)
     made.join("quick")
     made.join("other")
     return made
@@ -153,7 +153,7 @@ def test_what_has_failed_is_tried_again_before_the_others(schedule):
 
 
 def test_three_failures_are_counted_but_lost_machines_are_not():
-    schedule, counted = Schedule({0: 1.0}, slowest=1000.0), []
+    schedule, counted = TaskSchedule({0: 1.0}, slowest=1000.0), []
     for blamed in (True, False, True, True):
         schedule.join("victim")
         schedule.give("victim", 0.0)
@@ -185,7 +185,7 @@ def test_a_copy_that_dies_leaves_the_first_at_work(schedule):
 
 
 def test_what_was_begun_before_tells_no_speed():
-    schedule = Schedule({0: 1.0, 1: 1.0}, slowest=1000.0, resumed=[0])
+    schedule = TaskSchedule({0: 1.0, 1: 1.0}, slowest=1000.0, resumed=[0])
     schedule.join("worker")
     schedule.give("worker", 0.0)
     schedule.finish("worker", 1.0)  # nearly nothing was left to do

@@ -12,7 +12,7 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from fewshot_nas.cluster import schedule as module  # noqa: E402
-from fewshot_nas.cluster.schedule import Schedule  # noqa: E402
+from fewshot_nas.cluster.schedule import TaskSchedule  # noqa: E402
 from fewshot_nas.cluster.shift import results  # noqa: E402
 from fewshot_nas.errors import InputError, TaskError  # noqa: E402
 from fewshot_nas.evaluation.prefix_tree import make_plan  # noqa: E402
@@ -44,7 +44,7 @@ def run(crew, tasks):
 
     def run(do, costs=None, **arguments):
         costs = costs or dict.fromkeys(range(12), 1.0)
-        return dict(results(crew, tasks(do), Schedule(costs, slowest=1000.0, **arguments)))
+        return dict(results(crew, tasks(do), TaskSchedule(costs, slowest=1000.0, **arguments)))
 
     return run
 
@@ -124,12 +124,12 @@ def test_who_does_not_begin_is_named(crew):
             raise InputError("has not the driver's images")
 
     with pytest.raises(InputError, match=r"\(\d+\.\d+\.\d+\.\d+\): has not the driver's images"):
-        dict(results(crew, Odd(), Schedule({0: 1.0}, slowest=1000.0)))
+        dict(results(crew, Odd(), TaskSchedule({0: 1.0}, slowest=1000.0)))
 
 
 def test_a_shift_that_is_broken_off_leaves_nobody_at_work(crew, run, tasks, tmp_path):
     begun = results(
-        crew, tasks(lambda number: time.sleep(0.01 if number else 1e6)), Schedule({0: 1.0, 1: 1.0}, slowest=1e3)
+        crew, tasks(lambda number: time.sleep(0.01 if number else 1e6)), TaskSchedule({0: 1.0, 1: 1.0}, slowest=1e3)
     )
     next(begun)
     begun.close()

@@ -11,18 +11,28 @@ import torch
 from PIL import Image
 
 from fewshot_nas.cli import run
-from fewshot_nas.cream import retrain, search
+from fewshot_nas.cream import make_pool, retrain, score, search, truth
 from fewshot_nas.cream import test as testing
+from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import depths_for, path_cost
-from fewshot_nas.cream.found import read_found
+from fewshot_nas.cream.found import read_model
 from fewshot_nas.cream.paths import format_path, parse_path
+from fewshot_nas.cream.pool import read_paths, write_paths
+from fewshot_nas.cream.runs import CreamRun
+from fewshot_nas.cream.scorer import PathScorer
+from fewshot_nas.cream.supernet import CreamSupernet
+from fewshot_nas.data import fashion
 from fewshot_nas.data.sources import open_data
+from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
+from fewshot_nas.settings import load
 from fewshot_nas.training.loop import Loop
 
 SMALL = ["IMAGE_SIZE=16", "BATCH_SIZE=8", "data.train_images=16", "data.valid_images=20"]
 SEARCH = [*SMALL, "EPOCHS=2", "FLOPS_MAXIMUM=114", "META_STA_EPOCH=1", "UPDATE_ITER=1", "POOL_SIZE=2", "SLICE=2"]
-SEARCH += ["CALIBRATION_IMAGES=16"]
+SEARCH += ["CALIBRATION_IMAGES=16", "SHARED_EPOCHS=0", "BOARD=batch"]
+REVIEW = [*SEARCH, "SHARED_EPOCHS=1", "BOARD=review", "REVIEWS=1", "REVIEW_PATHS=3", "data.train_images=32"]
+SPACE = ["space.stem_width=8", "space.stem_stride=1", "space.strides=[2,2,1,2,1]"]
 RETRAIN = [*SMALL, "EPOCHS=1", "COOLDOWN_EPOCHS=1", "WARMUP_EPOCHS=0", "MODEL_SELECTION=14"]
 TEST = ["IMAGE_SIZE=16", "MODEL_SELECTION=14"]
 PATH = "[[0],[3],[1],[2],[0],[4],[0]]"
@@ -59,15 +69,16 @@ def assert_same_state(mine, theirs):
 
 
 def test_from_a_search_to_a_tested_network(here, capsys):
-    assert search.main(["--save", "way", *SEARCH]) == 0
+    assert search.main(["--save", "way", *SEARCH, *SPACE]) == 0
     found = here / "results" / "way" / "search" / "path.json"
     assert retrain.main(["--save", "way", "--from_search", str(found), *RETRAIN[:-1]]) == 0
     checkpoint = "results/way/retrain_arch/arch.pth.tar"
     capsys.readouterr()
     assert testing.main(["--from_search", str(found), f"RESUME_PATH={checkpoint}"]) == 0
     told = capsys.readouterr().out
-    path, _ = read_found(found)
-    cost = path_cost(path, 16, num_classes=10, in_channels=1)
+    model = read_model(found)
+    cost = path_cost(model.path, 16, num_classes=10, in_channels=1, space=model.space)
+    assert model.space.strides == (2, 2, 1, 2, 1)
     assert re.fullmatch(
         rf"{re.escape(checkpoint)}: top-1 [\d.]+ %, top-5 [\d.]+ % of the 300 test images of digits at 16 px;"
         rf" {cost.params:,} params, {cost.macs:,} MACs\n",
@@ -97,6 +108,20 @@ def test_the_board_is_written_after_each_epoch(here):
     assert read(directory / "path.json")["INPUT_ARCH"] == content["board"][0]["INPUT_ARCH"]
 
 
+def test_a_review_fills_the_board_with_paths_of_one_measure(here):
+    search.main(["--save", "one", *REVIEW])
+    directory = here / "results" / "one" / "search"
+    board = read(directory / "board.json")["board"]
+    scores = [entry["held_prob"] for entry in board]
+    assert len(board) == 2
+    assert scores == sorted(scores, reverse=True)
+    assert read(directory / "path.json")["held_prob"] == scores[0]
+    assert [record["board"]["paths"] for record in records(directory)] == [
+        0,
+        2,
+    ]  # shared weights, then a review
+
+
 @pytest.mark.parametrize("legacy", ["false", "true"])
 def test_every_path_on_the_board_lies_within_the_bounds(here, legacy):
     search.main(["--save", "one", *SEARCH, "FLOPS_MINIMUM=60", "POOL_SIZE=9", f"LEGACY={legacy}"])
@@ -112,12 +137,14 @@ def die_at(step, main, argv):
     main(argv)
 
 
-@pytest.mark.parametrize("step", [1, 3])
-def test_a_killed_search_ends_as_an_unbroken_one(here, killed, step):
+@pytest.mark.parametrize(
+    ("step", "settings"), [(3, SEARCH), (3, REVIEW), (5, REVIEW)], ids=["batch", "inherits", "review"]
+)
+def test_a_killed_search_ends_as_an_unbroken_one(here, killed, step, settings):
     """Bit by bit: supernet, momentum, matching network and its optimizer, board."""
-    search.main(["--save", "unbroken", *SEARCH])
-    killed(lambda: die_at(step, search.main, ["--save", "killed", *SEARCH, "run.checkpoint_steps=1"]))
-    search.main(["--save", "killed", *SEARCH])
+    search.main(["--save", "unbroken", *settings])
+    killed(lambda: die_at(step, search.main, ["--save", "killed", *settings, "run.checkpoint_steps=1"]))
+    search.main(["--save", "killed", *settings])
     mine, theirs = (here / "results" / name / "search" for name in ("killed", "unbroken"))
     assert_same_state(mine / "last.pth", theirs / "last.pth")
     assert records(mine) == records(theirs)
@@ -175,6 +202,58 @@ def test_two_ranks_test_as_one(here, ranks, capfd):
     assert capfd.readouterr().out.splitlines() == [alone]
 
 
+def test_a_ground_truth_of_paths(here, capsys):
+    assert make_pool.main(["--size", "4", "--out", "pool.json", "FLOPS_MINIMUM=60"]) == 0
+    argv = ["--pool", "pool.json", "--save", "one", *RETRAIN[:-1], "data.valid_images=20"]
+    for seed in (0, 1):
+        truth.main([*argv, "--target_arch_num", "2,4", f"run.seed={seed}"])
+    found, pool = (read_paths(here / name) for name in ("results/one/gt_arch30.json", "pool.json"))
+    assert {name: entry.path for name, entry in found.items()} == {name: pool[name].path for name in ("arch2", "arch4")}
+    runs = [read(path) for path in (here / "results/one/gt_arch30.runs").glob("arch2_seed*.json")]
+    assert sorted(run["seed"] for run in runs) == [0, 1]
+    assert found["arch2"].acc == pytest.approx(sum(run["valid"] for run in runs) / 2)
+    capsys.readouterr()
+    truth.main([*argv, "--target_arch_num", "2", "run.seed=0"])
+    assert "arch2 with seed 0 is in results/one/gt_arch30.json already" in capsys.readouterr().out
+    with pytest.raises(InputError, match="was trained with other settings"):
+        truth.main([*argv, "--target_arch_num", "1", "LR=0.01"])
+    with pytest.raises(InputError, match=r"--target_arch_num names arch5, but pool.json has 4 paths"):
+        truth.main([*argv, "--target_arch_num", "5"])
+
+
+def test_a_pool_is_scored_with_the_search_s_supernet_and_compared(here, capsys):
+    search.main(["--save", "one", *REVIEW])
+    make_pool.main(["--size", "5", "--out", "pool.json"])
+    pool = read_paths(here / "pool.json")
+    costs = {name: path_cost(entry.path, 16, num_classes=10, in_channels=1) for name, entry in pool.items()}
+    order = sorted(pool, key=lambda name: costs[name].params)  # a truth that parameters rank without fault
+    write_paths(here / "gt.json", {name: pool[name]._replace(acc=float(place)) for place, name in enumerate(order)})
+    capsys.readouterr()
+    score.main(["--save", "one", "--pool", "pool.json", "--ground_truth", "gt.json"])
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split("  ")[0]: line for line in lines[3:]}
+    assert list(rows) == ["probability", "top-1", "FLOPs", "macs", "params"]
+    assert "+1.000" in rows["params"]
+    found = read_paths(here / "results/one/search/scores.json")
+    assert {name: entry.path for name, entry in found.items()} == {name: entry.path for name, entry in pool.items()}
+    config = load(SearchConfig, here / "results/one/search/config.yml")
+    run_of = CreamRun(config, 16, World.alone(), True, print, config.held_images)
+    supernet = CreamSupernet((1,) * 5, 10, 1)
+    supernet.load_state_dict(torch.load("results/one/search/last.pth", weights_only=True)["model"])
+    (expected,) = PathScorer(supernet, run_of.inputs(run_of.data.valid, 16)).scores([pool["arch2"].path])
+    assert found["arch2"].acc == pytest.approx(expected.prob, rel=1e-4)
+
+
+def test_another_pool_s_truth_is_refused(here):
+    (here / "results/one/search").mkdir(parents=True)
+    (here / "results/one/search/path.json").write_text("{}")
+    (here / "results/one/search/config.yml").write_text("{}")
+    for seed in ("0", "1"):
+        make_pool.main(["--size", "3", "--seed", seed, "--out", f"{seed}.json"])
+    with pytest.raises(InputError, match=r"1.json: arch1 is another path than in the pool"):
+        score.main(["--save", "one", "--pool", "0.json", "--ground_truth", "1.json"])
+
+
 def test_what_is_finished_is_left_alone(here, capsys):
     for main, settings, result in (
         (search.main, SEARCH, "search/path.json"),
@@ -193,6 +272,38 @@ def test_other_settings_do_not_go_on_with_a_run(here):
     with pytest.raises(InputError, match=r"search was begun with SLICE 2, now it is 3; .*--no-resume"):
         search.main(["--save", "one", *SEARCH, "SLICE=3"])
     search.main(["--save", "one", *SEARCH, "data.workers=1"])
+
+
+SHARED = """
+space: {preset: px28, resolution: 16}
+data: {train_images: 16, valid_images: 20}
+training: {epochs: 3}
+run: {seed: 3, ground_truth: truth.json, pool: pools}
+"""
+
+
+def test_one_file_serves_both_systems(here, capsys):
+    """What only the other commands take is checked all the same."""
+    (here / "mine.yml").write_text(SHARED)
+    words = [word for word in RETRAIN if not word.startswith("data.")]
+    assert run(retrain.main, ["--save=c", "--config=mine.yml", *words]) == 0
+    manifest = read(here / "results" / "c" / "retrain_14" / "manifest.json")
+    assert (manifest["seed"], manifest["data"]["train"]["images"]) == (3, 16)
+    (here / "mine.yml").write_text(SHARED.replace("epochs: 3", "epoch: 3"))
+    assert run(retrain.main, ["--save=c", "--config=mine.yml", *words]) == 2
+    assert "mine.yml: training.epoch is not a setting" in capsys.readouterr().err
+
+
+def test_a_test_takes_data_and_model_of_the_retraining(here, capsys):
+    """Without them it scored the digits, at the published size."""
+    if not fashion.DEBIAN_DIRECTORY.is_dir():
+        pytest.skip(f"needs the Debian package {fashion.DEBIAN_PACKAGE}")
+    assert run(retrain.main, ["--save=c", *RETRAIN, "data.name=fashion_mnist", "data.root=nowhere"]) == 0
+    said = capsys.readouterr().out
+    assert "1 epochs, and 1 more at the rate MIN_LR (COOLDOWN_EPOCHS)" in said
+    assert "EMA_DECAY is 0.95: after 4 steps 81 % of the averaged weights, which are the result, are those" in said
+    assert run(testing.main, ["RESUME_PATH=results/c/retrain_14/14.pth.tar"]) == 0
+    assert "test images of fashion_mnist at 16 px" in capsys.readouterr().out
 
 
 def test_another_path_does_not_go_on_with_a_retraining(here):
@@ -238,6 +349,15 @@ def test_a_checkpoint_of_another_model_is_refused(here):
         (search.main, ["FLOPS_MINIMUM=5000", "FLOPS_MAXIMUM=6000"], "FLOPS_MINIMUM or FLOPS_MAXIMUM"),
         (search.main, ["FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM is too small for any network"),
         (search.main, ["BATCH_SIZE=7"], "a process has batches of 7 images, expected at least 8 for SLICE=4; change"),
+        (search.main, ["EPOCHS=2", "SHARED_EPOCHS=2"], "SHARED_EPOCHS is 2, expected less than EPOCHS, which is 2"),
+        (make_pool.main, ["--out=x.json", "FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM is too small for any network"),
+        (truth.main, ["--pool=none.json", "--target_arch_num=1"], "none.json: no such file"),
+        (truth.main, ["--pool=none.json", "--target_arch_num=1", "IMAGE_SIZE=0"], "IMAGE_SIZE is 0, but the paths"),
+        (
+            score.main,
+            ["--pool=none.json"],
+            "no finished search; `python -m fewshot_nas.cream.search --save=save` makes",
+        ),
         (search.main, ["data.name=nowhere"], "data.name is 'nowhere'"),
         (search.main, ["FLOPS=3"], "FLOPS is not a setting"),
         (retrain.main, ["MODEL_SELECTION=112"], "MODEL_SELECTION is 112, expected one of"),
@@ -283,7 +403,7 @@ def test_a_file_that_is_no_search_is_refused(here, content, message):
         retrain.main(["--from_search", "path.json"])
 
 
-@pytest.mark.parametrize("command", ["search", "retrain", "test"])
+@pytest.mark.parametrize("command", ["make_pool", "search", "retrain", "score", "test", "truth"])
 def test_a_command_is_understood_before_torch_is_imported(command):
     probe = f"import sys, fewshot_nas.cream.{command}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     subprocess.run([sys.executable, "-c", probe], check=True)

@@ -6,7 +6,8 @@ import pytest
 
 from fewshot_nas.config import dump_config
 from fewshot_nas.cream.config import CheckpointConfig, ModelConfig, RetrainConfig, SearchConfig
-from fewshot_nas.cream.paths import MODELS
+from fewshot_nas.cream.paths import MODELS, Model
+from fewshot_nas.cream.space import CreamSpace
 from fewshot_nas.errors import InputError
 from fewshot_nas.settings import load
 
@@ -75,7 +76,7 @@ def test_a_path_of_ones_own():
         None,
         ["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]", "IMAGE_SIZE=0"],
     )
-    assert config.model() == (((3,), (3, 3), (3, 1, 3), (3, 3, 3, 3), (3, 3, 3)), 224)
+    assert config.model() == Model(((3,), (3, 3), (3, 1, 3), (3, 3, 3, 3), (3, 3, 3)), 224)
     assert config.name == "arch"
 
 
@@ -93,6 +94,40 @@ def test_a_path_of_ones_own():
 def test_a_model_that_is_none_is_named(overrides, message):
     with pytest.raises(InputError, match=f"^{message}"):
         load(ModelConfig, None, overrides).model()
+
+
+def test_the_small_search_and_its_retraining_have_one_space():
+    searched, retrained = (
+        load(SearchConfig, CONFIGS / "cream_small.yml"),
+        load(RetrainConfig, CONFIGS / "cream_small_retrain.yml"),
+    )
+    assert searched.space == retrained.space != CreamSpace()
+    assert searched.IMAGE_SIZE == searched.FLOPS_SIZE == retrained.IMAGE_SIZE
+    assert retrained.model().space == searched.space
+
+
+def test_a_published_model_is_not_built_in_another_space():
+    config = load(ModelConfig, None, ["space.stem_width=8"])
+    with pytest.raises(InputError, match="space is changed, but MODEL_SELECTION=43 is a network of the published one"):
+        config.model()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["DEPTHS=[1,1]"], r"DEPTHS are \[1, 1\], expected 5 numbers"),
+        (["DEPTHS=[4,4,4,4,4]", "FLOPS_MAXIMUM=100"], r"no depths have paths of 0 to 100 M FLOPs at 224 px"),
+        (["FLOPS_SIZE=32", "LEGACY=true"], "the legacy FLOPs rule starts from 224 px, got 32"),
+    ],
+)
+def test_a_budget_that_suits_nothing_is_named(overrides, message):
+    with pytest.raises(InputError, match=message):
+        load(SearchConfig, None, overrides).budget()
+
+
+def test_depths_of_ones_own_are_those_searched():
+    budget = load(SearchConfig, None, ["DEPTHS=[1,2,1,2,1]", "FLOPS_SIZE=64", "FLOPS_MAXIMUM=40"]).budget()
+    assert (budget.depths, budget.resolution) == ((1, 2, 1, 2, 1), 64)
 
 
 @pytest.mark.golden

@@ -3,7 +3,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.cream.paths import (
-    CHOICES,
     MODELS,
     as_published,
     format_path,
@@ -13,10 +12,6 @@ from fewshot_nas.errors import InputError
 
 EXAMPLE = "[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]"
 STAGE = st.lists(st.integers(0, 5), min_size=1, max_size=6).map(tuple)
-
-
-def test_the_choices_in_the_order_of_their_indices():
-    assert CHOICES == ((3, 4), (3, 6), (5, 4), (5, 6), (7, 4), (7, 6))
 
 
 @given(st.tuples(STAGE, STAGE, STAGE, STAGE, STAGE))

@@ -14,7 +14,7 @@ def test_calibration_takes_whole_batches(tmp_path, asked, given):
     """A last batch of one image would have no statistics where networks see it as a single pixel."""
     settings = ["IMAGE_SIZE=8", "BATCH_SIZE=8", "data.train_images=25", f"data.cache={tmp_path}"]
     run = CreamRun(load(SearchConfig, None, settings), 8, World.alone(), resume=False, report=print)
-    inputs = run.inputs(asked)
+    inputs = run.inputs(run.data.valid, asked)
     assert len(inputs.calibration) == given
     assert len(inputs.images) == len(run.data.valid)
 
@@ -22,5 +22,16 @@ def test_calibration_takes_whole_batches(tmp_path, asked, given):
 def test_a_process_scores_and_calibrates_with_its_share_of_a_batch(tmp_path):
     settings = ["IMAGE_SIZE=8", "BATCH_SIZE=16", "data.train_images=25", f"data.cache={tmp_path}"]
     world = World(1, 2, torch.device("cpu"))
-    inputs = CreamRun(load(SearchConfig, None, settings), 8, world, resume=False, report=print).inputs(99)
+    run = CreamRun(load(SearchConfig, None, settings), 8, world, resume=False, report=print)
+    inputs = run.inputs(run.data.valid, 99)
     assert (inputs.batch, inputs.calibration_batch, len(inputs.calibration)) == (8, 8, 24)
+
+
+@pytest.mark.parametrize(("asked", "held"), [(0, 0), (3, 3), (99, 8)])
+def test_held_images_are_not_trained_on(asked, held):
+    run = CreamRun(load(SearchConfig, None, ["data.train_images=64"]), 8, World.alone(), False, print, asked)
+    assert len(run.data.train) == 64 - held
+    if held:
+        trained = {bytes(run.data.train.image(index).numpy()) for index in range(64 - held)}
+        assert len(run.held) == held
+        assert not trained & {bytes(run.held.image(index).numpy()) for index in range(held)}

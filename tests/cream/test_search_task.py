@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from fewshot_nas.cream import search_task
+from fewshot_nas.cream.board_keeping import ByBatch
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.paths import UNIFORM
@@ -27,7 +28,7 @@ BUDGET = Budget((1, 2, 1, 1, 1), 224, 0, 1000)
 def task(supernet, batch, tmp_path):
     """Teaches from the second epoch on, of two steps each."""
     torch.manual_seed(0)
-    matching = Matching(2, 5)
+    matching, board = Matching(2, 5), Board(3)
     images = (batch[0] * 40 + 128).clamp(0, 255).to(torch.uint8)
     cpu = torch.device("cpu")
     return SearchTask(
@@ -35,10 +36,11 @@ def task(supernet, batch, tmp_path):
         sgd(plain_groups(supernet, 1e-4), 0.9),
         matching,
         torch.optim.Adam(matching.parameters(), 0.01),
-        Board(3),
+        board,
         PathSampler(0, BUDGET),
         Teaching(start_epoch=1, slice=2, update_every=2),
         Pace(2, lambda step: 0.1),
+        ByBatch(board, BUDGET, 2, World.alone()),
         Inputs(images, 4, images, batch[1], 4, (0.5,), (0.2,), cpu),
         frozenset({1}),
         tmp_path / "board.json",
@@ -102,7 +104,9 @@ def test_a_step_of_two_ranks_has_one_reduction_and_sends_accepted_entries_only(t
     def one_of_two():
         with joined("cpu") as world:
             teaching = Teaching(start_epoch=1, slice=2, update_every=100)
-            mine = replace(task, world=world, board=Board(1, gap=20), teaching=teaching)
+            board = Board(1, gap=20)
+            keeping = ByBatch(board, BUDGET, 2, world)
+            mine = replace(task, world=world, board=board, keeping=keeping, teaching=teaching)
             own, found = (batch[0] + world.rank, batch[1]), []
             for number in range(8):
                 calls.clear()
@@ -178,6 +182,33 @@ def test_a_step_draws_its_path_from_seed_and_number_alone():
     assert [PathSampler(3, BUDGET).path(step) for step in reversed(range(20))] == paths[::-1]
     assert len(set(paths)) > 15
     assert [PathSampler(4, BUDGET).path(step) for step in range(20)] != paths
+
+
+def test_choices_share_weights_at_first_and_then_have_their_own(task, batch):
+    task.pace = Pace(2, lambda step: 0.1, shared=2)
+    place = task.network.stages[0][0]
+    own = [block.conv_pwl.weight.clone() for block in place]
+    for number in range(2):
+        step(task, batch, number)
+        assert len(task.board) == 0  # nobody is compared yet
+    assert all(torch.equal(block.conv_pwl.weight, old) for block, old in zip(place[:-1], own[:-1], strict=True))
+    assert not torch.equal(place[-1].conv_pwl.weight, own[-1])
+    task.backward(*batch, 2)  # without a step of the optimizer
+    for block in place[:-1]:
+        width = block.conv_dw.out_channels
+        assert torch.equal(block.conv_pwl.weight, place[-1].conv_pwl.weight[:, :width])
+    task.keeping.settle()
+    assert len(task.board) == 1
+    kept = place[4].conv_pwl.weight.clone()
+    with torch.no_grad():
+        place[-1].conv_pwl.weight.zero_()
+    task.backward(*batch, 3)
+    assert torch.equal(place[4].conv_pwl.weight, kept)
+
+
+def test_an_empty_board_is_written_down_too(task):
+    record = task.end_epoch(1)
+    assert record == {"board": {"paths": 0, "measure": "batch_top1", "entries": []}}
 
 
 def test_the_prior_can_be_given_up():

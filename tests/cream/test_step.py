@@ -148,7 +148,7 @@ def test_nothing_is_to_be_learnt_from_an_empty_board():
 
 def test_an_entry_keeps_a_slice_of_its_own(batch):
     images, logits = batch[0].clone(), torch.randn(8, 5, requires_grad=True)
-    entry = entry_for("path", 12.5, images, logits, TEACHING)
+    entry = entry_for("path", 12.5, images, logits, 2)
     images.zero_()
     assert (entry.candidate, entry.cost) == ("path", 12.5)
     assert torch.equal(entry.images, batch[0][:2])

@@ -10,6 +10,7 @@ from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.supernet import CreamSupernet, batch_statistics
 from fewshot_nas.errors import InputError
 from fewshot_nas.training.optimizer import plain_groups, sgd
+from tests.rounding import bound
 
 CHOICE = st.integers(0, 5)
 
@@ -129,6 +130,39 @@ def test_norms_record_again_after_an_error(supernet):
     with pytest.raises(KeyError), batch_statistics(supernet):
         raise KeyError
     assert all(m.track_running_stats for m in supernet.modules() if isinstance(m, torch.nn.BatchNorm2d))
+
+
+def test_choices_inherit_leading_channels_and_the_kernel_s_centre(supernet):
+    supernet.inherit()
+    *others, dearest = supernet.stages[1][1]
+    for block in others:
+        width, kernel = block.conv_dw.weight.shape[0], block.conv_dw.kernel_size[0]
+        edge = (7 - kernel) // 2
+        centre = dearest.conv_dw.weight[:width, :, edge : edge + kernel, edge : edge + kernel]
+        assert torch.equal(block.conv_dw.weight, centre)
+        assert torch.equal(block.conv_pwl.weight, dearest.conv_pwl.weight[:, :width])
+        assert torch.equal(block.bn2.bias, dearest.bn2.bias[:width])
+        assert block.conv_dw.weight.data_ptr() != dearest.conv_dw.weight.data_ptr()
+
+
+@pytest.mark.numeric
+def test_shared_weights_compute_what_is_inherited(supernet, paths, batch):
+    with torch.no_grad():
+        for parameter in supernet.parameters():  # so that a part differs from the weights of a choice's own
+            parameter.add_(torch.randn_like(parameter), alpha=0.01)
+    own = supernet(batch[0], paths[0])
+    supernet.shared = True
+    shared = supernet(batch[0], paths[0])
+    shared.square().sum().backward()
+    shared = shared.detach()
+    touched = {name for name, parameter in supernet.named_parameters() if parameter.grad is not None}
+    assert touched == parameters_of(((5,), (5, 5), (5,), (5,), (5,)), supernet)
+    supernet.inherit()
+    # A batch norm divides by the deviation of 8 numbers where a map is a single pixel: its error is that of its sum.
+    allowed = bound(6 * (7**2 + 6 * 192 + 8 * 16**2 + 1280), float(shared.abs().max()))
+    with torch.no_grad():
+        torch.testing.assert_close(supernet(batch[0], paths[0]), shared, rtol=0, atol=allowed)
+        assert float((own - shared).abs().max()) > 10 * allowed
 
 
 def test_other_depths_are_refused(supernet, batch):

@@ -19,19 +19,29 @@ from fewshot_nas.files import write_text
 from fewshot_nas.settings import load
 
 ROOT = Path(__file__).parents[2]
-SLURM = ("scripts/slurm_train.sh", "scripts/slurm_evaluate.sh")
-SETTINGS = {"cream.search": SearchConfig, "cream.retrain": RetrainConfig, "cream.test": CheckpointConfig}
+SLURM = ("scripts/slurm_train.sh", "scripts/slurm_evaluate.sh", "scripts/slurm_ray.sh")
+SETTINGS = {
+    "cream.search": SearchConfig,
+    "cream.make_pool": SearchConfig,
+    "cream.score": SearchConfig,
+    "cream.retrain": RetrainConfig,
+    "cream.truth": RetrainConfig,
+    "cream.test": CheckpointConfig,
+}
 
 STUBS = r"""
 note() { local IFS=$'\t'; printf '%s\n' "$*" >> "$NOTES"; }
 python() { note python "$@"; }
 torchrun() { note torchrun "$@"; }
 sbatch() { note sbatch "$@"; echo 17; }
-srun() { "$@"; }
+srun() { note srun "$@"; while [[ $1 == --* ]]; do shift; done; "$@"; }
+ray() { note ray "$@"; }
+kill() { wait; }
 scontrol() { printf 'node%s\n' 1 2; }
-export -f note python torchrun sbatch srun scontrol
+export -f note python torchrun sbatch srun ray kill scontrol
 """
 JOB = {"SLURM_JOB_ID": "17", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_GPUS_ON_NODE": "8"}
+JOB |= {"SLURM_CPUS_ON_NODE": "64", "SLURM_CPUS_PER_TASK": "64"}
 # Options of sbatch that we use; it is not there to be asked.
 SBATCH = {"array", "cpus-per-task", "dependency", "gpus-per-node", "job-name", "nodes", "ntasks-per-node", "output"}
 SBATCH |= {"parsable", "partition", "requeue", "time", "wrap"}
@@ -72,7 +82,8 @@ def calls(noted, documented):
 
     def of(words):
         match words:
-            case ["python", "-m", "fewshot_nas"]:
+            # what srun starts is noted too
+            case ["python", "-m", "fewshot_nas"] | ["srun", *_] | ["ray", "start" | "stop" | "health-check", *_]:
                 return []
             case ["python", "-m", module, *arguments]:
                 return [understood(module.removeprefix("fewshot_nas."), arguments)]
@@ -142,7 +153,7 @@ class Page:
 
     def shell(self):
         """All blocks of shell in order; those without a language that show other things begin otherwise."""
-        begins = r" *(python |torchrun |sbatch |scripts/|for |\w+\(\) \{)"
+        begins = r" *(python |torchrun |sbatch |ray |scripts/|for |\w+\(\) \{|\w+=)"
         return "".join(block for block in self.blocks() if re.match(begins, block))
 
     def spans(self):
@@ -183,7 +194,7 @@ def check_span(span, calls):
         assert name[1] in COMMANDS, f"{name[1]} is no command"
     elif re.match(r"python |torchrun |sbatch |scripts/\w+\.sh ", span):
         calls(span)
-    elif re.fullmatch(r"[a-z_]+\.[a-z_]+=[\w.]+", span):
+    elif re.fullmatch(r"(?!section\.)[a-z_]+\.[a-z_]+=[\w.]+", span):
         load_config(None, [span])
     elif re.fullmatch(r"(configs|docs|scripts|fewshot_nas|json_file)/[\w./]+|[\w.]+\.(md|ipynb|toml)", span):
         assert (ROOT / span).exists(), f"{span} does not exist"

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fewshot_nas.__main__ import COMMANDS, main
@@ -90,7 +91,7 @@ def script_calls(calls):
 
 
 @pytest.mark.parametrize(
-    ("script", "count"), [("quickstart.sh", 14), ("study_fashion_mnist.sh", 100), ("study_fashion_pairs.sh", 10)]
+    ("script", "count"), [("quickstart.sh", 13), ("study_fashion_mnist.sh", 100), ("study_fashion_pairs.sh", 10)]
 )
 def test_commands_know_all_that_a_script_gives_them(script_calls, script, count):
     assert len(script_calls(script)) >= count
@@ -115,9 +116,12 @@ TINY = "space.preset=px8 space.in_channels=1 space.resolution=8 data.name=digits
 TINY += " training.resolutions=[] few_shot.resolutions=[]"
 CREAM = "IMAGE_SIZE=16 BATCH_SIZE=8 EPOCHS=1 data.train_images=16 data.valid_images=20"
 MORE = {
+    "latency": ["--rounds=1"],
+    "search": ["--budget=4", "--population=4", "--images=20"],
     "test": ["--images=20"],
-    "cream.search": f"{CREAM} FLOPS_MAXIMUM=114 SLICE=2 CALIBRATION_IMAGES=16".split(),
+    "cream.search": f"{CREAM} EPOCHS=2 SHARED_EPOCHS=1 REVIEWS=1 REVIEW_PATHS=2 SLICE=2 CALIBRATION_IMAGES=16".split(),
     "cream.retrain": CREAM.split(),
+    "cream.truth": CREAM.split(),
 }
 
 
@@ -141,12 +145,32 @@ def run_small(documented, small):
 
 
 def test_the_pipeline_of_the_readme_runs(readme, calls, run_small, documented, capsys):
-    (block,) = (block for block in readme.blocks() if block.startswith("python -m fewshot_nas.train_supernet --save"))
+    (block,) = (
+        block for block in readme.blocks() if block.startswith("python -m fewshot_nas.train_supernet --save digits")
+    )
     run_small(calls(block))
     assert "against json_file/digits/gt_arch30.json, with 95 % intervals:" in capsys.readouterr().out
     run = documented / "results" / "digits"
     assert len(read_json(run / "7_from_6" / "json_results" / "epoch1_all_test" / "prob_json_final.json")) == 32
     assert (run / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.last
+def test_five_commands_lead_from_images_to_an_onnx_file(readme, calls, run_small, documented):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    (block,) = (block for block in readme.blocks() if "fewshot_nas.latency" in block)
+    five = calls(block)
+    assert len(five) == 5
+    run_small(five)
+    session = runtime.InferenceSession(str(documented / "results" / "fast" / "best.onnx"))
+    (logits,) = session.run(None, {"images": np.zeros((3, 1, 8, 8), np.float32)})
+    assert logits.shape == (3, 10)
+    run = documented / "results" / "fast"
+    best = read_json(run / "searches" / "best" / "found.json")["archs"][0]
+    assert best["latency"] <= 1000
+    assert read_json(run / "finetune" / "best_seed0" / "result.json")["arch"] == best["code"]
 
 
 @pytest.mark.slow

@@ -7,9 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
-TRAIN, EVALUATE = SLURM = (ROOT / "scripts" / "slurm_train.sh", ROOT / "scripts" / "slurm_evaluate.sh")
+TRAIN, EVALUATE, RAY = SLURM = tuple(ROOT / "scripts" / f"slurm_{name}.sh" for name in ("train", "evaluate", "ray"))
 CONFIGS = sorted((ROOT / "configs").iterdir())
 
 
@@ -34,11 +35,41 @@ def test_the_merge_waits_for_the_parts(noted):
 
 
 def test_training_runs_on_all_machines(noted):
-    job = {"JOB_ID": "5", "JOB_NUM_NODES": "2", "JOB_NODELIST": "node[1-2]", "GPUS_ON_NODE": "4"}
+    job = {"JOB_ID": "5", "JOB_NUM_NODES": "2", "JOB_NODELIST": "node[1-2]", "GPUS_ON_NODE": "4", "CPUS_PER_TASK": "16"}
     job = {f"SLURM_{name}": value for name, value in job.items()}
-    (words,) = noted(TRAIN.read_text(), "train_few_shot", "--group_nums=2", **job)
-    assert {"--nnodes=2", "--nproc_per_node=4", "--rdzv_endpoint=node1:29500"} < set(words)
+    step, words = noted(TRAIN.read_text(), "train_few_shot", "--group_nums=2", **job)
+    assert {"--cpus-per-task=16", "--kill-on-bad-exit=1"} < set(step)
+    assert {"--nnodes=2", "--nproc_per_node=4", "--rdzv_endpoint=node1:29500", "--rdzv_id=5"} < set(words)
     assert words[-3:] == ["-m", "fewshot_nas.train_few_shot", "--group_nums=2"]
+
+
+def test_ray_is_started_on_all_machines_with_what_the_job_has(noted):
+    job = {"JOB_ID": "10005", "JOB_NODELIST": "node[1-2]", "GPUS_ON_NODE": "4", "CPUS_ON_NODE": "16"}
+    job = {f"SLURM_{name}": value for name, value in job.items()}
+    started = [words for words in noted(RAY.read_text(), "test", "--json_part=all", **job) if words[0] != "srun"]
+    has = ["--block", "--num-cpus=16", "--num-gpus=4"]
+    command = ["python", "-m", "fewshot_nas.test", "--json_part=all", "--executor=ray", "--address=node1:20005"]
+    assert sorted(started) == sorted(
+        [
+            ["ray", "start", "--head", "--port=20005", "--include-dashboard=false", *has],
+            ["ray", "health-check", "--address=node1:20005"],
+            ["ray", "start", "--address=node1:20005", *has],
+            command,
+        ]
+    )
+
+
+def test_the_kubernetes_manifest_runs_a_command_of_ours(calls):
+    manifest = yaml.safe_load((ROOT / "scripts" / "kuberay.yml").read_text())
+    ((command, *arguments),) = calls(manifest["spec"]["entrypoint"])
+    assert command == "test"
+    assert "--executor" in arguments
+    cluster = manifest["spec"]["rayClusterSpec"]
+    head, (workers,) = cluster["headGroupSpec"], cluster["workerGroupSpecs"]
+    pods = [group["template"]["spec"] for group in (head, workers)]
+    assert len({pod["containers"][0]["image"] for pod in pods}) == 1
+    assert pods[0]["volumes"] == pods[1]["volumes"]
+    assert int(arguments[arguments.index("--workers") + 1]) == workers["maxReplicas"]
 
 
 @pytest.mark.parametrize("path", SLURM, ids=lambda path: path.name)
@@ -65,4 +96,4 @@ def test_an_unquoted_variable_is_noticed():
 def test_without_arguments_a_script_tells_its_usage(path):
     outcome = subprocess.run([shutil.which("bash"), path], capture_output=True, text=True)
     assert (outcome.returncode, outcome.stdout) == (2, "")
-    assert outcome.stderr.startswith(f"usage: {'sbatch ' if path is TRAIN else ''}scripts/{path.name} ")
+    assert outcome.stderr.startswith(f"usage: {'' if path is EVALUATE else 'sbatch '}scripts/{path.name} ")

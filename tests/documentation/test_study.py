@@ -49,13 +49,6 @@ def results(tmp_path):
     return tmp_path
 
 
-def test_the_page_has_the_tables_of_the_committed_scores(study_table):
-    page = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
-    made = "\n".join(study_table.lines(read_json(study_table.STUDY)))
-    for table in made.split("\n\n"):
-        assert table in page
-
-
 def test_collecting_keeps_runs_by_seed_and_scores_by_phase(study_table, results, tmp_path, monkeypatch):
     home = tmp_path / "home"
     home.mkdir()

@@ -62,12 +62,6 @@ def results(tmp_path):
     return tmp_path / "results"
 
 
-def test_the_page_has_the_tables_of_the_committed_accuracies(committed):
-    page = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
-    for table in "\n".join(committed.lines(read_json(committed.STUDY))).split("\n\n"):
-        assert table in page
-
-
 def test_collecting_keeps_seeds_in_order_and_scores_by_metric(study_pairs, results):
     study_pairs.collect(results)
     study = read_json(study_pairs.STUDY)

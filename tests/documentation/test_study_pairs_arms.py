@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -95,17 +96,15 @@ def test_an_arm_is_compared_with_the_default_of_the_same_seeds(tables, tmp_path)
     assert list(read_json(tmp_path / "arms.json")) == ["channel_s0", "default_s0", "default_s1"]
     printed = tables.lines(tables.read(tmp_path / "arms.json"), TRUTH, ARCHS, SPACES["px28"])
     rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in printed}
-    assert rows["default"][1:3] == ["2", "12"]
-    assert rows["default"][3].startswith("+0.000")  # the mean of two seeds of which one is the other backwards
-    gain, *halves = rows[tables.ARMS["channel"]][7:10]
-    assert gain.startswith("-1.939")  # from 64/66 to -64/66: one pair of 66 is in the wrong order
-    assert halves == ["-2.00", "-2.00"]
+    assert rows["default"][1:4] == ["2", "12", "0.000"]  # the mean of two seeds of which one is the other backwards
+    # From 64/66 to -64/66: one pair of 66 is in the wrong order.
+    assert [rows[tables.ARMS["channel"]][column][:6] for column in (5, 7)] == ["-1.939", "-1.939"]
 
 
 def test_measures_of_the_same_nets_are_compared(tables, tmp_path):
     measures = {"top1": BACKWARDS, "prob": BACKWARDS, "log": SCORES}
     write_json(tmp_path / "arms.json", {"plain_s0": measures})
-    *_, row = tables.lines(tables.read(tmp_path / "arms.json"), TRUTH, ARCHS, SPACES["px28"])
+    (row,) = [*tables._measures(tables.read(tmp_path / "arms.json"), TRUTH)][2:]
     assert row.split(" | ")[5].startswith("+1.939")
 
 
@@ -116,3 +115,33 @@ def test_a_sure_and_wrong_answer_costs_log_probability(arms):
     found = arms.measured(torch.nn.Identity(), inputs)
     assert (found["top1"], found["prob"]) == (50, pytest.approx(50))
     assert found["log"] == pytest.approx(-4.5, abs=1e-3)
+
+
+def test_a_gains_interval_covers_the_seeds(tables):
+    """One seed gains all there is, the other loses it; resampled pairs of seeds are both, one or the other."""
+    found = tables.gain_over_seeds([TRUTH, BACKWARDS], [BACKWARDS, TRUTH], TRUTH)
+    assert (found.low, found.high) == (pytest.approx(-1.97, abs=0.04), pytest.approx(1.97, abs=0.04))
+    assert abs(found.value) < 0.1
+    same = tables.gain_over_seeds([SCORES, SCORES], [SCORES, SCORES], TRUTH)
+    assert same.value == same.low == same.high == 0
+
+
+def test_a_splits_offsets_are_told_from_what_single_archs_change(tables):
+    """Group 1 gains 3 points in both seeds, and by turns 1 point more and less; nothing else changes."""
+    rng = np.random.default_rng(0)
+    groups = np.arange(40)[:, None] % 2
+    before = rng.normal(size=40)
+    after = [before + (3 + noise) * groups[:, 0] for noise in (1, -1)]
+    truth = np.where(groups[:, 0] == 1, before + 9, before)
+    common, noise, agrees = tables._offsets(after, [before, before], [groups, groups], truth)
+    assert noise == pytest.approx(2**0.5 / 2, rel=1e-6)  # of an offset of 4 or 2 points, around its mean over archs
+    assert common == pytest.approx((1.5**2 - noise**2 / 2) ** 0.5, rel=1e-6)
+    assert agrees > 0.7  # ranks, while offsets are points
+
+
+def test_tau_is_told_apart_by_pairs(tables):
+    x, y = np.array([1.0, 2.0, 3.0, 0.0]), np.array([1.0, 2.0, 3.0, 4.0])
+    last = np.arange(4) == 3
+    chosen = last[:, None] | last[None]
+    assert tables._tau_of_pairs(x, y, chosen) == -1
+    assert tables._tau_of_pairs(x, y, ~chosen) == 1

@@ -53,27 +53,13 @@ def test_the_smaller_evaluation_counts_and_predictions_keep_their_order(study_ra
     ]
 
 
-def test_the_page_has_the_budget_of_the_committed_scores():
-    budget = script("study_budget")
-    page = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
-    assert "\n".join(budget.lines(read_json(budget.BUDGET)["arms"])) in page
-
-
-@pytest.mark.slow
-def test_the_page_has_the_table_of_the_committed_scores():
-    ranker = script("study_ranker")
-    page = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
-    _, table = "\n".join(ranker.lines({"fashion_pairs": ranker.rows_of("fashion_pairs")})).split("\n\n")
-    assert table in page
-
-
 def test_there_is_a_prediction_for_each_arch_of_the_pool():
     ranker = script("study_ranker")
     predictions = read_json(ranker.PREDICTIONS)
     assert len(predictions) == 45_000
     assert ranker.PREDICTIONS.stat().st_size < 2_000_000
     assert all(0 < value < 100 for value in predictions.values())
-    truth = ranker._truth("fashion_pairs")
+    truth = ranker.truth_of("fashion_pairs")
     common = {arch_id: predictions[arch_id] for arch_id in truth}
     assert agreement(common, truth, resamples=0).kendall.value > 0.7
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fewshot_nas.evaluation.classifier import SHRINKAGE, TEMPERED, Fit
+from fewshot_nas.evaluation.classifier import SHRINKAGE, TEMPERED, ClassifierFit
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.naive import calibrate, fit
 from fewshot_nas.evaluation.scorer import Scorer
@@ -26,7 +26,7 @@ def known():
 
 
 def fitted(features, labels, batch=300, classes=CLASSES):
-    made = Fit(classes)
+    made = ClassifierFit(classes)
     for x, y in zip(features.split(batch), labels.split(batch), strict=True):
         made.add(x, y)
     return made.classifier()

@@ -115,3 +115,13 @@ def test_a_file_without_a_dict_is_refused(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(InputError, match=r"list\.pt: holds a list, expected a dict"):
         load_supernet(tmp_path / "list.pt")
+
+
+def test_a_few_bytes_are_not_taken_for_a_large_network(saved, tmp_path):
+    """A tensor of stride 0 has any shape and hardly any bytes; a copy of it would fill the memory."""
+    content = read_checkpoint(saved)
+    content["model"] = {key: torch.zeros(1).expand(tensor.shape) for key, tensor in content["model"].items()}
+    torch.save(content, tmp_path / "thin.pth")
+    assert (tmp_path / "thin.pth").stat().st_size < saved.stat().st_size / 2
+    with pytest.raises(InputError, match=r"thin.pth: tensor '.*' does not hold all its [\d,]+ numbers"):
+        load_supernet(tmp_path / "thin.pth")

@@ -26,21 +26,34 @@ def calibrated(shared) -> Subnet:
 
 def test_safetensors_hold_the_state_dict(calibrated, tmp_path):
     safetensors = pytest.importorskip("safetensors.torch")
-    write_weights(tmp_path / "subnet.safetensors", calibrated.to(memory_format=torch.channels_last))
+    write_weights(tmp_path / "subnet.safetensors", calibrated.to(memory_format=torch.channels_last), resolution=8)
     found = safetensors.load_file(tmp_path / "subnet.safetensors")
     assert found.keys() == calibrated.state_dict().keys()
     assert all(torch.equal(found[key], tensor) for key, tensor in calibrated.state_dict().items())
 
 
 def test_a_state_dict_loads_without_this_program(calibrated, tmp_path):
-    write_weights(tmp_path / "subnet.pt", calibrated)
+    write_weights(tmp_path / "subnet.pt", calibrated, resolution=8)
     found = torch.load(tmp_path / "subnet.pt", weights_only=True)
     assert all(torch.equal(found[key], tensor) for key, tensor in calibrated.state_dict().items())
 
 
+@pytest.mark.last
+@pytest.mark.numeric
+def test_a_program_needs_nothing_of_ours_for_any_batch(calibrated, tmp_path):
+    write_weights(tmp_path / "subnet.pt2", calibrated, resolution=8, card='{"code": "1"}')
+    extra = {"fewshot_nas.card": ""}
+    program = torch.export.load(tmp_path / "subnet.pt2", extra_files=extra).module()
+    assert extra == {"fewshot_nas.card": '{"code": "1"}'}
+    for batch in (1, 5):
+        images = torch.randn(batch, 1, 8, 8)
+        expected = calibrated(images)
+        assert_equal_but_for_rounding(program(images), expected, terms(SPACE, [smallest(SPACE)], images))
+
+
 def test_another_ending_is_refused(calibrated, tmp_path):
-    with pytest.raises(InputError, match=r"ends in '\.bin', expected \.pt or \.safetensors"):
-        write_weights(tmp_path / "subnet.bin", calibrated)
+    with pytest.raises(InputError, match=r"ends in '\.bin', expected \.pt, \.pt2 or \.safetensors"):
+        write_weights(tmp_path / "subnet.bin", calibrated, resolution=8)
 
 
 @pytest.mark.last
@@ -60,7 +73,7 @@ def test_onnxruntime_agrees_for_any_batch(calibrated, tmp_path):
 @pytest.mark.parametrize(
     ("package", "write"),
     [
-        ("safetensors", lambda path, subnet: write_weights(path / "subnet.safetensors", subnet)),
+        ("safetensors", lambda path, subnet: write_weights(path / "subnet.safetensors", subnet, resolution=8)),
         ("onnx", lambda path, subnet: write_onnx(path / "subnet.onnx", subnet, resolution=8)),
         ("onnxscript", lambda path, subnet: write_onnx(path / "subnet.onnx", subnet, resolution=8)),
     ],

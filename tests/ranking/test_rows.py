@@ -2,19 +2,28 @@
 
 import json
 from dataclasses import asdict
+from math import isnan, nan
 
 import pytest
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import Interval
-from fewshot_nas.ranking.rows import Row, gained, ranking_table, read_row
+from fewshot_nas.ranking.rows import Row, gained, ranking_table, read_row, row_values
 
 TAU, GAIN = Interval(0.7, 0.6, 0.8, 0.05), Interval(0.2, -0.1, 0.5, 0.1)
 RAW, PREDICTOR = Row("raw", 0, 200, TAU, GAIN), Row("predictor", 30, 200, TAU, GAIN)
 
 
 def test_rows_survive_a_file():
-    assert read_row("file", json.loads(json.dumps(asdict(PREDICTOR)))) == PREDICTOR
+    assert read_row("file", json.loads(json.dumps(row_values(PREDICTOR)))) == PREDICTOR
+
+
+def test_what_is_not_defined_is_null_in_a_file():
+    """As with three archs, of which some resamples and proxies have no correlation."""
+    bare = Row("raw", 0, 3, TAU, Interval(0.1, nan, nan, nan))
+    written = json.dumps(row_values(bare), allow_nan=False)
+    found = read_row("file", json.loads(written))
+    assert (found.tau, found.gain.value, isnan(found.gain.low)) == (TAU, 0.1, True)
 
 
 @pytest.mark.parametrize("value", [7, {"name": "raw"}, {**asdict(RAW), "tau": 0.7}, {**asdict(RAW), "more": 1}])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.reporting.best_archs import best_under, front, macs_bounds
+from fewshot_nas.reporting.best_archs import best_under, macs_bounds, macs_front
 from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.cost import Cost
 
@@ -58,7 +58,7 @@ def test_no_arch_within_the_bound_is_no_choice():
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 20)), min_size=1, max_size=20))
 def test_the_front_is_what_no_cheaper_arch_beats(points):
     scores, costs = table(points)
-    edge = front(scores, costs)
+    edge = macs_front(scores, costs)
     assert edge == sorted(edge, key=lambda name: costs[name].macs)
     for name in scores:
         best = max(scores[each].acc for each in edge if costs[each].macs <= costs[name].macs)

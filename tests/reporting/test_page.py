@@ -63,7 +63,7 @@ def page(study):
 
 
 def test_every_element_is_closed(page):
-    assert outline(page).seen.count("section") == 6
+    assert outline(page).seen.count("section") == 7
 
 
 def test_the_page_loads_nothing(page):

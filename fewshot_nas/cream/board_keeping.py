@@ -1,0 +1,166 @@
+"""Who comes onto the board, and by which accuracy: of a step's batch as published, or of images held out."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fewshot_nas.cream.flops import Budget
+from fewshot_nas.cream.offers import Offers
+from fewshot_nas.cream.paths import CHOICES, CreamPath
+from fewshot_nas.cream.scorer import PathScorer
+from fewshot_nas.cream.step import entry_for
+from fewshot_nas.cream.supernet import CreamSupernet, batch_statistics
+from fewshot_nas.distributed import World, from_main, gathered
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.training.board import Board, BoardEntry
+
+_MOST_DRAWS = 100  # of a neighbour within the bounds
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A step's path, and what it made of its batch.
+
+    Attributes:
+        images: [B, C, H, W], normalised.
+        logits: [B, classes], without gradient.
+        right: share of the images that were guessed right, a scalar; the mean of all processes by the next step.
+    """
+
+    step: int
+    path: CreamPath
+    images: Tensor
+    logits: Tensor
+    right: Tensor
+
+
+class BoardKeeping(Protocol):
+    """Renews the board, alike on all processes."""
+
+    @property
+    def measure(self) -> str:
+        """What the board's accuracies are called in files."""
+
+    def renew(self, trained: Trained) -> None:
+        """Hear of a step; all processes call this."""
+
+    def settle(self, *, share: bool = False) -> None:
+        """Bring the board up to date.
+
+        Args:
+            share: also give all processes the same images and answers; then all of them call this.
+        """
+
+    def restart(self) -> None:
+        """Forget what has been heard, for the board was taken up from a file."""
+
+
+class ByBatch:
+    """As published: the path of each step is offered with its accuracy on the step's batch.
+
+    Args:
+        images_kept: of a batch, by an entry.
+    """
+
+    measure = "batch_top1"
+
+    def __init__(self, board: Board[CreamPath], budget: Budget, images_kept: int, world: World) -> None:
+        self._board, self._budget, self._images_kept, self._world = board, budget, images_kept, world
+        self.restart()
+
+    def renew(self, trained: Trained) -> None:
+        """Offer the step's path, once its accuracy is known."""
+        cost = self._budget.mflops(trained.path)
+        entry = entry_for(trained.path, cost, trained.images, trained.logits, self._images_kept)
+        self._offers.add(entry, trained.right)
+
+    def settle(self, *, share: bool = False) -> None:
+        """As `BoardKeeping.settle`."""
+        self._offers.decide()
+        if share:
+            self._offers.share()
+
+    def restart(self) -> None:
+        """As `BoardKeeping.restart`."""
+        self._offers = Offers(self._board, self._world)
+
+
+@dataclass(frozen=True, eq=False)
+class ByReview:
+    """Now and then, the board's paths and new ones are scored on held images, and the best of all stay.
+
+    Accuracies of one review belong to the same weights and the same images, and to batch norms of each path's own.
+    So they can be compared, which accuracies of different steps and batches cannot. New paths are drawn within the
+    bounds, and every other one is a neighbour of one that is on the board: it differs in one or two blocks.
+
+    Attributes:
+        inputs: the held images, and training images for the batch norms.
+        steps: the steps after which there is a review.
+        size: paths on the board.
+        candidates: new paths of a review.
+        images_kept: by an entry, the first of the held ones.
+    """
+
+    board: Board[CreamPath]
+    budget: Budget
+    supernet: CreamSupernet
+    inputs: Inputs
+    steps: frozenset[int]
+    size: int
+    candidates: int
+    seed: int
+    images_kept: int
+    world: World
+    measure: str = "held_prob"
+
+    def renew(self, trained: Trained) -> None:
+        """Scores by the labels' mean probability, which has no ties; each process scores its share of the paths."""
+        if trained.step not in self.steps:
+            return
+        old = [entry.candidate for entry in self.board.entries]
+        paths = list(dict.fromkeys([*old, *self._new(old, random.Random(f"{self.seed}/review/{trained.step}"))]))
+        mine = PathScorer(self.supernet, self.inputs).scores(paths[self.world.rank :: self.world.size])
+        parts = [iter(part) for part in gathered([each.prob for each in mine], self.world)]
+        scores = [next(parts[place % self.world.size]) for place in range(len(paths))]
+        best = sorted(range(len(paths)), key=lambda place: -scores[place])[: self.size]
+        self.board.replace([self._entry(paths[place], scores[place]) for place in best])
+
+    def settle(self, *, share: bool = False) -> None:
+        """Nothing is left to do after a review."""
+
+    def restart(self) -> None:
+        """Nothing is remembered between reviews."""
+
+    def _new(self, old: Sequence[CreamPath], rng: random.Random) -> Iterator[CreamPath]:
+        for number in range(self.candidates):
+            if number % 2 and old:
+                yield neighbour(old[number // 2 % len(old)], self.budget, rng)
+            else:
+                yield self.budget.sample(rng, (1 / CHOICES,) * CHOICES)
+
+    @torch.no_grad()
+    def _entry(self, path: CreamPath, score: float) -> BoardEntry[CreamPath]:
+        images = next(self.inputs.scoring_batches())[0][: self.images_kept]
+        with batch_statistics(self.supernet):
+            answers = self.supernet(images, path).softmax(1)
+        return BoardEntry(path, score, self.budget.mflops(path), images, from_main(answers, self.world))
+
+
+def neighbour(path: CreamPath, budget: Budget, rng: random.Random) -> CreamPath:
+    """A path within the bounds that differs in one or two blocks; the path itself where there is hardly one.
+
+    Only `rng.random()` is called, the one method whose sequence Python promises to keep.
+    """
+    for _ in range(_MOST_DRAWS):
+        changed = [list(stage) for stage in path]
+        for _ in range(2):
+            stage = changed[int(rng.random() * len(changed))]
+            stage[int(rng.random() * len(stage))] = int(rng.random() * CHOICES)
+        found = tuple(map(tuple, changed))
+        if found != path and budget.minimum <= budget.mflops(found) <= budget.maximum:
+            return found
+    return path

@@ -1,0 +1,35 @@
+"""Draw distinct random paths within the FLOPs bounds of a search, as a pool for `truth` and `score`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fewshot_nas.cli import Parser, add_config_options, run
+from fewshot_nas.cream.config import SearchConfig
+from fewshot_nas.cream.found import FORM
+from fewshot_nas.cream.pool import PathEntry, draw_pool, write_paths
+from fewshot_nas.settings import load
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write a pool; the same settings, seed and size give the same file."""
+    options = _parser().parse_intermixed_args(argv)
+    budget = load(SearchConfig, options.config, options.overrides).budget()
+    pool = draw_pool(budget, options.size, options.seed)
+    write_paths(options.out, {arch_id: PathEntry(0.0, path) for arch_id, path in pool.items()})
+    costs = sorted(map(budget.mflops, pool.values()))
+    print(f"{len(pool)} paths of depths {budget.depths}, {costs[0]:.3f} to {costs[-1]:.3f} M FLOPs: {options.out}")
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.cream.make_pool", description=__doc__)
+    parser.add_argument("--size", type=int, default=60, help="paths (default 60)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the pool")
+    add_config_options(parser, FORM)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

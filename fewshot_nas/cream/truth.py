@@ -1,0 +1,88 @@
+"""Train paths of a pool alone, one after the other, and add them to a ground truth."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
+from fewshot_nas.cream.config import RetrainConfig
+from fewshot_nas.cream.found import FORM
+from fewshot_nas.cream.paths import CreamPath, Model, format_path
+from fewshot_nas.cream.pool import NUMBERS, select
+from fewshot_nas.errors import BusyError, InputError
+from fewshot_nas.results import ground_truth_path, stand_alone_directory
+from fewshot_nas.settings import load
+
+if TYPE_CHECKING:
+    from fewshot_nas.cream.retrain_task import RetrainTask
+    from fewshot_nas.cream.runs import CreamRun
+    from fewshot_nas.training.stand_alone import GroundTruth
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train the paths that the ground truth does not have with this seed."""
+    options = _parser().parse_intermixed_args(argv)
+    config = load(RetrainConfig, options.config, run_overrides(options))
+    if not config.IMAGE_SIZE:
+        raise InputError("IMAGE_SIZE is 0, but the paths of a pool have no image size of their own; set it")
+    chosen = select(options.pool, "--target_arch_num", options.target_arch_num)
+    from fewshot_nas.cream.runs import CreamRun
+    from fewshot_nas.distributed import joined
+    from fewshot_nas.training.stand_alone import GroundTruth
+
+    with joined(options.device, config.run) as world:
+        training = CreamRun(config, config.IMAGE_SIZE, world, options.resume, speaker(world.is_main))
+        truth = GroundTruth(options.ground_truth or ground_truth_path(options.save))
+        for arch_id, entry in chosen.items():
+            _train(training, config, arch_id, entry.path, options.save, truth)
+    return 0
+
+
+def _train(
+    training: "CreamRun", config: RetrainConfig, arch_id: str, path: CreamPath, save: str, truth: "GroundTruth"
+) -> None:
+    from fewshot_nas.cream.retrain import start_training
+    from fewshot_nas.evaluation.naive import measure
+    from fewshot_nas.manifest import recipe_sha256
+    from fewshot_nas.training.stand_alone import StandAloneResult
+
+    code, seed, recipe = format_path(path), config.run.seed, ""
+
+    def content() -> dict[str, Any]:
+        nonlocal recipe
+        written = training.manifest({"arch": code, "resolution": training.resolution})
+        recipe = recipe_sha256(written)
+        return written
+
+    def finished(going_on: bool) -> str:
+        truth.refuse_others(recipe, arch_id, code)
+        known = training.resume and truth.has(arch_id, seed)
+        return f"{arch_id} with seed {seed} is in {truth.path} already" if known else ""
+
+    def finish(task: "RetrainTask", log: object) -> None:
+        valid, test = (measure(task.average.module, inputs).top1 for inputs in (training.valid, training.test))
+        result = StandAloneResult(arch_id, code, seed, recipe, valid, test)
+        truth.add(result)
+        training.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
+
+    model = Model(path, training.resolution, config.space)
+    life = training.life(stand_alone_directory(save, arch_id, seed))
+    try:
+        life.run(content, lambda: start_training(training, config, model), finish, finished)
+    except BusyError as error:
+        training.report(f"{arch_id} is left out: {error}")
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.cream.truth", description=__doc__)
+    add = parser.add_argument
+    add("--pool", type=Path, required=True, metavar="FILE", help="paths that `make_pool` has drawn")
+    add("--target_arch_num", required=True, metavar="PATHS", help=f"which of them: {NUMBERS}")
+    add("--ground_truth", type=Path, metavar="FILE", help="file to add to (default results/<save>/gt_arch30.json)")
+    add_run_options(parser, FORM)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,136 @@
+"""Measure how long the parts of a space's networks take on this device, and predict any network's latency from them."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from fewshot_nas.cli import Parser, add_config_options, config_of, run
+from fewshot_nas.errors import InputError
+from fewshot_nas.results import ONE_SHOT, latency_path, phase_directory, stored_settings
+from fewshot_nas.scores.manifests import Network, network_of, read_manifest
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.sampling import random_arch
+from fewshot_nas.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from fewshot_nas.timing.programs import Program, Programs
+    from fewshot_nas.timing.table import LatencyTable
+
+FITTED, JUDGED = 30, 50  # networks
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure parts and networks in turns, fit, judge, and write the table."""
+    options = _parser().parse_intermixed_args(argv)
+    for name in ("threads", "batch", "rounds"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} is {getattr(options, name)}, expected at least 1")
+    config = config_of(options, stored_settings(options.save))
+    network = _network(options.save, config.space.build(), config.data.num_classes)
+    from fewshot_nas.distributed import joined
+    from fewshot_nas.timing.programs import Programs, described
+    from fewshot_nas.timing.table import write_table
+
+    with joined(options.device, replace(config.run, threads=options.threads)) as world:
+        device = described(world.device, options.runtime, options.threads, options.batch)
+        programs = Programs(
+            network.space, network.num_classes, options.runtime, world.device, options.batch, options.threads
+        )
+        digits = network.space.all_digits if options.digits == "all" else network.space.pool_digits
+        table = _measured(programs, digits, options.rounds, device)
+    out = options.out or latency_path(options.save, options.runtime, device["device"], options.threads, options.batch)
+    write_table(out, table)
+    _show(table, out)
+    return 0
+
+
+def _network(save: str, usual: SearchSpace, num_classes: int | None) -> Network:
+    """The space and the classes of a run, or those of the settings where there is no run yet."""
+    manifest = phase_directory(save, ONE_SHOT).manifest
+    known = read_manifest(manifest) if manifest.exists() else {}
+    given = {} if num_classes is None else {"num_classes": num_classes}
+    return network_of({**given, **known, **known.get("data", {})}, manifest, usual)
+
+
+def _measured(programs: "Programs", digits: Sequence[int], count: int, device: Mapping[str, Any]) -> "LatencyTable":
+    """Time parts and networks in turns; a table that is fitted to some networks and judged by others."""
+    from fewshot_nas.searching.decisions import Decisions
+    from fewshot_nas.timing.clock import rounds, timings
+    from fewshot_nas.timing.fitting import fitted, judged
+    from fewshot_nas.timing.programs import distinct_parts
+    from fewshot_nas.timing.table import Call, LatencyFit, LatencyTable
+
+    space, decisions = programs.space, Decisions(programs.space, digits)
+    parts = distinct_parts(space, list(map(decisions.block, decisions.all)))
+    archs = _archs(space, digits, FITTED + JUDGED)
+    print(f"{len(parts)} parts and {len(archs)} networks, {count} rounds, on {device['name']}")
+    made: dict[Any, Program] = {Call(): programs.empty()}
+    for each in tqdm([*parts, *archs], desc="making", disable=None, leave=False):
+        made[each] = programs.of_arch(each) if isinstance(each, Arch) else programs.of_part(each)
+    times = timings(list(tqdm(rounds(made, count), desc="rounds", total=count, disable=None)))
+    known, whole = {part: times[part] for part in parts}, {arch: times[arch] for arch in archs}
+    raw = LatencyTable(device, space, programs.num_classes, digits, times[Call()], known, LatencyFit(0, 1, ()), {})
+    table = fitted(raw, {arch: whole[arch].us for arch in archs[:FITTED]})
+    facts = {
+        "rounds": count,
+        "spread_of_parts_percent": round(100 * median(each.spread for each in known.values()), 2),
+        "spread_of_networks_percent": round(100 * median(each.spread for each in whole.values()), 2),
+        "fitted_to": FITTED,
+    }
+    return replace(table, validation=facts | judged(table, {arch: whole[arch].us for arch in archs[FITTED:]}))
+
+
+def _archs(space: SearchSpace, digits: Sequence[int], count: int) -> list[Arch]:
+    """Distinct random archs."""
+    rng, found = Random(0), dict[Arch, None]()
+    while len(found) < count:
+        found.setdefault(random_arch(space, rng, digits))
+    return list(found)
+
+
+def _show(table: "LatencyTable", path: Path) -> None:
+    from fewshot_nas.timing.fitting import AIM_ERROR_PERCENT, AIM_TAU
+
+    found = table.validation
+    print(
+        f"predicted against measured on {found['networks']} networks that nothing was fitted to: mean error"
+        f" {found['mean_error_percent']:.1f} %, largest {found['largest_error_percent']:.1f} %, tau {found['tau']:.3f}"
+    )
+    worst = found["worst"]
+    print(
+        f"the worst: {worst['code']}, predicted {worst['predicted_us']:.0f} us, measured {worst['measured_us']:.0f} us"
+    )
+    if found["mean_error_percent"] > AIM_ERROR_PERCENT or found["tau"] < AIM_TAU:
+        print(
+            f"this misses the aim of {AIM_ERROR_PERCENT:.0f} % and a tau of {AIM_TAU}: rounds differ by"
+            f" {found['spread_of_parts_percent']:.1f} % for parts and {found['spread_of_networks_percent']:.1f} % for"
+            " networks; measure on a quieter machine, or with more --rounds"
+        )
+    print(f"written: {path}")
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.latency", description=__doc__)
+    add = parser.add_argument
+    add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    add("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    add("--runtime", choices=("torch", "onnxruntime"), default="torch", help="what runs the networks (default torch)")
+    add("--threads", type=int, default=1, metavar="N", help="threads on the CPU (default 1)")
+    add("--batch", type=int, default=1, metavar="N", help="images at a time (default 1)")
+    add(
+        "--rounds", type=int, default=11, metavar="N", help="times that each part and network has its turn (default 11)"
+    )
+    add("--digits", choices=("pool", "all"), default="pool", help="widths to measure: the pool's (default), or all")
+    add("--out", type=Path, metavar="FILE", help="the table (default: a file in results/<save>/latency/)")
+    add_config_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

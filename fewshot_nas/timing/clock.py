@@ -1,0 +1,57 @@
+"""Timing many programs in turns, so that a machine that becomes slower is slower for all of them."""
+
+import math
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from random import Random
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fewshot_nas.space.sampling import shuffled
+from fewshot_nas.timing.table import Timing
+
+K = TypeVar("K", bound=Hashable)
+LEAST_RUNS, MOST_RUNS = 3, 30
+TURN_S = 0.006  # that a short program runs in its turn
+
+
+def rounds(
+    programs: Mapping[K, Callable[[], object]],
+    count: int,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[dict[K, float]]:
+    """Times in microseconds, a round at a time: each program once, in an order of the round's own.
+
+    In its turn a program runs a few times, and the fastest run counts: others were interrupted, or
+    found the caches full of another program's data.
+
+    Args:
+        count: of rounds.
+        clock: in seconds.
+    """
+    names = list(programs)
+    for number in range(count):
+        order = shuffled(Random(f"{seed}/{number}"), range(len(names)))
+        yield {names[place]: 1e6 * _fastest(programs[names[place]], clock) for place in order}
+
+
+def _fastest(program: Callable[[], object], clock: Callable[[], float]) -> float:
+    best, spent, runs = math.inf, 0.0, 0
+    while runs < LEAST_RUNS or (spent < TURN_S and runs < MOST_RUNS):
+        start = clock()
+        program()
+        taken = clock() - start
+        best, spent, runs = min(best, taken), spent + taken, runs + 1
+    return best
+
+
+def timings(measured: Sequence[Mapping[K, float]]) -> dict[K, Timing]:
+    """Medians and spreads over rounds."""
+    return {name: _timing(np.array([each[name] for each in measured])) for name in measured[0]}
+
+
+def _timing(values: Any) -> Timing:
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return Timing(round(float(middle), 3), round(float((high - low) / 2 / middle), 4))

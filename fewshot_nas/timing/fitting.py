@@ -1,0 +1,58 @@
+"""From parts measured alone to networks: a fit to some of them, and a judgement by others."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from fewshot_nas.ranking.correlation import correlations
+from fewshot_nas.space.arch import Arch
+from fewshot_nas.timing.table import Head, LatencyFit, LatencyTable, Part, Stem
+
+AIM_ERROR_PERCENT, AIM_TAU = 5.0, 0.95
+
+
+def fitted(table: LatencyTable, networks: Mapping[Arch, float]) -> LatencyTable:
+    """The table with constants fitted to whole networks, none of them negative, so that relative errors are small.
+
+    Args:
+        networks: latencies in microseconds.
+    """
+    rows = np.array([_row(table, arch) for arch in networks])
+    times = np.array(list(networks.values()))
+    found, _ = nnls(rows / times[:, None], np.ones(len(times)))
+    constant, scale, *per_block = (float(value) for value in found)
+    return replace(table, fit=LatencyFit(constant, scale, tuple(per_block)))
+
+
+def _row(table: LatencyTable, arch: Arch) -> list[float]:
+    """What the constants are multiplied with: 1, the sum over the parts, and the depth of each stage."""
+    blocks = table.space.blocks(arch)
+    parts: list[Part] = [Stem(blocks[0].inputs), *blocks, Head(blocks[-1].out)]
+    return [1.0, sum(map(table.net_us, parts)), *map(float, arch.depths)]
+
+
+def judged(table: LatencyTable, networks: Mapping[Arch, float]) -> dict[str, Any]:
+    """How far predictions are off on networks that the table was not fitted to.
+
+    Returns:
+        mean and largest error in percent, Kendall's tau, the worst arch, and all networks.
+    """
+    space, measure = table.space, table.measure
+    rows = [
+        {"code": space.encode(arch), "measured_us": round(us, 3), "predicted_us": round(measure.of(space, arch), 3)}
+        for arch, us in networks.items()
+    ]
+    measured, predicted = (np.array([row[key] for row in rows]) for key in ("measured_us", "predicted_us"))
+    errors = 100 * np.abs(predicted - measured) / measured
+    worst = int(errors.argmax())
+    return {
+        "networks": len(rows),
+        "mean_error_percent": round(float(errors.mean()), 3),
+        "largest_error_percent": round(float(errors[worst]), 3),
+        "tau": round(float(correlations(predicted, measured)[0]), 4),
+        "worst": rows[worst],
+        "measured": rows,
+    }

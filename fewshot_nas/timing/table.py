@@ -1,0 +1,196 @@
+"""A table of latencies: what each part of a space's networks takes on one device, and what any network is predicted to.
+
+Predicted latency in microseconds = a constant + for each part its own latency less that of a call,
+scaled + for each block a constant of its stage. A part measured alone is not what it is inside of a
+network: it is called by itself, and its input is not where the part before has left it. Constants
+and scale are fitted to whole networks, and judged on others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json, write_json
+from fewshot_nas.space.block import Block
+from fewshot_nas.space.measure import Measure
+from fewshot_nas.space.search_space import SearchSpace
+
+FORMAT = "fewshot_nas latency 1"
+
+
+class Stem(NamedTuple):
+    """The first convolution with its output channels, and the pooling after it if the space has one."""
+
+    width: int
+
+
+class Head(NamedTuple):
+    """The classifier with its input channels, and the mean over pixels before it."""
+
+    width: int
+
+
+Part = Stem | Block | Head
+LEAST_SHARE = 0.02  # of a part's time, that is left of it without the call; noise must not make it negative
+
+
+class Call(NamedTuple):
+    """What any call costs: a network that does next to nothing."""
+
+
+class Timing(NamedTuple):
+    """Microseconds: the median over rounds, and half of the rounds' middle range relative to it."""
+
+    us: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class LatencyFit:
+    """What parts measured alone need to become parts of a network.
+
+    Attributes:
+        constant_us: of any network.
+        scale: of all parts.
+        per_block_us: of each block, by stage.
+    """
+
+    constant_us: float
+    scale: float
+    per_block_us: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """All that was measured on a device.
+
+    Attributes:
+        device: what it is and how it ran, in words and numbers.
+        num_classes: of the classifier.
+        digits: the widths that were measured are those of the digits 1..digits[s].
+        call: of the runtime.
+        parts: each measured alone, its call included.
+        validation: how far predictions are off on networks that nothing was fitted to.
+    """
+
+    device: Mapping[str, Any]
+    space: SearchSpace
+    num_classes: int
+    digits: Sequence[int]
+    call: Timing
+    parts: Mapping[Part, Timing]
+    fit: LatencyFit
+    validation: Mapping[str, Any]
+
+    @property
+    def measure(self) -> Measure:
+        """Predicted latency in microseconds, as a cost that adds up.
+
+        Its functions raise InputError for a part that was not measured.
+        """
+        fit = self.fit
+        return Measure(
+            lambda width: fit.constant_us + fit.scale * self.net_us(Stem(width)),
+            lambda block: fit.per_block_us[block.stage] + fit.scale * self.net_us(block),
+            lambda width: fit.scale * self.net_us(Head(width)),
+        )
+
+    def net_us(self, part: Part) -> float:
+        """A part's microseconds without the call.
+
+        Raises:
+            InputError: it was not measured.
+        """
+        if part not in self.parts:
+            raise InputError(
+                f"the table of latencies has no {_said(part)}; it was measured for the digits 1 to"
+                f" {', '.join(map(str, self.digits))} of the stages; measure it with --digits all"
+            )
+        alone = self.parts[part].us
+        return max(alone - self.call.us, LEAST_SHARE * alone)
+
+
+def write_table(path: Path, table: LatencyTable) -> None:
+    """Write a table, whole or not at all."""
+    write_json(
+        path,
+        {
+            "format": FORMAT,
+            "device": dict(table.device),
+            "space": table.space.values(),
+            "num_classes": table.num_classes,
+            "digits": list(table.digits),
+            "call": table.call._asdict(),
+            "fit": asdict(table.fit),
+            "validation": dict(table.validation),
+            "parts": [
+                {"part": type(part).__name__.lower(), **part._asdict(), **timing._asdict()}
+                for part, timing in table.parts.items()
+            ],
+        },
+    )
+
+
+def read_table(path: Path) -> LatencyTable:
+    """Read a table.
+
+    Raises:
+        InputError: the file holds none.
+    """
+    content = read_json(path)
+    try:
+        if content["format"] != FORMAT:
+            raise KeyError("format")
+        fit = content["fit"]
+        return LatencyTable(
+            dict(content["device"]),
+            SearchSpace.of(content["space"]),
+            int(content["num_classes"]),
+            tuple(content["digits"]),
+            Timing(**content["call"]),
+            dict(map(_read_part, content["parts"])),
+            LatencyFit(float(fit["constant_us"]), float(fit["scale"]), tuple(map(float, fit["per_block_us"]))),
+            dict(content["validation"]),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: is not a table of latencies; `python -m fewshot_nas.latency` measures one") from None
+
+
+def chosen_path(named: Path | None, known: Sequence[Path]) -> Path | None:
+    """The table that was named, or the only one that a run has; None where it has none.
+
+    Raises:
+        InputError: it has several.
+    """
+    if named is None and len(known) > 1:
+        names = " and ".join(path.name for path in known)
+        raise InputError(f"{known[0].parent} has the tables {names}; name one with --latency")
+    return named or (known[0] if known else None)
+
+
+def table_of(path: Path, space: SearchSpace) -> LatencyTable:
+    """Read a table of a space.
+
+    Raises:
+        InputError: the file holds none, or one of another space.
+    """
+    table = read_table(path)
+    if table.space != space:
+        raise InputError(f"{path}: was measured in space {table.space.name}, expected {space.name} with its values")
+    return table
+
+
+def _read_part(value: Mapping[str, Any]) -> tuple[Part, Timing]:
+    values = dict(value)
+    kind = {"stem": Stem, "block": Block, "head": Head}[values.pop("part")]
+    timing = Timing(float(values.pop("us")), float(values.pop("spread")))
+    return kind(**values), timing
+
+
+def _said(part: Part) -> str:
+    if isinstance(part, Block):
+        widths = f"{part.inputs}, {part.mid} and {part.out} channels"
+        return f"block of stage {part.stage + 1} with {widths}, stride {part.stride}"
+    return f"{type(part).__name__.lower()} of {part.width} channels"

@@ -1,0 +1,128 @@
+"""Writes docs/settings.md, the page of all settings, from the dataclasses and the comments above their fields.
+
+python scripts/settings_page.py            writes the page
+python scripts/settings_page.py --check    fails if the page is not what the code says
+"""
+
+import ast
+import dataclasses
+import inspect
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from fewshot_nas.config import Config
+from fewshot_nas.cream import config as cream
+from fewshot_nas.settings import Part, Within
+
+PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
+
+_HEAD = """# All settings
+
+`scripts/settings_page.py` writes this page from the classes in `fewshot_nas/config.py` and
+`fewshot_nas/cream/config.py`; a test compares.
+
+A command takes its settings from `--config FILE` (YAML, as in `configs/`), or else from the run that it goes on with,
+or else the defaults below. `SECTION.KEY=VALUE` on the command line replaces one: `training.epochs=50`,
+`training.resolutions=[24,28]`. Each run keeps all its settings in `config.yml`. A key that does not exist, or a value
+out of its range, is refused by its name.
+"""
+
+_COMMANDS = {"search": cream.SearchConfig, "retrain": cream.RetrainConfig, "test": cream.CheckpointConfig}
+
+_CREAM = """## Cream
+
+The commands of [Cream](cream.md) have these keys, outside sections, and the sections `data` and `run`.
+"""
+
+
+def page() -> str:
+    """The page's text."""
+    parts = [_HEAD]
+    for section, kind in get_type_hints(Config).items():
+        parts.append(f"## `{section}`\n\n{_first(kind)}\n\n{_table(kind, f'{section}.')}")
+    parts.append(_CREAM)
+    for title, kind in _COMMANDS.items():
+        parts.append(f"### `cream.{title}`\n\n{_table(kind, '')}")
+    return "\n".join(parts)
+
+
+def _first(kind: type) -> str:
+    return (kind.__doc__ or "").splitlines()[0]
+
+
+def _table(kind: type, prefix: str) -> str:
+    hints, notes = get_type_hints(kind, include_extras=True), comments(kind)
+    rows = [
+        f"| `{prefix}{field.name}` | {_values(hints[field.name])} | {_default(field)} | {notes[field.name]} |"
+        for field in dataclasses.fields(kind)
+        if not dataclasses.is_dataclass(hints[field.name])
+    ]
+    return "\n".join(["| setting | values | default | meaning |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def comments(kind: type) -> dict[str, str]:
+    """The comment above each field of a dataclass, of the class itself or of one that it is derived from."""
+    found: dict[str, str] = {}
+    for each in reversed([each for each in kind.__mro__ if dataclasses.is_dataclass(each)]):
+        source = inspect.getsource(each)
+        lines = source.splitlines()
+        fields = [node for node in ast.parse(source).body[0].body if isinstance(node, ast.AnnAssign)]  # type: ignore[attr-defined]
+        found |= {node.target.id: _above(lines, node.lineno - 1) for node in fields}  # type: ignore[union-attr]
+    return found
+
+
+def _above(lines: Sequence[str], row: int) -> str:
+    above: list[str] = []
+    while row and lines[row - 1].strip().startswith("#"):
+        row -= 1
+        above.insert(0, lines[row].strip().removeprefix("#").strip())
+    return " ".join(above).replace("|", "\\|")
+
+
+def _values(hint: Any) -> str:
+    """What a setting takes, in words."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return f"{_values(arguments[0])}, or null"
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin is tuple:
+        return f"[{_values(arguments[0])}, ...]"
+    if origin is Annotated:
+        kind, bounds = arguments
+        if isinstance(bounds, Part):
+            return f"{', '.join(f'`{name}`' for name in bounds.names)}, or `module:name`"
+        return _number(kind, bounds)
+    named = {bool: "`true`, `false`", str: "a word", Path: "a path"}
+    return named[hint] if hint in named else _number(hint, Within())
+
+
+def _number(kind: type, bounds: Within) -> str:
+    below = "" if bounds.below == float("inf") else f", < {bounds.below:g}"
+    return f"{'whole number' if kind is int else 'number'} >= {bounds.low}{below}"
+
+
+def _default(field: "dataclasses.Field[Any]") -> str:
+    value = field.default
+    if value is None:
+        return ""
+    shown = {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
+    return f"`{list(shown) if isinstance(shown, tuple) else shown}`" if str(shown) else "empty"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page, or compare it."""
+    if (sys.argv[1:] if argv is None else argv) == ["--check"]:
+        if PAGE.read_text(encoding="utf-8") == page():
+            return 0
+        print(f"{PAGE}: is not what the code says; python {Path(__file__).name} writes it", file=sys.stderr)
+        return 1
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""Fills docs/study.md with its tables, from what is committed in json_file/.
+
+python scripts/study.py               renews all tables of the page
+python scripts/study.py --only NAME   renews one
+python scripts/study.py --figures     draws the pictures, too
+python scripts/study.py --collect     gathers accuracies and scores from results/ first
+
+What is not in results/ stays as it was. A table stands between `<!-- NAME -->` and `<!-- end -->`.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import study_budget
+import study_pairs
+import study_pairs_arms_table
+import study_ranker
+import study_table
+
+from fewshot_nas.cli import run
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json, write_json, write_text
+from fewshot_nas.ranking.correlation import agreement, tau_gain
+from fewshot_nas.ranking.rows import Row
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "study.md"
+FILES = ROOT / "json_file"
+SCORES = FILES / "fashion_pairs" / "scores.json"
+
+# By the name of the nets in scores.json: what they are, and their test bed.
+NETS = {
+    "default": ("60,000 images", "fashion_pairs"),
+    "oneshot": ("180,000 images", "fashion_pairs"),
+    "mnist": ("Fashion-MNIST", "fashion_mnist"),
+    "digits": ("digits", "digits"),
+}
+MEASURES = {
+    "prob": "mean probability",
+    "top1": "top-1",
+    "log": "likelihood",
+    "log_t": "likelihood, one temperature an arch",
+    "lda2048_top1": "own classifier, 2,048 images, top-1",
+    "lda2048": "the same, likelihood",
+    "lda8192_top1": "own classifier, 8,192 images, top-1",
+    "lda8192": "the same, likelihood",
+    "lda4096_10": "own classifier, 4,096 images, 10 %, likelihood",
+    "ridge8192_top1": "least squares, 8,192 images, top-1",
+    "ridge8192": "the same, explained variance",
+    "logistic_top1": "logistic regression, 8,192 images, top-1",
+    "logistic": "the same, likelihood",
+}
+
+NOT_SHOWN = ("oneshot_s1", "few_s1")  # supernets of the ranker's tables; their means are in "all"
+
+Lines = Iterator[str]
+Scores = Mapping[str, float]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Collect and draw if asked; fill the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--collect", action="store_true", help="gather from results/ first")
+    parser.add_argument("--figures", action="store_true", help="draw the pictures")
+    parser.add_argument("--only", choices=TABLES, help="renew one table")
+    options = parser.parse_args(argv)
+    if options.collect:
+        collect(ROOT / "results")
+    chosen = [options.only] if options.only else list(TABLES)
+    write_text(PAGE, filled(PAGE.read_text(encoding="utf-8"), {name: list(TABLES[name]()) for name in chosen}))
+    if options.figures:
+        study_ranker.draw(study_ranker.rows_of("fashion_pairs"), PAGE.parent)
+        study_budget.draw(read_json(study_budget.BUDGET)["arms"], PAGE.parent / "ranker_budget.svg")
+        draw_smoothing(PAGE.parent / "ranker_smoothing.svg")
+    return 0
+
+
+def collect(results: Path) -> None:
+    """Renew the files of fashion_pairs by what lies in the results."""
+    study_pairs.collect(results)
+    study_pairs_arms_table.collect(results / "pairs_arms")
+    found = dict(read_json(SCORES)) if SCORES.exists() else {}
+    found |= {path.stem: read_json(path) for path in (results / "pairs_scores").glob("*_s[0-9].json")}
+    write_json(SCORES, dict(sorted(found.items())))
+
+
+def filled(page: str, tables: Mapping[str, Sequence[str]]) -> str:
+    """The page with these tables in their places.
+
+    Raises:
+        InputError: the page has no place for one.
+    """
+    for name, lines in tables.items():
+        place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not place.search(page):
+            raise InputError(f"{PAGE}: has no <!-- {name} --> with an <!-- end --> after it")
+        page = place.sub(lambda found, lines=lines: found[1] + "\n".join([*lines, found[2]]), page)
+    return page
+
+
+def part(lines: Callable[[], Lines], number: int) -> Callable[[], Lines]:
+    """One of several tables with an empty line between them; the last one if the number is -1."""
+
+    def table() -> Lines:
+        yield from "\n".join(lines()).strip().split("\n\n")[number].splitlines()
+
+    return table
+
+
+def pairs() -> Lines:
+    """Forms of the test bed, its truths, what ranks without training."""
+    yield from study_pairs.lines(read_json(study_pairs.STUDY))
+
+
+def mnist() -> Lines:
+    """The study on Fashion-MNIST: truths, rankings, gains, widths."""
+    yield from study_table.lines(read_json(study_table.STUDY))
+
+
+def ranker(bed: str) -> Lines:
+    """The ranker on a test bed; of composite proxies and widths the best is shown."""
+    rows = study_ranker.rows_of(bed)
+    shown = shown_rows(next(iter(rows.values())))
+    chosen = {name: [row for row in each if row.title in shown] for name, each in rows.items() if name not in NOT_SHOWN}
+    yield from study_ranker.lines({bed: chosen})
+
+
+def shown_rows(rows: Sequence[Row]) -> set[str]:
+    """The titles of those that the page shows."""
+    several = [[row for row in rows if mark in row.name] for mark in (" + ", "hindsight")]
+    left_out = {row.title for kind in several for row in kind if row is not max(kind, key=lambda row: row.tau.value)}
+    return {row.title for row in rows if row.title not in left_out and row.truths not in (60, 150)}
+
+
+def scores() -> Lines:
+    """Tau of each score of the same nets, and its gain over mean probability."""
+    found = by_net(read_json(SCORES))
+    shown = {name: f"{title}, seeds: {len(found[name])}" for name, (title, _) in NETS.items() if name in found}
+    yield f"| score | {' | '.join(shown.values())} |"
+    yield f"|{'---|' * (1 + len(shown))}"
+    for measure, title in MEASURES.items():
+        yield f"| {title} | {' | '.join(_gain(found[name], measure, NETS[name][1]) for name in shown)} |"
+
+
+def by_net(content: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Scores of each net, one for each seed."""
+    found: dict[str, list[Any]] = {}
+    for key, each in content.items():
+        found.setdefault(key.rpartition("_s")[0], []).append(each)
+    return found
+
+
+def _gain(nets: Sequence[Mapping[str, Scores]], measure: str, bed: str) -> str:
+    if not all(measure in each for each in nets):
+        return ""
+    truth = study_ranker.truth_of(bed)
+    ours, theirs = ([each[name] for each in nets] for name in (measure, "prob"))
+    tau = fmean(agreement(each, truth, resamples=0).kendall.value for each in ours)
+    gain = tau_gain(ours, theirs, truth)
+    return f"{tau:.2f}" if measure == "prob" else f"{tau:.2f} ({gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}])"
+
+
+def budget() -> Lines:
+    """What a ranking costs, and what can be saved."""
+    arms = read_json(study_budget.BUDGET)["arms"]
+    yield from (line for line in study_budget.lines(arms) if "control variate" not in line and "by pilots" not in line)
+
+
+TABLES: Mapping[str, Callable[[], Lines]] = {
+    "truths": part(pairs, 1),
+    "scores": scores,
+    "arms": part(study_pairs_arms_table.committed, 0),
+    "splits": part(study_pairs_arms_table.committed, 2),
+    "ranker-pairs": part(partial(ranker, "fashion_pairs"), -1),
+    "ranker-mnist": part(partial(ranker, "fashion_mnist"), -1),
+    "ranker-digits": part(partial(ranker, "digits"), -1),
+    "budget": budget,
+    "mnist-truths": part(mnist, 0),
+    "mnist-rankings": part(mnist, 1),
+    "mnist-gains": part(mnist, 2),
+}
+
+
+def draw_smoothing(path: Path) -> None:
+    """The truth of each arch against its raw score and against the combined one."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    name, known, truth = study_ranker.ranked("fashion_pairs")
+    figure, axes = plt.subplots(1, 2, figsize=(8, 4), sharey=True)
+    for plot, values, title in zip(
+        axes, (known.raw, known.combined.value), ("raw", "smoothed and combined"), strict=True
+    ):
+        plot.scatter(values, truth, s=8, alpha=0.6)
+        plot.set(xlabel=f"score, {title} (log odds)")
+    axes[0].set(ylabel="accuracy alone, %", title=name)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,115 @@
+"""Who comes onto the board: by review on held images, or by each step's batch."""
+
+import random
+
+import pytest
+import torch
+
+from fewshot_nas.cream.board_keeping import ByBatch, ByReview, Trained, neighbour
+from fewshot_nas.cream.flops import Budget
+from fewshot_nas.cream.scorer import PathScorer
+from fewshot_nas.cream.search import review_steps
+from fewshot_nas.distributed import World
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.training.board import Board
+
+BUDGET = Budget((1, 2, 1, 1, 1), 32, 0, 4)
+
+
+@pytest.fixture
+def inputs(batch):
+    images = (batch[0] * 40 + 128).clamp(0, 255).to(torch.uint8)
+    return Inputs(images, 4, images, batch[1], 4, (0.5,), (0.2,), torch.device("cpu"))
+
+
+@pytest.fixture
+def trained(batch, paths):
+    """A step after which there is a review."""
+    return Trained(5, paths[0], batch[0], torch.randn(8, 5), torch.tensor(0.75))
+
+
+def review(board, supernet, inputs, **changed):
+    values = {"steps": frozenset({5}), "size": 3, "candidates": 6, "seed": 0, "images_kept": 2, "world": World.alone()}
+    return ByReview(board, BUDGET, supernet, inputs, **(values | changed))
+
+
+def test_a_step_s_path_is_offered_with_its_batch_s_accuracy(trained):
+    board = Board(2)
+    keeping = ByBatch(board, BUDGET, 2, World.alone())
+    keeping.renew(trained)
+    keeping.settle()
+    (entry,) = board.entries
+    assert (entry.candidate, entry.accuracy, entry.cost) == (trained.path, 75.0, BUDGET.mflops(trained.path))
+    assert torch.equal(entry.images, trained.images[:2])
+
+
+def test_the_best_of_all_that_are_scored_stay_with_today_s_scores(supernet, inputs, trained, board):
+    old = [entry.candidate for entry in board.entries]
+    keeping = review(board, supernet, inputs)
+    scored = [*dict.fromkeys([*old, *keeping._new(old, random.Random("0/review/5"))])]
+    expected = sorted((each.prob for each in PathScorer(supernet, inputs).scores(scored)), reverse=True)
+    keeping.renew(trained)
+    assert len(scored) > 6
+    assert [entry.accuracy for entry in board.entries] == expected[:3]  # those before had 48 to 50 %
+    for entry in board.entries:
+        (score,) = PathScorer(supernet, inputs).scores([entry.candidate])
+        assert entry.accuracy == pytest.approx(score.prob)
+        assert entry.images.shape == (2, 1, 32, 32)
+        torch.testing.assert_close(entry.softmax.sum(1), torch.ones(2))
+
+
+def test_between_reviews_nothing_changes(supernet, inputs, trained, board):
+    before = board.entries
+    review(board, supernet, inputs, steps=frozenset({4, 6})).renew(trained)
+    assert board.entries == before
+
+
+def test_half_of_the_new_paths_are_neighbours_of_the_board_s(board, supernet, inputs, paths):
+    old = paths[1:]
+    found = list(review(board, supernet, inputs, candidates=8)._new(old, random.Random(1)))
+    assert len(found) == 8
+    for number, path in enumerate(found[1::2]):
+        assert 1 <= differences(path, old[number % 3]) <= 2
+    assert list(review(board, supernet, inputs, candidates=8)._new(old, random.Random(1))) == found
+
+
+def differences(one, other):
+    return sum(a != b for mine, theirs in zip(one, other, strict=True) for a, b in zip(mine, theirs, strict=True))
+
+
+def test_neighbours_lie_within_the_bounds(paths):
+    rng = random.Random(0)
+    low, high = BUDGET.mflops(paths[1]) - 0.3, BUDGET.mflops(paths[1]) + 0.3
+    budget = Budget(BUDGET.depths, 32, low, high)
+    found = {neighbour(paths[1], budget, rng) for _ in range(60)}
+    assert len(found) > 5
+    assert paths[1] not in found
+    assert all(low <= budget.mflops(path) <= high for path in found)
+
+
+def test_a_path_without_neighbours_stays(paths):
+    cost = BUDGET.mflops(paths[1])
+    assert neighbour(paths[1], Budget(BUDGET.depths, 32, cost, cost), random.Random(0)) == paths[1]
+
+
+@pytest.mark.parametrize(("first", "total", "reviews"), [(0, 10, 1), (4, 10, 3), (5, 7, 9)])
+def test_the_last_review_is_after_the_last_step(first, total, reviews):
+    assert max(review_steps(first, total, reviews)) == total - 1
+
+
+@pytest.mark.dist
+def test_two_processes_review_as_one(supernet, inputs, trained, board, ranks):
+    alone = Board(3)
+    alone.replace(board.entries)
+    review(alone, supernet, inputs).renew(trained)
+
+    def on_a_rank():
+        from fewshot_nas.distributed import joined
+
+        with joined("cpu") as world:
+            review(board, supernet, inputs, world=world).renew(trained)
+        return [(entry.candidate, entry.accuracy, entry.softmax.tolist()) for entry in board.entries]
+
+    first, second = ranks(2, on_a_rank)
+    assert first == second
+    assert [each[0] for each in first] == [entry.candidate for entry in alone.entries]

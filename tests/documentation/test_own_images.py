@@ -1,0 +1,124 @@
+"""The way of docs/own_images.md, from a folder of images to scores in another program, as the page shows it.
+
+Commands run with the page's own lines and settings; what the default suite runs has fewer images, archs and epochs.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fewshot_nas.__main__ import main
+from fewshot_nas.files import read_json
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "own_images.md"
+QUICK = {
+    "train_stand_alone": ["stand_alone.epochs=1", "evaluation.calibration_images=16"],
+    "train_supernet": ["training.epochs=1", "training.random_subnets=1"],
+    "train_few_shot": ["few_shot.epochs=1"],
+}
+SHORTER = {"--size 2000": "--size 40", "--target_arch_num=all": "--target_arch_num=1-4", "--sample 300": "--sample 24"}
+SHORTER |= {"epoch=0_sample300": "epoch=0_sample24"}
+
+
+@pytest.fixture
+def shapes():
+    """Makes images as `python scripts/make_shapes.py` does."""
+    spec = importlib.util.spec_from_file_location("make_shapes", ROOT / "scripts" / "make_shapes.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture
+def walk(tmp_path, monkeypatch, page, capsys):
+    """Walks the page's commands, each changed by a function, in a directory of its own; the seconds of each."""
+    monkeypatch.chdir(tmp_path)
+    text = page(PAGE.read_text(encoding="utf-8"))
+    (settings,) = text.blocks("yaml")
+    (tmp_path / "mine.yml").write_text(settings)
+
+    def run(change):
+        best, seconds = "", {}
+        for line in text.shell().splitlines():
+            if line.startswith("best="):
+                best = line.removeprefix("best=")
+                continue
+            _, _, module, *arguments = shlex.split(change(re.sub(r"\$\{?best\}?", best, line)))
+            command, before = module.removeprefix("fewshot_nas."), time.perf_counter()
+            assert main([command, *arguments]) == 0, line
+            seconds[command] = seconds.get(command, 0) + time.perf_counter() - before
+        return best, seconds
+
+    return run
+
+
+def quick(line):
+    for right, wrong in SHORTER.items():
+        line = line.replace(right, wrong)
+    command = line.split()[2].removeprefix("fewshot_nas.")
+    return shlex.join([*shlex.split(line), *QUICK.get(command, [])])
+
+
+def elsewhere(tmp_path, place, blocks):
+    """What the page's program prints in a directory that has the exported files and the images, and nothing of ours."""
+    place.mkdir()
+    for path in tmp_path.glob("best.*"):
+        path.rename(place / path.name)
+    (place / "data").symlink_to(tmp_path / "data")
+    (place / "program.py").write_text("".join(blocks))
+    command = [sys.executable, "-W", "ignore", "-I", "program.py"]
+    outcome = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    for path in place.glob("best.*"):
+        path.rename(tmp_path / path.name)
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
+
+
+def check_scores_elsewhere(tmp_path, page):
+    with_onnxruntime, with_torch, score = page(PAGE.read_text(encoding="utf-8")).blocks("python")
+    card = read_json(tmp_path / "best.json")
+    (expected,) = [f"{each['top1']:.2f} %\n" for each in card["scores"] if each["part"] == "test"]
+    assert elsewhere(tmp_path, tmp_path / "one", [with_onnxruntime, score]) == expected
+    assert elsewhere(tmp_path, tmp_path / "other", [with_torch, score]) == expected
+    return card
+
+
+@pytest.mark.last
+def test_the_way_of_the_page_in_small(tmp_path, walk, shapes, page, capsys):
+    """Photographs of 72 pixels, which are brought to 45 and cropped to 40."""
+    pytest.importorskip("onnxscript")
+    shapes([str(tmp_path / "data" / "mine"), "--train", "4", "--held_out", "4"])
+    best, _ = walk(quick)
+    said = capsys.readouterr().out
+    assert "24 archs" in said
+    assert "against results/mine/gt_arch30.json, with 95 % intervals:" in said
+    assert f"{best}: top-1 " in said
+    card = check_scores_elsewhere(tmp_path, page)
+    assert card["preprocessing"]["resize"]["shorter_side"] == 45
+    assert card["classes"] == ["circle", "cross", "hexagon", "ring", "square", "triangle"]
+    assert "report" in said
+    truth = read_json(tmp_path / "results" / "mine" / "gt_arch30.json")
+    assert list(truth) == ["arch1", "arch2", "arch3", "arch4"]
+
+
+@pytest.mark.slow
+@pytest.mark.last
+def test_the_way_of_the_page(tmp_path, walk, shapes, page, capsys):
+    """As it is printed; the times go to docs/own_images.md."""
+    pytest.importorskip("onnxscript")
+    shapes([str(tmp_path / "data" / "mine")])
+    best, seconds = walk(lambda line: line)
+    card = check_scores_elsewhere(tmp_path, page)
+    known = json.dumps({"seconds": seconds, "scores": card["scores"], "macs": card["macs"]}, indent=4)
+    Path(os.environ.get("OWN_IMAGES_TIMES", tmp_path / "times.json")).write_text(known)
+    assert card["scores"][1]["top1"] > 40  # chance is 17
+    assert card["code"] == best

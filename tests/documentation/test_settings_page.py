@@ -1,0 +1,38 @@
+"""The page of all settings is what the code says."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def script():
+    spec = importlib.util.spec_from_file_location("settings_page", ROOT / "scripts" / "settings_page.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_what_the_code_says(script):
+    assert script.main(["--check"]) == 0, "python scripts/settings_page.py writes it"
+
+
+def test_a_page_that_is_out_of_date_is_noticed(script, tmp_path, capsys):
+    script.PAGE = tmp_path / "settings.md"
+    script.main([])
+    script.PAGE.write_text(script.PAGE.read_text().replace("| `0.1` |", "| `0.2` |", 1))
+    assert script.main(["--check"]) == 1
+    assert "is not what the code says" in capsys.readouterr().err
+
+
+def test_every_setting_is_there_with_its_meaning(script):
+    rows = [line for line in script.page().splitlines() if line.startswith("| `")]
+    assert len(rows) > 100
+    assert all(row.count(" | ") >= 3 and not row.endswith("|  |") for row in rows)
+    epochs = next(row for row in rows if "`few_shot.epochs`" in row)
+    assert epochs == "| `few_shot.epochs` | whole number >= 1 | `2` | Passes over the training images. |"
+    momentum = next(row for row in rows if "`few_shot.momentum`" in row)
+    assert "number >= 0, < 1 | `0.9` | Momentum of the gradient descent" in momentum

@@ -1,0 +1,71 @@
+"""The page on the study has the tables that its script makes from what is committed."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.ranking.correlation import Interval
+from fewshot_nas.ranking.rows import Row
+
+ROOT = Path(__file__).parents[2]
+SLOW = ("scores", "ranker-pairs", "ranker-mnist", "ranker-digits")
+TABLES = ("truths", "arms", "splits", "budget", "mnist-truths", "mnist-rankings", "mnist-gains")
+
+
+@pytest.fixture(scope="module")
+def study():
+    """The script as a module, with the other scripts where it finds them."""
+    before, sys.path[:] = list(sys.path), [str(ROOT / "scripts"), *sys.path]
+    spec = importlib.util.spec_from_file_location("study", ROOT / "scripts" / "study.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.path[:] = before
+
+
+@pytest.fixture(scope="module")
+def page():
+    return (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [*TABLES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_the_page_has_the_table_of_the_committed_results(study, page, name):
+    assert study.filled(page, {name: list(study.TABLES[name]())}) == page
+
+
+def test_all_tables_are_checked(study, page):
+    assert set(study.TABLES) == {*TABLES, *SLOW}
+    assert page.count("<!-- end -->") == len(study.TABLES)
+
+
+def test_a_table_takes_the_place_of_the_older_one(study):
+    page = "before\n<!-- one -->\nold\n<!-- end -->\nafter <!-- end -->"
+    expected = "before\n<!-- one -->\n| new |\n<!-- end -->\nafter <!-- end -->"
+    assert study.filled(page, {"one": ["| new |"]}) == expected
+    assert study.filled(expected, {"one": ["| new |"]}) == expected
+    with pytest.raises(InputError, match="has no <!-- two -->"):
+        study.filled(page, {"two": []})
+
+
+def test_gains_are_over_the_mean_probability_of_the_same_nets(study, monkeypatch):
+    truth = {f"arch{number}": float(number) for number in range(12)}
+    backwards = {arch_id: -value for arch_id, value in truth.items()}
+    monkeypatch.setattr(study.study_ranker, "truth_of", lambda bed: truth)
+    nets = [{"prob": backwards, "log": truth}, {"prob": truth, "log": truth}]
+    assert study._gain(nets, "prob", "bed") == "0.00"
+    assert study._gain(nets, "log", "bed").startswith("1.00 (+1.00 ")
+    assert study._gain([*nets, {"prob": truth}], "log", "bed") == ""
+
+
+def test_of_composites_and_widths_the_best_is_shown(study):
+    def row(name, tau, truths=0):
+        found = Interval(tau, tau, tau, 0.0)
+        return Row(name, truths, 30, found, found)
+
+    rows = [row("macs", 0.1), row("a + b", 0.2), row("a + c", 0.3)]
+    rows += [row(f"width of stage {stage}, hindsight", stage / 10) for stage in (1, 2)]
+    rows += [row("predictor", 0.5, truths) for truths in (10, 60)]
+    assert study.shown_rows(rows) == {"macs", "a + c", "width of stage 2, hindsight", "predictor, 10 truths"}

@@ -1,0 +1,40 @@
+"""The study of searching: its plan's parts, its numbers, and the page that shows them."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def study():
+    spec = importlib.util.spec_from_file_location("study_search", ROOT / "scripts" / "study_search.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.golden
+def test_the_page_shows_what_the_script_prints(study):
+    page = (ROOT / "docs" / "search.md").read_text()
+    for bed in study.BEDS:
+        if (ROOT / "json_file" / bed / "search.json").exists():
+            assert [line for line in study.table(bed).splitlines() if line not in page.splitlines()] == []
+
+
+def test_a_difference_is_a_mean_over_cells_with_an_interval_around_it(study):
+    cells = [{"one": [60.0 + place, 62.0 + place], "two": [59.0, 61.0]} for place in range(4)]
+    value, low, high = study.difference(cells, "one", "two")
+    assert value == pytest.approx(2.5)
+    assert low < value < high
+    same = study.difference(cells, "two", "two")
+    assert same[0] == 0
+    assert same[1] < 0 < same[2]
+
+
+def test_a_cell_needs_every_arm_trained_with_the_same_seeds(study):
+    arms = {"one": {"test": {"0": 1.0, "1": 2.0}}, "two": {"test": {"1": 3.0}}}
+    assert study.cells({"supernets": {"0": {"bound": arms}}}) == [{"one": [2.0], "two": [3.0]}]
+    assert study.cells({"supernets": {"0": {"bound": {**arms, "two": {"test": {}}}}}}) == []
