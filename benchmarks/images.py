@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from fewshot_nas.data import pictures
+from fewshot_nas.data import geometry, pictures
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.loader import TrainBatches
 from fewshot_nas.data.names import Names
@@ -84,13 +84,14 @@ def seconds_of(epoch: Callable[[], Iterable[object]], clock: Callable[[], float]
     return clock() - start
 
 
-def with_pillow(epoch: Callable[[], Iterable[object]]) -> Iterable[object]:
-    """An epoch without the faster decoder."""
-    fast, pictures.decode_jpeg = pictures.decode_jpeg, None
+def without_extras(epoch: Callable[[], Iterable[object]]) -> Iterable[object]:
+    """An epoch by Pillow and torch alone."""
+    fast = pictures.decode_jpeg, geometry.OPENCV
+    pictures.decode_jpeg = geometry.OPENCV = None
     try:
         yield from epoch()
     finally:
-        pictures.decode_jpeg = fast
+        pictures.decode_jpeg, geometry.OPENCV = fast
 
 
 def sides(root: Path, workers: int) -> dict[str, Callable[[], Iterable[object]]]:
@@ -104,10 +105,10 @@ def sides(root: Path, workers: int) -> dict[str, Callable[[], Iterable[object]]]
         return lambda: batches.epoch(0)
 
     all_here, cut = Photo(RESOLUTION), CutOnly(RESOLUTION)
-    pillow = {} if workers else {"ours, with Pillow's decoder": lambda: with_pillow(ours(images, all_here))}
+    plain = {} if workers else {"ours, without the extras": lambda: without_extras(ours(images, all_here))}
     return {
         "torchvision": lambda: torchvision_s,
-        **pillow,
+        **plain,
         "ours": ours(images, all_here),
         "ours, jitter left to the GPU": ours(images, cut),
         f"ours, stored at {STORED_SIDE} px": ours(kept, all_here),
@@ -125,8 +126,8 @@ def main() -> None:
     clock = time.perf_counter if options.workers else time.process_time
     with tempfile.TemporaryDirectory() as scratch:
         size = write_photographs(Path(scratch), options.images)
-        decoder = "simplejpeg" if pictures.decode_jpeg else "Pillow"
-        print(f"{options.images} JPEG files of {size / 1000:.0f} kB, {SIZE[1]} x {SIZE[0]} px; decoded by {decoder}")
+        extra = f"the extras {'are' if pictures.decode_jpeg and geometry.OPENCV else 'are not'} installed"
+        print(f"{options.images} JPEG files of {size / 1000:.0f} kB, {SIZE[1]} x {SIZE[0]} px; {extra}")
         epochs = sides(Path(scratch), options.workers)
         for epoch in epochs.values():
             seconds_of(epoch, clock)  # workers start, files come into memory

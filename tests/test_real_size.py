@@ -23,6 +23,7 @@ from fewshot_nas.evaluation.prefix_tree import make_plan
 from fewshot_nas.evaluation.scorer import UNIT_NETWORKS
 from fewshot_nas.models.blueprint import blueprint
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.runs import SCORED_AT_ONCE
 from fewshot_nas.settings import load
 from fewshot_nas.space.pool import part_path, read_arch_file
 from fewshot_nas.space.split import by_width
@@ -55,7 +56,7 @@ def needed():
         for device, most_mb in memory_mb.items():
             inputs, found_mb = within_memory(plan, supernet, inputs_of(space, settings, images, device), most_mb)
             assert found_mb <= most_mb
-            assert inputs.batch == settings.batch_size
+            assert inputs.batch == (settings.batch_size or SCORED_AT_ONCE)
 
     return of
 
@@ -67,7 +68,7 @@ def inputs_of(space, settings, images, device):
         settings.calibration_batch,
         torch.empty(images, *shape, dtype=torch.uint8, device="meta"),
         torch.empty(images, device="meta"),
-        settings.batch_size,
+        settings.batch_size or SCORED_AT_ONCE,
         (0.5,) * space.in_channels,
         (0.5,) * space.in_channels,
         torch.device(device),

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.space.block import Block
@@ -155,7 +156,7 @@ def read_table(path: Path) -> LatencyTable:
             dict(content["validation"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise InputError(f"{path}: is not a table of latencies; `python -m fewshot_nas.latency` measures one") from None
+        raise InputError(f"{path}: is not a table of latencies; `{command_line('latency')}` measures one") from None
 
 
 def chosen_path(named: Path | None, known: Sequence[Path]) -> Path | None:

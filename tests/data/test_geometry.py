@@ -41,6 +41,17 @@ def test_one_resampling_is_all_steps_one_after_the_other(ramp, degrees):
         assert (mine - expected).abs().amax(0)[seen].median() <= 3
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_opencv_gives_the_same_pixels_but_for_rounding(ramp, monkeypatch, channels):
+    pytest.importorskip("cv2", "5")
+    images = [ramp[:channels], ramp[:channels].permute(1, 2, 0).contiguous().permute(2, 0, 1)] * 100
+    theirs = cuts(images, KEYS[:200], SIDE, degrees=15).int()
+    monkeypatch.setattr(geometry, "OPENCV", None)
+    off = (cuts(images, KEYS[:200], SIDE, degrees=15).int() - theirs).abs()
+    assert off.max() <= 1
+    assert (off > 0).float().mean() < 0.002
+
+
 def test_boxes_have_the_areas_and_aspects_of_a_random_resized_crop():
     boxes = [random_box((300, 400), draw) for draw in geometry._draws(KEYS)]
     assert all(box.top >= 0 and box.top + box.height <= 300.001 for box in boxes)
