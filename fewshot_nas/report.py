@@ -19,7 +19,9 @@ from fewshot_nas.results import (
     phase_of,
     ranking_path,
     report_path,
+    retrain_directories,
     run_directory,
+    search_directory,
     searches,
 )
 from fewshot_nas.scores.found import read_found
@@ -30,7 +32,10 @@ from fewshot_nas.space.pool import read_arch_file
 def main(argv: Sequence[str] | None = None) -> int:
     """Read a run's files and write the page."""
     options = _parser().parse_intermixed_args(argv)
-    found = _phases(options.save, phase_of(options.save, options.stage) if options.stage else None)
+    from fewshot_nas.reporting.path_search import read_path_search
+
+    cream = read_path_search(search_directory(options.save), retrain_directories(options.save))
+    found = _phases(options.save, phase_of(options.save, options.stage) if options.stage else None, cream is None)
     stored = (directory.config for directory in found.values() if directory.config.exists())
     config = config_of(options, next(stored, None))
     # Here, so that --help need not wait for numpy.
@@ -40,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     space = config.space.build()
     truth_path = config.truth_path(options.save)
-    truth = read_arch_file(truth_path, space) if truth_path.exists() else {}
+    truth = read_arch_file(truth_path, space) if found and truth_path.exists() else {}
     files = [
         PhaseFiles(phase.name, directory.log, directory.manifest, directory.evaluations())
         for phase, directory in found.items()
@@ -49,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     metric = OF_TOP[options.top] if options.top else _leading(found.values())
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, metric)
     found_by = {name: read_found(directory.found) for name, directory in searches(options.save).items()}
-    study = replace(study, ranked=read_ranked(ranking_path(options.save)), searches=found_by)
+    study = replace(study, ranked=read_ranked(ranking_path(options.save)), searches=found_by, cream=cream)
     out = options.out or report_path(options.save)
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
@@ -68,13 +73,13 @@ def _leading(directories: Iterable[PhaseDirectory]) -> str:
     return next(known, BEST_FIRST[0])
 
 
-def _phases(save: str, only: Phase | None) -> dict[Phase, PhaseDirectory]:
+def _phases(save: str, only: Phase | None, needed: bool) -> dict[Phase, PhaseDirectory]:
     """The phases of a run that have a log or scores, in order."""
     top = run_directory(save)
     wanted = [only] if only else known_phases(save)
     found = {phase: phase_directory(save, phase) for phase in wanted}
     found = {phase: each for phase, each in found.items() if each.log.exists() or each.evaluations()}
-    if not found:
+    if not found and (needed or only):
         what = f"phase {only.name}" if only else "a phase"
         raise InputError(
             f"{top}: no log or scores of {what}; `{command_line('train_supernet', save=save)}` begins a run"

@@ -199,6 +199,14 @@ class RetrainDirectory(PhaseDirectory):
     def chosen(self) -> Path:
         return self.path / f"{self.name}.pth.tar"
 
+    @property
+    def tested(self) -> Path:
+        return self.path / "test.json"
+
+    def files(self) -> tuple[Path, ...]:
+        """The files of every run, and the accuracy on the test images."""
+        return (*super().files(), self.tested)
+
 
 @dataclass(frozen=True)
 class NetworkDirectory(PhaseDirectory):
@@ -344,6 +352,12 @@ def finetune_directory(save: str, name: str, seed: int, *, scratch: bool) -> Net
 def retrain_directory(save: str, name: str) -> RetrainDirectory:
     """The directory of a Cream retraining."""
     return RetrainDirectory(run_directory(save) / f"retrain_{name}", name)
+
+
+def retrain_directories(save: str) -> list[RetrainDirectory]:
+    """The Cream retrainings of a run."""
+    found = sorted(run_directory(save).glob("retrain_*"))
+    return [RetrainDirectory(path, path.name.removeprefix("retrain_")) for path in found if path.is_dir()]
 
 
 def phases(save: str) -> list[Phase]:

@@ -205,7 +205,7 @@ def _rankings(study: Study) -> Iterator[str]:
 def _costs(names: Iterable[str]) -> dict[str, dict[str, float]]:
     config = load(SearchConfig, ROOT / "configs" / "cream_small.yml")
     budget, pool = config.budget(), read_paths(POOL)
-    params = {n: path_cost(pool[n].path, 16, num_classes=45, in_channels=1, space=config.space).params for n in names}
+    params = {n: path_cost(pool[n].path, 16, num_classes=45, in_channels=1, space=config.SPACE).params for n in names}
     return {"FLOPs": {name: budget.mflops(pool[name].path) for name in params}, "params": dict(params)}
 
 

@@ -57,7 +57,7 @@ def _check_model(content: Mapping[Any, Any], model: Model) -> None:
         if content.get(key, value) != value:
             raise InputError(
                 f"holds a network with {key} {content[key]}, but the selected model has {value};"
-                " set MODEL_SELECTION, INPUT_ARCH, IMAGE_SIZE or space as in its training"
+                " set MODEL_SELECTION, INPUT_ARCH, IMAGE_SIZE or SPACE as in its training"
             )
 
 

@@ -29,7 +29,7 @@ class CreamConfig:
     # Images of a batch; in training, of all processes together, which share the batch equally.
     BATCH_SIZE: Count = 64
     # Widths, strides and choices of the networks; the defaults are published.
-    space: CreamSpace = field(default_factory=CreamSpace)
+    SPACE: CreamSpace = field(default_factory=CreamSpace)
     # Where images come from, as for the other commands.
     data: DataConfig = field(default_factory=DataConfig)
     # Seed, precision, threads and checkpoints, as for the other commands.
@@ -72,7 +72,7 @@ class SearchConfig(TrainConfig):
     # Whether to apply the bounds as the public code does.
     LEGACY: bool = False
     # Passes over the training images.
-    EPOCHS: Count = 14
+    EPOCHS: Count = 24
     # Images of a step, of all processes together; at least 2.
     BATCH_SIZE: Several = 32
     # Momentum of the gradient descent, in [0, 1).
@@ -84,7 +84,7 @@ class SearchConfig(TrainConfig):
     # How the teacher is picked from the board: by the matching network (`meta`), or the most accurate (`top1`).
     PICK_METHOD: Literal["meta", "top1"] = "meta"
     # Epochs without a teacher, at the beginning.
-    META_STA_EPOCH: int = 7
+    META_STA_EPOCH: int = 10
     # Epochs at the beginning in which the choices of a block share weights: each is a part of the dearest one's.
     # Then each goes on with a copy of its part. 0: all choices have weights of their own, as published.
     SHARED_EPOCHS: int = 4
@@ -92,7 +92,7 @@ class SearchConfig(TrainConfig):
     # images for all paths at once (`review`).
     BOARD: Literal["batch", "review"] = "review"
     # Reviews of the board, evenly spread over the steps; the last one is after the last step.
-    REVIEWS: Count = 5
+    REVIEWS: Count = 10
     # New paths that a review scores beside those on the board.
     REVIEW_PATHS: Count = 30
     # Training images held out for reviews, at most an eighth of all.
@@ -123,8 +123,8 @@ class SearchConfig(TrainConfig):
         """
         bounds = self.FLOPS_MINIMUM, self.FLOPS_MAXIMUM
         if self.DEPTHS:
-            return budget_of(self.DEPTHS, *bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.space)
-        return depths_for(*bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.space)
+            return budget_of(self.DEPTHS, *bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.SPACE)
+        return depths_for(*bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.SPACE)
 
 
 @dataclass(frozen=True)
@@ -153,10 +153,10 @@ class ModelConfig(CreamConfig):
                 f" expected either a published model or MODEL_SELECTION={OWN} with INPUT_ARCH=[[0],...,[0]]"
             )
         if self.MODEL_SELECTION == OWN:
-            model = Model(parse_path(json.dumps(self.INPUT_ARCH)), FULL_PX, self.space)
-        elif self.space != PUBLISHED:
+            model = Model(parse_path(json.dumps(self.INPUT_ARCH)), FULL_PX, self.SPACE)
+        elif self.SPACE != PUBLISHED:
             raise InputError(
-                f"space is changed, but MODEL_SELECTION={self.MODEL_SELECTION} is a network of the published one;"
+                f"SPACE is changed, but MODEL_SELECTION={self.MODEL_SELECTION} is a network of the published one;"
                 f" choose MODEL_SELECTION={OWN} with INPUT_ARCH"
             )
         else:

@@ -37,7 +37,7 @@ def path_overrides(file: Path | None, overrides: Sequence[str]) -> list[str]:
             raise InputError(f"{override!r} and --from_search both select a model, expected only one of them")
     model = read_model(file)
     chosen = [f"MODEL_SELECTION={OWN}", f"INPUT_ARCH={format_path(model.path)}", f"IMAGE_SIZE={model.resolution}"]
-    chosen += [f"space.{name}={json.dumps(value)}" for name, value in asdict(model.space).items()]
+    chosen += [f"SPACE.{name}={json.dumps(value)}" for name, value in asdict(model.space).items()]
     return [*chosen, *overrides]
 
 
@@ -56,7 +56,7 @@ def read_model(file: Path) -> Model:
     content = read_json(file)
     try:
         text, resolution, values = content["INPUT_ARCH"], int(content["resolution"]), content.get("space", {})
-        return Model(parse_path(text), resolution, build(CreamSpace, values, "space."))
+        return Model(parse_path(text), resolution, build(CreamSpace, values, "SPACE."))
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -67,7 +67,7 @@ def _scores(
     from fewshot_nas.runs import placed
 
     data, world, budget = training.data, training.world, config.budget()
-    supernet = CreamSupernet(budget.depths, data.num_classes, len(data.mean), config.space)
+    supernet = CreamSupernet(budget.depths, data.num_classes, len(data.mean), config.SPACE)
     try:
         supernet.load_state_dict(read_checkpoint(directory.last, world.device)["model"])
     except (KeyError, RuntimeError):
@@ -88,7 +88,7 @@ def _table(
     data, budget = training.data, config.budget()
     size, classes, channels = training.resolution, data.num_classes, len(data.mean)
     costs = {
-        name: path_cost(entry.path, size, num_classes=classes, in_channels=channels, space=config.space)
+        name: path_cost(entry.path, size, num_classes=classes, in_channels=channels, space=config.SPACE)
         for name, entry in truth.items()
     }
     rows = {

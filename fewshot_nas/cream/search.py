@@ -141,7 +141,7 @@ def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory
 
     best, data = task.best(), training.data
     path, accuracy = best.candidate, task.validated(best.candidate)
-    model = Model(path, training.resolution, training.config.space)
+    model = Model(path, training.resolution, training.config.SPACE)
     cost = path_cost(*model[:2], num_classes=data.num_classes, in_channels=len(data.mean), space=model.space)
     known = {"macs": cost.macs, "params": cost.params, "mflops": best.cost}
     scores = {"top1": accuracy.top1, "top5": accuracy.top5, task.keeping.measure: best.accuracy}

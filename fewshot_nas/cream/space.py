@@ -58,17 +58,17 @@ class CreamSpace:
         lengths = {"widths": 5, "strides": 5, "kernels": 3, "expansions": 2}
         for name, length in lengths.items():
             if len(getattr(self, name)) != length:
-                raise InputError(f"space.{name} is {list(getattr(self, name))}, expected {length} numbers")
+                raise InputError(f"SPACE.{name} is {list(getattr(self, name))}, expected {length} numbers")
         _check("stem_width, widths and last_width", (self.stem_width, *self.widths, self.last_width), DIVISOR)
         _check("head_width and expansions", (self.head_width, *self.expansions), 1)
         if not {self.stem_stride, *self.strides} <= {1, 2}:
-            raise InputError(f"space.stem_stride and strides are {self._strides}, expected each to be 1 or 2")
+            raise InputError(f"SPACE.stem_stride and strides are {self._strides}, expected each to be 1 or 2")
         if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
-            raise InputError(f"space.kernels is {list(self.kernels)}, expected odd numbers")
+            raise InputError(f"SPACE.kernels is {list(self.kernels)}, expected odd numbers")
         for name in ("kernels", "expansions"):  # so that the first choice is the cheapest and the last the dearest
             values = getattr(self, name)
             if list(values) != sorted(set(values)):
-                raise InputError(f"space.{name} is {list(values)}, expected rising numbers")
+                raise InputError(f"SPACE.{name} is {list(values)}, expected rising numbers")
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -88,7 +88,7 @@ class CreamSpace:
 def _check(names: str, numbers: Sequence[int], divisor: int) -> None:
     if any(number < 1 or number % divisor for number in numbers):
         multiples = f"multiples of {divisor}" if divisor > 1 else "positive numbers"
-        raise InputError(f"space.{names} are {list(numbers)}, expected {multiples}")
+        raise InputError(f"SPACE.{names} are {list(numbers)}, expected {multiples}")
 
 
 PUBLISHED = CreamSpace()

@@ -10,7 +10,8 @@ from fewshot_nas.config import Config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig
 from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.files import write_json
+from fewshot_nas.results import PhaseDirectory, RetrainDirectory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         network = placed(load_child(checkpoint, model, classes, channels, world.device), world).eval()
         found = _measured(network, scoring_inputs(config, data, data.test, model.resolution, world), world)
         cost = path_cost(model.path, model.resolution, num_classes=classes, in_channels=channels, space=model.space)
+        home = RetrainDirectory(checkpoint.parent, config.name)
+        if world.is_main and home.manifest.exists() and home.chosen == checkpoint:
+            write_json(home.tested, {"top1": found.top1, "top5": found.top5, "images": len(data.test)})
         speaker(world.is_main)(
             f"{checkpoint}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of the {len(data.test)} test images of"
             f" {data.name} at {model.resolution} px; {cost.params:,} params, {cost.macs:,} MACs"

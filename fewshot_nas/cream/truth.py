@@ -66,7 +66,7 @@ def _train(
         truth.add(result)
         training.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
 
-    model = Model(path, training.resolution, config.space)
+    model = Model(path, training.resolution, config.SPACE)
     life = training.life(stand_alone_directory(save, arch_id, seed))
     try:
         life.run(content, lambda: start_training(training, config, model), finish, finished)

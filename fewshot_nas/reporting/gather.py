@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import FEWEST, Agreement, Interval, agreement, proxies
 from fewshot_nas.reporting.log import Epoch, Log, read_log
+from fewshot_nas.reporting.path_search import PathSearch
 from fewshot_nas.reporting.ranked import Ranked
 from fewshot_nas.results import merged_path
 from fewshot_nas.scores.evaluations import Evaluation, read_evaluation
@@ -81,6 +82,7 @@ class Study:
         truth: stand-alone accuracies; empty if there is no ground truth.
         codes, costs: of all archs that any phase has scored, and of the ground truth's archs.
         phase_rows, proxy_rows: for each phase and proxy, how well it ranks the ground truth.
+        cream: a Cream search, if there is one.
         ranked: the ranker's table, if there is one.
         searches: what each search has found, by name.
     """
@@ -94,6 +96,7 @@ class Study:
     phase_rows: Mapping[str, Agreement]
     proxy_rows: Mapping[str, Agreement]
     ranked: Ranked | None = None
+    cream: PathSearch | None = None
     searches: Mapping[str, Found] = field(default_factory=dict)
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 from fewshot_nas.reporting.figures import columns, cost_figure, ranking_figure, truth_figure
 from fewshot_nas.reporting.gather import Study
 from fewshot_nas.reporting.history import accuracy_figure, loss_figure, tau_figure
+from fewshot_nas.reporting.path_search import board_figure
 from fewshot_nas.reporting.searched import search_figure, shown_searches
 from fewshot_nas.reporting.sections import head, sections
 from fewshot_nas.reporting.style import Figure
@@ -42,9 +43,15 @@ def figures(study: Study) -> Iterator[tuple[str, Figure]]:
             yield f"truth {phase.name}", truth_figure(study, phase)
         if phase.evaluation:
             yield f"cost {phase.name}", cost_figure(study, phase.name, phase.evaluation)
+    if study.cream and study.cream.boards:
+        yield "board", board_figure(study.cream)
     for name, pair in shown_searches(study.searches).items():
         if pair[0].archs:
             yield f"search {name}", search_figure(*pair)
+    yield from _training_figures(study)
+
+
+def _training_figures(study: Study) -> Iterator[tuple[str, Figure]]:
     epochs = [epoch for phase in study.phases for epoch in phase.log.epochs]
     if any(epoch.tau for epoch in epochs):
         yield "tau", tau_figure(study)

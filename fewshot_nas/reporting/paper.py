@@ -11,6 +11,7 @@ from fewshot_nas.files import replacing
 from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.reporting.best_archs import macs_front
 from fewshot_nas.reporting.gather import Study
+from fewshot_nas.reporting.path_search import MEASURES, PathSearch
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE
 from fewshot_nas.reporting.wording import metric_title, phase_title, proxy_title, unit_of
 from fewshot_nas.scores.evaluations import Evaluation
@@ -64,6 +65,8 @@ def _figures(study: Study) -> Iterator[tuple[str, "Figure"]]:
             yield f"cost_{phase.name}", _cost(study, phase.evaluation)
     if any(epoch.tau for phase in study.phases for epoch in phase.log.epochs):
         yield "tau", _tau(study)
+    if study.cream and study.cream.boards:
+        yield "board", _board(study.cream)
 
 
 def _ranking(study: Study) -> "Figure":
@@ -138,6 +141,22 @@ def _tau(study: Study) -> "Figure":
     axes.set_ylabel("Kendall's tau")
     if study.best_proxy:
         axes.axhline(study.proxy_rows[study.best_proxy].kendall.value, color=GREY, linestyle="--", linewidth=0.8)
+    return figure
+
+
+def _board(search: PathSearch) -> "Figure":
+    figure, axes = _single(2.0)
+    for at in search.boards:
+        axes.plot([at.epoch] * len(at.accuracies), at.accuracies, ".", color=GREY, markersize=2)
+    epochs = [at.epoch for at in search.boards]
+    axes.plot(epochs, [at.accuracies[0] for at in search.boards], color=BLUE, linewidth=1)
+    validated = [(at.epoch, at.top1) for at in search.boards if at.top1 is not None]
+    axes.plot([epoch for epoch, _ in validated], [top1 for _, top1 in validated], color=ORANGE, linewidth=1)
+    axes.locator_params("x", integer=True)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("%")
+    title = f"paths on the board, the best of them (line): {MEASURES.get(search.measure, search.measure)}"
+    axes.set_title(f"{title};\ntop-1 of the best on the ranking images (upper line)", fontsize=6)
     return figure
 
 

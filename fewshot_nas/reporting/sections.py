@@ -12,6 +12,7 @@ from fewshot_nas.reporting.gather import PhaseRecord, Study
 from fewshot_nas.reporting.hints import rank_command, score_command, search_command, train_command, truth_command
 from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.markup import code, missing, note, plot, section, table
+from fewshot_nas.reporting.path_search import cream_section, found_sentence
 from fewshot_nas.reporting.searched import search_sections
 from fewshot_nas.reporting.wording import (
     decimal,
@@ -43,6 +44,8 @@ def head(study: Study) -> str:
 
 def verdict(study: Study) -> str:
     """Whether the supernet ranks better than the best proxy, which needs no training."""
+    if study.cream and not study.phases:
+        return found_sentence(study.cream)
     if not study.best_phase or not study.best_proxy:
         return "It is not known yet how well this supernet ranks."
     row, proxy = study.phase_rows[study.best_phase], study.proxy_rows[study.best_proxy].kendall.value
@@ -62,6 +65,10 @@ def verdict(study: Study) -> str:
 
 def sections(study: Study) -> Iterator[str]:
     """The sections in order; a section without data names the command that provides them."""
+    if study.cream:
+        yield section("Cream: search, retraining and test", cream_section(study.cream))
+    if study.cream and not study.phases:
+        return
     yield section("Phases and proxies", _ranking(study))
     yield section("Supernet against stand-alone training", _truth(study))
     yield section("The ranker", _ranked(study))

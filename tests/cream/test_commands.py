@@ -32,7 +32,7 @@ SMALL = ["IMAGE_SIZE=16", "BATCH_SIZE=8", "data.train_images=16", "data.valid_im
 SEARCH = [*SMALL, "EPOCHS=2", "FLOPS_MAXIMUM=114", "META_STA_EPOCH=1", "UPDATE_ITER=1", "POOL_SIZE=2", "SLICE=2"]
 SEARCH += ["CALIBRATION_IMAGES=16", "SHARED_EPOCHS=0", "BOARD=batch"]
 REVIEW = [*SEARCH, "SHARED_EPOCHS=1", "BOARD=review", "REVIEWS=1", "REVIEW_PATHS=3", "data.train_images=32"]
-SPACE = ["space.stem_width=8", "space.stem_stride=1", "space.strides=[2,2,1,2,1]"]
+SPACE = ["SPACE.stem_width=8", "SPACE.stem_stride=1", "SPACE.strides=[2,2,1,2,1]"]
 RETRAIN = [*SMALL, "EPOCHS=1", "COOLDOWN_EPOCHS=1", "WARMUP_EPOCHS=0", "MODEL_SELECTION=14"]
 TEST = ["IMAGE_SIZE=16", "MODEL_SELECTION=14"]
 PATH = "[[0],[3],[1],[2],[0],[4],[0]]"
@@ -76,6 +76,7 @@ def test_from_a_search_to_a_tested_network(here, capsys):
     capsys.readouterr()
     assert testing.main(["--from_search", str(found), f"RESUME_PATH={checkpoint}"]) == 0
     told = capsys.readouterr().out
+    assert read(here / "results/way/retrain_arch/test.json")["images"] == 300
     model = read_model(found)
     cost = path_cost(model.path, 16, num_classes=10, in_channels=1, space=model.space)
     assert model.space.strides == (2, 2, 1, 2, 1)

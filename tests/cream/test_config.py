@@ -101,14 +101,14 @@ def test_the_small_search_and_its_retraining_have_one_space():
         load(SearchConfig, CONFIGS / "cream_small.yml"),
         load(RetrainConfig, CONFIGS / "cream_small_retrain.yml"),
     )
-    assert searched.space == retrained.space != CreamSpace()
+    assert searched.SPACE == retrained.SPACE != CreamSpace()
     assert searched.IMAGE_SIZE == searched.FLOPS_SIZE == retrained.IMAGE_SIZE
-    assert retrained.model().space == searched.space
+    assert retrained.model().space == searched.SPACE
 
 
 def test_a_published_model_is_not_built_in_another_space():
-    config = load(ModelConfig, None, ["space.stem_width=8"])
-    with pytest.raises(InputError, match="space is changed, but MODEL_SELECTION=43 is a network of the published one"):
+    config = load(ModelConfig, None, ["SPACE.stem_width=8"])
+    with pytest.raises(InputError, match="SPACE is changed, but MODEL_SELECTION=43 is a network of the published one"):
         config.model()
 
 

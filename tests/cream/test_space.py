@@ -34,17 +34,17 @@ def test_macs_and_parameters_of_another_space_are_those_of_its_networks(side):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"widths": (8, 8)}, r"space.widths is \[8, 8\], expected 5 numbers"),
-        ({"kernels": (3, 5)}, r"space.kernels is \[3, 5\], expected 3 numbers"),
-        ({"stem_width": 12}, r"space.stem_width, widths and last_width are \[12, .*, expected multiples of 8"),
-        ({"head_width": 0}, r"space.head_width and expansions are \[0, 4, 6\], expected positive numbers"),
+        ({"widths": (8, 8)}, r"SPACE.widths is \[8, 8\], expected 5 numbers"),
+        ({"kernels": (3, 5)}, r"SPACE.kernels is \[3, 5\], expected 3 numbers"),
+        ({"stem_width": 12}, r"SPACE.stem_width, widths and last_width are \[12, .*, expected multiples of 8"),
+        ({"head_width": 0}, r"SPACE.head_width and expansions are \[0, 4, 6\], expected positive numbers"),
         (
             {"strides": (2, 2, 3, 1, 1)},
-            r"space.stem_stride and strides are \[2, 2, 2, 3, .*, expected each to be 1 or 2",
+            r"SPACE.stem_stride and strides are \[2, 2, 2, 3, .*, expected each to be 1 or 2",
         ),
-        ({"kernels": (2, 4, 6)}, r"space.kernels is \[2, 4, 6\], expected odd numbers"),
-        ({"kernels": (5, 3, 7)}, r"space.kernels is \[5, 3, 7\], expected rising numbers"),
-        ({"expansions": (4, 4)}, r"space.expansions is \[4, 4\], expected rising numbers"),
+        ({"kernels": (2, 4, 6)}, r"SPACE.kernels is \[2, 4, 6\], expected odd numbers"),
+        ({"kernels": (5, 3, 7)}, r"SPACE.kernels is \[5, 3, 7\], expected rising numbers"),
+        ({"expansions": (4, 4)}, r"SPACE.expansions is \[4, 4\], expected rising numbers"),
     ],
 )
 def test_a_value_that_makes_no_network_is_named(values, message):

@@ -1,0 +1,149 @@
+"""A Cream search and what became of its path, read from a run's files, and the figure of its board."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json
+from fewshot_nas.reporting.markup import code, note, plot, table
+from fewshot_nas.reporting.style import BLUE, GREY, ORANGE, Figure, layout
+from fewshot_nas.reporting.wording import decimal, quantity
+from fewshot_nas.results import RetrainDirectory, SearchDirectory
+
+MEASURES = {"batch_top1": "top-1 of a training batch", "held_prob": "mean probability on held images"}
+
+
+@dataclass(frozen=True)
+class BoardAt:
+    """The board after an epoch, counted from 1.
+
+    Attributes:
+        paths, accuracies: best first; accuracies in percent.
+        top1: of the best path on the ranking images, if it was validated.
+    """
+
+    epoch: int
+    paths: tuple[str, ...]
+    accuracies: tuple[float, ...]
+    top1: float | None
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A training of a path alone: top-1 of the averaged weights after its last epoch, and on the test images."""
+
+    name: str
+    epochs: int
+    valid: float | None
+    tested: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class PathSearch:
+    """A search.
+
+    Attributes:
+        measure: what the board goes by, a key of `MEASURES`.
+        boards: from the first epoch that had one.
+        found: the content of path.json, where the search has ended.
+    """
+
+    measure: str
+    boards: tuple[BoardAt, ...]
+    found: Mapping[str, Any]
+    retrained: tuple[Retrained, ...]
+
+
+def read_path_search(search: SearchDirectory, retrainings: Sequence[RetrainDirectory]) -> PathSearch | None:
+    """Read a run; None where nothing was search or retrained.
+
+    Raises:
+        InputError: a file holds something else.
+    """
+    records = _records(search.log)
+    retrained = tuple(_retrained(each) for each in retrainings if each.log.exists())
+    if not records and not retrained:
+        return None
+    try:
+        boards = tuple(_board(record) for record in records if record["board"].get("entries"))
+        measure = next((str(record["board"]["measure"]) for record in records if "measure" in record["board"]), "")
+    except (AttributeError, KeyError, TypeError):
+        raise InputError(f"{search.log}: is not the log of a Cream search") from None
+    found = read_json(search.chosen) if search.chosen.exists() else {}
+    return PathSearch(measure, boards, found, retrained)
+
+
+def board_figure(search: PathSearch) -> Figure:
+    """Every path of the board after each epoch, and the best path's top-1 on the ranking images."""
+    title = MEASURES.get(search.measure, search.measure)
+    points = [(at.epoch, *pair) for at in search.boards for pair in zip(at.accuracies, at.paths, strict=True)]
+    validated = [(at.epoch, at.top1) for at in search.boards if at.top1 is not None]
+    data = [
+        _trace("paths on the board", "markers", points, GREY),
+        _trace("the best of them", "lines+markers", [(at.epoch, at.accuracies[0]) for at in search.boards], BLUE),
+        _trace("its top-1 on the ranking images", "lines+markers", validated, ORANGE),
+    ]
+    return {"data": data, "layout": layout("epoch", f"{title}, %", height=380, legend=True)}
+
+
+def found_sentence(search: PathSearch) -> str:
+    """What the search found."""
+    if not search.found:
+        return "The search has not ended yet."
+    found = search.found
+    return (
+        f"The search found a path of {quantity(found['macs'])} MACs and {quantity(found['params'])} parameters."
+        f" With the supernet's weights its top-1 is {decimal(found['top1'])} %."
+    )
+
+
+def cream_section(search: PathSearch) -> Iterator[str]:
+    """The board over time and at the end, and the trainings of paths alone."""
+    if search.boards:
+        measure, last = MEASURES.get(search.measure, search.measure), search.boards[-1]
+        yield note(f"The board after each epoch, by {measure}. Hover over a point to read its path.")
+        yield f"<figure>{plot('board')}</figure>"
+        rows = [[code(path), decimal(value)] for path, value in zip(last.paths, last.accuracies, strict=True)]
+        yield f"<h3>The board after epoch {last.epoch}</h3>" + table(("path", "accuracy, %"), rows, numeric=(1,))
+    if search.retrained:
+        rows = [
+            [escape(each.name), str(each.epochs), _percent(each.valid), _percent(each.tested.get("top1"))]
+            for each in search.retrained
+        ]
+        heads = ("retrained", "epochs", "ranking images, top-1 %", "test images, top-1 %")
+        yield "<h3>Trained alone</h3>" + table(heads, rows, numeric=(1, 2, 3))
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else decimal(value)
+
+
+def _trace(name: str, mode: str, points: Sequence[tuple[Any, ...]], colour: str) -> Figure:
+    columns = list(map(list, zip(*points, strict=True))) or [[], []]
+    look = {"marker": {"color": colour, "size": 5}, "line": {"color": colour, "width": 2}}
+    text = {"text": columns[2], "hovertemplate": "%{y:.2f} %<br>%{text}<extra></extra>"} if len(columns) > 2 else {}
+    return {"type": "scatter", "mode": mode, "name": name, "x": columns[0], "y": columns[1]} | look | text
+
+
+def _records(log: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+    except (OSError, ValueError) as error:
+        raise InputError(f"{log}: cannot be read ({' '.join(str(error).split())})") from None
+
+
+def _board(record: Mapping[str, Any]) -> BoardAt:
+    measure, entries = record["board"]["measure"], record["board"]["entries"]
+    paths, accuracies = tuple(each["INPUT_ARCH"] for each in entries), tuple(each[measure] for each in entries)
+    return BoardAt(record["epoch"] + 1, paths, accuracies, record.get("top1", {}).get("best"))
+
+
+def _retrained(directory: RetrainDirectory) -> Retrained:
+    records = _records(directory.log)
+    validated = [record["top1"]["ema"] for record in records if "ema" in record.get("top1", {})]
+    tested = read_json(directory.tested) if directory.tested.exists() else {}
+    return Retrained(directory.name, len(records), validated[-1] if validated else None, tested)
