@@ -84,8 +84,11 @@ def test_its_journal_is_gone_on_with(monkeypatch):
     unit = json.loads(journal.read_text().splitlines()[1])
     assert test.main(["--save", "first", "--split_group=2", "--json_part=1-2"]) == 0
     assert not journal.exists()
-    found = {entry["acc"] for part in (1, 2) for entry in read(directory / f"prob_json{part}.json").values()}
-    assert {100 * prob / 20 for _, _, prob in unit["correct"]} <= found
+    entries = [entry for part in (1, 2) for entry in read(directory / f"prob_json{part}.json").values()]
+    # That version noted fewer numbers, so its units are computed again.
+    allowed = rounding_percent("2", [entry["arch"] for entry in entries])
+    for _, _, prob in unit["correct"]:
+        assert min(abs(entry["acc"] - 100 * prob / 20) for entry in entries) <= allowed
 
 
 def test_its_unfinished_phase_is_gone_on_with(capsys):
