@@ -102,7 +102,7 @@ class ByReview:
         steps: the steps after which there is a review.
         size: paths on the board.
         candidates: new paths of a review.
-        images_kept: by an entry, the first of the held ones.
+        images_kept: by the entries, the first of the held ones; all entries share them.
     """
 
     board: Board[CreamPath]
@@ -127,7 +127,8 @@ class ByReview:
         parts = [iter(part) for part in gathered([each.prob for each in mine], self.world)]
         scores = [next(parts[place % self.world.size]) for place in range(len(paths))]
         best = sorted(range(len(paths)), key=lambda place: -scores[place])[: self.size]
-        self.board.replace([self._entry(paths[place], scores[place]) for place in best])
+        images = next(self.inputs.scoring_batches())[0][: self.images_kept]
+        self.board.replace([self._entry(paths[place], scores[place], images) for place in best])
 
     def settle(self, *, share: bool = False) -> None:
         """Nothing is left to do after a review."""
@@ -143,8 +144,7 @@ class ByReview:
                 yield self.budget.sample(rng, (1 / CHOICES,) * CHOICES)
 
     @torch.no_grad()
-    def _entry(self, path: CreamPath, score: float) -> BoardEntry[CreamPath]:
-        images = next(self.inputs.scoring_batches())[0][: self.images_kept]
+    def _entry(self, path: CreamPath, score: float, images: Tensor) -> BoardEntry[CreamPath]:
         with batch_statistics(self.supernet):
             answers = self.supernet(images, path).softmax(1)
         return BoardEntry(path, score, self.budget.mflops(path), images, from_main(answers, self.world))
