@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -12,12 +12,13 @@ from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.offers import Offers
 from fewshot_nas.cream.paths import CHOICES, CreamPath
 from fewshot_nas.cream.scorer import PathScorer
-from fewshot_nas.cream.step import entry_for
+from fewshot_nas.cream.step import entry_for, share_right
 from fewshot_nas.cream.supernet import CreamSupernet, batch_statistics
 from fewshot_nas.distributed import World, from_main, gathered
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.training.board import Board, BoardEntry
 
+MEASURES = {"batch": "batch_top1", "review": "held_prob"}  # what the accuracies of each board are called in files
 _MOST_DRAWS = 100  # of a neighbour within the bounds
 
 
@@ -66,7 +67,7 @@ class ByBatch:
         images_kept: of a batch, by an entry.
     """
 
-    measure = "batch_top1"
+    measure = MEASURES["batch"]
 
     def __init__(self, board: Board[CreamPath], budget: Budget, images_kept: int, world: World) -> None:
         self._board, self._budget, self._images_kept, self._world = board, budget, images_kept, world
@@ -115,7 +116,7 @@ class ByReview:
     seed: int
     images_kept: int
     world: World
-    measure: str = "held_prob"
+    measure: str = MEASURES["review"]
 
     def renew(self, trained: Trained) -> None:
         """Scores by the labels' mean probability, which has no ties; each process scores its share of the paths."""
@@ -164,3 +165,19 @@ def neighbour(path: CreamPath, budget: Budget, rng: random.Random) -> CreamPath:
         if found != path and budget.minimum <= budget.mflops(found) <= budget.maximum:
             return found
     return path
+
+
+def board_scores(
+    board: Literal["batch", "review"], supernet: CreamSupernet, paths: Sequence[CreamPath], inputs: Inputs
+) -> list[float]:
+    """What a board would hold of each path with today's weights, in percent.
+
+    Args:
+        inputs: the images to go by; a board that goes by batches takes one batch.
+    """
+    if board == "review":
+        return [each.prob for each in PathScorer(supernet, inputs).scores(paths)]
+    images, labels = next(inputs.scoring_batches())
+    supernet.train()
+    with torch.no_grad(), batch_statistics(supernet), inputs.autocast():
+        return [100 * share_right(supernet(images, path), labels).item() for path in paths]
