@@ -1,7 +1,7 @@
 """How well a Cream search's scores order paths that were trained alone, beside what costs order: the ranker's table."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import log
 from statistics import fmean
 from typing import Any
@@ -16,6 +16,7 @@ from fewshot_nas.ranking.features import column
 from fewshot_nas.ranking.ranker import ranker
 from fewshot_nas.ranking.rows import COMBINED, Row, row_values
 from fewshot_nas.ranking.smoothing import FEWEST_SCORED
+from fewshot_nas.space.cost import Cost
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,19 @@ class ScoredPath:
 
     path: CreamPath
     mflops: float
-    macs: int
-    params: int
+    cost: Cost
     prob: float
     top1: float
     board: float
 
 
-def path_features(space: CreamSpace, paths: Iterable[ScoredPath]) -> Floats:
-    """Describe paths by numbers of a similar scale, [paths, columns].
+def path_features(space: CreamSpace, paths: Iterable[tuple[CreamPath, Cost]]) -> Floats:
+    """Describe paths with their costs by numbers of a similar scale, [paths, columns].
 
     The columns are, for each stage, the mean kernel and the mean logarithm of the expansions; then the logarithms of
     the multiply-adds and the parameters, as in `ranking.features`.
     """
-    return np.array([[*_shape(space, each.path), log(each.macs), log(each.params)] for each in paths])
+    return np.array([[*_shape(space, path), log(cost.macs), log(cost.params)] for path, cost in paths])
 
 
 def ranking_of(
@@ -75,16 +75,22 @@ def _rows(
     if len(truth) < FEWEST:
         return [], None
     accuracy = column(pool, truth)
-    proxies = {"FLOPs": "mflops", "macs": "macs", "params": "params"}
-    scores = {"raw": "prob", "top-1": "top1", "board": "board"}
+    paths = pool.values()
+    proxies = {
+        "FLOPs": np.array([each.mflops for each in paths]),
+        "macs": np.array([float(each.cost.macs) for each in paths]),
+        "params": np.array([float(each.cost.params) for each in paths]),
+    }
     columns = {
-        name: column(pool, {arch_id: float(asdict(each)[of]) for arch_id, each in pool.items()})
-        for name, of in {**proxies, **scores}.items()
+        **proxies,
+        "raw": np.array([each.prob for each in paths]),
+        "top-1": np.array([each.top1 for each in paths]),
+        "board": np.array([each.board for each in paths]),
     }
     if len(pool) >= FEWEST_SCORED:
-        known = ranker(path_features(space, pool.values()), [columns["raw"]])
+        known = ranker(path_features(space, [(each.path, each.cost) for each in paths]), [columns["raw"]])
         columns |= {"smoothed": known.smoothed.value, COMBINED: known.combined.value}
-    best = best_of({name: columns[name] for name in proxies}, accuracy)
+    best = best_of(proxies, accuracy)
     return list(fixed_rows(columns, accuracy, columns[best])), best
 
 

@@ -79,7 +79,7 @@ def _scores(
         size = {"num_classes": data.num_classes, "in_channels": len(data.mean)}
         cost = path_cost(path, training.resolution, **size, space=config.SPACE)
         scores = accuracy.prob, accuracy.top1, measured
-        scored[name] = ScoredPath(path, budget.mflops(path), cost.macs, cost.params, *scores)
+        scored[name] = ScoredPath(path, budget.mflops(path), cost, *scores)
     everywhere = {name: each for part in gathered(scored, world) for name, each in part.items()}
     return {name: everywhere[name] for name in pool}
 

@@ -12,6 +12,7 @@ from fewshot_nas.files import write_json, write_text
 from fewshot_nas.report import main
 from fewshot_nas.reporting.path_search import board_figure, paths_figure, read_path_search
 from fewshot_nas.results import retrain_directories, search_directory
+from fewshot_nas.space.cost import Cost
 
 PATHS = ["[[0],[3],[1],[2],[0],[4],[0]]", "[[0],[2],[1],[2],[0],[4],[0]]"]
 
@@ -83,7 +84,7 @@ def ranked(save):
     truth = {"arch1": 90.0, "arch4": 93.5, "arch2": 91.0}
     scored = {
         f"arch{number}": ScoredPath(
-            parse_path(PATHS[number % 2]), 9.0 - number, 100 + number, 100 + number, 50 + number, 60, 70
+            parse_path(PATHS[number % 2]), 9.0 - number, Cost(100 + number, 100 + number), 50 + number, 60, 70
         )
         for number in range(1, 6)
     }
