@@ -48,12 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     digits = network.space.all_digits if options.digits == "all" else network.space.pool_digits
     proposer = _proposer(options, limits, digits, config.run.seed)
     # Here, so that --help and a wrong bound are answered at once.
-    from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import decided, gathered, joined
     from fewshot_nas.evaluation.numerics import numerics
     from fewshot_nas.lifecycle import alone
     from fewshot_nas.models.checkpoint import load_supernet
+    from fewshot_nas.run_images import open_images
     from fewshot_nas.scoring import scorer_for, scoring_facts
     from fewshot_nas.searching.explore import Search
     from fewshot_nas.searching.journal import SearchJournal
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         supernet = load_supernet(model, world.device)
         if (supernet.space, supernet.num_classes) != (network.space, network.num_classes):
             raise InputError(f"{model}: is of another space or number of classes than {directory.manifest} tells")
-        data = runs.open_images(config, supernet.space)
+        data = open_images(config, supernet.space)
         scored = fixed_part("--images", data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world)
         judge, judged = _judge(options, directory, network, sha256(model))

@@ -17,7 +17,7 @@ from fewshot_nas.space.split import MAX_GROUPS, Split, by_depth, by_width, expli
 
 if TYPE_CHECKING:
     from fewshot_nas.models.supernet import Supernet
-    from fewshot_nas.runs import Run
+    from fewshot_nas.supernet_runs import SupernetRun
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,10 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.models.inherit import inherit
-    from fewshot_nas.runs import Run
+    from fewshot_nas.supernet_runs import SupernetRun
 
     with joined(options.device, config.run) as world:
-        training = Run(options.save, config, world, options.resume, speaker(world.is_main))
+        training = SupernetRun(options.save, config, world, options.resume, speaker(world.is_main))
         parent = load_supernet(path)
         _check(parent, path, options.resumed_split_groups, training)
         split = _split(options, parent.split)
@@ -107,7 +107,7 @@ def _parent_path(options: argparse.Namespace) -> Path:
     return phase_directory(options.save, known[-1]).chosen
 
 
-def _check(parent: "Supernet", path: Path, groups: int | None, training: "Run") -> None:
+def _check(parent: "Supernet", path: Path, groups: int | None, training: "SupernetRun") -> None:
     """Refuse a parent that does not fit the phase.
 
     Raises:

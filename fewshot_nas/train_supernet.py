@@ -14,10 +14,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, directory = run_config(options), phase_directory(options.save, ONE_SHOT)
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.supernet import Supernet
-    from fewshot_nas.runs import Run, seed_weights
+    from fewshot_nas.runs import seed_weights
+    from fewshot_nas.supernet_runs import SupernetRun
 
     with joined(options.device, config.run) as world:
-        training = Run(options.save, config, world, options.resume, speaker(world.is_main))
+        training = SupernetRun(options.save, config, world, options.resume, speaker(world.is_main))
 
         def start() -> Supernet:
             seed_weights(config.run.seed)

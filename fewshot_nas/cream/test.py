@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.cream.flops import path_cost
     from fewshot_nas.cream.runs import scoring_inputs
     from fewshot_nas.distributed import joined
-    from fewshot_nas.runs import images_of, placed
+    from fewshot_nas.run_images import images_of
+    from fewshot_nas.runs import placed
 
     with joined(options.device, config.run) as world:
         data = images_of(config.data)
