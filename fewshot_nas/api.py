@@ -191,7 +191,7 @@ def _supernet(supernet: "Supernet | Path | str", device: str = "cpu") -> "Supern
 
 def _config_beside(supernet: "Supernet | Path | str") -> Path | None:
     """The settings of the run that a supernet's file lies in."""
-    from fewshot_nas.results import PhaseDirectory
+    from fewshot_nas.results.directories import PhaseDirectory
 
     path = PhaseDirectory(Path(supernet).parent).config if isinstance(supernet, str | Path) else None
     return path if path and path.exists() else None

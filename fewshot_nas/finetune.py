@@ -10,7 +10,8 @@ from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256, write_json
-from fewshot_nas.results import NetworkDirectory, PhaseDirectory, finetune_directory, phase_directory, phase_of
+from fewshot_nas.results.directories import NetworkDirectory, PhaseDirectory
+from fewshot_nas.results.run import finetune_directory, phase_directory, phase_of
 from fewshot_nas.scores.found import read_found
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from fewshot_nas.lifecycle import Training
 from fewshot_nas.manifest import recipe_sha256
 from fewshot_nas.models.checkpoint import save_subnet
 from fewshot_nas.models.subnet import Subnet
-from fewshot_nas.results import NetworkDirectory, PhaseDirectory, stand_alone_directory
+from fewshot_nas.results.directories import NetworkDirectory, PhaseDirectory
+from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.runs import Run, placed, seed_weights
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.training.log import RunLog

@@ -19,7 +19,8 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest, processes, refuse_another_run
-from fewshot_nas.results import PhaseDirectory, trainings
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.run import trainings
 from fewshot_nas.run_images import data_facts, evaluation_inputs, open_images, training_images
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.loop import Schedule, Source, Task, step_seed

@@ -11,15 +11,8 @@ from fewshot_nas.cli import Report, add_config_options, config_of, run, speaker
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
-from fewshot_nas.results import (
-    FoundDirectory,
-    PhaseDirectory,
-    found_directory,
-    latency_tables,
-    phase_directory,
-    phase_of,
-    ranking_path,
-)
+from fewshot_nas.results.directories import FoundDirectory, PhaseDirectory
+from fewshot_nas.results.run import found_directory, latency_tables, phase_directory, phase_of, ranking_path
 from fewshot_nas.scores.found import Found, FoundArch, write_found
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
 from fewshot_nas.scores.shards import LEADING_TOP, OF_TOP

@@ -13,7 +13,9 @@ from fewshot_nas.files import read_json
 from fewshot_nas.lifecycle import Training
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.plugins import named_part
-from fewshot_nas.results import ONE_SHOT, PhaseDirectory, run_directory
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.phase import ONE_SHOT
+from fewshot_nas.results.run import run_directory
 from fewshot_nas.runs import Run, placed
 from fewshot_nas.space.pool import Entry, part_paths, read_arch_file
 from fewshot_nas.training.gradient_scale import gradient_scale

@@ -22,7 +22,9 @@ from fewshot_nas.cli import (
 from fewshot_nas.commands import command_line
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import PhaseDirectory, evaluation_name, phase_directory, phase_of, phases
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.run import phase_directory, phase_of, phases
+from fewshot_nas.results.score_files import evaluation_name
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import pool_sha256, read_pool
 

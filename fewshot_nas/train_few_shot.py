@@ -12,7 +12,9 @@ from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, sha256
-from fewshot_nas.results import Phase, PhaseDirectory, phase_directory, phases, run_directory
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.phase import Phase
+from fewshot_nas.results.run import phase_directory, phases, run_directory
 from fewshot_nas.space.split import MAX_GROUPS, Split, by_depth, by_width, explicit
 
 if TYPE_CHECKING:

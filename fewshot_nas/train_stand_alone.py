@@ -17,7 +17,7 @@ from fewshot_nas.cli import (
     uses_ray,
 )
 from fewshot_nas.errors import BusyError, InputError
-from fewshot_nas.results import ground_truth_path
+from fewshot_nas.results.run import ground_truth_path
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.search_space import SearchSpace

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Sequence
 
 from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
-from fewshot_nas.results import ONE_SHOT, phase_directory
+from fewshot_nas.results.phase import ONE_SHOT
+from fewshot_nas.results.run import phase_directory
 from fewshot_nas.space.split import by_width
 
 

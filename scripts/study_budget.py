@@ -44,7 +44,8 @@ from fewshot_nas.ranking.features import column, features
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.smoothing import smooth
 from fewshot_nas.ranking.suggestion import sample
-from fewshot_nas.results import PhaseDirectory, merged_path
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.score_files import merged_path
 from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_arch_file, read_pool

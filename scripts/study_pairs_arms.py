@@ -78,7 +78,7 @@ from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint
 from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.runs import Run, seed_weights
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost

@@ -48,8 +48,8 @@ from fewshot_nas.cli import run
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.results import ONE_SHOT as PHASE
-from fewshot_nas.results import finetune_directory, found_directory, phase_directory, prediction_path, run_directory
+from fewshot_nas.results.phase import ONE_SHOT as PHASE
+from fewshot_nas.results.run import finetune_directory, found_directory, phase_directory, prediction_path, run_directory
 from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.cost import total_cost

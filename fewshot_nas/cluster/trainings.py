@@ -24,7 +24,7 @@ from fewshot_nas.errors import BusyError, InputError, TaskError
 from fewshot_nas.files import locked, write_text
 from fewshot_nas.manifest import clear, differing, recipe_sha256
 from fewshot_nas.network_runs import NetworkRun
-from fewshot_nas.results import run_directory
+from fewshot_nas.results.run import run_directory
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneResult

@@ -11,7 +11,7 @@ from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig
 from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
-from fewshot_nas.results import PhaseDirectory, RetrainDirectory
+from fewshot_nas.results.directories import PhaseDirectory, RetrainDirectory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
