@@ -63,7 +63,7 @@ from fewshot_nas.ranking.correlation import Interval, agreement, interval_of, ta
 from fewshot_nas.ranking.features import column
 from fewshot_nas.ranking.ranker import ranker
 from fewshot_nas.ranking.reliability import reliability
-from fewshot_nas.results import retrain_directory, search_directory
+from fewshot_nas.results.run import retrain_directory, search_directory
 from fewshot_nas.settings import load
 from fewshot_nas.space.cost import Cost
 
