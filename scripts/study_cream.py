@@ -42,36 +42,29 @@ Changed before the searches of this study ran:
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, median, stdev
 from typing import Any
 
-import numpy as np
+from study_cream_table import COMBINED, FOUND, HOME, POOL, ROOT, SEEDS, SMALL, TRUTHS, cost_of, lines
 
 from fewshot_nas.cli import run
 from fewshot_nas.cream import retrain, score, search
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.flops import path_cost
 from fewshot_nas.cream.found import read_model, write_model
-from fewshot_nas.cream.paths import CreamPath, Model
+from fewshot_nas.cream.paths import Model
 from fewshot_nas.cream.pool import PathEntry, read_paths, write_paths
 from fewshot_nas.cream.ranking import path_features
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.ranking.correlation import Interval, agreement, interval_of, tau_gain
 from fewshot_nas.ranking.features import column
 from fewshot_nas.ranking.ranker import ranker
-from fewshot_nas.ranking.reliability import reliability
 from fewshot_nas.results.run import retrain_directory, search_directory
 from fewshot_nas.settings import load
-from fewshot_nas.space.cost import Cost
 
-ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / "json_file" / "cream_small"
-SMALL = ROOT / "configs" / "cream_small.yml"
-POOL, STUDY = HOME / "pool.json", HOME / "study.json"
+STUDY = HOME / "study.json"
 RUNS = ROOT / "results" / "cream_truth" / "gt_paths60.runs"
+SCORED = 140  # paths of the pool by a default search, from which those of all are extrapolated
 DIGITS = ("EPOCHS=9", "META_STA_EPOCH=5", "REVIEWS=3", "REVIEW_PATHS=8", "VALIDATE_EVERY=9")
 LEARNING = {
     "published": ("SHARED_EPOCHS=0",),
@@ -90,11 +83,6 @@ ABLATIONS = {
     "top1": ("PICK_METHOD=top1",),
     "random": ("SHARED_EPOCHS=0",),
 }
-COMBINED, FOUND = "combined", "found"  # an arm, and a path among scored ones
-RANDOM_PATHS, TRUTHS, SCORED = 20, 60, 140
-SEEDS = range(3)
-
-Study = dict[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,7 +129,7 @@ def pick_combined(seed: int) -> None:
     """Pick the pool's best path by the combined scores of the default arm's supernet."""
     space, pool = load(SearchConfig, SMALL).SPACE, read_paths(POOL)
     scores = _accuracies(search_directory(_save("default", seed)).path_scores)
-    described = path_features(space, [(entry.path, _cost(entry.path)) for entry in pool.values()])
+    described = path_features(space, [(entry.path, cost_of(entry.path)) for entry in pool.values()])
     combined = ranker(described, [column(pool, scores)]).combined.value
     path = list(pool.values())[int(combined.argmax())].path
     mflops = load(SearchConfig, SMALL).budget().mflops(path)
@@ -204,156 +192,6 @@ def runs_of(directory: Path) -> dict[str, list[float]]:
     for each in sorted(files, key=lambda each: (int(each["arch_id"].removeprefix("arch")), each["seed"])):
         runs.setdefault(each["arch_id"], []).append(each["valid"])
     return runs
-
-
-def lines(study: Study) -> Iterator[str]:
-    """Markdown; a table without data is left out."""
-    parts = (
-        _learning(study["learning"]),
-        _tuning(study.get("tuning", [])),
-        _reliabilities({**study.get("pilot", {}), "truth": study["truth"]}),
-        _rankings(study),
-        _verdict(study),
-        _noise(study),
-    )
-    tables = ["\n".join(part) for part in parts]
-    yield "\n\n".join(table for table in tables if table)
-
-
-def _learning(found: Mapping[str, Sequence[float]]) -> Iterator[str]:
-    if any(found.values()):
-        yield "| arm | top-1 of the best path with the supernet's weights, seeds 0, 1, 2 | mean |\n|---|---|---|"
-        for arm, top1 in found.items():
-            if top1:
-                yield f"| {arm} | {', '.join(f'{each:.1f}' for each in top1)} % | {fmean(top1):.1f} % |"
-
-
-def _tuning(trials: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if trials:
-        yield "| settings | processor time, s | best path, mean probability on held images |\n|---|---|---|"
-        yield from (f"| {each['settings']} | {each['s']:.0f} | {each['held_prob']:.1f} % |" for each in trials)
-
-
-def _reliabilities(truths: Mapping[str, Mapping[str, Sequence[float]]]) -> Iterator[str]:
-    """How well the seeds of recipes agree, on the paths that have as many seeds as any."""
-    yield "| recipe | paths | seeds | mean | sd between paths | sd of a seed | share of the path | tau of two seeds |"
-    yield f"|{'---|' * 8}"
-    for name, truth in truths.items():
-        most = max(map(len, truth.values()), default=0)
-        several = {path: runs for path, runs in truth.items() if len(runs) == most}
-        if most > 1 and len(several) > 2:
-            found = reliability(several)
-            within = fmean(stdev(runs) ** 2 for runs in several.values())
-            between = max(0.0, stdev(map(fmean, several.values())) ** 2 - within / most)
-            share = between / (between + within)
-            cells = f"{fmean(map(fmean, several.values())):.1f} | {between**0.5:.1f} | {within**0.5:.1f}"
-            yield f"| {name} | {len(several)} | {most} | {cells} | {share:.2f} | {found.seed_tau:.2f} |"
-
-
-def _rankings(study: Study) -> Iterator[str]:
-    """FLOPs, parameters and supernets against the truth."""
-    truth = {name: fmean(runs) for name, runs in study["truth"].items()}
-    if len(truth) < 3:
-        return
-    costs = _costs(truth)
-    arms = {arm: _of_seeds(study["scores"], arm) for arm in ABLATIONS}
-    yield "| what ranks | seeds | tau | less that of FLOPs | less that of `default` | top-1 of the found path |"
-    yield f"|{'---|' * 6}"
-    for name, values in costs.items():
-        yield f"| {name} | | {_shown(agreement(values, truth).kendall)} | | | |"
-    for arm, scores in arms.items():
-        if scores:
-            gains = [_shown(tau_gain(scores, [costs["FLOPs"]], truth))]
-            gains += [_shown(tau_gain(scores, arms["default"], truth)) if arm != "default" and arms["default"] else ""]
-            top1 = fmean(each["top1"] for each in _of_seeds(study["found"], arm))
-            yield f"| {arm} | {len(scores)} | {_shown(_mean_tau(scores, truth))} | {' | '.join(gains)} | {top1:.1f} % |"
-
-
-def _mean_tau(scores: Sequence[Mapping[str, float]], truth: Mapping[str, float]) -> Interval:
-    """Of all seeds, on the same resamples of paths: half of what scores gain over themselves turned round."""
-    turned = [{name: -score for name, score in each.items()} for each in scores]
-    gain = tau_gain(scores, turned, truth)
-    return Interval(*(each / 2 for each in (gain.value, gain.low, gain.high, gain.error)))
-
-
-def _of_seeds(values: Mapping[str, Any], arm: str) -> list[Any]:
-    return [values[name] for seed in SEEDS if values.get(name := f"{arm}_s{seed}")]
-
-
-def _cost(path: CreamPath) -> Cost:
-    return path_cost(path, 16, num_classes=45, in_channels=1, space=load(SearchConfig, SMALL).SPACE)
-
-
-def _costs(names: Iterable[str]) -> dict[str, dict[str, float]]:
-    budget, pool = load(SearchConfig, SMALL).budget(), read_paths(POOL)
-    paths = {name: pool[name].path for name in names}
-    return {
-        "FLOPs": {name: budget.mflops(path) for name, path in paths.items()},
-        "params": {name: float(_cost(path).params) for name, path in paths.items()},
-    }
-
-
-def _verdict(study: Study) -> Iterator[str]:
-    """The paths that were found, between random ones."""
-    truth = study["truth"]
-    others = [runs for runs in list(truth.values())[:RANDOM_PATHS] if len(runs) == len(SEEDS)]
-    if len(others) < RANDOM_PATHS:
-        return
-    costs = _costs(truth)["FLOPs"]
-    ends = {"cheapest of 60": min(costs, key=costs.__getitem__), "dearest of 60": max(costs, key=costs.__getitem__)}
-    yield "| path | M FLOPs | trainings | top-1 alone | better than, of 20 random ones | less their median |"
-    yield f"|{'---|' * 6}"
-    for arm in ("default", COMBINED):
-        found = [each for each in _of_seeds(study["found"], arm) if len(each["alone"]) == len(SEEDS)]
-        for number, each in enumerate(found):
-            yield _place(f"{arm}, search {number}", each["mflops"], each["alone"], others)
-        if found:
-            gain = gain_over_median([each["alone"] for each in found], others)
-            runs = [run for each in found for run in each["alone"]]
-            yield _place(f"**{arm}, all**", fmean(each["mflops"] for each in found), runs, others, _shown(gain))
-    for name, path in ends.items():
-        yield _place(name, costs[path], truth[path], others)
-    middle = median(map(fmean, others))
-    yield f"| median of 20 random ones | | {len(SEEDS)} each | {middle:.2f} % | | |"
-
-
-def _place(name: str, mflops: float, runs: Sequence[float], others: Sequence[Sequence[float]], gain: str = "") -> str:
-    beaten = sum(fmean(runs) > fmean(other) for other in others)
-    return f"| {name} | {mflops:.3f} | {len(runs)} | {fmean(runs):.2f} % | {beaten} | {gain} |"
-
-
-def gain_over_median(found: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> Interval:
-    """The mean of found paths less the median of others, by the means of their trainings.
-
-    Args:
-        found, others: the accuracies of each path's trainings. Paths are resampled, and the trainings of each path.
-    """
-    rng = np.random.default_rng(0)
-
-    def resampled(paths: Sequence[Sequence[float]]) -> list[float]:
-        return [float(rng.choice(paths[i], len(paths[i])).mean()) for i in rng.integers(len(paths), size=len(paths))]
-
-    draws = [fmean(resampled(found)) - median(resampled(others)) for _ in range(2000)]
-    return interval_of(fmean(map(fmean, found)) - median(map(fmean, others)), np.array(draws))
-
-
-def _noise(study: Study) -> Iterator[str]:
-    """Whether a found path is worth what its score promises: its truth less what random paths of its score have."""
-    truth = {name: fmean(runs) for name, runs in study["truth"].items()}
-    surplus = []
-    for scores, found in zip(_of_seeds(study["scores"], "default"), _of_seeds(study["found"], "default"), strict=False):
-        if found["alone"] and len(truth) >= TRUTHS:
-            slope, shift = np.polyfit([scores[name] for name in truth], list(truth.values()), 1)
-            surplus.append((scores[FOUND], fmean(found["alone"]), slope * scores[FOUND] + shift, max(scores.values())))
-    if surplus:
-        yield "| search | score of the found path | best of 140 random scores | its truth | what its score promised |"
-        yield "|---|---|---|---|---|"
-        for number, (scored, alone, promised, best) in enumerate(surplus):
-            yield f"| {number} | {scored:.1f} % | {best:.1f} % | {alone:.2f} % | {promised:.2f} % |"
-
-
-def _shown(found: Interval) -> str:
-    return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
 
 
 if __name__ == "__main__":
