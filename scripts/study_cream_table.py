@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "json_file" / "cream_small"
 SMALL = ROOT / "configs" / "cream_small.yml"
 POOL = HOME / "pool.json"
-COMBINED, FOUND = "combined", "found"  # an arm, and a path among scored ones
+COMBINED, ADAPTED = "combined", "adapted"  # other picks from the default searches
+FOUND = "found"  # a path among scored ones
 RANDOM_PATHS, TRUTHS = 20, 60
 SEEDS = range(3)
 
@@ -89,8 +90,9 @@ def _rankings(study: Study) -> Iterator[str]:
             gains += [
                 _shown(tau_gain(scores, arms["default"], truth)) if arm != "default" and "default" in arms else ""
             ]
-            top1 = fmean(each["top1"] for each in _of_seeds(study["found"], arm))
-            yield f"| {arm} | {len(scores)} | {_shown(_mean_tau(scores, truth))} | {' | '.join(gains)} | {top1:.1f} % |"
+            found = [each["top1"] for each in _of_seeds(study["found"], arm) if "top1" in each]
+            top1 = f"{fmean(found):.1f} %" if found else ""
+            yield f"| {arm} | {len(scores)} | {_shown(_mean_tau(scores, truth))} | {' | '.join(gains)} | {top1} |"
 
 
 def _mean_tau(scores: Sequence[Mapping[str, float]], truth: Mapping[str, float]) -> Interval:
@@ -128,7 +130,7 @@ def _verdict(study: Study) -> Iterator[str]:
     ends = {"cheapest of 60": min(costs, key=costs.__getitem__), "dearest of 60": max(costs, key=costs.__getitem__)}
     yield "| path | M FLOPs | trainings | top-1 alone | better than, of 20 random ones | less their median |"
     yield f"|{'---|' * 6}"
-    for arm in ("default", COMBINED):
+    for arm in ("default", COMBINED, ADAPTED):
         found = [each for each in _of_seeds(study["found"], arm) if len(each["alone"]) == len(SEEDS)]
         for number, each in enumerate(found):
             yield _place(f"{arm}, search {number}", each["mflops"], each["alone"], others)

@@ -66,7 +66,7 @@ def _scores(
 
     world, names = training.world, sorted(pool, key=lambda name: pool[name].path)
     mine = names[len(names) * world.rank // world.size : len(names) * (world.rank + 1) // world.size]
-    scored = _scored(training, config, _supernet(training, config, directory), [pool[name].path for name in mine])
+    scored = _scored(training, config, supernet_of(training, config, directory), [pool[name].path for name in mine])
     parts = gathered(dict(zip(mine, scored, strict=True)), world)
     return {name: each for part in parts for name, each in part.items()}
 
@@ -90,7 +90,12 @@ def _scored(
         yield ScoredPath(path, budget.mflops(path), cost, accuracy.prob, accuracy.top1, measured)
 
 
-def _supernet(training: "CreamRun", config: SearchConfig, directory: SearchDirectory) -> "CreamSupernet":
+def supernet_of(training: "CreamRun", config: SearchConfig, directory: SearchDirectory) -> "CreamSupernet":
+    """The supernet of a finished search.
+
+    Raises:
+        InputError: the checkpoint holds another one.
+    """
     from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.models.checkpoint import read_checkpoint
     from fewshot_nas.runs import placed
