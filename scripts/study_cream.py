@@ -21,7 +21,8 @@ Decided before anything ran:
   and 2, against the first 20 paths of the pool with the same three training seeds, which are random within the same
   bounds: the mean of the found less the median of the random ones, with an interval from resamples of searches, of
   random paths, and of the trainings of each. It is an answer if it excludes 0. The cheapest and the dearest of the 60
-  paths with a truth stand beside it, trained with three seeds too.
+  paths with a truth stand beside it, trained with three seeds too. If time does not allow all trainings of the random
+  paths, they have seed 0 at least, whose noise is then a part of their spread, and the table says how many there are.
 - A second pick from the same searches, `combined`: the supernet of each `default` search scores the pool's first 140
   paths, the scores are smoothed and combined with multiply-adds as `rank` does, and the best of all 1,000 paths of the
   pool by that is trained alone as above. It needs no truth. It is judged in the same way.
@@ -30,6 +31,12 @@ Decided before anything ran:
   the archs of docs/study.md. The ten paths of the last board and the pool's first 60 train alone for 32 steps
   (`fewshot_nas/cream/finals.py`, rate 0.05 falling to 0) from the weights of each `default` supernet, and are scored on
   the held images. The best of the 70 is trained alone as above, and judged in the same way; its tau is over the 60.
+- A fourth pick, `predicted`, decided after the default searches (their supernets agree with each other, tau 0.5 to 0.7,
+  but less with the truth) and before any of its own results: a bias that all supernets share cannot be averaged away,
+  but a few truths can tell of it. The predictor of `rank` is fitted to the truths of the pool's paths 21 to 60, from
+  the combined scores of each `default` supernet and the paths' features; the best of the paths without a truth, 61 to
+  1,000, is trained alone as above. `shapes` is the same without any score. Both cost 40 trainings alone, and their
+  opponents, the paths 1 to 20, are not among these.
 - The score of a found path less its truth, beside the same difference of random paths (after a linear fit to them):
   whether the search collected the scores' noise.
 
@@ -51,7 +58,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from study_cream_table import ADAPTED, COMBINED, FOUND, HOME, POOL, ROOT, SEEDS, SMALL, TRUTHS, cost_of, lines
+import numpy as np
+from study_cream_table import (
+    ADAPTED,
+    COMBINED,
+    FOUND,
+    HOME,
+    PICKS,
+    POOL,
+    PREDICTED,
+    RANDOM_PATHS,
+    ROOT,
+    SEEDS,
+    SHAPES,
+    SMALL,
+    TRUTHS,
+    cost_of,
+    lines,
+)
 
 from fewshot_nas.cli import run
 from fewshot_nas.cream import retrain, score, search
@@ -65,8 +89,11 @@ from fewshot_nas.cream.score import supernet_of
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.ranking.features import column
-from fewshot_nas.ranking.ranker import ranker
+from fewshot_nas.ranking.combination import surplus
+from fewshot_nas.ranking.features import column, standardised
+from fewshot_nas.ranking.predictor import EVIDENCE_WEIGHT, PredictorInputs, predict
+from fewshot_nas.ranking.ranker import Ranker, ranker
+from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.results.run import retrain_directory, search_directory
 from fewshot_nas.settings import load
 
@@ -122,6 +149,8 @@ def search_arm(arm: str, seed: int) -> None:
         pick_combined(seed)
     elif arm == ADAPTED:
         pick_adapted(seed)
+    elif arm in (PREDICTED, SHAPES):
+        pick_predicted(arm, seed)
     else:
         search.main(["--save", save, "--config", str(SMALL), f"run.seed={seed}", *ABLATIONS[arm]])
         score.main(["--save", save, "--pool", str(_pool_of(arm, seed)), "data.valid_images=2000"])
@@ -137,13 +166,34 @@ def _pool_of(arm: str, seed: int) -> Path:
 
 def pick_combined(seed: int) -> None:
     """Pick the pool's best path by the combined scores of the default arm's supernet."""
+    _write_pick(COMBINED, seed, int(_ranker(seed).combined.value.argmax()))
+
+
+def pick_predicted(arm: str, seed: int) -> None:
+    """Pick the best of the pool's paths without a truth, by a predictor that knows the truths of some others."""
+    known = _ranker(seed)
+    evidence = np.stack([known.combined.value, surplus(known.raw, known.smoothed)], axis=1)
+    weighted = EVIDENCE_WEIGHT / 2**0.5 * standardised(evidence)
+    features = standardised(known.described)
+    inputs = PredictorInputs(np.hstack([weighted, features]), evidence[:, 0])
+    inputs = inputs if arm == PREDICTED else PredictorInputs(features)
+    truth = np.array([runs[0] for runs in runs_of(RUNS).values()])[RANDOM_PATHS:TRUTHS]
+    told, wanted = inputs.of(np.arange(RANDOM_PATHS, TRUTHS)), inputs.of(np.arange(TRUTHS, len(features)))
+    _write_pick(arm, seed, TRUTHS + int(predict(told, log_odds(truth), wanted).value.argmax()))
+
+
+def _ranker(seed: int) -> Ranker:
+    """Of all paths of the pool, from the scores of the default arm's supernet."""
     space, pool = load(SearchConfig, SMALL).SPACE, read_paths(POOL)
     scores = _accuracies(search_directory(_save("default", seed)).path_scores)
     described = path_features(space, [(entry.path, cost_of(entry.path)) for entry in pool.values()])
-    combined = ranker(described, [column(pool, scores)]).combined.value
-    path = list(pool.values())[int(combined.argmax())].path
-    mflops = load(SearchConfig, SMALL).budget().mflops(path)
-    write_model(search_directory(_save(COMBINED, seed)).chosen, Model(path, 16, space), {"mflops": mflops})
+    return ranker(described, [column(pool, scores)])
+
+
+def _write_pick(arm: str, seed: int, place: int) -> None:
+    config, path = load(SearchConfig, SMALL), list(read_paths(POOL).values())[place].path
+    facts = {"mflops": config.budget().mflops(path)}
+    write_model(search_directory(_save(arm, seed)).chosen, Model(path, config.IMAGE_SIZE, config.SPACE), facts)
 
 
 def pick_adapted(seed: int) -> None:
@@ -177,7 +227,7 @@ def _save(arm: str, seed: int) -> str:
 
 def collect() -> None:
     """Copy what has been run to json_file/cream_small/; what has not been is left out, and trials before it stay."""
-    arms = [(arm, seed) for arm in (*ABLATIONS, COMBINED, ADAPTED) for seed in SEEDS if _done(arm, seed)]
+    arms = [(arm, seed) for arm in (*ABLATIONS, *PICKS) for seed in SEEDS if _done(arm, seed)]
     content = {
         "learning": {arm: [_top1(arm, seed) for seed in SEEDS if _done(arm, seed)] for arm in LEARNING},
         "scores": {f"{arm}_s{seed}": _accuracies(search_directory(_save(arm, seed)).path_scores) for arm, seed in arms},

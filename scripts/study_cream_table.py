@@ -1,6 +1,7 @@
 """The tables of docs/cream.md, from what scripts/study_cream.py has collected."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "json_file" / "cream_small"
 SMALL = ROOT / "configs" / "cream_small.yml"
 POOL = HOME / "pool.json"
-COMBINED, ADAPTED = "combined", "adapted"  # other picks from the default searches
+PICKS = COMBINED, ADAPTED, PREDICTED, SHAPES = "combined", "adapted", "predicted", "shapes"  # from default searches
 FOUND = "found"  # a path among scored ones
 RANDOM_PATHS, TRUTHS = 20, 60
 SEEDS = range(3)
@@ -35,6 +36,7 @@ def lines(study: Study) -> Iterator[str]:
         _tuning(study.get("tuning", [])),
         reliabilities({**study.get("pilot", {}), "truth": study["truth"]}),
         _rankings(study),
+        _between(_of_seeds(study["scores"], "default")),
         _verdict(study),
         _noise(study),
     )
@@ -95,6 +97,14 @@ def _rankings(study: Study) -> Iterator[str]:
             yield f"| {arm} | {len(scores)} | {_shown(_mean_tau(scores, truth))} | {' | '.join(gains)} | {top1} |"
 
 
+def _between(supernets: Sequence[Mapping[str, float]]) -> Iterator[str]:
+    """How well the supernets of two seeds agree on random paths."""
+    paths = [{name: score for name, score in each.items() if name != FOUND} for each in supernets]
+    taus = [agreement(one, other, resamples=0).kendall.value for one, other in combinations(paths, 2)]
+    if taus:
+        yield f"Tau between the scores of two `default` supernets: {', '.join(f'{tau:.2f}' for tau in taus)}."
+
+
 def _mean_tau(scores: Sequence[Mapping[str, float]], truth: Mapping[str, float]) -> Interval:
     """Of all seeds, on the same resamples of paths: half of what scores gain over themselves turned round."""
     turned = [{name: -score for name, score in each.items()} for each in scores]
@@ -123,14 +133,14 @@ def _costs(names: Iterable[str]) -> dict[str, dict[str, float]]:
 def _verdict(study: Study) -> Iterator[str]:
     """The paths that were found, between random ones."""
     truth = study["truth"]
-    others = [runs for runs in list(truth.values())[:RANDOM_PATHS] if len(runs) == len(SEEDS)]
+    others = list(truth.values())[:RANDOM_PATHS]
     if len(others) < RANDOM_PATHS:
         return
     costs = _costs(truth)["FLOPs"]
     ends = {"cheapest of 60": min(costs, key=costs.__getitem__), "dearest of 60": max(costs, key=costs.__getitem__)}
     yield "| path | M FLOPs | trainings | top-1 alone | better than, of 20 random ones | less their median |"
     yield f"|{'---|' * 6}"
-    for arm in ("default", COMBINED, ADAPTED):
+    for arm in ("default", *PICKS):
         found = [each for each in _of_seeds(study["found"], arm) if len(each["alone"]) == len(SEEDS)]
         for number, each in enumerate(found):
             yield _place(f"{arm}, search {number}", each["mflops"], each["alone"], others)
@@ -141,7 +151,8 @@ def _verdict(study: Study) -> Iterator[str]:
     for name, path in ends.items():
         yield _place(name, costs[path], truth[path], others)
     middle = median(map(fmean, others))
-    yield f"| median of 20 random ones | | {len(SEEDS)} each | {middle:.2f} % | | |"
+    trained = " to ".join(str(number) for number in sorted({min(map(len, others)), max(map(len, others))}))
+    yield f"| median of 20 random ones | | {trained} each | {middle:.2f} % | | |"
 
 
 def _place(name: str, mflops: float, runs: Sequence[float], others: Sequence[Sequence[float]], gain: str = "") -> str:
@@ -171,7 +182,8 @@ def _noise(study: Study) -> Iterator[str]:
     for scores, found in zip(_of_seeds(study["scores"], "default"), _of_seeds(study["found"], "default"), strict=False):
         if found["alone"] and len(truth) >= TRUTHS:
             slope, shift = np.polyfit([scores[name] for name in truth], list(truth.values()), 1)
-            surplus.append((scores[FOUND], fmean(found["alone"]), slope * scores[FOUND] + shift, max(scores.values())))
+            best = max(score for name, score in scores.items() if name != FOUND)
+            surplus.append((scores[FOUND], fmean(found["alone"]), slope * scores[FOUND] + shift, best))
     if surplus:
         yield "| search | score of the found path | best of 140 random scores | its truth | what its score promised |"
         yield "|---|---|---|---|---|"

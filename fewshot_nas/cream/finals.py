@@ -1,7 +1,7 @@
 """Paths that train alone for some steps, from the supernet's weights, before they are compared.
 
-Weights that many paths share suit none of them fully, and some paths less than others. A few steps alone show what a path
-can make of its own weights. This is for the last decision between a few paths, because it costs much more than a score.
+Weights that many paths share suit none of them fully, and some paths less than others. A few steps alone show what a
+path can make of its own weights. They cost much more than a score, so they are for the last choice among a few paths.
 """
 
 from collections.abc import Iterator, Sequence
