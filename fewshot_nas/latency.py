@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from fewshot_nas.cli import Parser, add_config_options, config_of, run
+from fewshot_nas.cli import Parser, add_config_options, add_device_option, add_save_option, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import latency_path, phase_directory, stored_settings
@@ -119,8 +119,8 @@ def _show(table: "LatencyTable", path: Path) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.latency", description=__doc__)
     add = parser.add_argument
-    add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
-    add("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    add_save_option(parser)
+    add_device_option(parser)
     add("--runtime", choices=("torch", "onnxruntime"), default="torch", help="what runs the networks (default torch)")
     add("--threads", type=int, default=1, metavar="N", help="threads on the CPU (default 1)")
     add("--batch", type=int, default=1, metavar="N", help="images at a time (default 1)")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.ranking.rows import Row, read_row
@@ -27,8 +28,8 @@ class Ranked:
     rows: tuple[Row, ...]
 
 
-def read_ranked(path: Path) -> Ranked | None:
-    """Read the ranker's table; None if there is no file.
+def read_ranked(path: Path, save: str) -> Ranked | None:
+    """Read the ranker's table of a run; None if there is no file.
 
     Raises:
         InputError: the file holds something else.
@@ -42,4 +43,5 @@ def read_ranked(path: Path) -> Ranked | None:
         sources, predicted, best = tuple(content["scores"]), content["predicted"], content["best_proxy"]
         return Ranked(sources, archs, scored, truths, predicted, best, rows)
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{path}: is not the ranker's table; `fewshot_nas.rank` makes it anew") from None
+        anew = command_line("rank", save=save)
+        raise InputError(f"{path}: is not the ranker's table; `{anew}` makes it anew") from None

@@ -26,6 +26,15 @@ BEST_FIRST = (OF_TOP[LEADING_TOP], *(metric for metric in METRICS if metric != O
 FIRST_METRICS = ("top1", "top5", "prob")  # all that there were in earlier versions
 
 
+def top_of(metric: str) -> str:
+    """The value of `--top` that means a metric.
+
+    >>> top_of("top5")
+    '5'
+    """
+    return next(top for top, each in OF_TOP.items() if each == metric)
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """The score of one arch from a supernet, in percent; see `evaluation.accuracy.Accuracy`.

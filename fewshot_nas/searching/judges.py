@@ -1,9 +1,10 @@
 """Which judge a search has: from the merged scores and the ranking that a run has left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.ranking.features import column
@@ -12,6 +13,7 @@ from fewshot_nas.results.run import ranking_path
 from fewshot_nas.results.score_files import merged_path
 from fewshot_nas.scores.evaluations import Evaluation, read_evaluation
 from fewshot_nas.scores.manifests import Network
+from fewshot_nas.scores.shards import top_of
 from fewshot_nas.searching.judge import ByRanker, BySupernet, Judge
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_arch_file
@@ -39,15 +41,19 @@ def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> t
         InputError: there is no ranking, or it went by another metric or by other supernets' scores.
     """
     path = ranking_path(save)
-    content = _ranking(path)
+    content, anew = read_json(path), command_line("rank", save=save, top=top_of(metric))
+    if not isinstance(content, dict) or not {"metric", "scores", "truth"} <= content.keys():
+        raise InputError(f"{path}: is not the ranker's table; `{anew}` makes it anew")
     if content["metric"] != metric:
-        raise InputError(f"{path}: the ranker went by {content['metric']}, this search goes by {metric}; give --top")
+        raise InputError(
+            f"{path}: the ranker went by {content['metric']}, the search by {metric}; `{anew}` ranks by it"
+        )
     evaluations = [read_evaluation(Path(each), metric, network.space) for each in content["scores"]]
     own = [number for number, each in enumerate(evaluations) if each.manifest.get("checkpoint_sha256") == checkpoint]
     if not own:
         raise InputError(
             f"{path}: the ranker went by {', '.join(content['scores'])}, none of which is of this supernet;"
-            " rank its scores, or search with --by supernet"
+            f" `{anew} --scores DIR` ranks by scores of it, or search with --by supernet"
         )
     truth = read_arch_file(Path(content["truth"]), network.space) if content["truth"] else {}
     known = {arch_id: entry.arch for arch_id, entry in truth.items()}
@@ -60,13 +66,6 @@ def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> t
         column(archs, {key: entry.acc for key, entry in truth.items()}),
     )
     return judge, {"ranker": {"scores": content["scores"], "truth": content["truth"], "truths": len(truth)}}
-
-
-def _ranking(path: Path) -> Mapping[str, Any]:
-    content = read_json(path)
-    if not isinstance(content, dict) or not {"metric", "scores", "truth"} <= content.keys():
-        raise InputError(f"{path}: is not the ranker's table; `fewshot_nas.rank` makes it anew")
-    return content
 
 
 def _archs(evaluations: Sequence[Evaluation], network: Network) -> dict[str, Arch]:
