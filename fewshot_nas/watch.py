@@ -86,8 +86,12 @@ class Watch:
             return  # the process that keeps the store has left before
 
     def verdict(self, error: BaseException) -> BaseException:
-        """What an error of this process is to end with: itself, or what another process has said before."""
+        """What an error of this process is to end with: itself, or what another process has said before.
+
+        An interrupted process may tidy up with others that have gone. Then the interruption counts.
+        """
         self._ending = True
+        error = _interruption(error) or error
         if isinstance(error, Exception):
             if _is_lost_connection(error):
                 time.sleep(3 * self._interval_s)  # for its reason to arrive: on the board, or as SIGTERM
@@ -167,6 +171,13 @@ def connection() -> Store:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     timeout = timedelta(seconds=60)
     return dist.TCPStore(address, port, is_master=False, timeout=timeout)  # type: ignore[attr-defined]
+
+
+def _interruption(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Ctrl-C or SIGTERM, if it is what the error is, or what was being handled when the error was raised."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
 
 
 def _is_lost_connection(error: Exception) -> bool:
