@@ -13,7 +13,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from fewshot_nas.cli import run
+from fewshot_nas import watch
+from fewshot_nas.cli import Terminated, run
 from fewshot_nas.distributed import Usual, gathered, joined, told_by_main
 from fewshot_nas.errors import InputError
 
@@ -148,6 +149,18 @@ def test_a_stopped_process_ends_all(ended, rank):
 @pytest.mark.dist
 def test_sigterm_ends_all_as_terminated_also_one_that_tidies_up_with_the_others(ended):
     assert ended(None, main=tidying_up) == ([143] * SIZE, "terminated\n")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("gloo: connection closed"), KeyError(1), Terminated()])
+def test_who_leaves_lets_the_others_read_the_board_first(monkeypatch, error):
+    """With rank 0 the board goes, and another process would say something else."""
+    store, written = dist.HashStore(), []
+    monkeypatch.setattr(watch.time, "sleep", lambda seconds: written.append(store.check(["name/board"])))
+    watching = watch.Watch("name", 0, {1: "elsewhere"}, 5.0, lambda: store)
+    if isinstance(error, Terminated):  # because of what another process has said
+        watching._post("no sign of life")
+    watching.verdict(error)
+    assert written[-1]
 
 
 TORCHRUN = """
