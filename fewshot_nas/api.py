@@ -155,9 +155,9 @@ def score(
     >>> 0 <= accuracy.top1 <= accuracy.top5 <= 100
     True
     """
-    from fewshot_nas import runs
     from fewshot_nas.config import load_config
     from fewshot_nas.distributed import joined
+    from fewshot_nas.run_images import open_images
     from fewshot_nas.scoring import scorer_for
 
     if isinstance(archs, str | Arch):
@@ -167,7 +167,7 @@ def score(
     settings = load_config(Path(config) if config else _config_beside(supernet), overrides)
     with joined(device, settings.run) as world:
         network = _supernet(supernet, str(world.device)).to(world.device)
-        data = runs.open_images(settings, network.space)
+        data = open_images(settings, network.space)
         name = "the supernet" if network is supernet else str(supernet)
         scorer = scorer_for(settings, name, network, data, data.valid if images == "valid" else data.test, world)
         return scorer.scores([_arch(network.space, arch) for arch in archs])
@@ -191,7 +191,7 @@ def _supernet(supernet: "Supernet | Path | str", device: str = "cpu") -> "Supern
 
 def _config_beside(supernet: "Supernet | Path | str") -> Path | None:
     """The settings of the run that a supernet's file lies in."""
-    from fewshot_nas.results import PhaseDirectory
+    from fewshot_nas.results.directories import PhaseDirectory
 
     path = PhaseDirectory(Path(supernet).parent).config if isinstance(supernet, str | Path) else None
     return path if path and path.exists() else None

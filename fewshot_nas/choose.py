@@ -8,7 +8,8 @@ from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import locked, sha256
-from fewshot_nas.results import PhaseDirectory, phase_directory, phase_of, phases, run_directory
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.run import phase_directory, phase_of, phases, run_directory
 
 
 def main(argv: Sequence[str] | None = None) -> int:

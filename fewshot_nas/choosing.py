@@ -13,7 +13,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import read_json, replacing, sha256
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.ranking.correlation import FEWEST, Interval, agreement
-from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.log import RunLog, last_choice

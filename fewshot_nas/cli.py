@@ -18,7 +18,7 @@ from typing import NoReturn
 from fewshot_nas import launcher
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.errors import InputError, KnownError
-from fewshot_nas.results import stored_settings
+from fewshot_nas.results.run import stored_settings
 
 Main = Callable[[Sequence[str] | None], int]
 Report = Callable[[str], None]

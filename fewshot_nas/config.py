@@ -15,7 +15,7 @@ import yaml
 from fewshot_nas.data.recipes import Recipe
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import here_or_shipped
-from fewshot_nas.results import ground_truth_path
+from fewshot_nas.results.run import ground_truth_path
 from fewshot_nas.settings import Count, Part, Share, Within, load
 from fewshot_nas.space.block import BlockKind
 from fewshot_nas.space.search_space import SPACES, SearchSpace

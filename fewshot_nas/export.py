@@ -12,7 +12,7 @@ from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256, write_json
-from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SearchSpace
 
@@ -92,20 +92,19 @@ def _network(options: argparse.Namespace) -> Exported:
 
 def _measured(config: Config, network: Exported, resolution: int, source: dict[str, str]) -> tuple["Knowledge", str]:
     """Calibrate the network if it needs it, and score it. Returns the knowledge about it, and a line for the user."""
-    from fewshot_nas import runs
     from fewshot_nas.data.transforms import eval_transform
     from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.naive import calibrate
     from fewshot_nas.models.card import Knowledge
+    from fewshot_nas.run_images import evaluation_inputs, open_images
 
-    data = runs.open_images(config, network.space)
+    data = open_images(config, network.space)
     classes = network.module.head.out_features
     if data.num_classes != classes:
         raise InputError(f"the model has {classes} classes, but {data.name} has {data.num_classes}")
     parts = {"validation": data.valid} | ({} if data.test is data.valid else {"test": data.test})
     inputs = {
-        name: runs.evaluation_inputs(config, network.space, data, images, World.alone())
-        for name, images in parts.items()
+        name: evaluation_inputs(config, network.space, data, images, World.alone()) for name, images in parts.items()
     }
     calibration = None
     if not network.trained:

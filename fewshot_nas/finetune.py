@@ -10,11 +10,12 @@ from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256, write_json
-from fewshot_nas.results import NetworkDirectory, PhaseDirectory, finetune_directory, phase_directory, phase_of
+from fewshot_nas.results.directories import NetworkDirectory, PhaseDirectory
+from fewshot_nas.results.run import finetune_directory, phase_directory, phase_of
 from fewshot_nas.scores.found import read_found
 
 if TYPE_CHECKING:
-    from fewshot_nas.runs import Run
+    from fewshot_nas.network_runs import NetworkRun
     from fewshot_nas.space.arch import Arch
     from fewshot_nas.training.stand_alone import WatchedTask
 
@@ -31,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     directory = finetune_directory(options.save, chosen.name, config.run.seed, scratch=options.scratch)
     section, parent = ("stand_alone", None) if options.scratch else ("finetune", chosen.model)
     from fewshot_nas.distributed import joined
-    from fewshot_nas.runs import Run
+    from fewshot_nas.network_runs import NetworkRun
 
     with joined(options.device, config.run) as world:
-        training = Run(options.save, config, world, options.resume, speaker(world.is_main))
+        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_main))
         facts = {"arch": space.encode(arch), "parent_sha256": parent and sha256(parent)}
         training.train_network(
             section,
@@ -79,7 +80,7 @@ def _searched(options: argparse.Namespace) -> _Chosen:
     return _Chosen(code, model, name)
 
 
-def _begun(training: "Run", section: str, arch: "Arch", model: Path | None) -> "WatchedTask":
+def _begun(training: "NetworkRun", section: str, arch: "Arch", model: Path | None) -> "WatchedTask":
     """The task with its first weights; inherited ones come with statistics from training images."""
     from fewshot_nas.evaluation.naive import calibrate
     from fewshot_nas.models.checkpoint import load_supernet
@@ -103,7 +104,7 @@ def _begun(training: "Run", section: str, arch: "Arch", model: Path | None) -> "
     return task
 
 
-def _finish(training: "Run", task: "WatchedTask", directory: NetworkDirectory) -> None:
+def _finish(training: "NetworkRun", task: "WatchedTask", directory: NetworkDirectory) -> None:
     """Write accuracies, then the network."""
     from fewshot_nas.evaluation.naive import measure
     from fewshot_nas.models.checkpoint import save_subnet

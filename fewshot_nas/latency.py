@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import ONE_SHOT, latency_path, phase_directory, stored_settings
+from fewshot_nas.results.phase import ONE_SHOT
+from fewshot_nas.results.run import latency_path, phase_directory, stored_settings
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import random_arch

@@ -15,7 +15,7 @@ from fewshot_nas.config import dump_config
 from fewshot_nas.distributed import World, agreed, decided, together
 from fewshot_nas.files import locked
 from fewshot_nas.manifest import UNCOMPARED, begin, goes_on, usual_settings
-from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Schedule, Source, Task
 

@@ -14,7 +14,7 @@ from typing import Any
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json, write_text
-from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.search_space import described_as_now, preset_of
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm", "fewshot-nas")

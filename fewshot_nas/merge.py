@@ -8,14 +8,8 @@ from pathlib import Path
 from fewshot_nas.cli import Parser, add_config_options, as_list, config_of, read_numbers, run
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import (
-    filled_path,
-    is_evaluation_name,
-    manifest_path,
-    parts_with_scores,
-    phase_directory,
-    phase_of,
-)
+from fewshot_nas.results.run import phase_directory, phase_of
+from fewshot_nas.results.score_files import filled_path, is_evaluation_name, manifest_path, parts_with_scores
 from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged

@@ -11,10 +11,9 @@ from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_csv, write_json
 from fewshot_nas.plugins import named_part
-from fewshot_nas.results import (
+from fewshot_nas.results.run import (
     known_phases,
     latency_tables,
-    merged_path,
     phase_directory,
     prediction_error_path,
     prediction_path,
@@ -23,6 +22,7 @@ from fewshot_nas.results import (
     run_directory,
     stored_settings,
 )
+from fewshot_nas.results.score_files import merged_path
 from fewshot_nas.scores.evaluations import Evaluation, common_network, read_evaluation, read_truth, refuse_other_pool
 from fewshot_nas.scores.manifests import Network
 from fewshot_nas.scores.shards import LEADING_TOP, OF_TOP, Scored, write_scores

@@ -9,12 +9,11 @@ from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_text
-from fewshot_nas.results import (
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.phase import Phase
+from fewshot_nas.results.run import (
     ROOT,
-    Phase,
-    PhaseDirectory,
     known_phases,
-    merged_path,
     phase_directory,
     phase_of,
     ranking_path,
@@ -24,6 +23,7 @@ from fewshot_nas.results import (
     search_directory,
     searches,
 )
+from fewshot_nas.results.score_files import merged_path
 from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.shards import BEST_FIRST, OF_TOP
 from fewshot_nas.space.pool import read_arch_file

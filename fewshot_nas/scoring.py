@@ -14,7 +14,7 @@ from fewshot_nas.evaluation.room import room_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import sha256
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.runs import evaluation_inputs, with_classifier_images
+from fewshot_nas.run_images import evaluation_inputs, with_classifier_images
 
 SCORED_AT_ONCE_ON_GPU = 1024  # images; more would hardly start fewer kernels
 

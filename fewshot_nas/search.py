@@ -11,15 +11,8 @@ from fewshot_nas.cli import Report, add_config_options, config_of, run, speaker
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
-from fewshot_nas.results import (
-    FoundDirectory,
-    PhaseDirectory,
-    found_directory,
-    latency_tables,
-    phase_directory,
-    phase_of,
-    ranking_path,
-)
+from fewshot_nas.results.directories import FoundDirectory, PhaseDirectory
+from fewshot_nas.results.run import found_directory, latency_tables, phase_directory, phase_of, ranking_path
 from fewshot_nas.scores.found import Found, FoundArch, write_found
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
 from fewshot_nas.scores.shards import LEADING_TOP, OF_TOP
@@ -48,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     digits = network.space.all_digits if options.digits == "all" else network.space.pool_digits
     proposer = _proposer(options, limits, digits, config.run.seed)
     # Here, so that --help and a wrong bound are answered at once.
-    from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import decided, gathered, joined
     from fewshot_nas.evaluation.numerics import numerics
     from fewshot_nas.lifecycle import alone
     from fewshot_nas.models.checkpoint import load_supernet
+    from fewshot_nas.run_images import open_images
     from fewshot_nas.scoring import scorer_for, scoring_facts
     from fewshot_nas.searching.explore import Search
     from fewshot_nas.searching.journal import SearchJournal
@@ -62,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         supernet = load_supernet(model, world.device)
         if (supernet.space, supernet.num_classes) != (network.space, network.num_classes):
             raise InputError(f"{model}: is of another space or number of classes than {directory.manifest} tells")
-        data = runs.open_images(config, supernet.space)
+        data = open_images(config, supernet.space)
         scored = fixed_part("--images", data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world)
         judge, judged = _judge(options, directory, network, sha256(model))

@@ -22,7 +22,9 @@ from fewshot_nas.cli import (
 from fewshot_nas.commands import command_line
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import PhaseDirectory, evaluation_name, phase_directory, phase_of, phases
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.run import phase_directory, phase_of, phases
+from fewshot_nas.results.score_files import evaluation_name
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import pool_sha256, read_pool
 
@@ -50,11 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.sample = USUAL_SAMPLE
     if options.sample is not None and options.limit is not None:
         raise InputError("--limit is for --json_part; a sample has the size that --sample says")
-    from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import agreed, decided, joined
     from fewshot_nas.evaluation.runner import Job, run_job
     from fewshot_nas.models.checkpoint import supernet_of
+    from fewshot_nas.run_images import open_images
     from fewshot_nas.scoring import scorer_for
 
     model = directory.model(options.model_name)
@@ -64,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         executor = stack.enter_context(_on_ray(options, config)) if on_ray else None
         content = _content(options, directory, model, world)
         supernet = supernet_of(model, content) if content else _future_supernet(options, config)
-        data = runs.open_images(config, supernet.space)
+        data = open_images(config, supernet.space)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world, executor, computes=not options.plan)
         if options.arch:

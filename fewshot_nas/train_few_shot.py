@@ -12,12 +12,14 @@ from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, sha256
-from fewshot_nas.results import Phase, PhaseDirectory, phase_directory, phases, run_directory
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.phase import Phase
+from fewshot_nas.results.run import phase_directory, phases, run_directory
 from fewshot_nas.space.split import MAX_GROUPS, Split, by_depth, by_width, explicit
 
 if TYPE_CHECKING:
     from fewshot_nas.models.supernet import Supernet
-    from fewshot_nas.runs import Run
+    from fewshot_nas.supernet_runs import SupernetRun
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,10 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.models.inherit import inherit
-    from fewshot_nas.runs import Run
+    from fewshot_nas.supernet_runs import SupernetRun
 
     with joined(options.device, config.run) as world:
-        training = Run(options.save, config, world, options.resume, speaker(world.is_main))
+        training = SupernetRun(options.save, config, world, options.resume, speaker(world.is_main))
         parent = load_supernet(path)
         _check(parent, path, options.resumed_split_groups, training)
         split = _split(options, parent.split)
@@ -107,7 +109,7 @@ def _parent_path(options: argparse.Namespace) -> Path:
     return phase_directory(options.save, known[-1]).chosen
 
 
-def _check(parent: "Supernet", path: Path, groups: int | None, training: "Run") -> None:
+def _check(parent: "Supernet", path: Path, groups: int | None, training: "SupernetRun") -> None:
     """Refuse a parent that does not fit the phase.
 
     Raises:

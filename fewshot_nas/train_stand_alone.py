@@ -17,13 +17,13 @@ from fewshot_nas.cli import (
     uses_ray,
 )
 from fewshot_nas.errors import BusyError, InputError
-from fewshot_nas.results import ground_truth_path
+from fewshot_nas.results.run import ground_truth_path
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
-    from fewshot_nas.runs import Run
+    from fewshot_nas.network_runs import NetworkRun
     from fewshot_nas.training.stand_alone import GroundTruth
 
 USUAL = 30  # archs in a ground truth
@@ -43,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError("--executor ray is for a ground truth; a code is trained here, or give --ground_truth FILE")
     chosen = dict(_selected(options.target_arch_num, pool, space, in_truth=path is not None))
     from fewshot_nas.distributed import joined
-    from fewshot_nas.runs import Run
+    from fewshot_nas.network_runs import NetworkRun
     from fewshot_nas.training.stand_alone import GroundTruth
 
     with joined("cpu" if on_ray else options.device, config.run) as world:
-        training = Run(options.save, config, world, options.resume, speaker(world.is_main))
+        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_main))
         truth = GroundTruth(path) if path else None
         if on_ray and truth:
             _train_on_ray(options, training, chosen, truth)
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _train(training: "Run", archs: Mapping[str, Arch], truth: "GroundTruth | None") -> None:
+def _train(training: "NetworkRun", archs: Mapping[str, Arch], truth: "GroundTruth | None") -> None:
     """Train one arch after the other. Several processes can share the archs: one that another trains is left out."""
     for arch_id, arch in archs.items():
         try:
@@ -66,7 +66,7 @@ def _train(training: "Run", archs: Mapping[str, Arch], truth: "GroundTruth | Non
 
 
 def _train_on_ray(
-    options: argparse.Namespace, training: "Run", archs: Mapping[str, Arch], truth: "GroundTruth"
+    options: argparse.Namespace, training: "NetworkRun", archs: Mapping[str, Arch], truth: "GroundTruth"
 ) -> None:
     from tqdm import tqdm
 

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Sequence
 
 from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
-from fewshot_nas.results import ONE_SHOT, phase_directory
+from fewshot_nas.results.phase import ONE_SHOT
+from fewshot_nas.results.run import phase_directory
 from fewshot_nas.space.split import by_width
 
 
@@ -14,10 +15,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, directory = run_config(options), phase_directory(options.save, ONE_SHOT)
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.supernet import Supernet
-    from fewshot_nas.runs import Run, seed_weights
+    from fewshot_nas.runs import seed_weights
+    from fewshot_nas.supernet_runs import SupernetRun
 
     with joined(options.device, config.run) as world:
-        training = Run(options.save, config, world, options.resume, speaker(world.is_main))
+        training = SupernetRun(options.save, config, world, options.resume, speaker(world.is_main))
 
         def start() -> Supernet:
             seed_weights(config.run.seed)

@@ -44,7 +44,8 @@ from fewshot_nas.ranking.features import column, features
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.smoothing import smooth
 from fewshot_nas.ranking.suggestion import sample
-from fewshot_nas.results import PhaseDirectory, merged_path
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.score_files import merged_path
 from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_arch_file, read_pool
@@ -145,15 +146,15 @@ def _save(path: Path, table: NDArray[np.float32]) -> None:
 
 
 def _inputs(setting: Setting) -> Any:
-    from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import Usual, joined
+    from fewshot_nas.run_images import evaluation_inputs, open_images
 
     with joined("cpu", Usual(threads=1)) as world:
         evaluation = replace(CONFIG.evaluation, calibration_images=setting.calibration)
         config = replace(CONFIG, evaluation=evaluation, run=replace(CONFIG.run, precision=setting.precision))
-        data = runs.open_images(config, SPACE)
-        return runs.evaluation_inputs(config, SPACE, data, fixed_part("images", data.valid, setting.images), world)
+        data = open_images(config, SPACE)
+        return evaluation_inputs(config, SPACE, data, fixed_part("images", data.valid, setting.images), world)
 
 
 def _probabilities(walk: Any) -> NDArray[np.float32]:

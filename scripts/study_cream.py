@@ -39,7 +39,7 @@ from fewshot_nas.cream.pool import read_paths
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.ranking.correlation import Interval, agreement, interval_of, tau_gain
 from fewshot_nas.ranking.reliability import reliability
-from fewshot_nas.results import retrain_directory, search_directory
+from fewshot_nas.results.run import retrain_directory, search_directory
 from fewshot_nas.settings import load
 
 ROOT = Path(__file__).resolve().parents[1]

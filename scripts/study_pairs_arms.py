@@ -78,7 +78,7 @@ from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint
 from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.runs import Run, seed_weights
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
@@ -86,6 +86,7 @@ from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.sampling import largest, random_arch
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 from fewshot_nas.space.split import Split, by_depth, by_width, explicit
+from fewshot_nas.supernet_runs import SupernetRun
 from fewshot_nas.training.optimizer import cosine, plain_groups, set_rate, sgd
 from fewshot_nas.training.sampler import Sampler
 from fewshot_nas.training.sandwich import Answer
@@ -317,7 +318,7 @@ class PairedTask(SupernetTask):
 
 
 @dataclass(frozen=True)
-class PartRun(Run):
+class PartRun(SupernetRun):
     """Trains on a part of the images, with an average of the weights and, if wanted, a pairwise loss."""
 
     part: Part = field(default_factory=Part)

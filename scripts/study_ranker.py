@@ -41,7 +41,9 @@ from fewshot_nas.ranking.rows import Row
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.suggestion import suggest
 from fewshot_nas.ranking.validation import judge
-from fewshot_nas.results import PhaseDirectory, manifest_path, merged_path, prediction_path, shard_path
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.run import prediction_path
+from fewshot_nas.results.score_files import manifest_path, merged_path, shard_path
 from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import part_paths, read_arch_file

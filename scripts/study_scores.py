@@ -41,7 +41,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_nas import runs
 from fewshot_nas.cli import run
 from fewshot_nas.config import load_config
 from fewshot_nas.data.cache import decoded
@@ -55,6 +54,7 @@ from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import write_json
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.run_images import evaluation_inputs, open_images
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_arch_file
 
@@ -106,9 +106,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config(options.config, options.overrides)
     with joined("cpu", Usual(threads=1)) as world:
         supernet = load_supernet(options.model)
-        data = runs.open_images(config, supernet.space)
+        data = open_images(config, supernet.space)
         images = fixed_part("--images", data.valid, min(options.images, len(data.valid)))
-        inputs = runs.evaluation_inputs(config, supernet.space, data, images, world)
+        inputs = evaluation_inputs(config, supernet.space, data, images, world)
         chosen = calibration_subset(data.train, COUNTS[-1], seed=0)
         pixels = decoded(chosen, eval_transform(data.recipe, supernet.space.resolution), config.data.cache, workers=0)
         training = replace(inputs, images=pixels, labels=chosen.labels)

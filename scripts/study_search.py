@@ -48,8 +48,8 @@ from fewshot_nas.cli import run
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.results import ONE_SHOT as PHASE
-from fewshot_nas.results import finetune_directory, found_directory, phase_directory, prediction_path, run_directory
+from fewshot_nas.results.phase import ONE_SHOT as PHASE
+from fewshot_nas.results.run import finetune_directory, found_directory, phase_directory, prediction_path, run_directory
 from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.cost import total_cost
@@ -184,17 +184,17 @@ def truth_path(bed: str) -> Path:
 
 def cost(bed: str, seed: int) -> None:
     """Networks a second, of the search's generations and of 20 of their archs the plain way, in turns."""
-    from fewshot_nas import runs
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.naive import score_plainly
     from fewshot_nas.models.checkpoint import load_supernet
+    from fewshot_nas.run_images import open_images
     from fewshot_nas.scoring import scorer_for
     from fewshot_nas.searching.journal import Generation
 
     save, config = f"{BEDS[bed]['save']}{seed}", config_of(bed)
     supernet = load_supernet(phase_directory(save, PHASE).chosen)
-    data = runs.open_images(config, supernet.space)
+    data = open_images(config, supernet.space)
     scored = fixed_part("images", data.valid, BEDS[bed]["images"])
     scorer = scorer_for(config, save, supernet, data, scored, World.alone())
     found: dict[str, Any] = {}

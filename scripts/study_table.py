@@ -17,7 +17,7 @@ from fewshot_nas.files import read_json, write_json
 from fewshot_nas.ranking.correlation import Agreement, Interval, agreement, proxies, tau_gain
 from fewshot_nas.ranking.reliability import reliability
 from fewshot_nas.reporting.log import read_log
-from fewshot_nas.results import shard_path
+from fewshot_nas.results.score_files import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 

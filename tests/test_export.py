@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 
-from fewshot_nas import runs
 from fewshot_nas.cli import run
 from fewshot_nas.config import load_config
 from fewshot_nas.distributed import World
@@ -18,6 +17,7 @@ from fewshot_nas.models.card import KEY
 from fewshot_nas.models.checkpoint import load_supernet, save_subnet, save_supernet
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.run_images import evaluation_inputs, images_of, open_images
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
@@ -63,8 +63,8 @@ def test_a_calibrated_subnet_scores_what_the_supernet_says(model, tmp_path, caps
     subnet = Subnet(PX8, smallest(PX8), num_classes=10)
     subnet.load_state_dict(torch.load(out, weights_only=True))
     config = load_config(None, ["evaluation.calibration_images=64", "data.valid_images=50"])
-    data = runs.open_images(config, PX8)
-    inputs = runs.evaluation_inputs(config, PX8, data, data.valid, World.alone())
+    data = open_images(config, PX8)
+    inputs = evaluation_inputs(config, PX8, data, data.valid, World.alone())
     (score,) = score_plainly(load_supernet(model), [smallest(PX8)], inputs)
     assert measure(subnet.eval(), inputs) == score
     said = f"calibrated on 64 training images; top-1 {score.top1:.2f} % on 50 validation images of digits"
@@ -178,7 +178,7 @@ def test_an_onnx_file_with_preprocessing_takes_pixels_and_gives_probabilities(ex
     card = exported("--onnx", "--with-preprocessing")
     session = onnxruntime.InferenceSession(tmp_path / "subnet.onnx", providers=["CPUExecutionProvider"])
     assert json.loads(session.get_modelmeta().custom_metadata_map[KEY])["code"] == card["code"]
-    images = runs.images_of(load_config().data).test
+    images = images_of(load_config().data).test
     pixels = images.pixels(torch.arange(len(images)))
     (probabilities,) = session.run(["probabilities"], {"pixels": pixels.numpy()})
     assert probabilities.sum(1) == pytest.approx(1, abs=1e-5)

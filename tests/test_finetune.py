@@ -9,7 +9,8 @@ from fewshot_nas.files import read_json, sha256
 from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint, save_supernet, subnet_of
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.results import Phase, finetune_directory
+from fewshot_nas.results.phase import Phase
+from fewshot_nas.results.run import finetune_directory
 from fewshot_nas.scores.found import Found, FoundArch, write_found
 from fewshot_nas.space.sampling import smallest
 from fewshot_nas.space.split import by_width

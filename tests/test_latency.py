@@ -8,7 +8,8 @@ import pytest
 
 from fewshot_nas import latency, rank, search
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import Phase, found_directory, phase_directory, prediction_table_path
+from fewshot_nas.results.phase import Phase
+from fewshot_nas.results.run import found_directory, phase_directory, prediction_table_path
 from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored

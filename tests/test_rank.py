@@ -11,15 +11,9 @@ from fewshot_nas.rank import main
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.features import features, standardised
 from fewshot_nas.ranking.scale import percent
-from fewshot_nas.results import (
-    Phase,
-    merged_path,
-    phase_directory,
-    prediction_error_path,
-    prediction_path,
-    ranking_path,
-    run_directory,
-)
+from fewshot_nas.results.phase import Phase
+from fewshot_nas.results.run import phase_directory, prediction_error_path, prediction_path, ranking_path, run_directory
+from fewshot_nas.results.score_files import merged_path
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored, read_scores
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file

@@ -14,7 +14,8 @@ from fewshot_nas import search
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.results import Phase, found_directory, phase_directory, ranking_path
+from fewshot_nas.results.phase import Phase
+from fewshot_nas.results.run import found_directory, phase_directory, ranking_path
 from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored

@@ -13,7 +13,9 @@ from fewshot_nas import test as command
 from fewshot_nas.cli import run
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.results import Phase, filled_path, merged_path, phase_directory, shard_path
+from fewshot_nas.results.phase import Phase
+from fewshot_nas.results.run import phase_directory
+from fewshot_nas.results.score_files import filled_path, merged_path, shard_path
 from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.space.split import by_width
@@ -132,7 +134,7 @@ def test_a_plan_computes_nothing(saved, capsys):
 
 
 def test_a_plan_needs_no_supernet_and_no_pixels(saved, capsys, monkeypatch):
-    monkeypatch.setattr("fewshot_nas.runs.decoded", None)
+    monkeypatch.setattr("fewshot_nas.run_images.decoded", None)
     assert evaluate("--json_part=1-2", "--plan") == 0
     of_the_supernet = capsys.readouterr().out
     saved.chosen.unlink()

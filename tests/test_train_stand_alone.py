@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from fewshot_nas import runs
 from fewshot_nas.cli import run
 from fewshot_nas.config import load_config
 from fewshot_nas.distributed import World
@@ -12,6 +11,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.naive import measure
 from fewshot_nas.files import locked, read_json
 from fewshot_nas.models.checkpoint import read_checkpoint, subnet_of
+from fewshot_nas.run_images import evaluation_inputs, open_images
 from fewshot_nas.space.pool import read_arch_file, read_pool
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_stand_alone import _selected, main
@@ -79,8 +79,8 @@ def test_a_network_that_was_trained_alone_is_kept_and_scores_what_was_said(train
     directory = workshop / "results" / "alone" / "stand_alone" / "arch1_seed0"
     subnet, space, _ = subnet_of(directory / "subnet.pth", read_checkpoint(directory / "subnet.pth"))
     config = load_config(directory / "config.yml")
-    data = runs.open_images(config, space)
-    inputs = runs.evaluation_inputs(config, space, data, data.valid, World.alone())
+    data = open_images(config, space)
+    inputs = evaluation_inputs(config, space, data, data.valid, World.alone())
     assert measure(subnet, inputs).top1 == truth()["arch1"].acc == read_json(directory / "result.json")["valid"]
 
 

@@ -23,8 +23,8 @@ from fewshot_nas.distributed import World
 from fewshot_nas.errors import BusyError, InputError, TaskError
 from fewshot_nas.files import locked, write_text
 from fewshot_nas.manifest import clear, differing, recipe_sha256
-from fewshot_nas.results import run_directory
-from fewshot_nas.runs import Run
+from fewshot_nas.network_runs import NetworkRun
+from fewshot_nas.results.run import run_directory
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneResult
@@ -33,7 +33,7 @@ _BUSY_S = 30.0  # a worker that was killed may hold its lock for a while
 
 
 def train(
-    run: Run, archs: Mapping[str, Arch], truth: GroundTruth, crew: Callable[[], AbstractContextManager[Crew]]
+    run: NetworkRun, archs: Mapping[str, Arch], truth: GroundTruth, crew: Callable[[], AbstractContextManager[Crew]]
 ) -> None:
     """Train the archs that a ground truth does not have, and add them.
 
@@ -64,14 +64,14 @@ def train(
             raise InputError(f"{trainings.archs[error.number][0]} {error}; all others are kept") from None
 
 
-def _known(run: Run, arch_id: str, arch: Arch, truth: GroundTruth) -> bool:
+def _known(run: NetworkRun, arch_id: str, arch: Arch, truth: GroundTruth) -> bool:
     said = run.known(arch_id, arch, truth, recipe_sha256(run.stand_alone_manifest(arch_id, arch)))
     if said:
         run.report(said)
     return bool(said)
 
 
-def _schedule(run: Run, archs: Mapping[str, Arch]) -> TaskSchedule:
+def _schedule(run: NetworkRun, archs: Mapping[str, Arch]) -> TaskSchedule:
     """Costs are multiply-adds of all epochs; backward takes twice those of forward."""
     images = 3 * run.config.stand_alone.epochs * len(run.data.train)
     costs = [
@@ -112,7 +112,7 @@ class Trainings:
     token: Path
 
     @classmethod
-    def of(cls, run: Run, archs: Mapping[str, Arch], truth: GroundTruth, token: Path) -> "Trainings":
+    def of(cls, run: NetworkRun, archs: Mapping[str, Arch], truth: GroundTruth, token: Path) -> "Trainings":
         """Trainings of a run, numbered in the order of the archs."""
         manifest = run.stand_alone_manifest(*next(iter(archs.items())))
         return cls(run.save, run.config, tuple(archs.items()), truth.path, manifest, Path.cwd(), token)
@@ -130,12 +130,12 @@ class Trainings:
                 " in a directory that all machines share under the same path, or train without --executor ray"
             )
         said: list[str] = []
-        run = Run(self.save, self.config, world, True, said.append)
+        run = NetworkRun(self.save, self.config, world, True, said.append)
         if keys := differing(self.manifest, run.stand_alone_manifest(*self.archs[0])):
             raise InputError(f"differs from the driver in {', '.join(keys[:4])}; all machines need the same images")
         return lambda number: self._trained(run, number, said)
 
-    def _trained(self, run: Run, number: int, said: list[str]) -> tuple[StandAloneResult | None, str]:
+    def _trained(self, run: NetworkRun, number: int, said: list[str]) -> tuple[StandAloneResult | None, str]:
         found: list[StandAloneResult] = []
         give_up_s = time.monotonic() + _BUSY_S
         while True:

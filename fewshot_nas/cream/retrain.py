@@ -8,7 +8,7 @@ from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
-from fewshot_nas.results import retrain_directory
+from fewshot_nas.results.run import retrain_directory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest_of, processes
-from fewshot_nas.results import PhaseDirectory
-from fewshot_nas.runs import data_facts, images_of, training_images
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.run_images import data_facts, images_of, training_images
 from fewshot_nas.training.loop import Source, Task
 from fewshot_nas.training.prioritized import HELD_SHARE
 

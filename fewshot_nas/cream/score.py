@@ -12,7 +12,8 @@ from fewshot_nas.cream.flops import path_cost
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.pool import NUMBERS, PathEntry, read_paths, select, write_paths
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import SearchDirectory, search_directory
+from fewshot_nas.results.directories import SearchDirectory
+from fewshot_nas.results.run import search_directory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:

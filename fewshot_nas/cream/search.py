@@ -11,7 +11,8 @@ from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import SearchDirectory, search_directory
+from fewshot_nas.results.directories import SearchDirectory
+from fewshot_nas.results.run import search_directory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:

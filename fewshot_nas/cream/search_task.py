@@ -21,7 +21,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.files import replacing, write_json
 from fewshot_nas.training.board import Board, BoardEntry
-from fewshot_nas.training.loop import Record
+from fewshot_nas.training.log import Record
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig
 from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
-from fewshot_nas.results import PhaseDirectory, RetrainDirectory
+from fewshot_nas.results.directories import PhaseDirectory, RetrainDirectory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.cream.flops import path_cost
     from fewshot_nas.cream.runs import scoring_inputs
     from fewshot_nas.distributed import joined
-    from fewshot_nas.runs import images_of, placed
+    from fewshot_nas.run_images import images_of
+    from fewshot_nas.runs import placed
 
     with joined(options.device, config.run) as world:
         data = images_of(config.data)

@@ -11,7 +11,7 @@ from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.paths import CreamPath, Model, format_path
 from fewshot_nas.cream.pool import NUMBERS, select
 from fewshot_nas.errors import BusyError, InputError
-from fewshot_nas.results import ground_truth_path, stand_alone_directory
+from fewshot_nas.results.run import ground_truth_path, stand_alone_directory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:

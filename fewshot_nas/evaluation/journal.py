@@ -17,7 +17,7 @@ from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.work import UnitSums
 from fewshot_nas.jsonl import appending, records
-from fewshot_nas.results import journal_path, journals
+from fewshot_nas.results.score_files import journal_path, journals
 from fewshot_nas.space.search_space import described_as_now
 
 

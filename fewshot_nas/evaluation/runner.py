@@ -24,7 +24,7 @@ from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.evaluation.work import UnitSums
 from fewshot_nas.files import locked, write_json
-from fewshot_nas.results import manifest_path, part_lock, shard_path
+from fewshot_nas.results.score_files import manifest_path, part_lock, shard_path
 from fewshot_nas.scores.manifests import read_manifest
 from fewshot_nas.scores.shards import FIRST_METRICS, Score, write_shards
 from fewshot_nas.space.arch import Arch

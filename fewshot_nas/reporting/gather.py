@@ -11,7 +11,7 @@ from fewshot_nas.ranking.correlation import FEWEST, Agreement, Interval, agreeme
 from fewshot_nas.reporting.log import Epoch, Log, read_log
 from fewshot_nas.reporting.path_search import PathSearch
 from fewshot_nas.reporting.ranked import Ranked
-from fewshot_nas.results import merged_path
+from fewshot_nas.results.score_files import merged_path
 from fewshot_nas.scores.evaluations import Evaluation, read_evaluation
 from fewshot_nas.scores.found import Found
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest

@@ -12,7 +12,7 @@ from fewshot_nas.files import read_json
 from fewshot_nas.reporting.markup import code, note, plot, table
 from fewshot_nas.reporting.style import BLUE, GREY, ORANGE, Figure, layout
 from fewshot_nas.reporting.wording import decimal, quantity
-from fewshot_nas.results import RetrainDirectory, SearchDirectory
+from fewshot_nas.results.directories import RetrainDirectory, SearchDirectory
 
 MEASURES = {"batch_top1": "top-1 of a training batch", "held_prob": "mean probability on held images"}
 

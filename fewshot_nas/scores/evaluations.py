@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.results import epoch_of, merged_manifest_path, merged_path
+from fewshot_nas.results.score_files import epoch_of, merged_manifest_path, merged_path
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
 from fewshot_nas.scores.merging import CodesById, codes_that_differ
 from fewshot_nas.scores.shards import Scored, read_scores

@@ -7,7 +7,7 @@ from typing import Any
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
-from fewshot_nas.results import manifest_path
+from fewshot_nas.results.score_files import manifest_path
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import Cost, total_cost
 from fewshot_nas.space.search_space import SearchSpace

@@ -12,7 +12,7 @@ from pathlib import Path
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
-from fewshot_nas.results import merged_manifest_path, merged_path, parts_with_scores, shard_path
+from fewshot_nas.results.score_files import merged_manifest_path, merged_path, parts_with_scores, shard_path
 from fewshot_nas.scores.manifests import Manifest
 from fewshot_nas.scores.shards import Scored, read_scores, write_scores
 from fewshot_nas.space.arch import Arch

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
-from fewshot_nas.results import shard_path
+from fewshot_nas.results.score_files import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_codes
 from fewshot_nas.space.search_space import SearchSpace
 

@@ -7,7 +7,9 @@ from typing import Any
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.ranking.features import column
-from fewshot_nas.results import PhaseDirectory, merged_path, ranking_path
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.run import ranking_path
+from fewshot_nas.results.score_files import merged_path
 from fewshot_nas.scores.evaluations import Evaluation, read_evaluation
 from fewshot_nas.scores.manifests import Network
 from fewshot_nas.searching.judge import ByRanker, BySupernet, Judge

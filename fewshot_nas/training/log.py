@@ -9,6 +9,12 @@ from typing import Any
 
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from fewshot_nas.ranking.correlation import TELLING
+
+Record = dict[str, Any]
+
+_SAID = ("largest", "smallest", "best", "ema", "arch")  # the nets whose accuracy is reported after each epoch
+
 
 class RunLog:
     """Appends records to a log. A resumed run cuts the log at its position, so no record is repeated.
@@ -62,6 +68,20 @@ def last_choice(path: Path) -> Mapping[str, Any]:
     return dict(choices[-1]) if choices else {}
 
 
+def summary(record: Record, epochs: int) -> str:
+    """An epoch's record as a line for a person."""
+    top1, time = record.get("top1", {}), record["time"]
+    parts = [f"epoch {record['epoch'] + 1}/{epochs}", _named("loss", record["loss"], "{:.3f}")]
+    parts += [_named("accuracy", {name: top1[name] for name in _SAID if name in top1}, "{:.2f} %")] if top1 else []
+    if "tau" in record:
+        beside = ", ".join(f"{name} {tau:.3f}" for name, tau in record["proxies"].items())
+        tau = "tau {value:.3f} [{low:.3f}, {high:.3f}]".format(**record["tau"])
+        few = ", too few to tell" if record["n"] < TELLING else ""
+        parts.append(f"{tau} of {record['n']} archs{few} (proxies: {beside})")
+    parts.append(f"{time['images_per_s']:.0f} images/s, {time['data_wait_percent']:.1f} % of it waiting for data")
+    return "; ".join(parts)
+
+
 def _strict(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _strict(item) for key, item in value.items()}
@@ -74,3 +94,10 @@ def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from _numbers(value, f"{prefix}{key}/")
         elif isinstance(value, int | float):
             yield prefix + key, value
+
+
+def _named(what: str, values: Mapping[str, float], form: str) -> str:
+    """Numbers with their names; a single number without its name."""
+    if len(values) == 1:
+        return f"{what} {form.format(*values.values())}"
+    return f"{what}: " + ", ".join(f"{name} {form.format(value)}" for name, value in values.items())

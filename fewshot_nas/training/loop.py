@@ -1,8 +1,7 @@
 """The epoch loop that every kind of training shares, with exact resume.
 
-No random generator has a state that has to be saved: archs, batches, augmentation and dropout follow
-from the seed and the number of the step. So a checkpoint consists of weights, optimizer state and
-position, and a run that was killed and resumed ends with the same bits as one that was not.
+No random generator has a state to be saved: archs, batches, augmentation and dropout follow from the seed and the
+step. So a run that was killed and resumed ends with the same bits as one that was not.
 """
 
 import hashlib
@@ -23,14 +22,10 @@ from fewshot_nas.data.transforms import Transform, normalize
 from fewshot_nas.distributed import World, average_gradients, decided, gathered, together
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.checkpoint import read_checkpoint
-from fewshot_nas.ranking.correlation import TELLING
-from fewshot_nas.training.log import RunLog
+from fewshot_nas.training.log import Record, RunLog, summary
 from fewshot_nas.training.optimizer import cosine, set_rate
 
-Record = dict[str, Any]
-
 CHECKED_STEPS = 10  # steps between two checks of the losses, each of which waits for the device
-_SAID = ("largest", "smallest", "best", "ema", "arch")  # the nets whose accuracy is reported after each epoch
 
 
 @dataclass(frozen=True)
@@ -201,7 +196,7 @@ class Loop:
             self._losses.zero_()
             if self.world.is_main:
                 self.log.write(record)
-                self._report(_summary(record, self.schedule.epochs))
+                self._report(summary(record, self.schedule.epochs))
             self._save()
 
     def _epoch(self, epoch: int) -> Record:
@@ -303,23 +298,3 @@ def _digest(network: nn.Module) -> str:
     for tensor in network.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
-
-
-def _summary(record: Record, epochs: int) -> str:
-    top1, time = record.get("top1", {}), record["time"]
-    parts = [f"epoch {record['epoch'] + 1}/{epochs}", _named("loss", record["loss"], "{:.3f}")]
-    parts += [_named("accuracy", {name: top1[name] for name in _SAID if name in top1}, "{:.2f} %")] if top1 else []
-    if "tau" in record:
-        beside = ", ".join(f"{name} {tau:.3f}" for name, tau in record["proxies"].items())
-        tau = "tau {value:.3f} [{low:.3f}, {high:.3f}]".format(**record["tau"])
-        few = ", too few to tell" if record["n"] < TELLING else ""
-        parts.append(f"{tau} of {record['n']} archs{few} (proxies: {beside})")
-    parts.append(f"{time['images_per_s']:.0f} images/s, {time['data_wait_percent']:.1f} % of it waiting for data")
-    return "; ".join(parts)
-
-
-def _named(what: str, values: Mapping[str, float], form: str) -> str:
-    """Numbers with their names; a single number without its name."""
-    if len(values) == 1:
-        return f"{what} {form.format(*values.values())}"
-    return f"{what}: " + ", ".join(f"{name} {form.format(value)}" for name, value in values.items())

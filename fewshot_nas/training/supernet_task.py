@@ -19,7 +19,7 @@ from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.sampling import largest, smallest
-from fewshot_nas.training.loop import Record
+from fewshot_nas.training.log import Record
 from fewshot_nas.training.sandwich import Sandwich
 from fewshot_nas.training.selection import Candidate, choose, keep
 

@@ -15,8 +15,8 @@ from fewshot_nas.config import load_config  # noqa: E402
 from fewshot_nas.distributed import World  # noqa: E402
 from fewshot_nas.errors import InputError  # noqa: E402
 from fewshot_nas.files import locked, write_text  # noqa: E402
-from fewshot_nas.results import stand_alone_directory  # noqa: E402
-from fewshot_nas.runs import Run  # noqa: E402
+from fewshot_nas.network_runs import NetworkRun  # noqa: E402
+from fewshot_nas.results.run import stand_alone_directory  # noqa: E402
 from fewshot_nas.space.pool import read_pool  # noqa: E402
 from fewshot_nas.training.stand_alone import GroundTruth  # noqa: E402
 
@@ -43,7 +43,7 @@ def trainings(workshop, small):
     """As the driver sends them, for one arch."""
     config = load_config(None, small)
     (part,) = read_pool(config.run.pool_path, config.space.build())
-    run = Run("here", config, World.alone(), True, [].append)
+    run = NetworkRun("here", config, World.alone(), True, [].append)
     token = Path("results/here/stand_alone/.driver-1")
     write_text(token, token.name)
     return Trainings.of(run, {"arch1": part["arch1"]}, GroundTruth(Path("results/here/gt_arch30.json")), token)

@@ -15,7 +15,8 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.models.checkpoint import load_supernet, save_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.results import Phase, phase_directory, ranking_path
+from fewshot_nas.results.phase import Phase
+from fewshot_nas.results.run import phase_directory, ranking_path
 from fewshot_nas.space.pool import Entry, read_arch_file, read_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.space.split import by_width

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from fewshot_nas.evaluation.classifier import SHRINKAGE, TEMPERED, ClassifierFit
 from fewshot_nas.evaluation.engine import Walk
@@ -32,22 +34,18 @@ def fitted(features, labels, batch=300, classes=CLASSES):
     return made.classifier()
 
 
-def test_it_is_the_discriminant_of_the_features_up_to_the_temperature(known):
-    features, labels = known
-    x = features.double()
-    means = torch.stack([x[labels == each].mean(0) for each in range(CLASSES)])
-    within = torch.cat([x[labels == each] - means[each] for each in range(CLASSES)])
-    covariance = within.T @ within / len(x)
-    covariance += SHRINKAGE * covariance.diagonal().mean() * torch.eye(WIDTH)
-    distances = torch.stack([((x - mean) @ torch.linalg.inv(covariance) * (x - mean)).sum(1) for mean in means], 1)
-    weight, bias = fitted(features, labels)
-    found = F.linear(features, weight, bias).log_softmax(1).double()
-    # Minus half a squared distance, scaled, and for each image up to a constant.
-    scale = float(found.std() / distances.std())
-    expected = (-distances).log_softmax(1)
-    ratio = (found[:, 0] - found[:, 1]) / (expected[:, 0] - expected[:, 1])
-    assert ratio == pytest.approx(float(ratio.median()), rel=1e-3)
-    assert scale > 0
+@pytest.mark.numeric
+def test_it_is_the_linear_discriminant_of_scikit_learn_but_for_the_temperature(known):
+    features, labels = (each.numpy() for each in known)
+    # Shrunk to (1 - share) * covariance + share * variance, which is ours but for a factor.
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE / (1 + SHRINKAGE))
+    theirs.fit(features.astype(np.float64), labels)
+    flat = theirs.intercept_ - np.log(theirs.priors_)  # it knows how frequent the classes are; here all count alike
+    weight, bias = (each.double().numpy() for each in fitted(*known))
+    sharpness = np.vdot(weight, theirs.coef_) / np.vdot(theirs.coef_, theirs.coef_)
+    # Both compute in float64, so the largest error is that of rounding the result to float32.
+    assert weight == pytest.approx(sharpness * theirs.coef_, rel=1e-6, abs=1e-6)
+    assert bias == pytest.approx(sharpness * flat, rel=1e-6, abs=1e-6)
 
 
 def test_neither_batches_nor_their_order_matter_but_for_the_temperature(known):
@@ -86,24 +84,45 @@ def fitting(inputs):
 
 
 @pytest.mark.numeric
-def test_the_engine_fits_what_the_plain_way_fits(make_supernet, make_archs, fitting):
-    supernet, archs = make_supernet(2), make_archs(6)
+def test_the_engine_fits_what_the_plain_way_fits(make_supernet, make_archs, fitting, monkeypatch):
+    """Both give the same images' features to `ClassifierFit`, and each network gets the classifier of its features.
+
+    Only features are compared, because rounding explains how far they may lie apart. A classifier is a function of
+    them that may amplify the difference.
+    """
+    seen = {}
+    add = ClassifierFit.add
+    monkeypatch.setattr(
+        ClassifierFit, "add", lambda self, *batch: seen.setdefault(self, []).append(batch) or add(self, *batch)
+    )
+
+    def given():
+        """What each fit was given since the last call."""
+        taken = [[torch.cat(each) for each in zip(*batches, strict=True)] for batches in seen.values()]
+        seen.clear()
+        return taken
+
+    supernet, archs, made = make_supernet(2), make_archs(6), []
     for unit in Scorer(supernet, fitting).plan(archs).units:
         walk = Walk(supernet, unit, fitting)
         walk.calibrate()
         walk.fit()
-        heads = {node.step.leaf: node.head for node in walk.nodes if node.head}
-        for leaf, members in enumerate(unit.members):
-            subnet = extract(supernet, archs[members[0]])
+        leaves = [node for node in walk.nodes if node.head]
+        for node, (features, labels) in zip(leaves, given(), strict=True):
+            arch = archs[unit.members[node.step.leaf][0]]
+            subnet = extract(supernet, arch)
             calibrate(subnet, fitting.calibration_batches())
             fit(subnet, fitting, supernet.num_classes)
-            width = subnet.head.in_features
-            # The covariance's condition number is at most 1 + width / SHRINKAGE.
-            length = terms(supernet.space, [archs[members[0]]], fitting.calibration[:32]) * (1 + width / SHRINKAGE)
-            # Errors of matrix and right side add up; the temperature fitted to the solution has as much again.
-            length *= 4**2
-            for ours, plain in zip(heads[leaf], subnet.head.parameters(), strict=True):
-                assert_equal_but_for_rounding(ours, plain.detach(), int(length), "the classifier")
+            ((plain, plain_labels),) = given()
+            assert torch.equal(labels, plain_labels)
+            length = terms(supernet.space, [arch], fitting.calibration[: fitting.calibration_batch])
+            assert_equal_but_for_rounding(features, plain, length, "a feature")
+            made += [(node.head, features, labels), ([*subnet.head.parameters()], plain, labels)]
+    monkeypatch.undo()
+    for classifier, features, labels in made:
+        assert len(labels) == 60
+        for found, expected in zip(classifier, fitted(features, labels, fitting.batch, 10), strict=True):
+            assert torch.equal(found, expected)
 
 
 def test_scores_are_those_of_its_own_classifier(make_supernet, make_archs, inputs, fitting):

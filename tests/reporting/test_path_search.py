@@ -8,7 +8,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json, write_text
 from fewshot_nas.report import main
 from fewshot_nas.reporting.path_search import board_figure, read_path_search
-from fewshot_nas.results import retrain_directories, search_directory
+from fewshot_nas.results.run import retrain_directories, search_directory
 
 PATHS = ["[[0],[3],[1],[2],[0],[4],[0]]", "[[0],[2],[1],[2],[0],[4],[0]]"]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.results import shard_path
+from fewshot_nas.results.score_files import shard_path
 from fewshot_nas.scores.manifests import joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import codes_that_differ, merge_parts, read_codes
 from fewshot_nas.scores.shards import Score, Scored, read_scores, write_shards

@@ -7,7 +7,7 @@ import torch
 
 from fewshot_nas.distributed import World, joined
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.results import PhaseDirectory
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES

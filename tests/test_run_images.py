@@ -6,12 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot_nas import runs
 from fewshot_nas.config import DataConfig
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.pictures import FilePicture
 from fewshot_nas.data.transforms import eval_transform
+from fewshot_nas.run_images import images_of, training_images
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def test_one_process_alone_asks_for_all_sizes_and_decodes(data, ranks, monkeypat
         monkeypatch.setattr(
             FilePicture, "read", lambda self, shrink=1: read.append(time.sleep(slow)) or pixels(self, shrink)
         )
-        images = runs.images_of(data)
+        images = images_of(data)
         valid = decoded(images.valid, eval_transform("photo", 16), data.cache)
-        stored = runs.training_images(images.train, data)
+        stored = training_images(images.train, data)
         return len(asked), len(read), (images.train.fingerprint, valid.sum().item(), stored.image(5).sum().item())
 
     asked, read, found = zip(*ranks(3, one_of_three), strict=True)
@@ -47,7 +47,7 @@ def test_one_process_alone_asks_for_all_sizes_and_decodes(data, ranks, monkeypat
 
 
 def test_without_a_side_the_files_are_trained_on(data):
-    images = runs.images_of(data)
+    images = images_of(data)
     settings = DataConfig(name="folders", root=data.root, cache=data.cache)
-    assert runs.training_images(images.train, settings) is images.train
+    assert training_images(images.train, settings) is images.train
     assert torch.equal(images.train.labels, torch.tensor([0, 0, 0, 1, 1, 1]))

@@ -1,0 +1,160 @@
+"""The files of a training or a search, in its directory."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.results.score_files import epoch_of
+
+
+@dataclass(frozen=True)
+class PhaseDirectory:
+    """Where one phase of a run keeps its files."""
+
+    path: Path
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.pth"
+
+    @property
+    def chosen(self) -> Path:
+        return self.path / "supernet.pth"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yml"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that a run removes before it starts anew, besides candidates and scores."""
+        return (self.manifest, self.last, self.chosen, self.log, self.config)
+
+    def candidates(self) -> list[Path]:
+        """All checkpoints whose names `candidate` made."""
+        pattern = re.compile(r"(nan|-?\d\.\d{4})_\d+\.pth")
+        return [path for path in self.path.glob("*.pth") if pattern.fullmatch(path.name)]
+
+    def candidate(self, tau: float, epoch: int) -> Path:
+        """A checkpoint worth keeping, named as the competition's solution names them."""
+        return self.path / f"{tau:.4f}_{epoch}.pth"
+
+    def model(self, name: str) -> Path:
+        """A checkpoint by the name that `--model_name` takes.
+
+        Raises:
+            InputError: the name leads out of the directory.
+        """
+        if Path(name).name != name:
+            raise InputError(f"--model_name is {name!r}, expected the name of a file in {self.path} such as supernet")
+        return self.path / f"{name.removesuffix('.pth')}.pth"
+
+    @property
+    def all_scores(self) -> Path:
+        """The directory of all evaluations."""
+        return self.path / "json_results"
+
+    def scores(self, epoch: str) -> Path:
+        """The directory of an evaluation's score files; `epoch` comes from `evaluation_name`."""
+        return self.all_scores / f"epoch{epoch}"
+
+    def evaluations(self) -> dict[str, Path]:
+        """The directories whose names `scores` made, by their `epoch`."""
+        paths = sorted(path for path in self.all_scores.glob("epoch*") if path.is_dir())
+        return {epoch_of(path): path for path in paths}
+
+
+@dataclass(frozen=True)
+class SearchDirectory(PhaseDirectory):
+    """Where a Cream search keeps its files."""
+
+    @property
+    def chosen(self) -> Path:
+        return self.path / "path.json"
+
+    @property
+    def board(self) -> Path:
+        return self.path / "board.json"
+
+    @property
+    def path_scores(self) -> Path:
+        return self.path / "scores.json"
+
+    def files(self) -> tuple[Path, ...]:
+        """The files of every run, and the board."""
+        return (*super().files(), self.board)
+
+
+@dataclass(frozen=True)
+class RetrainDirectory(PhaseDirectory):
+    """Where a Cream retraining keeps its files; `name` is a published model's number, or `arch`."""
+
+    name: str
+
+    @property
+    def chosen(self) -> Path:
+        return self.path / f"{self.name}.pth.tar"
+
+    @property
+    def tested(self) -> Path:
+        return self.path / "test.json"
+
+    def files(self) -> tuple[Path, ...]:
+        """The files of every run, and the accuracy on the test images."""
+        return (*super().files(), self.tested)
+
+
+@dataclass(frozen=True)
+class NetworkDirectory(PhaseDirectory):
+    """Where the training of a single network keeps its files."""
+
+    @property
+    def chosen(self) -> Path:
+        return self.path / "subnet.pth"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result.json"
+
+    def files(self) -> tuple[Path, ...]:
+        """As of every run, and the result."""
+        return (*super().files(), self.result)
+
+
+@dataclass(frozen=True)
+class FoundDirectory:
+    """Where a search under bounds keeps its files."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def found(self) -> Path:
+        return self.path / "found.json"
+
+    @property
+    def front(self) -> Path:
+        return self.path / "front.csv"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"

@@ -1,0 +1,143 @@
+"""A run's images and the inputs of its evaluations, by its settings."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewshot_nas.config import Config, DataConfig
+from fewshot_nas.data.cache import decoded
+from fewshot_nas.data.fingerprints import kept_fingerprint
+from fewshot_nas.data.images import FileImages, Images, calibration_subset
+from fewshot_nas.data.sources import ImageData, open_data
+from fewshot_nas.data.store import stored
+from fewshot_nas.data.transforms import eval_transform
+from fewshot_nas.distributed import World
+from fewshot_nas.errors import InputError
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.space.search_space import SearchSpace
+
+SCORED_AT_ONCE = 128  # images, where no setting says it
+
+
+def images_of(data: DataConfig) -> ImageData:
+    """The data set of the settings; fingerprints that are stored are not computed again."""
+    images = open_data(
+        data.name,
+        data.root,
+        train_images=data.train_images,
+        valid_images=data.valid_images,
+        num_classes=data.num_classes,
+    )
+    for part in images.lists():
+        part.take_fingerprint(kept_fingerprint(part, data.cache))
+    return images
+
+
+def training_images(images: Images, data: DataConfig) -> Images:
+    """The images for the loop; with `data.stored_side`, photographs are decoded once and stored."""
+    if data.stored_side is None or not isinstance(images, FileImages):
+        return images
+    return stored(images, data.stored_side, data.cache, workers=data.workers)
+
+
+def open_images(config: Config, space: SearchSpace) -> ImageData:
+    """The data set, checked against the space.
+
+    Raises:
+        InputError: there is no such data set, or its images do not fit the space.
+    """
+    images = images_of(config.data)
+    if len(images.mean) != space.in_channels:
+        raise InputError(
+            f"the images of {config.data.name} have {len(images.mean)} channels, but space {space.name} expects"
+            f" {space.in_channels}; set space.in_channels={len(images.mean)}"
+        )
+    _refuse_tiny(space)
+    return images
+
+
+def _refuse_tiny(space: SearchSpace) -> None:
+    """Refuse images that are so small that a feature map would have less than a pixel."""
+    least = space.stem_stride * (2 if space.stem_pool else 1) * math.prod(space.strides)
+    if space.resolution < least:
+        raise InputError(
+            f"space.resolution is {space.resolution}, expected at least {least}, because the strides of space"
+            f" {space.name} make an image {least} times smaller"
+        )
+
+
+def evaluation_inputs(
+    config: Config, space: SearchSpace, data: ImageData, scored: Images, world: World, *, decode: bool = True
+) -> Inputs:
+    """The inputs of an evaluation: calibration images from the training part, and the images to score on.
+
+    Args:
+        decode: False gives tensors of the images' shape without memory, enough to plan with.
+
+    Raises:
+        InputError: there are fewer training images than the calibration takes.
+    """
+    settings = config.evaluation
+    if settings.calibration_images > len(data.train):
+        raise InputError(
+            f"evaluation.calibration_images is {settings.calibration_images},"
+            f" expected at most the {len(data.train)} training images"
+        )
+    # All runs use one seed here, so that runs of different seeds differ in their training only.
+    calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
+    return Inputs(
+        _pixels(config, space, data, calibration, decode=decode),
+        settings.calibration_batch,
+        _pixels(config, space, data, scored, decode=decode),
+        scored.labels,
+        settings.batch_size or SCORED_AT_ONCE,
+        data.mean,
+        data.std,
+        world.device,
+        config.run.precision,
+    )
+
+
+def with_classifier_images(
+    config: Config, space: SearchSpace, data: ImageData, inputs: Inputs, *, decode: bool = True
+) -> Inputs:
+    """Inputs with the training images that each subnet's own classifier is fitted to, if the settings ask for it.
+
+    They begin with the calibration images.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    count = config.evaluation.classifier_images
+    if not count:
+        return inputs
+    if count > len(data.train):
+        raise InputError(
+            f"evaluation.classifier_images is {count}, expected at most the {len(data.train)} training images"
+        )
+    chosen = calibration_subset(data.train, count, seed=0)
+    return replace(inputs, fitting=_pixels(config, space, data, chosen, decode=decode), fitting_labels=chosen.labels)
+
+
+def _pixels(config: Config, space: SearchSpace, data: ImageData, images: Images, *, decode: bool) -> Tensor:
+    """Images of the space's size, uint8 [N, C, R, R]; without memory if they are not to be decoded."""
+    if decode:
+        transform = eval_transform(data.recipe, space.resolution)
+        return decoded(images, transform, config.data.cache, workers=config.data.workers)
+    shape = (len(images), space.in_channels, space.resolution, space.resolution)
+    return torch.empty(shape, dtype=torch.uint8, device="meta")
+
+
+def data_facts(data: ImageData, settings: DataConfig) -> dict[str, Any]:
+    """Facts about a run's images and their augmentation; earlier versions augmented photographs differently."""
+    parts = {"train": data.train, "valid": data.valid}
+    photo = (settings.augmentation or data.recipe) == "photo"
+    known = {"photo_augmentation": "in one resampling"} if photo else {}
+    return (
+        known
+        | {"name": data.name, "num_classes": data.num_classes}
+        | {part: {"images": len(images), "fingerprint": images.fingerprint} for part, images in parts.items()}
+    )

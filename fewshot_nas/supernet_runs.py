@@ -1,0 +1,134 @@
+"""Training a supernet as a phase of a run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fewshot_nas.choosing import Truth, choose_anew, chosen_by, judged, settle
+from fewshot_nas.commands import command_line
+from fewshot_nas.config import FewShotConfig, TrainingConfig
+from fewshot_nas.data.images import Images
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json
+from fewshot_nas.lifecycle import Training
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.plugins import named_part
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.phase import ONE_SHOT
+from fewshot_nas.results.run import run_directory
+from fewshot_nas.runs import Run, placed
+from fewshot_nas.space.pool import Entry, part_paths, read_arch_file
+from fewshot_nas.training.gradient_scale import gradient_scale
+from fewshot_nas.training.log import RunLog
+from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
+from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
+from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
+from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich, Teacher
+from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
+
+
+@dataclass(frozen=True)
+class SupernetRun(Run):
+    """The run of a command that trains a supernet."""
+
+    def train_phase(
+        self, section: str, directory: PhaseDirectory, start: Callable[[], Supernet], facts: Mapping[str, Any]
+    ) -> None:
+        """Train a supernet as one phase and choose its checkpoint.
+
+        Args:
+            section: of the settings: `training` or `few_shot`.
+            start: makes the supernet that the phase starts from.
+            facts: what the phase depends on beside settings and data.
+
+        Raises:
+            InputError: an earlier run of that name is not one to go on with, or training fails.
+        """
+        truth = Truth.read(self.config.truth_path(self.save), self.space)
+
+        def content() -> dict[str, Any]:
+            if not truth.entries:
+                self.report(f"{truth.path}: no such file, so there is no tau; the last epoch will be chosen")
+            self._look_at_pool(section)
+            return self.manifest(section, directory, {**facts, "ground_truth": truth.noted})
+
+        def training() -> Training[SupernetTask]:
+            return self.training(section, *self._supernet_task(section, directory, start(), truth.entries))
+
+        def finished(going_on: bool) -> str:
+            return self._finished(directory, truth) if going_on and directory.chosen.exists() else ""
+
+        def finish(task: SupernetTask, log: RunLog) -> None:
+            begun_with = read_json(directory.manifest).get("ground_truth") or {}
+            if begun_with.get("sha256") == truth.digest:
+                chosen = task.chosen()
+                self.report(settle(directory, chosen, task.file_of(chosen), truth, log))
+            else:  # taus by different truths cannot be compared
+                self.report(choose_anew(directory, judged(directory, truth, task.validation.inputs), truth, log))
+
+        self.life(directory).run(content, training, finish, finished)
+
+    def _look_at_pool(self, section: str) -> None:
+        """Say what an evaluation would stumble over, while it can still be changed."""
+        settings, pool = self.recipe(section), self.config.run.pool_path
+        assert isinstance(settings, TrainingConfig)
+        try:
+            archs = read_arch_file(part_paths(pool, self.space)[0], self.space)
+        except InputError as error:
+            self.report(f"training needs no pool, but its evaluation will: {error}")
+            return
+        if settings.digits == "all":
+            return
+        outside = [arch_id for arch_id, entry in archs.items() if not self.space.in_pool(entry.arch)]
+        if outside:
+            self.report(
+                f"{pool}: {outside[0]} has digits that are never trained, for space.pool_digits is"
+                f" {list(self.space.pool_digits)}; set {section}.digits=all, or make another pool"
+            )
+
+    def _finished(self, directory: PhaseDirectory, truth: Truth) -> str:
+        said = f"{directory.chosen} is there already; --no-resume trains it anew"
+        if chosen_by(directory) == truth.digest or not truth.digest:
+            return said
+        stage = ONE_SHOT.name if directory.path == run_directory(self.save) else directory.path.name
+        anew = command_line("choose", save=self.save, stage=stage)
+        return f"{said}; its epoch was chosen before {truth.path} was as it is now, `{anew}` chooses by it"
+
+    def _supernet_task(
+        self, section: str, directory: PhaseDirectory, supernet: Supernet, truth: Mapping[str, Entry]
+    ) -> tuple[SupernetTask, Images]:
+        """A phase and what it trains on."""
+        config, settings = self.config, self.recipe(section)
+        assert isinstance(settings, TrainingConfig)
+        digits = self.space.pool_digits if settings.digits == "pool" else self.space.all_digits
+        kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
+        factors = multipliers(supernet.split, digits, kind)
+        groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
+        teacher, images, memory = self._teacher(settings, supernet, digits)
+        seed, middle = config.run.seed, settings.random_subnets
+        drawn = named_part(settings.sampling, SAMPLING, f"{section}.sampling")(self.space, seed, digits)
+        sampler = Sampler(drawn, EXTREMES[settings.extremes](self.space, seed, digits), middle)
+        sandwich = Sandwich(
+            sampler,
+            ImageSizes(seed, middle, settings.resolutions),
+            teacher,
+            named_part(settings.loss, LOSSES, f"{section}.loss")(),
+            regularization=Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
+            precision=config.run.precision,
+        )
+        every = config.evaluation.every_epochs
+        validation = Validation(self.inputs(self.data.valid), truth, directory, config.run.keep, every, settings.epochs)
+        optimizer = sgd(groups, settings.momentum)
+        if settings.gradient_scale != "none":
+            optimizer.register_step_pre_hook(gradient_scale(supernet, sampler.chances(), settings.gradient_scale))
+        return SupernetTask(supernet, optimizer, sandwich, digits, validation, self.world, memory), images
+
+    def _teacher(
+        self, settings: TrainingConfig, supernet: Supernet, digits: Sequence[int]
+    ) -> tuple[Teacher, Images, dict[str, Stateful]]:
+        """Who teaches, the images that are left to train on, and what the teaching remembers."""
+        if settings.distill != "prioritized":
+            return (Labels() if settings.distill == "none" else Largest()), self.data.train, {}
+        images, held = held_out(self.data.train)
+        board = TeacherBoard(self.space, supernet.num_classes, digits)
+        return Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world), images, {"board": board}
