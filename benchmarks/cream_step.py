@@ -1,35 +1,39 @@
 """What a search step costs beside plain training of the same path, and where it goes.
 
-    python benchmarks/cream_step.py                 digits and ImageNet-like images: a few minutes on 2 cores
+    python benchmarks/cream_step.py                 digits and ImageNet-like images: a few minutes of one core
     python benchmarks/cream_step.py --case digits
 
 Plain training is forward, backward and optimizer step. A search step adds to it the choice of a
-teacher from a full board, the teacher's answers, now and then a meta update, and the offer to
-the board. Each part is timed on the same paths and images, in turns; medians count.
+teacher from a full board and the teacher's answers, now and then a meta update, and, as published,
+the offer to the board. Each part is timed on the same paths and images, in turns; medians count.
+Times are processor times, so that other work on the machine disturbs them little.
+
+Two searches are measured: the default one (all entries of the board have the same held images, and
+there is a teacher every second step), and the published one (each entry has images of its own, and
+every step has a teacher). Reviews of the board are not part of a step; `search` logs how long they take.
 """
 
 import argparse
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from statistics import median
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from machine import duration_s
 from torch import Tensor
 
+from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget, depths_for
 from fewshot_nas.cream.matching import Guidance, Matching
 from fewshot_nas.cream.paths import CreamPath
 from fewshot_nas.cream.step import (
-    Teaching,
     entry_for,
     guidance_for,
-    guided_loss,
     meta_update,
+    search_loss,
     share_right,
     teacher_probabilities,
 )
@@ -37,7 +41,7 @@ from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.training.board import Board
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
 
-POOL_SIZE = 10
+POOL_SIZE, SLICE = 10, 4
 
 
 class Case(NamedTuple):
@@ -50,7 +54,23 @@ class Case(NamedTuple):
     mflops: tuple[float, float]
 
 
+class Way(NamedTuple):
+    """How a search teaches: the steps between two with a teacher, and between two meta updates."""
+
+    shares_images: bool
+    teach_every: int
+    update_every: int
+
+    def every(self, part: str) -> int:
+        """The steps between two with this part."""
+        return {"meta update": self.update_every, **dict.fromkeys(_TAUGHT, self.teach_every)}.get(part, 1)
+
+
+_WHOLE = "step with a teacher"
+_TAUGHT = ("choose the teacher", "teacher's answers")  # its parts
 CASES = {"digits": Case(64, 1, 32, 10, (0, 20)), "imagenet": Case(16, 3, 224, 1000, (0, 600))}
+DEFAULT, PUBLISHED = SearchConfig(), Way(False, 1, 200)
+WAYS = {"default": Way(True, DEFAULT.TEACH_EVERY, DEFAULT.UPDATE_ITER), "published": PUBLISHED}
 
 
 class Bench:
@@ -58,11 +78,10 @@ class Bench:
 
     def __init__(self, case: Case) -> None:
         torch.manual_seed(0)
-        self.teaching = Teaching(start_epoch=0)
         self.budget: Budget = depths_for(*case.mflops, resolution=case.side)
         supernet = CreamSupernet(self.budget.depths, case.classes, case.channels)
         self.supernet: CreamSupernet = supernet.to(memory_format=torch.channels_last)
-        self.matching = Matching(self.teaching.slice, case.classes)
+        self.matching = Matching(SLICE, case.classes)
         self.optimizer = sgd(plain_groups(self.supernet, 4e-5), 0.9)
         set_rate(self.optimizer, 0.01)
         images = torch.randn(case.batch, case.channels, case.side, case.side)
@@ -77,35 +96,45 @@ class Bench:
         """The next one."""
         return self.budget.sample(self._rng)
 
-    def parts(self, path: CreamPath) -> dict[str, Callable[[], object]]:
+    def parts(self, path: CreamPath, way: Way) -> dict[str, Callable[[], object]]:
         """What a step does, in the order in which it is timed."""
+        self._show(way)
         logits = torch.randn(len(self.images), self.supernet.num_classes)
-        meta = partial(meta_update, board=self.board, matching=self.matching, teaching=self.teaching, rate=0.01)
+        offer = {} if way.shares_images else {"offer to the board": lambda: self._offer(path, logits)}
         return {
+            "plain step": lambda: self._step(self._loss(path)),
             "sample a path": self.path,
-            "plain step": lambda: self._plain(path),
             "choose the teacher": lambda: self._guidance(path),
-            "teacher's answers": lambda: teacher_probabilities(
-                self.supernet, self.board.entries[0].candidate, self.images
-            ),
-            "meta update": lambda: meta(self.supernet, path, self.images, self.labels),
-            "offer to the board": lambda: self._offer(path, logits),
-            "whole search step": lambda: self._taught(path),
+            "teacher's answers": lambda: self._answers(path),
+            "meta update": lambda: self._meta(path),
+            **offer,
+            _WHOLE: lambda: self._step(self._taught_loss(path)),
         }
 
-    def _plain(self, path: CreamPath) -> None:
-        self._step(F.cross_entropy(self.supernet(self.images, path), self.labels))
+    def _show(self, way: Way) -> None:
+        """Give all entries the first one's images, or each its own."""
+        entries = self.board.entries
+        same = torch.randn_like(entries[0].images)
+        images = (same if way.shares_images else torch.randn_like(same) for _ in entries)
+        self.board.replace([replace(each, images=shown) for each, shown in zip(entries, images, strict=True)])
 
-    def _taught(self, path: CreamPath) -> None:
-        """All but the meta update, which most steps do without."""
-        logits = self.supernet(self.images, path)
-        guidance = self._guidance(path)
-        taught = teacher_probabilities(self.supernet, guidance.teacher.candidate, self.images)
-        self._step(guided_loss(logits, self.labels, taught, guidance.rho, self.teaching.smoothing))
-        self._offer(path, logits)
+    def _loss(self, path: CreamPath) -> Tensor:
+        return F.cross_entropy(self.supernet(self.images, path), self.labels)
+
+    def _taught_loss(self, path: CreamPath) -> Tensor:
+        return search_loss(self.supernet, path, self.images, self.labels, self._guidance(path), 0.0).loss
 
     def _guidance(self, path: CreamPath) -> Guidance[CreamPath]:
         return guidance_for(self.supernet, path, self.board, self.matching, "meta")
+
+    def _answers(self, path: CreamPath) -> Tensor:
+        """Of the path itself, for paths differ in cost, and a teacher costs as much as its student on average."""
+        return teacher_probabilities(self.supernet, path, self.images)
+
+    def _meta(self, path: CreamPath) -> None:
+        """With a choice of its own, which a step with a teacher has made already."""
+        chosen, parts = self._guidance(path), {"matching": self.matching, "size": SLICE, "rate": 0.01}
+        meta_update(self.supernet, path, self.images, self.labels, guidance=chosen, **parts)
 
     def _step(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -113,7 +142,7 @@ class Bench:
         self.optimizer.step()
 
     def _offer(self, path: CreamPath, logits: Tensor) -> None:
-        entry = entry_for(path, self.budget.mflops(path), self.images, logits, self.teaching.slice)
+        entry = entry_for(path, self.budget.mflops(path), self.images, logits, SLICE)
         self.board.offer(replace(entry, accuracy=100 * share_right(logits, self.labels).item()))
 
 
@@ -121,34 +150,42 @@ def main() -> None:
     options = _parser().parse_args()
     torch.set_num_threads(options.threads)
     for name in options.case:
-        _measure(name, options.rounds, options.every)
+        bench = Bench(CASES[name])
+        print(f"{name}: {CASES[name].batch} images of {CASES[name].side} px, depths {bench.budget.depths}")
+        for way in WAYS:
+            _measure(bench, way, options.rounds)
 
 
-def _measure(name: str, rounds: int, every: int) -> None:
-    case = CASES[name]
-    bench = Bench(case)
-    times: dict[str, list[float]] = {}
+def _measure(bench: Bench, name: str, rounds: int) -> None:
+    """Print shares of the plain step of the same path, the medians of some rounds."""
+    way, shares, plain = WAYS[name], dict[str, list[float]](), []
     for _ in range(rounds + 1):
-        for part, work in bench.parts(bench.path()).items():
-            times.setdefault(part, []).append(1000 * duration_s(work))
-    ms = {part: median(each[1:]) for part, each in times.items()}  # the first round warms up
-    plain, whole = ms.pop("plain step"), ms.pop("whole search step")
-    ms["meta update"] /= every
-    step = whole + ms["meta update"] + ms["sample a path"]
-    print(f"{name}: {case.batch} images of {case.side} px, depths {bench.budget.depths}")
-    print(f"  plain step   {plain:8.1f} ms")
-    print(f"  search step  {step:8.1f} ms, {step / plain:.2f} times as much; beyond the plain step:")
-    for part, each in ms.items():
-        shared = f" (its {each * every:.0f} ms shared by {every} steps)" if part == "meta update" else ""
-        print(f"    {part:20}{each:8.1f} ms  {100 * each / plain:5.1f} %{shared}")
+        parts = {part: _processor_s(work) for part, work in bench.parts(bench.path(), way).items()}
+        plain.append(parts.pop("plain step"))
+        for part, each in parts.items():
+            shares.setdefault(part, []).append(100 * each / plain[-1])
+    found = {part: median(each[1:]) for part, each in shares.items()}  # the first round warms up
+    whole = (found.pop(_WHOLE) - 100) / way.teach_every
+    whole += sum(each / way.every(part) for part, each in found.items() if part not in _TAUGHT)
+    print(f"  {name}: a search step costs {1 + whole / 100:.2f} plain steps of {1000 * median(plain[1:]):.0f} ms")
+    for part, each in found.items():
+        every = way.every(part)
+        note = f", every {every} steps: {each / every:4.1f} %" if every > 1 else ""
+        print(f"    {part:20}{each:6.1f} %{note}")
+
+
+def _processor_s(work: Callable[[], object]) -> float:
+    """Processor time of one call, of all threads."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=CASES, nargs="+", default=list(CASES))
     parser.add_argument("--rounds", type=int, default=9, help="of each part (default 9)")
-    parser.add_argument("--every", type=int, default=200, help="steps between two meta updates (default 200)")
-    parser.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
     return parser
 
 

@@ -81,15 +81,21 @@ def _terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    received = threading.Event()
+
+    def terminate(*_: object) -> None:
+        received.set()
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
+    except KeyboardInterrupt as error:
+        if received.is_set() and not isinstance(error, Terminated):
+            raise Terminated from error  # Ray raises an interruption of its own for any signal
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
 
 
 class Parser(argparse.ArgumentParser):

@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     metric = OF_TOP[options.top] if options.top else _leading(found.values())
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, metric)
     found_by = {name: read_found(directory.found) for name, directory in searches(options.save).items()}
-    study = replace(study, ranked=read_ranked(ranking_path(options.save), options.save), searches=found_by, cream=cream)
+    ranked = read_ranked(ranking_path(options.save), command_line("rank", save=options.save))
+    study = replace(study, ranked=ranked, searches=found_by, cream=cream)
     out = options.out or report_path(options.save)
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")

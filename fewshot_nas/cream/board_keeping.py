@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -12,12 +12,13 @@ from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.offers import Offers
 from fewshot_nas.cream.paths import CHOICES, CreamPath
 from fewshot_nas.cream.scorer import PathScorer
-from fewshot_nas.cream.step import entry_for
+from fewshot_nas.cream.step import entry_for, share_right
 from fewshot_nas.cream.supernet import CreamSupernet, batch_statistics
 from fewshot_nas.distributed import World, from_main, gathered
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.training.board import Board, BoardEntry
 
+MEASURES = {"batch": "batch_top1", "review": "held_prob"}  # what the accuracies of each board are called in files
 _MOST_DRAWS = 100  # of a neighbour within the bounds
 
 
@@ -66,7 +67,7 @@ class ByBatch:
         images_kept: of a batch, by an entry.
     """
 
-    measure = "batch_top1"
+    measure = MEASURES["batch"]
 
     def __init__(self, board: Board[CreamPath], budget: Budget, images_kept: int, world: World) -> None:
         self._board, self._budget, self._images_kept, self._world = board, budget, images_kept, world
@@ -102,7 +103,7 @@ class ByReview:
         steps: the steps after which there is a review.
         size: paths on the board.
         candidates: new paths of a review.
-        images_kept: by an entry, the first of the held ones.
+        images_kept: by the entries, the first of the held ones; all entries share them.
     """
 
     board: Board[CreamPath]
@@ -115,7 +116,7 @@ class ByReview:
     seed: int
     images_kept: int
     world: World
-    measure: str = "held_prob"
+    measure: str = MEASURES["review"]
 
     def renew(self, trained: Trained) -> None:
         """Scores by the labels' mean probability, which has no ties; each process scores its share of the paths."""
@@ -127,7 +128,8 @@ class ByReview:
         parts = [iter(part) for part in gathered([each.prob for each in mine], self.world)]
         scores = [next(parts[place % self.world.size]) for place in range(len(paths))]
         best = sorted(range(len(paths)), key=lambda place: -scores[place])[: self.size]
-        self.board.replace([self._entry(paths[place], scores[place]) for place in best])
+        images = next(self.inputs.scoring_batches())[0][: self.images_kept]
+        self.board.replace([self._entry(paths[place], scores[place], images) for place in best])
 
     def settle(self, *, share: bool = False) -> None:
         """Nothing is left to do after a review."""
@@ -143,8 +145,7 @@ class ByReview:
                 yield self.budget.sample(rng, (1 / CHOICES,) * CHOICES)
 
     @torch.no_grad()
-    def _entry(self, path: CreamPath, score: float) -> BoardEntry[CreamPath]:
-        images = next(self.inputs.scoring_batches())[0][: self.images_kept]
+    def _entry(self, path: CreamPath, score: float, images: Tensor) -> BoardEntry[CreamPath]:
         with batch_statistics(self.supernet):
             answers = self.supernet(images, path).softmax(1)
         return BoardEntry(path, score, self.budget.mflops(path), images, from_main(answers, self.world))
@@ -164,3 +165,19 @@ def neighbour(path: CreamPath, budget: Budget, rng: random.Random) -> CreamPath:
         if found != path and budget.minimum <= budget.mflops(found) <= budget.maximum:
             return found
     return path
+
+
+def board_scores(
+    board: Literal["batch", "review"], supernet: CreamSupernet, paths: Sequence[CreamPath], inputs: Inputs
+) -> list[float]:
+    """What a board would hold of each path with today's weights, in percent.
+
+    Args:
+        inputs: the images to go by; a board that goes by batches takes one batch.
+    """
+    if board == "review":
+        return [each.prob for each in PathScorer(supernet, inputs).scores(paths)]
+    images, labels = next(inputs.scoring_batches())
+    supernet.train()
+    with torch.no_grad(), batch_statistics(supernet), inputs.autocast():
+        return [100 * share_right(supernet(images, path), labels).item() for path in paths]

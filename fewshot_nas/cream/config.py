@@ -85,6 +85,8 @@ class SearchConfig(TrainConfig):
     PICK_METHOD: Literal["meta", "top1"] = "meta"
     # Epochs without a teacher, at the beginning.
     META_STA_EPOCH: int = 10
+    # Steps between two with a teacher, from then on; 1: every path has a teacher, as published.
+    TEACH_EVERY: Count = 2
     # Epochs at the beginning in which the choices of a block share weights: each is a part of the dearest one's.
     # Then each goes on with a copy of its part. 0: all choices have weights of their own, as published.
     SHARED_EPOCHS: int = 4
@@ -100,7 +102,7 @@ class SearchConfig(TrainConfig):
     # Learning rate of the matching network.
     META_LR: float = 1e-4
     # Steps between two updates of the matching network.
-    UPDATE_ITER: Count = 10
+    UPDATE_ITER: Count = 20
     # Paths on the board.
     POOL_SIZE: Count = 10
     # Images on which the matching network compares the answers of two paths.

@@ -46,7 +46,7 @@ def guide(board: Board[C], matching: Matching, student: Student, pick: Literal["
     """Choose a teacher for the student from a board that is not empty.
 
     The images of all entries go through the student in one batch, so that batch norms get statistics
-    of many images. The student gets no gradient.
+    of many images. Images that entries share go through once. The student gets no gradient.
 
     Args:
         pick: `meta` takes the entry with the highest score, and rho is the sigmoid of this score;
@@ -55,12 +55,18 @@ def guide(board: Board[C], matching: Matching, student: Student, pick: Literal["
     entries = board.entries
     if pick == "top1":
         return Guidance(entries[0], entries[0].softmax.new_tensor(0.5))
-    answers = torch.stack([entry.softmax for entry in entries])
-    with torch.no_grad():
-        logits = student(torch.cat([entry.images for entry in entries]))
-    scores = matching(logits.softmax(1).view(answers.shape), answers)
+    scores = matching(_answers(student, entries), torch.stack([entry.softmax for entry in entries]))
     chosen = int(scores.argmax())
     return Guidance(entries[chosen], scores[chosen].sigmoid())
+
+
+@torch.no_grad()
+def _answers(student: Student, entries: Sequence[BoardEntry[C]]) -> Tensor:
+    """The student's probabilities [K, S, classes] for the images of each entry."""
+    distinct = {id(entry.images): entry.images for entry in entries}
+    logits = student(torch.cat(list(distinct.values())))
+    answers = dict(zip(distinct, logits.softmax(1).chunk(len(distinct)), strict=True))
+    return torch.stack([answers[id(entry.images)] for entry in entries])
 
 
 def meta_gradients(

@@ -12,17 +12,19 @@ from fewshot_nas.cream.flops import path_cost
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.pool import NUMBERS, PathEntry, read_paths, select, write_paths
 from fewshot_nas.errors import InputError
+from fewshot_nas.files import write_json
 from fewshot_nas.results.directories import SearchDirectory
 from fewshot_nas.results.run import search_directory
 from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
+    from fewshot_nas.cream.ranking import ScoredPath
     from fewshot_nas.cream.runs import CreamRun
-    from fewshot_nas.evaluation.accuracy import Accuracy
+    from fewshot_nas.cream.supernet import CreamSupernet
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the paths' mean probabilities into results/<save>/search/scores.json."""
+    """Write the paths' mean probabilities, and how well they order a ground truth, into results/<save>/search/."""
     options = _parser().parse_intermixed_args(argv)
     directory = search_directory(options.save)
     if not directory.chosen.exists():
@@ -36,18 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     truth = {arch_id: entry for arch_id, entry in truth.items() if arch_id in pool}
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
-    from fewshot_nas.ranking.correlation import FEWEST
 
     with joined(options.device, config.run) as world:
         resolution = config.IMAGE_SIZE or config.budget().resolution
         training = CreamRun(config, resolution, world, True, speaker(world.is_main), config.held_images)
         found = _scores(training, config, directory, pool)
         if world.is_main:
-            write_paths(directory.path_scores, {name: PathEntry(found[name].prob, pool[name].path) for name in pool})
+            write_paths(directory.path_scores, {name: PathEntry(each.prob, each.path) for name, each in found.items()})
             print(f"{len(pool)} paths on {len(training.data.valid):,} images: {directory.path_scores}")
-            if len(truth) >= FEWEST:
-                print(f"against {options.ground_truth}, with 95 % intervals:")
-                print(_table(training, config, found, truth))
+            if truth:
+                _compare(config, directory, found, {name: entry.acc for name, entry in truth.items()})
     return 0
 
 
@@ -59,48 +59,62 @@ def _refuse_others(file: Path | None, truth: Mapping[str, PathEntry], pool: Mapp
 
 def _scores(
     training: "CreamRun", config: SearchConfig, directory: SearchDirectory, pool: Mapping[str, PathEntry]
-) -> dict[str, "Accuracy"]:
-    """Scores by arch id; each process scores its share of the sorted paths, so that neighbours stay together."""
+) -> dict[str, "ScoredPath"]:
+    """By arch id; each process scores its share of the sorted paths, so that neighbours stay together."""
+    from fewshot_nas.cream.board_keeping import board_scores
+    from fewshot_nas.cream.ranking import ScoredPath
     from fewshot_nas.cream.scorer import PathScorer
-    from fewshot_nas.cream.supernet import CreamSupernet
+    from fewshot_nas.data.images import calibration_subset
     from fewshot_nas.distributed import gathered
+
+    data, world, budget = training.data, training.world, config.budget()
+    supernet = _supernet(training, config, directory)
+    names = sorted(pool, key=lambda name: pool[name].path)
+    mine = names[len(names) * world.rank // world.size : len(names) * (world.rank + 1) // world.size]
+    paths = [pool[name].path for name in mine]
+    ranked = PathScorer(supernet, training.inputs(data.valid, config.CALIBRATION_IMAGES)).scores(paths)
+    shown = training.held if config.BOARD == "review" else calibration_subset(data.train, config.BATCH_SIZE, seed=0)
+    board = board_scores(config.BOARD, supernet, paths, training.inputs(shown, config.CALIBRATION_IMAGES))
+    scored = {}
+    for name, path, accuracy, measured in zip(mine, paths, ranked, board, strict=True):
+        size = {"num_classes": data.num_classes, "in_channels": len(data.mean)}
+        cost = path_cost(path, training.resolution, **size, space=config.SPACE)
+        scores = accuracy.prob, accuracy.top1, measured
+        scored[name] = ScoredPath(path, budget.mflops(path), cost, *scores)
+    everywhere = {name: each for part in gathered(scored, world) for name, each in part.items()}
+    return {name: everywhere[name] for name in pool}
+
+
+def _supernet(training: "CreamRun", config: SearchConfig, directory: SearchDirectory) -> "CreamSupernet":
+    from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.models.checkpoint import read_checkpoint
     from fewshot_nas.runs import placed
 
-    data, world, budget = training.data, training.world, config.budget()
-    supernet = CreamSupernet(budget.depths, data.num_classes, len(data.mean), config.SPACE)
+    data = training.data
+    supernet = CreamSupernet(config.budget().depths, data.num_classes, len(data.mean), config.SPACE)
     try:
-        supernet.load_state_dict(read_checkpoint(directory.last, world.device)["model"])
+        supernet.load_state_dict(read_checkpoint(directory.last, training.world.device)["model"])
     except (KeyError, RuntimeError):
         raise InputError(f"{directory.last}: holds no supernet of these settings") from None
-    names = sorted(pool, key=lambda name: pool[name].path)
-    mine = names[len(names) * world.rank // world.size : len(names) * (world.rank + 1) // world.size]
-    scorer = PathScorer(placed(supernet, world), training.inputs(data.valid, config.CALIBRATION_IMAGES))
-    scored = dict(zip(mine, scorer.scores([pool[name].path for name in mine]), strict=True))
-    return {name: score for part in gathered(scored, world) for name, score in part.items()}
+    return placed(supernet, training.world)
 
 
-def _table(
-    training: "CreamRun", config: SearchConfig, found: Mapping[str, "Accuracy"], truth: Mapping[str, PathEntry]
-) -> str:
+def _compare(
+    config: SearchConfig, directory: SearchDirectory, found: Mapping[str, "ScoredPath"], truth: Mapping[str, float]
+) -> None:
+    """Write and print how well scores and costs order the truth."""
     # Here, so that --help need not wait for numpy.
-    from fewshot_nas.ranking.correlation import agreement, agreement_table
+    from fewshot_nas.cream.board_keeping import MEASURES
+    from fewshot_nas.cream.ranking import ranking_of
+    from fewshot_nas.ranking.rows import gained, ranking_table, read_row
 
-    data, budget = training.data, config.budget()
-    size, classes, channels = training.resolution, data.num_classes, len(data.mean)
-    costs = {
-        name: path_cost(entry.path, size, num_classes=classes, in_channels=channels, space=config.SPACE)
-        for name, entry in truth.items()
-    }
-    rows = {
-        "probability": {name: found[name].prob for name in truth},
-        "top-1": {name: found[name].top1 for name in truth},
-        "FLOPs": {name: budget.mflops(entry.path) for name, entry in truth.items()},
-        "macs": {name: float(cost.macs) for name, cost in costs.items()},
-        "params": {name: float(cost.params) for name, cost in costs.items()},
-    }
-    accuracy = {name: entry.acc for name, entry in truth.items()}
-    return agreement_table({name: agreement(values, accuracy) for name, values in rows.items()})
+    ranking = ranking_of(config.SPACE, found, truth, MEASURES[config.BOARD])
+    write_json(directory.ranking, ranking)
+    rows = [read_row("the table", row) for row in ranking["rows"]]
+    if rows:
+        print(f"with 95 % intervals; gain is over {ranking['best_proxy']}, the best proxy:")
+        print(ranking_table(rows))
+        print(*gained(rows, ranking["best_proxy"]), sep="\n")
 
 
 def _parser() -> Parser:

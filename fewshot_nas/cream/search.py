@@ -78,7 +78,14 @@ def _start(
     schedule = SearchSchedule(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
     board: Board[CreamPath] = Board(config.POOL_SIZE, config.ACC_GAP)
     pace = Pace(per_epoch, schedule.rate(per_epoch), config.SHARED_EPOCHS * per_epoch)
-    teaching = Teaching(config.META_STA_EPOCH, config.PICK_METHOD, config.SLICE, config.UPDATE_ITER, config.SMOOTHING)
+    teaching = Teaching(
+        config.META_STA_EPOCH,
+        config.PICK_METHOD,
+        config.SLICE,
+        config.TEACH_EVERY,
+        config.UPDATE_ITER,
+        config.SMOOTHING,
+    )
     task = SearchTask(
         network,
         sgd(plain_groups(network, config.WEIGHT_DECAY), config.MOMENTUM),

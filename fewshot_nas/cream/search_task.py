@@ -11,9 +11,9 @@ from torch import Tensor
 
 from fewshot_nas.cream.board_keeping import BoardKeeping, Trained
 from fewshot_nas.cream.flops import Budget
-from fewshot_nas.cream.matching import Matching
+from fewshot_nas.cream.matching import Guidance, Matching
 from fewshot_nas.cream.paths import PRIOR, CreamPath, format_path
-from fewshot_nas.cream.step import Teaching, meta_update, search_loss, share_right
+from fewshot_nas.cream.step import Teaching, guidance_for, meta_update, search_loss, share_right
 from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.distributed import World, average_gradients
 from fewshot_nas.evaluation.accuracy import Accuracy
@@ -82,19 +82,21 @@ class SearchTask:
         Its accuracy on the batch follows the loss in what is returned.
         """
         epoch, batch = step // self.pace.per_epoch + 1, step % self.pace.per_epoch
-        path, parts = self.sampler.path(step), self._parts()
+        path = self.sampler.path(step)
         self.network.shared = step < self.pace.shared
         if step == self.pace.shared > 0:
             self.network.inherit()
         if epoch > self.teaching.start_epoch:
             self.keeping.settle(share=self.teaching.pick == "meta")
+        teaches, updates = (due(epoch, self.board, batch) for due in (self.teaching.teaches, self.teaching.updates))
         self.network.train()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            outcome = search_loss(self.network, path, images, labels, epoch=epoch, **parts)
+            guidance = self._guidance(path) if teaches or updates else None
+            teacher = guidance if teaches else None
+            outcome = search_loss(self.network, path, images, labels, teacher, self.teaching.smoothing)
             outcome.loss.backward()  # type: ignore[no-untyped-call]
-            if self.teaching.updates(epoch, self.board, batch):
-                meta_update(self.network, path, images, labels, rate=self.pace.rate(step), **parts)
-                self._learn_to_match()
+            if guidance and updates:
+                self._learn_to_match(path, images, labels, guidance, self.pace.rate(step))
         logits = outcome.logits.detach().float()
         numbers = torch.stack([outcome.loss.detach(), share_right(logits, labels)])
         if not self.network.shared:
@@ -141,8 +143,8 @@ class SearchTask:
             part.load_state_dict(content[name])
         self.keeping.restart()
 
-    def _parts(self) -> dict[str, Any]:
-        return {"board": self.board, "matching": self.matching, "teaching": self.teaching}
+    def _guidance(self, path: CreamPath) -> Guidance[CreamPath]:
+        return guidance_for(self.network, path, self.board, self.matching, self.teaching.pick)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -153,8 +155,11 @@ class SearchTask:
             "board": self.board,
         }
 
-    def _learn_to_match(self) -> None:
-        judges = list(self.matching.parameters())
+    def _learn_to_match(
+        self, path: CreamPath, images: Tensor, labels: Tensor, guidance: Guidance[CreamPath], rate: float
+    ) -> None:
+        size, judges = self.teaching.slice, list(self.matching.parameters())
+        meta_update(self.network, path, images, labels, guidance=guidance, matching=self.matching, size=size, rate=rate)
         average_gradients(judges, self.world, judges[0].new_zeros(0))
         self.judge.step()
         self.judge.zero_grad(set_to_none=True)

@@ -21,6 +21,7 @@ class Teaching:
     Attributes:
         start_epoch: number of epochs, at the beginning, in which paths learn from labels only.
         slice: number of images that a board entry keeps, and of each half of a meta update.
+        every: batches between two with a teacher; the paths of the others learn from labels only.
         update_every: batches between two meta updates.
         smoothing: label smoothing.
     """
@@ -28,12 +29,17 @@ class Teaching:
     start_epoch: int = 20
     pick: Literal["meta", "top1"] = "meta"
     slice: int = 4
+    every: int = 1
     update_every: int = 200
     smoothing: float = 0.1
 
     def begun(self, epoch: int, board: Board[CreamPath]) -> bool:
-        """Whether paths have a teacher in this epoch, counted from 1."""
+        """Whether paths may have a teacher in this epoch, counted from 1."""
         return epoch > self.start_epoch and len(board) > 0
+
+    def teaches(self, epoch: int, board: Board[CreamPath], batch: int) -> bool:
+        """Whether the path of this batch of the epoch, counted from 0, has a teacher."""
+        return self.begun(epoch, board) and batch % self.every == 0
 
     def updates(self, epoch: int, board: Board[CreamPath], batch: int) -> bool:
         """Whether the matching network learns from this batch of the epoch, counted from 0."""
@@ -53,26 +59,22 @@ def search_loss(
     path: CreamPath,
     images: Tensor,
     labels: Tensor,
-    *,
-    board: Board[CreamPath],
-    matching: Matching,
-    teaching: Teaching,
-    epoch: int,
+    guidance: Guidance[CreamPath] | None,
+    smoothing: float,
 ) -> Outcome:
     """The loss of a path on a batch. Only the batch norm statistics of the path are changed.
 
     Args:
         images: [B, C, H, W], normalised.
         labels: [B] class indices.
-        epoch: counted from 1.
+        guidance: the path's teacher; None if it learns from the labels only.
+        smoothing: label smoothing.
     """
     logits = supernet(images, path)
-    if not teaching.begun(epoch, board):
-        return Outcome(F.cross_entropy(logits, labels, label_smoothing=teaching.smoothing), logits)
-    guidance = guidance_for(supernet, path, board, matching, teaching.pick)
+    if guidance is None:
+        return Outcome(F.cross_entropy(logits, labels, label_smoothing=smoothing), logits)
     taught = teacher_probabilities(supernet, guidance.teacher.candidate, images)
-    loss = guided_loss(logits, labels, taught, guidance.rho, teaching.smoothing)
-    return Outcome(loss, logits)
+    return Outcome(guided_loss(logits, labels, taught, guidance.rho, smoothing), logits)
 
 
 def guidance_for(
@@ -107,9 +109,9 @@ def meta_update(
     images: Tensor,
     labels: Tensor,
     *,
-    board: Board[CreamPath],
+    guidance: Guidance[CreamPath],
     matching: Matching,
-    teaching: Teaching,
+    size: int,
     rate: float,
 ) -> None:
     """Compute the gradients of the matching network's parameters, and no others; its optimizer takes the step later.
@@ -119,11 +121,12 @@ def meta_update(
 
     Args:
         images: [B, C, H, W], at least two slices.
+        guidance: the path's teacher, as the matching network chooses it.
+        size: images of a slice.
         rate: the supernet's learning rate at this step.
     """
-    assert len(images) >= 2 * teaching.slice, f"{len(images)} images are fewer than two slices of {teaching.slice}"
-    first, second = slice(teaching.slice), slice(teaching.slice, 2 * teaching.slice)
-    guidance = guidance_for(supernet, path, board, matching, "meta")
+    assert len(images) >= 2 * size, f"{len(images)} images are fewer than two slices of {size}"
+    first, second = slice(size), slice(size, 2 * size)
     taught = teacher_probabilities(supernet, guidance.teacher.candidate, images[first])
     judges = tuple(matching.parameters())
     with batch_statistics(supernet):

@@ -48,14 +48,25 @@ def compare(
     best = proxies[best_of(proxies, truth)]
     plain = {**proxies, **others, "raw": ranker.raw}
     plain |= {"smoothed": ranker.smoothed.value, COMBINED: ranker.combined.value}
-    for name, values in plain.items():
-        scored = known & ~np.isnan(values)
-        if scored.sum() >= FEWEST:
-            yield _fixed(name, values[scored], truth[scored], best[scored])
+    yield from fixed_rows(plain, truth, best)
     for count in counts:
         if known.sum() - count >= LEFT:
             for name, inputs in ((PREDICTOR, ranker.inputs), (WITHOUT_SCORES, ranker.shapes)):
                 yield _predicted(name, inputs.of(known), truth[known], best[known], count)
+
+
+def fixed_rows(rankings: Mapping[str, Floats], truth: Floats, best: Floats) -> Iterator[Row]:
+    """Judge rankings that no truth was used for; one that has too few archs with a truth yields no row.
+
+    Args:
+        rankings: by name, nan where a ranking has no value, [n] each.
+        truth: in percent, nan where there is none, [n].
+        best: the ranking that gains are over, [n].
+    """
+    for name, values in rankings.items():
+        judged = ~np.isnan(truth) & ~np.isnan(values)
+        if judged.sum() >= FEWEST:
+            yield _fixed(name, values[judged], truth[judged], best[judged])
 
 
 def _fixed(name: str, values: Floats, truth: Floats, best: Floats) -> Row:

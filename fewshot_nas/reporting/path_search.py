@@ -1,15 +1,17 @@
-"""A Cream search and what became of its path, read from a run's files, and the figure of its board."""
+"""A Cream search, its ranking of paths and what became of its path, read from a run's files, and its figures."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.reporting.markup import code, note, plot, table
+from fewshot_nas.reporting.ranked import Ranked, ranked_table, read_ranked
 from fewshot_nas.reporting.style import BLUE, GREY, ORANGE, Figure, layout
 from fewshot_nas.reporting.wording import decimal, quantity
 from fewshot_nas.results.directories import RetrainDirectory, SearchDirectory
@@ -42,6 +44,15 @@ class Retrained:
     tested: Mapping[str, float]
 
 
+class Compared(NamedTuple):
+    """A path with its accuracy alone, and its mean probability with the supernet's weights; both in percent."""
+
+    arch_id: str
+    path: str
+    score: float
+    truth: float
+
+
 @dataclass(frozen=True)
 class PathSearch:
     """A search.
@@ -50,12 +61,15 @@ class PathSearch:
         measure: what the board goes by, a key of `MEASURES`.
         boards: from the first epoch that had one.
         found: the content of path.json, where the search has ended.
+        ranked, compared: how the supernet's scores rank a ground truth, and its paths; where `score` was given one.
     """
 
     measure: str
     boards: tuple[BoardAt, ...]
     found: Mapping[str, Any]
     retrained: tuple[Retrained, ...]
+    ranked: Ranked | None = None
+    compared: tuple[Compared, ...] = ()
 
 
 def read_path_search(search: SearchDirectory, retrainings: Sequence[RetrainDirectory]) -> PathSearch | None:
@@ -74,7 +88,9 @@ def read_path_search(search: SearchDirectory, retrainings: Sequence[RetrainDirec
     except (AttributeError, KeyError, TypeError):
         raise InputError(f"{search.log}: is not the log of a Cream search") from None
     found = read_json(search.chosen) if search.chosen.exists() else {}
-    return PathSearch(measure, boards, found, retrained)
+    anew = command_line("cream.score", save=search.path.parent)
+    ranked, compared = read_ranked(search.ranking, anew), _compared(search.ranking, anew)
+    return PathSearch(measure, boards, found, retrained, ranked, compared)
 
 
 def board_figure(search: PathSearch) -> Figure:
@@ -88,6 +104,21 @@ def board_figure(search: PathSearch) -> Figure:
         _trace("its top-1 on the ranking images", "lines+markers", validated, ORANGE),
     ]
     return {"data": data, "layout": layout("epoch", f"{title}, %", height=380, legend=True)}
+
+
+def paths_figure(search: PathSearch) -> Figure:
+    """Scores with the supernet's weights against accuracies of paths that were trained alone."""
+    points = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [each.truth for each in search.compared],
+        "y": [round(each.score, 3) for each in search.compared],
+        "customdata": [escape(each.arch_id) for each in search.compared],
+        "text": [each.path for each in search.compared],
+        "marker": {"color": BLUE, "size": 8, "opacity": 0.75},
+        "hovertemplate": "%{customdata}<br>%{text}<br>stand-alone %{x:.2f} %, supernet %{y:.2f} %<extra></extra>",
+    }
+    return {"data": [points], "layout": layout("stand-alone top-1, %", "supernet's mean probability, %", height=330)}
 
 
 def found_sentence(search: PathSearch) -> str:
@@ -109,6 +140,7 @@ def cream_section(search: PathSearch) -> Iterator[str]:
         yield f"<figure>{plot('board')}</figure>"
         rows = [[code(path), decimal(value)] for path, value in zip(last.paths, last.accuracies, strict=True)]
         yield f"<h3>The board after epoch {last.epoch}</h3>" + table(("path", "accuracy, %"), rows, numeric=(1,))
+    yield from _ranking(search)
     if search.retrained:
         rows = [
             [escape(each.name), str(each.epochs), _percent(each.valid), _percent(each.tested.get("top1"))]
@@ -116,6 +148,33 @@ def cream_section(search: PathSearch) -> Iterator[str]:
         ]
         heads = ("retrained", "epochs", "ranking images, top-1 %", "test images, top-1 %")
         yield "<h3>Trained alone</h3>" + table(heads, rows, numeric=(1, 2, 3))
+
+
+def _ranking(search: PathSearch) -> Iterator[str]:
+    """Whether the supernet's scores rank paths better than their costs do."""
+    if search.ranked is None or not search.ranked.rows:
+        return
+    yield "<h3>Supernet against stand-alone training</h3>"
+    yield note(
+        f"How well scores and costs order {search.ranked.truths} paths that were trained alone. Raw: mean probability"
+        " on the ranking images, with batch norms of each path's own. Board: by the measure that the board goes by."
+        " Smoothed and combined: with a fit to kernels, expansions and costs, and with multiply-adds; neither needs a"
+        " truth."
+    )
+    yield from ranked_table(search.ranked)
+    yield f"<figure>{plot('paths')}</figure>"
+
+
+def _compared(ranking: Path, anew: str) -> tuple[Compared, ...]:
+    if not ranking.exists():
+        return ()
+    try:
+        return tuple(
+            Compared(str(each["arch"]), str(each["path"]), float(each["score"]), float(each["truth"]))
+            for each in read_json(ranking)["points"]
+        )
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{ranking}: is not a ranking of paths; `{anew}` makes it anew") from None
 
 
 def _percent(value: float | None) -> str:

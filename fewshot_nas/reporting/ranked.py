@@ -1,17 +1,20 @@
-"""The ranker's table, read from a run's file."""
+"""The ranker's table, read from a run's file and shown on the page."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
-from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
-from fewshot_nas.ranking.rows import Row, read_row
+from fewshot_nas.ranking.rows import Row, gained, read_row
+from fewshot_nas.reporting.markup import note, table
+from fewshot_nas.reporting.wording import interval
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """The result of `python -m fewshot_nas.rank`.
+    """The result of `python -m fewshot_nas.rank`, or of a Cream search's `score`.
 
     Attributes:
         scores: directories of the evaluations that were used.
@@ -28,8 +31,11 @@ class Ranked:
     rows: tuple[Row, ...]
 
 
-def read_ranked(path: Path, save: str) -> Ranked | None:
-    """Read the ranker's table of a run; None if there is no file.
+def read_ranked(path: Path, anew: str) -> Ranked | None:
+    """Read the ranker's table; None if there is no file.
+
+    Args:
+        anew: the command line that makes it anew.
 
     Raises:
         InputError: the file holds something else.
@@ -43,5 +49,11 @@ def read_ranked(path: Path, save: str) -> Ranked | None:
         sources, predicted, best = tuple(content["scores"]), content["predicted"], content["best_proxy"]
         return Ranked(sources, archs, scored, truths, predicted, best, rows)
     except (KeyError, TypeError, ValueError):
-        anew = command_line("rank", save=save)
         raise InputError(f"{path}: is not the ranker's table; `{anew}` makes it anew") from None
+
+
+def ranked_table(ranked: Ranked) -> Iterator[str]:
+    """All rankings with their gain over the best proxy, and the same in sentences."""
+    rows = [[escape(row.title), str(row.archs), interval(row.tau), interval(row.gain)] for row in ranked.rows]
+    yield table(("ranking", "archs", "tau", f"gain over {ranked.best_proxy}"), rows, numeric=(1,))
+    yield note(" ".join(gained(ranked.rows, ranked.best_proxy or "")))

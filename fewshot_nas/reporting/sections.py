@@ -6,13 +6,13 @@ from html import escape
 from typing import Any
 
 from fewshot_nas.ranking.correlation import Agreement
-from fewshot_nas.ranking.rows import gained
 from fewshot_nas.reporting.best_archs import best_under, macs_bounds
 from fewshot_nas.reporting.gather import PhaseRecord, Study
 from fewshot_nas.reporting.hints import rank_command, score_command, search_command, train_command, truth_command
 from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.markup import code, missing, note, plot, section, table
 from fewshot_nas.reporting.path_search import cream_section, found_sentence
+from fewshot_nas.reporting.ranked import ranked_table
 from fewshot_nas.reporting.searched import search_sections
 from fewshot_nas.reporting.wording import (
     decimal,
@@ -140,9 +140,7 @@ def _ranked(study: Study) -> Iterator[str]:
         f" {', '.join(ranked.scores)} and {ranked.truths} truths."
     )
     if ranked.rows:
-        rows = [[escape(row.title), str(row.archs), interval(row.tau), interval(row.gain)] for row in ranked.rows]
-        yield table(("ranking", "archs", "tau", f"gain over {ranked.best_proxy}"), rows, numeric=(1,))
-        yield note(" ".join(gained(ranked.rows, ranked.best_proxy or "")))
+        yield from ranked_table(ranked)
         yield note(
             "Smoothed: scores fitted by a function of depths, widths and costs. Combined: smoothed scores and"
             " multiply-adds, which needs no truth. Predictors are fitted to the given number of truths and judged on"

@@ -96,6 +96,10 @@ class SearchDirectory(PhaseDirectory):
     def path_scores(self) -> Path:
         return self.path / "scores.json"
 
+    @property
+    def ranking(self) -> Path:
+        return self.path / "ranking.json"
+
     def files(self) -> tuple[Path, ...]:
         """The files of every run, and the board."""
         return (*super().files(), self.board)

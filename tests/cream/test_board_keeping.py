@@ -58,6 +58,16 @@ def test_the_best_of_all_that_are_scored_stay_with_today_s_scores(supernet, inpu
         torch.testing.assert_close(entry.softmax.sum(1), torch.ones(2))
 
 
+def test_entries_share_their_images_after_a_resume_too(supernet, inputs, trained, board, tmp_path):
+    """So the student sees these images once, in one batch of the same size as without the interruption."""
+    review(board, supernet, inputs).renew(trained)
+    torch.save(board.state_dict(), tmp_path / "board.pth")
+    resumed = Board(3)
+    resumed.load_state_dict(torch.load(tmp_path / "board.pth", weights_only=True))
+    for each in (board, resumed):
+        assert len({id(entry.images) for entry in each.entries}) == 1
+
+
 def test_between_reviews_nothing_changes(supernet, inputs, trained, board):
     before = board.entries
     review(board, supernet, inputs, steps=frozenset({4, 6})).renew(trained)

@@ -222,21 +222,28 @@ def test_a_ground_truth_of_paths(here, capsys):
         truth.main([*argv, "--target_arch_num", "5"])
 
 
-def test_a_pool_is_scored_with_the_search_s_supernet_and_compared(here, capsys):
-    search.main(["--save", "one", *REVIEW])
-    make_pool.main(["--size", "5", "--out", "pool.json"])
+@pytest.mark.parametrize(("settings", "size"), [(REVIEW, 20), (SEARCH, 5)], ids=["review", "batch"])
+def test_a_pool_is_scored_with_the_search_s_supernet_and_compared(here, capsys, settings, size):
+    search.main(["--save", "one", *settings])
+    make_pool.main(["--size", str(size), "--out", "pool.json"])
     pool = read_paths(here / "pool.json")
     costs = {name: path_cost(entry.path, 16, num_classes=10, in_channels=1) for name, entry in pool.items()}
-    order = sorted(pool, key=lambda name: costs[name].params)  # a truth that parameters rank without fault
+    order = sorted(pool, key=lambda name: costs[name].params)[:9]  # a truth that parameters rank without fault
     write_paths(here / "gt.json", {name: pool[name]._replace(acc=float(place)) for place, name in enumerate(order)})
     capsys.readouterr()
     score.main(["--save", "one", "--pool", "pool.json", "--ground_truth", "gt.json"])
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split("  ")[0]: line for line in lines[3:]}
-    assert list(rows) == ["probability", "top-1", "FLOPs", "macs", "params"]
+    names = ["FLOPs", "macs", "params", "raw", "top-1", "board", *(("smoothed", "combined") if size == 20 else ())]
+    assert list(rows)[: len(names)] == names
     assert "+1.000" in rows["params"]
     found = read_paths(here / "results/one/search/scores.json")
     assert {name: entry.path for name, entry in found.items()} == {name: entry.path for name, entry in pool.items()}
+    ranking = read(here / "results/one/search/ranking.json")
+    assert [row["name"] for row in ranking["rows"]] == names
+    assert [(each["arch"], each["score"], each["truth"]) for each in ranking["points"]] == [
+        (name, found[name].acc, float(place)) for place, name in enumerate(order)
+    ]
     config = load(SearchConfig, here / "results/one/search/config.yml")
     run_of = CreamRun(config, 16, World.alone(), True, print, config.held_images)
     supernet = CreamSupernet((1,) * 5, 10, 1)

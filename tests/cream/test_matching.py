@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -152,6 +154,23 @@ def test_the_entry_with_the_highest_score_teaches_with_that_score(classroom):
         matching.linear.weight.neg_()
         matching.linear.bias.neg_()
     assert guide(board, matching, student, "meta").teacher is board.entries[1 - best]
+
+
+def test_images_that_entries_share_go_through_the_student_once(classroom):
+    student, _, matching, board, *_ = classroom
+    shared = board.entries[0].images
+    seen = []
+
+    def counted(images):
+        seen.append(images)
+        return student(images)
+
+    for copies in (lambda: shared, shared.clone):
+        board.replace([replace(entry, images=copies()) for entry in board.entries])
+        guidance = guide(board, matching, counted, "meta")
+        scores = [matching(student(shared).softmax(1)[None], entry.softmax[None]) for entry in board.entries]
+        torch.testing.assert_close(guidance.rho, torch.cat(scores).max().sigmoid())
+    assert [len(images) for images in seen] == [2, 4]
 
 
 def test_top1_takes_the_best_at_half_weight_and_asks_nobody(classroom):

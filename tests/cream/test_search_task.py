@@ -15,7 +15,7 @@ from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.paths import UNIFORM
 from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
-from fewshot_nas.cream.step import Teaching
+from fewshot_nas.cream.step import Teaching, guidance_for
 from fewshot_nas.distributed import World, average_gradients, joined
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.training.board import Board
@@ -81,6 +81,18 @@ def test_the_matching_network_learns_at_its_steps_only(task, batch, number, lear
     before = task.matching.linear.weight.clone()
     step(task, batch, number)
     assert torch.equal(task.matching.linear.weight, before) != learns
+
+
+@pytest.mark.parametrize(("every", "choices"), [(1, [0, 0, 1, 1, 1, 1]), (2, [0, 0, 1, 0, 1, 0])])
+def test_a_teacher_is_chosen_at_its_steps_and_once_only(task, batch, monkeypatch, every, choices):
+    """The meta update of every second step takes the teacher that the path has."""
+    asked = []
+    monkeypatch.setattr(search_task, "guidance_for", lambda *given: (asked.append(given), guidance_for(*given))[1])
+    task.teaching = replace(task.teaching, every=every)
+    for number, expected in enumerate(choices):
+        step(task, batch, number)
+        assert len(asked) == expected
+        asked.clear()
 
 
 def test_the_board_hears_of_each_step_in_percent_and_mflops(task, batch):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,8 +20,6 @@ from fewshot_nas.training.board import Board
 
 pytestmark = pytest.mark.numeric
 
-TEACHING = Teaching(start_epoch=2, slice=2, smoothing=0.0)
-
 
 @pytest.fixture
 def matching():
@@ -28,9 +28,25 @@ def matching():
 
 
 @pytest.fixture
-def loss_of(supernet, paths, batch, board, matching):
-    def compute(teaching=TEACHING, epoch=3, board=board):
-        return search_loss(supernet, paths[0], *batch, board=board, matching=matching, teaching=teaching, epoch=epoch)
+def guidance(supernet, paths, board, matching):
+    return guidance_for(supernet, paths[0], board, matching, "meta")
+
+
+@pytest.fixture
+def loss_of(supernet, paths, batch):
+    def compute(guidance, smoothing=0.0):
+        return search_loss(supernet, paths[0], *batch, guidance, smoothing)
+
+    return compute
+
+
+@pytest.fixture
+def update(supernet, paths, batch, board, matching):
+    """A meta update with slices of two images."""
+
+    def compute(images=batch[0]):
+        chosen = guidance_for(supernet, paths[0], board, matching, "meta")
+        meta_update(supernet, paths[0], images, batch[1], guidance=chosen, matching=matching, size=2, rate=0.1)
 
     return compute
 
@@ -43,21 +59,21 @@ def same(network, kept):
     return all(torch.equal(value, kept[name]) for name, value in network.named_buffers())
 
 
-@pytest.mark.parametrize(("epoch", "filled"), [(2, True), (3, False)])
-def test_without_a_teacher_the_labels_teach(loss_of, board, batch, epoch, filled):
-    outcome = loss_of(epoch=epoch, board=board if filled else Board(3))
+def test_without_a_teacher_the_labels_teach(loss_of, batch):
+    outcome = loss_of(None)
     assert torch.equal(outcome.loss, F.cross_entropy(outcome.logits, batch[1]))
 
 
-def test_labels_are_smoothed(loss_of, batch):
-    outcome = loss_of(Teaching(smoothing=0.3), epoch=0)
-    assert torch.equal(outcome.loss, F.cross_entropy(outcome.logits, batch[1], label_smoothing=0.3))
+@pytest.mark.parametrize("taught", [False, True])
+def test_labels_are_smoothed(loss_of, batch, guidance, taught):
+    outcome = loss_of(replace(guidance, rho=torch.tensor(0.0)) if taught else None, smoothing=0.3)
+    torch.testing.assert_close(outcome.loss, F.cross_entropy(outcome.logits, batch[1], label_smoothing=0.3))
 
 
 @pytest.mark.parametrize("pick", ["meta", "top1"])
 def test_with_a_teacher_both_teach(loss_of, supernet, paths, board, matching, batch, pick):
     guidance = guidance_for(supernet, paths[0], board, matching, pick)
-    outcome = loss_of(Teaching(start_epoch=2, slice=2, smoothing=0.0, pick=pick))
+    outcome = loss_of(guidance)
     rho = float(guidance.rho.detach())
     with torch.no_grad(), batch_statistics(supernet):
         taught = supernet(batch[0], guidance.teacher.candidate).softmax(1)
@@ -73,9 +89,8 @@ def test_a_weight_of_0_leaves_half_of_twice_the_cross_entropy():
     torch.testing.assert_close(loss, 2 * F.cross_entropy(logits, labels) / 2)
 
 
-def test_gradients_reach_the_student_alone(loss_of, supernet, board, matching, paths):
-    guidance = guidance_for(supernet, paths[0], board, matching, "meta")
-    outcome = loss_of()
+def test_gradients_reach_the_student_alone(loss_of, guidance, supernet, matching, paths):
+    outcome = loss_of(guidance)
     outcome.loss.backward()
     assert all(parameter.grad is None for parameter in matching.parameters())
     stages = zip(supernet.stages, paths[0], guidance.teacher.candidate, strict=True)
@@ -97,29 +112,29 @@ def test_the_choice_of_a_teacher_leaves_every_norm_as_it_was(supernet, paths, bo
     assert same(supernet, kept)
 
 
-def test_a_taught_step_moves_the_same_statistics_as_an_untaught_one(loss_of, supernet):
+def test_a_taught_step_moves_the_same_statistics_as_an_untaught_one(loss_of, guidance, supernet):
     start = supernet.state_dict(keep_vars=False)
     start = {name: value.clone() for name, value in start.items()}
-    loss_of(epoch=0)
+    loss_of(None)
     untaught = buffers(supernet)
     supernet.load_state_dict(start)
-    loss_of()
+    loss_of(guidance)
     assert same(supernet, untaught)
 
 
-def test_a_meta_update_touches_the_matching_network_alone(supernet, paths, batch, board, matching):
+def test_a_meta_update_touches_the_matching_network_alone(supernet, matching, update):
     kept = {name: value.clone() for name, value in supernet.state_dict().items()}
-    meta_update(supernet, paths[0], *batch, board=board, matching=matching, teaching=TEACHING, rate=0.1)
+    update()
     assert all(torch.equal(value, kept[name]) for name, value in supernet.state_dict().items())
     assert all(parameter.grad is None for parameter in supernet.parameters())
     assert all(parameter.grad.abs().max() > 0 for parameter in matching.parameters())
 
 
-def test_a_meta_update_reads_two_slices_and_no_more(supernet, paths, batch, board, matching):
+def test_a_meta_update_reads_two_slices_and_no_more(batch, matching, update):
     def gradient_with(changed):
         images = batch[0].clone()
         images[changed] += 1.0
-        meta_update(supernet, paths[0], images, batch[1], board=board, matching=matching, teaching=TEACHING, rate=0.1)
+        update(images)
         return matching.linear.weight.grad
 
     plain = gradient_with(slice(0))
@@ -142,8 +157,16 @@ def test_when_the_matching_network_learns(board, pick, epoch, batch, due):
     assert Teaching(start_epoch=2, pick=pick).updates(epoch, board, batch) is due
 
 
-def test_nothing_is_to_be_learnt_from_an_empty_board():
-    assert not Teaching(start_epoch=0).updates(5, Board(3), 0)
+@pytest.mark.parametrize(("epoch", "batch", "due"), [(3, 0, True), (3, 1, False), (3, 6, True), (2, 0, False)])
+@pytest.mark.parametrize("pick", ["meta", "top1"])
+def test_when_a_path_has_a_teacher(board, pick, epoch, batch, due):
+    assert Teaching(start_epoch=2, pick=pick, every=3).teaches(epoch, board, batch) is due
+
+
+def test_an_empty_board_teaches_nobody():
+    teaching = Teaching(start_epoch=0)
+    assert not teaching.updates(5, Board(3), 0)
+    assert not teaching.teaches(5, Board(3), 0)
 
 
 def test_an_entry_keeps_a_slice_of_its_own(batch):

@@ -4,11 +4,15 @@ import json
 
 import pytest
 
+from fewshot_nas.cream.paths import parse_path
+from fewshot_nas.cream.ranking import ScoredPath, ranking_of
+from fewshot_nas.cream.space import PUBLISHED
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json, write_text
 from fewshot_nas.report import main
-from fewshot_nas.reporting.path_search import board_figure, read_path_search
+from fewshot_nas.reporting.path_search import board_figure, paths_figure, read_path_search
 from fewshot_nas.results.run import retrain_directories, search_directory
+from fewshot_nas.space.cost import Cost
 
 PATHS = ["[[0],[3],[1],[2],[0],[4],[0]]", "[[0],[2],[1],[2],[0],[4],[0]]"]
 
@@ -72,6 +76,46 @@ def test_the_page_of_a_search_alone(save):
     assert "The board after epoch 3" in text
     assert '<td>arch</td><td class="number">2</td><td class="number">97.250</td><td class="number">95.125</td>' in text
     assert "Phases and proxies" not in text
+
+
+@pytest.fixture
+def ranked(save):
+    """The search has scored a pool, three paths of which have a truth."""
+    truth = {"arch1": 90.0, "arch4": 93.5, "arch2": 91.0}
+    scored = {
+        f"arch{number}": ScoredPath(
+            parse_path(PATHS[number % 2]), 9.0 - number, Cost(100 + number, 100 + number), 50 + number, 60, 70
+        )
+        for number in range(1, 6)
+    }
+    write_json(search_directory(save).ranking, ranking_of(PUBLISHED, scored, truth, "held_prob"))
+    return save
+
+
+def test_the_page_shows_how_scores_rank_paths_that_were_trained_alone(ranked):
+    main(["--save", ranked])
+    page = search_directory(ranked).path.parent.joinpath("report.html").read_text(encoding="utf-8")
+    text = page.split('<script type="application/json"')[0]
+    assert "order 3 paths that were trained alone" in text
+    assert 'data-figure="paths"' in text
+    for name in ("FLOPs", "macs", "params", "raw", "top-1", "board"):
+        assert f'<td>{name}</td><td class="number">3</td>' in text
+    assert "gain over macs" in text
+    (points,) = paths_figure(read(ranked))["data"]
+    shown = zip(points["customdata"], points["text"], points["x"], points["y"], strict=True)
+    assert list(shown) == [
+        ("arch1", PATHS[1], 90.0, 51),
+        ("arch4", PATHS[0], 93.5, 54),
+        ("arch2", PATHS[0], 91.0, 52),
+    ]
+
+
+@pytest.mark.parametrize("changed", ["rows", "points"])
+def test_another_ranking_is_refused(ranked, changed):
+    file = search_directory(ranked).ranking
+    write_json(file, {**json.loads(file.read_text()), changed: [{"arch": "arch1"}]})
+    with pytest.raises(InputError, match=r"ranking.json: "):
+        read(ranked)
 
 
 def test_the_board_is_drawn_for_papers(save, tmp_path):
