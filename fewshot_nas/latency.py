@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _network(save: str, usual: SearchSpace, num_classes: int | None) -> Network:
-    """The space and the classes of a run, or those of the settings where there is no run yet."""
+    """The space and the number of classes of a run, or of the settings if there is no run yet."""
     manifest = phase_directory(save, ONE_SHOT).manifest
     known = read_manifest(manifest) if manifest.exists() else {}
     given = {} if num_classes is None else {"num_classes": num_classes}
@@ -60,7 +60,7 @@ def _network(save: str, usual: SearchSpace, num_classes: int | None) -> Network:
 
 
 def _measured(programs: "Programs", digits: Sequence[int], count: int, device: Mapping[str, Any]) -> "LatencyTable":
-    """Time parts and networks in turns; a table that is fitted to some networks and judged by others."""
+    """Time parts and networks in turns, fit the table to some networks, and judge it on the others."""
     from fewshot_nas.searching.decisions import Decisions
     from fewshot_nas.timing.clock import rounds, timings
     from fewshot_nas.timing.fitting import fitted, judged

@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path, usual: SearchSpace) -> Network:
-    """What a supernet is made of: by its phase's manifest, so that bounds are judged before anything is loaded."""
+    """The supernet's space and classes, by its phase's manifest, so that bounds are judged before it is loaded."""
     if directory.manifest.exists():
         manifest = read_manifest(directory.manifest)
         return network_of({**manifest, **manifest.get("data", {})}, directory.manifest, usual)
@@ -95,7 +95,7 @@ def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path
 
 
 def _limits(options: argparse.Namespace, network: Network) -> Limits:
-    """The bounds that the options ask for, with all measures that are known.
+    """The bounds that the options ask for, and all known measures.
 
     Raises:
         InputError: a bound or an objective names a measure that is not known.
@@ -112,7 +112,7 @@ def _limits(options: argparse.Namespace, network: Network) -> Limits:
 
 
 def _proposer(options: argparse.Namespace, limits: Limits, digits: Sequence[int], seed: int) -> "Proposer":
-    """Who proposes archs, once it is proven that some are within the bounds."""
+    """The proposer of archs, after it is proven that some are within the bounds."""
     from fewshot_nas.searching.candidates import Candidates
     from fewshot_nas.searching.feasible import feasible_arch
     from fewshot_nas.searching.proposals import Chance, Evolution
@@ -124,7 +124,7 @@ def _proposer(options: argparse.Namespace, limits: Limits, digits: Sequence[int]
 
 
 def _manifest(options: argparse.Namespace, limits: Limits) -> dict[str, Any]:
-    """What a search depends on beside its scores."""
+    """The facts that a search depends on beside its scores."""
     latency = None
     if options.latency is not None:
         latency = {"device": dict(table_of(options.latency, limits.space).device), "sha256": sha256(options.latency)}
@@ -155,7 +155,7 @@ def _name(phase: str, options: argparse.Namespace) -> str:
 def _judge(
     options: argparse.Namespace, directory: PhaseDirectory, network: Network, checkpoint: str
 ) -> tuple["Judge", dict[str, Any]]:
-    """By the ranker where there is a ranking, else by the supernet; and what the judge goes by."""
+    """The judge, by default by the ranker if the run has a ranking, and the facts that it depends on."""
     from fewshot_nas.searching.judges import ranker_judge, supernet_judge
 
     metric = OF_TOP[options.top]
@@ -166,7 +166,7 @@ def _judge(
 
 
 def _finish(directory: FoundDirectory, found: Found, report: Report) -> None:
-    """Write what was found, and say the most important of it."""
+    """Write what was found, and print the best archs."""
     write_found(directory.found, directory.front, found)
     for title, archs in {"front": found.front, "the pool's front": found.pool}.items():
         shown_archs = archs[:_SHOWN]

@@ -1,4 +1,4 @@
-"""Which judge a search has: from the merged scores and the ranking that a run has left."""
+"""Making a search's judge from a run's merged scores and its ranking."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from fewshot_nas.space.pool import read_arch_file
 
 
 def supernet_judge(directory: PhaseDirectory, checkpoint: str, metric: str, network: Network) -> Judge:
-    """Goes by scores alone; the pool's are those of the same checkpoint's largest evaluation.
+    """A judge by scores alone. The pool's scores are those of the same checkpoint's largest evaluation.
 
     Args:
         checkpoint: digest of the supernet's file.
@@ -35,10 +35,10 @@ def supernet_judge(directory: PhaseDirectory, checkpoint: str, metric: str, netw
 
 
 def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> tuple[Judge, dict[str, Any]]:
-    """Goes by the ranker, with the scores and truths that `python -m fewshot_nas.rank` went by; and what these are.
+    """A judge by the ranker, from the scores and truths that `python -m fewshot_nas.rank` used, and a record of these.
 
     Raises:
-        InputError: there is no ranking, or it went by another metric or by other supernets' scores.
+        InputError: there is no ranking, or it used another metric or other supernets' scores.
     """
     path = ranking_path(save)
     content, anew = read_json(path), command_line("rank", save=save, top=top_of(metric))
