@@ -25,9 +25,7 @@ AGAIN = "the same command goes on from the last saved state"
 
 _LEFT = "left"
 _BOARD = "board"
-_PATIENCE_S = (
-    5.0  # or the silence, if that is shorter: for the main thread to end by itself, unless it is stuck in a collective
-)
+_PATIENCE = 7  # rounds for the main thread to end by itself, unless it is stuck in a collective
 _STORE = "the process that the others meet at (rank 0, or the launcher)"
 
 
@@ -86,19 +84,22 @@ class Watch:
             return  # the process that keeps the store has left before
 
     def verdict(self, error: BaseException) -> BaseException:
-        """What an error of this process is to end with: itself, or what another process has said before."""
+        """What an error of this process is to end with: itself, or what another process has said before.
+
+        An interrupted process may tidy up with others that have gone. Then the interruption counts.
+        """
         self._ending = True
-        if isinstance(error, Exception):
-            if _is_lost_connection(error):
-                time.sleep(3 * self._interval_s)  # for its reason to arrive: on the board, or as SIGTERM
-                lost = " and ".join(self._silent(rounds=2)) or "another process"
-                self._post(f"the connection to {lost} is lost: it was killed, or its machine has failed; {AGAIN}")
-            else:
-                self._post(_said(error, self._rank))
-                time.sleep(2 * self._interval_s)  # for the others to read it, before the connections are closed
-                if self._mine:
-                    return error
+        error = _interruption(error) or error
+        if lost := _is_lost_connection(error):
+            time.sleep(3 * self._interval_s)  # for its reason to arrive: on the board, or as SIGTERM
+            who = " and ".join(self._silent(rounds=2)) or "another process"
+            self._post(f"the connection to {who} is lost: it was killed, or its machine has failed; {AGAIN}")
+        elif isinstance(error, Exception):
+            self._post(_said(error, self._rank))
         if self._known is None:
+            return error
+        time.sleep(2 * self._interval_s)  # for the others to read the board; rank 0 takes it along
+        if self._mine and not lost and isinstance(error, Exception):
             return error
         return (InputError if self._mine else KnownError)(self._known)
 
@@ -158,7 +159,7 @@ class Watch:
         """End this process: as SIGTERM would, and if the main thread is stuck, without it."""
         if not self._ending:
             _thread.interrupt_main(signal.SIGTERM)
-        if not self._over.wait(min(_PATIENCE_S, self._silence_s)):
+        if not self._over.wait(_PATIENCE * self._interval_s):
             self._leave(sentence, first=self._mine)
 
 
@@ -169,7 +170,14 @@ def connection() -> Store:
     return dist.TCPStore(address, port, is_master=False, timeout=timeout)  # type: ignore[attr-defined]
 
 
-def _is_lost_connection(error: Exception) -> bool:
+def _interruption(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Ctrl-C or SIGTERM, if it is what the error is, or what was being handled when the error was raised."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
+
+
+def _is_lost_connection(error: BaseException) -> bool:
     """Whether a collective failed because another process has gone; gloo has no type of its own for it."""
     return isinstance(error, dist.DistError) or (type(error) is RuntimeError and "gloo" in str(error))
 

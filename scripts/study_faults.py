@@ -16,6 +16,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -28,7 +29,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from fewshot_nas import cli, test, train_supernet
+from fewshot_nas import cli, runs, scoring, test, train_supernet
 from fewshot_nas.evaluation import executors
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
@@ -49,6 +50,7 @@ TRAIN += ["training.epochs=3", "training.batch_size=24"]
 SCORE = ["--save=run", "--device=cpu", "--epoch=3", "--json_part=1-2", f"run.silence_s={SILENCE_S}"]
 COMMANDS = {"step": (train_supernet.main, TRAIN), "scoring": (test.main, SCORE)}
 COMMANDS |= {"save": COMMANDS["step"], "validation": COMMANDS["step"]}
+IMPORTED = (runs, scoring)  # which the commands import late: here once, and not in each of thousands of processes
 
 
 class Fault(NamedTuple):
@@ -259,29 +261,30 @@ def hit(directory: Path, fault: Fault, expected: dict[str, Any]) -> dict[str, An
     return {**fault._asdict(), **facts} | ({} if resumed else {"again": again.codes, "said": outcome.said + again.said})
 
 
-def study(out: Path, faults: Sequence[str], moments: Sequence[str], runs: int) -> None:
+def study(out: Path, faults: Sequence[str], moments: Sequence[str], count: int) -> None:
     """Add the runs that a file does not have."""
     known = {(each["kind"], each["moment"], each["number"]) for each in records(out)}
     for moment in moments:
         with tempfile.TemporaryDirectory() as place:
-            whole = Path(place) / "whole"
-            prepare(whole)
-            start(whole, moment)
+            begun, whole = Path(place) / "begun", Path(place) / "whole"
+            begin(begun, moment)
+            shutil.copytree(begun, whole)
             assert run(whole, *COMMANDS[moment], None).codes == [0] * SIZE
             for kind in faults:
-                for number in range(runs):
+                for number in range(count):
                     if (kind, moment, number) in known or (kind, moment) == ("disk", "validation"):
                         continue  # nothing is written while a supernet is measured
                     broken = Path(place) / f"{kind}{number}"
-                    prepare(broken)
-                    start(broken, moment)
+                    shutil.copytree(begun, broken)
                     found = hit(broken, drawn(kind, moment, number), result(whole, moment))
                     with out.open("a") as stream:
                         stream.write(json.dumps({"number": number, **found}) + "\n")
+                    shutil.rmtree(broken)
 
 
-def start(directory: Path, moment: str) -> None:
+def begin(directory: Path, moment: str) -> None:
     """What the command of a moment needs."""
+    prepare(directory)
     if moment == "scoring":
         assert run(directory, *COMMANDS["step"], None).codes == [0] * SIZE
 

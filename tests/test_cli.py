@@ -1,5 +1,6 @@
 """How a command ends."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -45,3 +46,15 @@ def test_what_sigterm_did_before_is_restored():
     run(lambda argv: seen.append(signal.getsignal(signal.SIGTERM)) or 0)
     assert signal.getsignal(signal.SIGTERM) is before
     assert seen != [before]
+
+
+def test_a_library_that_makes_sigterm_an_interruption_of_its_own_changes_nothing(capsys):
+    def main(argv):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None
+        return 0
+
+    assert run(main) == 143
+    assert capsys.readouterr().err == "terminated\n"

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import time
 import traceback
+from contextlib import closing
 
 import pytest
 import torch
 import torch.distributed as dist
 
-from fewshot_nas.cli import run
-from fewshot_nas.distributed import Usual, joined
+from fewshot_nas import watch
+from fewshot_nas.cli import Terminated, run
+from fewshot_nas.distributed import Usual, gathered, joined, told_by_main
 from fewshot_nas.errors import InputError
 
 SIZE = 3
@@ -33,15 +35,38 @@ def work_until(fault, rank, silence_s):
     return main
 
 
+def tidying_up(argv):
+    """A command whose processes all get SIGTERM; the first one then talks to the others, which have gone."""
+    with joined("cpu", Usual(silence_s=3)) as world:
+        gathered(None, world)
+        units = work_units(world)
+        with closing(units):
+            next(units)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+    return 0
+
+
+def work_units(world):
+    try:
+        yield 1
+    finally:
+        if world.is_main:
+            time.sleep(0.5)
+            told_by_main("all done", world)
+            gathered(None, world)
+
+
 @pytest.fixture
 def ended(tmp_path):
     """Exit codes and standard errors of three processes, of which one meets a fault."""
 
-    def of(fault, rank, silence_s=3):
+    def of(fault, rank=0, silence_s=3, main=None):
+        main = main or work_until(fault, rank, silence_s)
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]
-        children = [started(work_until(fault, rank, silence_s), each, port, tmp_path) for each in range(SIZE)]
+        children = [started(main, each, port, tmp_path) for each in range(SIZE)]
         codes = {}
         while left := [child for child in children if child not in codes]:
             if fault is stop and left == [children[rank]]:
@@ -119,6 +144,23 @@ def test_a_stopped_process_ends_all(ended, rank):
     assert f"rank {rank}" in said
     assert "has given no sign of life for 3 s, so all end; the same command goes on" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.dist
+def test_sigterm_ends_all_as_terminated_also_one_that_tidies_up_with_the_others(ended):
+    assert ended(None, main=tidying_up) == ([143] * SIZE, "terminated\n")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("gloo: connection closed"), KeyError(1), Terminated()])
+def test_who_leaves_lets_the_others_read_the_board_first(monkeypatch, error):
+    """With rank 0 the board goes, and another process would say something else."""
+    store, written = dist.HashStore(), []
+    monkeypatch.setattr(watch.time, "sleep", lambda seconds: written.append(store.check(["name/board"])))
+    watching = watch.Watch("name", 0, {1: "elsewhere"}, 5.0, lambda: store)
+    if isinstance(error, Terminated):  # because of what another process has said
+        watching._post("no sign of life")
+    watching.verdict(error)
+    assert written[-1]
 
 
 TORCHRUN = """

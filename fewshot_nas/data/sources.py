@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from sklearn.datasets import load_digits
 
 from fewshot_nas.data.cifar import read_cifar10
 from fewshot_nas.data.fashion import read_fashion_mnist
@@ -135,6 +134,8 @@ def fixed_part(where: str, images: Images, count: int | None) -> Images:
 
 
 def _digits(root: Path) -> ImageData:
+    from sklearn.datasets import load_digits  # takes a second, which other data sets need not wait for
+
     pixels, labels = load_digits(return_X_y=True)
     array = torch.from_numpy(pixels).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
     train, held_out = split_off(ArrayImages(array, torch.from_numpy(labels).long()), 600)

@@ -181,6 +181,17 @@ def test_the_driver_killed_at_ten_moments_and_given_again(saved, command, cluste
     assert killed == 10
 
 
+def test_sigterm_ends_the_driver_as_anywhere(saved, command, cluster):
+    """Also while it waits for its workers, where Ray raises an interruption of its own."""
+    on_ray = ["--save=mine", "--split_group=2", "--json_part=1", "--images=100", "run.pool=pool", "--epoch=3"]
+    on_ray += ["--executor=ray", f"--address={cluster.address}", "--workers=2"]
+    begun = lambda: any("unit" in path.read_text() for path in journals(saved.scores("3"), "1"))  # noqa: E731
+    status, said = command("test", *on_ray, until=begun, signal=signal.SIGTERM)
+    assert status == 143
+    assert said.endswith("terminated\n")
+    assert "Traceback" not in said
+
+
 def units_in(saved):
     """Counts the units in the journal."""
 

@@ -1,5 +1,8 @@
 """Stand-alone trainings on Ray: the ground truth is the local one, and machines need a directory in common."""
 
+import os
+import signal
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +56,33 @@ def test_the_ground_truth_is_the_local_one(train, cluster):
     assert said.count(" %, test ") == 3
     _, said, _ = train("ray", "1-3", "--executor=ray", "--address=nowhere:1")  # nothing to do, so no cluster is asked
     assert said.count("is in results/ray/gt_arch30.json already") == 3
+
+
+@pytest.mark.slow
+def test_a_worker_killed_halfway_is_replaced_and_its_training_goes_on(train, cluster):
+    """The new worker begins with what the killed one has saved."""
+    *_, local = train("local", "1-2", "run.checkpoint_steps=2")
+    last, killed = stand_alone_directory("ray", "arch1", 0).last, []
+
+    def kill_once():
+        if not killed and last.exists():
+            killed.append(worker_at_work())
+            os.kill(killed[0], signal.SIGKILL)
+
+    options = ["--executor=ray", f"--address={cluster.address}", "--workers=1", "run.checkpoint_steps=2"]
+    status, said, found = train("ray", "1-2", *options, until=kill_once)
+    assert (status, found, len(killed)) == (0, local, 1)
+    assert said.count("is replaced: its process has died") == 1
+
+
+def worker_at_work():
+    """The process of the only worker that does a task; Ray gives workers such names."""
+    names = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            names[int(path.parent.name)] = path.read_bytes()
+    (found,) = (process for process, name in names.items() if name.startswith(b"ray::Worker.compute"))
+    return found
 
 
 def test_a_worker_trains_but_the_driver_adds(trainings, workshop):
