@@ -59,19 +59,25 @@ def _tuning(trials: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def reliabilities(truths: Mapping[str, Mapping[str, Sequence[float]]]) -> Iterator[str]:
-    """How well the seeds of recipes agree, on the paths that have as many seeds as any."""
-    yield "| recipe | paths | seeds | mean | sd between paths | sd of a seed | share of the path | tau of two seeds |"
-    yield f"|{'---|' * 8}"
+    """How well the seeds of recipes agree: the first two of all paths that have two, and so on."""
+    yield "| recipe | paths | seeds | mean | sd between paths | sd of a seed | share | tau of two seeds | ceiling |"
+    yield f"|{'---|' * 9}"
     for name, truth in truths.items():
-        most = max(map(len, truth.values()), default=0)
-        several = {path: runs for path, runs in truth.items() if len(runs) == most}
-        if most > 1 and len(several) > 2:
-            found = reliability(several)
-            within = fmean(stdev(runs) ** 2 for runs in several.values())
-            between = max(0.0, stdev(map(fmean, several.values())) ** 2 - within / most)
-            share = between / (between + within)
-            cells = f"{fmean(map(fmean, several.values())):.1f} | {between**0.5:.1f} | {within**0.5:.1f}"
-            yield f"| {name} | {len(several)} | {most} | {cells} | {share:.2f} | {found.seed_tau:.2f} |"
+        for seeds in sorted({len(runs) for runs in truth.values()} - {1}):
+            several = {path: runs[:seeds] for path, runs in truth.items() if len(runs) >= seeds}
+            if len(several) > 2:
+                yield f"| {name} | {len(several)} | {seeds} | {_reliability(several)} |"
+
+
+def _reliability(runs: Mapping[str, Sequence[float]]) -> str:
+    means = [fmean(each) for each in runs.values()]
+    within = fmean(stdev(each) ** 2 for each in runs.values())
+    seeds = len(next(iter(runs.values())))
+    between = max(0.0, stdev(means) ** 2 - within / seeds)
+    share = between / (between + within)
+    cells = f"{fmean(means):.1f} | {between**0.5:.1f} | {within**0.5:.1f} | {share:.2f}"
+    found = reliability(runs)
+    return f"{cells} | {found.seed_tau:.2f} | {found.ceiling:.2f}"
 
 
 def _rankings(study: Study) -> Iterator[str]:
