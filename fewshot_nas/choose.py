@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from fewshot_nas.cli import Parser, add_config_options, config_of, run
+from fewshot_nas.cli import Parser, add_config_options, add_device_option, add_save_option, config_of, run
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import locked, sha256
@@ -56,9 +56,9 @@ def _refuse_unfinished(save: str, directory: PhaseDirectory) -> None:
 
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.choose", description=__doc__)
-    parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    add_save_option(parser)
     parser.add_argument("--stage", default="1", metavar="PHASE", help="1, 2, 3_from_2, ... (default 1)")
-    parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    add_device_option(parser)
     add_config_options(parser)
     return parser
 

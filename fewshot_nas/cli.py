@@ -19,6 +19,7 @@ from fewshot_nas import launcher
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.errors import InputError, KnownError
 from fewshot_nas.results.run import stored_settings
+from fewshot_nas.scores.shards import LEADING_TOP, OF_TOP
 
 Main = Callable[[Sequence[str] | None], int]
 Report = Callable[[str], None]
@@ -136,11 +137,34 @@ def config_of(options: argparse.Namespace, stored: Path | None = None) -> Config
     return load_config(path, options.overrides)
 
 
+def add_save_option(parser: argparse.ArgumentParser) -> None:
+    """The option `--save`."""
+    parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """The option `--device`."""
+    parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+
+
+def add_measure_options(parser: argparse.ArgumentParser) -> None:
+    """The options of commands that weigh scores against costs."""
+    parser.add_argument(
+        "--top",
+        choices=OF_TOP,
+        default=LEADING_TOP,
+        help="the scores to go by: mean probability (default), top-1, top-5, likelihood",
+    )
+    parser.add_argument(
+        "--latency", type=Path, metavar="FILE", help="table of latencies (default: the run's, if it has only one)"
+    )
+
+
 def add_run_options(parser: argparse.ArgumentParser, form: str = "section.key=value") -> None:
     """The options of every training command."""
-    parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    add_save_option(parser)
     parser.add_argument("--seed", type=int, help="replaces run.seed")
-    parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    add_device_option(parser)
     parser.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,

@@ -1,4 +1,4 @@
-"""Train a found arch on, from the weights that it has in its supernet, or from scratch for comparison."""
+"""Train a found arch further, from its weights in the supernet, or from scratch for comparison."""
 
 import argparse
 import sys
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train the arch, and write it as a network of its own with its accuracies."""
+    """Train the arch, and write its network and its accuracies."""
     options = _parser().parse_intermixed_args(argv)
     chosen = _named(options) if options.arch is not None else _searched(options)
     config = run_config(options, PhaseDirectory(chosen.model.parent).config)
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Chosen(NamedTuple):
-    """An arch, the supernet that has its weights, and what its training is called."""
+    """An arch, the file of the supernet with its weights, and the name of its training."""
 
     code: str
     model: Path
@@ -81,7 +81,7 @@ def _searched(options: argparse.Namespace) -> _Chosen:
 
 
 def _begun(training: "NetworkRun", section: str, arch: "Arch", model: Path | None) -> "WatchedTask":
-    """The task with its first weights; inherited ones come with statistics from training images."""
+    """The task with its first weights; inherited weights come with batch norm statistics of training images."""
     from fewshot_nas.evaluation.naive import calibrate
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.models.subnet import Subnet, extract
@@ -105,7 +105,7 @@ def _begun(training: "NetworkRun", section: str, arch: "Arch", model: Path | Non
 
 
 def _finish(training: "NetworkRun", task: "WatchedTask", directory: NetworkDirectory) -> None:
-    """Write accuracies, then the network."""
+    """Write the accuracies, then the network."""
     from fewshot_nas.evaluation.naive import measure
     from fewshot_nas.models.checkpoint import save_subnet
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from fewshot_nas.cli import Parser, add_config_options, config_of, run
+from fewshot_nas.cli import Parser, add_config_options, add_device_option, add_save_option, config_of, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import latency_path, phase_directory, stored_settings
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _network(save: str, usual: SearchSpace, num_classes: int | None) -> Network:
-    """The space and the classes of a run, or those of the settings where there is no run yet."""
+    """The space and the number of classes of a run, or of the settings if there is no run yet."""
     manifest = phase_directory(save, ONE_SHOT).manifest
     known = read_manifest(manifest) if manifest.exists() else {}
     given = {} if num_classes is None else {"num_classes": num_classes}
@@ -60,7 +60,7 @@ def _network(save: str, usual: SearchSpace, num_classes: int | None) -> Network:
 
 
 def _measured(programs: "Programs", digits: Sequence[int], count: int, device: Mapping[str, Any]) -> "LatencyTable":
-    """Time parts and networks in turns; a table that is fitted to some networks and judged by others."""
+    """Time parts and networks in turns, fit the table to some networks, and judge it on the others."""
     from fewshot_nas.searching.decisions import Decisions
     from fewshot_nas.timing.clock import rounds, timings
     from fewshot_nas.timing.fitting import fitted, judged
@@ -119,8 +119,8 @@ def _show(table: "LatencyTable", path: Path) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.latency", description=__doc__)
     add = parser.add_argument
-    add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
-    add("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    add_save_option(parser)
+    add_device_option(parser)
     add("--runtime", choices=("torch", "onnxruntime"), default="torch", help="what runs the networks (default torch)")
     add("--threads", type=int, default=1, metavar="N", help="threads on the CPU (default 1)")
     add("--batch", type=int, default=1, metavar="N", help="images at a time (default 1)")

@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from fewshot_nas.cli import Parser, add_config_options, as_list, config_of, read_numbers, run
+from fewshot_nas.cli import Parser, add_config_options, add_save_option, as_list, config_of, read_numbers, run
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.results.run import phase_directory, phase_of
@@ -13,7 +13,7 @@ from fewshot_nas.results.score_files import filled_path, is_evaluation_name, man
 from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
-from fewshot_nas.scores.shards import BEST_FIRST, OF_TOP, Scored, write_scores
+from fewshot_nas.scores.shards import BEST_FIRST, FIRST_METRICS, LEADING_TOP, OF_TOP, Scored, write_scores
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SearchSpace
 
@@ -29,10 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parts = _parts(options.parts, len(pool))
     manifests = read_manifests(scores, parts)
     merged = _merged(options, scores, pool, parts, manifests, space)
-    for objection in objections(scores, manifests, parts):
-        if not options.force:
-            raise InputError(f"{objection}; --force merges all the same")
-        print(f"warning: {objection}", file=sys.stderr)
+    _object(objections(scores, manifests, parts), options.force)
     manifest = joined_manifest(manifests, len(next(iter(merged.values()))))
     if options.parts:
         manifest |= {"parts": options.parts, "pool_parts": len(pool)}
@@ -40,16 +37,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     codes = {arch_id: code for part in pool for arch_id, code in part.items()}
     truth_path = config.truth_path(options.save)
     truth = read_truth(truth_path, codes, space)
-    which = f"in parts {options.parts} of {len(pool)}, not in the others" if options.parts else f"in {len(pool)} parts"
-    for metric, found in merged.items():
-        print(f"{len(found)} archs {which}: {write_merged(scores, metric, found, manifest)}")
-        if "sample" in manifest:
-            _fill(scores, metric, found, codes, network)
+    _write(scores, merged, manifest, codes, network, len(pool))
     if not truth_path.exists():
         print(f"{truth_path}: no such file, so there is nothing to compare with (run.ground_truth)")
     else:
         _compare(merged, truth, network, truth_path)
     return 0
+
+
+def _object(reasons: Iterable[str], force: bool) -> None:
+    """Refuse the first reason not to merge, or, by force, warn of each."""
+    for reason in reasons:
+        if not force:
+            raise InputError(f"{reason}; --force merges all the same")
+        print(f"warning: {reason}", file=sys.stderr)
+
+
+def _write(
+    scores: Path,
+    merged: Mapping[str, Mapping[str, Scored]],
+    manifest: Manifest,
+    codes: CodesById,
+    network: Network,
+    pool_parts: int,
+) -> None:
+    """Write the merged scores by each metric, and for a sample predicted scores for the rest of the pool."""
+    parts = manifest.get("parts")
+    which = f"in parts {parts} of {pool_parts}, not in the others" if parts else f"in {pool_parts} parts"
+    for metric, found in merged.items():
+        print(f"{len(found)} archs {which}: {write_merged(scores, metric, found, manifest)}")
+        if "sample" in manifest:
+            _fill(scores, metric, found, codes, network)
 
 
 def _merged(
@@ -60,8 +78,13 @@ def _merged(
     manifests: Mapping[int, Manifest],
     space: SearchSpace,
 ) -> dict[str, dict[str, Scored]]:
-    """The merged scores by the metric that `--top` asks for; without it, by each that there is, the leading first."""
-    written = [metric for metric in BEST_FIRST if parts_with_scores(scores, metric)]
+    """The merged scores by the metric that `--top` asks for; without it, by each that there is, the leading first.
+
+    Parts that an earlier version scored lack metrics that are new; these are merged only if no part lacks them.
+    """
+    there = {metric: parts_with_scores(scores, metric).keys() & set(parts) for metric in BEST_FIRST}
+    fewest = there[OF_TOP[LEADING_TOP]]
+    written = [metric for metric, found in there.items() if found and (metric in FIRST_METRICS or found >= fewest)]
     wanted = [OF_TOP[options.top]] if options.top else written or BEST_FIRST[:1]
     try:
         return {metric: merge_parts(scores, metric, pool, manifests, space, parts) for metric in wanted}
@@ -165,7 +188,7 @@ def _compare(
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.merge", description=__doc__)
     add = parser.add_argument
-    add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    add_save_option(parser)
     add("--epoch", required=True, metavar="EPOCH", help="the evaluation: 17, 17_all_test, 17_sample2000, ...")
     add("--stage", default="1", metavar="PHASE", help="1 (the one-shot supernet), 2, 3_from_2, ... (default 1)")
     add("--top", choices=OF_TOP, help="merge these scores only: top-1, top-5, mean probability, likelihood")

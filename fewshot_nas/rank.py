@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Parser, add_config_options, config_of, run
+from fewshot_nas.cli import Parser, add_config_options, add_measure_options, add_save_option, config_of, run
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_csv, write_json
@@ -25,7 +25,7 @@ from fewshot_nas.results.run import (
 from fewshot_nas.results.score_files import merged_path
 from fewshot_nas.scores.evaluations import Evaluation, common_network, read_evaluation, read_truth, refuse_other_pool
 from fewshot_nas.scores.manifests import Network
-from fewshot_nas.scores.shards import LEADING_TOP, OF_TOP, Scored, write_scores
+from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_pool
 from fewshot_nas.space.search_space import SearchSpace
@@ -173,22 +173,29 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
 
 
 def _latest(save: str, metric: str) -> Path:
-    """The evaluation with most archs, of the last phase that has merged ones."""
-    for phase in reversed(known_phases(save)):
+    """The evaluation with most archs, of the last phase that has merged ones.
+
+    Raises:
+        InputError: there is none; gives the command that merges one, or scores the pool.
+    """
+    known = known_phases(save)
+    for phase in reversed(known):
         merged = {path: merged_path(path, metric) for path in phase_directory(save, phase).evaluations().values()}
         sizes = {path: file.stat().st_size for path, file in merged.items() if file.exists()}
         if sizes:
             return max(sizes, key=lambda path: (sizes[path], path))
-    raise InputError(
-        f"{run_directory(save)}: no phase has merged scores by {metric};"
-        f" `{command_line('test', save=save)}`, then `fewshot_nas.merge`, writes them"
-    )
+    scored = [(phase.name, epoch) for phase in known for epoch in phase_directory(save, phase).evaluations()]
+    line = command_line("test", save=save)
+    if scored:
+        stage, epoch = scored[-1]
+        line = command_line("merge", save=save, stage=stage, epoch=epoch)
+    raise InputError(f"{run_directory(save)}: no phase has merged scores by {metric}; begin with `{line}`")
 
 
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.rank", description=__doc__)
     add = parser.add_argument
-    add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    add_save_option(parser)
     add(
         "--scores",
         type=Path,
@@ -196,13 +203,7 @@ def _parser() -> Parser:
         metavar="DIR",
         help="evaluations with merged scores, whose mean counts (default: the largest of the run's last phase)",
     )
-    add(
-        "--top",
-        choices=OF_TOP,
-        default=LEADING_TOP,
-        help="the scores to go by: mean probability (default), top-1, top-5, likelihood",
-    )
-    add("--latency", type=Path, metavar="FILE", help="table of latencies (default: the run's, if it has only one)")
+    add_measure_options(parser)
     add("--suggest", type=int, default=0, metavar="N", help="name N archs whose stand-alone training would teach most")
     add(
         "--proxy",

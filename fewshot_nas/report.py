@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fewshot_nas.cli import Parser, add_config_options, config_of, run
+from fewshot_nas.cli import Parser, add_config_options, add_save_option, config_of, run
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_text
@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     metric = OF_TOP[options.top] if options.top else _leading(found.values())
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, metric)
     found_by = {name: read_found(directory.found) for name, directory in searches(options.save).items()}
-    study = replace(study, ranked=read_ranked(ranking_path(options.save)), searches=found_by, cream=cream)
+    ranked = read_ranked(ranking_path(options.save), command_line("rank", save=options.save))
+    study = replace(study, ranked=ranked, searches=found_by, cream=cream)
     out = options.out or report_path(options.save)
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
@@ -90,7 +91,7 @@ def _phases(save: str, only: Phase | None, needed: bool) -> dict[Phase, PhaseDir
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.report", description=__doc__)
     add = parser.add_argument
-    add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    add_save_option(parser)
     add("--stage", metavar="PHASE", help="one phase only: 1, 2, 3_from_2, ... (default: all)")
     add("--top", choices=OF_TOP, help="the merged scores to show (default: mean probability, if they are merged)")
     add("--out", type=Path, metavar="FILE", help="the page (default results/<save>/report.html)")

@@ -7,7 +7,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Report, add_config_options, config_of, run, speaker
+from fewshot_nas.cli import (
+    Parser,
+    Report,
+    add_config_options,
+    add_device_option,
+    add_measure_options,
+    add_save_option,
+    config_of,
+    run,
+    speaker,
+)
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
@@ -15,7 +25,7 @@ from fewshot_nas.results.directories import FoundDirectory, PhaseDirectory
 from fewshot_nas.results.run import found_directory, latency_tables, phase_directory, phase_of, ranking_path
 from fewshot_nas.scores.found import Found, FoundArch, write_found
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
-from fewshot_nas.scores.shards import LEADING_TOP, OF_TOP
+from fewshot_nas.scores.shards import OF_TOP
 from fewshot_nas.searching.bounds import MEASURES, Limits, read_bounds, shown
 from fewshot_nas.space.measure import cost_measures
 from fewshot_nas.space.search_space import SearchSpace
@@ -71,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path, usual: SearchSpace) -> Network:
-    """What a supernet is made of: by its phase's manifest, so that bounds are judged before anything is loaded."""
+    """The supernet's space and classes, by its phase's manifest, so that bounds are judged before it is loaded."""
     if directory.manifest.exists():
         manifest = read_manifest(directory.manifest)
         return network_of({**manifest, **manifest.get("data", {})}, directory.manifest, usual)
@@ -85,7 +95,7 @@ def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path
 
 
 def _limits(options: argparse.Namespace, network: Network) -> Limits:
-    """The bounds that the options ask for, with all measures that are known.
+    """The bounds that the options ask for, and all known measures.
 
     Raises:
         InputError: a bound or an objective names a measure that is not known.
@@ -96,12 +106,13 @@ def _limits(options: argparse.Namespace, network: Network) -> Limits:
     bounds = read_bounds(options.min, options.max)
     for name in (*(bound.name for bound in bounds), *options.minimize):
         if name not in measures:
-            raise InputError(f"there is no table of latencies of {options.save}; `fewshot_nas.latency` measures one")
+            measure = command_line("latency", save=options.save)
+            raise InputError(f"there is no table of latencies of {options.save}; `{measure}` measures one")
     return Limits(network.space, bounds, measures)
 
 
 def _proposer(options: argparse.Namespace, limits: Limits, digits: Sequence[int], seed: int) -> "Proposer":
-    """Who proposes archs, once it is proven that some are within the bounds."""
+    """The proposer of archs, after it is proven that some are within the bounds."""
     from fewshot_nas.searching.candidates import Candidates
     from fewshot_nas.searching.feasible import feasible_arch
     from fewshot_nas.searching.proposals import Chance, Evolution
@@ -113,7 +124,7 @@ def _proposer(options: argparse.Namespace, limits: Limits, digits: Sequence[int]
 
 
 def _manifest(options: argparse.Namespace, limits: Limits) -> dict[str, Any]:
-    """What a search depends on beside its scores."""
+    """The facts that a search depends on beside its scores."""
     latency = None
     if options.latency is not None:
         latency = {"device": dict(table_of(options.latency, limits.space).device), "sha256": sha256(options.latency)}
@@ -144,7 +155,7 @@ def _name(phase: str, options: argparse.Namespace) -> str:
 def _judge(
     options: argparse.Namespace, directory: PhaseDirectory, network: Network, checkpoint: str
 ) -> tuple["Judge", dict[str, Any]]:
-    """By the ranker where there is a ranking, else by the supernet; and what the judge goes by."""
+    """The judge, by default by the ranker if the run has a ranking, and the facts that it depends on."""
     from fewshot_nas.searching.judges import ranker_judge, supernet_judge
 
     metric = OF_TOP[options.top]
@@ -155,7 +166,7 @@ def _judge(
 
 
 def _finish(directory: FoundDirectory, found: Found, report: Report) -> None:
-    """Write what was found, and say the most important of it."""
+    """Write what was found, and print the best archs."""
     write_found(directory.found, directory.front, found)
     for title, archs in {"front": found.front, "the pool's front": found.pool}.items():
         shown_archs = archs[:_SHOWN]
@@ -169,10 +180,10 @@ def _costs(arch: FoundArch) -> str:
     return ", ".join(f"{name} {shown(name, float(f'{value:.4g}'))}" for name, value in arch.costs.items())
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fewshot_nas.search", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="fewshot_nas.search", description=__doc__)
     add = parser.add_argument
-    add("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    add_save_option(parser)
     add("--split_group", default="1", metavar="G", help="groups of the supernet, or its phase (default 1)")
     add("--model_name", default="supernet", help="checkpoint in the phase's directory (default supernet)")
     for option in ("max", "min"):
@@ -200,16 +211,10 @@ def _parser() -> argparse.ArgumentParser:
         choices=("supernet", "ranker"),
         help="what archs are judged by (default: the ranker, where the run has a ranking, else the supernet)",
     )
-    add(
-        "--top",
-        choices=OF_TOP,
-        default=LEADING_TOP,
-        help="the score: mean probability (default), top-1, top-5, likelihood",
-    )
-    add("--latency", type=Path, metavar="FILE", help="table of latencies (default: the run's, if it has only one)")
+    add_measure_options(parser)
     add("--images", type=int, metavar="N", help="score on a fixed part of N images")
     add("--name", metavar="NAME", help="the search's directory under results/<save>/searches/ (default: its bounds)")
-    add("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    add_device_option(parser)
     add_config_options(parser)
     return parser
 

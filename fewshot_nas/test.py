@@ -12,7 +12,9 @@ from fewshot_nas.cli import (
     Parser,
     Report,
     add_config_options,
+    add_device_option,
     add_executor_options,
+    add_save_option,
     config_of,
     read_numbers,
     run,
@@ -216,7 +218,7 @@ def _parser() -> Parser:
         help=f"N archs of all parts, spread well, the others are filled in later (default, with N = {USUAL_SAMPLE:,})",
     )
     what.add_argument("--arch", metavar="CODE", help="only print the scores of one arch, or of several: CODE,CODE")
-    parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+    add_save_option(parser)
     parser.add_argument(
         "--split_group", default="1", metavar="G", help="groups of the supernet, or its phase (default 1)"
     )
@@ -237,7 +239,7 @@ def _parser() -> Parser:
         help="replaces evaluation.classifier_images (0: the supernet's classifier)",
     )
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="replaces run.precision")
-    parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    add_device_option(parser)
     parser.add_argument("--plan", action="store_true", help="only show what would be computed; needs no supernet")
     add_executor_options(parser)
     add_config_options(parser)

@@ -118,8 +118,9 @@ def test_without_top_all_scores_are_merged_and_the_leading_ones_come_first(run, 
     assert shown.index("supernet, mean probability") < shown.index("supernet, top-1")
 
 
-def test_an_evaluation_of_an_earlier_version_lacks_a_score(run):
-    for part in range(1, 5):
+@pytest.mark.parametrize("earlier", [range(1, 5), [2]])
+def test_parts_that_an_earlier_version_scored_lack_a_score(run, earlier):
+    for part in earlier:
         shard_path(SCORES, "likelihood", part).unlink()
     main(ARGUMENTS)
     assert merged_path(SCORES, "prob").exists()

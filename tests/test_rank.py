@@ -123,9 +123,16 @@ def test_several_supernets_count_together(run):
     assert content["scored"] == 50
 
 
-def test_mistakes_are_told_in_a_sentence(run):
-    with pytest.raises(InputError, match="results/other: no phase has merged scores by prob"):
+def test_without_merged_scores_the_next_command_is_said(run, calls_of_hints):
+    with pytest.raises(InputError, match="results/other: no phase has merged scores by prob") as none:
         main(["--save=other"])
+    assert calls_of_hints(str(none.value)) == [["test", "--save=other"]]
+    with pytest.raises(InputError, match="results/run: no phase has merged scores by top1") as unmerged:
+        main([run, "--top=1"])
+    assert calls_of_hints(str(unmerged.value)) == [["merge", "--save=run", "--stage=1", "--epoch=3"]]
+
+
+def test_mistakes_are_told_in_a_sentence(run):
     with pytest.raises(InputError, match="--suggest is -1, expected 0 or more"):
         main([run, "--suggest=-1"])
     with pytest.raises(InputError, match=r"nowhere/prob_json_final\.json: no such file"):

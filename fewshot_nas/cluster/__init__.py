@@ -1,1 +1,1 @@
-"""Work on many machines through Ray: who gets which task, and the workers that compute them."""
+"""Work on many machines through Ray: the schedule of the tasks, and the workers that compute them."""

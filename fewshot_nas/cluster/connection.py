@@ -19,37 +19,38 @@ _REACHED_S = 10.0
 
 @dataclass(frozen=True)
 class Needs:
-    """What a worker takes of a machine.
+    """The part of a machine that a worker needs.
 
     Attributes:
         device: as torch names it; None is a GPU if a machine of the cluster has one, else the CPU.
-        settings: how it computes. Each thread takes a core; 0 threads, which leaves their number to torch, take one.
+        settings: how the worker computes. Each thread takes a core. With 0 threads torch chooses their number, and
+            the worker takes one core.
     """
 
     device: str | None
     settings: Settings
 
     def settled(self) -> "Needs":
-        """With a device."""
+        """The same needs with a device that the cluster has."""
         gpus = any("GPU" in node["Resources"] for node in nodes())
         kind = (self.device or ("cuda" if gpus else "cpu")).partition(":")[0]  # Ray says which GPU
         return Needs(kind, self.settings)
 
     @property
     def cores(self) -> int:
-        """Of the CPU."""
+        """The CPU cores of a worker."""
         return max(1, self.settings.threads)
 
     @property
     def gpus(self) -> int:
-        """One, if the worker computes on GPUs."""
+        """The GPUs of a worker: one or none."""
         return int(self.device == "cuda")
 
     def __str__(self) -> str:
         return f"cores: {self.cores}, GPUs: {self.gpus}"
 
     def fit_into(self, node: dict[str, Any]) -> int:
-        """How many workers a machine holds."""
+        """The number of workers that a machine has room for."""
         has = node["Resources"]
         by_cores = int(has.get("CPU", 0)) // self.cores
         return min(by_cores, int(has.get("GPU", 0))) if self.gpus else by_cores
@@ -62,12 +63,12 @@ def nodes() -> list[dict[str, Any]]:
 
 @contextmanager
 def connected(address: str | None, cores: int, report: Callable[[str], None]) -> Iterator[None]:
-    """Be a driver of a cluster.
+    """Join a cluster as its driver.
 
     Args:
         address: of a cluster, `auto` or `ray://...`; without one, that of RAY_ADDRESS. If there is none, Ray is
             started on this machine.
-        cores: that Ray started here shall have at least, whatever the machine has.
+        cores: the least number that a Ray started here offers, even if the machine has fewer.
 
     Raises:
         InputError: there is no cluster, or it has other versions.
@@ -99,7 +100,7 @@ def _options(address: str, cores: int) -> dict[str, Any]:
 
 
 def _refuse_unreachable(address: str) -> None:
-    """Ray itself tries for minutes."""
+    """Refuse an address where nothing answers; Ray would try for minutes."""
     if address in ("local", "auto"):
         return
     host, colon, port = address.removeprefix("ray://").rpartition(":")
@@ -113,7 +114,7 @@ def _refuse_unreachable(address: str) -> None:
 
 @contextmanager
 def _our_signals() -> Iterator[None]:
-    """Ray ends the process at SIGTERM; we clean up first."""
+    """Keep our handler of SIGTERM, which cleans up; Ray would end the process."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield

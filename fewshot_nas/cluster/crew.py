@@ -1,4 +1,4 @@
-"""The workers of a driver: started where there is room, asked, and let go."""
+"""A driver's workers: it starts them where there is room, gives them questions, and ends them."""
 
 import time
 import uuid
@@ -17,7 +17,7 @@ from fewshot_nas.errors import InputError
 
 _POLL_S = 0.2
 _LOOK_S = 1.0  # between two looks at the cluster's machines
-_WAIT_S = 15.0  # without a worker, until that is said
+_WAIT_S = 15.0  # without a worker, before the user is told
 _FAILED_STARTS = 3  # in a row, before any worker has come
 
 
@@ -31,13 +31,13 @@ class Member:
 
     @property
     def host(self) -> str:
-        """For messages."""
+        """The machine's name, for messages."""
         return self.greeting.host if self.greeting else "a machine"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a member has answered to a question, or why it cannot any more."""
+    """A member's answer to a question, or the error that came instead."""
 
     question: str
     member: Member
@@ -48,12 +48,13 @@ class Reply:
 class Crew:
     """Workers that come and go, and all compute alike.
 
-    The first one that answers decides how, unless that is known. A machine that computes differently
-    is named and left out, and so is one that has another version of this package than the driver.
+    If no numerics are known beforehand, all workers must have those of the first one that answers. A machine
+    that computes differently, or has another version of this package than the driver, is named and left out.
 
     Args:
-        needs: what each worker takes of a machine.
-        most: workers at a time; None is as many as there is room for, also on machines that come later.
+        needs: what each worker needs of a machine.
+        most: the largest number of workers at a time; None means as many as there is room for, also on machines that
+            come later.
         report: takes lines for a person.
     """
 
@@ -71,11 +72,11 @@ class Crew:
 
     @property
     def members(self) -> list[Member]:
-        """Those that have come and may work."""
+        """The workers that have answered and were accepted."""
         return [member for member in self._members.values() if member.greeting]
 
     def first(self, expected: Mapping[str, Any]) -> Greeting:
-        """What the first worker says of itself; waits for it.
+        """Wait for the first worker, and return its greeting.
 
         Args:
             expected: numerics that the workers must have; may be empty.
@@ -93,7 +94,7 @@ class Crew:
         """Start workers where there is room.
 
         Args:
-            useful: how many would have something to do.
+            useful: the number of workers that there is work for.
 
         Raises:
             InputError: there is no machine on which a worker may run.
@@ -114,7 +115,7 @@ class Crew:
         self._asked[getattr(member.actor, question).remote(*arguments)] = question, member
 
     def answers(self) -> Iterator[Reply]:
-        """What has been answered; waits a moment if there is nothing. A worker that has come answers `greet`."""
+        """Yield the replies that have arrived; wait a moment if there are none. A new worker first answers `greet`."""
         if not self._asked:
             time.sleep(_POLL_S)
             return
@@ -129,13 +130,13 @@ class Crew:
                 yield answer
 
     def dismiss(self, member: Member) -> None:
-        """End a worker, whatever it is at."""
+        """End a worker, even in the middle of a task."""
         self._members.pop(member.name, None)
         self._asked = {reference: asked for reference, asked in self._asked.items() if asked[1] is not member}
         ray.kill(member.actor)
 
     def is_there(self, member: Member) -> bool:
-        """Whether the machine of a worker is."""
+        """Whether a worker's machine still belongs to the cluster."""
         return member.greeting is not None and any(node["NodeID"] == member.greeting.node for node in nodes())
 
     def close(self) -> None:
@@ -161,7 +162,7 @@ class Crew:
         self.ask("greet", member)
 
     def _welcome(self, answer: Reply) -> bool:
-        """Whether a worker that has been started is there and computes like the others."""
+        """Accept a new worker if it has started and computes like the others; returns whether it was accepted."""
         member = answer.member
         if answer.error:
             self.dismiss(member)
@@ -203,7 +204,7 @@ def crew_on(
 
 
 def reason(error: RayError) -> str:
-    """What went wrong on a worker, in a line."""
+    """A worker's error in a line."""
     if isinstance(error, RayTaskError):
         said = " ".join(str(error.cause).split())
         return f"{type(error.cause).__name__}: {said}"

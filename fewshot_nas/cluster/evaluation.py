@@ -27,7 +27,7 @@ class OnRay(Executor):
     """Computes on the workers of a crew.
 
     Args:
-        crew: makes one, when it is first needed.
+        crew: makes the crew when it is first needed.
     """
 
     def __init__(self, crew: Callable[[], AbstractContextManager[Crew]]) -> None:
@@ -49,7 +49,7 @@ class OnRay(Executor):
         return len(self._crew.members)
 
     def numerics(self, device: torch.device, known: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """As `Executor.numerics`; waits for the first worker. All workers compute like those before, if these agree."""
+        """As `Executor.numerics`; waits for the first worker. If the known ones agree, all workers must have them."""
         agree = len(known) > 0 and all(each == known[0] for each in known)
         return [self._crew.first(known[0] if agree else {}).numerics]
 
@@ -61,12 +61,12 @@ class OnRay(Executor):
 
 @dataclass(frozen=True, eq=False)
 class PackedWork:
-    """Work as it travels: its images are arrays, which the workers of a machine share in Ray's memory.
+    """Work as it is sent: its images are arrays, which the workers of a machine share in Ray's memory.
 
     Attributes:
         work: without images.
         arrays: images and labels, by their names in `Inputs`.
-        digests: of what the driver holds, see `digests`.
+        digests: of the driver's weights and images, see `digests`.
     """
 
     work: Work
@@ -85,7 +85,7 @@ class PackedWork:
 
 
 def packed(work: Work) -> PackedWork:
-    """Ready to be sent to workers."""
+    """Pack work, so that it can be sent to workers."""
     tensors = _tensors(work.inputs)
     empty = _with(work.inputs, {name: torch.empty(0) for name in tensors})
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}

@@ -1,9 +1,9 @@
-"""Who gets which task next, and who takes too long. It knows neither Ray nor a clock: its caller tells the time.
+"""Decides which task a worker gets next, and which worker takes too long.
 
-The largest tasks go first. A worker gets a task only if no other would finish it sooner, judged
-by the speed that each has shown, so that a slow worker is not given at the end what all would
-have to wait for. When no task is left, an idle worker computes one that another is late with once more, and the
-first result counts.
+It knows neither Ray nor a clock: its caller tells the time. The largest tasks go first. A worker gets a task only
+if no other worker would finish it sooner, judged by the speed that each has shown. So a slow worker does not get
+a task that all others would have to wait for at the end. When no task is left, an idle worker repeats a task that
+another worker is late with, and the first result counts.
 """
 
 from collections import Counter
@@ -11,20 +11,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-PATIENCE = 10  # times the expected duration, until a worker is taken to hang
-NEWCOMER = 3  # times that patience for a worker whose own speed is not known yet
-SLOWEST = 1e8  # multiply-adds in a second; a core of a processor does a hundred times as many
-LEAST_S = 60.0  # nobody is taken to hang earlier
-WORTHWHILE = 0.8  # a copy should end before this share of the time that the first one still needs
+PATIENCE = 10  # a worker that takes so many times the expected duration is taken to hang
+NEWCOMER = 3  # the patience is so many times longer for a worker whose speed is not known yet
+SLOWEST = 1e8  # multiply-adds a second of the slowest worker; a processor's core does a hundred times as many
+LEAST_S = 60.0  # no worker is taken to hang earlier
+WORTHWHILE = 0.8  # a copy is begun if it should take less than this share of the time that the first one still needs
 
 
 @dataclass
 class _Worker:
-    """What is known of a worker.
+    """A worker as the schedule knows it.
 
     Attributes:
-        task: that it is at, since `since`.
-        cost, seconds: of the tasks it has finished, the latest counting most.
+        task: the number of its task; None if it is idle.
+        since: when it began the task.
+        cost, seconds: sums over the tasks that it has finished; the latest counts most.
     """
 
     task: int | None = None
@@ -44,8 +45,8 @@ class TaskSchedule:
     Args:
         costs: of the tasks by their numbers, for instance multiply-adds; durations are about proportional to them.
         slowest: seconds for one unit of cost that no worker exceeds. It limits the tasks that are
-            begun before any has been finished.
-        resumed: tasks that go on where an earlier attempt was stopped. How long they take tells no speed.
+            begun before any is finished.
+        resumed: tasks that go on where an earlier attempt was stopped. Their durations do not show a worker's speed.
         copies: whether a task may run on two workers at once.
 
     >>> schedule = TaskSchedule({0: 2.0, 1: 5.0, 2: 3.0}, slowest=100.0)
@@ -69,18 +70,18 @@ class TaskSchedule:
 
     @property
     def missing(self) -> int:
-        """How many tasks are not finished."""
+        """The number of tasks that are not finished."""
         return len(self._missing)
 
     def join(self, worker: str) -> None:
-        """A worker has come."""
+        """Note that a worker has come."""
         self._workers[worker] = _Worker()
 
     def leave(self, worker: str, *, blamed: bool = False) -> tuple[int | None, int]:
-        """A worker has gone, and another one has to do what it was at.
+        """Note that a worker has gone. Another one has to do its task.
 
         Args:
-            blamed: whether that may be its task's fault.
+            blamed: whether its task may be the reason.
 
         Returns:
             The task that has to be done again, and how often it has failed.
@@ -97,12 +98,12 @@ class TaskSchedule:
         return number, self._failures[number]
 
     def drop(self, number: int) -> None:
-        """Nobody shall do a task any more."""
+        """Give a task up."""
         self._missing.discard(number)
         self._left = [each for each in self._left if each != number]
 
     def give(self, worker: str, now: float) -> int | None:
-        """The task that an idle worker begins now; None if it is better left idle for a while."""
+        """The task that an idle worker begins now; None if it should stay idle for a while."""
         number = self._fitting(worker, now) if self._left else self._late(worker, now)
         if number is not None:
             self._workers[worker].task, self._workers[worker].since = number, now
@@ -110,7 +111,7 @@ class TaskSchedule:
         return number
 
     def finish(self, worker: str, now: float) -> int | None:
-        """A worker has finished its task: the task's number, or None if another was faster."""
+        """Note that a worker has finished its task; returns the task, or None if another worker was faster."""
         state = self._workers[worker]
         number, state.task = state.task, None
         assert number is not None
@@ -123,12 +124,12 @@ class TaskSchedule:
         return number
 
     def overdue(self, now: float) -> list[str]:
-        """The workers that have been at a task for so long that they must be taken to hang."""
+        """The workers that have computed a task for so long that they are taken to hang."""
         busy = [(name, each) for name, each in self._workers.items() if each.task is not None]
         return [name for name, each in busy if now - each.since > self._allowed_s(each)]
 
     def _urgency(self, number: int) -> tuple[int, float]:
-        """Small for those that come first: what has failed, so that it is known soon what cannot be done, then size."""
+        """The key of the tasks' order: failed ones first, to know soon whether they can be done, then large ones."""
         return -self._failures[number], -self._costs[number]
 
     def _allowed_s(self, worker: _Worker) -> float:
@@ -141,7 +142,7 @@ class TaskSchedule:
         return max(LEAST_S, pace * self._costs[worker.task]) * 2.0 ** self._failures[worker.task]
 
     def _fitting(self, worker: str, now: float) -> int | None:
-        """The largest task that no other worker would finish sooner, once it is free and has done what is larger."""
+        """The largest task that no other worker would finish sooner, after the larger tasks that it would get."""
         usual = self._usual_pace()
         if usual is None:
             return self._left[0]
@@ -156,7 +157,7 @@ class TaskSchedule:
         return None
 
     def _late(self, worker: str, now: float) -> int | None:
-        """The task of another worker that would end last, if this one would end it well before that."""
+        """The task of another worker that would end last, if a copy on this one would end well before."""
         usual = self._usual_pace()
         if usual is None or not self._copies:
             return None

@@ -1,4 +1,4 @@
-"""A crew at a schedule: every task is done, whatever becomes of the workers."""
+"""Lets a crew do all tasks of a schedule; workers may fail."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from fewshot_nas.cluster.schedule import TaskSchedule
 from fewshot_nas.cluster.worker import Parcel
 from fewshot_nas.errors import InputError, TaskError
 
-FAILURES = 3  # of one task, until it is given up
+FAILURES = 3  # of one task, before it is given up
 
 
 def results(crew: Crew, parcel: Parcel, schedule: TaskSchedule) -> Iterator[tuple[int, Any]]:
@@ -53,7 +53,7 @@ class _Shift:
             raise self._errors[0]
 
     def end(self) -> None:
-        """Nobody may be at a task of this shift any more."""
+        """End the workers that are computing a task of this shift."""
         for name in self._ready.keys() - self._idle:
             self._crew.dismiss(self._ready[name])
 
@@ -93,7 +93,7 @@ class _Shift:
         self._replace(member, reason(answer.error) if there else "its machine has gone", blamed=there)
 
     def _replace(self, member: Member, said: str, *, blamed: bool) -> None:
-        """Give a worker's task to another one; how often that happens to a task is limited."""
+        """End a worker, and let another one do its task unless the task has failed too often."""
         self._crew.dismiss(member)
         self._ready.pop(member.name, None)
         self._idle.discard(member.name)

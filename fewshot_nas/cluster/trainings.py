@@ -1,4 +1,4 @@
-"""Stand-alone trainings on Ray, each on a worker of its own.
+"""Stand-alone trainings on Ray, one at a time on each worker.
 
 The workers train in the directories that a command without Ray would train in, so a training that was interrupted,
 here or there, goes on. For that the working directory has to be a shared one, at the same path on all machines.
@@ -38,7 +38,7 @@ def train(
     """Train the archs that a ground truth does not have, and add them.
 
     Args:
-        run: of this process, which reads and writes but does not train.
+        run: this process's run; it reads and writes but does not train.
         crew: makes the workers, if any are needed.
 
     Raises:
@@ -95,11 +95,11 @@ def _token(save: str) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Trainings:
-    """Trainings as they travel to the workers.
+    """Trainings as they are sent to the workers.
 
     Attributes:
         truth: the ground truth's file; only the driver writes it.
-        manifest: of the first arch's training, as the driver makes it.
+        manifest: the driver's manifest of the first arch's training.
         directory: the driver's working directory, and `token` a file in it.
     """
 

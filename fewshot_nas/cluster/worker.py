@@ -1,4 +1,4 @@
-"""A worker: a process on some machine that gets its work once, and then numbers."""
+"""A worker: a process on some machine that gets its work once, and then the numbers of tasks."""
 
 import hashlib
 import os
@@ -17,22 +17,23 @@ from fewshot_nas.evaluation.numerics import numerics
 
 
 class Parcel(Protocol):
-    """Work as it travels to the workers."""
+    """Work as it is sent to the workers."""
 
     def unpacked(self, world: World) -> Callable[[int], Any]:
-        """The work on a worker: computes a task by its number.
+        """Unpack the work on a worker: a function that computes a task by its number.
 
         Raises:
-            InputError: it is not what the driver has sent, or cannot be done there.
+            InputError: it differs from what the driver has sent, or the worker cannot do it.
         """
 
 
 @dataclass(frozen=True)
 class Greeting:
-    """What a worker says of itself.
+    """A worker's description of itself.
 
     Attributes:
-        node: Ray's name of the machine; `host` is a person's.
+        node: Ray's name of the machine.
+        host: the machine's name and address, for messages.
         package: as `package()`.
         numerics: as `numerics.numerics`.
     """
@@ -44,7 +45,7 @@ class Greeting:
     numerics: dict[str, Any]
 
     def differences(self, expected: Mapping[str, Any]) -> list[str]:
-        """Where the worker is not as expected, each with both values."""
+        """The differences from what is expected, each with both values."""
         found = {"fewshot-nas": self.package, **self.numerics}
         pairs = ((key, found[key], value) for key, value in expected.items() if key in found)
         return [f"{key} {ours}, expected {value}" for key, ours, value in pairs if ours != value]
@@ -60,7 +61,7 @@ def package() -> str:
 
 
 class Worker:
-    """Runs as an actor of Ray.
+    """The object that runs as an actor of Ray.
 
     Args:
         device: as torch names it.
@@ -73,16 +74,16 @@ class Worker:
         self._work: Callable[[int], Any] | None = None
 
     def greet(self) -> Greeting:
-        """Tell who computes here, and how."""
+        """Describe this worker and how it computes."""
         host = f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"
         node = ray.get_runtime_context().get_node_id()
         return Greeting(node, host, os.getpid(), package(), numerics(self._world.device))
 
     def take(self, parcel: Parcel) -> None:
-        """Hold the work from now on."""
+        """Take the work that `compute` does from now on."""
         self._work = parcel.unpacked(self._world)
 
     def compute(self, number: int) -> Any:
-        """Do a task."""
+        """Compute a task by its number."""
         assert self._work is not None
         return self._work(number)

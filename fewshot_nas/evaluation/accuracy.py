@@ -28,12 +28,14 @@ class Sums(NamedTuple):
 
     >>> Sums(90, 99, 84.5, 0.0).accuracy(100)
     Accuracy(top1=90.0, top5=99.0, prob=84.5, likelihood=100.0)
+
+    The logarithms are nan in work units that an earlier version noted without them.
     """
 
     top1: float
     top5: float
     prob: float
-    log: float
+    log: float = math.nan
 
     def accuracy(self, images: int) -> Accuracy:
         """The accuracy for a number of images."""

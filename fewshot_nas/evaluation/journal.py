@@ -44,9 +44,7 @@ class Journal:
         done: dict[int, UnitSums] = {}
         for path, record in self._all_records():
             if "unit" in record:
-                # An earlier version noted fewer numbers: such a unit is computed again.
-                if all(len(each) == len(Sums._fields) for each in record["correct"]):
-                    done[record["unit"]] = [Sums(*each) for each in record["correct"]]
+                done[record["unit"]] = [Sums(*each) for each in record["correct"]]
             else:
                 refuse_others(self._head, path, record)
         return done

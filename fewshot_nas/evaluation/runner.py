@@ -9,6 +9,7 @@ files become the same, byte for byte. Parts that are evaluated together (`1-8`) 
 more than they would alone.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
@@ -161,11 +162,15 @@ def _write_scores(job: Job, plan: Plan, done: Mapping[int, UnitSums], images: in
     results = iter(sums.accuracy(images) for sums in by_arch)
     for part, archs in job.parts.items():
         scores = [
-            Score(arch_id, space.encode(arch), each.top1, each.top5, each.prob, each.likelihood)
+            Score(arch_id, space.encode(arch), each.top1, each.top5, each.prob, _known(each.likelihood))
             for (arch_id, arch), each in zip(archs.items(), results, strict=False)
         ]
         write_json(manifest_path(job.directory, part), job.part_manifest(part))
         write_shards(job.directory, part, scores)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _bar(plan: Plan, done: Iterable[int], world: World) -> "tqdm[Any]":

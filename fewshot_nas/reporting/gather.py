@@ -173,7 +173,8 @@ def _compared(
     evaluated = {arch_id: scored[arch_id].acc for arch_id in truth if arch_id in scored}
     if evaluation and evaluated and len(evaluated) >= len(rescored or trained):
         images = f" on {evaluation.manifest['images']:,} images" if "images" in evaluation.manifest else ""
-        return evaluated, f"evaluation {evaluation.epoch}{images}"
+        parts = f", {evaluation.parts}" if evaluation.parts else ""
+        return evaluated, f"evaluation {evaluation.epoch}{images}{parts}"
     if rescored:
         return rescored, f"epoch {log.chosen}, chosen anew"
     return trained, f"training, epoch {chosen[-1].number}" if chosen else ""

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.reporting.markup import code, note, plot, table
@@ -87,7 +88,9 @@ def read_path_search(search: SearchDirectory, retrainings: Sequence[RetrainDirec
     except (AttributeError, KeyError, TypeError):
         raise InputError(f"{search.log}: is not the log of a Cream search") from None
     found = read_json(search.chosen) if search.chosen.exists() else {}
-    return PathSearch(measure, boards, found, retrained, read_ranked(search.ranking), _compared(search.ranking))
+    anew = command_line("cream.score", save=search.path.parent)
+    ranked, compared = read_ranked(search.ranking, anew), _compared(search.ranking, anew)
+    return PathSearch(measure, boards, found, retrained, ranked, compared)
 
 
 def board_figure(search: PathSearch) -> Figure:
@@ -162,7 +165,7 @@ def _ranking(search: PathSearch) -> Iterator[str]:
     yield f"<figure>{plot('paths')}</figure>"
 
 
-def _compared(ranking: Path) -> tuple[Compared, ...]:
+def _compared(ranking: Path, anew: str) -> tuple[Compared, ...]:
     if not ranking.exists():
         return ()
     try:
@@ -171,7 +174,7 @@ def _compared(ranking: Path) -> tuple[Compared, ...]:
             for each in read_json(ranking)["points"]
         )
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{ranking}: is not a ranking of paths; `cream.score` makes it anew") from None
+        raise InputError(f"{ranking}: is not a ranking of paths; `{anew}` makes it anew") from None
 
 
 def _percent(value: float | None) -> str:

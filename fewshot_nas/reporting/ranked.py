@@ -31,8 +31,11 @@ class Ranked:
     rows: tuple[Row, ...]
 
 
-def read_ranked(path: Path) -> Ranked | None:
+def read_ranked(path: Path, anew: str) -> Ranked | None:
     """Read the ranker's table; None if there is no file.
+
+    Args:
+        anew: the command line that makes it anew.
 
     Raises:
         InputError: the file holds something else.
@@ -46,9 +49,7 @@ def read_ranked(path: Path) -> Ranked | None:
         sources, predicted, best = tuple(content["scores"]), content["predicted"], content["best_proxy"]
         return Ranked(sources, archs, scored, truths, predicted, best, rows)
     except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"{path}: is not the ranker's table; `fewshot_nas.rank`, or `cream.score` for a Cream search, makes it anew"
-        ) from None
+        raise InputError(f"{path}: is not the ranker's table; `{anew}` makes it anew") from None
 
 
 def ranked_table(ranked: Ranked) -> Iterator[str]:

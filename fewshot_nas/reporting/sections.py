@@ -182,9 +182,9 @@ def _best(study: Study, name: str, evaluation: Evaluation) -> str:
         costs = quantity(best.cost.macs), quantity(best.cost.params)
         rows.append([limit, escape(best.arch_id), f"{best.score:.2f}", *costs, code(best.code)])
     heads = ("MACs up to", "arch", f"{metric_title(study.metric)}, %", "MACs", "parameters", "code")
-    return f"<h3>Best archs of phase {name} for a given cost</h3>" + table(
-        heads, rows, numeric=(2, 3, 4), ruled=ruled[1:]
-    )
+    some = note(f"Only {evaluation.parts} were merged; the other archs are missing.") if evaluation.parts else ""
+    shown = table(heads, rows, numeric=(2, 3, 4), ruled=ruled[1:])
+    return f"<h3>Best archs of phase {name} for a given cost</h3>{some}{shown}"
 
 
 def _training(study: Study) -> Iterator[str]:

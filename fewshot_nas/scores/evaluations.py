@@ -26,6 +26,11 @@ class Evaluation:
         """The name that `--epoch` uses for this evaluation."""
         return epoch_of(self.directory)
 
+    @property
+    def parts(self) -> str:
+        """The pool's parts that were merged, such as `parts 1-2 of 8`; empty if all were."""
+        return "parts {parts} of {pool_parts}".format(**self.manifest) if "parts" in self.manifest else ""
+
 
 def read_evaluation(directory: Path, metric: str, default: SearchSpace) -> Evaluation:
     """Read what `merge` has written into an evaluation's directory.
@@ -38,7 +43,10 @@ def read_evaluation(directory: Path, metric: str, default: SearchSpace) -> Evalu
     """
     path = merged_path(directory, metric)
     if not path.exists():
-        raise InputError(f"{path}: no such file; `fewshot_nas.merge` with this --top writes it")
+        raise InputError(
+            f"{path}: no such file; expected the directory of an evaluation whose scores by {metric} are merged, such"
+            " as results/save/json_results/epoch17"
+        )
     described = merged_manifest_path(directory)
     manifest = read_manifest(described) if described.exists() else {}
     return Evaluation(directory, read_scores(path, network_of(manifest, described, default).space), manifest)

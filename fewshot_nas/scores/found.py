@@ -104,7 +104,7 @@ def read_found(path: Path, space: SearchSpace | None = None) -> Found:
     except (KeyError, TypeError, ValueError):
         known = False
     if not known:
-        raise InputError(f"{path}: is not what a search has found; `fewshot_nas.search` writes it")
+        raise InputError(f"{path}: is not what a search has found; the search's command writes it anew")
     if space is not None:
         for arch in archs:
             space.decode(arch.code)

@@ -1,1 +1,1 @@
-"""Search under constraints: which bounds can be met, who proposes archs, and what was found."""
+"""Search within bounds: whether the bounds can be met, proposals, values of archs, and the journal."""

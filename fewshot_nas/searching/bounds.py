@@ -24,7 +24,7 @@ class Bound:
     high: float = math.inf
 
     def excess(self, value: float) -> float:
-        """How far a value lies outside, 0 inside; relative to the bound, so that measures can be added."""
+        """The distance of a value from the allowed range, relative to the bound, so that measures can be added."""
         if value > self.high:
             return value / self.high - 1 if self.high > 0 else value
         return 1 - value / self.low if value < self.low else 0.0
@@ -85,10 +85,10 @@ def _read(option: str, text: str) -> tuple[str, float]:
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds with the measures that they bound, in a space.
+    """Bounds on the costs of a space's archs.
 
     Attributes:
-        measures: all that are known, bounded or not, by name.
+        measures: all known ones by name, also those without a bound.
     """
 
     space: SearchSpace
@@ -100,7 +100,7 @@ class Limits:
         return {name: measure.of(self.space, arch) for name, measure in self.measures.items()}
 
     def excess(self, arch: Arch) -> float:
-        """How far an arch lies outside all bounds together; 0 inside."""
+        """The sum of an arch's distances from all allowed ranges; 0 if it is within all bounds."""
         return sum(bound.excess(self.measures[bound.name].of(self.space, arch)) for bound in self.bounds)
 
     def fits(self, arch: Arch) -> bool:

@@ -1,4 +1,4 @@
-"""Random archs within bounds, and an arch as the numbers that an optimiser proposes."""
+"""Random archs within bounds, and archs as named numbers, which an optimiser can propose."""
 
 import random
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ class Candidates:
     def draw(self, seed: int, number: int) -> Arch:
         """Random arch number 0, 1, ... within the bounds, a function of the seed and the number.
 
-        Where bounds are so tight that none of a hundred draws meets them, the last draw takes
-        decisions from the anchor, in a random order, until it does.
+        If none of a hundred draws meets the bounds, the last one gets genes of the anchor, one after
+        the other in a random order, until it does.
         """
         rng = random.Random(f"{seed}/candidate/{number}")
         for _ in range(_DRAWS):
@@ -50,7 +50,7 @@ class Candidates:
         return self.anchor
 
     def genes(self, arch: Arch, rng: random.Random) -> Genes:
-        """All decisions by name; the middle widths of absent blocks are drawn."""
+        """An arch's genes by name; those of blocks that it does not have are drawn."""
         known = {f"{stage} depth": len(mids) for stage, mids in enumerate(arch.mids)}
         known |= {f"{stage} out": digit for stage, digit in enumerate(arch.outs)}
         known |= {
@@ -60,7 +60,7 @@ class Candidates:
 
     @cached_property
     def ranges(self) -> dict[str, tuple[int, int]]:
-        """The least and the largest value of each decision, by a name that sorts it as a network has its stages."""
+        """The least and the largest value of each gene. Sorted by name, genes are in the order of the stages."""
         found: dict[str, tuple[int, int]] = {}
         for stage, (depths, count) in enumerate(zip(self.limits.space.depths, self.digits, strict=True)):
             found |= {f"{stage} depth": depths, f"{stage} out": (1, count)}
@@ -68,7 +68,7 @@ class Candidates:
         return found
 
     def arch(self, genes: Genes) -> Arch:
-        """The arch that decisions make."""
+        """The arch that has these genes."""
         stages = range(self.limits.space.stages)
         mids = (tuple(genes[f"{stage} mid {slot}"] for slot in range(genes[f"{stage} depth"])) for stage in stages)
         return Arch(tuple(genes[f"{stage} out"] for stage in stages), tuple(mids))

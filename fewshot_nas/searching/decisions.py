@@ -1,8 +1,8 @@
 """The decisions that make an arch, and what each of them costs.
 
-Blocks of a stage after its first one are alike, and their order changes no cost. So an arch costs
-what its first blocks cost, chosen by the output widths of two neighbouring stages and a middle
-width, and how many later blocks it has of each middle width.
+The blocks of a stage after its first one differ in their middle width only, and their order changes no cost. So a
+cost of an arch follows from the first block of each stage (the output widths of this stage and of the one before,
+and a middle width) and from the number of later blocks of each middle width.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +17,10 @@ from fewshot_nas.space.search_space import SearchSpace
 
 
 class Decision(NamedTuple):
-    """A first block of a stage, or one that comes later (`before` is None).
+    """The choice of a stage's first block, or of a later one (`before` is None).
 
     Attributes:
-        before: out digit of the stage before; in stage 0, the stage's own, which is the stem's.
+        before: out digit of the stage before; in stage 0, that of the stage itself, which sets the stem's width.
         out, mid: digits.
     """
 
@@ -32,7 +32,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True)
 class Decisions:
-    """All decisions in a space; of digits that mean the same width, only the first.
+    """All decisions of a space. Of several digits with the same width, only the first is used.
 
     Attributes:
         digits: stage s uses the digits 1..digits[s].
@@ -43,7 +43,7 @@ class Decisions:
 
     @cached_property
     def outs(self) -> list[list[int]]:
-        """Out digits of each stage that differ."""
+        """The out digits of each stage that have different widths."""
         space = self.space
 
         def meaning(stage: int, digit: int) -> object:
@@ -53,12 +53,12 @@ class Decisions:
 
     @cached_property
     def mids(self) -> list[list[int]]:
-        """Mid digits of each stage that differ."""
+        """The mid digits of each stage that have different widths."""
         return [_distinct(count, partial(self.space.mid_width, stage)) for stage, count in enumerate(self.digits)]
 
     @cached_property
     def all(self) -> list[Decision]:
-        """First blocks and later ones, stage by stage."""
+        """The decisions of all stages, in order."""
         return list(self._all())
 
     def _all(self) -> Iterator[Decision]:
@@ -80,7 +80,7 @@ class Decisions:
         return Block(stage, inputs, space.mid_width(stage, mid), width, stride, space.block)
 
     def cost(self, measure: Measure, decision: Decision) -> float:
-        """What a decision costs; stem and classifier belong to the first blocks of the first and the last stage."""
+        """A decision's cost. The first stage's first block includes the stem, the last stage's the classifier."""
         block = self.block(decision)
         cost = measure.block(block)
         if decision.before is not None:
@@ -89,7 +89,7 @@ class Decisions:
         return cost
 
     def range_of(self, measure: Measure) -> tuple[float, float]:
-        """The smallest and the largest cost of any arch, exactly: the best way to each output width, stage by stage."""
+        """The exact range of an arch's costs, from the best way to each output width, stage after stage."""
         return self._extreme(measure, min), self._extreme(measure, max)
 
     def _extreme(self, measure: Measure, pick: Callable[..., float]) -> float:
@@ -115,7 +115,7 @@ class Decisions:
         return pick(best.values())
 
     def arch(self, taken: Sequence[int]) -> Arch:
-        """The arch of how often each decision is taken, in the order of `all`."""
+        """The arch that takes each decision of `all` so many times."""
         outs = [0] * self.space.stages
         mids: list[list[int]] = [[] for _ in outs]
         for decision, count in zip(self.all, taken, strict=True):
@@ -130,7 +130,7 @@ class Decisions:
 
 
 def _distinct(count: int, meaning: Callable[[int], object]) -> list[int]:
-    """The digits 1..count without those that mean what an earlier one does."""
+    """The digits 1..count, without those that have the meaning of an earlier one."""
     found: dict[object, int] = {}
     for digit in range(1, count + 1):
         found.setdefault(meaning(digit), digit)

@@ -22,12 +22,12 @@ IDLE = 50  # generations without a new arch, after which a search ends
 
 @dataclass(frozen=True)
 class Search:
-    """All that a search needs; every process has one, the main one decides and writes.
+    """A search. Every process has one; the main process decides and writes.
 
     Attributes:
-        proposer: is asked and told on the main process only.
-        metric: what archs are scored by, one of `shards.METRICS`.
-        minimize: measures that are objectives beside the judge's value.
+        proposer: used on the main process only.
+        metric: of the scores, one of `shards.METRICS`.
+        minimize: measures that are objectives, too, beside the judge's value.
         report: takes lines for a person.
     """
 
@@ -42,7 +42,7 @@ class Search:
     report: Callable[[str], None]
 
     def run(self, budget: int) -> dict[Arch, Accuracy]:
-        """The scores of `budget` archs within the bounds, or of fewer where no new one is proposed any more.
+        """Score `budget` archs within the bounds, or fewer if no new ones are proposed any more.
 
         Raises:
             InputError: the journal is another search's.
@@ -70,7 +70,7 @@ class Search:
         return {arch: getattr(accuracy, self.metric) for arch, accuracy in known.items()}
 
     def outcome(self, known: Mapping[Arch, Accuracy]) -> Found:
-        """What the search has found."""
+        """The result: all scored archs with their values, and the front of the pool."""
         scores, bounds = self.raw(known), self.limits.bounds
         values, pool = self.judge(scores), self.judge.pool(scores)
         measures = list(self.minimize) or [each.name for each in bounds if each.high < math.inf] or ["macs"]
@@ -88,7 +88,7 @@ class Search:
         return Generation(scores, plan.macs, plan.plain_macs, time.perf_counter() - start)
 
     def _tell(self, asked: Iterable[Arch], known: Mapping[Arch, Accuracy]) -> float:
-        """Value all archs anew and tell the proposer of those that it asked for; the best value."""
+        """Value all archs anew, tell the proposer the values of the archs it proposed, and return the best value."""
         values, space = self.judge(self.raw(known)), self.limits.space
         costs = [self.limits.measures[name] for name in self.minimize]
         told = (arch for arch in asked if arch in values)
@@ -105,7 +105,7 @@ def _said(scored: int, budget: int, best: float, latest: Generation) -> str:
 
 
 class _Cache:
-    """What was scored before and is scored now."""
+    """The scores of the journal and those of this run."""
 
     def __init__(self, generations: Iterable[Generation]) -> None:
         self.generations = list(generations)

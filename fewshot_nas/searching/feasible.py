@@ -1,4 +1,4 @@
-"""Whether bounds can be met, exactly: an integer programme over the decisions, not a sample of archs."""
+"""Whether bounds can be met: an integer programme over the decisions, which is exact."""
 
 import math
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from fewshot_nas.searching.bounds import Bound, Limits, shown
 from fewshot_nas.searching.decisions import Decisions
 from fewshot_nas.space.arch import Arch
 
-PATIENCE_S = 10.0  # for one programme; usual ones take hundredths of a second
-_INFEASIBLE = 2  # what scipy calls a programme that is proven to have no solution
+PATIENCE_S = 10.0  # for one programme; most take hundredths of a second
+_INFEASIBLE = 2  # scipy's status of a programme that is proven to have no solution
 
 
 def feasible_arch(limits: Limits, digits: Sequence[int]) -> Arch:
@@ -24,8 +24,8 @@ def feasible_arch(limits: Limits, digits: Sequence[int]) -> Arch:
         digits: stage s uses the digits 1..digits[s].
 
     Raises:
-        InputError: there is none; says what the first measure that cannot be met can reach, beside
-            the bounds before it.
+        InputError: there is none. The message names the first bound that cannot be met together with the
+            bounds before it, and the values that its measure can reach within those.
     """
     decisions = Decisions(limits.space, digits)
     for bound in limits.bounds:
@@ -41,7 +41,7 @@ def feasible_arch(limits: Limits, digits: Sequence[int]) -> Arch:
 
 
 def _first_conflict(programme: "_Programme", bounds: Sequence[Bound]) -> Sequence[Bound]:
-    """The shortest beginning of bounds that cannot be met together; all of them cannot."""
+    """The bounds up to the first one that cannot be met together with those before it."""
     shorter = (bounds[:count] for count in range(1, len(bounds)))
     return next((some for some in shorter if programme.solved(some) is None), bounds)
 
@@ -54,7 +54,7 @@ def _cannot(bound: Bound, low: float, high: float, beside: Sequence[Bound]) -> s
 
 
 class _Programme:
-    """Decisions as columns; what makes them an arch, and the bounds, as rows."""
+    """The integer programme: a column for each decision, rows for the structure of an arch and for the bounds."""
 
     def __init__(self, decisions: Decisions, limits: Limits) -> None:
         self._decisions, self._limits = decisions, limits
@@ -68,11 +68,11 @@ class _Programme:
         }
 
     def solved(self, bounds: Sequence[Bound]) -> Arch | None:
-        """An arch within some of the bounds, or None where it is proven that there is none."""
+        """An arch within these bounds, or None if it is proven that there is none."""
         nothing = np.zeros(len(self._most))
         if self._optimum(nothing, bounds, 0.0, whole=False) is None:
-            return None  # parts of blocks would not do either, which is proven faster
-        # A solver's sums are off by a little: where it hits a bound, ask for a little more than is wanted.
+            return None  # not even fractions of blocks meet the bounds, which is faster to prove
+        # The solver's sums have rounding errors. If its arch misses a bound by them, the bounds are tightened a little.
         for margin in (0.0, 1e-6):
             taken = self._optimum(nothing, bounds, margin)
             arch = None if taken is None else self._decisions.arch(taken)
@@ -90,10 +90,10 @@ class _Programme:
     def _optimum(
         self, objective: Any, bounds: Sequence[Bound], margin: float, *, whole: bool = True
     ) -> list[int] | None:
-        """How often each decision is taken; None where nothing is within the bounds.
+        """The number of times that each decision is taken; None if nothing is within the bounds.
 
         Args:
-            whole: whether a decision is taken a whole number of times.
+            whole: whether the numbers must be whole.
         """
         result = milp(
             objective,
@@ -111,14 +111,16 @@ class _Programme:
 
 
 def _row(costs: Any, bound: Bound, margin: float) -> LinearConstraint:
-    """A bound in multiples of itself, so that one tolerance suits multiply-adds and milliseconds."""
+    """The row of a bound, divided by the bound, so that one tolerance suits multiply-adds and milliseconds."""
     scale = bound.high if 0 < bound.high < math.inf else max(bound.low, 1.0)
     low = bound.low / scale + margin if bound.low > -math.inf else -math.inf
     return LinearConstraint((costs / scale)[None], low, bound.high / scale - margin)
 
 
 def _structure(decisions: Decisions) -> LinearConstraint:
-    """One first block a stage, its input the output of the stage before, and a depth within the space's."""
+    """The rows that make decisions an arch: each stage has one first block, whose input is the output of the stage
+    before, and as many later ones as the space allows.
+    """
     rows: list[tuple[dict[int, float], float, float]] = []
     numbered = list(enumerate(decisions.all))
     for stage, (least, most) in enumerate(decisions.space.depths):

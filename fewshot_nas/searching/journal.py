@@ -1,7 +1,7 @@
-"""The journal of a search: the scores of each generation, one line each, on disk as soon as it is scored.
+"""The journal of a search: a line for each generation with its scores, on disk as soon as it is scored.
 
-A search that is given again proposes the same archs, because proposals depend on the seed and on
-scores only, and takes from the journal what was scored before. So it ends with the same front.
+Proposals depend on the seed and on scores only. So a search that is started again proposes the same archs, takes
+the scores that there are from the journal, and ends with the same front.
 """
 
 import json
@@ -20,11 +20,11 @@ from fewshot_nas.space.search_space import SearchSpace
 
 @dataclass(frozen=True)
 class Generation:
-    """What was scored as one tree.
+    """The archs that were scored as one tree.
 
     Attributes:
-        macs, plain_macs: for one image, of the tree and of the same archs one at a time.
-        seconds: that scoring took.
+        macs, plain_macs: multiply-adds for one image, of the tree and of the same archs one by one.
+        seconds: duration of the scoring.
     """
 
     scores: Mapping[Arch, Accuracy]
@@ -39,7 +39,7 @@ class SearchJournal:
 
     Attributes:
         manifest: what the scores and the proposals depend on.
-        numerics: how the processes compute; others may go on, which the journal notes.
+        numerics: how the processes compute; the journal notes those of all processes that ever wrote it.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class SearchJournal:
         return [self._generation(record) for record in self._records() if "scores" in record]
 
     def ways(self) -> list[Any]:
-        """How the processes computed that wrote the generations, each way once."""
+        """The numerics of all processes that wrote generations, each once."""
         heads = [way for record in self._records() if "manifest" in record for way in record["numerics"]]
         return [way for place, way in enumerate(heads) if way not in heads[:place]]
 

@@ -1,4 +1,4 @@
-"""What an arch is worth to a search: its supernet's score, or what the ranker makes of that."""
+"""The value of an arch in a search: its score, or the ranker's prediction from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Scores = Mapping[Arch, float]  # by the metric of the search, in percent
 
 
 class Judge(Protocol):
-    """Values archs by their scores, the larger the better, in percent."""
+    """Gives archs values in percent, by their scores; a larger value is better."""
 
     def __call__(self, scores: Scores) -> dict[Arch, float]:
         """The value of each arch that the search has scored."""
@@ -33,10 +33,10 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class BySupernet:
-    """The supernet's scores.
+    """The value is the supernet's score.
 
     Attributes:
-        known: those of the pool's archs, where there are any.
+        known: scores of the pool's archs; may be empty.
     """
 
     known: Scores
@@ -52,14 +52,14 @@ class BySupernet:
 
 @dataclass(frozen=True)
 class ByRanker:
-    """The ranker's predictions, from scores and truths of the pool and from the search's own scores.
+    """The value is the ranker's prediction, from scores and truths of the pool and from the search's own scores.
 
-    They are made anew for each generation, so that the search's scores smooth the surface too.
+    Predictions are made anew for each generation, because the search's scores improve them.
 
     Attributes:
-        archs: those of the pool that have scores or truths.
-        scores: in percent, of each supernet that the ranker goes by, nan where an arch has none, [archs].
-        own: which of these supernets is the one that is searched.
+        archs: the archs of the pool that have scores or truths.
+        scores: for each supernet that the ranker uses, in percent, nan where an arch has none, [archs].
+        own: the number of the supernet that is searched.
         truth: accuracies in percent, nan where there is none, [archs].
     """
 
@@ -78,7 +78,7 @@ class ByRanker:
         return dict(zip(self.archs, self._predicted(scores), strict=False))
 
     def _predicted(self, scores: Scores) -> list[float]:
-        """For the pool's archs, then for the search's."""
+        """Predictions for the pool's archs, then for the search's."""
         new, unknown = np.array(list(scores.values())), np.full(len(scores), np.nan)
         columns = [
             np.concatenate([each, new if number == self.own else unknown]) for number, each in enumerate(self.scores)

@@ -1,9 +1,10 @@
-"""Which judge a search has: from the merged scores and the ranking that a run has left."""
+"""Making a search's judge from a run's merged scores and its ranking."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.ranking.features import column
@@ -12,13 +13,14 @@ from fewshot_nas.results.run import ranking_path
 from fewshot_nas.results.score_files import merged_path
 from fewshot_nas.scores.evaluations import Evaluation, read_evaluation
 from fewshot_nas.scores.manifests import Network
+from fewshot_nas.scores.shards import top_of
 from fewshot_nas.searching.judge import ByRanker, BySupernet, Judge
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_arch_file
 
 
 def supernet_judge(directory: PhaseDirectory, checkpoint: str, metric: str, network: Network) -> Judge:
-    """Goes by scores alone; the pool's are those of the same checkpoint's largest evaluation.
+    """A judge by scores alone. The pool's scores are those of the same checkpoint's largest evaluation.
 
     Args:
         checkpoint: digest of the supernet's file.
@@ -33,21 +35,25 @@ def supernet_judge(directory: PhaseDirectory, checkpoint: str, metric: str, netw
 
 
 def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> tuple[Judge, dict[str, Any]]:
-    """Goes by the ranker, with the scores and truths that `python -m fewshot_nas.rank` went by; and what these are.
+    """A judge by the ranker, from the scores and truths that `python -m fewshot_nas.rank` used, and a record of these.
 
     Raises:
-        InputError: there is no ranking, or it went by another metric or by other supernets' scores.
+        InputError: there is no ranking, or it used another metric or other supernets' scores.
     """
     path = ranking_path(save)
-    content = _ranking(path)
+    content, anew = read_json(path), command_line("rank", save=save, top=top_of(metric))
+    if not isinstance(content, dict) or not {"metric", "scores", "truth"} <= content.keys():
+        raise InputError(f"{path}: is not the ranker's table; `{anew}` makes it anew")
     if content["metric"] != metric:
-        raise InputError(f"{path}: the ranker went by {content['metric']}, this search goes by {metric}; give --top")
+        raise InputError(
+            f"{path}: the ranker went by {content['metric']}, the search by {metric}; `{anew}` ranks by it"
+        )
     evaluations = [read_evaluation(Path(each), metric, network.space) for each in content["scores"]]
     own = [number for number, each in enumerate(evaluations) if each.manifest.get("checkpoint_sha256") == checkpoint]
     if not own:
         raise InputError(
             f"{path}: the ranker went by {', '.join(content['scores'])}, none of which is of this supernet;"
-            " rank its scores, or search with --by supernet"
+            f" `{anew} --scores DIR` ranks by scores of it, or search with --by supernet"
         )
     truth = read_arch_file(Path(content["truth"]), network.space) if content["truth"] else {}
     known = {arch_id: entry.arch for arch_id, entry in truth.items()}
@@ -60,13 +66,6 @@ def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> t
         column(archs, {key: entry.acc for key, entry in truth.items()}),
     )
     return judge, {"ranker": {"scores": content["scores"], "truth": content["truth"], "truths": len(truth)}}
-
-
-def _ranking(path: Path) -> Mapping[str, Any]:
-    content = read_json(path)
-    if not isinstance(content, dict) or not {"metric", "scores", "truth"} <= content.keys():
-        raise InputError(f"{path}: is not the ranker's table; `fewshot_nas.rank` makes it anew")
-    return content
 
 
 def _archs(evaluations: Sequence[Evaluation], network: Network) -> dict[str, Arch]:

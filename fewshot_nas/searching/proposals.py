@@ -1,4 +1,4 @@
-"""Who proposes the archs of a generation: chance, or an evolution that learns from scores."""
+"""Proposing the archs of a generation: by chance, or by an evolution that learns from scores."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ class Proposer(Protocol):
     """Proposes archs, a generation at a time. The same seed and the same values make the same proposals."""
 
     def ask(self) -> list[Arch]:
-        """The archs of the next generation that are within the bounds; an arch may come again."""
+        """The archs of the next generation that are within the bounds; an arch may be proposed again."""
 
     def tell(self, values: Values) -> None:
-        """What these archs have reached in each objective, the larger the better."""
+        """Learn the values of archs in each objective; larger is better."""
 
 
 class Chance:
@@ -40,18 +40,18 @@ class Chance:
 
 
 class Evolution:
-    """NSGA-II (Deb et al., IEEE Trans. Evol. Comput. 6, 2002), Optuna's.
+    """Optuna's NSGA-II (Deb et al., IEEE Trans. Evol. Comput. 6, 2002).
 
-    It was chosen because it is asked for a whole generation before it is told anything, so that
-    the generation can be scored as one tree; because it takes one objective or several; and because
-    its rule for constraints compares two archs outside the bounds by how far outside they are, so
-    that these need no score. The first generation is random and within the bounds.
+    It was chosen for three reasons. It proposes a whole generation before it needs a score, so a
+    generation can be scored as one tree. It takes one objective or several. It compares archs outside
+    the bounds by their distance from them, so these need no score. The first generation is random
+    and within the bounds.
 
-    A child has one parent's decisions up to some block and the other's after it. Children of one
-    parent then begin with the same blocks, which the tree computes once.
+    A child has one parent's genes up to some block and the other's after it. So children of one parent
+    begin with the same blocks, which the tree computes once.
 
     Args:
-        objectives: how many values `tell` gets for each arch.
+        objectives: the number of values that `tell` gets for each arch.
 
     Raises:
         InputError: Optuna is not installed.
@@ -87,7 +87,7 @@ class Evolution:
 
 
 def _one_point() -> Any:
-    """Takes decisions, which Optuna sorts by their names, from one parent up to a point and then from the other."""
+    """A crossover: genes, which Optuna sorts by name, come from one parent up to a point and then from the other."""
     from optuna.samplers.nsgaii import BaseCrossover
 
     class OnePoint(BaseCrossover):
@@ -101,7 +101,7 @@ def _one_point() -> Any:
 
 
 def optuna_or_refuse() -> Any:
-    """Optuna.
+    """Import Optuna.
 
     Raises:
         InputError: it is not installed, or too old.

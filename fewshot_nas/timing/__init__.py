@@ -1,1 +1,1 @@
-"""How long networks take on a device: measured block by block, added up for any arch."""
+"""Latency of networks on a device: blocks are measured, and added up for any arch."""

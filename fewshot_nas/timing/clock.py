@@ -1,4 +1,4 @@
-"""Timing many programs in turns, so that a machine that becomes slower is slower for all of them."""
+"""Timing many programs in turns, so that a machine that becomes slower does so for all of them."""
 
 import math
 import time
@@ -13,7 +13,7 @@ from fewshot_nas.timing.table import Timing
 
 K = TypeVar("K", bound=Hashable)
 LEAST_RUNS, MOST_RUNS = 3, 30
-TURN_S = 0.006  # that a short program runs in its turn
+TURN_S = 0.006  # a short program is repeated for so long in its turn
 
 
 def rounds(
@@ -22,13 +22,13 @@ def rounds(
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[dict[K, float]]:
-    """Times in microseconds, a round at a time: each program once, in an order of the round's own.
+    """Yield the times of a round, in microseconds: each program has one turn, in a random order.
 
-    In its turn a program runs a few times, and the fastest run counts: others were interrupted, or
+    In its turn a program runs a few times, and the fastest run counts. The other runs were interrupted, or
     found the caches full of another program's data.
 
     Args:
-        count: of rounds.
+        count: number of rounds.
         clock: in seconds.
     """
     names = list(programs)

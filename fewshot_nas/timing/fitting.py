@@ -1,4 +1,4 @@
-"""From parts measured alone to networks: a fit to some of them, and a judgement by others."""
+"""Fitting a table of latencies to whole networks, and judging its predictions on others."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ AIM_ERROR_PERCENT, AIM_TAU = 5.0, 0.95
 
 
 def fitted(table: LatencyTable, networks: Mapping[Arch, float]) -> LatencyTable:
-    """The table with constants fitted to whole networks, none of them negative, so that relative errors are small.
+    """The table with constants that are fitted to whole networks by relative errors; none of them is negative.
 
     Args:
         networks: latencies in microseconds.
@@ -28,14 +28,14 @@ def fitted(table: LatencyTable, networks: Mapping[Arch, float]) -> LatencyTable:
 
 
 def _row(table: LatencyTable, arch: Arch) -> list[float]:
-    """What the constants are multiplied with: 1, the sum over the parts, and the depth of each stage."""
+    """The factors of the constants: 1, the sum over the parts, and the depth of each stage."""
     blocks = table.space.blocks(arch)
     parts: list[Part] = [Stem(blocks[0].inputs), *blocks, Head(blocks[-1].out)]
     return [1.0, sum(map(table.net_us, parts)), *map(float, arch.depths)]
 
 
 def judged(table: LatencyTable, networks: Mapping[Arch, float]) -> dict[str, Any]:
-    """How far predictions are off on networks that the table was not fitted to.
+    """The errors of the predictions on networks that the table was not fitted to.
 
     Returns:
         mean and largest error in percent, Kendall's tau, the worst arch, and all networks.

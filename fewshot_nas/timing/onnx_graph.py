@@ -1,7 +1,6 @@
-"""A module of ours as an ONNX model, written directly: torch's exporter takes seconds for each of hundreds of parts.
+"""Writes a module as an ONNX model directly, because torch's exporter takes seconds for each of hundreds of parts.
 
-The graph is what the runtime makes of `export`'s file: convolutions with the norms folded into them,
-which a test compares.
+Norms are folded into convolutions, as the runtime does with the files of `export`. A test compares both.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ _OPSET, _IR = 17, 8
 
 
 def onnx_of(module: nn.Module, shape: Sequence[int]) -> bytes:
-    """The model's bytes, `images` of that shape in, `out` out.
+    """The bytes of a model with the input `images` of this shape and the output `out`.
 
     Args:
         module: a subnet or a part of one, in evaluation mode.
@@ -41,7 +40,7 @@ class _Graph:
         self._weights: list[Any] = []
 
     def add(self, module: nn.Module, x: str) -> str:
-        """Add what a module computes from a value; the name of its result."""
+        """Add the nodes of a module with the input `x`; returns the name of their result."""
         if isinstance(module, ConvBN):
             return self._conv(module, x)
         if isinstance(module, ResidualBlock):

@@ -1,4 +1,4 @@
-"""What is timed: a part, or a whole network, as a call without arguments, in torch or in onnxruntime."""
+"""The programs that are timed: a part or a whole network as a call without arguments, in torch or onnxruntime."""
 
 import os
 import platform
@@ -42,8 +42,8 @@ class Programs:
     """Makes programs for networks of a space.
 
     Attributes:
-        batch: images of a call.
-        threads: that onnxruntime may use; torch's are set for the process.
+        batch: number of images in a call.
+        threads: number of onnxruntime's threads; torch's are set for the process.
     """
 
     space: SearchSpace
@@ -54,11 +54,11 @@ class Programs:
     threads: int
 
     def empty(self) -> Program:
-        """A call of a network of one operation on one number."""
+        """A network of one operation on one number."""
         return self._program(nn.Sequential(nn.ReLU()), 1, 1)
 
     def of_part(self, part: Part) -> Program:
-        """A part alone, with fresh weights and its usual input."""
+        """A part alone, with random weights and an input of its usual shape."""
         space, maps = self.space, sizes(self.space)
         if isinstance(part, Stem):
             unit = ConvBN(space.in_channels, part.width, space.stem_kernel, space.stem_stride, tracks=True)
@@ -102,7 +102,7 @@ class Programs:
 
 
 def distinct_parts(space: SearchSpace, blocks: Sequence[Block]) -> list[Part]:
-    """Stems, blocks and classifiers of the networks that these blocks make, each once."""
+    """The stems, blocks and classifiers of networks of these blocks, each once."""
     kinds = dict.fromkeys(blocks)
     stems = dict.fromkeys(Stem(block.inputs) for block in kinds if block.stage == 0)
     heads = dict.fromkeys(Head(block.out) for block in kinds if block.stage == space.stages - 1)
@@ -110,7 +110,7 @@ def distinct_parts(space: SearchSpace, blocks: Sequence[Block]) -> list[Part]:
 
 
 def described(device: torch.device, runtime: Runtime, threads: int, batch: int) -> dict[str, Any]:
-    """The device and how it runs, for a table that may be read elsewhere."""
+    """A description of the device and its software, for a table that may be read elsewhere."""
     versions = {"torch": torch.__version__}
     if runtime == "onnxruntime":
         versions["onnxruntime"] = onnxruntime_or_refuse(device).__version__
@@ -128,7 +128,7 @@ def described(device: torch.device, runtime: Runtime, threads: int, batch: int) 
 
 
 def onnxruntime_or_refuse(device: torch.device) -> Any:
-    """The package onnxruntime.
+    """Import onnxruntime.
 
     Raises:
         InputError: it is not installed, or the device is no CPU.

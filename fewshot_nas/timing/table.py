@@ -1,9 +1,9 @@
-"""A table of latencies: what each part of a space's networks takes on one device, and what any network is predicted to.
+"""A table of the latencies of a space's parts on one device, and the prediction for any network.
 
-Predicted latency in microseconds = a constant + for each part its own latency less that of a call,
-scaled + for each block a constant of its stage. A part measured alone is not what it is inside of a
-network: it is called by itself, and its input is not where the part before has left it. Constants
-and scale are fitted to whole networks, and judged on others.
+Predicted latency in microseconds = a constant + scale * (sum of the parts' latencies, each less that of an empty
+call) + a constant for each block of a stage. A part alone does not take the same time as inside of a network: it
+is called by itself, and no part before it has left its input in the cache. So the constants and the scale are
+fitted to whole networks, and judged on others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,11 +34,11 @@ class Head(NamedTuple):
 
 
 Part = Stem | Block | Head
-LEAST_SHARE = 0.02  # of a part's time, that is left of it without the call; noise must not make it negative
+LEAST_SHARE = 0.02  # of a part's time remains at least after the call is taken off; noise must not make it negative
 
 
 class Call(NamedTuple):
-    """What any call costs: a network that does next to nothing."""
+    """An empty call: a network of one operation on one number."""
 
 
 class Timing(NamedTuple):
@@ -50,12 +50,12 @@ class Timing(NamedTuple):
 
 @dataclass(frozen=True)
 class LatencyFit:
-    """What parts measured alone need to become parts of a network.
+    """The constants of the prediction.
 
     Attributes:
-        constant_us: of any network.
-        scale: of all parts.
-        per_block_us: of each block, by stage.
+        constant_us: microseconds of any network.
+        scale: factor of all parts.
+        per_block_us: microseconds of each block, by stage.
     """
 
     constant_us: float
@@ -65,15 +65,15 @@ class LatencyFit:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """All that was measured on a device.
+    """The measurements on a device.
 
     Attributes:
-        device: what it is and how it ran, in words and numbers.
-        num_classes: of the classifier.
-        digits: the widths that were measured are those of the digits 1..digits[s].
-        call: of the runtime.
-        parts: each measured alone, its call included.
-        validation: how far predictions are off on networks that nothing was fitted to.
+        device: its description, and that of its software.
+        num_classes: number of the classifier's outputs.
+        digits: the widths of the digits 1..digits[s] were measured in stage s.
+        call: the time of an empty call.
+        parts: the time of each part alone, with its call.
+        validation: the errors of predictions on networks that nothing was fitted to.
     """
 
     device: Mapping[str, Any]

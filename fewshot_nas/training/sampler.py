@@ -47,8 +47,8 @@ class Ends(Protocol):
 
 
 @dataclass(frozen=True)
-class RandomArchs:
-    """`sampling: random`. Every depth and digit is uniform.
+class _AllArchs:
+    """Draws from all archs of a space.
 
     Attributes:
         digits: the digits 1..n of each stage that are drawn.
@@ -62,28 +62,18 @@ class RandomArchs:
     def chances(self) -> Chances:
         """All depths and digits."""
         return _all_chances(self.space, self.digits)
+
+
+class RandomArchs(_AllArchs):
+    """`sampling: random`. Every depth and digit is uniform."""
 
     def arch(self, draw: int) -> Arch:
         """A random arch, independent of all other draws."""
         return random_arch(self.space, random.Random(f"{self.seed}/arch/{draw}"), self.digits)
 
 
-@dataclass(frozen=True)
-class FairArchs:
-    """`sampling: fair`. Strictly fair draws (FairNAS, arXiv:1907.01845), see `fair_arch`.
-
-    Attributes:
-        digits: the digits 1..n of each stage that are drawn.
-    """
-
-    space: SearchSpace
-    seed: int
-    digits: Sequence[int]
-
-    @property
-    def chances(self) -> Chances:
-        """All depths and digits."""
-        return _all_chances(self.space, self.digits)
+class FairArchs(_AllArchs):
+    """`sampling: fair`. Strictly fair draws (FairNAS, arXiv:1907.01845), see `fair_arch`."""
 
     def arch(self, draw: int) -> Arch:
         """An arch with digits that the draws of the same round have not used yet."""

@@ -122,6 +122,16 @@ def test_unmerged_scores_are_to_be_merged(phase_files, truth):
     assert "fewshot_nas.merge --save=demo --stage=3_from_2 --epoch=1_all_test" in "".join(sections(study))
 
 
+def test_a_merge_of_some_parts_is_marked_as_such(phase_files, merged, truth):
+    files = phase_files("1", evaluations=["1", "2"])
+    merged(files.evaluations["1"], 40, parts="1-2", pool_parts=8)
+    text = "".join(sections(gather("demo", [files], truth, PX8)))
+    assert "Only parts 1-2 of 8 were merged" in text
+    assert "evaluation 1 on 5,000 images, parts 1-2 of 8" in text
+    merged(files.evaluations["2"], 60)
+    assert "of 8" not in "".join(sections(gather("demo", [files], truth, PX8)))
+
+
 def test_scores_that_are_not_there_are_to_be_made(phase_files, truth):
     study = gather("my run", [phase_files("3_from_2", chosen=1)], truth, PX8)
     command = "python -m fewshot_nas.test --save=&#x27;my run&#x27; --split_group=3_from_2 --json_part=all --test_set=1"

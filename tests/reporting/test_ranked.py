@@ -26,13 +26,13 @@ def section_of(study):
 
 
 def test_a_run_without_it_says_how_to_get_it(study, tmp_path):
-    assert read_ranked(tmp_path / "ranking.json") is None
+    assert read_ranked(tmp_path / "ranking.json", "a command") is None
     assert "python -m fewshot_nas.rank --save=demo" in section_of(study)
 
 
 def test_the_table_is_shown_with_its_intervals(study, tmp_path):
     write_json(tmp_path / "ranking.json", CONTENT)
-    text = section_of(dataclasses.replace(study, ranked=read_ranked(tmp_path / "ranking.json")))
+    text = section_of(dataclasses.replace(study, ranked=read_ranked(tmp_path / "ranking.json", "a command")))
     assert "<td>predictor, 30 truths</td>" in text
     assert "0.700 [0.600, 0.800]" in text
     assert "gain over params" in text
@@ -43,5 +43,5 @@ def test_the_table_is_shown_with_its_intervals(study, tmp_path):
 @pytest.mark.parametrize("content", [[], {}, {**CONTENT, "archs": "many"}, {**CONTENT, "rows": 7}])
 def test_another_file_is_refused(tmp_path, content):
     write_json(tmp_path / "ranking.json", content)
-    with pytest.raises(InputError, match=r"ranking\.json: is not the ranker's table"):
-        read_ranked(tmp_path / "ranking.json")
+    with pytest.raises(InputError, match=r"ranking\.json: is not the ranker's table; `a command` makes it anew"):
+        read_ranked(tmp_path / "ranking.json", "a command")
