@@ -51,7 +51,8 @@ TRAIN += ["training.epochs=3", "training.batch_size=24"]
 SCORE = ["--save=run", "--device=cpu", "--epoch=3", "--json_part=1-2", f"run.silence_s={SILENCE_S}"]
 COMMANDS = {"step": (train_supernet.main, TRAIN), "scoring": (test.main, SCORE)}
 COMMANDS |= {"save": COMMANDS["step"], "validation": COMMANDS["step"]}
-IMPORTED = (runs, scoring, sklearn.datasets)  # which the commands import late: here once, and not in each of thousands of processes
+# What commands import late: here once, and not in each of thousands of processes.
+IMPORTED = (runs, scoring, sklearn.datasets)
 
 
 class Fault(NamedTuple):
