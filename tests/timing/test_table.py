@@ -14,9 +14,9 @@ from fewshot_nas.timing.table import Head, LatencyFit, Stem, chosen_path, read_t
 def test_a_latency_is_the_sum_of_the_parts_without_their_calls(table):
     fit = LatencyFit(7.0, 1.1, (1.0, 2.0, 3.0))
     fast = table.__class__(**{**vars(table), "fit": fit})
-    space = table.space
+    space, rng = table.space, random.Random(1)
     for _ in range(5):
-        arch = random_arch(space, random.Random(1), space.pool_digits)
+        arch = random_arch(space, rng, space.pool_digits)
         blocks = space.blocks(arch)
         parts = [Stem(blocks[0].inputs), *blocks, Head(blocks[-1].out)]
         expected = 7 + 1.1 * sum(table.parts[part].us - 3 for part in parts)
