@@ -21,10 +21,22 @@ Decided before anything ran:
   and 2, against the first 20 paths of the pool with the same three training seeds, which are random within the same
   bounds: the mean of the found less the median of the random ones, with an interval from resamples of searches, of
   random paths, and of the trainings of each. It is an answer if it excludes 0. The cheapest and the dearest of the 60
-  paths with a truth stand beside it, trained with three seeds too.
+  paths with a truth stand beside it, trained with three seeds too. If time does not allow all trainings of the random
+  paths, they have seed 0 at least, whose noise is then a part of their spread, and the table says how many there are.
 - A second pick from the same searches, `combined`: the supernet of each `default` search scores the pool's first 140
   paths, the scores are smoothed and combined with multiply-adds as `rank` does, and the best of all 1,000 paths of the
   pool by that is trained alone as above. It needs no truth. It is judged in the same way.
+- A third pick, `adapted`, decided after the first default search (tau 0.32, its path no better than random ones) and
+  before any of its own results: weights that all paths share suit none of them fully, and 32 steps alone raised tau on
+  the archs of docs/study.md. The ten paths of the last board and the pool's first 60 train alone for 32 steps
+  (`fewshot_nas/cream/finals.py`, rate 0.05 falling to 0) from the weights of each `default` supernet, and are scored on
+  the held images. The best of the 70 is trained alone as above, and judged in the same way; its tau is over the 60.
+- A fourth pick, `predicted`, decided after the default searches (their supernets agree with each other, tau 0.5 to 0.7,
+  but less with the truth) and before any of its own results: a bias that all supernets share cannot be averaged away,
+  but a few truths can tell of it. The predictor of `rank` is fitted to the truths of the pool's paths 21 to 60, from
+  the combined scores of each `default` supernet and the paths' features; the best of the paths without a truth, 61 to
+  1,000, is trained alone as above. `shapes` is the same without any score. Both cost 40 trainings alone, and their
+  opponents, the paths 1 to 20, are not among these.
 - The score of a found path less its truth, beside the same difference of random paths (after a linear fit to them):
   whether the search collected the scores' noise.
 
@@ -42,36 +54,52 @@ Changed before the searches of this study ran:
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, median, stdev
 from typing import Any
 
 import numpy as np
+from study_cream_table import (
+    ADAPTED,
+    COMBINED,
+    FOUND,
+    HOME,
+    PICKS,
+    POOL,
+    PREDICTED,
+    RANDOM_PATHS,
+    ROOT,
+    SEEDS,
+    SHAPES,
+    SMALL,
+    TRUTHS,
+    cost_of,
+    lines,
+)
 
 from fewshot_nas.cli import run
 from fewshot_nas.cream import retrain, score, search
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.flops import path_cost
 from fewshot_nas.cream.found import read_model, write_model
-from fewshot_nas.cream.paths import CreamPath, Model
+from fewshot_nas.cream.paths import Model, parse_path
 from fewshot_nas.cream.pool import PathEntry, read_paths, write_paths
 from fewshot_nas.cream.ranking import path_features
+from fewshot_nas.cream.runs import CreamRun
+from fewshot_nas.cream.score import supernet_of
+from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.ranking.correlation import Interval, agreement, interval_of, tau_gain
-from fewshot_nas.ranking.features import column
-from fewshot_nas.ranking.ranker import ranker
-from fewshot_nas.ranking.reliability import reliability
+from fewshot_nas.ranking.combination import surplus
+from fewshot_nas.ranking.features import column, standardised
+from fewshot_nas.ranking.predictor import EVIDENCE_WEIGHT, PredictorInputs, predict
+from fewshot_nas.ranking.ranker import Ranker, ranker
+from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.results.run import retrain_directory, search_directory
 from fewshot_nas.settings import load
-from fewshot_nas.space.cost import Cost
 
-ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / "json_file" / "cream_small"
-SMALL = ROOT / "configs" / "cream_small.yml"
-POOL, STUDY = HOME / "pool.json", HOME / "study.json"
+STUDY = HOME / "study.json"
 RUNS = ROOT / "results" / "cream_truth" / "gt_paths60.runs"
+SCORED = 140  # paths of the pool by a default search, from which those of all are extrapolated
 DIGITS = ("EPOCHS=9", "META_STA_EPOCH=5", "REVIEWS=3", "REVIEW_PATHS=8", "VALIDATE_EVERY=9")
 LEARNING = {
     "published": ("SHARED_EPOCHS=0",),
@@ -90,11 +118,6 @@ ABLATIONS = {
     "top1": ("PICK_METHOD=top1",),
     "random": ("SHARED_EPOCHS=0",),
 }
-COMBINED, FOUND = "combined", "found"  # an arm, and a path among scored ones
-RANDOM_PATHS, TRUTHS, SCORED = 20, 60, 140
-SEEDS = range(3)
-
-Study = dict[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -124,6 +147,10 @@ def search_arm(arm: str, seed: int) -> None:
         search.main(["--save", save, f"run.seed={seed}", *DIGITS, *LEARNING[arm]])
     elif arm == COMBINED:
         pick_combined(seed)
+    elif arm == ADAPTED:
+        pick_adapted(seed)
+    elif arm in (PREDICTED, SHAPES):
+        pick_predicted(arm, seed)
     else:
         search.main(["--save", save, "--config", str(SMALL), f"run.seed={seed}", *ABLATIONS[arm]])
         score.main(["--save", save, "--pool", str(_pool_of(arm, seed)), "data.valid_images=2000"])
@@ -139,13 +166,51 @@ def _pool_of(arm: str, seed: int) -> Path:
 
 def pick_combined(seed: int) -> None:
     """Pick the pool's best path by the combined scores of the default arm's supernet."""
+    _write_pick(COMBINED, seed, int(_ranker(seed).combined.value.argmax()))
+
+
+def pick_predicted(arm: str, seed: int) -> None:
+    """Pick the best of the pool's paths without a truth, by a predictor that knows the truths of some others."""
+    known = _ranker(seed)
+    evidence = np.stack([known.combined.value, surplus(known.raw, known.smoothed)], axis=1)
+    weighted = EVIDENCE_WEIGHT / 2**0.5 * standardised(evidence)
+    features = standardised(known.described)
+    inputs = PredictorInputs(np.hstack([weighted, features]), evidence[:, 0])
+    inputs = inputs if arm == PREDICTED else PredictorInputs(features)
+    truth = np.array([runs[0] for runs in runs_of(RUNS).values()])[RANDOM_PATHS:TRUTHS]
+    told, wanted = inputs.of(np.arange(RANDOM_PATHS, TRUTHS)), inputs.of(np.arange(TRUTHS, len(features)))
+    _write_pick(arm, seed, TRUTHS + int(predict(told, log_odds(truth), wanted).value.argmax()))
+
+
+def _ranker(seed: int) -> Ranker:
+    """Of all paths of the pool, from the scores of the default arm's supernet."""
     space, pool = load(SearchConfig, SMALL).SPACE, read_paths(POOL)
     scores = _accuracies(search_directory(_save("default", seed)).path_scores)
-    described = path_features(space, [(entry.path, _cost(entry.path)) for entry in pool.values()])
-    combined = ranker(described, [column(pool, scores)]).combined.value
-    path = list(pool.values())[int(combined.argmax())].path
-    mflops = load(SearchConfig, SMALL).budget().mflops(path)
-    write_model(search_directory(_save(COMBINED, seed)).chosen, Model(path, 16, space), {"mflops": mflops})
+    described = path_features(space, [(entry.path, cost_of(entry.path)) for entry in pool.values()])
+    return ranker(described, [column(pool, scores)])
+
+
+def _write_pick(arm: str, seed: int, place: int) -> None:
+    config, path = load(SearchConfig, SMALL), list(read_paths(POOL).values())[place].path
+    facts = {"mflops": config.budget().mflops(path)}
+    write_model(search_directory(_save(arm, seed)).chosen, Model(path, config.IMAGE_SIZE, config.SPACE), facts)
+
+
+def pick_adapted(seed: int) -> None:
+    """Pick the best of board and pool after some steps alone from the default arm's supernet; keep all scores."""
+    directory, home = search_directory(_save("default", seed)), search_directory(_save(ADAPTED, seed))
+    config = load(SearchConfig, directory.config, ["FINAL_STEPS=32"])
+    training = CreamRun(config, config.IMAGE_SIZE, World.alone(), True, print, config.held_images)
+    board = [parse_path(entry["INPUT_ARCH"]) for entry in read_json(directory.board)["board"]]
+    paths = {name: entry.path for name, entry in list(read_paths(POOL).items())[:TRUTHS]}
+    paths |= {f"board{place}": path for place, path in enumerate(board)}
+    supernet = supernet_of(training, config, directory)
+    accuracies = search.finals_of(training, config).scores(supernet, list(paths.values()))
+    found = {name: PathEntry(each.prob, paths[name]) for name, each in zip(paths, accuracies, strict=True)}
+    write_paths(home.path_scores, found)
+    best = max(found, key=lambda name: found[name].acc)
+    mflops = config.budget().mflops(paths[best])
+    write_model(home.chosen, Model(paths[best], config.IMAGE_SIZE, config.SPACE), {"mflops": mflops})
 
 
 def retrain_arm(arm: str, seed: int) -> None:
@@ -162,7 +227,7 @@ def _save(arm: str, seed: int) -> str:
 
 def collect() -> None:
     """Copy what has been run to json_file/cream_small/; what has not been is left out, and trials before it stay."""
-    arms = [(arm, seed) for arm in (*ABLATIONS, COMBINED) for seed in SEEDS if _done(arm, seed)]
+    arms = [(arm, seed) for arm in (*ABLATIONS, *PICKS) for seed in SEEDS if _done(arm, seed)]
     content = {
         "learning": {arm: [_top1(arm, seed) for seed in SEEDS if _done(arm, seed)] for arm in LEARNING},
         "scores": {f"{arm}_s{seed}": _accuracies(search_directory(_save(arm, seed)).path_scores) for arm, seed in arms},
@@ -204,156 +269,6 @@ def runs_of(directory: Path) -> dict[str, list[float]]:
     for each in sorted(files, key=lambda each: (int(each["arch_id"].removeprefix("arch")), each["seed"])):
         runs.setdefault(each["arch_id"], []).append(each["valid"])
     return runs
-
-
-def lines(study: Study) -> Iterator[str]:
-    """Markdown; a table without data is left out."""
-    parts = (
-        _learning(study["learning"]),
-        _tuning(study.get("tuning", [])),
-        _reliabilities({**study.get("pilot", {}), "truth": study["truth"]}),
-        _rankings(study),
-        _verdict(study),
-        _noise(study),
-    )
-    tables = ["\n".join(part) for part in parts]
-    yield "\n\n".join(table for table in tables if table)
-
-
-def _learning(found: Mapping[str, Sequence[float]]) -> Iterator[str]:
-    if any(found.values()):
-        yield "| arm | top-1 of the best path with the supernet's weights, seeds 0, 1, 2 | mean |\n|---|---|---|"
-        for arm, top1 in found.items():
-            if top1:
-                yield f"| {arm} | {', '.join(f'{each:.1f}' for each in top1)} % | {fmean(top1):.1f} % |"
-
-
-def _tuning(trials: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if trials:
-        yield "| settings | processor time, s | best path, mean probability on held images |\n|---|---|---|"
-        yield from (f"| {each['settings']} | {each['s']:.0f} | {each['held_prob']:.1f} % |" for each in trials)
-
-
-def _reliabilities(truths: Mapping[str, Mapping[str, Sequence[float]]]) -> Iterator[str]:
-    """How well the seeds of recipes agree, on the paths that have as many seeds as any."""
-    yield "| recipe | paths | seeds | mean | sd between paths | sd of a seed | share of the path | tau of two seeds |"
-    yield f"|{'---|' * 8}"
-    for name, truth in truths.items():
-        most = max(map(len, truth.values()), default=0)
-        several = {path: runs for path, runs in truth.items() if len(runs) == most}
-        if most > 1 and len(several) > 2:
-            found = reliability(several)
-            within = fmean(stdev(runs) ** 2 for runs in several.values())
-            between = max(0.0, stdev(map(fmean, several.values())) ** 2 - within / most)
-            share = between / (between + within)
-            cells = f"{fmean(map(fmean, several.values())):.1f} | {between**0.5:.1f} | {within**0.5:.1f}"
-            yield f"| {name} | {len(several)} | {most} | {cells} | {share:.2f} | {found.seed_tau:.2f} |"
-
-
-def _rankings(study: Study) -> Iterator[str]:
-    """FLOPs, parameters and supernets against the truth."""
-    truth = {name: fmean(runs) for name, runs in study["truth"].items()}
-    if len(truth) < 3:
-        return
-    costs = _costs(truth)
-    arms = {arm: _of_seeds(study["scores"], arm) for arm in ABLATIONS}
-    yield "| what ranks | seeds | tau | less that of FLOPs | less that of `default` | top-1 of the found path |"
-    yield f"|{'---|' * 6}"
-    for name, values in costs.items():
-        yield f"| {name} | | {_shown(agreement(values, truth).kendall)} | | | |"
-    for arm, scores in arms.items():
-        if scores:
-            gains = [_shown(tau_gain(scores, [costs["FLOPs"]], truth))]
-            gains += [_shown(tau_gain(scores, arms["default"], truth)) if arm != "default" and arms["default"] else ""]
-            top1 = fmean(each["top1"] for each in _of_seeds(study["found"], arm))
-            yield f"| {arm} | {len(scores)} | {_shown(_mean_tau(scores, truth))} | {' | '.join(gains)} | {top1:.1f} % |"
-
-
-def _mean_tau(scores: Sequence[Mapping[str, float]], truth: Mapping[str, float]) -> Interval:
-    """Of all seeds, on the same resamples of paths: half of what scores gain over themselves turned round."""
-    turned = [{name: -score for name, score in each.items()} for each in scores]
-    gain = tau_gain(scores, turned, truth)
-    return Interval(*(each / 2 for each in (gain.value, gain.low, gain.high, gain.error)))
-
-
-def _of_seeds(values: Mapping[str, Any], arm: str) -> list[Any]:
-    return [values[name] for seed in SEEDS if values.get(name := f"{arm}_s{seed}")]
-
-
-def _cost(path: CreamPath) -> Cost:
-    return path_cost(path, 16, num_classes=45, in_channels=1, space=load(SearchConfig, SMALL).SPACE)
-
-
-def _costs(names: Iterable[str]) -> dict[str, dict[str, float]]:
-    budget, pool = load(SearchConfig, SMALL).budget(), read_paths(POOL)
-    paths = {name: pool[name].path for name in names}
-    return {
-        "FLOPs": {name: budget.mflops(path) for name, path in paths.items()},
-        "params": {name: float(_cost(path).params) for name, path in paths.items()},
-    }
-
-
-def _verdict(study: Study) -> Iterator[str]:
-    """The paths that were found, between random ones."""
-    truth = study["truth"]
-    others = [runs for runs in list(truth.values())[:RANDOM_PATHS] if len(runs) == len(SEEDS)]
-    if len(others) < RANDOM_PATHS:
-        return
-    costs = _costs(truth)["FLOPs"]
-    ends = {"cheapest of 60": min(costs, key=costs.__getitem__), "dearest of 60": max(costs, key=costs.__getitem__)}
-    yield "| path | M FLOPs | trainings | top-1 alone | better than, of 20 random ones | less their median |"
-    yield f"|{'---|' * 6}"
-    for arm in ("default", COMBINED):
-        found = [each for each in _of_seeds(study["found"], arm) if len(each["alone"]) == len(SEEDS)]
-        for number, each in enumerate(found):
-            yield _place(f"{arm}, search {number}", each["mflops"], each["alone"], others)
-        if found:
-            gain = gain_over_median([each["alone"] for each in found], others)
-            runs = [run for each in found for run in each["alone"]]
-            yield _place(f"**{arm}, all**", fmean(each["mflops"] for each in found), runs, others, _shown(gain))
-    for name, path in ends.items():
-        yield _place(name, costs[path], truth[path], others)
-    middle = median(map(fmean, others))
-    yield f"| median of 20 random ones | | {len(SEEDS)} each | {middle:.2f} % | | |"
-
-
-def _place(name: str, mflops: float, runs: Sequence[float], others: Sequence[Sequence[float]], gain: str = "") -> str:
-    beaten = sum(fmean(runs) > fmean(other) for other in others)
-    return f"| {name} | {mflops:.3f} | {len(runs)} | {fmean(runs):.2f} % | {beaten} | {gain} |"
-
-
-def gain_over_median(found: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> Interval:
-    """The mean of found paths less the median of others, by the means of their trainings.
-
-    Args:
-        found, others: the accuracies of each path's trainings. Paths are resampled, and the trainings of each path.
-    """
-    rng = np.random.default_rng(0)
-
-    def resampled(paths: Sequence[Sequence[float]]) -> list[float]:
-        return [float(rng.choice(paths[i], len(paths[i])).mean()) for i in rng.integers(len(paths), size=len(paths))]
-
-    draws = [fmean(resampled(found)) - median(resampled(others)) for _ in range(2000)]
-    return interval_of(fmean(map(fmean, found)) - median(map(fmean, others)), np.array(draws))
-
-
-def _noise(study: Study) -> Iterator[str]:
-    """Whether a found path is worth what its score promises: its truth less what random paths of its score have."""
-    truth = {name: fmean(runs) for name, runs in study["truth"].items()}
-    surplus = []
-    for scores, found in zip(_of_seeds(study["scores"], "default"), _of_seeds(study["found"], "default"), strict=False):
-        if found["alone"] and len(truth) >= TRUTHS:
-            slope, shift = np.polyfit([scores[name] for name in truth], list(truth.values()), 1)
-            surplus.append((scores[FOUND], fmean(found["alone"]), slope * scores[FOUND] + shift, max(scores.values())))
-    if surplus:
-        yield "| search | score of the found path | best of 140 random scores | its truth | what its score promised |"
-        yield "|---|---|---|---|---|"
-        for number, (scored, alone, promised, best) in enumerate(surplus):
-            yield f"| {number} | {scored:.1f} % | {best:.1f} % | {alone:.2f} % | {promised:.2f} % |"
-
-
-def _shown(found: Interval) -> str:
-    return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
 
 
 if __name__ == "__main__":

@@ -99,6 +99,11 @@ class SearchConfig(TrainConfig):
     REVIEW_PATHS: Count = 30
     # Training images held out for reviews, at most an eighth of all.
     HELD_IMAGES: Several = 1024
+    # Steps that each path of the last board trains alone, before the best of them is chosen on the held images;
+    # 0: the board's order decides, as published.
+    FINAL_STEPS: int = 0
+    # Learning rate of the first of them; it falls linearly to 0.
+    FINAL_LR: float = 0.05
     # Learning rate of the matching network.
     META_LR: float = 1e-4
     # Steps between two updates of the matching network.
@@ -115,7 +120,7 @@ class SearchConfig(TrainConfig):
     @property
     def held_images(self) -> int:
         """Training images to hold out."""
-        return self.HELD_IMAGES if self.BOARD == "review" else 0
+        return self.HELD_IMAGES if self.BOARD == "review" or self.FINAL_STEPS else 0
 
     def budget(self) -> Budget:
         """The bounds, and the depths that suit them.

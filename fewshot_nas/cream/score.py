@@ -1,7 +1,7 @@
 """Score paths of a pool with the supernet of a search, and compare the scores with a ground truth."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from fewshot_nas.commands import command_line
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import path_cost
 from fewshot_nas.cream.found import FORM
+from fewshot_nas.cream.paths import CreamPath
 from fewshot_nas.cream.pool import NUMBERS, PathEntry, read_paths, select, write_paths
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         training = CreamRun(config, resolution, world, True, speaker(world.is_main), config.held_images)
         found = _scores(training, config, directory, pool)
         if world.is_main:
-            write_paths(directory.path_scores, {name: PathEntry(each.prob, each.path) for name, each in found.items()})
+            write_paths(directory.path_scores, {name: PathEntry(found[name].prob, pool[name].path) for name in pool})
             print(f"{len(pool)} paths on {len(training.data.valid):,} images: {directory.path_scores}")
             if truth:
                 _compare(config, directory, found, {name: entry.acc for name, entry in truth.items()})
@@ -61,31 +62,40 @@ def _scores(
     training: "CreamRun", config: SearchConfig, directory: SearchDirectory, pool: Mapping[str, PathEntry]
 ) -> dict[str, "ScoredPath"]:
     """By arch id; each process scores its share of the sorted paths, so that neighbours stay together."""
+    from fewshot_nas.distributed import gathered
+
+    world, names = training.world, sorted(pool, key=lambda name: pool[name].path)
+    mine = names[len(names) * world.rank // world.size : len(names) * (world.rank + 1) // world.size]
+    scored = _scored(training, config, supernet_of(training, config, directory), [pool[name].path for name in mine])
+    parts = gathered(dict(zip(mine, scored, strict=True)), world)
+    return {name: each for part in parts for name, each in part.items()}
+
+
+def _scored(
+    training: "CreamRun", config: SearchConfig, supernet: "CreamSupernet", paths: Sequence[CreamPath]
+) -> Iterator["ScoredPath"]:
+    """The paths in their order, with scores on the ranking images and as the board would measure them."""
     from fewshot_nas.cream.board_keeping import board_scores
     from fewshot_nas.cream.ranking import ScoredPath
     from fewshot_nas.cream.scorer import PathScorer
     from fewshot_nas.data.images import calibration_subset
-    from fewshot_nas.distributed import gathered
 
-    data, world, budget = training.data, training.world, config.budget()
-    supernet = _supernet(training, config, directory)
-    names = sorted(pool, key=lambda name: pool[name].path)
-    mine = names[len(names) * world.rank // world.size : len(names) * (world.rank + 1) // world.size]
-    paths = [pool[name].path for name in mine]
-    ranked = PathScorer(supernet, training.inputs(data.valid, config.CALIBRATION_IMAGES)).scores(paths)
+    data, space, budget = training.data, config.SPACE, config.budget()
     shown = training.held if config.BOARD == "review" else calibration_subset(data.train, config.BATCH_SIZE, seed=0)
-    board = board_scores(config.BOARD, supernet, paths, training.inputs(shown, config.CALIBRATION_IMAGES))
-    scored = {}
-    for name, path, accuracy, measured in zip(mine, paths, ranked, board, strict=True):
-        size = {"num_classes": data.num_classes, "in_channels": len(data.mean)}
-        cost = path_cost(path, training.resolution, **size, space=config.SPACE)
-        scores = accuracy.prob, accuracy.top1, measured
-        scored[name] = ScoredPath(path, budget.mflops(path), cost, *scores)
-    everywhere = {name: each for part in gathered(scored, world) for name, each in part.items()}
-    return {name: everywhere[name] for name in pool}
+    on_board, ranking = (training.inputs(images, config.CALIBRATION_IMAGES) for images in (shown, data.valid))
+    board = board_scores(config.BOARD, supernet, paths, on_board)
+    sizes = {"num_classes": data.num_classes, "in_channels": len(data.mean)}
+    for path, accuracy, measured in zip(paths, PathScorer(supernet, ranking).scores(paths), board, strict=True):
+        cost = path_cost(path, training.resolution, **sizes, space=space)
+        yield ScoredPath(path, budget.mflops(path), cost, accuracy.prob, accuracy.top1, measured)
 
 
-def _supernet(training: "CreamRun", config: SearchConfig, directory: SearchDirectory) -> "CreamSupernet":
+def supernet_of(training: "CreamRun", config: SearchConfig, directory: SearchDirectory) -> "CreamSupernet":
+    """The supernet of a finished search.
+
+    Raises:
+        InputError: the checkpoint holds another one.
+    """
     from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.models.checkpoint import read_checkpoint
     from fewshot_nas.runs import placed
@@ -111,10 +121,12 @@ def _compare(
     ranking = ranking_of(config.SPACE, found, truth, MEASURES[config.BOARD])
     write_json(directory.ranking, ranking)
     rows = [read_row("the table", row) for row in ranking["rows"]]
-    if rows:
-        print(f"with 95 % intervals; gain is over {ranking['best_proxy']}, the best proxy:")
-        print(ranking_table(rows))
-        print(*gained(rows, ranking["best_proxy"]), sep="\n")
+    if not rows:
+        print(f"{len(truth)} of these paths have a truth, which is too few to judge a ranking by")
+        return
+    print(f"with 95 % intervals; gain is over {ranking['best_proxy']}, the best proxy:")
+    for line in (ranking_table(rows), *gained(rows, ranking["best_proxy"])):
+        print(line)
 
 
 def _parser() -> Parser:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
 from fewshot_nas.config import Config
@@ -17,12 +17,13 @@ from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
     from fewshot_nas.cream.board_keeping import BoardKeeping
+    from fewshot_nas.cream.finals import Finals
     from fewshot_nas.cream.paths import CreamPath
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.cream.search_task import Pace, SearchTask
     from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.lifecycle import Training
-    from fewshot_nas.training.board import Board
+    from fewshot_nas.training.board import Board, BoardEntry
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             directory,
             {"budget": {key: value for key, value in asdict(budget).items() if key != "space"}},
             lambda: _start(training, config, budget, directory),
-            lambda task: _finish(training, task, directory),
+            lambda task: _finish(training, config, task, directory),
         )
     return 0
 
@@ -142,22 +143,60 @@ def _check_slices(config: SearchConfig, batch: int) -> None:
         )
 
 
-def _finish(training: "CreamRun", task: "SearchTask", directory: SearchDirectory) -> None:
+def finals_of(training: "CreamRun", config: SearchConfig) -> "Finals":
+    """How paths train alone before the last decision, on one process and with its share of a batch."""
+    from fewshot_nas.cream.finals import Finals
+    from fewshot_nas.data.loader import TrainBatches
+
+    world, source = training.world, training.source("", config.COLOR_JITTER)
+    batches = TrainBatches(
+        source.images,
+        source.transform,
+        batch_size=max(2, config.BATCH_SIZE // world.size),
+        seed=config.run.seed,
+        workers=source.workers,
+        device=world.device,
+    )
+    inputs = training.inputs(training.held, config.CALIBRATION_IMAGES)
+    recipe = config.FINAL_STEPS, config.FINAL_LR, config.MOMENTUM, config.WEIGHT_DECAY, config.SMOOTHING
+    return Finals(batches, config.EPOCHS, inputs, *recipe, config.run.precision)
+
+
+def _finish(training: "CreamRun", config: SearchConfig, task: "SearchTask", directory: SearchDirectory) -> None:
     from fewshot_nas.cream.flops import path_cost
     from fewshot_nas.cream.found import write_model
     from fewshot_nas.cream.paths import Model, format_path
 
-    best, data = task.best(), training.data
-    path, accuracy = best.candidate, task.validated(best.candidate)
+    task.keeping.settle()
+    best, decided = _decided(training, config, task)
+    data, path, accuracy = training.data, best.candidate, task.validated(best.candidate)
     model = Model(path, training.resolution, training.config.SPACE)
     cost = path_cost(*model[:2], num_classes=data.num_classes, in_channels=len(data.mean), space=model.space)
     known = {"macs": cost.macs, "params": cost.params, "mflops": best.cost}
     scores = {"top1": accuracy.top1, "top5": accuracy.top5, task.keeping.measure: best.accuracy}
-    write_model(directory.chosen, model, {**known, **scores, "data": data.name})
+    write_model(directory.chosen, model, {**known, **scores, **decided, "data": data.name})
     training.report(
         f"INPUT_ARCH={format_path(path)}: {accuracy.top1:.2f} % with the supernet's weights, {cost.params:,} params,"
         f" {cost.macs:,} MACs; wrote {directory.chosen}"
     )
+
+
+def _decided(
+    training: "CreamRun", config: SearchConfig, task: "SearchTask"
+) -> tuple["BoardEntry[CreamPath]", dict[str, Any]]:
+    """The entry of the board that is the result, and what decided it beside the board."""
+    from fewshot_nas.cream.paths import format_path
+
+    entries = task.board.entries
+    if not config.FINAL_STEPS:
+        return entries[0], {}
+    found = finals_of(training, config).scores(task.network, [entry.candidate for entry in entries])
+    probs = [accuracy.prob for accuracy in found]
+    finals = [
+        {"INPUT_ARCH": format_path(entry.candidate), task.keeping.measure: entry.accuracy, "final_prob": prob}
+        for entry, prob in zip(entries, probs, strict=True)
+    ]
+    return entries[probs.index(max(probs))], {"final_prob": max(probs), "finals": finals}
 
 
 def _parser() -> Parser:

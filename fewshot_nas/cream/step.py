@@ -33,17 +33,16 @@ class Teaching:
     update_every: int = 200
     smoothing: float = 0.1
 
-    def begun(self, epoch: int, board: Board[CreamPath]) -> bool:
-        """Whether paths may have a teacher in this epoch, counted from 1."""
-        return epoch > self.start_epoch and len(board) > 0
-
     def teaches(self, epoch: int, board: Board[CreamPath], batch: int) -> bool:
-        """Whether the path of this batch of the epoch, counted from 0, has a teacher."""
-        return self.begun(epoch, board) and batch % self.every == 0
+        """Whether the path of this batch has a teacher; epochs are counted from 1, the batches of one from 0."""
+        return self._begun(epoch, board) and batch % self.every == 0
 
     def updates(self, epoch: int, board: Board[CreamPath], batch: int) -> bool:
-        """Whether the matching network learns from this batch of the epoch, counted from 0."""
-        return self.pick == "meta" and self.begun(epoch, board) and batch % self.update_every == 0
+        """Whether the matching network learns from this batch."""
+        return self.pick == "meta" and self._begun(epoch, board) and batch % self.update_every == 0
+
+    def _begun(self, epoch: int, board: Board[CreamPath]) -> bool:
+        return epoch > self.start_epoch and len(board) > 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,6 +123,16 @@ def test_a_review_fills_the_board_with_paths_of_one_measure(here):
     ]  # shared weights, then a review
 
 
+def test_the_last_board_s_paths_train_alone_before_the_best_is_chosen(here):
+    search.main(["--save", "one", *REVIEW, "FINAL_STEPS=2"])
+    directory = here / "results" / "one" / "search"
+    found, board = read(directory / "path.json"), read(directory / "board.json")["board"]
+    finals = {each["INPUT_ARCH"]: each["final_prob"] for each in found["finals"]}
+    assert list(finals) == [entry["INPUT_ARCH"] for entry in board]
+    assert finals[found["INPUT_ARCH"]] == found["final_prob"] == max(finals.values())
+    assert {entry["INPUT_ARCH"]: entry["held_prob"] for entry in board}[found["INPUT_ARCH"]] == found["held_prob"]
+
+
 @pytest.mark.parametrize("legacy", ["false", "true"])
 def test_every_path_on_the_board_lies_within_the_bounds(here, legacy):
     search.main(["--save", "one", *SEARCH, "FLOPS_MINIMUM=60", "POOL_SIZE=9", f"LEGACY={legacy}"])
