@@ -19,7 +19,9 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.space.search_space import SearchSpace
 
-SCORED_AT_ONCE = 128  # images, where no setting says it
+# Images that are scored at once where no setting says it. On a GPU more of them start fewer kernels; fewer are taken if
+# they do not fit.
+SCORED_AT_ONCE, SCORED_AT_ONCE_ON_GPU = 128, 1024
 
 
 def images_of(data: DataConfig) -> ImageData:
@@ -70,11 +72,19 @@ def _refuse_tiny(space: SearchSpace) -> None:
 
 
 def evaluation_inputs(
-    config: Config, space: SearchSpace, data: ImageData, scored: Images, world: World, *, decode: bool = True
+    config: Config,
+    space: SearchSpace,
+    data: ImageData,
+    scored: Images,
+    world: World,
+    *,
+    at_once: int = SCORED_AT_ONCE,
+    decode: bool = True,
 ) -> Inputs:
     """The inputs of an evaluation: calibration images from the training part, and the images to score on.
 
     Args:
+        at_once: images to score at a time where the settings do not say it.
         decode: False gives tensors of the images' shape without memory, enough to plan with.
 
     Raises:
@@ -93,7 +103,7 @@ def evaluation_inputs(
         settings.calibration_batch,
         _pixels(config, space, data, scored, decode=decode),
         scored.labels,
-        settings.batch_size or SCORED_AT_ONCE,
+        settings.batch_size or at_once,
         data.mean,
         data.std,
         world.device,

@@ -1,6 +1,5 @@
 """Building the `Scorer` that commands and notebooks use, from settings, a supernet and images."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,12 @@ from fewshot_nas.evaluation.room import room_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import sha256
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.run_images import evaluation_inputs, with_classifier_images
-
-SCORED_AT_ONCE_ON_GPU = 1024  # images; more would hardly start fewer kernels
+from fewshot_nas.run_images import (
+    SCORED_AT_ONCE,
+    SCORED_AT_ONCE_ON_GPU,
+    evaluation_inputs,
+    with_classifier_images,
+)
 
 
 def scorer_for(
@@ -44,13 +46,12 @@ def scorer_for(
     """
     if supernet.num_classes != data.num_classes:
         raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
-    inputs = evaluation_inputs(config, supernet.space, data, scored, world, decode=computes)
+    at_once = SCORED_AT_ONCE_ON_GPU if executor is None and world.device.type != "cpu" else SCORED_AT_ONCE
+    inputs = evaluation_inputs(config, supernet.space, data, scored, world, at_once=at_once, decode=computes)
     inputs = with_classifier_images(config, supernet.space, data, inputs, decode=computes)
     memory_mb = config.evaluation.memory_mb
     if executor is None:
         executor, memory_mb = executor_for(world), memory_mb or min(gathered(room_mb(world.device), world))
-        if config.evaluation.batch_size is None and world.device.type != "cpu":
-            inputs = replace(inputs, batch=SCORED_AT_ONCE_ON_GPU)  # fewer if they do not fit
     return Scorer(supernet, inputs, executor, memory_mb=memory_mb)
 
 

@@ -109,15 +109,27 @@ def photographs(directory: Path, count: int) -> None:
 
 
 def lines(block: int) -> str:
-    """A block of shell of the README's section; what the last two need of the first is laid ready."""
+    """A block of shell of the README's section."""
     (section,) = re.findall(r"^## ImageNet\n(.*?)^## ", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     shell = re.findall(r"^```\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
     assert len(shell) == BLOCKS, f"the README's section has {len(shell)} blocks of shell, expected {BLOCKS}"
     train = re.search(r"^train\(\).*$", shell[0], re.MULTILINE)
     assert train
-    ready = "mkdir -p results && cp -r ../1/results/imagenet results && rm -r results/imagenet/7_from_6/json_results\n"
-    ready += "rm results/imagenet/*.pth results/imagenet/manifest.json\n"
-    return "".join([ready if block > 2 else "", f"{train[0]}\n" if block == 2 else "", shell[block - 1]])
+    return f"{train[0]}\n{shell[1]}" if block == 2 else shell[block - 1]
+
+
+def lay_ready(block: int) -> None:
+    """What the blocks for Slurm and Ray need of the first: all files, but of the supernets only the last phase's."""
+    run, network = Path("results", "imagenet"), Path("7_from_6", "supernet.pth")
+    first, here = PLACE / "1" / run, PLACE / str(block) / run
+
+    def left_out(directory: str, names: list[str]) -> list[str]:
+        large = [] if "stand_alone" in Path(directory).parts else [name for name in names if name.endswith(".pth")]
+        return [*large, *({"json_results"} & set(names))]
+
+    shutil.copytree(first, here, ignore=left_out)
+    (here / "manifest.json").unlink()
+    (here / network).hardlink_to(first / network)
 
 
 def size() -> Size:
@@ -230,6 +242,8 @@ def main() -> int:
     if what == "prepare":
         prepare(words)
     elif what == "lines":
+        if int(words[0]) > 2:
+            lay_ready(int(words[0]))
         print(lines(int(words[0])))
     elif what == "run":
         return run(words)

@@ -2,7 +2,7 @@
 
     python scripts/study_faults.py --out results/faults.jsonl --runs 20                  about an hour of a core
     python scripts/study_faults.py --out results/faults.jsonl --fault stop --moment step
-    python scripts/study_faults.py --out results/faults.jsonl --table
+    python scripts/study_faults.py --out json_file/digits/faults.jsonl --table          what docs/scale.md shows
 
 Three gloo processes train a supernet on the digits, or score a pool. At a random point of the moment that is
 asked for, a fault hits a random process. Noted are the exit codes, how long the others took to end, and what was
@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import sklearn.datasets
 import torch
 
 from fewshot_nas import cli, runs, scoring, test, train_supernet
@@ -50,7 +51,8 @@ TRAIN += ["training.epochs=3", "training.batch_size=24"]
 SCORE = ["--save=run", "--device=cpu", "--epoch=3", "--json_part=1-2", f"run.silence_s={SILENCE_S}"]
 COMMANDS = {"step": (train_supernet.main, TRAIN), "scoring": (test.main, SCORE)}
 COMMANDS |= {"save": COMMANDS["step"], "validation": COMMANDS["step"]}
-IMPORTED = (runs, scoring)  # which the commands import late: here once, and not in each of thousands of processes
+# What commands import late: here once, and not in each of thousands of processes.
+IMPORTED = (runs, scoring, sklearn.datasets)
 
 
 class Fault(NamedTuple):
@@ -257,8 +259,11 @@ def hit(directory: Path, fault: Fault, expected: dict[str, Any]) -> dict[str, An
     again = run(directory, command, argv, None)
     resumed = again.codes == [0] * SIZE and same(result(directory, fault.moment), expected)
     sentences = [line for line in outcome.said.splitlines() if line.startswith(SENTENCES)]
-    facts = {"codes": outcome.codes, "ended_s": round(outcome.ended_s, 1), "sentences": sentences, "same_bits": resumed}
-    return {**fault._asdict(), **facts} | ({} if resumed else {"again": again.codes, "said": outcome.said + again.said})
+    facts = {"codes": outcome.codes, "ended_s": round(outcome.ended_s, 1), "said": len(sentences), "same_bits": resumed}
+    as_promised = resumed and len(sentences) == 1 and all(outcome.codes)
+    return {**fault._asdict(), **facts} | (
+        {} if as_promised else {"again": again.codes, "words": outcome.said + again.said}
+    )
 
 
 def study(out: Path, faults: Sequence[str], moments: Sequence[str], count: int) -> None:
@@ -305,7 +310,7 @@ def table(found: list[dict[str, Any]]) -> Iterator[str]:
                 continue
             seconds = sorted(each["ended_s"] for each in runs)
             failed = sum(all(code != 0 for code in each["codes"]) for each in runs)
-            once, bits = sum(len(each["sentences"]) == 1 for each in runs), sum(each["same_bits"] for each in runs)
+            once, bits = sum(each["said"] == 1 for each in runs), sum(each["same_bits"] for each in runs)
             times = f"{seconds[len(seconds) // 2]:.1f}, {seconds[-1]:.1f}"
             yield f"| {kind} | {moment} | {len(runs)} | {failed} | {times} | {once} | {bits} |"
 
