@@ -10,7 +10,7 @@ Times are processor times, so that other work on the machine disturbs them littl
 
 Two searches are measured: the default one (all entries of the board have the same held images, and
 there is a teacher every second step), and the published one (each entry has images of its own, and
-every step has a teacher). Reviews of the board are not part of a step; `search` logs how long they take.
+every step has a teacher). Reviews of the board are not part of a step.
 """
 
 import argparse

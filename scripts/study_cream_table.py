@@ -7,6 +7,7 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import path_cost
@@ -36,7 +37,7 @@ def lines(study: Study) -> Iterator[str]:
         _tuning(study.get("tuning", [])),
         reliabilities({**study.get("pilot", {}), "truth": study["truth"]}),
         _rankings(study),
-        _between(_of_seeds(study["scores"], "default")),
+        _between(_of_seeds(study["scores"], "default"), study["truth"]),
         _verdict(study),
         _noise(study),
     )
@@ -88,7 +89,7 @@ def _rankings(study: Study) -> Iterator[str]:
     costs = _costs(truth)
     names = dict.fromkeys(name.rsplit("_s", 1)[0] for name, scores in study["scores"].items() if scores)
     arms = {arm: _of_seeds(study["scores"], arm) for arm in names}
-    yield "| what ranks | seeds | tau | less that of FLOPs | less that of `default` | top-1 of the found path |"
+    yield "| what ranks | seeds | tau | less that of FLOPs | less that of `default` | found path, supernet's weights |"
     yield f"|{'---|' * 6}"
     for name, values in costs.items():
         yield f"| {name} | | {_shown(agreement(values, truth).kendall)} | | | |"
@@ -103,9 +104,9 @@ def _rankings(study: Study) -> Iterator[str]:
             yield f"| {arm} | {len(scores)} | {_shown(_mean_tau(scores, truth))} | {' | '.join(gains)} | {top1} |"
 
 
-def _between(supernets: Sequence[Mapping[str, float]]) -> Iterator[str]:
-    """How well the supernets of two seeds agree on random paths."""
-    paths = [{name: score for name, score in each.items() if name != FOUND} for each in supernets]
+def _between(supernets: Sequence[Mapping[str, float]], names: Iterable[str]) -> Iterator[str]:
+    """How well the supernets of two seeds agree on the paths that have a truth."""
+    paths = [{name: each[name] for name in names} for each in supernets]
     taus = [agreement(one, other, resamples=0).kendall.value for one, other in combinations(paths, 2)]
     if taus:
         yield f"Tau between the scores of two `default` supernets: {', '.join(f'{tau:.2f}' for tau in taus)}."
@@ -118,8 +119,12 @@ def _mean_tau(scores: Sequence[Mapping[str, float]], truth: Mapping[str, float])
     return Interval(*(each / 2 for each in (gain.value, gain.low, gain.high, gain.error)))
 
 
+def _by_seed(values: Mapping[str, Any], arm: str) -> dict[int, Any]:
+    return {seed: each for seed in SEEDS if (each := values.get(f"{arm}_s{seed}"))}
+
+
 def _of_seeds(values: Mapping[str, Any], arm: str) -> list[Any]:
-    return [values[name] for seed in SEEDS if values.get(name := f"{arm}_s{seed}")]
+    return list(_by_seed(values, arm).values())
 
 
 def cost_of(path: CreamPath) -> Cost:
@@ -143,27 +148,28 @@ def _verdict(study: Study) -> Iterator[str]:
     if len(others) < RANDOM_PATHS:
         return
     costs = _costs(truth)["FLOPs"]
-    ends = {"cheapest of 60": min(costs, key=costs.__getitem__), "dearest of 60": max(costs, key=costs.__getitem__)}
-    yield "| path | M FLOPs | trainings | top-1 alone | better than, of 20 random ones | less their median |"
-    yield f"|{'---|' * 6}"
+    line = np.polyfit([costs[name] for name in truth], [fmean(runs) for runs in truth.values()], 1)
+
+    def placed(name: str, mflops: float, runs: Sequence[float], gains: str = "|") -> str:
+        beaten = sum(fmean(runs) > fmean(other) for other in others)
+        usual = f"{np.polyval(line, mflops):.2f} %"
+        return f"| {name} | {mflops:.3f} | {len(runs)} | {fmean(runs):.2f} % | {usual} | {beaten} | {gains} |"
+
+    yield "| path | M FLOPs | trainings | alone | random ones of its cost | beats, of 20 | less their median | by t |"
+    yield f"|{'---|' * 8}"
     for arm in ("default", *PICKS):
-        found = [each for each in _of_seeds(study["found"], arm) if len(each["alone"]) == len(SEEDS)]
-        for number, each in enumerate(found):
-            yield _place(f"{arm}, search {number}", each["mflops"], each["alone"], others)
-        if found:
-            gain = gain_over_median([each["alone"] for each in found], others)
-            runs = [run for each in found for run in each["alone"]]
-            yield _place(f"**{arm}, all**", fmean(each["mflops"] for each in found), runs, others, _shown(gain))
-    for name, path in ends.items():
-        yield _place(name, costs[path], truth[path], others)
-    middle = median(map(fmean, others))
-    trained = " to ".join(str(number) for number in sorted({min(map(len, others)), max(map(len, others))}))
-    yield f"| median of 20 random ones | | {trained} each | {middle:.2f} % | | |"
-
-
-def _place(name: str, mflops: float, runs: Sequence[float], others: Sequence[Sequence[float]], gain: str = "") -> str:
-    beaten = sum(fmean(runs) > fmean(other) for other in others)
-    return f"| {name} | {mflops:.3f} | {len(runs)} | {fmean(runs):.2f} % | {beaten} | {gain} |"
+        found = {n: each for n, each in _by_seed(study["found"], arm).items() if len(each["alone"]) == len(SEEDS)}
+        for number, each in found.items():
+            yield placed(f"{arm}, search {number}", each["mflops"], each["alone"])
+        if len(found) > 1:
+            alone = [each["alone"] for each in found.values()]
+            gains = f"{_shown(gain_over_median(alone, others))} | {_shown(gain_by_t(alone, others))}"
+            mflops, runs = fmean(each["mflops"] for each in found.values()), [run for runs in alone for run in runs]
+            yield placed(f"**{arm}, all**", mflops, runs, gains)
+    for name, pick in (("cheapest of 60", min), ("dearest of 60", max)):
+        path = pick(costs, key=costs.__getitem__)
+        yield placed(name, costs[path], truth[path])
+    yield f"| median of 20 random ones | | | {median(map(fmean, others)):.2f} % | | | | |"
 
 
 def gain_over_median(found: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> Interval:
@@ -181,20 +187,35 @@ def gain_over_median(found: Sequence[Sequence[float]], others: Sequence[Sequence
     return interval_of(fmean(map(fmean, found)) - median(map(fmean, others)), np.array(draws))
 
 
+def gain_by_t(found: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> Interval:
+    """The same with Welch's t interval, because resamples of two or three searches vary too little."""
+    ours, theirs = [fmean(each) for each in found], np.array([fmean(each) for each in others])
+    draws = np.random.default_rng(0).choice(theirs, (2000, len(theirs)))
+    variances = stdev(ours) ** 2 / len(ours), float(np.median(draws, axis=1).var(ddof=1))
+    freedoms = len(ours) - 1, len(theirs) - 1
+    error = sum(variances) ** 0.5
+    freedom = sum(variances) ** 2 / sum(each**2 / n for each, n in zip(variances, freedoms, strict=True))
+    value, half = fmean(ours) - float(np.median(theirs)), float(t.ppf(0.975, freedom)) * error
+    return Interval(value, value - half, value + half, error)
+
+
 def _noise(study: Study) -> Iterator[str]:
-    """Whether a found path is worth what its score promises: its truth less what random paths of its score have."""
+    """Whether found paths are worth what their scores promise, by a line fitted to random paths."""
     truth = {name: fmean(runs) for name, runs in study["truth"].items()}
-    surplus = []
-    for scores, found in zip(_of_seeds(study["scores"], "default"), _of_seeds(study["found"], "default"), strict=False):
-        if found["alone"] and len(truth) >= TRUTHS:
-            slope, shift = np.polyfit([scores[name] for name in truth], list(truth.values()), 1)
-            best = max(score for name, score in scores.items() if name != FOUND)
-            surplus.append((scores[FOUND], fmean(found["alone"]), slope * scores[FOUND] + shift, best))
-    if surplus:
-        yield "| search | score of the found path | best of 140 random scores | its truth | what its score promised |"
-        yield "|---|---|---|---|---|"
-        for number, (scored, alone, promised, best) in enumerate(surplus):
-            yield f"| {number} | {scored:.1f} % | {best:.1f} % | {alone:.2f} % | {promised:.2f} % |"
+    scored, found = _by_seed(study["scores"], "default"), _by_seed(study["found"], "default")
+    rows = []
+    for seed in scored:
+        if found[seed]["alone"] and len(truth) >= TRUTHS:
+            scores = np.array([scored[seed][name] for name in truth])
+            slope, shift = np.polyfit(scores, list(truth.values()), 1)
+            spread = float((np.array(list(truth.values())) - slope * scores - shift).std(ddof=2))
+            promised, alone = slope * scored[seed][FOUND] + shift, fmean(found[seed]["alone"])
+            cells = f"{scored[seed][FOUND]:.1f} % | {scores.max():.1f} % | {promised:.2f} % | {alone:.2f} %"
+            rows.append(f"| {seed} | {cells} | {alone - promised:+.2f} | {spread:.2f} |")
+    if rows:
+        yield "| search | score of the found path | best of 60 random | promised | alone | difference | sd of random |"
+        yield f"|{'---|' * 7}"
+        yield from rows
 
 
 def _shown(found: Interval) -> str:
