@@ -20,8 +20,7 @@ _AVERAGE, _WEIGHTS = "state_dict_ema", "state_dict"
 def save_child(path: Path, model: Model, network: nn.Module, average: nn.Module) -> None:
     """Write a network and its moving average, whole or not at all."""
     content = {
-        "INPUT_ARCH": format_path(model.path),
-        "resolution": model.resolution,
+        **_described(model),
         _WEIGHTS: network.state_dict(),
         _AVERAGE: average.state_dict(),
     }
@@ -47,13 +46,15 @@ def load_child(
     return network
 
 
+def _described(model: Model) -> dict[str, Any]:
+    """What a file says of its network: the strides and the image size do not show in the shapes of its tensors."""
+    space = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(model.space).items()}
+    return {"INPUT_ARCH": format_path(model.path), "resolution": model.resolution, "space": space}
+
+
 def _check_model(content: Mapping[Any, Any], model: Model) -> None:
-    expected = {
-        "INPUT_ARCH": format_path(model.path),
-        "resolution": model.resolution,
-        "space": asdict(model.space),
-    }
-    for key, value in expected.items():
+    """Compare what the file says; older files do not name their space, and those of other programs say nothing."""
+    for key, value in _described(model).items():
         if content.get(key, value) != value:
             raise InputError(
                 f"holds a network with {key} {content[key]}, but the selected model has {value};"

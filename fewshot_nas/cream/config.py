@@ -79,11 +79,12 @@ class SearchConfig(TrainConfig):
     MOMENTUM: Share = 0.9
     # Strength of the colour jitter; 0: none.
     COLOR_JITTER: float = 0.0
-    # How paths are drawn: by the `prior` of the choices, or `uniform`.
+    # How the paths of the steps are drawn: by the `prior` of the choices, or `uniform`. Reviews draw uniformly.
     SAMPLING: Literal["prior", "uniform"] = "prior"
     # How the teacher is picked from the board: by the matching network (`meta`), or the most accurate (`top1`).
     PICK_METHOD: Literal["meta", "top1"] = "meta"
-    # Epochs without a teacher, at the beginning.
+    # Epochs without a teacher, at the beginning. A teacher needs a board, and with BOARD=review the first one comes
+    # with the first review, after SHARED_EPOCHS.
     META_STA_EPOCH: int = 10
     # Steps between two with a teacher, from then on; 1: every path has a teacher, as published.
     TEACH_EVERY: Count = 2
@@ -93,16 +94,18 @@ class SearchConfig(TrainConfig):
     # Where the board's accuracies come from: each step's batch (`batch`, as published), or now and then held
     # images for all paths at once (`review`).
     BOARD: Literal["batch", "review"] = "review"
-    # Reviews of the board, evenly spread over the steps; the last one is after the last step.
+    # Reviews of the board, evenly spread over the steps after SHARED_EPOCHS; the last one is after the last step.
+    # With BOARD=review only.
     REVIEWS: Count = 10
-    # New paths that a review scores beside those on the board.
+    # New paths that a review scores beside those on the board. With BOARD=review only.
     REVIEW_PATHS: Count = 30
-    # Training images held out for reviews, at most an eighth of all.
+    # Training images held out for reviews and for the choice after FINAL_STEPS, at most an eighth of all.
     HELD_IMAGES: Several = 1024
     # Steps that each path of the last board trains alone, before the best of them is chosen on the held images;
     # 0: the board's order decides, as published.
     FINAL_STEPS: int = 0
-    # Learning rate of the first of them; it falls linearly to 0.
+    # Learning rate of the first of them; it falls linearly to 0. One process trains them all, with its share
+    # of BATCH_SIZE.
     FINAL_LR: float = 0.05
     # Learning rate of the matching network.
     META_LR: float = 1e-4
@@ -112,9 +115,10 @@ class SearchConfig(TrainConfig):
     POOL_SIZE: Count = 10
     # Images on which the matching network compares the answers of two paths.
     SLICE: Several = 4
-    # Percentage points by which a more expensive path must beat the board's worst path to replace it.
+    # Percentage points by which a more expensive path must beat the board's worst path to replace it. With
+    # BOARD=batch only.
     ACC_GAP: float = 5.0
-    # Training images from which the batch norms of a validated path are estimated.
+    # Training images from which the batch norms of a path are estimated, whenever it is scored.
     CALIBRATION_IMAGES: Several = 256
 
     @property

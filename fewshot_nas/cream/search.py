@@ -70,7 +70,7 @@ def _start(
         raise InputError(
             f"SHARED_EPOCHS is {config.SHARED_EPOCHS}, expected less than EPOCHS, which is {config.EPOCHS}"
         )
-    _check_slices(config, batch_share(len(data.train), config.BATCH_SIZE, world.size))
+    _check_slices(config, batch_share(len(data.train), config.BATCH_SIZE, world.size), len(training.held))
     seed_weights(seed)
     network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean), budget.space), world)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
@@ -134,12 +134,18 @@ def review_steps(first: int, total: int, reviews: int) -> frozenset[int]:
     return frozenset(first + (total - first) * number // reviews - 1 for number in range(1, reviews + 1))
 
 
-def _check_slices(config: SearchConfig, batch: int) -> None:
+def _check_slices(config: SearchConfig, batch: int, held: int) -> None:
+    """The matching network compares SLICE images, of a batch or of the held ones, which a board by reviews keeps."""
     least = (2 if config.PICK_METHOD == "meta" else 1) * config.SLICE
     if batch < least:
         raise InputError(
             f"a process has batches of {batch} images, expected at least {least} for SLICE={config.SLICE};"
             " change BATCH_SIZE or SLICE"
+        )
+    if config.BOARD == "review" and config.PICK_METHOD == "meta" and held < config.SLICE:
+        raise InputError(
+            f"only {held} images are held out for reviews, expected at least {config.SLICE} for SLICE={config.SLICE};"
+            " raise HELD_IMAGES or data.train_images, at most an eighth of which is held out, or lower SLICE"
         )
 
 

@@ -6,6 +6,7 @@ import torch
 from fewshot_nas.cream.checkpoint import load_child, save_child
 from fewshot_nas.cream.child import child_network
 from fewshot_nas.cream.paths import MODELS, Model
+from fewshot_nas.cream.space import CreamSpace
 from fewshot_nas.errors import InputError
 
 PATH = ((0,), (1,), (2,), (3,), (4,))
@@ -45,11 +46,22 @@ def test_plain_weights_of_several_gpus_are_read_where_there_is_no_average(tmp_pa
             r"holds a network with INPUT_ARCH \[\[0\],\[0\],\[1\],\[2\],\[3\],\[4\],\[0\]\], but the selected",
         ),
         (Model(PATH, 64), "holds a network with resolution 32, but the selected model has 64"),
+        (
+            Model(PATH, 32, CreamSpace(strides=(2, 2, 1, 2, 2))),
+            r"holds a network with space .*\[2, 2, 2, 1, 2\].*, but the selected model has .*\[2, 2, 1, 2, 2\]",
+        ),
     ],
 )
 def test_another_model_is_refused(file, model, message):
     with pytest.raises(InputError, match=f"arch.pth.tar: {message}"):
         load_child(file, model, 5, 1)
+
+
+def test_a_file_that_does_not_name_its_space_is_read(file, pair):
+    content = torch.load(file, weights_only=True)
+    del content["space"]
+    torch.save(content, file)
+    assert load_child(file, MODEL, 5, 1).state_dict().keys() == pair[1].state_dict().keys()
 
 
 def test_another_number_of_classes_is_refused(file):

@@ -367,6 +367,12 @@ def test_a_checkpoint_of_another_model_is_refused(here):
         (search.main, ["FLOPS_MINIMUM=5000", "FLOPS_MAXIMUM=6000"], "FLOPS_MINIMUM or FLOPS_MAXIMUM"),
         (search.main, ["FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM is too small for any network"),
         (search.main, ["BATCH_SIZE=7"], "a process has batches of 7 images, expected at least 8 for SLICE=4; change"),
+        (
+            search.main,
+            ["HELD_IMAGES=2"],
+            "only 2 images are held out for reviews, expected at least 4 for SLICE=4; raise",
+        ),
+        (search.main, ["data.train_images=31", "BATCH_SIZE=8"], "only 3 images are held out for reviews"),
         (search.main, ["EPOCHS=2", "SHARED_EPOCHS=2"], "SHARED_EPOCHS is 2, expected less than EPOCHS, which is 2"),
         (make_pool.main, ["--out=x.json", "FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM is too small for any network"),
         (truth.main, ["--pool=none.json", "--target_arch_num=1"], "none.json: no such file"),
