@@ -141,7 +141,7 @@ def test_the_rehearsal_runs_to_its_table(tmp_path):
     """On tiny images; all lines, in a copy of the project's files, because it begins results/rehearsal anew."""
     for name in ("scripts", "configs", "README.md", "fewshot_nas", "json_file"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
-    small = "space.resolution=32 space.stem_pool=false space.base_widths=[8,8,8,8] space.divisor=4"
+    small = "space.resolution=32 space.stem_pool=false space.base_widths=[16,24,32,64] space.divisor=2"
     small += " training.resolutions=[32] few_shot.resolutions=[32]"
     command = [shutil.which("bash"), "scripts/rehearse.sh", "configs/imagenet.yml", *small.split()]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
