@@ -88,7 +88,7 @@ def read_path_search(search: SearchDirectory, retrainings: Sequence[RetrainDirec
     except (AttributeError, KeyError, TypeError):
         raise InputError(f"{search.log}: is not the log of a Cream search") from None
     found = read_json(search.chosen) if search.chosen.exists() else {}
-    anew = command_line("cream.score", save=search.path.parent)
+    anew = command_line("cream.score", save=search.path.parent, pool="POOL.json")
     ranked, compared = read_ranked(search.ranking, anew), _compared(search.ranking, anew)
     return PathSearch(measure, boards, found, retrained, ranked, compared)
 
