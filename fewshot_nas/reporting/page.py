@@ -24,7 +24,7 @@ def render(study: Study) -> str:
 
     template = Template(files("fewshot_nas.reporting").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
-        title=escape(f"{study.save}: ranking of subnets"),
+        title=escape(f"{study.save}: fewshot_nas report"),
         head=head(study),
         sections="\n".join(sections(study)),
         foot="Written by <code>python -m fewshot_nas.report</code>. Everything is in this one file.",

@@ -132,6 +132,21 @@ def found_sentence(search: PathSearch) -> str:
     )
 
 
+def path_search_tiles(search: PathSearch) -> dict[str, object]:
+    """The numbers in the head of a page that has nothing but a search."""
+    tiles: dict[str, object] = {}
+    if search.boards:
+        tiles["epochs"] = search.boards[-1].epoch
+    if "top1" in search.found:
+        tiles["top-1 with the supernet's weights"] = decimal(search.found["top1"])
+    tiles |= {
+        f"top-1 of {each.name}, alone": decimal(each.valid) for each in search.retrained if each.valid is not None
+    }
+    if search.ranked:
+        tiles |= {"paths scored": search.ranked.scored, "paths trained alone": search.ranked.truths}
+    return tiles
+
+
 def cream_section(search: PathSearch) -> Iterator[str]:
     """The board over time and at the end, and the trainings of paths alone."""
     if search.boards:

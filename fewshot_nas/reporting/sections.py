@@ -11,7 +11,7 @@ from fewshot_nas.reporting.gather import PhaseRecord, Study
 from fewshot_nas.reporting.hints import rank_command, score_command, search_command, train_command, truth_command
 from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.markup import code, missing, note, plot, section, table
-from fewshot_nas.reporting.path_search import cream_section, found_sentence
+from fewshot_nas.reporting.path_search import cream_section, found_sentence, path_search_tiles
 from fewshot_nas.reporting.ranked import ranked_table
 from fewshot_nas.reporting.searched import search_sections
 from fewshot_nas.reporting.wording import (
@@ -28,18 +28,24 @@ from fewshot_nas.scores.evaluations import Evaluation
 
 def head(study: Study) -> str:
     """Title, verdict, and the most important numbers."""
-    scored = {arch_id for phase in study.phases if phase.evaluation for arch_id in phase.evaluation.scores}
-    tiles = {"phases": len(study.phases), "archs scored": f"{len(scored):,}", "ground-truth archs": len(study.truth)}
-    if study.best_phase:
-        tiles[f"tau, phase {study.best_phase}"] = decimal(study.phase_rows[study.best_phase].kendall.value)
-    if study.best_proxy:
-        name = proxy_title(study.best_proxy)
-        tiles[f"tau, {name} (best proxy)"] = decimal(study.proxy_rows[study.best_proxy].kendall.value)
+    tiles = path_search_tiles(study.cream) if study.cream and not study.phases else _tiles(study)
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in tiles.items())
     return (
         f'<p class="eyebrow">fewshot_nas report</p>\n<h1>{escape(study.save)}</h1>\n'
         f'<p class="verdict">{escape(verdict(study))}</p>\n<dl class="tiles">{cells}</dl>'
     )
+
+
+def _tiles(study: Study) -> dict[str, object]:
+    scored = {arch_id for phase in study.phases if phase.evaluation for arch_id in phase.evaluation.scores}
+    tiles: dict[str, object] = {"phases": len(study.phases), "archs scored": f"{len(scored):,}"}
+    tiles["ground-truth archs"] = len(study.truth)
+    if study.best_phase:
+        tiles[f"tau, phase {study.best_phase}"] = decimal(study.phase_rows[study.best_phase].kendall.value)
+    if study.best_proxy:
+        name = proxy_title(study.best_proxy)
+        tiles[f"tau, {name} (best proxy)"] = decimal(study.proxy_rows[study.best_proxy].kendall.value)
+    return tiles
 
 
 def verdict(study: Study) -> str:

@@ -1,6 +1,7 @@
 """A Cream search on the page: its board over time, and what became of its path."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from fewshot_nas.cream.space import PUBLISHED
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json, write_text
 from fewshot_nas.report import main
-from fewshot_nas.reporting.path_search import board_figure, paths_figure, read_path_search
+from fewshot_nas.reporting.path_search import board_figure, path_search_tiles, paths_figure, read_path_search
 from fewshot_nas.results.run import retrain_directories, search_directory
 from fewshot_nas.space.cost import Cost
 
@@ -48,6 +49,19 @@ def test_boards_begin_with_the_first_epoch_that_has_one(save):
         (3, (70, 66), 81.5),
     ]
     assert [(each.name, each.epochs, each.valid) for each in found.retrained] == [("43", 2, 96.5), ("arch", 2, 97.25)]
+
+
+def test_the_head_of_the_page_tells_of_the_search_and_not_of_phases(save):
+    assert path_search_tiles(read(save)) == {
+        "epochs": 3,
+        "top-1 with the supernet's weights": "81.500",
+        "top-1 of 43, alone": "96.500",
+        "top-1 of arch, alone": "97.250",
+    }
+    assert main(["--save", save]) == 0
+    page = Path(f"results/{save}/report.html").read_text(encoding="utf-8")
+    assert "<dt>epochs</dt><dd>3</dd>" in page
+    assert "<dt>phases</dt>" not in page
 
 
 def test_nothing_was_searched(tmp_path, monkeypatch):
