@@ -32,6 +32,13 @@ SMALL = ["IMAGE_SIZE=16", "BATCH_SIZE=8", "data.train_images=16", "data.valid_im
 SEARCH = [*SMALL, "EPOCHS=2", "FLOPS_MAXIMUM=114", "META_STA_EPOCH=1", "UPDATE_ITER=1", "POOL_SIZE=2", "SLICE=2"]
 SEARCH += ["CALIBRATION_IMAGES=16", "SHARED_EPOCHS=0", "BOARD=batch"]
 REVIEW = [*SEARCH, "SHARED_EPOCHS=1", "BOARD=review", "REVIEWS=1", "REVIEW_PATHS=3", "data.train_images=32"]
+TAUGHT = [
+    *REVIEW,
+    "EPOCHS=3",
+    "REVIEWS=3",
+    "UPDATE_ITER=3",
+    "FINAL_STEPS=2",
+]  # by boards of reviews, in every second step
 SPACE = ["SPACE.stem_width=8", "SPACE.stem_stride=1", "SPACE.strides=[2,2,1,2,1]"]
 RETRAIN = [*SMALL, "EPOCHS=1", "COOLDOWN_EPOCHS=1", "WARMUP_EPOCHS=0", "MODEL_SELECTION=14"]
 TEST = ["IMAGE_SIZE=16", "MODEL_SELECTION=14"]
@@ -149,7 +156,9 @@ def die_at(step, main, argv):
 
 
 @pytest.mark.parametrize(
-    ("step", "settings"), [(3, SEARCH), (3, REVIEW), (5, REVIEW)], ids=["batch", "inherits", "review"]
+    ("step", "settings"),
+    [(3, SEARCH), (3, REVIEW), (5, REVIEW), (7, TAUGHT)],
+    ids=["batch", "inherits", "review", "taught"],
 )
 def test_a_killed_search_ends_as_an_unbroken_one(here, killed, step, settings):
     """Bit by bit: supernet, momentum, matching network and its optimizer, board."""
@@ -160,6 +169,7 @@ def test_a_killed_search_ends_as_an_unbroken_one(here, killed, step, settings):
     assert_same_state(mine / "last.pth", theirs / "last.pth")
     assert records(mine) == records(theirs)
     assert read(mine / "board.json") == read(theirs / "board.json")
+    assert read(mine / "path.json") == read(theirs / "path.json")
 
 
 @pytest.mark.parametrize("step", [1, 2])
