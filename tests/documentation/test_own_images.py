@@ -3,7 +3,6 @@
 Commands run with the page's own lines and settings; what the default suite runs has fewer images, archs and epochs.
 """
 
-import importlib.util
 import json
 import os
 import re
@@ -17,6 +16,7 @@ import pytest
 
 from fewshot_nas.__main__ import main
 from fewshot_nas.files import read_json
+from tests.script_module import load_script
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "own_images.md"
@@ -32,9 +32,7 @@ SHORTER |= {"epoch=0_sample300": "epoch=0_sample24"}
 @pytest.fixture
 def shapes():
     """Makes images as `python scripts/make_shapes.py` does."""
-    spec = importlib.util.spec_from_file_location("make_shapes", ROOT / "scripts" / "make_shapes.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("make_shapes")
     return module.main
 
 

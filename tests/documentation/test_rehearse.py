@@ -1,6 +1,5 @@
 """The rehearsal of the README's ImageNet section: its lines, what is cut of them, and its table."""
 
-import importlib.util
 import json
 import re
 import shlex
@@ -13,6 +12,7 @@ import pytest
 
 from fewshot_nas.data.sources import open_data
 from fewshot_nas.files import write_text
+from tests.script_module import load_script
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,9 +20,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def rehearsal(tmp_path, monkeypatch):
     """The script as a module, with a place of its own."""
-    spec = importlib.util.spec_from_file_location("rehearsal", ROOT / "scripts" / "rehearsal.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("rehearsal")
     monkeypatch.setattr(module, "PLACE", tmp_path)
     monkeypatch.setattr(module, "NOTES", tmp_path / "notes.jsonl")
     return module

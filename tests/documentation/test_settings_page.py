@@ -1,19 +1,13 @@
 """The page of all settings is what the code says."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.script_module import load_script
 
 
 @pytest.fixture
 def script():
-    spec = importlib.util.spec_from_file_location("settings_page", ROOT / "scripts" / "settings_page.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("settings_page")
 
 
 def test_the_page_is_what_the_code_says(script):

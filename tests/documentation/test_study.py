@@ -1,27 +1,21 @@
 """The study's tables are made from the committed scores, and those from results."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.space.pool import Entry, make_pool, read_arch_file, write_arch_file
 from fewshot_nas.space.search_space import SPACES
+from tests.script_module import load_script
 
 PX8 = SPACES["px8"]
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def study_table():
     """The script as a module of its own."""
-    spec = importlib.util.spec_from_file_location("study_table", ROOT / "scripts" / "study_table.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("study_table")
 
 
 @pytest.fixture

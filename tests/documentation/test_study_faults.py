@@ -1,9 +1,10 @@
 """The study of faults: its table, and the page that shows it."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+
+from tests.script_module import load_script
 
 ROOT = Path(__file__).parents[2]
 FOUND = ROOT / "json_file" / "digits" / "faults.jsonl"
@@ -11,10 +12,7 @@ FOUND = ROOT / "json_file" / "digits" / "faults.jsonl"
 
 @pytest.fixture(scope="module")
 def study():
-    spec = importlib.util.spec_from_file_location("study_faults", ROOT / "scripts" / "study_faults.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("study_faults")
 
 
 @pytest.mark.golden

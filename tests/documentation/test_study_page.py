@@ -1,6 +1,5 @@
 """The page on the study has the tables that its script makes from what is committed."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import Interval
 from fewshot_nas.ranking.rows import Row
+from tests.script_module import load_script
 
 ROOT = Path(__file__).parents[2]
 SLOW = ("scores", "ranker-pairs", "ranker-mnist", "ranker-digits")
@@ -19,9 +19,7 @@ TABLES = ("truths", "arms", "splits", "budget", "mnist-truths", "mnist-rankings"
 def study():
     """The script as a module, with the other scripts where it finds them."""
     before, sys.path[:] = list(sys.path), [str(ROOT / "scripts"), *sys.path]
-    spec = importlib.util.spec_from_file_location("study", ROOT / "scripts" / "study.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("study")
     yield module
     sys.path[:] = before
 

@@ -1,17 +1,14 @@
 """The test bed's tables are made from accuracies and scores that are gathered from results."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.space.pool import Entry, make_pool, read_arch_file, write_arch_file
 from fewshot_nas.space.search_space import SPACES
+from tests.script_module import load_script
 
 PX8 = SPACES["px8"]
 
-ROOT = Path(__file__).parents[2]
 ARCHS = 12
 SEVERAL = 8  # archs with three seeds
 
@@ -19,10 +16,7 @@ SEVERAL = 8  # archs with three seeds
 @pytest.fixture
 def committed():
     """The script as a module of its own."""
-    spec = importlib.util.spec_from_file_location("study_pairs", ROOT / "scripts" / "study_pairs.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("study_pairs")
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """The ranker's tables are made from committed scores, and the budget's from measured probabilities."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,21 +9,14 @@ from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored, write_scores
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.search_space import SPACES
+from tests.script_module import load_script
 
 SPACE = SPACES["px28"]
-ROOT = Path(__file__).parents[2]
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
 def study_ranker(tmp_path, monkeypatch):
-    module = script("study_ranker")
+    module = load_script("study_ranker")
     monkeypatch.setattr(module, "RUNS", tmp_path)
     monkeypatch.setattr(module, "SCORES", tmp_path / "scores.json")
     monkeypatch.setattr(module, "PREDICTIONS", tmp_path / "predictions.json")
@@ -54,7 +44,7 @@ def test_the_smaller_evaluation_counts_and_predictions_keep_their_order(study_ra
 
 
 def test_there_is_a_prediction_for_each_arch_of_the_pool():
-    ranker = script("study_ranker")
+    ranker = load_script("study_ranker")
     predictions = read_json(ranker.PREDICTIONS)
     assert len(predictions) == 45_000
     assert ranker.PREDICTIONS.stat().st_size < 2_000_000
@@ -65,7 +55,7 @@ def test_there_is_a_prediction_for_each_arch_of_the_pool():
 
 
 def test_a_control_variate_takes_the_subsets_luck_away():
-    budget = script("study_budget")
+    budget = load_script("study_budget")
     rng = np.random.default_rng(0)
     difficulty = rng.normal(size=400)
     full = rng.normal(size=(12, 1)) + rng.uniform(0.5, 2, size=(12, 1)) * difficulty
@@ -75,7 +65,7 @@ def test_a_control_variate_takes_the_subsets_luck_away():
 
 
 def test_losses_are_those_against_the_setting_named(monkeypatch):
-    budget = script("study_budget")
+    budget = load_script("study_budget")
     pool = make_pool(SPACE, 0, 12)
     truth = {arch_id: float(rank) for rank, arch_id in enumerate(pool)}
     entries = {arch_id: type("Entry", (), {"acc": value}) for arch_id, value in truth.items()}

@@ -1,19 +1,17 @@
 """The study of searching: its plan's parts, its numbers, and the page that shows them."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+
+from tests.script_module import load_script
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def study():
-    spec = importlib.util.spec_from_file_location("study_search", ROOT / "scripts" / "study_search.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("study_search")
 
 
 @pytest.mark.golden
