@@ -187,7 +187,8 @@ class EvaluationConfig:
 
     # Training images from which each subnet's batch-norm statistics are estimated.
     calibration_images: Count = 256
-    # Calibration images in a batch. A batch is the unit of the statistics, so this changes scores.
+    # Calibration images in a batch. A batch is the unit of the statistics, so this changes scores. A last batch with
+    # fewer images weighs less; one image that is left over joins the batch before.
     calibration_batch: Count = 128
     # Training images that each subnet's own classifier is fitted to before it is scored, in closed form. 0: all subnets
     # have the supernet's classifier. A hundred images a class are enough, unless the supernet knows them by heart.

@@ -57,6 +57,7 @@ def scorer_for(
 
 def scoring_facts(config: Config, model: Path, supernet: Supernet, data: ImageData, scored: Images) -> dict[str, Any]:
     """What scores depend on, beside the archs: the supernet, the images, and what each arch is prepared with."""
+    calibrated, batch = min(config.evaluation.calibration_images, len(data.train)), config.evaluation.calibration_batch
     return {
         "checkpoint": str(model),
         "checkpoint_sha256": sha256(model),
@@ -64,8 +65,10 @@ def scoring_facts(config: Config, model: Path, supernet: Supernet, data: ImageDa
         "data": data.name,
         "images": len(scored),
         "data_fingerprint": scored.fingerprint,
-        "calibration_images": config.evaluation.calibration_images,
-        "calibration_batch": config.evaluation.calibration_batch,
+        "calibration_images": calibrated,
+        "calibration_batch": batch,
+        # Earlier versions gave an incomplete last batch the weight of a whole one.
+        **({"calibration_mean": "by images"} if calibrated > batch and calibrated % batch else {}),
         "calibration_fingerprint": data.train.fingerprint,
         **({"classifier_images": fitted} if (fitted := config.evaluation.classifier_images) else {}),
         "precision": config.run.precision,

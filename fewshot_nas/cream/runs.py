@@ -32,8 +32,7 @@ def scoring_inputs(
 ) -> Inputs:
     """Images to score on, where photographs are resized bicubically, and training images for calibration.
 
-    The calibration images are whole batches, because a last batch of one image may have no
-    statistics. As in training, a batch is the share of one process.
+    As in training, a batch is the share of one process.
     """
     batch = max(1, config.BATCH_SIZE // world.size)
     transform = eval_transform(data.recipe, resolution, bicubic=True)
@@ -42,9 +41,8 @@ def scoring_inputs(
         return decoded(images, transform, config.data.cache, workers=config.data.workers)
 
     scored_pixels = pixels(scored)
-    whole = _in_whole_batches(min(calibration, len(data.train)), batch)
     return Inputs(
-        pixels(calibration_subset(data.train, whole, seed=0)) if whole else scored_pixels[:0],
+        pixels(calibration_subset(data.train, calibration, seed=0)) if calibration else scored_pixels[:0],
         batch,
         scored_pixels,
         scored.labels,
@@ -54,11 +52,6 @@ def scoring_inputs(
         world.device,
         config.run.precision,
     )
-
-
-def _in_whole_batches(images: int, batch: int) -> int:
-    """The number of images in whole batches; all images if they do not even fill one batch."""
-    return max(images - images % batch, min(images, batch))
 
 
 @dataclass(frozen=True)

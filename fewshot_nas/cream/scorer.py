@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fewshot_nas.cream.paths import CreamPath
 from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.evaluation.accuracy import Accuracy, Sums, sums
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Inputs, weighed
 
 
 @dataclass(eq=False)
@@ -79,8 +79,6 @@ class PathScorer:
             InputError: a path is none of the supernet's.
             ValueError: there are no calibration images.
         """
-        if not len(self.inputs.calibration):
-            raise ValueError("calibration needs at least one batch")
         distinct = sorted(set(paths))
         with _left_alone(self.supernet):
             return self._scored(distinct, paths)
@@ -88,8 +86,8 @@ class PathScorer:
     def _scored(self, distinct: Sequence[CreamPath], paths: Sequence[CreamPath]) -> list[Accuracy]:
         stem, nodes = CalibratedPart(self.supernet.before), list(self._nodes(distinct))
         with self.inputs.autocast():
-            for count, images in enumerate(self.inputs.calibration_batches(), start=1):
-                for _ in _outputs(stem, nodes, images, 1 / count):
+            for images, momentum in weighed(self.inputs.calibration_batches()):
+                for _ in _outputs(stem, nodes, images, momentum):
                     pass
             found = torch.zeros(len(distinct), len(Sums._fields), dtype=torch.float64, device=self.inputs.device)
             for images, labels in self.inputs.scoring_batches():

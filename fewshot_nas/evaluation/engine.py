@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fewshot_nas.evaluation.accuracy import Sums, sums
 from fewshot_nas.evaluation.classifier import ClassifierFit
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Inputs, weighed
 from fewshot_nas.evaluation.prefix_tree import Step, WorkUnit
 from fewshot_nas.models.slicing import EPS, ConvNorm
 from fewshot_nas.models.supernet import Supernet
@@ -155,15 +155,12 @@ class Walk:
 
     @torch.no_grad()
     def calibrate(self) -> None:
-        """Set the statistics of every batch norm to their means over the calibration batches."""
+        """Set the statistics of every batch norm to their means over the calibration batches, by their images."""
         convs = self.convs()
         begin(convs)
-        batches = 0
-        for batches, images in enumerate(self._inputs.calibration_batches(), start=1):
-            for _ in self._ends(images, partial(Conv.gather, momentum=1 / batches)):
+        for images, momentum in weighed(self._inputs.calibration_batches()):
+            for _ in self._ends(images, partial(Conv.gather, momentum=momentum)):
                 pass
-        if not batches:
-            raise ValueError("calibration needs at least one batch")
         settle(convs)
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
 """The images that subnets are calibrated and scored on, decoded once and held as bytes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -18,7 +18,8 @@ class Inputs:
     Attributes:
         calibration: training images, uint8 [N, C, R, R]; validation images would leak into the
             ranking.
-        calibration_batch: images whose statistics are one sample of a batch norm's.
+        calibration_batch: images whose statistics are one sample of a batch norm's. The last batch may have fewer, and
+            weighs less; a last one of a single image joins the batch before, which then has one image more.
         fitting, fitting_labels: training images as the calibration's, and int64 [F], that each subnet's own classifier
             is fitted to; None for the supernet's classifier.
         images, labels: uint8 [M, C, R, R] and int64 [M], to be scored on.
@@ -61,10 +62,16 @@ class Inputs:
         held = {name: part.to(self.device) for name in names if (part := getattr(self, name)) is not None}
         return replace(self, **held)
 
+    @property
+    def calibration_sizes(self) -> list[int]:
+        """The number of images of each calibration batch."""
+        whole, rest = divmod(len(self.calibration), self.calibration_batch)
+        sizes = [self.calibration_batch] * whole + [rest] * (rest > 0)
+        return [*sizes[:-2], sizes[-2] + 1] if whole and rest == 1 else sizes
+
     def calibration_batches(self) -> Iterator[Tensor]:
         """Normalised calibration images, a batch at a time."""
-        for start in range(0, len(self.calibration), self.calibration_batch):
-            yield self._ready(self.calibration[start : start + self.calibration_batch])
+        return map(self._ready, torch.split(self.calibration, self.calibration_sizes))
 
     def scoring_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised images with their labels."""
@@ -87,3 +94,17 @@ class Inputs:
 
     def _ready(self, batch: Tensor) -> Tensor:
         return normalize(batch.to(self.device), self.mean, self.std)
+
+
+def weighed(batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, float]]:
+    """Calibration batches, each with the momentum by which running statistics become means over all images so far.
+
+    Raises:
+        ValueError: there is no batch.
+    """
+    seen = 0
+    for images in batches:
+        seen += len(images)
+        yield images, len(images) / seen
+    if not seen:
+        raise ValueError("calibration needs at least one batch")

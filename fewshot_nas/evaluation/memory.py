@@ -33,7 +33,7 @@ def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int
     image_mb = elements * bytes_each / _MB
     taken_mb = _resident_mb(supernet, inputs)
     fits = math.inf if memory_mb is None else int((memory_mb - taken_mb) / image_mb)
-    needed = min(inputs.calibration_batch, len(inputs.calibration))
+    needed = max(inputs.calibration_sizes, default=0)
     if fits < needed:
         raise InputError(
             f"the evaluation may take {memory_mb} MB, but {taken_mb + needed * image_mb:.0f} are needed"

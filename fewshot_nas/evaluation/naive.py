@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fewshot_nas.evaluation.accuracy import Accuracy, Sums, sums
 from fewshot_nas.evaluation.classifier import ClassifierFit
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Inputs, weighed
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
@@ -15,7 +15,7 @@ from fewshot_nas.space.arch import Arch
 
 @torch.no_grad()
 def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace a network's batch norm statistics by their means over batches, in place.
+    """Replace a network's batch norm statistics by their means over batches, weighed by their images, in place.
 
     Statistics gathered over many subnets fit none of them, so each subnet gets its own before
     it is scored (BigNAS, arXiv:2003.11142). The network is in evaluation mode afterwards.
@@ -30,15 +30,13 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     for norm in norms:
         norm.reset_running_stats()
     momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = None  # a cumulative mean
     network.train()
-    for batch in batches:
-        network(batch)
+    for images, share in weighed(batches):
+        for norm in norms:
+            norm.momentum = share
+        network(images)
     network.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
-        if not norm.num_batches_tracked:
-            raise ValueError("calibration needs at least one batch")
         norm.momentum = momentum
 
 

@@ -9,13 +9,15 @@ from fewshot_nas.distributed import World
 from fewshot_nas.settings import load
 
 
-@pytest.mark.parametrize(("asked", "given"), [(0, 0), (3, 3), (8, 8), (9, 8), (23, 16), (99, 24)])
-def test_calibration_takes_whole_batches(tmp_path, asked, given):
-    """A last batch of one image would have no statistics where networks see it as a single pixel."""
+@pytest.mark.parametrize(
+    ("asked", "batches"), [(0, []), (3, [3]), (8, [8]), (9, [9]), (23, [8, 8, 7]), (99, [8, 8, 9])]
+)
+def test_calibration_has_no_batch_of_one_image(tmp_path, asked, batches):
+    """It would have no statistics where networks see it as a single pixel."""
     settings = ["IMAGE_SIZE=8", "BATCH_SIZE=8", "data.train_images=25", f"data.cache={tmp_path}"]
     run = CreamRun(load(SearchConfig, None, settings), 8, World.alone(), resume=False, report=print)
     inputs = run.inputs(run.data.valid, asked)
-    assert len(inputs.calibration) == given
+    assert [len(images) for images in inputs.calibration_batches()] == batches
     assert len(inputs.images) == len(run.data.valid)
 
 
@@ -24,7 +26,7 @@ def test_a_process_scores_and_calibrates_with_its_share_of_a_batch(tmp_path):
     world = World(1, 2, torch.device("cpu"))
     run = CreamRun(load(SearchConfig, None, settings), 8, world, resume=False, report=print)
     inputs = run.inputs(run.data.valid, 99)
-    assert (inputs.batch, inputs.calibration_batch, len(inputs.calibration)) == (8, 8, 24)
+    assert (inputs.batch, inputs.calibration_batch, len(inputs.calibration)) == (8, 8, 25)
 
 
 @pytest.mark.parametrize(("asked", "held"), [(0, 0), (3, 3), (99, 8)])

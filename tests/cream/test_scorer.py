@@ -20,7 +20,7 @@ PATHS = [
 @pytest.fixture
 def inputs():
     generator = torch.Generator().manual_seed(4)
-    calibration, images = (torch.randint(256, (n, 1, 32, 32), dtype=torch.uint8, generator=generator) for n in (12, 20))
+    calibration, images = (torch.randint(256, (n, 1, 32, 32), dtype=torch.uint8, generator=generator) for n in (11, 20))
     labels = torch.randint(5, (20,), generator=generator)
     return Inputs(calibration, 4, images, labels, 8, (0.5,), (0.2,), torch.device("cpu"))
 

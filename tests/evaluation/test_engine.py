@@ -239,6 +239,31 @@ def test_calibration_replaces_whatever_was_there(make_supernet, inputs):
     assert not subnet.training
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(64, [32, 32]), (65, [32, 33]), (66, [32, 32, 2]), (31, [31])])
+def test_an_incomplete_calibration_batch_weighs_by_its_images(make_supernet, inputs, count, sizes):
+    """The mean over batches of the stem, which nothing comes before, is then the mean over all images."""
+    supernet, arch = make_supernet(1), random_arch(PX8, random.Random(0))
+    calibrated = replace(inputs, calibration=inputs.calibration[:count])
+    assert [len(images) for images in calibrated.calibration_batches()] == sizes
+    subnet = extract(supernet, arch)
+    with torch.no_grad():
+        images = torch.cat(list(calibrated.calibration_batches()))
+        expected = subnet.stem.conv(images).mean((0, 2, 3))
+    calibrate(subnet, calibrated.calibration_batches())
+    assert torch.allclose(subnet.stem.norm.running_mean, expected, atol=1e-5)
+    (unit,) = Scorer(supernet, calibrated).plan([arch]).units
+    walk = Walk(supernet, unit, calibrated)
+    walk.calibrate()
+    assert torch.allclose(walk.stem.mean, expected, atol=1e-5)
+    if len(set(sizes)) == 1:  # as torch's own cumulative mean, to the bit
+        usual = extract(supernet, arch)
+        for norm in (module for module in usual.modules() if isinstance(module, nn.BatchNorm2d)):
+            norm.momentum = None
+        for batch in calibrated.calibration_batches():
+            usual(batch)
+        assert all(torch.equal(value, usual.state_dict()[name]) for name, value in subnet.state_dict().items())
+
+
 def test_calibration_needs_images(make_supernet, make_archs, inputs):
     empty = replace(inputs, calibration=inputs.calibration[:0])
     with pytest.raises(ValueError, match="at least one batch"):
