@@ -80,7 +80,8 @@ class DataConfig:
     # Augmentation in training; None: the data set's own (photographs `photo`, digits `shift`,
     # Fashion-MNIST and CIFAR-10 `shift_flip`, pairs `none`).
     augmentation: Recipe | None = None
-    # Processes that prepare training images, for each training process; 0: the training process itself.
+    # Processes that prepare training images, for each training process; 0: the training process itself. Each keeps two
+    # batches ready in shared memory (/dev/shm).
     workers: int = 0
     # Directory where decoded images are stored: those to rank on and to calibrate on.
     cache: Path = Path("data/cache")

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import reprlib
 import uuid
 import warnings
@@ -35,28 +36,59 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     The temporary name is unique, so that several processes may write the same path.
 
     Raises:
-        InputError: the file cannot be written; says why.
+        InputError: the file cannot be written; says why. Other errors inside the block keep their own words.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    given, stream = False, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+        stream = _Noting(temporary, "xb")
+        with io.BufferedWriter(stream) as buffered:
+            given = True
+            yield buffered
+            given = False
+            buffered.flush()
+            stream.sync()
         temporary.replace(path)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
-        if said := _said_by_the_system(error):
+        cause = stream.failure if given and stream else error
+        if isinstance(cause, OSError):
+            said = cause.strerror or cause
             raise InputError(f"{path}: cannot be written ({said}); what was there before is kept") from None
         raise
 
 
-def _said_by_the_system(error: BaseException) -> str | None:
-    """The operating system's message, also where torch.save hides it behind an error of its own."""
-    cause = error.__context__ if type(error) is RuntimeError else error
-    return cause.strerror if isinstance(cause, OSError) else None
+class _Noting(io.FileIO):
+    """A file that notes the error of a write, which a writer such as torch.save may hide behind one of its own."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> Any:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def fileno(self) -> int:
+        """Refuse: who knew the number would write past `write`."""
+        raise io.UnsupportedOperation("fileno")
+
+    def sync(self) -> None:
+        """Wait until everything is on disk."""
+        os.fsync(super().fileno())
+
+
+def original_of(temporary: str) -> str | None:
+    """The name of the file that `replacing` was to write under a temporary name; None for names of other origin.
+
+    >>> original_of(".scores.json.0123456789abcdef0123456789abcdef")
+    'scores.json'
+    """
+    match = re.fullmatch(r"\.(.+)\.[0-9a-f]{32}", temporary)
+    return match[1] if match else None
 
 
 def write_text(path: Path, text: str) -> None:

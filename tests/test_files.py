@@ -7,6 +7,7 @@ import stat
 
 import pytest
 import torch
+from PIL import Image
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import locked, read_json, replacing, write_json, write_text
@@ -65,6 +66,35 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_old_file(tmp_path, write):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(2, "No such file", "a.jpg"), OSError(28, "No space left", "/dev/shm")]
+)
+def test_another_error_inside_the_block_is_not_blamed_on_the_file(tmp_path, error):
+    def interrupted():
+        with replacing(tmp_path / "file") as stream:
+            stream.write(b"half")
+            raise error
+
+    with pytest.raises(OSError, match=error.strerror) as raised:
+        interrupted()
+    assert raised.value is error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_writer_of_pictures_meets_a_full_disk_too(tmp_path):
+    """Pillow would write by the file's number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+    try:
+        with (
+            pytest.raises(InputError, match=r"file: cannot be written \(File too large\)"),
+            replacing(tmp_path / "file") as stream,
+        ):
+            Image.new("RGB", (99, 99)).save(stream, "BMP")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path):

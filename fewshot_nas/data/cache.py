@@ -1,5 +1,6 @@
 """A cache of decoded images, for images that are used again and again."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,13 +12,15 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
 from fewshot_nas.data.images import ArrayImages, Images
-from fewshot_nas.data.loader import ordered_batches
+from fewshot_nas.data.loader import lost_workers_said, ordered_batches
 from fewshot_nas.data.pairs import PairImages
 from fewshot_nas.data.transforms import CentreCrop
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import locked, replacing
+from fewshot_nas.files import locked, original_of, replacing
 
 _STALE_S = 600
+# A fingerprint, and for decoded images how they were made.
+_OWN = re.compile(r"[0-9a-f]{16}_\w+\.(npy|pictures)|[0-9a-f]{32}\.json")
 
 
 def decoded(images: Images, transform: CentreCrop, directory: Path, *, workers: int = 0) -> Tensor:
@@ -47,23 +50,32 @@ def decoded(images: Images, transform: CentreCrop, directory: Path, *, workers: 
 def building(path: Path) -> Iterator[bool]:
     """Whether the caller has to build a file of the cache. Others that need the file wait until the block ends.
 
-    Temporary files of processes that were killed are removed from the file's directory. A file
-    counts as left behind if nobody has written to it for ten minutes, because not every network
-    file system supports locks.
+    Before a file is built, what killed builders have left in its directory is removed.
     """
-    for temporary in path.parent.glob(".*.*"):
-        with suppress(OSError):
-            if time.time() - temporary.stat().st_mtime > _STALE_S:
-                temporary.unlink()
     if path.exists():
         yield False
         return
     with locked(path.parent / ".lock", wait=True):
-        yield not path.exists()
+        absent = not path.exists()
+        if absent:
+            _remove_leftovers(path.parent)
+        yield absent
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove temporary files of the cache's own, under its lock.
+
+    Those of the last ten minutes stay, because not every network file system supports locks.
+    """
+    for path in directory.iterdir():
+        if _OWN.fullmatch(original_of(path.name) or ""):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _STALE_S:
+                    path.unlink()
 
 
 def _build(path: Path, shape: tuple[int, ...], images: Images, transform: CentreCrop, workers: int) -> None:
-    with replacing(path) as stream:
+    with replacing(path) as stream, lost_workers_said():
         np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for batch, _ in ordered_batches(images, transform, batch_size=64, workers=workers):
             stream.write(batch.contiguous().numpy().data)

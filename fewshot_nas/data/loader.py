@@ -5,6 +5,7 @@ their augmentation, are the same for any number of workers or ranks, and if a ru
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.keys import random_keys, random_order
@@ -20,6 +21,8 @@ from fewshot_nas.data.transforms import Transform
 from fewshot_nas.errors import InputError
 
 CPU = torch.device("cpu")
+_PATIENCE_S = 600  # for a batch; the reductions of several processes have the same
+_MORE_MEMORY = "choose fewer data.workers (0 needs none), or give a container more (docker run --shm-size=8g)"
 Batch = tuple[Tensor, Tensor]  # uint8 [B, C, R, R] and int64 [B]
 _Made = tuple[Tensor, Tensor, Tensor]  # a batch and its keys, int64 [B]
 _Request = tuple[str, npt.NDArray[np.int64]]  # the stream of keys, and the images' indices
@@ -83,7 +86,7 @@ class TrainBatches:
         self._transform, self._device = transform, device
         self._wanted: list[_Request] = []  # the loader reads it whenever an epoch begins
         items = _Batches(images, transform, finishes=device.type == "cpu")
-        self._loader = _loader(items, self._wanted, workers, persistent=workers > 0, pinned=device.type == "cuda")
+        self._loader = loader_of(items, self._wanted, workers, persistent=workers > 0, pinned=device.type == "cuda")
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, beginning with batch number `start`.
@@ -94,7 +97,7 @@ class TrainBatches:
         order = random_order(f"order/{self._seed}/{epoch}", self._images)
         shares = order[: self.per_epoch * self._world * self._size].view(self.per_epoch, self._world, self._size)
         self._wanted[:] = [(f"augment/{self._seed}/{epoch}", share.numpy()) for share in shares[start:, self._rank]]
-        for pixels, labels, keys in _batches_of(self._loader):
+        for pixels, labels, keys in items_of(self._loader):
             yield self._ready(pixels, keys), labels.to(self._device, non_blocking=True)
 
     def _ready(self, pixels: Tensor, keys: Tensor) -> Tensor:
@@ -107,7 +110,7 @@ def ordered_batches(images: Images, transform: Transform, *, batch_size: int, wo
     """All images once, in their own order; the last batch may be smaller."""
     parts = torch.split(torch.arange(len(images)), batch_size)
     wanted: list[_Request] = [("ordered", part.numpy()) for part in parts]
-    for pixels, labels, _ in _batches_of(_loader(_Batches(images, transform, finishes=True), wanted, workers)):
+    for pixels, labels, _ in items_of(loader_of(_Batches(images, transform, finishes=True), wanted, workers)):
         yield pixels, labels
 
 
@@ -134,27 +137,76 @@ class _Batches(Dataset[_Made | InputError]):
         return self.transform.finish(batch, keys) if self.finishes else batch, self.images.labels[indices], keys
 
 
-def _loader(
-    items: _Batches, wanted: Sequence[_Request], workers: int, *, persistent: bool = False, pinned: bool = False
+def loader_of(
+    items: "Dataset[Any]", wanted: Sequence[Any], workers: int, *, persistent: bool = False, pinned: bool = False
 ) -> "DataLoader[Any]":
+    """A loader of `items[request]` for each wanted request, made in so many worker processes; 0: in this one."""
     return DataLoader(
         items,
         batch_size=None,
         sampler=wanted,
         num_workers=workers,
-        collate_fn=_as_is,
+        collate_fn=_handed_over,
         persistent_workers=persistent,
         pin_memory=pinned,
         generator=torch.Generator(),  # without its own, the loader would draw from the global one
+        timeout=_PATIENCE_S if workers else 0,
     )
 
 
-def _batches_of(loader: "DataLoader[Any]") -> Iterator[_Made]:
-    for batch in loader:
-        if isinstance(batch, InputError):
-            raise batch
-        yield batch
+def items_of(loader: "DataLoader[Any]") -> Iterator[Any]:
+    """The items of a loader, in order.
+
+    Raises:
+        InputError: an item is one; or a worker was killed, or gives nothing.
+    """
+    with lost_workers_said():
+        for item in loader:
+            if isinstance(item, InputError):
+                raise item
+            yield item
 
 
-def _as_is(item: Any) -> Any:
+@contextmanager
+def lost_workers_said() -> Iterator[None]:
+    """Say in one sentence that a worker process was lost. torch raises that wherever the main thread happens to be."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error)
+        if said.startswith("DataLoader timed out"):
+            raise InputError(
+                f"the worker processes have given no images for {_PATIENCE_S} s: the images' disk may hang, or a worker"
+                " was stopped"
+            ) from None
+        if said.startswith("DataLoader worker (pid"):
+            raise InputError(
+                f"a worker process that prepares images has ended ({said.partition('. ')[0]}); if it was killed, main"
+                f" memory or /dev/shm may be full; {_MORE_MEMORY}"
+            ) from None
+        if said.startswith("unable to allocate shared memory"):  # for the images that a new worker is given
+            raise InputError(f"worker processes cannot be given their images ({said}); {_MORE_MEMORY}") from None
+        raise
+
+
+def _handed_over(item: Any) -> Any:
+    """An item, whose tensors a worker has put into shared memory.
+
+    torch would do it later, in a thread whose errors nobody hears of, and the other side would wait for ever.
+    """
+    worker = get_worker_info()
+    if worker is None or isinstance(item, InputError):
+        return item
+    tensors = [part for part in item if isinstance(part, Tensor)]
+    try:
+        for tensor in tensors:
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        ahead = 2 * worker.num_workers  # batches that torch lets them prepare in advance
+        mb = sum(tensor.nbytes for tensor in tensors) / 1e6
+        return InputError(
+            f"a worker process cannot hand over its images ({' '.join(str(error).split())}): data.workers="
+            f"{worker.num_workers} needs up to {ahead * mb:.0f} MB of shared memory (/dev/shm), for {ahead} batches of"
+            f" {mb:.1f} MB; {_MORE_MEMORY}"
+        )
     return item

@@ -2,7 +2,6 @@
 
 import hashlib
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -11,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional
 
 from fewshot_nas.data.cache import building
 from fewshot_nas.data.images import Images
+from fewshot_nas.data.loader import items_of, loader_of, lost_workers_said
 from fewshot_nas.data.pictures import Picture, shrunk, size_of, whole
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
@@ -128,21 +128,14 @@ def _small(image: Tensor | Picture, side: int) -> Tensor:
 
 
 def _build(path: Path, images: Images, side: int, workers: int) -> None:
-    with replacing(path) as stream:
+    with replacing(path) as stream, lost_workers_said():
         sizes = []
-        for pixels, part in _parts(_Parts(images, side), workers):
+        parts = _Parts(images, side)
+        for pixels, part in items_of(loader_of(parts, range(len(parts)), workers)):
             stream.write(pixels.data)
             sizes.append(part)
         stream.write(np.concatenate(sizes).data)
         stream.write(_END.pack(_MAGIC, len(images)))
-
-
-def _parts(parts: _Parts, workers: int) -> Iterator[_Part]:
-    loader = DataLoader(parts, None, num_workers=workers, collate_fn=lambda item: item, generator=torch.Generator())
-    for part in loader:
-        if isinstance(part, InputError):
-            raise part
-        yield part
 
 
 def _read_sizes(path: Path, count: int) -> npt.NDArray[np.int32]:

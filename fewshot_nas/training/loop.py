@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fewshot_nas.data.images import Images
-from fewshot_nas.data.loader import TrainBatches, batch_share
+from fewshot_nas.data.loader import TrainBatches, batch_share, lost_workers_said
 from fewshot_nas.data.transforms import Transform, normalize
 from fewshot_nas.distributed import World, average_gradients, decided, gathered, together
 from fewshot_nas.errors import InputError
@@ -203,7 +203,7 @@ class Loop:
         """Train the remaining steps of an epoch; return times and speeds."""
         start, waited_s, done = time.perf_counter(), 0.0, self.step % self._per_epoch
         batches = self._batches.epoch(epoch, done)
-        with self._progress(epoch, done) as bar:
+        with self._progress(epoch, done) as bar, lost_workers_said():
             while True:
                 asked = time.perf_counter()
                 batch = next(batches, None)

@@ -11,6 +11,7 @@ from fewshot_nas.data import cache as under_test
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.errors import InputError
+from fewshot_nas.files import locked
 
 TRANSFORM = eval_transform("photo", 16)
 
@@ -94,15 +95,32 @@ def test_one_of_several_processes_builds_it(files, cache, together, monkeypatch)
     assert built.read_text() == "once\n"
 
 
-def test_what_a_killed_builder_left_is_removed(files, cache):
+def test_only_what_a_killed_builder_of_the_cache_left_is_removed(files, cache):
+    """The cache may be any directory, such as one with files of somebody else."""
+    digits = "0123456789abcdef"
+    left = [f".{digits}_256_224.npy.{digits * 2}", f".{digits}_side256.pictures.{digits * 2}"]
+    left.append(f".{digits * 2}.json.{digits * 2}")
+    others = [".bashrc.d.old", ".a.npy.0123", f".report.json.{digits * 2}", f"{digits}_256_224.npy.{digits * 2}"]
+    others.append(f".{digits}_224.npy.{digits * 2}")  # young
+    cache.mkdir()
+    for name in (*left, *others):
+        (cache / name).touch()
+        if name != others[-1]:
+            os.utime(cache / name, (0, 0))
     decoded(files, TRANSFORM, cache)
-    stale, fresh = cache / ".a.npy.0123", cache / ".b.npy.4567"
-    for path in (stale, fresh):
-        path.touch()
-    an_hour_ago = time.time() - 3600
-    os.utime(stale, (an_hour_ago, an_hour_ago))
+    there = {path.name for path in cache.iterdir()}
+    assert (there & set(left), there & set(others)) == (set(), set(others))
+
+
+def test_nothing_is_removed_while_another_process_builds(files, cache):
+    """A builder may pause for longer than ten minutes."""
     decoded(files, TRANSFORM, cache)
-    assert (stale.exists(), fresh.exists()) == (False, True)
+    slow = cache / f".{'0' * 16}_256_224.npy.{'1' * 32}"
+    slow.touch()
+    os.utime(slow, (0, 0))
+    with locked(cache / ".lock", wait=False):
+        decoded(files, TRANSFORM, cache)  # is there
+    assert slow.exists()
 
 
 def test_processes_may_build_it_at_once(files, cache, direct):

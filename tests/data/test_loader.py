@@ -1,6 +1,10 @@
 """Neither workers, nor ranks, nor resuming change a batch."""
 
 import multiprocessing
+import os
+import resource
+import signal
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -116,6 +120,31 @@ def test_a_corrupt_image_is_one_sentence_from_a_worker_too(files, workers):
     with pytest.raises(InputError, match=r"image 2\.jpg: cannot be decoded") as error:
         epoch_of(files, workers=workers, batch_size=7)
     assert "\n" not in str(error.value)
+
+
+@dataclass(frozen=True)
+class KillsItsWorker:
+    """A transform, as the system may end a process for memory."""
+
+    def __call__(self, pixels, keys):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_one_sentence(files):
+    batches = TrainBatches(files, KillsItsWorker(), batch_size=3, seed=1, workers=1)
+    with pytest.raises(InputError, match=r"prepares images has ended .*; choose fewer data\.workers"):
+        list(batches.epoch(0))
+
+
+def test_full_shared_memory_is_one_sentence(files):
+    """What fails there is what fails where /dev/shm is full: to lengthen the file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(InputError, match=r"data\.workers=2 needs up to 0 MB of shared memory \(/dev/shm\), for 4 "):
+            list(ordered_batches(files, eval_transform("shift", 8), batch_size=3, workers=2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_workers_stay_between_epochs_and_end_with_their_batches(files):

@@ -1,7 +1,6 @@
 """Stored images are the images, smaller; the file is whole or not there."""
 
-import os
-import time
+import multiprocessing
 
 import pytest
 import torch
@@ -74,19 +73,33 @@ def test_a_damaged_file_is_named(files, cache, damage):
         stored(files, 10, cache)
 
 
-def test_what_a_killed_builder_left_is_removed(files, cache):
-    stored(files, 10, cache)
-    stale, fresh = cache / ".a.pictures.0123", cache / ".b.pictures.4567"
-    for path in (stale, fresh):
-        path.touch()
-    an_hour_ago = time.time() - 3600
-    os.utime(stale, (an_hour_ago, an_hour_ago))
-    stored(files, 10, cache)
-    assert (stale.exists(), fresh.exists()) == (False, True)
-
-
 def test_an_interrupted_build_leaves_nothing(files, cache):
     (files.root / files.names[6]).write_bytes(b"no image")
     with pytest.raises(InputError, match=r"image 6\.jpg"):
         stored(files, 10, cache)
     assert not list(cache.glob("*.pictures*")) + list(cache.glob(".*.pictures*"))
+
+
+@pytest.fixture
+def started_by(request):
+    """Workers are started in another way than usual. Python 3.14 forks none, and everything they get is pickled."""
+    usual = multiprocessing.get_start_method()
+    multiprocessing.set_start_method(request.param, force=True)
+    yield
+    multiprocessing.set_start_method(usual, force=True)
+
+
+@pytest.mark.parametrize("started_by", ["spawn"], indirect=True)
+def test_workers_that_are_not_forked_store_the_same(files, cache, started_by):
+    assert torch.equal(stored(files, 30, cache, workers=1).image(3), files.image(3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("started_by", ["spawn", "forkserver"], indirect=True)
+def test_workers_that_are_not_forked_train_on_the_same(files, cache, started_by):
+    def epoch(workers):
+        images = stored(files, 30, cache / str(workers), workers=workers)
+        return list(TrainBatches(images, train_transform("photo", 8), batch_size=3, seed=1, workers=workers).epoch(0))
+
+    for alone, together in zip(epoch(0), epoch(2), strict=True):
+        assert all(map(torch.equal, alone, together))
