@@ -19,7 +19,7 @@ from fewshot_nas import launcher
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.errors import InputError, KnownError
 from fewshot_nas.results.run import stored_settings
-from fewshot_nas.scores.shards import LEADING_TOP, OF_TOP
+from fewshot_nas.scores.shards import OF_TOP
 
 Main = Callable[[Sequence[str] | None], int]
 Report = Callable[[str], None]
@@ -152,8 +152,7 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top",
         choices=OF_TOP,
-        default=LEADING_TOP,
-        help="the scores to go by: mean probability (default), top-1, top-5, likelihood",
+        help="the scores to go by: mean probability, top-1, top-5, likelihood (default: the first that is merged)",
     )
     parser.add_argument(
         "--latency", type=Path, metavar="FILE", help="table of latencies (default: the run's, if it has only one)"

@@ -21,9 +21,17 @@ from fewshot_nas.results.run import (
     ranking_path,
     run_directory,
     stored_settings,
+    trained_phases,
 )
-from fewshot_nas.results.score_files import merged_path
-from fewshot_nas.scores.evaluations import Evaluation, common_network, read_evaluation, read_truth, refuse_other_pool
+from fewshot_nas.scores.evaluations import (
+    Evaluation,
+    common_network,
+    leading_metric,
+    merged_evaluations,
+    read_evaluation,
+    read_truth,
+    refuse_other_pool,
+)
 from fewshot_nas.scores.manifests import Network
 from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
 from fewshot_nas.space.arch import Arch
@@ -43,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     if options.suggest < 0:
         raise InputError(f"--suggest is {options.suggest}, expected 0 or more archs")
-    metric = OF_TOP[options.top]
+    metric = OF_TOP[options.top] if options.top else leading_metric(trained_phases(options.save))
     config = config_of(options, stored_settings(options.save))
     space, truth_path = config.space.build(), config.truth_path(options.save)
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
@@ -173,17 +181,15 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
 
 
 def _latest(save: str, metric: str) -> Path:
-    """The evaluation with most archs, of the last phase that has merged ones.
+    """The evaluation that counts of the last phase that has merged ones.
 
     Raises:
         InputError: there is none; gives the command that merges one, or scores the pool.
     """
     known = known_phases(save)
     for phase in reversed(known):
-        merged = {path: merged_path(path, metric) for path in phase_directory(save, phase).evaluations().values()}
-        sizes = {path: file.stat().st_size for path, file in merged.items() if file.exists()}
-        if sizes:
-            return max(sizes, key=lambda path: (sizes[path], path))
+        if merged := merged_evaluations(phase_directory(save, phase), metric):
+            return merged[0]
     scored = [(phase.name, epoch) for phase in known for epoch in phase_directory(save, phase).evaluations()]
     line = command_line("test", save=save)
     if scored:

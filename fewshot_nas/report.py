@@ -1,7 +1,7 @@
 """Write a run's report: one HTML page with its rankings, scores and training, and figures for papers."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +23,9 @@ from fewshot_nas.results.run import (
     search_directory,
     searches,
 )
-from fewshot_nas.results.score_files import merged_path
+from fewshot_nas.scores.evaluations import leading_metric
 from fewshot_nas.scores.found import read_found
-from fewshot_nas.scores.shards import BEST_FIRST, OF_TOP
+from fewshot_nas.scores.shards import OF_TOP
 from fewshot_nas.space.pool import read_arch_file
 
 
@@ -39,19 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     stored = (directory.config for directory in found.values() if directory.config.exists())
     config = config_of(options, next(stored, None))
     # Here, so that --help need not wait for numpy.
-    from fewshot_nas.reporting.gather import PhaseFiles, gather
+    from fewshot_nas.reporting.gather import gather
     from fewshot_nas.reporting.page import render
     from fewshot_nas.reporting.ranked import read_ranked
 
     space = config.space.build()
     truth_path = config.truth_path(options.save)
     truth = read_arch_file(truth_path, space) if found and truth_path.exists() else {}
-    files = [
-        PhaseFiles(phase.name, directory.log, directory.manifest, directory.evaluations())
-        for phase, directory in found.items()
-    ]
+    files = {phase.name: directory for phase, directory in found.items()}
     top = run_directory(options.save)
-    metric = OF_TOP[options.top] if options.top else _leading(found.values())
+    metric = OF_TOP[options.top] if options.top else leading_metric(found.values())
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, metric)
     found_by = {name: read_found(directory.found) for name, directory in searches(options.save).items()}
     ranked = read_ranked(ranking_path(options.save), command_line("rank", save=options.save))
@@ -65,13 +62,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         for path in write_figures(study, options.figures):
             print(f"figure: {path}")
     return 0
-
-
-def _leading(directories: Iterable[PhaseDirectory]) -> str:
-    """The leading metric among the scores that a phase has merged."""
-    merged = [path for directory in directories for path in directory.evaluations().values()]
-    known = (metric for metric in BEST_FIRST if any(merged_path(path, metric).exists() for path in merged))
-    return next(known, BEST_FIRST[0])
 
 
 def _phases(save: str, only: Phase | None, needed: bool) -> dict[Phase, PhaseDirectory]:

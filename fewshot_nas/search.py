@@ -22,10 +22,18 @@ from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
 from fewshot_nas.results.directories import FoundDirectory, PhaseDirectory
-from fewshot_nas.results.run import found_directory, latency_tables, phase_directory, phase_of, ranking_path
+from fewshot_nas.results.run import (
+    found_directory,
+    latency_tables,
+    phase_directory,
+    phase_of,
+    ranking_path,
+    trained_phases,
+)
+from fewshot_nas.scores.evaluations import leading_metric
 from fewshot_nas.scores.found import Found, FoundArch, write_found
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
-from fewshot_nas.scores.shards import OF_TOP
+from fewshot_nas.scores.shards import OF_TOP, top_of
 from fewshot_nas.searching.bounds import MEASURES, Limits, read_bounds, shown
 from fewshot_nas.space.measure import cost_measures
 from fewshot_nas.space.search_space import SearchSpace
@@ -45,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     phase = phase_of(options.save, options.split_group)
     directory = phase_directory(options.save, phase)
     config = config_of(options, directory.config)
+    options.top = options.top or top_of(leading_metric(trained_phases(options.save)))
     model = directory.model(options.model_name)
     network = _network(options, directory, model, config.space.build())
     limits = _limits(options, network)

@@ -5,17 +5,27 @@ import re
 import numpy as np
 import pytest
 
+from fewshot_nas import report
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
+from fewshot_nas.files import read_json, sha256
 from fewshot_nas.rank import main
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.features import features, standardised
 from fewshot_nas.ranking.scale import percent
 from fewshot_nas.results.phase import Phase
-from fewshot_nas.results.run import phase_directory, prediction_error_path, prediction_path, ranking_path, run_directory
+from fewshot_nas.results.run import (
+    phase_directory,
+    prediction_error_path,
+    prediction_path,
+    ranking_path,
+    report_path,
+    run_directory,
+)
 from fewshot_nas.results.score_files import merged_path
+from fewshot_nas.scores.manifests import Network
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored, read_scores
+from fewshot_nas.searching.judges import supernet_judge
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 
@@ -29,9 +39,9 @@ TRUTH = percent(0.3 * QUALITY + 0.05 * NOISE[0])
 SCORES = percent(0.3 * (QUALITY - 2 * COLUMNS[:, -2]) + 0.05 * NOISE[1])
 
 
-def write_scores(directory, scored=120):
+def write_scores(directory, scored=120, **facts):
     scores = {i: Scored(float(v), PX8.encode(POOL[i])) for i, v in list(zip(POOL, SCORES, strict=True))[:scored]}
-    write_merged(directory, "prob", scores, {"num_classes": 10})
+    write_merged(directory, "prob", scores, {"num_classes": 10, **facts})
 
 
 @pytest.fixture
@@ -107,10 +117,32 @@ def test_suggestions_come_with_the_command_that_trains_them(run, capsys):
 
 def test_the_last_phase_s_largest_evaluation_is_the_default(run):
     late = phase_directory("run", Phase.parse("2"))
-    write_scores(late.scores("0"), 50)
-    write_scores(late.scores("0_all_test"), 80)
+    write_scores(late.scores("1"), 50)
+    write_scores(late.scores("0"), 80)
     assert main([run, WITH_TRUTH]) == 0
-    assert read_json(ranking_path("run"))["scores"] == ["results/run/2/json_results/epoch0_all_test"]
+    assert read_json(ranking_path("run"))["scores"] == ["results/run/2/json_results/epoch0"]
+
+
+def test_no_two_commands_go_by_different_evaluations(run, monkeypatch):
+    """The evaluation on test images is larger and later, that of an older supernet too."""
+    phase = phase_directory("run", Phase.parse("1"))
+    phase.chosen.write_bytes(b"present")
+    present = sha256(phase.chosen)
+    write_scores(phase.scores("3"), 100, checkpoint_sha256=present)
+    write_scores(phase.scores("3_all_test"), 150, checkpoint_sha256=present, split="test")
+    write_scores(phase.scores("9"), 180, checkpoint_sha256="of an older one")
+    assert main([run, WITH_TRUTH]) == report.main([run, WITH_TRUTH]) == 0
+    assert read_json(ranking_path("run"))["scores"] == ["results/run/json_results/epoch3"]
+    assert "evaluation 3<" in report_path("run").read_text()
+    assert len(supernet_judge(phase, present, "prob", Network(PX8, 8, 10)).pool({})) == 100
+
+
+def test_what_was_merged_decides_the_measure(run):
+    phase_directory("run", Phase.parse("1")).scores("3").joinpath("prob_json_final.json").rename("gone.json")
+    scores = {i: Scored(float(v), PX8.encode(POOL[i])) for i, v in zip(POOL, SCORES, strict=True)}
+    write_merged(phase_directory("run", Phase.parse("1")).scores("4"), "top1", scores, {"num_classes": 10})
+    assert main([run, WITH_TRUTH]) == 0
+    assert read_json(ranking_path("run"))["metric"] == "top1"
 
 
 def test_several_supernets_count_together(run):

@@ -1,7 +1,6 @@
 """Reading a run's files into the plain values that a report shows; nothing is drawn here."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,27 +10,13 @@ from fewshot_nas.ranking.correlation import FEWEST, Agreement, Interval, agreeme
 from fewshot_nas.reporting.log import Epoch, Log, read_log
 from fewshot_nas.reporting.path_search import PathSearch
 from fewshot_nas.reporting.ranked import Ranked
-from fewshot_nas.results.score_files import merged_path
-from fewshot_nas.scores.evaluations import Evaluation, read_evaluation
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.scores.evaluations import Evaluation, merged_evaluations, read_evaluation
 from fewshot_nas.scores.found import Found
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
 from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SearchSpace
-
-
-@dataclass(frozen=True)
-class PhaseFiles:
-    """The files of one phase; any of them may be missing.
-
-    Attributes:
-        evaluations: directories of score files, by the names that `--epoch` uses.
-    """
-
-    name: str
-    log: Path
-    manifest: Path
-    evaluations: Mapping[str, Path]
 
 
 @dataclass(frozen=True)
@@ -120,13 +105,17 @@ class Study:
 
 
 def gather(
-    save: str, files: Iterable[PhaseFiles], truth: Mapping[str, Entry], default: SearchSpace, metric: str = "top1"
+    save: str,
+    found: Mapping[str, PhaseDirectory],
+    truth: Mapping[str, Entry],
+    default: SearchSpace,
+    metric: str = "top1",
 ) -> Study:
     """Read a run.
 
     Args:
         save: the run's name.
-        files: its phases, in order.
+        found: the directories of its phases, by their names, in order; any of their files may be missing.
         truth: the ground truth; may be empty.
         default: the space, if no manifest describes one.
         metric: the scores to show, one of `shards.METRICS`.
@@ -134,7 +123,7 @@ def gather(
     Raises:
         InputError: a file is malformed, or an arch id means different archs in two files.
     """
-    phases = tuple(_phase(each, truth, metric, default) for each in files)
+    phases = tuple(_phase(name, directory, truth, metric, default) for name, directory in found.items())
     network = _network(phases, default)
     codes = _codes(phases, truth, network.space)
     costs = {arch_id: _cost(network, arch_id, code) for arch_id, code in codes.items()}
@@ -143,22 +132,16 @@ def gather(
     return Study(save, metric, phases, truth, codes, costs, rows, _proxy_rows(network, truth))
 
 
-def _phase(files: PhaseFiles, truth: Mapping[str, Entry], metric: str, default: SearchSpace) -> PhaseRecord:
-    log = read_log(files.log)
-    manifest = read_manifest(files.manifest) if files.manifest.exists() else {}
-    merged = {epoch: path for epoch, path in files.evaluations.items() if merged_path(path, metric).exists()}
-    evaluations = [read_evaluation(path, metric, default) for path in merged.values()]
-    evaluation = max(evaluations, key=_weight, default=None)
-    unmerged = tuple(epoch for epoch in files.evaluations if epoch not in merged)
+def _phase(
+    name: str, directory: PhaseDirectory, truth: Mapping[str, Entry], metric: str, default: SearchSpace
+) -> PhaseRecord:
+    log = read_log(directory.log)
+    manifest = read_manifest(directory.manifest) if directory.manifest.exists() else {}
+    merged = merged_evaluations(directory, metric)
+    evaluation = read_evaluation(merged[0], metric, default) if merged else None
+    unmerged = tuple(epoch for epoch, path in directory.evaluations().items() if path not in merged)
     compared, source = _compared(log, evaluation, truth, metric)
-    return PhaseRecord(files.name, log, manifest, evaluation, unmerged, compared, source)
-
-
-def _weight(evaluation: Evaluation) -> tuple[bool, int, int]:
-    """The key by which an evaluation is chosen: test before validation images, more before fewer archs, late epochs."""
-    number = re.match(r"\d+", evaluation.epoch)
-    split = evaluation.manifest.get("split")
-    return split == "test", len(evaluation.scores), int(number[0]) if number else 0
+    return PhaseRecord(name, log, manifest, evaluation, unmerged, compared, source)
 
 
 def _compared(

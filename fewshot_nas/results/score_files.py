@@ -14,6 +14,11 @@ def epoch_of(directory: Path) -> str:
     return directory.name.removeprefix("epoch")
 
 
+def on_test(directory: Path) -> bool:
+    """Whether an evaluation's directory holds scores on the test images."""
+    return "_all_test" in directory.name
+
+
 def is_evaluation_name(text: str) -> bool:
     """Whether `evaluation_name` can have made this name."""
     return re.fullmatch(r"\d+(_all_test)?(_sample\d+)?", text) is not None

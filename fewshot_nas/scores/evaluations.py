@@ -1,14 +1,17 @@
-"""Reading merged evaluations, and checking that they are of the same pool and of the same kind of network."""
+"""Which merged evaluation counts, reading it, and checking that several are of one pool and of one kind of network."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.results.score_files import epoch_of, merged_manifest_path, merged_path
+from fewshot_nas.files import read_json, sha256
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.score_files import epoch_of, merged_manifest_path, merged_path, on_test
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
 from fewshot_nas.scores.merging import CodesById, codes_that_differ
-from fewshot_nas.scores.shards import Scored, read_scores
+from fewshot_nas.scores.shards import BEST_FIRST, Scored, read_scores
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 
@@ -32,6 +35,41 @@ class Evaluation:
         return "parts {parts} of {pool_parts}".format(**self.manifest) if "parts" in self.manifest else ""
 
 
+def merged_evaluations(phase: PhaseDirectory, metric: str) -> list[Path]:
+    """The directories of a phase's evaluations whose scores by a metric are merged; the one that counts is the first.
+
+    Every command goes by the first: `rank`, `report` and `search` cannot speak of different ones. First come scores of
+    the phase's present supernet, then those on the ranking images, because test images are to choose nothing; then
+    more archs, then later epochs.
+    """
+    found = [path for path in phase.evaluations().values() if merged_path(path, metric).exists()]
+    if len(found) < 2:
+        return found
+    manifests = {path: _manifest_of(path) for path in found}
+    digests = {manifest.get("checkpoint_sha256") for manifest in manifests.values()}
+    present = sha256(phase.chosen) if len(digests) > 1 and phase.chosen.exists() else None
+
+    def weight(path: Path) -> tuple[bool, bool, int, int, str]:
+        number = re.match(r"\d+", epoch_of(path))
+        of_present = manifests[path].get("checkpoint_sha256") == present
+        archs = len(read_json(merged_path(path, metric)))
+        return of_present, not on_test(path), archs, int(number[0]) if number else 0, path.name
+
+    return sorted(found, key=weight, reverse=True)
+
+
+def leading_metric(phases: Iterable[PhaseDirectory]) -> str:
+    """The metric that commands go by where `--top` does not say: the best of those that have been merged."""
+    merged = [path for phase in phases for path in phase.evaluations().values()]
+    known = (metric for metric in BEST_FIRST if any(merged_path(path, metric).exists() for path in merged))
+    return next(known, BEST_FIRST[0])
+
+
+def _manifest_of(directory: Path) -> Manifest:
+    path = merged_manifest_path(directory)
+    return read_manifest(path) if path.exists() else {}
+
+
 def read_evaluation(directory: Path, metric: str, default: SearchSpace) -> Evaluation:
     """Read what `merge` has written into an evaluation's directory.
 
@@ -47,9 +85,9 @@ def read_evaluation(directory: Path, metric: str, default: SearchSpace) -> Evalu
             f"{path}: no such file; expected the directory of an evaluation whose scores by {metric} are merged, such"
             " as results/save/json_results/epoch17"
         )
-    described = merged_manifest_path(directory)
-    manifest = read_manifest(described) if described.exists() else {}
-    return Evaluation(directory, read_scores(path, network_of(manifest, described, default).space), manifest)
+    manifest = _manifest_of(directory)
+    space = network_of(manifest, merged_manifest_path(directory), default).space
+    return Evaluation(directory, read_scores(path, space), manifest)
 
 
 def refuse_other_pool(evaluation: Evaluation, codes: CodesById) -> None:

@@ -10,8 +10,7 @@ from fewshot_nas.files import read_json
 from fewshot_nas.ranking.features import column
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import ranking_path
-from fewshot_nas.results.score_files import merged_path
-from fewshot_nas.scores.evaluations import Evaluation, read_evaluation
+from fewshot_nas.scores.evaluations import Evaluation, merged_evaluations, read_evaluation
 from fewshot_nas.scores.manifests import Network
 from fewshot_nas.scores.shards import top_of
 from fewshot_nas.searching.judge import ByRanker, BySupernet, Judge
@@ -20,17 +19,15 @@ from fewshot_nas.space.pool import read_arch_file
 
 
 def supernet_judge(directory: PhaseDirectory, checkpoint: str, metric: str, network: Network) -> Judge:
-    """A judge by scores alone. The pool's scores are those of the same checkpoint's largest evaluation.
+    """A judge by scores alone. The pool's scores are those of the checkpoint's evaluation that counts.
 
     Args:
         checkpoint: digest of the supernet's file.
         metric: one of `shards.METRICS`.
     """
-    merged = (path for path in directory.evaluations().values() if merged_path(path, metric).exists())
-    evaluations = (read_evaluation(path, metric, network.space) for path in merged)
-    own = [each for each in evaluations if each.manifest.get("checkpoint_sha256") == checkpoint]
-    largest = max(own, key=lambda each: len(each.scores), default=None)
-    scores = largest.scores.values() if largest else ()
+    merged = (read_evaluation(path, metric, network.space) for path in merged_evaluations(directory, metric))
+    own = next((each for each in merged if each.manifest.get("checkpoint_sha256") == checkpoint), None)
+    scores = own.scores.values() if own else ()
     return BySupernet({network.space.decode(scored.code): scored.acc for scored in scores})
 
 

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from fewshot_nas.files import write_json, write_text
-from fewshot_nas.reporting.gather import PhaseFiles, gather
+from fewshot_nas.reporting.gather import gather
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.pool import Entry, make_pool
@@ -49,16 +50,16 @@ def phase_files(tmp_path):
     """Makes the files of a phase."""
 
     def make(name, *, epochs=3, chosen=None, manifest=None, evaluations=()):
-        top = tmp_path / name
+        directory = PhaseDirectory(tmp_path / name)
         records = [epoch_record(number) for number in range(epochs)]
         records += [{"chosen": {"epoch": chosen, "file": "x.pth", "rule": "latest"}}] if chosen is not None else []
         if records:
-            write_text(top / "log.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+            write_text(directory.log, "".join(json.dumps(record) + "\n" for record in records))
         if manifest:
-            write_json(top / "manifest.json", manifest)
+            write_json(directory.manifest, manifest)
         for epoch in evaluations:
-            (top / epoch).mkdir()
-        return PhaseFiles(name, top / "log.jsonl", top / "manifest.json", {epoch: top / epoch for epoch in evaluations})
+            directory.scores(epoch).mkdir(parents=True)
+        return directory
 
     return make
 
@@ -84,12 +85,12 @@ def study(phase_files, merged, truth):
     """Two phases that have been trained and scored."""
     first = phase_files("1", chosen=1, manifest={"seed": 0, "versions": {"torch": "2.9"}}, evaluations=["1_all_test"])
     second = phase_files("2", epochs=2, chosen=0, manifest={"parent": {"sha256": "ab"}}, evaluations=["0_all_test"])
-    merged(first.evaluations["1_all_test"], 40)
-    merged(second.evaluations["0_all_test"], 60)
-    return gather("demo", [first, second], truth, SPACE)
+    merged(first.scores("1_all_test"), 40)
+    merged(second.scores("0_all_test"), 60)
+    return gather("demo", {"1": first, "2": second}, truth, SPACE)
 
 
 @pytest.fixture
 def empty_study(phase_files):
     """A phase that has only begun."""
-    return gather("demo", [phase_files("1", epochs=0)], {}, SPACE)
+    return gather("demo", {"1": phase_files("1", epochs=0)}, {}, SPACE)

@@ -110,7 +110,7 @@ def test_accuracies_are_those_of_the_extremes_and_of_the_ground_truth(study):
 def test_an_epoch_that_was_not_measured_is_left_out(phase_files, truth):
     files = phase_files("1", epochs=1)
     files.log.write_text(files.log.read_text() + '{"epoch": 1, "loss": {"largest": 1}}\n')
-    study = gather("demo", [files], truth, SPACES["px8"])
+    study = gather("demo", {"1": files}, truth, SPACES["px8"])
     assert accuracy_figure(study)["data"][0]["x"] == [1, None]
     assert loss_figure(study)["data"][0]["x"] == [1, 2, None]
 
@@ -121,5 +121,5 @@ def test_what_cannot_be_drawn_is_left_out(empty_study):
 
 def test_an_undefined_tau_has_no_row(phase_files, archs):
     flat = {arch_id: Entry(50, arch) for arch_id, arch in archs.items()}
-    study = gather("demo", [phase_files("1")], flat, SPACES["px8"])
+    study = gather("demo", {"1": phase_files("1")}, flat, SPACES["px8"])
     assert [trace["y"] for trace in ranking_figure(study)["data"]] == [[], []]

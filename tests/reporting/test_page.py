@@ -118,22 +118,22 @@ def test_without_anything_the_page_says_how_to_begin(empty_study):
 
 
 def test_unmerged_scores_are_to_be_merged(phase_files, truth):
-    study = gather("demo", [phase_files("3_from_2", evaluations=["1_all_test"])], truth, PX8)
+    study = gather("demo", {"3_from_2": phase_files("3_from_2", evaluations=["1_all_test"])}, truth, PX8)
     assert "fewshot_nas.merge --save=demo --stage=3_from_2 --epoch=1_all_test" in "".join(sections(study))
 
 
 def test_a_merge_of_some_parts_is_marked_as_such(phase_files, merged, truth):
     files = phase_files("1", evaluations=["1", "2"])
-    merged(files.evaluations["1"], 40, parts="1-2", pool_parts=8)
-    text = "".join(sections(gather("demo", [files], truth, PX8)))
+    merged(files.scores("1"), 40, parts="1-2", pool_parts=8)
+    text = "".join(sections(gather("demo", {"1": files}, truth, PX8)))
     assert "Only parts 1-2 of 8 were merged" in text
     assert "evaluation 1 on 5,000 images, parts 1-2 of 8" in text
-    merged(files.evaluations["2"], 60)
-    assert "of 8" not in "".join(sections(gather("demo", [files], truth, PX8)))
+    merged(files.scores("2"), 60)
+    assert "of 8" not in "".join(sections(gather("demo", {"1": files}, truth, PX8)))
 
 
 def test_scores_that_are_not_there_are_to_be_made(phase_files, truth):
-    study = gather("my run", [phase_files("3_from_2", chosen=1)], truth, PX8)
+    study = gather("my run", {"3_from_2": phase_files("3_from_2", chosen=1)}, truth, PX8)
     command = "python -m fewshot_nas.test --save=&#x27;my run&#x27; --split_group=3_from_2 --json_part=all --test_set=1"
     assert command in "".join(sections(study))
 
@@ -141,7 +141,7 @@ def test_scores_that_are_not_there_are_to_be_made(phase_files, truth):
 def test_training_without_a_ground_truth_has_curves_and_no_tau(phase_files):
     files = phase_files("1", epochs=0)
     write_text(files.log, '{"epoch": 0, "loss": {"largest": 1.5}}\n')
-    page = render(gather("demo", [files], {}, PX8))
+    page = render(gather("demo", {"1": files}, {}, PX8))
     assert set(embedded(page, "figures")) == {"loss"}
     assert "Training found no ground truth" in page
 
@@ -151,14 +151,14 @@ def test_nothing_from_a_file_becomes_markup(phase_files, archs):
     files = phase_files("1", manifest={evil: evil, "n": {evil: 1}}, evaluations=["1_all_test"])
     truth = {f"{evil}{number}": Entry(50 + number, archs[f"arch{number}"]) for number in range(1, 6)}
     scores = {arch_id: Scored(entry.acc, PX8.encode(entry.arch)) for arch_id, entry in truth.items()}
-    write_merged(files.evaluations["1_all_test"], "top1", scores, {"images": 1, "checkpoint": evil})
-    page = render(gather(evil, [files], truth, PX8))
+    write_merged(files.scores("1_all_test"), "top1", scores, {"images": 1, "checkpoint": evil})
+    page = render(gather(evil, {"1": files}, truth, PX8))
     assert "img" not in outline(page).seen
 
 
 def test_undefined_numbers_are_null(phase_files, archs):
     flat = {arch_id: Entry(50, arch) for arch_id, arch in archs.items()}
-    embedded(render(gather("demo", [phase_files("1")], flat, PX8)), "figures")
+    embedded(render(gather("demo", {"1": phase_files("1")}, flat, PX8)), "figures")
 
 
 def test_the_same_study_is_the_same_page(study):

@@ -1,11 +1,20 @@
 """Merged evaluations, read together."""
 
+import hashlib
 from dataclasses import asdict
 
 import pytest
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.scores.evaluations import common_network, read_evaluation, read_truth, refuse_other_pool
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.scores.evaluations import (
+    common_network,
+    leading_metric,
+    merged_evaluations,
+    read_evaluation,
+    read_truth,
+    refuse_other_pool,
+)
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
@@ -72,3 +81,24 @@ def test_truths_beside_the_pool_are_passed_over(tmp_path):
     entries = {arch_id: Entry(50.0, arch) for arch_id, arch in POOL.items()}
     write_arch_file(path, PX8, entries | {"code1": Entry(60.0, OTHER["arch1"])})
     assert read_truth(path, codes_of(POOL), PX8) == entries
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "first"),
+    [
+        ({"17_all_test": (10, "new"), "3_sample5": (5, "new")}, "3_sample5"),
+        ({"17": (10, "old"), "3_sample5": (5, "new")}, "3_sample5"),
+        ({"17": (5, "old"), "3": (8, "older")}, "3"),
+        ({"3": (5, "new"), "17": (5, "new")}, "17"),
+    ],
+)
+def test_the_evaluation_that_counts_is_of_the_present_supernet_and_on_ranking_images(tmp_path, evaluations, first):
+    phase = PhaseDirectory(tmp_path)
+    phase.chosen.write_bytes(b"new")
+    for epoch, (archs, weights) in evaluations.items():
+        facts = {"checkpoint_sha256": hashlib.sha256(weights.encode()).hexdigest()}
+        write_merged(phase.scores(epoch), "prob", dict(list(scores_of(POOL).items())[:archs]), facts)
+    phase.scores("99").mkdir()
+    assert merged_evaluations(phase, "prob")[0] == phase.scores(first)
+    assert len(merged_evaluations(phase, "prob")) == len(evaluations)
+    assert (leading_metric([phase]), merged_evaluations(phase, "top1")) == ("prob", [])
