@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from fewshot_nas.cli import Parser, add_config_options, add_device_option, add_save_option, config_of, run
 from fewshot_nas.commands import command_line
@@ -33,8 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"{truth.path}: no such file, so there is nothing to choose by; `{make}` makes one")
         epochs = judged(directory, truth, running.inputs(running.data.valid))
         for each in epochs:
-            said = "tau {value:.3f} [{low:.3f}, {high:.3f}]".format(**asdict(each.tau))
-            print(f"epoch {each.candidate.epoch + 1}: {said}, {len(truth.entries)} archs of {truth.path}")
+            print(
+                f"epoch {each.candidate.epoch + 1}: tau {each.tau.text()}, {len(truth.entries)} archs of {truth.path}"
+            )
         with RunLog(directory.log, directory.events) as log:
             print(choose_anew(directory, epochs, truth, log))
     if sha256(directory.chosen) == before:

@@ -4,7 +4,6 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import read_json, replacing, sha256
 from fewshot_nas.models.checkpoint import load_supernet
-from fewshot_nas.ranking.correlation import FEWEST, Interval, agreement
+from fewshot_nas.ranking.correlation import FEWEST, agreement
+from fewshot_nas.ranking.interval import UNDEFINED, Interval
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
@@ -82,7 +82,7 @@ def _judged(path: Path, truth: Truth, inputs: Inputs) -> JudgedEpoch:
     archs = {arch_id: entry.arch for arch_id, entry in truth.entries.items()}
     found = shared_scores(supernet, archs, inputs, World(0, 1, inputs.device))
     scores = {metric: {key: getattr(each, metric) for key, each in found.items()} for metric in LOGGED}
-    tau = Interval(nan, nan, nan, nan)
+    tau = UNDEFINED
     if len(archs) >= FEWEST:
         tau = agreement(scores["prob"], {key: entry.acc for key, entry in truth.entries.items()}).kendall
     return JudgedEpoch(Candidate(_epoch(path), tau.value, tau.error), path, tau, scores)

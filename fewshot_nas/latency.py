@@ -1,5 +1,6 @@
 """Measure how long the parts of a space's networks take on this device, and predict any network's latency from them."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -96,18 +97,20 @@ def _archs(space: SearchSpace, digits: Sequence[int], count: int) -> list[Arch]:
 
 
 def _show(table: "LatencyTable", path: Path) -> None:
+    from fewshot_nas.ranking.interval import shown
     from fewshot_nas.timing.fitting import AIM_ERROR_PERCENT, AIM_TAU
 
     found = table.validation
+    tau = math.nan if found["tau"] is None else found["tau"]
     print(
         f"predicted against measured on {found['networks']} networks that nothing was fitted to: mean error"
-        f" {found['mean_error_percent']:.1f} %, largest {found['largest_error_percent']:.1f} %, tau {found['tau']:.3f}"
+        f" {found['mean_error_percent']:.1f} %, largest {found['largest_error_percent']:.1f} %, tau {shown(tau)}"
     )
     worst = found["worst"]
     print(
         f"the worst: {worst['code']}, predicted {worst['predicted_us']:.0f} us, measured {worst['measured_us']:.0f} us"
     )
-    if found["mean_error_percent"] > AIM_ERROR_PERCENT or found["tau"] < AIM_TAU:
+    if found["mean_error_percent"] > AIM_ERROR_PERCENT or tau < AIM_TAU:
         print(
             f"this misses the aim of {AIM_ERROR_PERCENT:.0f} % and a tau of {AIM_TAU}: rounds differ by"
             f" {found['spread_of_parts_percent']:.1f} % for parts and {found['spread_of_networks_percent']:.1f} % for"

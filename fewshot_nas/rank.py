@@ -40,7 +40,7 @@ from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.timing.table import chosen_path, table_of
 
 if TYPE_CHECKING:
-    from fewshot_nas.ranking.correlation import Floats
+    from fewshot_nas.ranking.influence import Floats
     from fewshot_nas.ranking.smoothing import Estimate
 
 _NO_PROXIES: Mapping[str, Callable[[SearchSpace, Arch], float]] = {}  # the package's own proxies are always used
@@ -85,9 +85,9 @@ def _rank(
 ) -> dict[str, Any]:
     """Write the predictions, and return the table and the suggestions."""
     # Here, so that --help need not wait for numpy.
-    from fewshot_nas.ranking.comparison import best_of, compare
+    from fewshot_nas.ranking.comparison import best_of, compare, notes
     from fewshot_nas.ranking.features import column, features
-    from fewshot_nas.ranking.predictor import FEWEST_TRUTHS
+    from fewshot_nas.ranking.predictor import can_predict
     from fewshot_nas.ranking.ranker import in_percent, ranker
     from fewshot_nas.ranking.rows import row_values
     from fewshot_nas.ranking.suggestion import suggest
@@ -95,7 +95,7 @@ def _rank(
     described = features(network.space, pool.values(), resolution=network.resolution, num_classes=network.num_classes)
     scores = [column(pool, {arch_id: scored.acc for arch_id, scored in each.scores.items()}) for each in evaluations]
     known, accuracy = ranker(described, scores), column(pool, {arch_id: entry.acc for arch_id, entry in truth.items()})
-    enough = len(truth) >= FEWEST_TRUTHS
+    enough = can_predict(accuracy)
     estimate = in_percent(known.predicted(accuracy) if enough else known.combined)
     _write(options.save, network.space, pool, estimate)
     latencies = _latencies(options, network.space, pool)
@@ -107,6 +107,7 @@ def _rank(
         "predicted": "accuracy alone" if enough else "score",
         "best_proxy": best_of(singles, accuracy) if rows else None,
         "rows": [row_values(row) for row in rows],
+        "notes": list(notes(len(truth))),
         "suggested": [ids[row] for row in suggest(known.inputs.columns, options.suggest, trained)],
     }
 
@@ -169,7 +170,7 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
         print(f"against {content['truth']}, with 95 % intervals; gain is over {content['best_proxy']}, the best proxy:")
         rows = [read_row("the table", row) for row in content["rows"]]
         print(ranking_table(rows))
-        print(*gained(rows, content["best_proxy"]), sep="\n")
+        print(*gained(rows, content["best_proxy"]), *content["notes"], sep="\n")
     else:
         print(
             "no truth to judge by (run.ground_truth); predictions are scores, smoothed and combined with multiply-adds"

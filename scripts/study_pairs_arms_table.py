@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from fewshot_nas.cli import run
 from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.ranking.correlation import Floats, Interval, agreement, interval_of, tau_gain, tau_of_weights
+from fewshot_nas.ranking.correlation import agreement, interval_of, tau_gain, tau_of_weights
+from fewshot_nas.ranking.influence import Floats
+from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_arch_file

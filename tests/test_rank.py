@@ -1,5 +1,6 @@
 """The rank command, from merged scores and truths to predictions for every arch."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -107,6 +108,29 @@ def test_the_table_is_kept_with_what_it_was_made_of(run):
     assert [row["truths"] for row in content["rows"] if row["name"] == "predictor"] == [10, 30]
     known = set(list(POOL)[:60])
     assert len(set(content["suggested"]) - known) == 3
+
+
+@pytest.mark.parametrize("equal", [False, True])
+def test_a_space_of_widths_only_and_equal_truths_have_undefined_taus(tmp_path, monkeypatch, capsys, equal):
+    """Depth is constant, and so no proxy to be the best."""
+    monkeypatch.chdir(tmp_path)
+    space = dataclasses.replace(PX8, name="px8 changed", depths=((2, 2),) * 4)
+    pool = make_pool(space, seed=0, size=40)
+    write_arch_file(part_path(tmp_path / "pool", 1), space, {key: Entry(0.0, arch) for key, arch in pool.items()})
+    scores = {key: Scored(50.0 + number, space.encode(arch)) for number, (key, arch) in enumerate(pool.items())}
+    facts = {"space": space.values(), "num_classes": 10}
+    write_merged(phase_directory("run", Phase.parse("1")).scores("3"), "prob", scores, facts)
+    truth = {key: Entry(70.0 if equal else 50.0 + number, pool[key]) for number, key in enumerate(pool)}
+    write_arch_file(tmp_path / "truth.json", space, truth)
+    settings = ["run.pool=pool", "run.ground_truth=truth.json", "space.depths=[[2,2],[2,2],[2,2],[2,2]]"]
+    assert main(["--save=run", *settings]) == report.main(["--save=run", *settings]) == 0
+    printed, content = capsys.readouterr().out, read_json(ranking_path("run"))
+    assert content["predicted"] == ("score" if equal else "accuracy alone")
+    assert content["best_proxy"] in ([None] if equal else ["params", "macs"])
+    assert re.search("depth +40 +undefined +undefined", printed)
+    page = report_path("run").read_text()
+    assert "undefined" in page
+    assert not re.search(r"\bnan\b", printed + page.split("<script")[0])
 
 
 def test_suggestions_come_with_the_command_that_trains_them(run, capsys):

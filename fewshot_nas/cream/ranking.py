@@ -11,8 +11,9 @@ import numpy as np
 from fewshot_nas.cream.paths import CreamPath, format_path
 from fewshot_nas.cream.space import CreamSpace
 from fewshot_nas.ranking.comparison import best_of, fixed_rows
-from fewshot_nas.ranking.correlation import FEWEST, Floats
+from fewshot_nas.ranking.correlation import FEWEST
 from fewshot_nas.ranking.features import column
+from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.ranker import ranker
 from fewshot_nas.ranking.rows import COMBINED, Row, row_values
 from fewshot_nas.ranking.smoothing import FEWEST_SCORED
@@ -91,7 +92,7 @@ def _rows(
         known = ranker(path_features(space, [(each.path, each.cost) for each in paths]), [columns["raw"]])
         columns |= {"smoothed": known.smoothed.value, COMBINED: known.combined.value}
     best = best_of(proxies, accuracy)
-    return list(fixed_rows(columns, accuracy, columns[best])), best
+    return list(fixed_rows(columns, accuracy, columns[best] if best else None)), best
 
 
 def _shape(space: CreamSpace, path: CreamPath) -> list[float]:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import standardised
+from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.smoothing import Estimate
 
 KEPT = 0.5  # share of the difference between an arch's own score and the smoothed one

@@ -6,25 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_nas.ranking import predictor
-from fewshot_nas.ranking.correlation import FEWEST, Floats, correlations
+from fewshot_nas.ranking.correlation import FEWEST, correlations
+from fewshot_nas.ranking.influence import Floats
+from fewshot_nas.ranking.interval import UNDEFINED, merit
 from fewshot_nas.ranking.ranker import Ranker
 from fewshot_nas.ranking.rows import COMBINED, PREDICTOR, WITHOUT_SCORES, Row
 from fewshot_nas.ranking.scale import log_odds
-from fewshot_nas.ranking.validation import judge
+from fewshot_nas.ranking.validation import MOST_ASKED, judge
 
 TRUTHS = (10, 30, 60)
 LEFT = 10  # archs that a predictor has to be judged by, at least
 
 
-def best_of(proxies: Mapping[str, Floats], truth: Floats) -> str:
-    """The proxy with the largest tau. The truths themselves choose it, which favours it.
+def best_of(proxies: Mapping[str, Floats], truth: Floats) -> str | None:
+    """The proxy with the largest tau. The truths themselves choose it, which favours it. None if all are undefined.
 
     Args:
         proxies: by name, [n] each.
         truth: in percent, nan where there is none, [n].
     """
     known = ~np.isnan(truth)
-    return max(proxies, key=lambda name: correlations(proxies[name][known], truth[known])[0])
+    merits = {name: merit(correlations(values[known], truth[known])[0]) for name, values in proxies.items()}
+    best = max(merits, key=lambda name: merits[name])
+    return best if merits[best] > -np.inf else None
 
 
 def compare(
@@ -45,38 +49,52 @@ def compare(
     known = ~np.isnan(truth)
     if known.sum() < FEWEST:
         return
-    best = proxies[best_of(proxies, truth)]
+    name = best_of(proxies, truth)
+    best = proxies[name] if name else None
     plain = {**proxies, **others, "raw": ranker.raw}
     plain |= {"smoothed": ranker.smoothed.value, COMBINED: ranker.combined.value}
     yield from fixed_rows(plain, truth, best)
     for count in counts:
         if known.sum() - count >= LEFT:
             for name, inputs in ((PREDICTOR, ranker.inputs), (WITHOUT_SCORES, ranker.shapes)):
-                yield _predicted(name, inputs.of(known), truth[known], best[known], count)
+                yield _predicted(name, inputs.of(known), truth[known], _of(best, known), count)
 
 
-def fixed_rows(rankings: Mapping[str, Floats], truth: Floats, best: Floats) -> Iterator[Row]:
+def notes(truths: int) -> Iterator[str]:
+    """What is drawn instead of using all truths, where there are very many."""
+    if truths > predictor.MOST_TRUTHS:
+        yield f"The predictions are fitted to {predictor.MOST_TRUTHS:,} of the {truths:,} truths, drawn at random."
+    if truths > MOST_ASKED:
+        yield f"Predictors are judged on {MOST_ASKED:,} other archs in each draw."
+
+
+def fixed_rows(rankings: Mapping[str, Floats], truth: Floats, best: Floats | None) -> Iterator[Row]:
     """Judge rankings that no truth was used for; one that has too few archs with a truth yields no row.
 
     Args:
         rankings: by name, nan where a ranking has no value, [n] each.
         truth: in percent, nan where there is none, [n].
-        best: the ranking that gains are over, [n].
+        best: the ranking that gains are over, [n]; without it they are undefined.
     """
     for name, values in rankings.items():
         judged = ~np.isnan(truth) & ~np.isnan(values)
         if judged.sum() >= FEWEST:
-            yield _fixed(name, values[judged], truth[judged], best[judged])
+            yield _fixed(name, values[judged], truth[judged], _of(best, judged))
 
 
-def _fixed(name: str, values: Floats, truth: Floats, best: Floats) -> Row:
-    judged = judge(lambda _, wanted: values[wanted], truth, {"best": best}, 0)
-    return Row(name, 0, len(truth), judged.tau, judged.gains["best"])
+def _of(best: Floats | None, rows: NDArray[np.bool_]) -> dict[str, Floats]:
+    """The rival that gains are over, on some archs."""
+    return {} if best is None else {"best": best[rows]}
 
 
-def _predicted(name: str, inputs: predictor.PredictorInputs, truth: Floats, best: Floats, count: int) -> Row:
+def _fixed(name: str, values: Floats, truth: Floats, best: dict[str, Floats]) -> Row:
+    judged = judge(lambda _, wanted: values[wanted], truth, best, 0)
+    return Row(name, 0, len(truth), judged.tau, judged.gains.get("best", UNDEFINED))
+
+
+def _predicted(name: str, inputs: predictor.PredictorInputs, truth: Floats, best: dict[str, Floats], count: int) -> Row:
     def fit(known: NDArray[np.int64], wanted: NDArray[np.int64]) -> Floats:
         return predictor.predict(inputs.of(known), log_odds(truth[known]), inputs.of(wanted)).value
 
-    judged = judge(fit, truth, {"best": best}, count)
-    return Row(name, count, len(truth), judged.tau, judged.gains["best"])
+    judged = judge(fit, truth, best, count)
+    return Row(name, count, len(truth), judged.tau, judged.gains.get("best", UNDEFINED))

@@ -11,29 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_nas.errors import InputError
+from fewshot_nas.ranking.influence import Floats, influences, of_tau
+from fewshot_nas.ranking.interval import Interval, shown
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.search_space import SearchSpace
 
 FEWEST = 3
 TELLING = 20  # archs; from fewer, a bootstrap interval promises more than it can hold
-PAIRWISE_LIMIT = 2_000  # archs; a matrix of all pairs then takes 32 MB
-LARGE_RESAMPLES = 200
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A statistic with its 95 % bootstrap interval and standard error.
-
-    All four are nan if the statistic is undefined; all but `value` are nan if no resample defines it.
-    """
-
-    value: float
-    low: float
-    high: float
-    error: float
+PAIRWISE_LIMIT = 500  # archs; of more of them, resamples are taken from influences instead of from all pairs
+RESAMPLES, LARGE_RESAMPLES = 1000, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +36,13 @@ class Agreement:
 
 
 def agreement(
-    scores: Mapping[str, float], truth: Mapping[str, float], *, resamples: int = 1000, seed: int = 0
+    scores: Mapping[str, float], truth: Mapping[str, float], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Agreement:
     """Kendall's tau-b, Spearman's rho and Pearson's r over the archs that have both a score and a truth.
 
     The intervals are percentile bootstraps over archs: an arch's score and truth are drawn together.
-    A resample in which one side is constant has no correlation and is left out. With more than
-    `PAIRWISE_LIMIT` archs each resample has to be ranked anew, which is slow, so at most
-    `LARGE_RESAMPLES` are drawn; the intervals are narrow then.
+    A resample in which one side is constant has no correlation and is left out. Of more than
+    `PAIRWISE_LIMIT` archs, at most `LARGE_RESAMPLES` are drawn, and each is linear in the archs' influences.
 
     Args:
         resamples: number of resamples; with 0 the intervals are undefined.
@@ -71,8 +57,7 @@ def agreement(
             f"expected at least {FEWEST}; do both use the same arch ids?"
         )
     x, y = _column("score", scores, ids), _column("truth", truth, ids)
-    count = resamples if len(ids) <= PAIRWISE_LIMIT else min(resamples, LARGE_RESAMPLES)
-    draws = np.random.default_rng(seed).integers(len(ids), size=(count, len(ids)))
+    draws = np.random.default_rng(seed).integers(len(ids), size=(resamples_for(len(ids), resamples), len(ids)))
     resampled = correlations_of_draws(x, y, draws)
     kendall, spearman, pearson = map(interval_of, correlations(x, y), resampled.T)
     return Agreement(len(ids), _tied_pairs(x), _tied_pairs(y), kendall, spearman, pearson)
@@ -96,28 +81,25 @@ def tau_gain(
     if len(ids) < FEWEST:
         raise InputError(f"the rankings and the truth have {len(ids)} archs in common, expected at least {FEWEST}")
     y, whole = _column("truth", truth, ids), np.arange(len(ids))
-    draws = np.vstack([whole, np.random.default_rng(0).integers(len(ids), size=(1000, len(ids)))])
+    draws = np.vstack([whole, np.random.default_rng(0).integers(len(ids), size=(resamples_for(len(ids)), len(ids)))])
+    weights = _multiplicities(draws)
     ours_tau, theirs_tau = (
-        np.mean([_by_products(_column("score", scores, ids), y, draws)[:, 0] for scores in side], axis=0)
+        np.mean([tau_of_weights(_column("score", scores, ids), y, weights) for scores in side], axis=0)
         for side in (ours, theirs)
     )
     gain: Floats = ours_tau - theirs_tau  # of all archs, then of each resample
     return interval_of(float(gain[0]), gain[1:][~np.isnan(gain[1:])])
 
 
+def resamples_for(archs: int, most: int = RESAMPLES) -> int:
+    """The number of resamples for so many archs."""
+    return most if archs <= PAIRWISE_LIMIT else min(most, LARGE_RESAMPLES)
+
+
 def correlations(x: Floats, y: Floats) -> tuple[float, float, float]:
     """Tau-b, rho and r of x [n] and y [n]; nan if one of them is constant."""
-    if _constant(x) or _constant(y):
-        return (np.nan,) * 3
-    if len(x) <= PAIRWISE_LIMIT:
-        kendall, spearman, pearson = map(float, _by_products(x, y, np.arange(len(x))[None])[0])
-        return kendall, spearman, pearson
-    # Importing scipy.stats takes a second, so few archs do without it.
-    from scipy import stats
-
-    # The method only matters for the p-value, which is not used: take the fast one.
-    tau = stats.kendalltau(x, y, method="asymptotic")
-    return float(tau.statistic), float(stats.spearmanr(x, y).statistic), float(stats.pearsonr(x, y).statistic)
+    kendall, spearman, pearson = map(float, _of_weights(x, y, np.ones((1, len(x))))[0])
+    return kendall, spearman, pearson
 
 
 def correlations_of_draws(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Floats:
@@ -127,12 +109,22 @@ def correlations_of_draws(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Flo
         x, y: [n].
         draws: indices of the archs in each resample, [resamples, n].
     """
-    if len(x) <= PAIRWISE_LIMIT:
-        each = _by_products(x, y, draws)
-    else:
-        each = np.array([correlations(x[draw], y[draw]) for draw in draws], dtype=np.float64).reshape(-1, 3)
+    each = _of_weights(x, y, _multiplicities(draws))
     defined: Floats = each[~np.isnan(each[:, 0])]
     return defined
+
+
+def tau_of_weights(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """Tau-b of x and y [n] in each resample, where row r of `weights` [resamples, n] has the archs' multiplicities.
+
+    It is nan where it is undefined.
+    """
+    if _constant(x) or _constant(y):
+        return np.full(len(weights), np.nan)
+    if len(x) > PAIRWISE_LIMIT:
+        value, of_archs = of_tau(x, y)
+        return np.asarray(value + weights @ of_archs / weights.sum(1), dtype=np.float64)
+    return _kendall(_signs(x), _signs(y), weights)
 
 
 def proxies(
@@ -162,28 +154,24 @@ def agreement_table(rows: Mapping[str, Agreement]) -> str:
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def _by_products(x: Floats, y: Floats, draws: NDArray[np.int64]) -> Floats:
-    """The correlations of all resamples at once, from the multiplicities of archs and the signs of all differences.
+def _of_weights(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """The three correlations in each resample, [resamples, 3]; nan where a side is constant.
 
-    With multiplicities w and sign matrices S, T, tau-b is w'(S*T)w / sqrt(w'|S|w w'|T|w), and S w
-    is twice the archs' centred mid-ranks in the resample, so that nothing is sorted anew. Nan where
-    a side is constant.
+    Of few archs they come from the multiplicities of archs and the signs of all differences. With multiplicities w and
+    sign matrices S, T, tau-b is w'(S*T)w / sqrt(w'|S|w w'|T|w), and S w is twice the archs' centred mid-ranks in
+    the resample, so that nothing is sorted anew. Of many archs they come from the archs' influences.
     """
-    weights = _multiplicities(draws)
+    if _constant(x) or _constant(y):
+        return np.full((len(weights), 3), np.nan)
+    if len(x) > PAIRWISE_LIMIT:
+        values, of_archs = influences(x, y)
+        return np.asarray(values + weights @ of_archs.T / weights.sum(1, keepdims=True), dtype=np.float64)
     signs_x, signs_y = _signs(x), _signs(y)
     kendall = _kendall(signs_x, signs_y, weights)
-    weights[np.isnan(kendall)] = np.nan
+    weights = np.where(np.isnan(kendall)[:, None], np.nan, weights)
     spearman = _cosine(weights, weights @ signs_x, weights @ signs_y)
     pearson = _cosine(weights, _centred(weights, x), _centred(weights, y))
     return np.stack([kendall, spearman, pearson], axis=1)
-
-
-def tau_of_weights(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Tau-b of x and y [n] in each resample, where row r of `weights` [resamples, n] has the archs' multiplicities.
-
-    It is nan where it is undefined.
-    """
-    return _kendall(_signs(x), _signs(y), weights)
 
 
 def _signs(x: Floats) -> Floats:
@@ -249,12 +237,6 @@ def _tied_pairs(x: Floats) -> int:
 
 
 def _cells(row: Agreement) -> list[str]:
-    tau = _number(row.kendall.value)
-    if not np.isnan(row.kendall.low):
-        tau += f" [{_number(row.kendall.low)}, {_number(row.kendall.high)}]"
-    ties = f"{row.score_ties}/{row.truth_ties}"
-    return [str(row.n), ties, tau, _number(row.spearman.value), _number(row.pearson.value)]
-
-
-def _number(value: float) -> str:
-    return "undefined" if np.isnan(value) else f"{value:+.3f}"
+    number = "{:+.3f}".format
+    beside = (shown(each.value, number) for each in (row.spearman, row.pearson))
+    return [str(row.n), f"{row.score_ties}/{row.truth_ties}", row.kendall.text(number), *beside]

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from fewshot_nas.ranking.correlation import Floats
+from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.search_space import SearchSpace

@@ -17,13 +17,15 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import standardised, weighted
+from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.smoothing import Estimate
 
 Rows = NDArray[np.int64] | NDArray[np.bool_]
 
 FEWEST_TRUTHS = 10
+MOST_TRUTHS = 1_000  # fitting takes steps that grow with their cube; of more truths so many are drawn
+_AT_ONCE = 4_096  # archs that are predicted at a time, which bounds the memory
 EVIDENCE_WEIGHT = 3.0  # a priori, how much more the evidence says than a column of the features
 PRIOR_TRUTHS = 10  # as many truths as the ranking without truth is worth, when the two are averaged
 
@@ -58,6 +60,12 @@ def inputs(evidence: Floats, described: Floats) -> PredictorInputs:
     return PredictorInputs(
         np.hstack([weight * standardised(evidence), weighted(described)]), evidence[:, 0] if count else None
     )
+
+
+def can_predict(truth: Floats) -> bool:
+    """Whether these truths, nan where there is none, suffice for a predictor: there are enough, and they differ."""
+    known = truth[~np.isnan(truth)]
+    return len(known) >= FEWEST_TRUTHS and bool(known.min() < known.max())
 
 
 def predict(known: PredictorInputs, truth: Floats, wanted: PredictorInputs) -> Estimate:
@@ -106,13 +114,18 @@ class _Fitted:
 
     def predict(self, wanted: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of each, a few at a time: the whole covariance is never needed."""
-        value, error = self.process.predict(wanted, return_std=True)
+        parts = [wanted[start : start + _AT_ONCE] for start in range(0, max(len(wanted), 1), _AT_ONCE)]
+        each = [self.process.predict(part, return_std=True) for part in parts]
+        value, error = (np.concatenate(side) for side in zip(*each, strict=True))
         return value, np.sqrt(np.maximum(error**2 - self.noise, 0))
 
 
 def _fitted(known: Floats, truth: Floats) -> _Fitted:
     if len(truth) < FEWEST_TRUTHS:
         raise InputError(f"{len(truth)} truths, expected at least {FEWEST_TRUTHS} to fit a predictor")
+    if len(truth) > MOST_TRUTHS:
+        drawn = np.sort(np.random.default_rng(0).permutation(len(truth))[:MOST_TRUTHS])
+        known, truth = known[drawn], truth[drawn]
     process = GaussianProcessRegressor(_kernel(known.shape[1]), normalize_y=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a variance at its bound is an answer, too

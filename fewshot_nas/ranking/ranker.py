@@ -11,8 +11,8 @@ import numpy as np
 
 from fewshot_nas.ranking import predictor
 from fewshot_nas.ranking.combination import average, combine, surplus
-from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import standardised
+from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.scale import log_odds, percent, percent_error
 from fewshot_nas.ranking.smoothing import Estimate, smooth
 

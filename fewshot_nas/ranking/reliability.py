@@ -12,7 +12,8 @@ from itertools import combinations
 import numpy as np
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.ranking.correlation import FEWEST, Floats, correlations
+from fewshot_nas.ranking.correlation import FEWEST, correlations
+from fewshot_nas.ranking.influence import Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from math import isnan, nan
 from typing import Any
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.ranking.correlation import Interval
+from fewshot_nas.ranking.interval import Interval
 
 COMBINED, PREDICTOR, WITHOUT_SCORES = "combined", "predictor", "predictor without scores"  # names of rows
 
@@ -60,16 +60,14 @@ def _interval(value: Mapping[str, Any]) -> Interval:
 def ranking_table(rows: Sequence[Row]) -> str:
     """Rows as aligned text."""
     lines = [["ranking", "archs", "tau [95 %]", "gain [95 %]"]]
-    lines += [[row.title, str(row.archs), _shown(row.tau), _shown(row.gain)] for row in rows]
+    lines += [
+        [row.title, str(row.archs), *(each.text("{:+.3f}".format) for each in (row.tau, row.gain))] for row in rows
+    ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def _shown(found: Interval) -> str:
-    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-
-
-def gained(rows: Sequence[Row], proxy: str) -> Iterator[str]:
+def gained(rows: Sequence[Row], proxy: str | None) -> Iterator[str]:
     """What the scores gained over counting, as plain sentences; none where nothing was judged.
 
     >>> tau, gain = Interval(0.7, 0.5, 0.8, 0.1), Interval(0.3, 0.1, 0.5, 0.1)
@@ -78,18 +76,24 @@ def gained(rows: Sequence[Row], proxy: str) -> Iterator[str]:
     Counting params orders 70: a gain beyond chance.
 
     Args:
-        proxy: the best single proxy, which gains are over.
+        proxy: the best single proxy, which gains are over; None if none tells the archs apart.
     """
     found = {(row.name, row.truths): row for row in rows}
     combined = found.get((COMBINED, 0))
     if combined is None:
         return
-    right, counted = _pairs(combined.tau.value), _pairs(combined.tau.value - combined.gain.value)
+    if not combined.tau.defined:
+        yield "How well the scores rank is undefined: the truths are all equal, or the scores are."
+        return
+    right, counted = _pairs(combined.tau.value), combined.tau.value - combined.gain.value
     yield f"Of 100 pairs of archs, the scores combined with multiply-adds order {right} as stand-alone training does."
-    yield f"Counting {proxy} orders {counted}: {_chance(combined.gain)}."
+    if combined.gain.defined:
+        yield f"Counting {proxy} orders {_pairs(counted)}: {_chance(combined.gain)}."
+    else:
+        yield "Counting orders none of them: all archs cost the same."
     for (name, truths), row in found.items():
         without = found.get((WITHOUT_SCORES, truths))
-        if name == PREDICTOR and without:
+        if name == PREDICTOR and without and row.tau.defined and without.tau.defined:
             yield f"From the truths of {truths} other archs, {_pairs(row.tau.value)} are predicted in the right order,"
             yield f"and {_pairs(without.tau.value)} without the supernet's scores."
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fewshot_nas.ranking.correlation import Floats
+from fewshot_nas.ranking.influence import Floats
 
 _LEAST = 0.05  # percent; no ranking set is large enough to resolve values closer to 0 or 100
 

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.ranking.correlation import Floats
+from fewshot_nas.ranking.influence import Floats
 
 FEWEST_SCORED = 20
 

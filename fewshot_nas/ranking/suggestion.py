@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import features, standardised
+from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SearchSpace
 

@@ -7,15 +7,18 @@ resampling archs, for both sides together.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.ranking.correlation import FEWEST, Floats, Interval, interval_of, tau_of_weights
+from fewshot_nas.ranking.correlation import FEWEST, interval_of, resamples_for, tau_of_weights
+from fewshot_nas.ranking.influence import Floats
+from fewshot_nas.ranking.interval import UNDEFINED, Interval
 
 DRAWS = 20
-RESAMPLES = 1000
+MOST_ASKED = 2_000  # archs that a predictor is judged on in a draw, if there are more
 
 FitAndPredict = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]  # (known, wanted) rows -> values of the wanted
 
@@ -33,7 +36,7 @@ def judge(fit: FitAndPredict, truth: Floats, rivals: dict[str, Floats], truths: 
     """Judge a predictor.
 
     Args:
-        fit: predicts the wanted rows from the truths of the known rows.
+        fit: predicts the wanted rows from the truths of the known rows; at most `MOST_ASKED` are wanted at a time.
         truth: [n].
         rivals: rankings that need no truth, [n] each.
         truths: number of known rows in each draw; 0 for a ranking that needs no truth.
@@ -59,16 +62,21 @@ def _draws(archs: int, truths: int, seed: int) -> Iterator[tuple[NDArray[np.int6
     rng = np.random.default_rng([seed, truths])
     for _ in range(DRAWS if truths else 1):
         order = rng.permutation(archs)
-        yield np.sort(order[:truths]), np.sort(order[truths:])
+        yield np.sort(order[:truths]), np.sort(order[truths:][: MOST_ASKED if truths else None])
 
 
+@lru_cache(maxsize=1)
 def _multiplicities(archs: int, seed: int) -> Floats:
     """The multiplicity of each arch in each resample, after a first row of ones: [1 + resamples, archs]."""
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(archs, np.full(archs, 1 / archs), size=RESAMPLES)
+    drawn = rng.multinomial(archs, np.full(archs, 1 / archs), size=resamples_for(archs))
     return np.vstack([np.ones(archs), drawn]).astype(np.float64)
 
 
 def _over_draws(each: list[Floats]) -> Interval:
-    mean = np.mean(each, axis=0)
+    """The mean over the draws that define it, and its interval."""
+    defined = [taus for taus in each if not np.isnan(taus[0])]
+    if not defined:
+        return UNDEFINED
+    mean = np.mean(defined, axis=0)
     return interval_of(float(mean[0]), mean[1:][~np.isnan(mean[1:])])

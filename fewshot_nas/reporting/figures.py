@@ -91,7 +91,7 @@ def cost_figure(study: Study, name: str, evaluation: Evaluation) -> Figure:
 
 def _rows(rows: Mapping[str, Agreement], colour: str, symbol: str) -> Figure:
     """Points with their intervals, a line for each name."""
-    taus = {name: row.kendall for name, row in rows.items() if row.kendall.value == row.kendall.value}
+    taus = {name: row.kendall for name, row in rows.items() if row.kendall.defined}
     bars = {
         "type": "data",
         "symmetric": False,

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.ranking.correlation import FEWEST, Agreement, Interval, agreement, proxies
+from fewshot_nas.ranking.correlation import FEWEST, Agreement, agreement, proxies
+from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.reporting.log import Epoch, Log, read_log
 from fewshot_nas.reporting.path_search import PathSearch
 from fewshot_nas.reporting.ranked import Ranked
@@ -198,5 +199,5 @@ def _proxy_rows(network: Network, truth: Mapping[str, Entry]) -> dict[str, Agree
 
 
 def _best(rows: Mapping[str, Agreement]) -> str | None:
-    defined = [name for name, row in rows.items() if row.kendall.value == row.kendall.value]
+    defined = [name for name, row in rows.items() if row.kendall.defined]
     return max(defined, key=lambda name: rows[name].kendall.value, default=None)

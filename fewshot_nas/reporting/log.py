@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.ranking.correlation import Interval
+from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.scores.shards import METRICS
 
 
@@ -82,9 +82,9 @@ def _epoch(where: str, record: Mapping[str, Any]) -> Epoch:
     tau = _numbers(where, record, "tau")
     if tau and tau.keys() != {"value", "low", "high", "error"}:
         raise InputError(f"{where}: tau has the keys {sorted(tau)}, expected value, low, high and error")
-    measured = Interval(**tau) if tau and not math.isnan(tau["value"]) else None
+    measured = Interval(**tau) if tau else None
     scores = {metric: _numbers(where, record, metric) for metric in METRICS}
-    return Epoch(number, _numbers(where, record, "loss"), scores, measured)
+    return Epoch(number, _numbers(where, record, "loss"), scores, measured if measured and measured.defined else None)
 
 
 def _mapping(where: str, record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -29,6 +29,7 @@ class Ranked:
     predicted: str
     best_proxy: str | None
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_ranked(path: Path, anew: str) -> Ranked | None:
@@ -47,7 +48,7 @@ def read_ranked(path: Path, anew: str) -> Ranked | None:
         rows = tuple(read_row(str(path), row) for row in content["rows"])
         archs, scored, truths = (int(content[key]) for key in ("archs", "scored", "truths"))
         sources, predicted, best = tuple(content["scores"]), content["predicted"], content["best_proxy"]
-        return Ranked(sources, archs, scored, truths, predicted, best, rows)
+        return Ranked(sources, archs, scored, truths, predicted, best, rows, tuple(content.get("notes", ())))
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{path}: is not the ranker's table; `{anew}` makes it anew") from None
 
@@ -55,5 +56,5 @@ def read_ranked(path: Path, anew: str) -> Ranked | None:
 def ranked_table(ranked: Ranked) -> Iterator[str]:
     """All rankings with their gain over the best proxy, and the same in sentences."""
     rows = [[escape(row.title), str(row.archs), interval(row.tau), interval(row.gain)] for row in ranked.rows]
-    yield table(("ranking", "archs", "tau", f"gain over {ranked.best_proxy}"), rows, numeric=(1,))
-    yield note(" ".join(gained(ranked.rows, ranked.best_proxy or "")))
+    yield table(("ranking", "archs", "tau", f"gain over {ranked.best_proxy or 'no proxy'}"), rows, numeric=(1,))
+    yield note(" ".join([*gained(ranked.rows, ranked.best_proxy), *ranked.notes]))

@@ -1,9 +1,8 @@
 """The spelling of names and numbers on the page and in figures."""
 
-import math
 from typing import NamedTuple
 
-from fewshot_nas.ranking.correlation import Interval
+from fewshot_nas.ranking.interval import Interval, shown
 
 _METRICS = {"top1": "top-1", "top5": "top-5", "prob": "mean probability", "likelihood": "likelihood"}
 _PROXIES = {"depth": "depth", "params": "parameters", "macs": "MACs"}
@@ -54,12 +53,9 @@ def proxy_title(name: str) -> str:
 
 def interval(value: Interval) -> str:
     """`0.61 [0.38, 0.77]`."""
-    if math.isnan(value.value):
-        return "undefined"
-    bounds = "" if math.isnan(value.low) else f" [{decimal(value.low)}, {decimal(value.high)}]"
-    return f"{decimal(value.value)}{bounds}"
+    return value.text(decimal)
 
 
 def decimal(value: float) -> str:
     """`0.610`; negative numbers have a real minus sign."""
-    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+    return shown(value).replace("-", "\N{MINUS SIGN}")

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import features
-from fewshot_nas.ranking.predictor import FEWEST_TRUTHS
+from fewshot_nas.ranking.influence import Floats
+from fewshot_nas.ranking.predictor import can_predict
 from fewshot_nas.ranking.ranker import in_percent, ranker
 from fewshot_nas.scores.manifests import Network
 from fewshot_nas.space.arch import Arch
@@ -86,8 +86,7 @@ class ByRanker:
         described = self._features(list(scores)) if scores else self._described[:0]
         everything = ranker(np.concatenate([self._described, described]), columns)
         truth = np.concatenate([self.truth, unknown])
-        enough = (~np.isnan(truth)).sum() >= FEWEST_TRUTHS
-        estimate = in_percent(everything.predicted(truth) if enough else everything.combined)
+        estimate = in_percent(everything.predicted(truth) if can_predict(truth) else everything.combined)
         return [float(value) for value in estimate.value]
 
     @cached_property

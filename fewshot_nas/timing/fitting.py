@@ -1,5 +1,6 @@
 """Fitting a table of latencies to whole networks, and judging its predictions on others."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -47,12 +48,12 @@ def judged(table: LatencyTable, networks: Mapping[Arch, float]) -> dict[str, Any
     ]
     measured, predicted = (np.array([row[key] for row in rows]) for key in ("measured_us", "predicted_us"))
     errors = 100 * np.abs(predicted - measured) / measured
-    worst = int(errors.argmax())
+    worst, tau = int(errors.argmax()), correlations(predicted, measured)[0]
     return {
         "networks": len(rows),
         "mean_error_percent": round(float(errors.mean()), 3),
         "largest_error_percent": round(float(errors[worst]), 3),
-        "tau": round(float(correlations(predicted, measured)[0]), 4),
+        "tau": round(tau, 4) if math.isfinite(tau) else None,
         "worst": rows[worst],
         "measured": rows,
     }

@@ -10,6 +10,7 @@ from typing import Any
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from fewshot_nas.ranking.correlation import TELLING
+from fewshot_nas.ranking.interval import Interval, shown
 
 Record = dict[str, Any]
 
@@ -72,10 +73,10 @@ def summary(record: Record, epochs: int) -> str:
     """An epoch's record as a line for a person."""
     top1, time = record.get("top1", {}), record["time"]
     parts = [f"epoch {record['epoch'] + 1}/{epochs}", _named("loss", record["loss"], "{:.3f}")]
-    parts += [_named("accuracy", {name: top1[name] for name in _SAID if name in top1}, "{:.2f} %")] if top1 else []
+    parts += [_named("top-1", {name: top1[name] for name in _SAID if name in top1}, "{:.2f} %")] if top1 else []
     if "tau" in record:
-        beside = ", ".join(f"{name} {tau:.3f}" for name, tau in record["proxies"].items())
-        tau = "tau {value:.3f} [{low:.3f}, {high:.3f}]".format(**record["tau"])
+        beside = ", ".join(f"{name} {shown(tau)}" for name, tau in record["proxies"].items())
+        tau = f"tau {Interval(**record['tau']).text()}"
         few = ", too few to tell" if record["n"] < TELLING else ""
         parts.append(f"{tau} of {record['n']} archs{few} (proxies: {beside})")
     parts.append(f"{time['images_per_s']:.0f} images/s, {time['data_wait_percent']:.1f} % of it waiting for data")

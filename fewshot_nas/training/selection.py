@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fewshot_nas.ranking.interval import merit
+
 RULE = "the latest epoch whose tau by mean probability is within one standard error of the largest"
 RULE_WITHOUT_TRUTH = "the last epoch, because no tau is known"
 
@@ -42,7 +44,7 @@ def keep(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
 
 
 def _known_tau(candidate: Candidate) -> float:
-    return -math.inf if math.isnan(candidate.tau) else candidate.tau
+    return merit(candidate.tau)
 
 
 def _merit(candidate: Candidate) -> tuple[float, int]:

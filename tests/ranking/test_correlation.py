@@ -75,14 +75,19 @@ def test_correlations_by_products_are_those_of_the_resampled_lists(data, seed):
     np.testing.assert_allclose(correlations_of_draws(x, y, draws), np.reshape(expected, (-1, 3)), atol=1e-12)
 
 
-@brief
-@given(columns())
-def test_many_archs_are_resampled_to_the_same_correlations(data):
-    draws = np.random.default_rng(0).integers(len(data[0]), size=(20, len(data[0])))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(correlation, "PAIRWISE_LIMIT", 0)
-        one_by_one = correlations_of_draws(*data, draws)
-    np.testing.assert_allclose(one_by_one, correlations_of_draws(*data, draws), atol=1e-12)
+@pytest.mark.parametrize("tenths", [False, True])
+def test_many_archs_have_the_same_correlations_and_intervals_without_all_pairs(monkeypatch, tenths):
+    x, noise = np.random.default_rng(0).normal(size=(2, 400))
+    x = np.round(x) if tenths else x  # ties
+    plain = agreement(named(x), named(x + noise))
+    monkeypatch.setattr(correlation, "PAIRWISE_LIMIT", 399)
+    monkeypatch.setattr(correlation, "LARGE_RESAMPLES", 1000)
+    many = agreement(named(x), named(x + noise))
+    for name in STATISTICS:
+        exact, linear = getattr(plain, name), getattr(many, name)
+        assert linear.value == pytest.approx(exact.value, abs=1e-12)
+        assert (linear.low, linear.high) == pytest.approx((exact.low, exact.high), abs=0.3 * exact.error)
+        assert linear.error == pytest.approx(exact.error, rel=0.05)
 
 
 def test_beyond_the_limit_fewer_resamples_are_drawn(monkeypatch):

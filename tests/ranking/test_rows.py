@@ -7,7 +7,7 @@ from math import isnan, nan
 import pytest
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.ranking.correlation import Interval
+from fewshot_nas.ranking.interval import UNDEFINED, Interval
 from fewshot_nas.ranking.rows import Row, gained, ranking_table, read_row, row_values
 
 TAU, GAIN = Interval(0.7, 0.6, 0.8, 0.05), Interval(0.2, -0.1, 0.5, 0.1)
@@ -58,6 +58,17 @@ def test_what_the_scores_are_worth_beside_truths_is_told():
     *_, with_scores, alone = gained([Row("combined", 0, 200, TAU, GAIN), PREDICTOR, without], "macs")
     assert "30 other archs, 85 are" in with_scores
     assert alone == "and 75 without the supernet's scores."
+
+
+def test_an_undefined_tau_is_called_so_and_compared_with_nothing():
+    alike = Row("combined", 0, 30, UNDEFINED, UNDEFINED)
+    assert ranking_table([alike]).splitlines()[1].split() == ["combined", "30", "undefined", "undefined"]
+    assert [*gained([alike, PREDICTOR], "macs")] == [
+        "How well the scores rank is undefined: the truths are all equal, or the scores are."
+    ]
+    (_, counted) = gained([Row("combined", 0, 30, TAU, UNDEFINED)], None)
+    assert counted == "Counting orders none of them: all archs cost the same."
+    assert read_row("file", json.loads(json.dumps(row_values(alike), allow_nan=False))).tau.defined is False
 
 
 def test_without_a_judged_ranking_nothing_is_told():
