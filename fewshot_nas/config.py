@@ -16,10 +16,11 @@ from fewshot_nas.data.recipes import Recipe
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import here_or_shipped
 from fewshot_nas.results.run import ground_truth_path
-from fewshot_nas.settings import Count, Part, Share, Within, load
+from fewshot_nas.settings import FREE, Count, Part, Share, Within, load
 from fewshot_nas.space.block import BlockKind
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
+_SPACE = "px8"
 _POOL = Path("json_file/json8")
 _DIGITS_TRUTH = Path("json_file/digits/gt_arch30.json")
 
@@ -28,8 +29,8 @@ _DIGITS_TRUTH = Path("json_file/digits/gt_arch30.json")
 class SpaceConfig:
     """A preset space. Each of its values can be replaced; None keeps the preset's value."""
 
-    # `px8`, `px28`, `track1`, `cifar` or `resnet50`.
-    preset: str = "px8"
+    # `px8`, `px28`, `track1`, `cifar` or `resnet50`. None: the space of the network that is there already, else `px8`.
+    preset: str | None = None
     # Output channels of each stage at ratio 1.0; there are as many stages as values.
     base_widths: tuple[int, ...] | None = None
     # Share of the base width that the digits 1, 2, ... stand for, falling.
@@ -57,10 +58,17 @@ class SpaceConfig:
 
     def build(self) -> SearchSpace:
         """The preset with its replaced values; its name says if it was changed."""
-        if self.preset not in SPACES:
-            raise InputError(f"space.preset is {self.preset!r}, expected one of {', '.join(sorted(SPACES))}")
-        given = {key: value for key, value in vars(self).items() if key != "preset" and value is not None}
-        return dataclasses.replace(SPACES[self.preset], **given).marked()
+        preset = self.preset or _SPACE
+        if preset not in SPACES:
+            raise InputError(f"space.preset is {preset!r}, expected one of {', '.join(sorted(SPACES))}")
+        return dataclasses.replace(SPACES[preset], **self._replaced()).marked()
+
+    def given(self) -> dict[str, Any]:
+        """The space's values that are set, by a preset or one by one."""
+        return dataclasses.asdict(self.build()) if self.preset else self._replaced()
+
+    def _replaced(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "preset" and value is not None}
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class DataConfig:
     # `digits`, `fashion_mnist`, `fashion_pairs`, `cifar10`, `lists`, `folders`, or `module:name` for your own.
     name: str = "digits"
     # Directory of the images; `digits` needs none.
-    root: Path = Path("data")
+    root: Annotated[Path, FREE] = Path("data")
     # Train on a fixed choice of this many images with balanced classes; None: on all.
     train_images: Count | None = None
     # Rank on a fixed choice of this many images; None: on all, but on 2,500 for `folders`.
@@ -82,9 +90,9 @@ class DataConfig:
     augmentation: Recipe | None = None
     # Processes that prepare training images, for each training process; 0: the training process itself. Each keeps two
     # batches ready in shared memory (/dev/shm).
-    workers: int = 0
+    workers: Annotated[int, FREE] = 0
     # Directory where decoded images are stored: those to rank on and to calibrate on.
-    cache: Path = Path("data/cache")
+    cache: Annotated[Path, FREE] = Path("data/cache")
     # Store all training photographs decoded in the cache, with this shorter side in pixels; None: decode them in
     # every epoch.
     stored_side: Count | None = None
@@ -193,13 +201,14 @@ class EvaluationConfig:
     calibration_batch: Count = 128
     # Training images that each subnet's own classifier is fitted to before it is scored, in closed form. 0: all subnets
     # have the supernet's classifier. A hundred images a class are enough, unless the supernet knows them by heart.
-    classifier_images: Annotated[int, Within(low=0)] = 0
+    # No training depends on it, and the manifests of scores name it.
+    classifier_images: Annotated[int, FREE] = 0
     # Largest number of images at a time when scoring; changes speed and memory only.
     # None: 128, and up to 1024 where `test` scores on a GPU.
-    batch_size: Count | None = None
+    batch_size: Annotated[Count | None, FREE] = None
     # Bound of a process's memory in MB, on a GPU for activations, which may lower `batch_size`; changes speed only.
     # None: what the machine has to spare when the evaluation begins.
-    memory_mb: Count | None = None
+    memory_mb: Annotated[Count | None, FREE] = None
     # Training scores the ground-truth archs after every this many epochs, and after the last.
     every_epochs: Count = 1
 
@@ -217,11 +226,11 @@ class ProcessConfig:
     # Only operations that give the same bits every time, which on GPUs costs time; on the CPU all do.
     deterministic: bool = False
     # Seconds without a sign of life after which one of several processes counts as stopped, and all end.
-    silence_s: Annotated[float, Within(low=1)] = 25.0
+    silence_s: Annotated[float, Within(low=1), FREE] = 25.0
     # Threads of each process on the CPU; small networks are fastest with 1. 0: torch decides.
     threads: int = 1
     # Steps between two writes of the state for resuming; it is also written after each epoch.
-    checkpoint_steps: Count = 500
+    checkpoint_steps: Annotated[Count, FREE] = 500
 
 
 @dataclass(frozen=True)
@@ -229,12 +238,12 @@ class RunConfig(ProcessConfig):
     """The settings of runs that rank archs."""
 
     # Number of checkpoints to keep on disk, of epochs that may still be chosen.
-    keep: Count = 3
+    keep: Annotated[Count, FREE] = 3
     # Stand-alone accuracies of some archs, an arch file; without the file there is no tau. None: the run's own,
     # which `train_stand_alone` makes; for the digits and the usual pool, until there is one, the package's.
-    ground_truth: Path | None = None
+    ground_truth: Annotated[Path | None, FREE] = None
     # Directory of the pool: part1.json, part2.json, ...
-    pool: Path = _POOL
+    pool: Annotated[Path, FREE] = _POOL
 
     @property
     def pool_path(self) -> Path:
@@ -280,7 +289,10 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
 
 
 def dump_config(config: Any) -> str:
-    """YAML that `load_config` reads back to an equal config."""
+    """YAML that `load_config` reads back to equal settings; it names the preset of a run's space."""
+    if isinstance(config, Config):
+        space = dataclasses.replace(config.space, preset=config.space.preset or _SPACE)
+        config = dataclasses.replace(config, space=space)
     return str(yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False))
 
 
@@ -289,4 +301,6 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    if isinstance(value, Path):
+        return f"./{value}" if str(value).startswith("~") else str(value)
+    return value

@@ -14,7 +14,7 @@ from fewshot_nas.cli import Report
 from fewshot_nas.config import dump_config
 from fewshot_nas.distributed import World, agreed, decided, together
 from fewshot_nas.files import locked
-from fewshot_nas.manifest import UNCOMPARED, begin, goes_on, usual_settings
+from fewshot_nas.manifest import UNCOMPARED, begin, goes_on
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Schedule, Source, Task
@@ -87,7 +87,7 @@ class LifeCycle:
 
     def _found(self, written: Mapping[str, Any], finished: Callable[[bool], str]) -> tuple[bool, str]:
         """Whether an earlier run goes on, and what to say if nothing is left to do."""
-        going_on = goes_on(self.directory, written, usual_settings(self.config), self.resume)
+        going_on = goes_on(self.directory, written, self.resume)
         return going_on, finished(going_on)
 
     def _chosen(self, going_on: bool) -> str:

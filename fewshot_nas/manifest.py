@@ -5,44 +5,27 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fewshot_nas.comparing import flat, refuse_difference
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.space.search_space import described_as_now, preset_of
+from fewshot_nas.settings import compared
+from fewshot_nas.space.search_space import SearchSpace
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm", "fewshot-nas")
 
-# Settings that change the cost of a run, or the place of a file, but not the result.
-_FREE = frozenset(
-    {
-        "data.root",
-        "data.cache",
-        "data.workers",
-        "evaluation.batch_size",
-        "evaluation.classifier_images",  # no training goes by it, and manifests of scores tell it
-        "evaluation.memory_mb",
-        "run.checkpoint_steps",
-        "run.keep",
-        "run.silence_s",
-        "run.ground_truth",
-        "run.pool",
-    }
-)
-
-
 _FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see `choosing`
 
+_CLASSES = "data.classes"  # names may be given later
+_PARTS = ("data.train", "data.valid", _CLASSES)
 UNCOMPARED = ("versions", "git_commit")  # what a manifest tells for people
-
-# Settings that came later, with the values that change nothing: digests leave them out, so older ones hold.
-_LATER = {"settings.data.stored_side": None, "settings.run.tf32": True, "settings.run.deterministic": False}
 
 
 def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,74 +35,44 @@ def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str
         section: the section of the settings that describes this training.
         facts: what the run depends on besides settings: data, parent, number of processes, ...
     """
-    settings = {name: asdict(getattr(config, name)) for name in ("data", section, "evaluation", "run")}
+    settings = {name: compared(getattr(config, name)) for name in ("data", section, "evaluation", "run")}
     return manifest_of(settings, {**facts, "space": config.space.build().values()})
 
 
 def manifest_of(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of a run that depends on all the given settings; the seed is in the section `run`."""
+    """The manifest of a run that depends on all these settings, see `compared`; the seed is in the section `run`."""
     versions = {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}}
     written = {
         "versions": versions,
         "git_commit": _git_commit(),
         "seed": settings["run"]["seed"],
         **facts,
-        "settings": _lasting(settings),
+        "settings": settings,
     }
     return dict(json.loads(json.dumps(written, default=str)))
 
 
-def processes(size: int) -> dict[str, Any]:
-    """How many processes take part; several share a batch, which once was each one's."""
-    return {"processes": size} | ({"processes_share": "batch_size"} if size > 1 else {})
-
-
-def _lasting(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    return {
-        key: _lasting(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
-        for key, value in settings.items()
-        if prefix + key not in _FREE
-    }
-
-
-def usual_settings(config: Any) -> dict[str, Any]:
-    """The default settings of this kind of configuration, in the form of a manifest."""
-    return dict(json.loads(json.dumps(_lasting(asdict(type(config)())), default=str)))
-
-
 def recipe_sha256(content: Mapping[str, Any]) -> str:
     """Digest of a manifest without the values that may differ between the runs of a ground truth."""
-    # Earlier versions did not mark the name of a changed space; its values say the same.
-    own = ("arch", "seed", "settings.run.seed", "space.name")
-    kept = {key: value for key, value in _flat(content) if key not in own and (key, value) not in _LATER.items()}
-    kept |= {key: preset_of(value) for key, value in _flat(content) if key == "space.name"}
+    own = ("arch", "seed", "settings.run.seed")
+    kept = {key: value for key, value in _fixed(content).items() if key not in own}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def refuse_changes(path: Path, now: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
+def refuse_changes(path: Path, now: Mapping[str, Any]) -> None:
     """Refuse to continue a run that has another manifest; versions and paths may differ.
 
-    Args:
-        usual: the defaults of all settings. A run that was begun before a setting existed had
-            its default.
-
     Raises:
-        InputError: names the first thing that is different.
+        InputError: names the first things that are different.
     """
-    before, after = dict(_flat(_as_now(read_json(path)))), dict(_flat(now))
-    before = {key: value for key, value in _flat({"settings": usual}) if key in after} | before
-    for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key) and not key.startswith(_FREE_FACT):
-            raise InputError(
-                f"{path.parent} was begun with {key.removeprefix('settings.')} {before.get(key)}, now it is"
-                f" {after.get(key)}; go on with the old one, or start anew with --no-resume or another --save"
-            )
-
-
-def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The keys, dotted, of what two manifests do not agree on."""
-    first, second = dict(_flat(one)), dict(_flat(other))
-    return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
+    before, after = _fixed(read_json(path)), _fixed(now)
+    keys = [
+        key
+        for key in sorted(before.keys() | after.keys())
+        if not key.startswith(_FREE_FACT) and (key != _CLASSES or key in before.keys() & after.keys())
+    ]
+    remedy = "go on with the old one, or start anew with --no-resume or another --save"
+    refuse_difference(f"{path.parent} was begun with", before, after, remedy, keys)
 
 
 def refuse_another_run(paths: Iterable[Path], now: Mapping[str, Any]) -> None:
@@ -135,34 +88,49 @@ def refuse_another_run(paths: Iterable[Path], now: Mapping[str, Any]) -> None:
     if path is None:
         return
     before, after = (
-        dict(_flat({part: content.get(part) or {} for part in ("data", "space")}))
-        for content in (_as_now(read_json(path)), now)
+        {key: value for key, value in _fixed(content).items() if key.startswith(("data.", "space."))}
+        for content in (read_json(path), now)
     )
     # Where the name tells already, what follows from it need not be said.
-    followers = [] if before.get("data.name") == after.get("data.name") else ["data.train", "data.valid"]
-    keys = [
-        key
-        for key in before.keys() & after.keys() - {"space.name"}
-        if before[key] != after[key] and not key.startswith(tuple(followers))
-    ]
-    if keys:
-        shown = ", ".join(f"{key} {before[key]} (now {after[key]})" for key in sorted(keys)[:4])
-        raise InputError(
-            f"{path.parent} was begun with {shown}; all trainings of a run have one data set and one space,"
-            " so leave these settings out, or choose another --save"
-        )
+    followers = ("space.name",) if before.get("data.name") == after.get("data.name") else ("space.name", *_PARTS)
+    remedy = (
+        "all trainings of a run have one data set and one space, so leave these settings out, or choose another --save"
+    )
+    keys = [key for key in sorted(before.keys() & after.keys()) if not key.startswith(followers)]
+    refuse_difference(f"{path.parent} was begun with", before, after, remedy, keys)
 
 
-def _as_now(content: dict[str, Any]) -> dict[str, Any]:
-    """A manifest with its space described as this version would describe it."""
-    return {**content, "space": described_as_now(content["space"])} if "space" in content else content
+def refuse_settings(config: Config, where: Path | str, space: SearchSpace, num_classes: int, manifest: Path) -> None:
+    """Refuse settings that say something else than a network that is there already.
 
-
-def goes_on(directory: PhaseDirectory, content: Mapping[str, Any], usual: Mapping[str, Any], resume: bool) -> bool:
-    """Whether there is an earlier run to continue.
+    What they leave out is the network's.
 
     Args:
-        usual: as `refuse_changes`.
+        where: the network's file, for the message.
+        manifest: of the training that the network comes from, if there is one.
+
+    Raises:
+        InputError: names the first settings that differ.
+    """
+    begun = read_json(manifest).get("settings", {}).get("data", {}) if manifest.exists() else {}
+    fixed = {"space": asdict(space), "data": {**begun, "num_classes": num_classes}}
+    now = {"space": config.space.given(), "data": compared(config.data)}
+    for key in ("num_classes", "valid_images"):  # as many as there are; free to choose by whoever scores
+        if key == "valid_images" or now["data"][key] is None:
+            del now["data"][key]
+    remedy = "the network cannot be changed, so leave these settings out, or name another network"
+    refuse_difference(f"{where} was made with", fixed, now, remedy)
+
+
+def _fixed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest fixes, by dotted keys: all but what it tells for people, and places of files."""
+    return {
+        key: value for key, value in flat(content) if not key.startswith(UNCOMPARED) and key.split(".")[-1] != "path"
+    }
+
+
+def goes_on(directory: PhaseDirectory, content: Mapping[str, Any], resume: bool) -> bool:
+    """Whether there is an earlier run to continue.
 
     Raises:
         InputError: there is a run with another manifest, or of unknown origin.
@@ -170,7 +138,7 @@ def goes_on(directory: PhaseDirectory, content: Mapping[str, Any], usual: Mappin
     if not resume:
         return False
     if directory.manifest.exists():
-        refuse_changes(directory.manifest, content, usual)
+        refuse_changes(directory.manifest, content)
         return True
     if directory.chosen.exists() or directory.last.exists():
         raise InputError(
@@ -197,15 +165,6 @@ def clear(directory: PhaseDirectory) -> None:
         path.unlink(missing_ok=True)
     for path in (directory.events, directory.all_scores):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        name = prefix + key
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}.")
-        elif not name.startswith(UNCOMPARED) and key != "path":
-            yield name, value
 
 
 def _git_commit() -> str | None:

@@ -141,13 +141,16 @@ def _pixels(config: Config, space: SearchSpace, data: ImageData, images: Images,
     return torch.empty(shape, dtype=torch.uint8, device="meta")
 
 
-def data_facts(data: ImageData, settings: DataConfig) -> dict[str, Any]:
-    """Facts about a run's images and their augmentation; earlier versions augmented photographs differently."""
-    parts = {"train": data.train, "valid": data.valid}
-    photo = (settings.augmentation or data.recipe) == "photo"
-    known = {"photo_augmentation": "in one resampling"} if photo else {}
-    return (
-        known
-        | {"name": data.name, "num_classes": data.num_classes}
-        | {part: {"images": len(images), "fingerprint": images.fingerprint} for part, images in parts.items()}
-    )
+def data_facts(data: ImageData) -> dict[str, Any]:
+    """Facts about a run's images: what its networks are trained on, and the images to rank on."""
+    return {**trained_on(data), "valid": _part(data.valid)}
+
+
+def trained_on(data: ImageData) -> dict[str, Any]:
+    """What a network that was trained on these images is tied to: their classes and the images themselves."""
+    named = {"classes": data.class_names} if data.classes else {}
+    return {"name": data.name, "num_classes": data.num_classes, **named, "train": _part(data.train)}
+
+
+def _part(images: Images) -> dict[str, Any]:
+    return {"images": len(images), "fingerprint": images.fingerprint}

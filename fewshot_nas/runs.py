@@ -18,7 +18,7 @@ from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.lifecycle import LifeCycle, Training
-from fewshot_nas.manifest import manifest, processes, refuse_another_run
+from fewshot_nas.manifest import manifest, refuse_another_run
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import trainings
 from fewshot_nas.run_images import data_facts, evaluation_inputs, open_images, training_images
@@ -87,8 +87,8 @@ class Run:
         batch_share(images, batch, self.world.size)
         if batch > images:
             self.report(f"{section}.batch_size is {batch}, but there are {images} training images: each step takes all")
-        data = data_facts(self.data, self.config.data)
-        written = manifest(self.config, section, {**processes(self.world.size), **facts, "data": data})
+        data = data_facts(self.data)
+        written = manifest(self.config, section, {"processes": self.world.size, **facts, "data": data})
         others = (each.manifest for each in trainings(self.save) if each.path != directory.path)
         refuse_another_run(others, written)
         return written

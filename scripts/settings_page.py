@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from fewshot_nas.config import Config
 from fewshot_nas.cream import config as cream
-from fewshot_nas.settings import Part, Within
+from fewshot_nas.settings import Part, Within, is_free
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
@@ -28,6 +28,13 @@ A command takes its settings from `--config FILE` (YAML, as in `configs/`), or e
 or else the defaults below. `SECTION.KEY=VALUE` on the command line replaces one: `training.epochs=50`,
 `training.resolutions=[24,28]`. Each run keeps all its settings in `config.yml`. A key that does not exist, or a value
 out of its range, is refused by its name.
+
+A run goes on with the settings that it was begun with. *Free* settings may differ: they change what it costs, or where
+a file is, but not the result. All others are compared, and a difference is refused.
+
+Values are taken as they are written. Numbers are decimal (`064`, `0x40`, `1_000` and `1:30` are refused), true and
+false are `true` and `false`, and nothing is `null`. A path is text, of which only a leading `~` is expanded; on the
+command line, paths and words need no quotes of YAML: `data.root='set #2'` is `set #2`. A file may have a key only once.
 """
 
 _COMMANDS = {"search": cream.SearchConfig, "retrain": cream.RetrainConfig, "test": cream.CheckpointConfig}
@@ -56,7 +63,8 @@ def _first(kind: type) -> str:
 def _table(kind: type, prefix: str) -> str:
     hints, notes = get_type_hints(kind, include_extras=True), comments(kind)
     rows = [
-        f"| `{prefix}{field.name}` | {_values(hints[field.name])} | {_default(field)} | {notes[field.name]} |"
+        f"| `{prefix}{field.name}` | {_values(hints[field.name])} | {_default(field)} |"
+        f" {'*Free.* ' * is_free(hints[field.name])}{notes[field.name]} |"
         for field in dataclasses.fields(kind)
         if not dataclasses.is_dataclass(hints[field.name])
     ]
@@ -92,10 +100,12 @@ def _values(hint: Any) -> str:
     if origin is tuple:
         return f"[{_values(arguments[0])}, ...]"
     if origin is Annotated:
-        kind, bounds = arguments
-        if isinstance(bounds, Part):
-            return f"{', '.join(f'`{name}`' for name in bounds.names)}, or `module:name`"
-        return _number(kind, bounds)
+        for note in arguments[1:]:
+            if isinstance(note, Part):
+                return f"{', '.join(f'`{name}`' for name in note.names)}, or `module:name`"
+            if isinstance(note, Within):
+                return _number(arguments[0], note)
+        return _values(arguments[0])
     named = {bool: "`true`, `false`", str: "a word", Path: "a path"}
     return named[hint] if hint in named else _number(hint, Within())
 

@@ -17,7 +17,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def test_the_digits_file_is_the_default():
-    assert load_config(CONFIGS / "digits.yml") == Config()
+    assert load_config(CONFIGS / "digits.yml", ["space.preset=null"]) == Config()
     assert yaml.safe_load((CONFIGS / "digits.yml").read_text()) == yaml.safe_load(dump_config(Config()))
 
 
@@ -27,7 +27,9 @@ def test_every_file_can_be_read(path):
 
 
 def test_a_dumped_config_reads_back_equal(tmp_path):
-    config = load_config(None, ["training.resolutions=[6, 8]", "space.in_channels=3", "data.train_images=10"])
+    config = load_config(
+        None, ["training.resolutions=[6, 8]", "space.preset=px8", "space.in_channels=3", "data.root=./~2024-01-01"]
+    )
     (tmp_path / "config.yml").write_text(dump_config(config))
     assert load_config(tmp_path / "config.yml") == config
 
@@ -80,21 +82,21 @@ def test_values_take_the_type_of_their_setting(override, value):
         ("training.epochs=0", "training.epochs is 0, expected a whole number >= 1"),
         ("training.batch_size=-1", "training.batch_size is -1, expected a whole number >= 1"),
         ("training.epochs=2.5", "training.epochs is 2.5, expected a whole number >= 1"),
-        ("training.epochs=true", "training.epochs is True, expected a whole number >= 1"),
-        ("training.epochs=", "training.epochs is None, expected a whole number >= 1"),
-        ("training.lr=fast", "training.lr is 'fast', expected a number >= 0"),
-        ("training.lr=-1e-3", "training.lr is '-1e-3', expected a number >= 0"),
-        ("training.lr=nan", "training.lr is 'nan', expected a number >= 0"),
-        ("training.lr=.inf", "training.lr is inf, expected a number >= 0"),
+        ("training.epochs=true", "training.epochs is true, expected a whole number >= 1"),
+        ("training.epochs=", "training.epochs is empty, expected a whole number >= 1"),
+        ("training.lr=fast", "training.lr is fast, expected a number >= 0"),
+        ("training.lr=-1e-3", "training.lr is -1e-3, expected a number >= 0"),
+        ("training.lr=nan", "training.lr is nan, expected a number >= 0"),
+        ("training.lr=.inf", "training.lr is .inf, expected a number >= 0"),
         ("training.dropout=1", "training.dropout is 1, expected a number >= 0 and < 1"),
-        ("training.sampling=best", "training.sampling is 'best', expected one of random, fair"),
+        ("training.sampling=best", "training.sampling is best, expected one of random, fair"),
         ("training.resolutions=8", r"training.resolutions is 8, expected a list such as \[1, 2\]"),
         ("training.resolutions=[0]", "training.resolutions is 0, expected a whole number >= 1"),
         ("training.resolutions=[8", r"training.resolutions=\[8: not valid YAML"),
         ("evaluation.calibration_images=0", "evaluation.calibration_images is 0, expected a whole number >= 1"),
         ("run.seed=-1", "run.seed is -1, expected a whole number >= 0"),
-        ("data.root=[1]", r"data.root is \[1\], expected a path"),
-        ("data.name=1", "data.name is 1, expected a word"),
+        ("data.root=", "data.root is empty, expected a path"),
+        ("data.name=", "data.name is empty, expected a word"),
         ("space.stem_pool=2", "space.stem_pool is 2, expected true or false"),
         ("space.preset=px9", "space.preset is 'px9', expected one of cifar, px28, px8, resnet50, track1"),
         ("space.ratios=[1]", r"space px8: pool_digits are \(3, 3, 5, 7\), expected each in 1\.\.1"),
@@ -110,7 +112,7 @@ def test_a_mistake_is_named(override, message):
     [
         ("training: {speed: 1}", "training.speed is not a setting"),
         ("training: 3", "training is 3, expected a section with keys"),
-        ("[1]", "expected sections such as `data:`, got list"),
+        ("[1]", "expected sections such as `data:`, got \\[1\\]"),
         ("training: {epochs: 1", "not valid YAML"),
     ],
 )
@@ -125,10 +127,77 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         load_config(tmp_path / "none.yml")
 
 
+@pytest.mark.parametrize("number", ["064", "0x40", "0b11", "0o17", "1_0", "1:30", "+-3", "'3'", "9" * 30])
+def test_a_number_is_decimal_or_refused(tmp_path, number):
+    (tmp_path / "config.yml").write_text(f"training: {{batch_size: {number}}}")
+    for path, overrides in ((None, [f"training.batch_size={number}"]), (tmp_path / "config.yml", [])):
+        with pytest.raises(InputError, match=r"training.batch_size is .*, expected a whole number >= 1"):
+            load_config(path, overrides)
+    with pytest.raises(InputError, match=r"training.lr is .*, expected a number"):
+        load_config(None, ["training.lr=1:30"])
+
+
+@pytest.mark.parametrize("text", ["set #2", "2024-01-01", "no", "null", "1_0", "1:30", "[1]", "{a: b}", "!x", "a: b"])
+def test_a_path_is_kept_as_text(tmp_path, text):
+    assert load_config(None, [f"data.root={text}"]).data.root == Path(text)
+    (tmp_path / "config.yml").write_text(yaml.safe_dump({"data": {"root": text}}))
+    assert load_config(tmp_path / "config.yml").data.root == Path(text)
+    plain = {"2024-01-01", "no", "null", "1_0", "1:30"} & {text}
+    (tmp_path / "config.yml").write_text(f"data:\n  root: {text if plain else 'x'}\n  cache: ~/y\n")
+    data = load_config(tmp_path / "config.yml").data
+    assert (data.root, data.cache) == (Path(text if plain else "x"), Path.home() / "y")
+
+
+def test_only_a_leading_tilde_is_expanded_and_only_null_is_nothing(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for text, path in (("~", "/home/me"), ("~/$USER/~", "/home/me/$USER/~"), ("a/~", "a/~"), ("'my set'", "my set")):
+        assert load_config(None, [f"data.root={text}"]).data.root == Path(path)
+        assert load_config(None, [f"run.ground_truth={text}"]).run.ground_truth == Path(path)
+    assert load_config(None, ["run.ground_truth=null"]).run.ground_truth is None
+    with pytest.raises(InputError, match=r"data.root is ~nobody-of-that-name/x, expected a path"):
+        load_config(None, ["data.root=~nobody-of-that-name/x"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "data: {root: a}\nrun: {seed: 1}\ndata: {name: b}",
+            "line 3 repeats data, which line 1 has; expected each key once",
+        ),
+        ("run:\n  seed: 1\n  'seed': 2", "line 3 repeats seed, which line 2 has"),
+        ("run: {seed: !!int x}", "line 1 has the tag tag:yaml.org,2002:int, expected none"),
+        ("run: {seed: !!python/name:os.system x}", "line 1 has the tag"),
+        ("run: {seed: 2024-13-45}", "run.seed is 2024-13-45, expected a whole number"),
+        ("run: {seed: " + "[" * 3000, "is nested too deeply"),
+        ("run: &a {seed: *a}", "is nested too deeply"),
+        ("run: {? [seed] : 1}", "line 1 has a list or a mapping as a key"),
+        ('run: {seed: "\\UFFFFFFFF"}', "not valid YAML"),
+        ("run: {seed: 1}\n---\nrun: {seed: 2}", "not valid YAML"),
+        ("run: {<<: 3}", "line 1 merges 3, expected a mapping"),
+        ("run: {tf32: yes}", "run.tf32 is yes, expected true or false"),
+        ("run:", "run is empty, expected a section with keys"),
+        ("# nothing", "expected sections such as `data:`, got empty"),
+    ],
+)
+def test_yaml_that_says_something_else_than_it_seems_to_is_refused(tmp_path, text, message):
+    (tmp_path / "config.yml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_config(tmp_path / "config.yml")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_section_can_be_merged_into_another(tmp_path):
+    (tmp_path / "config.yml").write_text("training: &t {epochs: 5, lr: 0.5}\nfew_shot: {<<: *t, lr: 1}")
+    config = load_config(tmp_path / "config.yml")
+    assert (config.few_shot.epochs, config.few_shot.lr, config.training.lr) == (5, 1.0, 0.5)
+
+
 @given(st.text(max_size=12), st.text(max_size=12))
 def test_no_override_is_a_crash(name, value):
     with suppress(InputError):
-        load_config(None, [f"training.{name}={value}"])
+        load_config(None, [f"training.{name}={value}", f"data.root={value}", f"training.resolutions={value}"])
 
 
 @pytest.mark.golden

@@ -1,31 +1,55 @@
 """What a run depends on is written down, and nothing else."""
 
+import dataclasses
+from typing import get_type_hints
+
 import pytest
 
-from fewshot_nas.config import load_config
-from fewshot_nas.manifest import manifest, processes, recipe_sha256
+from fewshot_nas.comparing import flat
+from fewshot_nas.config import Config, load_config
+from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig, SearchConfig
+from fewshot_nas.manifest import manifest, recipe_sha256
+from fewshot_nas.settings import compared, is_free
+
+# A change of this list is a decision: a run goes on with another value of these settings.
+FREE = {
+    *("data.root", "data.cache", "data.workers"),
+    *("evaluation.batch_size", "evaluation.classifier_images", "evaluation.memory_mb"),
+    *("run.checkpoint_steps", "run.keep", "run.silence_s", "run.ground_truth", "run.pool"),
+}
 
 
 def digest(*overrides, size=1):
-    return recipe_sha256(manifest(load_config(None, overrides), "stand_alone", processes(size)))
+    return recipe_sha256(manifest(load_config(None, overrides), "stand_alone", {"processes": size}))
 
 
-@pytest.mark.parametrize("override", ["data.workers=3", "data.root=elsewhere", "run.keep=7"])
+def leaves(kind, prefix=""):
+    for key, hint in get_type_hints(kind, include_extras=True).items():
+        if dataclasses.is_dataclass(hint):
+            yield from leaves(hint, f"{prefix}{key}.")
+        else:
+            yield prefix + key, hint
+
+
+@pytest.mark.parametrize("kind", [Config, SearchConfig, RetrainConfig, CheckpointConfig])
+def test_each_setting_is_free_or_compared(kind):
+    known = dict(leaves(kind))
+    free = {key for key, hint in known.items() if is_free(hint)}
+    assert free == FREE & known.keys()
+    assert dict(flat(compared(kind()))).keys() == known.keys() - free
+
+
+@pytest.mark.parametrize("override", ["data.workers=3", "data.root=elsewhere", "run.keep=7", "training.lr=0.3"])
 def test_what_does_not_change_the_outcome_is_left_out(override):
     assert digest(override) == digest()
 
 
-@pytest.mark.parametrize("override", ["data.stored_side=64", "stand_alone.lr=0.3"])
+@pytest.mark.parametrize(
+    "override", ["data.stored_side=64", "stand_alone.lr=0.3", "space.resolution=9", "run.tf32=false"]
+)
 def test_what_changes_the_outcome_is_another_recipe(override):
     assert digest(override) != digest()
 
 
-def test_a_setting_that_came_later_leaves_older_recipes_their_digest():
-    written = manifest(load_config(None), "stand_alone", {})
-    assert written["settings"]["data"]["stored_side"] is None
-    assert written["settings"]["run"]["tf32"] is True
-
-
-def test_several_processes_are_noted_with_what_they_share():
-    assert (processes(1), processes(2)) == ({"processes": 1}, {"processes": 2, "processes_share": "batch_size"})
+def test_another_number_of_processes_is_another_recipe():
     assert digest(size=2) != digest()

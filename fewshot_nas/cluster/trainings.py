@@ -18,11 +18,12 @@ from tqdm import tqdm
 from fewshot_nas.cluster.crew import Crew
 from fewshot_nas.cluster.schedule import SLOWEST, TaskSchedule
 from fewshot_nas.cluster.shift import results
+from fewshot_nas.comparing import differing
 from fewshot_nas.config import Config
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import BusyError, InputError, TaskError
 from fewshot_nas.files import locked, write_text
-from fewshot_nas.manifest import clear, differing, recipe_sha256
+from fewshot_nas.manifest import clear, recipe_sha256
 from fewshot_nas.network_runs import NetworkRun
 from fewshot_nas.results.run import run_directory
 from fewshot_nas.space.arch import Arch

@@ -1,7 +1,7 @@
 """Building the parts of a Cream run from its settings: code that search, retrain and test share."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -18,9 +18,10 @@ from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.lifecycle import LifeCycle, Training
-from fewshot_nas.manifest import manifest_of, processes
+from fewshot_nas.manifest import manifest_of
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.run_images import data_facts, images_of, training_images
+from fewshot_nas.settings import compared
 from fewshot_nas.training.loop import Source, Task
 from fewshot_nas.training.prioritized import HELD_SHARE
 
@@ -160,5 +161,5 @@ class CreamRun:
             InputError: the processes cannot share a batch equally.
         """
         batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
-        noted = {**processes(self.world.size), **facts, "data": data_facts(self.data, self.config.data)}
-        return manifest_of(asdict(self.config), noted)
+        noted = {"processes": self.world.size, **facts, "data": data_facts(self.data)}
+        return manifest_of(compared(self.config), noted)

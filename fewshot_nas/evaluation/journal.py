@@ -18,7 +18,6 @@ from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.work import UnitSums
 from fewshot_nas.jsonl import appending, records
 from fewshot_nas.results.score_files import journal_path, journals
-from fewshot_nas.space.search_space import described_as_now
 
 
 class Journal:
@@ -78,8 +77,6 @@ def refuse_others(expected: Mapping[str, Any], path: Path, found: Mapping[str, A
         InputError: `found`, which `path` holds, differs from what is expected.
     """
     expected = json.loads(json.dumps(expected))  # as it would have been read
-    if "space" in found:
-        found = {**found, "space": described_as_now(found["space"])}
     for key in (key for key in expected if key != "numerics"):
         if found.get(key) != expected[key]:
             raise InputError(

@@ -1,7 +1,6 @@
 """A search space: its stages, depths, widths, blocks and stem, and the meaning of the digits."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -215,14 +214,6 @@ def round_width(value: float, divisor: int) -> int:
     """The multiple of `divisor` nearest to `value`; the next one if that is less than 90 % of it."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
-
-
-def described_as_now(values: Any) -> Any:
-    """A space's values from a file, in the form that this version would write."""
-    try:
-        return json.loads(json.dumps(SearchSpace.of(values).values()))
-    except (AttributeError, TypeError, InputError):
-        return values  # not a space, so it will equal no space
 
 
 def preset_of(name: str) -> str:
