@@ -157,7 +157,7 @@ def score(
     """
     from fewshot_nas.config import load_config
     from fewshot_nas.distributed import joined
-    from fewshot_nas.run_images import open_images
+    from fewshot_nas.run_images import images_for
     from fewshot_nas.scoring import scorer_for
 
     if isinstance(archs, str | Arch):
@@ -167,8 +167,8 @@ def score(
     settings = load_config(Path(config) if config else _config_beside(supernet), overrides)
     with joined(device, settings.run) as world:
         network = _supernet(supernet, str(world.device)).to(world.device)
-        data = open_images(settings, network.space)
         name = "the supernet" if network is supernet else str(supernet)
+        data = images_for(settings, name, network.space, network.num_classes, network.trained_on)
         scorer = scorer_for(settings, name, network, data, data.valid if images == "valid" else data.test, world)
         return scorer.scores([_arch(network.space, arch) for arch in archs])
 

@@ -9,6 +9,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import locked, sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import phase_directory, phase_of, phases, run_directory
+from fewshot_nas.scores.manifests import read_manifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,12 +21,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = config_of(options, directory.config)
     from fewshot_nas.choosing import Truth, choose_anew, judged
     from fewshot_nas.distributed import joined
+    from fewshot_nas.run_images import refuse_other_images
     from fewshot_nas.runs import Run
     from fewshot_nas.training.log import RunLog
 
     before = sha256(directory.chosen)
     with joined(options.device, config.run) as world, locked(directory.lock, wait=False):
         running = Run(options.save, config, world, True, print)
+        known = read_manifest(directory.manifest).get("data", {})
+        begun = {key: value for key, value in known.items() if key != "valid"}  # may be ranked on other images
+        refuse_other_images(directory.path, begun, running.data)
         truth = Truth.read(config.truth_path(options.save), running.space)
         if not truth.entries:
             make = command_line("train_stand_alone", save=options.save, target_arch_num="all")

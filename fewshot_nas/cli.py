@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from fewshot_nas import launcher
-from fewshot_nas.config import Config, load_config
+from fewshot_nas.config import TRAININGS, Config, load_config
 from fewshot_nas.errors import InputError, KnownError
+from fewshot_nas.manifest import fixed_by, refuse_settings
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import stored_settings
 from fewshot_nas.scores.shards import OF_TOP
 
@@ -128,13 +130,21 @@ def add_config_options(parser: argparse.ArgumentParser, form: str = "section.key
 
 
 def config_of(options: argparse.Namespace, stored: Path | None = None) -> Config:
-    """The settings that the options ask for.
+    """The settings that the options of a command ask for that trains nothing.
 
     Args:
-        stored: the settings of an earlier run, used if no `--config` is given.
+        stored: the settings of an earlier training, used if no `--config` is given.
+
+    Raises:
+        InputError: names the setting that is wrong, that only trainings use, or that the earlier training fixed.
     """
-    path = options.config or (stored if stored and stored.exists() else None)
-    return load_config(path, options.overrides)
+    for override in options.overrides:
+        if override.partition(".")[0] in TRAININGS:
+            raise InputError(f"{override!r} is a setting of a training, and nothing is trained here; leave it out")
+    config = load_config(options.config or (stored if stored and stored.exists() else None), options.overrides)
+    if stored and (manifest := PhaseDirectory(stored.parent).manifest).exists():
+        refuse_settings(config, stored.parent, fixed_by(manifest))
+    return config
 
 
 def add_save_option(parser: argparse.ArgumentParser) -> None:

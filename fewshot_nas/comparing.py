@@ -1,11 +1,14 @@
 """The comparison of what a run or a file fixes with what a command would use."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fewshot_nas.errors import InputError
 
+SETTINGS = "settings."  # the prefix of settings in manifests
 _SHOWN = 4  # differences in a sentence
+_DIGEST = re.compile("[0-9a-f]{32,}")
 _LONG = 12  # elements; of longer lists only the first that differs is shown
 
 
@@ -45,12 +48,17 @@ def refuse_difference(
 
 
 def _said(key: str, before: Any, after: Any) -> str:
+    key = key.removeprefix(SETTINGS)
     if isinstance(before, list) and isinstance(after, list) and max(len(before), len(after)) > _LONG:
         if len(before) != len(after):
             return f"{len(before)} {key} (now {len(after)})"
         place = next(place for place, each in enumerate(before) if each != after[place])
         key, before, after = f"{key}[{place}]", before[place], after[place]
-    return f"{key} {before} (now {after})"
+    return f"{key} {_short(before)} (now {_short(after)})"
+
+
+def _short(value: Any) -> Any:
+    return f"{value[:12]}..." if isinstance(value, str) and _DIGEST.fullmatch(value) else value
 
 
 def _listed(value: Any) -> Any:

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
 
@@ -20,7 +20,7 @@ from fewshot_nas.settings import FREE, Count, Part, Share, Within, load
 from fewshot_nas.space.block import BlockKind
 from fewshot_nas.space.search_space import SPACES, SearchSpace
 
-_SPACE = "px8"
+USUAL_SPACE = "px8"
 _POOL = Path("json_file/json8")
 _DIGITS_TRUTH = Path("json_file/digits/gt_arch30.json")
 
@@ -58,7 +58,7 @@ class SpaceConfig:
 
     def build(self) -> SearchSpace:
         """The preset with its replaced values; its name says if it was changed."""
-        preset = self.preset or _SPACE
+        preset = self.preset or USUAL_SPACE
         if preset not in SPACES:
             raise InputError(f"space.preset is {preset!r}, expected one of {', '.join(sorted(SPACES))}")
         return dataclasses.replace(SPACES[preset], **self._replaced()).marked()
@@ -273,6 +273,10 @@ class Config:
         return shipped if usual and not own.exists() else own
 
 
+# The sections that say how to train.
+TRAININGS = frozenset(key for key, kind in get_type_hints(Config).items() if issubclass(kind, RecipeConfig))
+
+
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """The settings: defaults, replaced by the file's, replaced by overrides such as `training.lr=0.05`.
 
@@ -291,7 +295,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
 def dump_config(config: Any) -> str:
     """YAML that `load_config` reads back to equal settings; it names the preset of a run's space."""
     if isinstance(config, Config):
-        space = dataclasses.replace(config.space, preset=config.space.preset or _SPACE)
+        space = dataclasses.replace(config.space, preset=config.space.preset or USUAL_SPACE)
         config = dataclasses.replace(config, space=space)
     return str(yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False))
 

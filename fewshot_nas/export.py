@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import sha256, write_json
+from fewshot_nas.files import sha256
+from fewshot_nas.manifest import fixed_by_network, refuse_settings
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from fewshot_nas.evaluation.inputs import Inputs
-    from fewshot_nas.models.card import Knowledge
+    from fewshot_nas.models.card import CardFile, Knowledge
     from fewshot_nas.models.subnet import Subnet
 
 
@@ -38,11 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     stored = PhaseDirectory(options.model.parent).config
     config = config_of(options, stored)
     # Here, so that --help answers at once.
-    from fewshot_nas.models.card import Knowledge, deployment_card
+    from fewshot_nas.models.card import CardFile, Knowledge, deployment_card
     from fewshot_nas.models.export import check_formats
 
     check_formats(options.out or Path("network.pt"), options.onnx)
     network = _network(options)
+    source = {"model": str(options.model), "sha256": sha256(options.model)}
+    code = network.space.encode(network.arch)
+    out = options.out or Path(f"{code}.pt")
+    card_file = CardFile(out, options.onnx)
+    card_file.refuse_another({"code": code, "source": source})
     told = bool(options.config or options.overrides or stored.exists())
     if not told and (options.with_preprocessing or (options.calibrate and not network.trained)):
         raise InputError(
@@ -50,12 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             " give --config, or --no-calibrate"
         )
     resolution = options.resolution or network.space.resolution
-    source = {"model": str(options.model), "sha256": sha256(options.model)}
-    known, said = Knowledge(source=source), _UNKNOWN if network.trained else _UNCALIBRATED
+    refuse_settings(config, options.model, fixed_by_network(network.space, network.module.head.out_features))
+    classes = network.module.trained_on.get("classes", ())
+    known, said = Knowledge(classes=classes, source=source), _UNKNOWN if network.trained else _UNCALIBRATED
     if told and options.calibrate:
         known, said = _measured(config, network, resolution, source)
     card = deployment_card(network.space, network.arch, network.module.head.out_features, resolution, known)
-    _write(options, network, card, options.out or Path(f"{card['code']}.pt"))
+    card_file.refuse_another(card)
+    _write(options, network, card, out, card_file)
     print(said)
     return 0
 
@@ -96,12 +104,12 @@ def _measured(config: Config, network: Exported, resolution: int, source: dict[s
     from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.naive import calibrate
     from fewshot_nas.models.card import Knowledge
-    from fewshot_nas.run_images import evaluation_inputs, open_images
+    from fewshot_nas.run_images import evaluation_inputs, images_for
 
-    data = open_images(config, network.space)
-    classes = network.module.head.out_features
-    if data.num_classes != classes:
-        raise InputError(f"the model has {classes} classes, but {data.name} has {data.num_classes}")
+    module = network.module
+    data = images_for(config, source["model"], network.space, module.head.out_features, module.trained_on)
+    if data.num_classes != module.head.out_features:
+        raise InputError(f"the model has {module.head.out_features} classes, but {data.name} has {data.num_classes}")
     parts = {"validation": data.valid} | ({} if data.test is data.valid else {"test": data.test})
     inputs = {
         name: evaluation_inputs(config, network.space, data, images, World.alone()) for name, images in parts.items()
@@ -122,7 +130,8 @@ def _measured(config: Config, network: Exported, resolution: int, source: dict[s
         "mean": list(data.mean),
         "std": list(data.std),
     }
-    known = Knowledge(preprocessing, data.class_names, scores, calibration, source)
+    classes = module.trained_on.get("classes") or (data.class_names if data.classes else ())
+    known = Knowledge(preprocessing, classes, scores, calibration, source)
     said = [f"top-1 {each['top1']:.2f} % on {each['images']} {each['part']} images of {data.name}" for each in scores]
     begin = "" if network.trained else f"calibrated on {len(inputs['validation'].calibration)} training images; "
     return known, begin + ", ".join(said)
@@ -135,7 +144,9 @@ def _score(network: Exported, part: str, inputs: "Inputs", images: dict[str, Any
     return {**seen, **asdict(measure(network.module, inputs)), **images}
 
 
-def _write(options: argparse.Namespace, network: Exported, card: dict[str, Any], out: Path) -> None:
+def _write(
+    options: argparse.Namespace, network: Exported, card: dict[str, Any], out: Path, card_file: "CardFile"
+) -> None:
     """Write the files, the card inside those that have room for it, and beside them with their digests."""
     from fewshot_nas.models.export import Preprocessed, write_onnx, write_weights
 
@@ -150,8 +161,8 @@ def _write(options: argparse.Namespace, network: Exported, card: dict[str, Any],
         module = Preprocessed(network.module, shown["mean"], shown["std"]) if inside else network.module
         write_onnx(files[-1], module, resolution, json.dumps(card))
         print(f"onnx: {files[-1]}")
-    write_json(out.with_suffix(".json"), {**card, "files": {path.name: sha256(path) for path in files}})
-    print(f"card: {out.with_suffix('.json')}")
+    card_file.write(card, files)
+    print(f"card: {card_file.path}")
 
 
 def _onnx_form(with_preprocessing: bool) -> dict[str, str]:

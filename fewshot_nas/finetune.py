@@ -11,7 +11,7 @@ from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256, write_json
 from fewshot_nas.results.directories import NetworkDirectory, PhaseDirectory
-from fewshot_nas.results.run import finetune_directory, phase_directory, phase_of
+from fewshot_nas.results.run import finetune_directory, phase_directory, phase_of, run_directory
 from fewshot_nas.scores.found import read_found
 
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ def _searched(options: argparse.Namespace) -> _Chosen:
     name, code = path.resolve().parent.name, found.archs[0].code
     if options.split_group or options.model_name:
         return _Chosen(code, _named(argparse.Namespace(**{**vars(options), "arch": code})).model, name)
-    model = Path(found.manifest.get("checkpoint", "supernet.pth"))
+    # The run may have been moved or renamed: the file is results/<save>/searches/<name>/found.json.
+    own, inside = path.absolute().parents[2:3], found.manifest.get("checkpoint", "supernet.pth")
+    places = [run / inside for run in (*own, run_directory(options.save))]
+    model = next((place for place in places if place.exists()), places[-1])
     if model.exists() and sha256(model) != found.manifest.get("checkpoint_sha256"):
         raise InputError(f"{path}: searched another {model} than the one there is now; search anew")
     return _Chosen(code, model, name)
@@ -85,6 +88,7 @@ def _begun(training: "NetworkRun", section: str, arch: "Arch", model: Path | Non
     from fewshot_nas.evaluation.naive import calibrate
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.models.subnet import Subnet, extract
+    from fewshot_nas.run_images import refuse_other_images
     from fewshot_nas.runs import seed_weights
 
     space, classes = training.space, training.data.num_classes
@@ -97,6 +101,7 @@ def _begun(training: "NetworkRun", section: str, arch: "Arch", model: Path | Non
             f"{model}: is of space {supernet.space.name} with {supernet.num_classes} classes, but the settings are of"
             f" {space.name} with {classes}"
         )
+    refuse_other_images(model, supernet.trained_on, training.data)
     task = training.network_task(section, extract(supernet, arch), space.encode(arch))
     assert task.valid is not None
     calibrate(task.network, task.valid.calibration_batches())

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from fewshot_nas.cli import Parser, add_config_options, add_device_option, add_save_option, config_of, run
+from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
+from fewshot_nas.manifest import fixed_by_network, refuse_settings
 from fewshot_nas.results.phase import ONE_SHOT
-from fewshot_nas.results.run import latency_path, phase_directory, stored_settings
+from fewshot_nas.results.run import latency_path, phase_directory, stored_settings, trainings
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import random_arch
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}, expected at least 1")
     config = config_of(options, stored_settings(options.save))
-    network = _network(options.save, config.space.build(), config.data.num_classes)
+    network = _network(options.save, config)
     from fewshot_nas.distributed import joined
     from fewshot_nas.timing.programs import Programs, described
     from fewshot_nas.timing.table import write_table
@@ -52,12 +54,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _network(save: str, usual: SearchSpace, num_classes: int | None) -> Network:
-    """The space and the number of classes of a run, or of the settings if there is no run yet."""
-    manifest = phase_directory(save, ONE_SHOT).manifest
-    known = read_manifest(manifest) if manifest.exists() else {}
-    given = {} if num_classes is None else {"num_classes": num_classes}
-    return network_of({**given, **known, **known.get("data", {})}, manifest, usual)
+def _network(save: str, config: Config) -> Network:
+    """The space and the number of classes of a run, or of the settings and their images if there is no run yet."""
+    manifest = next((each.manifest for each in trainings(save) if each.manifest.exists()), None)
+    model = phase_directory(save, ONE_SHOT).chosen
+    space = config.space.build()
+    if manifest:
+        known = read_manifest(manifest)
+        return network_of({**known, **known.get("data", {})}, manifest, space)
+    if model.exists():
+        from fewshot_nas.models.checkpoint import load_supernet
+
+        supernet = load_supernet(model)
+        refuse_settings(config, model, fixed_by_network(supernet.space, supernet.num_classes))
+        return Network(supernet.space, supernet.space.resolution, supernet.num_classes)
+    if config.data.num_classes is None:
+        from fewshot_nas.run_images import images_of
+
+        return Network(space, space.resolution, images_of(config.data).num_classes)
+    return Network(space, space.resolution, config.data.num_classes)
 
 
 def _measured(programs: "Programs", digits: Sequence[int], count: int, device: Mapping[str, Any]) -> "LatencyTable":

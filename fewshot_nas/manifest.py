@@ -11,13 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fewshot_nas.comparing import flat, refuse_difference
-from fewshot_nas.config import Config
+from fewshot_nas.comparing import SETTINGS, flat, refuse_difference
+from fewshot_nas.config import USUAL_SPACE, Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.scores.manifests import network_of, read_manifest
 from fewshot_nas.settings import compared
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.search_space import SPACES, SearchSpace
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm", "fewshot-nas")
 
@@ -68,10 +69,10 @@ def refuse_changes(path: Path, now: Mapping[str, Any]) -> None:
     before, after = _fixed(read_json(path)), _fixed(now)
     keys = [
         key
-        for key in sorted(before.keys() | after.keys())
-        if not key.startswith(_FREE_FACT) and (key != _CLASSES or key in before.keys() & after.keys())
+        for key in sorted(before.keys() | after.keys(), key=lambda key: (not key.startswith(SETTINGS), key))
+        if not key.startswith(_FREE_FACT) and key != "seed" and (key != _CLASSES or key in before.keys() & after.keys())
     ]
-    remedy = "go on with the old one, or start anew with --no-resume or another --save"
+    remedy = "go on with the old values, or start anew with --no-resume or another --save"
     refuse_difference(f"{path.parent} was begun with", before, after, remedy, keys)
 
 
@@ -100,26 +101,37 @@ def refuse_another_run(paths: Iterable[Path], now: Mapping[str, Any]) -> None:
     refuse_difference(f"{path.parent} was begun with", before, after, remedy, keys)
 
 
-def refuse_settings(config: Config, where: Path | str, space: SearchSpace, num_classes: int, manifest: Path) -> None:
+def fixed_by(manifest: Path) -> dict[str, Any]:
+    """What a training fixes for all commands that use its network, by its manifest, as `refuse_settings` takes it."""
+    content = read_manifest(manifest)
+    data = content.get("data", {})
+    network = network_of({**content, **data}, manifest, SPACES[USUAL_SPACE])
+    begun = content.get("settings", {}).get("data", {})
+    known = {"num_classes": network.num_classes} if "num_classes" in data else {}
+    return fixed_by_network(network.space) | {"data": {**begun, **known}}
+
+
+def fixed_by_network(space: SearchSpace, num_classes: int | None = None) -> dict[str, Any]:
+    """What a network fixes, as `refuse_settings` takes it."""
+    return {"space": asdict(space), "data": {} if num_classes is None else {"num_classes": num_classes}}
+
+
+def refuse_settings(config: Config, where: Path | str, fixed: Mapping[str, Any]) -> None:
     """Refuse settings that say something else than a network that is there already.
 
-    What they leave out is the network's.
+    What they leave out is the network's. The images to rank on may be chosen anew.
 
     Args:
-        where: the network's file, for the message.
-        manifest: of the training that the network comes from, if there is one.
+        where: the network's file or its run, for the message.
 
     Raises:
         InputError: names the first settings that differ.
     """
-    begun = read_json(manifest).get("settings", {}).get("data", {}) if manifest.exists() else {}
-    fixed = {"space": asdict(space), "data": {**begun, "num_classes": num_classes}}
-    now = {"space": config.space.given(), "data": compared(config.data)}
-    for key in ("num_classes", "valid_images"):  # as many as there are; free to choose by whoever scores
-        if key == "valid_images" or now["data"][key] is None:
-            del now["data"][key]
+    data = {key: value for key, value in compared(config.data).items() if key != "valid_images"}
+    if data["num_classes"] is None:
+        del data["num_classes"]
     remedy = "the network cannot be changed, so leave these settings out, or name another network"
-    refuse_difference(f"{where} was made with", fixed, now, remedy)
+    refuse_difference(f"{where} was made with", fixed, {"space": config.space.given(), "data": data}, remedy)
 
 
 def _fixed(content: Mapping[str, Any]) -> dict[str, Any]:

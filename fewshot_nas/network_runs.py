@@ -12,6 +12,7 @@ from fewshot_nas.models.checkpoint import save_subnet
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.results.directories import NetworkDirectory, PhaseDirectory
 from fewshot_nas.results.run import stand_alone_directory
+from fewshot_nas.run_images import trained_on
 from fewshot_nas.runs import Run, placed, seed_weights
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.training.log import RunLog
@@ -50,6 +51,7 @@ class NetworkRun(Run):
 
     def network_task(self, section: str, network: Subnet, code: str) -> WatchedTask:
         """A task of `train_network`."""
+        network.trained_on = trained_on(self.data)
         settings, network = self.recipe(section), placed(network, self.world)
         optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
         smoothing, precision = settings.label_smoothing, self.config.run.precision
@@ -125,6 +127,7 @@ class NetworkRun(Run):
         config, settings = self.config, self.config.stand_alone
         seed_weights(config.run.seed)
         network = placed(Subnet(self.space, arch, self.data.num_classes), self.world)
+        network.trained_on = trained_on(self.data)
         optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
         return StandAloneTask(
             network, optimizer, self.space.encode(arch), settings.label_smoothing, config.run.precision

@@ -98,7 +98,7 @@ def _rank(
     enough = can_predict(accuracy)
     estimate = in_percent(known.predicted(accuracy) if enough else known.combined)
     _write(options.save, network.space, pool, estimate)
-    latencies = _latencies(options, network.space, pool)
+    latencies = _latencies(options, network, pool)
     _write_table(options.save, network, pool, estimate, latencies)
     singles, others = _proxies(pool, network, options.proxy, latencies)
     ids, rows = list(pool), list(compare(known, accuracy, singles, others))
@@ -112,13 +112,13 @@ def _rank(
     }
 
 
-def _latencies(options: argparse.Namespace, space: SearchSpace, pool: Mapping[str, Arch]) -> dict[str, float]:
+def _latencies(options: argparse.Namespace, network: Network, pool: Mapping[str, Arch]) -> dict[str, float]:
     """Predicted microseconds by arch id; empty if the run has no table of latencies."""
     path = chosen_path(options.latency, latency_tables(options.save))
     if path is None:
         return {}
-    measure = table_of(path, space).measure
-    return {arch_id: round(measure.of(space, arch), 1) for arch_id, arch in pool.items()}
+    measure = table_of(path, network).measure
+    return {arch_id: round(measure.of(network.space, arch), 1) for arch_id, arch in pool.items()}
 
 
 def _proxies(

@@ -1,12 +1,15 @@
 """A run's images and the inputs of its evaluations, by its settings."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fewshot_nas.comparing import refuse_difference
 from fewshot_nas.config import Config, DataConfig
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.fingerprints import kept_fingerprint
@@ -17,6 +20,7 @@ from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.manifest import fixed_by_network, refuse_settings
 from fewshot_nas.space.search_space import SearchSpace
 
 # Images that are scored at once where no setting says it. On a GPU more of them start fewer kernels; fewer are taken if
@@ -59,6 +63,40 @@ def open_images(config: Config, space: SearchSpace) -> ImageData:
         )
     _refuse_tiny(space)
     return images
+
+
+def images_for(
+    config: Config, where: Path | str, space: SearchSpace, num_classes: int, trained_on: Mapping[str, Any]
+) -> ImageData:
+    """The data set for a network that is there already, after a comparison of all that its file fixes.
+
+    Args:
+        where: the network's file, for messages.
+        trained_on: what the file says of its training images.
+
+    Raises:
+        InputError: settings or images are of another network, or there is no such data set.
+    """
+    refuse_settings(config, where, fixed_by_network(space, num_classes))
+    data = open_images(config, space)
+    refuse_other_images(where, trained_on, data)
+    return data
+
+
+def refuse_other_images(where: Path | str, trained_on: Mapping[str, Any], data: ImageData) -> None:
+    """Refuse classes or training images that are not those of a network; what is not known is not compared.
+
+    Raises:
+        InputError: names the first differences; of classes, both lists.
+    """
+    fixed, now = {"data": trained_on}, {"data": data_facts(data)}
+    if "classes" in trained_on and data.classes:
+        refuse_difference(f"{where} was trained with", fixed, now, _OTHER_CLASSES, ["data.classes"])
+    refuse_difference(f"{where} was trained with", fixed, now, _OTHER_IMAGES)
+
+
+_OTHER_CLASSES = "a network's answers have the order of its own classes, so give them back their names, or train anew"
+_OTHER_IMAGES = "give the images that it was trained on (data.name, data.root), or train anew"
 
 
 def _refuse_tiny(space: SearchSpace) -> None:

@@ -13,6 +13,7 @@ from fewshot_nas.evaluation.room import room_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import sha256
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.results.run import run_directory
 from fewshot_nas.run_images import (
     SCORED_AT_ONCE,
     SCORED_AT_ONCE_ON_GPU,
@@ -55,11 +56,16 @@ def scorer_for(
     return Scorer(supernet, inputs, executor, memory_mb=memory_mb)
 
 
-def scoring_facts(config: Config, model: Path, supernet: Supernet, data: ImageData, scored: Images) -> dict[str, Any]:
-    """What scores depend on, beside the archs: the supernet, the images, and what each arch is prepared with."""
+def scoring_facts(
+    config: Config, save: str, model: Path, supernet: Supernet, data: ImageData, scored: Images
+) -> dict[str, Any]:
+    """What scores depend on, beside the archs: the supernet, the images, and what each arch is prepared with.
+
+    The supernet's file is named within its run, so that a run may be moved.
+    """
     calibrated, batch = min(config.evaluation.calibration_images, len(data.train)), config.evaluation.calibration_batch
     return {
-        "checkpoint": str(model),
+        "checkpoint": model.relative_to(run_directory(save)).as_posix(),
         "checkpoint_sha256": sha256(model),
         **supernet.split.values(),
         "data": data.name,

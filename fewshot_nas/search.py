@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.evaluation.numerics import numerics
     from fewshot_nas.lifecycle import alone
     from fewshot_nas.models.checkpoint import load_supernet
-    from fewshot_nas.run_images import open_images
+    from fewshot_nas.run_images import images_for
     from fewshot_nas.scoring import scorer_for, scoring_facts
     from fewshot_nas.searching.explore import Search
     from fewshot_nas.searching.journal import SearchJournal
@@ -74,11 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         supernet = load_supernet(model, world.device)
         if (supernet.space, supernet.num_classes) != (network.space, network.num_classes):
             raise InputError(f"{model}: is of another space or number of classes than {directory.manifest} tells")
-        data = open_images(config, supernet.space)
+        data = images_for(config, model, supernet.space, supernet.num_classes, supernet.trained_on)
         scored = fixed_part("--images", data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world)
         judge, judged = _judge(options, directory, network, sha256(model))
-        manifest = {**scoring_facts(config, model, supernet, data, scored), **_manifest(options, limits), **judged}
+        facts = scoring_facts(config, options.save, model, supernet, data, scored)
+        manifest = {**facts, **_manifest(options, network, limits), **judged}
         found = found_directory(options.save, options.name or _name(phase.name, options))
         journal = SearchJournal(found.journal, supernet.space, manifest, gathered(numerics(world.device), world))
         with alone(found.lock, world):
@@ -111,7 +112,7 @@ def _limits(options: argparse.Namespace, network: Network) -> Limits:
     """
     measures = cost_measures(network.space, resolution=network.resolution, num_classes=network.num_classes)
     if options.latency is not None:
-        measures["latency"] = table_of(options.latency, network.space).measure
+        measures["latency"] = table_of(options.latency, network).measure
     bounds = read_bounds(options.min, options.max)
     for name in (*(bound.name for bound in bounds), *options.minimize):
         if name not in measures:
@@ -132,11 +133,11 @@ def _proposer(options: argparse.Namespace, limits: Limits, digits: Sequence[int]
     return Evolution(candidates, seed, options.population, 1 + len(options.minimize))
 
 
-def _manifest(options: argparse.Namespace, limits: Limits) -> dict[str, Any]:
+def _manifest(options: argparse.Namespace, network: Network, limits: Limits) -> dict[str, Any]:
     """The facts that a search depends on beside its scores."""
     latency = None
     if options.latency is not None:
-        latency = {"device": dict(table_of(options.latency, limits.space).device), "sha256": sha256(options.latency)}
+        latency = {"device": dict(table_of(options.latency, network).device), "sha256": sha256(options.latency)}
     return {
         "latency": latency,
         "method": options.method,

@@ -16,6 +16,7 @@ from fewshot_nas.plugins import named_part
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import run_directory
+from fewshot_nas.run_images import trained_on
 from fewshot_nas.runs import Run, placed
 from fewshot_nas.space.pool import Entry, part_paths, read_arch_file
 from fewshot_nas.training.gradient_scale import gradient_scale
@@ -102,6 +103,7 @@ class SupernetRun(Run):
         assert isinstance(settings, TrainingConfig)
         digits = self.space.pool_digits if settings.digits == "pool" else self.space.all_digits
         kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
+        supernet.trained_on = trained_on(self.data)
         factors = multipliers(supernet.split, digits, kind)
         groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
         teacher, images, memory = self._teacher(settings, supernet, digits)

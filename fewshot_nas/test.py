@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import agreed, decided, joined
     from fewshot_nas.evaluation.runner import Job, run_job
     from fewshot_nas.models.checkpoint import supernet_of
-    from fewshot_nas.run_images import open_images
+    from fewshot_nas.run_images import images_for
     from fewshot_nas.scoring import scorer_for
 
     model = directory.model(options.model_name)
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         executor = stack.enter_context(_on_ray(options, config)) if on_ray else None
         content = _content(options, directory, model, world)
         supernet = supernet_of(model, content) if content else _future_supernet(options, config)
-        data = open_images(config, supernet.space)
+        data = images_for(config, model, supernet.space, supernet.num_classes, supernet.trained_on)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world, executor, computes=not options.plan)
         if options.arch:
@@ -190,9 +190,8 @@ def _manifest(
     from fewshot_nas.scoring import scoring_facts
 
     return {
-        **scoring_facts(config, model, supernet, data, scored),
+        **scoring_facts(config, options.save, model, supernet, data, scored),
         "split": "test" if options.test_set else "valid",
-        "pool": str(config.run.pool),
         "limit": options.limit,
         **({} if options.sample is None else {"sample": options.sample}),
     }

@@ -115,6 +115,8 @@ def _check(parent: "Supernet", path: Path, groups: int | None, training: "Supern
     Raises:
         InputError: names the first difference.
     """
+    from fewshot_nas.run_images import refuse_other_images
+
     theirs, ours = asdict(parent.space), asdict(training.space)
     facts = (
         *((f"space.{key}", theirs[key], ours[key]) for key in ours if key != "name"),
@@ -124,6 +126,7 @@ def _check(parent: "Supernet", path: Path, groups: int | None, training: "Supern
     for name, found, expected in facts:
         if found != expected:
             raise InputError(f"{path}: the supernet's {name} is {found}, expected {expected}")
+    refuse_other_images(path, parent.trained_on, training.data)
 
 
 def _parser() -> Parser:

@@ -74,7 +74,7 @@ def test_the_best_arch_of_a_search_is_taken_with_the_supernet_that_was_searched(
     space, code = run
     model = finetune.phase_directory("run", ONE_SHOT).model("other")
     save_supernet(model, Supernet(by_width(space, 1), 10))
-    known = {"checkpoint": str(model), "checkpoint_sha256": sha256(model)}
+    known = {"checkpoint": "other.pth", "checkpoint_sha256": sha256(model)}
     path = tmp_path / "mine" / "found.json"
 
     def write(*archs):

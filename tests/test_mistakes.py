@@ -100,7 +100,7 @@ REFUSED = [
         ["train_supernet", "--config", "bad.yml"],
         "bad.yml: training.epoch is not a setting, expected one of epochs,",
     ),
-    (nothing, ["train_supernet", "training.epochs=ten"], "training.epochs is 'ten', expected a whole number >= 1"),
+    (nothing, ["train_supernet", "training.epochs=ten"], "training.epochs is ten, expected a whole number >= 1"),
     (
         nothing,
         ["train_supernet", *OWN, "training.epochs=2", "training.warmup_epochs=9"],

@@ -137,7 +137,7 @@ def test_seeds_are_averaged(train, truth, workshop):
 
 def test_other_settings_are_not_mixed_in(train):
     train("1")
-    with pytest.raises(InputError, match=r"stand_alone/arch1_seed0 was begun with stand_alone.epochs 1, now it is 2"):
+    with pytest.raises(InputError, match=r"stand_alone/arch1_seed0 was begun with stand_alone.epochs 1 \(now 2\)"):
         train("1", "stand_alone.epochs=2")
     with pytest.raises(InputError, match=r"arch1_seed0\.json: was trained with other settings"):
         train("2", "stand_alone.epochs=2")

@@ -21,6 +21,7 @@ from fewshot_nas.data.pictures import FilePicture
 from fewshot_nas.errors import InputError
 from fewshot_nas.plugins import named_part
 
+CLASSES = "classes.txt"  # beside the lists: a name a line, of the classes 0, 1, 2, ...
 LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _FOLDERS_VALID = 2500
@@ -89,7 +90,8 @@ def open_data(
     - `fashion_pairs`: blends of two garments of different classes, 45 classes; 1,000,000 / 10,000 /
       10,000, made from the three parts of `fashion_mnist`, so that no two parts share a garment.
     - `lists`: `train.txt`, `valid_part2500.txt` and `valid.txt` in `root`; a line is a path,
-      absolute or relative to `root`, and a label, separated by a comma or white space.
+      absolute or relative to `root`, and a label, separated by a comma or white space. `classes.txt`
+      may have the names of the classes, one a line.
     - `folders`: `train/<class>/` and `val/<class>/` in `root`, and `test/<class>/` if there are test
       images; 2,500 of `val` are for ranking.
     - `module:name`: a function of your own that makes the data set from `root`, see docs/extending.md.
@@ -140,7 +142,7 @@ def _digits(root: Path) -> ImageData:
     array = torch.from_numpy(pixels).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
     train, held_out = split_off(ArrayImages(array, torch.from_numpy(labels).long()), 600)
     test, valid = split_off(held_out, 300)
-    return ImageData("digits", train, valid, test, 10, (0.3053,), (0.3759,), "shift")
+    return ImageData("digits", train, valid, test, 10, (0.3053,), (0.3759,), "shift", classes=tuple("0123456789"))
 
 
 def _cifar10(root: Path) -> ImageData:
@@ -170,11 +172,37 @@ def _garments(root: Path) -> tuple[ArrayImages, ArrayImages, ArrayImages]:
 
 def _lists(root: Path) -> ImageData:
     parts = {part: _read_list(root, root / file) for part, file in LISTS.items()}
-    num_classes = 1 + max(int(images.labels.max()) for images in parts.values())
+    classes = _class_names(root / CLASSES)
+    num_classes = max(len(classes), 1 + max(int(images.labels.max()) for images in parts.values()))
+    if classes and len(classes) < num_classes:
+        raise InputError(f"{root / CLASSES}: has {len(classes)} names, but the labels go up to {num_classes - 1}")
     # Lists have the competition's form, so their images count as photographs, whatever their size.
-    notes = _unseen(root / LISTS["valid"], parts["valid"], list(map(str, range(num_classes))))
+    notes = _unseen(root / LISTS["valid"], parts["valid"], classes or list(map(str, range(num_classes))))
     train, valid, test = parts.values()
-    return ImageData("lists", train, valid, test, num_classes, **_PHOTO, recipe="photo", notes=tuple(notes))
+    return ImageData(
+        "lists", train, valid, test, num_classes, **_PHOTO, recipe="photo", notes=tuple(notes), classes=classes
+    )
+
+
+def _class_names(path: Path) -> tuple[str, ...]:
+    """The names of the classes of lists; empty if the file is not there.
+
+    Raises:
+        InputError: a line is empty, or two are the same.
+    """
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names, start=1):
+        if not name or name in seen:
+            reason = f"repeats {name}, which line {seen[name]} has" if name else "is empty"
+            raise InputError(f"{path}: line {number} {reason}; expected the name of class {number - 1}")
+        seen[name] = number
+    return tuple(names)
 
 
 def _folders(root: Path) -> ImageData:

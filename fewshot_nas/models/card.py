@@ -3,8 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from fewshot_nas.comparing import refuse_difference
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json, sha256, write_json
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.block import Block
 from fewshot_nas.space.cost import total_cost
@@ -20,7 +24,7 @@ class Knowledge:
 
     Attributes:
         preprocessing: from an image to the network's input, in order; pixels are 0..255.
-        classes: names, by index.
+        classes: names, by index; empty where they have none.
         scores: accuracies in percent, each with the images that it was measured on.
         calibration: the images that the batch norm statistics come from.
         source: the file that the network comes from, and its digest.
@@ -57,11 +61,52 @@ def deployment_card(
         "input": {"shape": ["batch", space.in_channels, resolution, resolution], "dtype": "float32"},
         "preprocessing": known.preprocessing,
         "output": {"logits": num_classes},
-        "classes": list(known.classes),
+        "classes": list(known.classes) or None,
         "scores": list(known.scores),
         "calibration": known.calibration,
         "source": dict(known.source),
     }
+
+
+class CardFile:
+    """The card beside exported files, `x.json` of `x.pt`, `x.safetensors` and `x.onnx`, all of one network.
+
+    Args:
+        out: the weights that are to be written.
+        onnx: whether an ONNX file is, too.
+    """
+
+    def __init__(self, out: Path, onnx: bool) -> None:
+        self.path = out.with_suffix(".json")
+        replaced = {out.name, out.with_suffix(".onnx").name} if onnx else {out.name}
+        self._before = read_json(self.path) if self.path.exists() else {}
+        if self._before and (not isinstance(self._before, dict) or self._before.get("format") != FORMAT):
+            raise InputError(f"{self.path}: is no card, but would be replaced by one; choose another --out")
+        files = self._before.get("files", {})
+        self._others = {name: files[name] for name in files if name not in replaced and (out.parent / name).exists()}
+
+    def refuse_another(self, card: Mapping[str, Any]) -> None:
+        """Refuse to replace the card of files that stay, if they are of another network.
+
+        Args:
+            card: as much of it as is known.
+
+        Raises:
+            InputError: names the first difference.
+        """
+        if self._others:
+            own = ("format", "made_by", "files", "onnx", "source")
+            now = {key: value for key, value in card.items() if key not in own}
+            digest = {"source": {"sha256": card["source"].get("sha256")}}  # its path may be another one
+            files = " and ".join(self._others)
+            remedy = f"remove {files}, or choose another --out"
+            refuse_difference(f"{self.path}: is the card of {files}, with", self._before, {**now, **digest}, remedy)
+
+    def write(self, card: Mapping[str, Any], files: Sequence[Path]) -> None:
+        """Write the card with the digests of these files, and of those of the same network that are there already."""
+        onnx = {key: self._before[key] for key in ("onnx",) if key in self._before and self._others}
+        digests = {**self._others, **{path.name: sha256(path) for path in files}}
+        write_json(self.path, {**onnx, **card, "files": digests})
 
 
 def _row(block: Block) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Supernets in files.
 
-A file is a dict with the keys `format`, `space`, `groups` (the split), `num_classes` and `model`.
+A file is a dict with the keys `format`, `space`, `groups` (the split), `num_classes`, `trained_on` and `model`.
 Training adds more keys, which are ignored when the supernet is read. The bare state dicts of the
 competition's public solution can be read too. Only tensors and plain values are unpickled, so that a
 checkpoint can never run code.
@@ -40,6 +40,7 @@ def save_supernet(path: Path, supernet: Supernet, more: Mapping[str, Any] = NOTH
         "space": supernet.space.values(),
         **supernet.split.values(),
         "num_classes": supernet.num_classes,
+        "trained_on": dict(supernet.trained_on),
         "model": supernet.state_dict(),
     }
     with replacing(path) as stream:
@@ -53,6 +54,7 @@ def save_subnet(path: Path, subnet: Subnet, space: SearchSpace, code: str) -> No
         "space": space.values(),
         "arch": code,
         "num_classes": subnet.head.out_features,
+        "trained_on": dict(subnet.trained_on),
         "model": subnet.state_dict(),
     }
     with replacing(path) as stream:
@@ -75,6 +77,7 @@ def subnet_of(path: Path, content: Mapping[Any, Any]) -> tuple[Subnet, SearchSpa
         arch = space.decode(content["arch"])
         subnet = Subnet(space, arch, content["num_classes"])
         subnet.load_state_dict(content["model"])
+        subnet.trained_on = dict(content.get("trained_on", {}))
     except (InputError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: does not describe a subnet ({type(error).__name__}: {reason})") from None
@@ -136,9 +139,11 @@ def _own(content: Mapping[Any, Any]) -> Supernet:
         space = SearchSpace.of(content["space"])
         split = split_of(space, content)
         empty = blueprint(lambda: Supernet(split, content["num_classes"]))
-        found = dict(content["model"])
+        found, trained_on = dict(content["model"]), dict(content.get("trained_on", {}))
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"does not describe a supernet ({type(error).__name__}: {error})") from None
-    return fill(empty, found, lambda name: name)
+    supernet = fill(empty, found, lambda name: name)
+    supernet.trained_on = trained_on
+    return supernet

@@ -1,5 +1,8 @@
 """A subnet as a plain torch network, to save, script, export, fine-tune or train from scratch."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,10 +18,14 @@ class Subnet(nn.Module):
 
     Unlike a supernet's, its batch norms have running statistics and use them after `eval()`.
     They start with mean 0 and variance 1: train the network or calibrate it before you score it.
+
+    Attributes:
+        trained_on: facts about its training images, see `Supernet`.
     """
 
     def __init__(self, space: SearchSpace, arch: Arch, num_classes: int) -> None:
         super().__init__()
+        self.trained_on: Mapping[str, Any] = {}
         shapes = space.blocks(arch)
         self.stem = ConvBN(space.in_channels, shapes[0].inputs, space.stem_kernel, space.stem_stride, tracks=True)
         self.relu = nn.ReLU(inplace=True)
@@ -44,6 +51,7 @@ def extract(supernet: Supernet, arch: Arch) -> Subnet:
     like = weights.head.weight
     plan = blueprint(lambda: Subnet(supernet.space, arch, supernet.num_classes), like.dtype)
     subnet = plan.to_empty(device=like.device)
+    subnet.trained_on = supernet.trained_on
     with torch.no_grad():
         for target, source in zip(subnet.parameters(), weights.tensors(), strict=True):
             assert target.shape == source.shape

@@ -1,6 +1,7 @@
 """The supernet: one network with the weights of every subnet of a space, split into few-shot groups."""
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -22,11 +23,15 @@ class Supernet(nn.Module):
 
     Args:
         split: says which group serves a block; with one group per stage this is the one-shot supernet.
+
+    Attributes:
+        trained_on: facts about its training images, their classes among them; empty where nobody knows.
     """
 
     def __init__(self, split: Split, num_classes: int) -> None:
         super().__init__()
         self.split, self.space, self.num_classes = split, split.space, num_classes
+        self.trained_on: Mapping[str, Any] = {}
         space = split.space
         self.stem = ConvBN(space.in_channels, space.stem_width(1), space.stem_kernel, space.stem_stride, tracks=False)
         self.stages = nn.ModuleList(

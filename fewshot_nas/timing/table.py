@@ -7,13 +7,15 @@ fitted to whole networks, and judged on others.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fewshot_nas.commands import command_line
+from fewshot_nas.comparing import refuse_difference
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
+from fewshot_nas.scores.manifests import Network
 from fewshot_nas.space.block import Block
 from fewshot_nas.space.measure import Measure
 from fewshot_nas.space.search_space import SearchSpace
@@ -171,15 +173,18 @@ def chosen_path(named: Path | None, known: Sequence[Path]) -> Path | None:
     return named or (known[0] if known else None)
 
 
-def table_of(path: Path, space: SearchSpace) -> LatencyTable:
-    """Read a table of a space.
+def table_of(path: Path, network: Network) -> LatencyTable:
+    """Read a table for networks of a space and a number of classes.
 
     Raises:
-        InputError: the file holds none, or one of another space.
+        InputError: the file holds none, or one of other networks.
     """
     table = read_table(path)
-    if table.space != space:
-        raise InputError(f"{path}: was measured in space {table.space.name}, expected {space.name} with its values")
+    measured = {"space": asdict(table.space), "num_classes": table.num_classes}
+    asked = asdict(replace(network.space, resolution=network.resolution))
+    remedy = "measure one of this run, or name another with --latency"
+    wanted = {"space": asked, "num_classes": network.num_classes}
+    refuse_difference(f"{path}: was measured for", measured, wanted, remedy)
     return table
 
 

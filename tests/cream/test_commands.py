@@ -297,7 +297,7 @@ def test_what_is_finished_is_left_alone(here, capsys):
 
 def test_other_settings_do_not_go_on_with_a_run(here):
     search.main(["--save", "one", *SEARCH])
-    with pytest.raises(InputError, match=r"search was begun with SLICE 2, now it is 3; .*--no-resume"):
+    with pytest.raises(InputError, match=r"search was begun with SLICE 2 \(now 3\); .*--no-resume"):
         search.main(["--save", "one", *SEARCH, "SLICE=3"])
     search.main(["--save", "one", *SEARCH, "data.workers=1"])
 

@@ -1,11 +1,13 @@
 """Tables of latencies: sums, files, and what is said of a part that is missing."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
+from fewshot_nas.scores.manifests import Network
 from fewshot_nas.space.sampling import largest, random_arch, smallest
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.timing.table import Head, LatencyFit, Stem, chosen_path, read_table, table_of, write_table
@@ -33,7 +35,7 @@ def test_noise_does_not_make_a_part_negative(table):
 def test_what_was_written_is_read(table, tmp_path):
     write_table(tmp_path / "table.json", table)
     assert read_table(tmp_path / "table.json") == table
-    assert table_of(tmp_path / "table.json", table.space) == table
+    assert table_of(tmp_path / "table.json", Network(table.space, table.space.resolution, table.num_classes)) == table
 
 
 def test_a_width_that_was_not_measured_is_named(table):
@@ -53,8 +55,17 @@ def test_other_files_are_refused(table, tmp_path, change):
 
 def test_a_table_of_another_space_is_refused(table, tmp_path):
     write_table(tmp_path / "table.json", table)
-    with pytest.raises(InputError, match=r"table\.json: was measured in space cifar changed, expected px8"):
-        table_of(tmp_path / "table.json", SPACES["px8"])
+    same = Network(table.space, table.space.resolution, table.num_classes)
+    for other, named in (
+        (replace(same, space=SPACES["px8"], resolution=8), r"space\.name cifar changed \(now px8\)"),
+        (
+            replace(same, num_classes=same.num_classes + 1),
+            rf"num_classes {same.num_classes} \(now {same.num_classes + 1}\)",
+        ),
+        (replace(same, resolution=40), rf"space\.resolution {same.resolution} \(now 40\)"),
+    ):
+        with pytest.raises(InputError, match=rf"table\.json: was measured for {named}"):
+            table_of(tmp_path / "table.json", other)
 
 
 def test_one_table_is_taken_and_of_two_one_has_to_be_named(tmp_path):
