@@ -2,9 +2,7 @@
 
 import argparse
 import difflib
-import errno
 import importlib.util
-import os
 import re
 import signal
 import sys
@@ -17,25 +15,32 @@ from typing import NoReturn
 
 from fewshot_nas import launcher
 from fewshot_nas.config import TRAININGS, Config, load_config
-from fewshot_nas.errors import InputError, KnownError
+from fewshot_nas.errors import InputError, KnownError, said_by_machine
 from fewshot_nas.manifest import fixed_by, refuse_settings
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import stored_settings
 from fewshot_nas.scores.shards import OF_TOP
+from fewshot_nas.streams import Streams
 
 Main = Callable[[Sequence[str] | None], int]
 Report = Callable[[str], None]
 
-# A full or write-protected disk is not a defect of this program.
-_MACHINES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS})
-
 
 def run(main: Main, argv: Sequence[str] | None = None) -> int:
-    """Call a command's main; a wrong input, or a full disk, becomes one line on standard error and status 2.
+    """Call a command's main; a wrong input, or an error of the machine, becomes one line and status 2.
 
     Ctrl-C ends with status 130 and SIGTERM, which schedulers send, with 143, as shells expect, and
-    without a traceback. Of several processes one speaks.
+    without a traceback. Of several processes one speaks. A reader of the output who leaves ends nothing.
     """
+    streams = Streams()
+    with streams.used():
+        status = _status(main, argv)
+        if lost := streams.lost():
+            return status or _failed(f"standard output: {lost}; the work is done, but some of its lines are lost")
+        return status
+
+
+def _status(main: Main, argv: Sequence[str] | None) -> int:
     try:
         with _terminable():
             return main(argv)
@@ -44,11 +49,6 @@ def run(main: Main, argv: Sequence[str] | None = None) -> int:
         return launcher.FAILED
     except InputError as error:
         return _failed(str(error))
-    except OSError as error:
-        if error.errno in _MACHINES:
-            return _failed(f"{error.filename or 'a file'}: {error.strerror}")
-        _record(error)
-        raise
     except KeyboardInterrupt as error:
         signal_, word = (
             (signal.SIGTERM, "terminated") if isinstance(error, Terminated) else (signal.SIGINT, "interrupted")
@@ -57,6 +57,8 @@ def run(main: Main, argv: Sequence[str] | None = None) -> int:
             print(word, file=sys.stderr)
         return 128 + signal_
     except Exception as error:
+        if said := said_by_machine(error):
+            return _failed(said)
         _record(error)
         raise
 
@@ -79,22 +81,27 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception inside the block; only the main thread can do this."""
+    """Turn SIGTERM into an exception inside the block; only the main thread can do this.
+
+    It is raised once, so that another SIGTERM does not disturb the cleaning up. Whatever a library makes of the
+    signal, or of workers that have got it too, is an interruption.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     received = threading.Event()
 
     def terminate(*_: object) -> None:
-        received.set()
-        raise Terminated
+        if not received.is_set():
+            received.set()
+            raise Terminated
 
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
-    except KeyboardInterrupt as error:
-        if received.is_set() and not isinstance(error, Terminated):
-            raise Terminated from error  # Ray raises an interruption of its own for any signal
+    except BaseException as error:
+        if received.is_set() and not isinstance(error, Terminated | InputError):
+            raise Terminated from error
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -209,7 +216,7 @@ def uses_ray(options: argparse.Namespace) -> bool:
     if options.workers is not None and options.workers < 1:
         raise InputError(f"--workers is {options.workers}, expected at least 1")
     if options.executor == "ray":
-        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        if launcher.place().size > 1:
             raise InputError("--executor ray is started once, not by torchrun; Ray starts the other processes")
         if importlib.util.find_spec("ray") is None:
             raise InputError("--executor ray needs Ray: pip install 'fewshot-nas[ray]'")

@@ -12,7 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fewshot_nas.errors import InputError
+from fewshot_nas import launcher
+from fewshot_nas.errors import InputError, said_by_machine
 from fewshot_nas.watch import Watch, connection, whereabouts
 
 T = TypeVar("T")
@@ -113,19 +114,31 @@ def _be_deterministic(wanted: bool) -> None:
 @contextmanager
 def _processes(device: str | None, silence_s: float) -> Iterator[World]:
     chosen = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    size = int(os.environ.get("WORLD_SIZE", 1))
+    rank, size, _ = launcher.place()
     if size == 1:
         yield World(0, 1, chosen)
         return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=STEP_TIMEOUT)
+    _meet("nccl" if chosen.type == "cuda" else "gloo")
     try:
         # Ranks wait for the slowest one: for its work units, or for one that decodes images for all.
         patient = dist.new_group(backend="gloo", timeout=LONG_TIMEOUT)
-        world = World(dist.get_rank(), size, chosen, patient)  # type: ignore[arg-type]
+        world = World(rank, size, chosen, patient)  # type: ignore[arg-type]
         with _watched(world, silence_s):
             yield world
     finally:
         dist.destroy_process_group()
+
+
+def _meet(backend: str) -> None:
+    try:
+        dist.init_process_group(backend, timeout=STEP_TIMEOUT)
+    except (RuntimeError, ValueError) as error:
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        reason = " ".join(str(error).partition("\n")[0].split())
+        raise InputError(
+            f"the processes cannot meet at {where} ({reason}); see to it that all are started, that the machines"
+            " reach each other, and that no other program uses this port"
+        ) from None
 
 
 @contextmanager
@@ -149,7 +162,7 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         if device == torch.device("cuda"):
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            device = torch.device("cuda", launcher.place().local)
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().partition("\n")[0]
@@ -265,5 +278,7 @@ def agreed(values: Mapping[str, Any], world: World) -> Mapping[str, Any]:
 
 def _said(error: Exception, world: World) -> InputError:
     """An error as it can travel to other processes."""
+    if machine := said_by_machine(error):
+        return InputError(f"process {world.rank}: {machine}")
     said = " ".join(str(error).split()) or "no reason given"
     return InputError(f"process {world.rank} failed ({type(error).__name__}: {said})")

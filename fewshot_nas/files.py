@@ -50,6 +50,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             buffered.flush()
             stream.sync()
         temporary.replace(path)
+        sync(path.parent)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
@@ -91,10 +92,30 @@ def original_of(temporary: str) -> str | None:
     return match[1] if match else None
 
 
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let an error of the operating system inside the block name this file; a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def sync(directory: Path) -> None:
+    """Bring the names of a directory's files to disk, where its file system can do that."""
+    with suppress(OSError):
+        number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8; the file is written whole or not at all."""
+    """Write `text` as UTF-8, whole or not at all; bytes of file names that are no text are escaped."""
     with replacing(path) as stream:
-        stream.write(text.encode())
+        stream.write(text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

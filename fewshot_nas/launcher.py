@@ -11,6 +11,9 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
+
+from fewshot_nas.errors import InputError
 
 _FILE = "TORCHELASTIC_ERROR_FILE"
 FAILED = 2  # exit status
@@ -18,9 +21,54 @@ _OTHERS_S = 3.0  # by then torchrun has ended this process, if the first one fai
 _TORCHRUN_S = 30.0  # by then torchrun has ended this process, if the one that failed is on this machine
 
 
+class Place(NamedTuple):
+    """This process among those that torchrun, or a like launcher, has started; `local` counts on this machine."""
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+
+
+def place() -> Place:
+    """What the launcher's environment says; an empty variable counts as none.
+
+    Raises:
+        InputError: it is not what a launcher sets.
+    """
+    size = number("WORLD_SIZE", Place().size, least=1)
+    local = number("LOCAL_RANK", Place().local)
+    if size == 1:
+        return Place(local=local)
+    needed = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+    if missing := [name for name in needed if not os.environ.get(name)]:
+        raise InputError(
+            f"WORLD_SIZE is {size}, without {' and '.join(missing)}; start several processes with torchrun,"
+            " or unset WORLD_SIZE for one"
+        )
+    number("MASTER_PORT", 0, most=65535)
+    return Place(number("RANK", 0, most=size - 1), size, local)
+
+
+def number(name: str, usual: int, *, least: int = 0, most: int | None = None) -> int:
+    """A whole number from the environment.
+
+    Raises:
+        InputError: the variable is something else.
+    """
+    text = os.environ.get(name) or str(usual)
+    value = int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else -1
+    if value < least or (most is not None and value > most):
+        expected = f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"
+        raise InputError(f"the environment's {name} is {text!r}, expected {expected}; torchrun sets it")
+    return value
+
+
 def is_first() -> bool:
-    """Whether this is the process that speaks for all."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this is the process that speaks for all; where the environment is wrong, each one is."""
+    try:
+        return place().rank == 0
+    except InputError:
+        return True
 
 
 def keeps_errors() -> bool:
@@ -35,7 +83,10 @@ def say(sentence: str, traceback: str | None = None) -> None:
         print(sentence, file=sys.stderr, flush=True)
         return
     shown = {"py_callstack": traceback or sentence, "timestamp": str(int(time.time()))}
-    Path(file).write_text(json.dumps({"message": {"message": sentence, "extraInfo": shown}}))
+    try:
+        Path(file).write_text(json.dumps({"message": {"message": sentence, "extraInfo": shown}}))
+    except OSError:  # its disk is full too
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def wait_for_first() -> None:

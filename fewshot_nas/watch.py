@@ -18,7 +18,7 @@ from datetime import timedelta
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from fewshot_nas.errors import InputError, KnownError
+from fewshot_nas.errors import InputError, KnownError, said_by_machine
 from fewshot_nas.launcher import leave_with
 
 AGAIN = "the same command goes on from the last saved state"
@@ -184,4 +184,6 @@ def _is_lost_connection(error: BaseException) -> bool:
 
 def _said(error: Exception, rank: int) -> str:
     said = " ".join(str(error).split())
+    if machine := said_by_machine(error):
+        return f"process {rank}: {machine}"
     return said if isinstance(error, InputError) else f"process {rank} failed ({type(error).__name__}: {said})"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import measure
 from fewshot_nas.files import replacing
-from fewshot_nas.training.log import Record
+from fewshot_nas.jsonl import Record
 from fewshot_nas.training.stand_alone import learn
 
 

@@ -20,8 +20,8 @@ from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.files import replacing, write_json
+from fewshot_nas.jsonl import Record
 from fewshot_nas.training.board import Board, BoardEntry
-from fewshot_nas.training.log import Record
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,9 @@ class Journal:
     @contextmanager
     def writing(self) -> Iterator[Callable[[int, UnitSums], None]]:
         """A function that notes a unit; when it returns, the unit is on disk."""
-        with appending(journal_path(self._directory, self._parts)) as write:
-            write(self._head)
-            yield lambda unit, sums: write({"unit": unit, "correct": sums})
+        write = appending(journal_path(self._directory, self._parts))
+        write(self._head)
+        yield lambda unit, sums: write({"unit": unit, "correct": sums})
 
     def remove(self) -> None:
         """Remove the journals; call it when the score files are there."""

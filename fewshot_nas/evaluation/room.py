@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from fewshot_nas import launcher
+
 _MB = 1 << 20
 _GPU_SHARE = 0.9  # of what is free; the rest is for the kernels' own buffers and for fragments
 _CPU_SHARE = 0.8  # of what is available; the rest is for others, and for the cache of files
@@ -21,7 +23,7 @@ def room_mb(device: torch.device) -> int:
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int((torch.cuda.mem_get_info(device)[0] + cached) * _GPU_SHARE / _MB)
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    processes = launcher.number("LOCAL_WORLD_SIZE", 1, least=1)
     return int(available_bytes() * _CPU_SHARE / processes / _MB)
 
 

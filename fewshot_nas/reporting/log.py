@@ -1,6 +1,5 @@
 """Reading a phase's log: a JSON object per epoch, then one that names the chosen checkpoint."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_nas.errors import InputError
+from fewshot_nas.jsonl import numbered
 from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.scores.shards import METRICS
 
@@ -48,14 +48,7 @@ def read_log(path: Path) -> Log:
     Raises:
         InputError: names the line that is not a record.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return Log()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from None
-    lines = text.splitlines(keepends=True)
-    records = [_record(f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.endswith("\n")]
+    records = list(numbered(path))
     epochs = tuple(_epoch(where, record) for where, record in records if "epoch" in record)
     choices = [(where, _mapping(where, record, "chosen")) for where, record in records if "chosen" in record]
     if not choices:
@@ -63,16 +56,6 @@ def read_log(path: Path) -> Log:
     where, choice = choices[-1]
     scores = _mapping(where, choice, "scores")
     return Log(epochs, choice.get("epoch"), {metric: _numbers(where, scores, metric) for metric in scores})
-
-
-def _record(where: str, line: str) -> tuple[str, Mapping[str, Any]]:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not valid JSON ({error.msg})") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{where}: expected an object, got {record!r}")
-    return where, record
 
 
 def _epoch(where: str, record: Mapping[str, Any]) -> Epoch:

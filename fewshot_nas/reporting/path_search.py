@@ -1,6 +1,5 @@
 """A Cream search, its ranking of paths and what became of its path, read from a run's files, and its figures."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
+from fewshot_nas.jsonl import records
 from fewshot_nas.reporting.markup import code, note, plot, table
 from fewshot_nas.reporting.ranked import Ranked, ranked_table, read_ranked
 from fewshot_nas.reporting.style import BLUE, GREY, ORANGE, Figure, layout
@@ -78,13 +78,13 @@ def read_path_search(search: SearchDirectory, retrainings: Sequence[RetrainDirec
     Raises:
         InputError: a file holds something else.
     """
-    records = _records(search.log)
+    epochs = list(records(search.log))
     retrained = tuple(_retrained(each) for each in retrainings if each.log.exists())
-    if not records and not retrained:
+    if not epochs and not retrained:
         return None
     try:
-        boards = tuple(_board(record) for record in records if record["board"].get("entries"))
-        measure = next((str(record["board"]["measure"]) for record in records if "measure" in record["board"]), "")
+        boards = tuple(_board(record) for record in epochs if record["board"].get("entries"))
+        measure = next((str(record["board"]["measure"]) for record in epochs if "measure" in record["board"]), "")
     except (AttributeError, KeyError, TypeError):
         raise InputError(f"{search.log}: is not the log of a Cream search") from None
     found = read_json(search.chosen) if search.chosen.exists() else {}
@@ -203,13 +203,6 @@ def _trace(name: str, mode: str, points: Sequence[tuple[Any, ...]], colour: str)
     return {"type": "scatter", "mode": mode, "name": name, "x": columns[0], "y": columns[1]} | look | text
 
 
-def _records(log: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
-    except (OSError, ValueError) as error:
-        raise InputError(f"{log}: cannot be read ({' '.join(str(error).split())})") from None
-
-
 def _board(record: Mapping[str, Any]) -> BoardAt:
     measure, entries = record["board"]["measure"], record["board"]["entries"]
     paths, accuracies = tuple(each["INPUT_ARCH"] for each in entries), tuple(each[measure] for each in entries)
@@ -217,7 +210,7 @@ def _board(record: Mapping[str, Any]) -> BoardAt:
 
 
 def _retrained(directory: RetrainDirectory) -> Retrained:
-    records = _records(directory.log)
-    validated = [record["top1"]["ema"] for record in records if "ema" in record.get("top1", {})]
+    epochs = list(records(directory.log))
+    validated = [record["top1"]["ema"] for record in epochs if "ema" in record.get("top1", {})]
     tested = read_json(directory.tested) if directory.tested.exists() else {}
-    return Retrained(directory.name, len(records), validated[-1] if validated else None, tested)
+    return Retrained(directory.name, len(epochs), validated[-1] if validated else None, tested)

@@ -22,7 +22,7 @@ def run_directory(save: str) -> Path:
     """`results/<save>`; `./results/<save>` and `./<save>` mean the same.
 
     Raises:
-        InputError: the name leads out of `results/`.
+        InputError: the name leads out of `results/`, or a file or a broken link is in the way.
     """
     parts = [part for part in Path(save).parts if part != "."]
     if parts[:1] == [ROOT.name]:
@@ -31,6 +31,8 @@ def run_directory(save: str) -> Path:
         raise InputError(f"--save is {save!r}, expected the name of a directory under {ROOT}/")
     directory = ROOT.joinpath(*parts)
     for path in (directory, *directory.parents):
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"--save is {save!r}, but {path} is a link that leads nowhere; mend or remove it")
         if path.exists() and not path.is_dir():
             raise InputError(f"--save is {save!r}, but {path} is a file, expected a directory or nothing")
     return directory

@@ -63,9 +63,9 @@ class SearchJournal:
     @contextmanager
     def writing(self) -> Iterator[Callable[[Generation], None]]:
         """A function that notes a generation."""
-        with appending(self.path) as write:
-            write({"manifest": self.manifest, "numerics": list(self.numerics)})
-            yield lambda generation: write(self._record(generation))
+        write = appending(self.path)
+        write({"manifest": self.manifest, "numerics": list(self.numerics)})
+        yield lambda generation: write(self._record(generation))
 
     def _records(self) -> Iterator[dict[str, Any]]:
         for record in records(self.path) if self.path.exists() else ():

@@ -1,18 +1,22 @@
 """The log of a run: a JSON object per line, and the same numbers for TensorBoard."""
 
-import json
 import math
+import os
+import socket
+import time
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
-from torch.utils.tensorboard.writer import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
+from fewshot_nas.jsonl import Record, append, cut, records
 from fewshot_nas.ranking.correlation import TELLING
 from fewshot_nas.ranking.interval import Interval, shown
-
-Record = dict[str, Any]
 
 _SAID = ("largest", "smallest", "best", "ema", "arch")  # the nets whose accuracy is reported after each epoch
 
@@ -20,12 +24,14 @@ _SAID = ("largest", "smallest", "best", "ema", "arch")  # the nets whose accurac
 class RunLog:
     """Appends records to a log. A resumed run cuts the log at its position, so no record is repeated.
 
-    It is a context manager, because TensorBoard's file stays open from the first record on.
+    A record is on disk before the state that counts on it. TensorBoard's file is a copy for the eye: a disk that
+    has no room for it ends the copy, with a warning, and not the training.
     """
 
     def __init__(self, path: Path, events: Path) -> None:
         self._path, self._events = path, events
-        self._writer: SummaryWriter | None = None
+        self._shown: BinaryIO | None = None
+        self._broken = False
         self._first_step = 0
 
     def __enter__(self) -> "RunLog":
@@ -34,38 +40,51 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._writer:
-            self._writer.close()
+        if self._shown:
+            self._shown.close()
 
     def position(self) -> int:
         """Number of bytes written so far."""
         return self._path.stat().st_size if self._path.exists() else 0
 
-    def rewind(self, position: int, step: int) -> None:
-        """Cut the log at a position, and make TensorBoard ignore its values of `step` and later."""
-        if self._path.exists():
-            with self._path.open("ab") as stream:
-                stream.truncate(position)
+    def rewind(self, position: int, step: int) -> int:
+        """Cut the log at a position, and make TensorBoard ignore its values of `step` and later.
+
+        Returns:
+            The number of bytes before the position that the log has lost, usually 0.
+        """
         self._first_step = step
+        return cut(self._path, position)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record, with null for nan; if it has a `step`, its numbers also go to TensorBoard."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(_strict(record), allow_nan=False) + "\n")
-        if "step" not in record:
-            return
-        if self._writer is None:
-            self._writer = SummaryWriter(str(self._events), purge_step=self._first_step)
-        for name, value in _numbers(record):
-            self._writer.add_scalar(name, value, record["step"])
-        self._writer.flush()
+        append(self._path, _strict(record))
+        if "step" in record and not self._broken:
+            try:
+                self._show(record)
+            except OSError as error:
+                self._broken = True
+                said = f"{self._events}: cannot be written ({error.strerror}), so TensorBoard shows no more of this run"
+                warnings.warn(f"{said}; {self._path} goes on", stacklevel=2)
+
+    def _show(self, record: Mapping[str, Any]) -> None:
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in _numbers(record)]
+        events = [Event(step=record["step"], summary=Summary(value=values))]
+        if self._shown is None:
+            self._events.mkdir(parents=True, exist_ok=True)
+            name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+            # Without a buffer, so that nothing is left to be written when the file is closed.
+            self._shown = (self._events / name).open("ab", buffering=0)
+            begun = SessionLog(status=SessionLog.START)  # hides what an earlier process wrote from this step on
+            events[:0] = [Event(file_version="brain.Event:2"), Event(step=self._first_step, session_log=begun)]
+        for event in events:
+            event.wall_time = time.time()
+            RecordWriter(self._shown).write(event.SerializeToString())
 
 
 def last_choice(path: Path) -> Mapping[str, Any]:
     """What the log of a phase says of the checkpoint that was chosen last; empty if none was."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    choices = [json.loads(line)["chosen"] for line in lines if line.startswith('{"chosen"')]
+    choices = [record["chosen"] for record in records(path) if "chosen" in record]
     return dict(choices[-1]) if choices else {}
 
 

@@ -21,8 +21,9 @@ from fewshot_nas.data.loader import TrainBatches, batch_share, lost_workers_said
 from fewshot_nas.data.transforms import Transform, normalize
 from fewshot_nas.distributed import World, average_gradients, decided, gathered, together
 from fewshot_nas.errors import InputError
+from fewshot_nas.jsonl import Record
 from fewshot_nas.models.checkpoint import read_checkpoint
-from fewshot_nas.training.log import Record, RunLog, summary
+from fewshot_nas.training.log import RunLog, summary
 from fewshot_nas.training.optimizer import cosine, set_rate
 
 CHECKED_STEPS = 10  # steps between two checks of the losses, each of which waits for the device
@@ -152,8 +153,8 @@ class Loop:
                 position = self._restore()
         self._refuse_different_states()
         with together(self.world):
-            if self.world.is_main:
-                self.log.rewind(position, self.step)
+            if self.world.is_main and (lost := self.log.rewind(position, self.step)):
+                self._report(f"the log beside {self.last} has lost {lost:,} bytes: a report will lack their epochs")
 
     def _restore(self) -> int:
         """Restore the state, and return the position in the log."""
@@ -196,8 +197,9 @@ class Loop:
             self._losses.zero_()
             if self.world.is_main:
                 self.log.write(record)
-                self._report(summary(record, self.schedule.epochs))
             self._save()
+            if self.world.is_main:
+                self._report(summary(record, self.schedule.epochs))
 
     def _epoch(self, epoch: int) -> Record:
         """Train the remaining steps of an epoch; return times and speeds."""

@@ -13,9 +13,9 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import measure
 from fewshot_nas.files import locked, read_json, replacing, write_json
+from fewshot_nas.jsonl import Record
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.space.pool import write_codes
-from fewshot_nas.training.log import Record
 
 
 def learn(

@@ -13,13 +13,13 @@ from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.executors import executor_for
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
+from fewshot_nas.jsonl import Record
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.sampling import largest, smallest
-from fewshot_nas.training.log import Record
 from fewshot_nas.training.sandwich import Sandwich
 from fewshot_nas.training.selection import Candidate, choose, keep
 

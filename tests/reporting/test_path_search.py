@@ -10,6 +10,7 @@ from fewshot_nas.cream.ranking import ScoredPath, ranking_of
 from fewshot_nas.cream.space import PUBLISHED
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json, write_text
+from fewshot_nas.jsonl import append
 from fewshot_nas.report import main
 from fewshot_nas.reporting.path_search import board_figure, path_search_tiles, paths_figure, read_path_search
 from fewshot_nas.results.run import retrain_directories, search_directory
@@ -21,7 +22,7 @@ PATHS = ["[[0],[3],[1],[2],[0],[4],[0]]", "[[0],[2],[1],[2],[0],[4],[0]]"]
 def record(epoch, accuracies, top1=None):
     entries = [{"INPUT_ARCH": path, "held_prob": each} for path, each in zip(PATHS, accuracies, strict=False)]
     board = {"paths": len(entries), "measure": "held_prob", "entries": entries}
-    return json.dumps({"epoch": epoch, "board": board, **({"top1": {"best": top1}} if top1 else {})})
+    return json.dumps({"epoch": epoch, "board": board, **({"top1": {"best": top1}} if top1 else {})}) + "\n"
 
 
 @pytest.fixture
@@ -29,11 +30,11 @@ def save(tmp_path, monkeypatch):
     """Two of three epochs have a board; a path was retrained and tested, another one only retrained."""
     monkeypatch.chdir(tmp_path)
     search = search_directory("way")
-    write_text(search.log, "\n".join([record(0, []), record(1, [50.5, 40.25]), record(2, [70.0, 66.0], 81.5)]))
+    write_text(search.log, "".join([record(0, []), record(1, [50.5, 40.25]), record(2, [70.0, 66.0], 81.5)]))
     write_json(search.chosen, {"INPUT_ARCH": PATHS[0], "macs": 1_234_000, "params": 567_000, "top1": 81.5})
     for name, top1 in (("arch", 97.25), ("43", 96.5)):
-        lines = [json.dumps({"epoch": 0, "top1": {"ema": 12.0}}), json.dumps({"epoch": 1, "top1": {"ema": top1}})]
-        write_text(tmp_path / "results" / "way" / f"retrain_{name}" / "log.jsonl", "\n".join(lines))
+        for record_ in ({"epoch": 0, "top1": {"ema": 12.0}}, {"epoch": 1, "top1": {"ema": top1}}):
+            append(tmp_path / "results" / "way" / f"retrain_{name}" / "log.jsonl", record_)
     write_json(retrain_directories("way")[1].tested, {"top1": 95.125, "top5": 99.0, "images": 300})
     return "way"
 
@@ -139,6 +140,6 @@ def test_the_board_is_drawn_for_papers(save, tmp_path):
 
 
 def test_another_log_is_refused(save):
-    write_text(search_directory(save).log, '{"epoch": 0}')
+    append(search_directory(save).log, {"epoch": 0})
     with pytest.raises(InputError, match=r"search/log.jsonl: is not the log of a Cream search"):
         read(save)
