@@ -2,14 +2,21 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fewshot_nas.cli import Parser, add_config_options, add_save_option, as_list, config_of, read_numbers, run
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.results.run import phase_directory, phase_of
-from fewshot_nas.results.score_files import filled_path, is_evaluation_name, manifest_path, parts_with_scores
+from fewshot_nas.results.score_files import (
+    BESIDE,
+    filled_path,
+    is_evaluation_name,
+    manifest_path,
+    parts_with_scores,
+    shard_path,
+)
 from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
@@ -27,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     space = config.space.build()
     pool = read_codes(config.run.pool_path, space)
     parts = _parts(options.parts, len(pool))
-    manifests = read_manifests(scores, parts)
+    beside = [BESIDE] if all(shard_path(scores, metric, BESIDE).exists() for metric in FIRST_METRICS) else []
+    manifests = read_manifests(scores, [*beside, *parts])
     merged = _merged(options, scores, pool, parts, manifests, space)
     _object(objections(scores, manifests, parts), options.force)
     manifest = joined_manifest(manifests, len(next(iter(merged.values()))))
@@ -64,10 +72,12 @@ def _write(
     """Write the merged scores by each metric, and for a sample predicted scores for the rest of the pool."""
     parts = manifest.get("parts")
     which = f"in parts {parts} of {pool_parts}, not in the others" if parts else f"in {pool_parts} parts"
+    if beside := len(manifest.get("beside", ())):
+        which += f", {beside} of them beside the others for the ground truth"
     for metric, found in merged.items():
         print(f"{len(found)} archs {which}: {write_merged(scores, metric, found, manifest)}")
         if "sample" in manifest:
-            _fill(scores, metric, found, codes, network)
+            _fill(scores, metric, found, codes, network, frozenset(manifest.get("beside", ())))
 
 
 def _merged(
@@ -143,8 +153,15 @@ def _test(options: argparse.Namespace, **more: object) -> str:
     return command_line("test", save=options.save, split_group=options.stage, epoch=epoch, test_set=test_set, **more)
 
 
-def _fill(scores: Path, metric: str, merged: Mapping[str, Scored], codes: CodesById, network: Network) -> None:
-    """Write the scores of a sample, and predicted scores for the rest of the pool."""
+def _fill(
+    scores: Path,
+    metric: str,
+    merged: Mapping[str, Scored],
+    codes: CodesById,
+    network: Network,
+    beside: Collection[str],
+) -> None:
+    """Write the scores of a sample, and scores predicted from it alone for the rest of the pool."""
     # Imported here, so that --help need not wait for numpy.
     from fewshot_nas.ranking.features import column, features
     from fewshot_nas.ranking.ranker import in_percent
@@ -153,11 +170,12 @@ def _fill(scores: Path, metric: str, merged: Mapping[str, Scored], codes: CodesB
 
     archs = map(network.space.decode, codes.values())
     described = features(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
-    measured = log_odds(column(codes, {arch_id: scored.acc for arch_id, scored in merged.items()}))
+    measured = log_odds(column(codes, {key: scored.acc for key, scored in merged.items() if key not in beside}))
     predicted = in_percent(smooth(described, measured)).value.round(6).tolist()
     filled = {i: merged.get(i, Scored(value, codes[i])) for i, value in zip(codes, predicted, strict=True)}
     write_scores(filled_path(scores, metric), filled)
-    print(f"{len(filled)} archs, {len(filled) - len(merged)} of them predicted: {filled_path(scores, metric)}")
+    predicted_only = len(filled) - len(merged.keys() & codes.keys())
+    print(f"{len(filled)} archs, {predicted_only} of them predicted: {filled_path(scores, metric)}")
 
 
 def _compare(
@@ -170,7 +188,7 @@ def _compare(
     scored = next(iter(merged.values()))
     common = {arch_id: entry for arch_id, entry in truth.items() if arch_id in scored}
     if len(common) < FEWEST:
-        print(f"{path}: only {len(common)} of its archs were scored, too few for a correlation")
+        print(f"{path}: only {len(common)} of its {len(truth)} archs were scored, too few for a correlation")
         return
     archs = {arch_id: entry.arch for arch_id, entry in common.items()}
     accuracy = {arch_id: entry.acc for arch_id, entry in common.items()}

@@ -62,15 +62,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         refuse_other_pool(evaluation, codes)
     network = common_network(evaluations, space)
     truth = read_truth(truth_path, codes, space)
+    beside = {arch_id: entry.arch for arch_id, entry in truth.items() if arch_id not in pool}
+    for evaluation in evaluations:
+        lacking = (arch_id for arch_id in evaluation.scores if arch_id not in pool)
+        beside |= {arch_id: space.decode(evaluation.scores[arch_id].code) for arch_id in lacking}
     given = {
         "scores": list(map(str, directories)),
         "metric": metric,
         "archs": len(pool),
-        "scored": len(set.intersection(*(set(each.scores) for each in evaluations))),
+        "scored": len(pool.keys() & set.intersection(*(set(each.scores) for each in evaluations))),
         "truth": str(truth_path) if truth else None,
         "truths": len(truth),
     }
-    content = given | _rank(options, pool, network, evaluations, truth)
+    content = given | _rank(options, pool, beside, network, evaluations, truth)
     write_json(ranking_path(options.save), content)
     _show(content, options)
     return 0
@@ -79,12 +83,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _rank(
     options: argparse.Namespace,
     pool: Mapping[str, Arch],
+    beside: Mapping[str, Arch],
     network: Network,
     evaluations: Sequence[Evaluation],
     truth: Mapping[str, Entry],
 ) -> dict[str, Any]:
-    """Write the predictions, and return the table and the suggestions."""
+    """Write the predictions, and return the table and the suggestions.
+
+    Args:
+        beside: archs with a score or a truth that the pool lacks. They are used, but no prediction of them is written.
+    """
     # Here, so that --help need not wait for numpy.
+    import numpy as np
+
     from fewshot_nas.ranking.comparison import best_of, compare, notes
     from fewshot_nas.ranking.features import column, features
     from fewshot_nas.ranking.predictor import can_predict
@@ -92,23 +103,26 @@ def _rank(
     from fewshot_nas.ranking.rows import row_values
     from fewshot_nas.ranking.suggestion import suggest
 
-    described = features(network.space, pool.values(), resolution=network.resolution, num_classes=network.num_classes)
-    scores = [column(pool, {arch_id: scored.acc for arch_id, scored in each.scores.items()}) for each in evaluations]
-    known, accuracy = ranker(described, scores), column(pool, {arch_id: entry.acc for arch_id, entry in truth.items()})
+    archs = {**pool, **beside}
+    described = features(network.space, archs.values(), resolution=network.resolution, num_classes=network.num_classes)
+    scores = [column(archs, {arch_id: scored.acc for arch_id, scored in each.scores.items()}) for each in evaluations]
+    extra = frozenset[str]().union(*(each.beside for each in evaluations))
+    known = ranker(described, scores, np.array([arch_id in extra for arch_id in archs]))
+    accuracy = column(archs, {arch_id: entry.acc for arch_id, entry in truth.items()})
     enough = can_predict(accuracy)
     estimate = in_percent(known.predicted(accuracy) if enough else known.combined)
     _write(options.save, network.space, pool, estimate)
-    latencies = _latencies(options, network, pool)
+    latencies = _latencies(options, network, archs)
     _write_table(options.save, network, pool, estimate, latencies)
-    singles, others = _proxies(pool, network, options.proxy, latencies)
-    ids, rows = list(pool), list(compare(known, accuracy, singles, others))
-    trained = [number for number, arch_id in enumerate(ids) if arch_id in truth]
+    singles, others = _proxies(archs, network, options.proxy, latencies)
+    ids, rows = list(archs), list(compare(known, accuracy, singles, others))
+    taken = [number for number, arch_id in enumerate(ids) if arch_id in truth or arch_id in beside]
     return {
         "predicted": "accuracy alone" if enough else "score",
         "best_proxy": best_of(singles, accuracy) if rows else None,
         "rows": [row_values(row) for row in rows],
-        "notes": list(notes(len(truth))),
-        "suggested": [ids[row] for row in suggest(known.inputs.columns, options.suggest, trained)],
+        "notes": list(notes(len(truth), len(extra))),
+        "suggested": [ids[row] for row in suggest(known.inputs.columns, options.suggest, taken)],
     }
 
 
@@ -144,7 +158,8 @@ def _write(save: str, space: SearchSpace, pool: Mapping[str, Arch], estimate: "E
     for path, values in ((prediction_path(save), estimate.value), (prediction_error_path(save), estimate.error)):
         rounded = (round(float(value), 4) for value in values)
         write_scores(
-            path, {i: Scored(value, space.encode(arch)) for (i, arch), value in zip(pool.items(), rounded, strict=True)}
+            path,
+            {i: Scored(value, space.encode(arch)) for (i, arch), value in zip(pool.items(), rounded, strict=False)},
         )
 
 
@@ -155,7 +170,7 @@ def _write_table(
     heads = ["id", "code", "predicted_percent", "error_percent", "macs", "params"]
     rows = (
         [arch_id, network.space.encode(arch), round(float(value), 4), round(float(error), 4), *network.cost(arch)]
-        for (arch_id, arch), value, error in zip(pool.items(), estimate.value, estimate.error, strict=True)
+        for (arch_id, arch), value, error in zip(pool.items(), estimate.value, estimate.error, strict=False)
     )
     if latencies:
         heads, rows = [*heads, "latency_us"], ([*row, latencies[str(row[0])]] for row in rows)

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -24,14 +24,20 @@ from fewshot_nas.cli import (
 from fewshot_nas.commands import command_line
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
+from fewshot_nas.jsonl import records
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import phase_directory, phase_of, phases
-from fewshot_nas.results.score_files import evaluation_name
+from fewshot_nas.results.score_files import BESIDE, evaluation_name, journals, manifest_path, remove_part
+from fewshot_nas.scores.evaluations import read_truth
+from fewshot_nas.scores.manifests import read_manifest
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import pool_sha256, read_pool
+from fewshot_nas.space.search_space import SearchSpace
 
 FEWEST_SAMPLED = 20  # archs; fewer would say nothing about the others
 USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: scripts/study_budget.py
+
+Parts = dict[int, dict[str, Arch]]
 
 if TYPE_CHECKING:
     from fewshot_nas.cluster.evaluation import OnRay
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.inputs import Inputs
     from fewshot_nas.evaluation.prefix_tree import Plan
+    from fewshot_nas.evaluation.runner import Job
     from fewshot_nas.evaluation.scorer import Scorer
     from fewshot_nas.models.supernet import Supernet
 
@@ -50,13 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     on_ray = uses_ray(options)
     directory = phase_directory(options.save, phase_of(options.save, options.split_group))
     config = config_of(_with_settings(options), directory.config)
-    if options.sample is None and options.json_part is None and options.arch is None:
-        options.sample = USUAL_SAMPLE
-    if options.sample is not None and options.limit is not None:
+    if options.limit is not None and options.json_part is None:
         raise InputError("--limit is for --json_part; a sample has the size that --sample says")
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import agreed, decided, joined
-    from fewshot_nas.evaluation.runner import Job, run_job
+    from fewshot_nas.evaluation.runner import Job
     from fewshot_nas.models.checkpoint import supernet_of
     from fewshot_nas.run_images import images_for
     from fewshot_nas.scoring import scorer_for
@@ -75,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _score_archs(options, scorer, f"{len(scored)} {'test' if options.test_set else 'ranking'} images", report)
             return 0
         pool = read_pool(config.run.pool_path, supernet.space)
+        if options.sample is None and options.json_part is None:
+            options.sample = _usual_sample(sum(map(len, pool)), report)
         parts = _parts(options.json_part or "all", pool, options.limit)
         epoch = options.epoch if options.epoch is not None else content.get("epoch", 0 if options.plan else None)
         if epoch is None:
@@ -86,17 +93,33 @@ def main(argv: Sequence[str] | None = None) -> int:
             **({} if options.plan else _manifest(options, config, model, supernet, data, scored)),
             "pool_sha256": pool_sha256(pool, supernet.space),
         }
-        job = Job(scores, parts, agreed(facts, world))
-        if not options.plan and decided(world, job.finished):
-            report(f"{scores}: the scores of part {job.name} are there already")
-            return 0
-        plan = scorer.plan(job.archs)
-        inputs, memory_mb = scorer.within_memory(plan)
-        _show(plan, inputs, memory_mb, report)
-        if not options.plan:
-            run_job(job, plan, scorer, world)
-            report(f"{scores}: part {job.name} is scored")
+        _evaluate(options, Job(scores, parts, agreed(facts, world)), scorer, world)
+        if options.json_part is None:
+            beside = _truth_beside(config.truth_path(options.save), pool, parts, supernet.space)
+            job = Job(scores, {BESIDE: beside}, agreed({**facts, "beside": list(beside)}, world))
+            if beside:
+                report(f"the {len(beside)} archs of the ground truth that are not among them:")
+                if not options.plan:
+                    decided(world, lambda: _forget_another_truth(job))
+                _evaluate(options, job, scorer, world)
     return 0
+
+
+def _evaluate(options: argparse.Namespace, job: "Job", scorer: "Scorer", world: "World") -> None:
+    """Score a job's archs, or only show the plan."""
+    from fewshot_nas.distributed import decided
+    from fewshot_nas.evaluation.runner import run_job
+
+    report = speaker(world.is_main)
+    if not options.plan and decided(world, job.finished):
+        report(f"{job.directory}: the scores of part {job.name} are there already")
+        return
+    plan = scorer.plan(job.archs)
+    inputs, memory_mb = scorer.within_memory(plan)
+    _show(plan, inputs, memory_mb, report)
+    if not options.plan:
+        run_job(job, plan, scorer, world)
+        report(f"{job.directory}: part {job.name} is scored")
 
 
 def _on_ray(options: argparse.Namespace, config: Config) -> "OnRay":
@@ -161,7 +184,7 @@ def _score_archs(options: argparse.Namespace, scorer: "Scorer", images: str, rep
         report(f"{code}: {found} on {images}")
 
 
-def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> dict[int, dict[str, Arch]]:
+def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> Parts:
     """The parts that `--json_part` names, each with its first `limit` archs."""
     expected = f"1..{len(pool)}, a list such as 1,{len(pool)}, a range such as 1-{len(pool)}, or all"
     numbers = sorted(read_numbers("--json_part", f"1-{len(pool)}" if text == "all" else text, expected))
@@ -172,7 +195,7 @@ def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> dic
     return {number: dict(islice(pool[number - 1].items(), limit)) for number in numbers}
 
 
-def _sample(parts: Mapping[int, dict[str, Arch]], supernet: "Supernet", count: int) -> dict[int, dict[str, Arch]]:
+def _sample(parts: Parts, supernet: "Supernet", count: int) -> Parts:
     """The archs of each part that belong to a sample of the whole pool."""
     from fewshot_nas.ranking.suggestion import sample
 
@@ -181,6 +204,34 @@ def _sample(parts: Mapping[int, dict[str, Arch]], supernet: "Supernet", count: i
         raise InputError(f"--sample is {count}, expected {FEWEST_SAMPLED} to the {len(pool)} archs of the pool")
     chosen = sample(supernet.space, pool, count)
     return {number: {arch_id: part[arch_id] for arch_id in part if arch_id in chosen} for number, part in parts.items()}
+
+
+def _usual_sample(archs: int, report: Report) -> int | None:
+    """The size of the sample that is scored where nothing is asked for; None for the whole of a small pool."""
+    if archs > USUAL_SAMPLE:
+        return USUAL_SAMPLE
+    report(f"the pool has {archs} archs; all of them are scored")
+    return None
+
+
+def _truth_beside(path: Path, pool: Sequence[dict[str, Arch]], scored: Parts, space: SearchSpace) -> dict[str, Arch]:
+    """The archs of the ground truth that are scored beside others: an even share, at most a quarter of those."""
+    codes = {arch_id: space.encode(arch) for part in pool for arch_id, arch in part.items()}
+    truth = {arch_id: entry.arch for arch_id, entry in read_truth(path, codes, space).items()}
+    there = {arch_id for part in scored.values() for arch_id in part}
+    most, ids = max(1, len(there) // 4), list(truth)
+    if len(ids) > most:
+        ids = [ids[len(ids) * number // most] for number in range(most)]
+    return {arch_id: truth[arch_id] for arch_id in ids if arch_id not in there}
+
+
+def _forget_another_truth(job: "Job") -> None:
+    """Remove the scores beside a sample, and what an interrupted run noted of them, if they are another truth's."""
+    manifest = manifest_path(job.directory, BESIDE)
+    heads = [read_manifest(manifest)] if manifest.exists() else []
+    heads += [next(records(path), {}) for path in journals(job.directory, job.name)]
+    if any(head.get("beside") != job.manifest["beside"] for head in heads):
+        remove_part(job.directory, BESIDE)
 
 
 def _manifest(
@@ -214,7 +265,8 @@ def _parser() -> Parser:
         "--sample",
         type=int,
         metavar="N",
-        help=f"N archs of all parts, spread well, the others are filled in later (default, with N = {USUAL_SAMPLE:,})",
+        help="N archs of all parts, spread well, and the ground truth's; others are filled in later (default: "
+        f"{USUAL_SAMPLE:,}, or all archs if the pool has no more)",
     )
     what.add_argument("--arch", metavar="CODE", help="only print the scores of one arch, or of several: CODE,CODE")
     add_save_option(parser)

@@ -19,7 +19,7 @@ from fewshot_nas.cli import (
 from fewshot_nas.errors import BusyError, InputError
 from fewshot_nas.results.run import ground_truth_path
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.pool import read_pool
+from fewshot_nas.space.pool import id_beside, read_pool
 from fewshot_nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _selected(text: str, pool: dict[str, Arch], space: SearchSpace, *, in_truth:
     if _is_code(text, space):
         arch = space.decode(text)
         known = (arch_id for arch_id, each in pool.items() if in_truth and each == arch)
-        yield next(known, f"code{space.encode(arch)}"), arch
+        yield next(known, id_beside(space.encode(arch))), arch
         return
     for number in read_numbers("--target_arch_num", f"1-{USUAL}" if text == "all" else text, _EXPECTED):
         if f"arch{number}" not in pool:

@@ -1,6 +1,7 @@
 """The evaluation command, from a supernet on disk to score files, and what it refuses."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fewshot_nas import merge
+from fewshot_nas import merge, rank, report
 from fewshot_nas import test as command
 from fewshot_nas.cli import run
 from fewshot_nas.models.checkpoint import save_supernet
@@ -84,6 +85,50 @@ def test_a_sample_of_all_parts_is_scored_merged_and_filled_in(saved, capsys):
     assert "45 archs, 25 of them predicted" in capsys.readouterr().out
 
 
+def write_truth(*archs):
+    entries = {f"t{number}": Entry(50.0 + number, arch) for number, arch in enumerate(archs)}
+    write_arch_file(Path("truth.json"), PX8, entries)
+
+
+TRUTH = "run.ground_truth=truth.json"
+
+
+def test_a_sample_has_the_ground_truth_s_archs_beside_it(saved, capsys):
+    """The truth has ids of its own; one of its archs is not in the pool. It grows, and is scored anew alone."""
+    pool_of(3, 45)
+    pool, (other,) = make_pool(PX8, 1, 45), make_pool(PX8, 7, 1).values()
+    assert evaluate("--sample=20") == 0
+    shards = [shard_path(saved.scores("7_sample20"), "prob", part) for part in (1, 2, 3)]
+    sampled = {key for shard in shards for key in read_arch_file(shard, PX8)}
+    lacking = [key for key in pool if key not in sampled]
+    merging = ["--save=mine", "--stage=2", "--epoch=7_sample20", "--top=prob", "run.pool=pool", TRUTH]
+    for archs in ([*lacking[:1]], lacking[:3]):
+        write_truth(other, *(pool[key] for key in archs))
+        before = shards[0].stat().st_mtime_ns
+        assert evaluate("--sample=20", TRUTH) == 0
+        assert shards[0].stat().st_mtime_ns == before
+        assert run(merge.main, merging) == 0
+        merged = read_arch_file(merged_path(saved.scores("7_sample20"), "prob"), PX8)
+        assert set(merged) == {*sampled, *archs, f"code{PX8.encode(other)}"}
+        assert list(read_arch_file(filled_path(saved.scores("7_sample20"), "prob"), PX8)) == list(pool)
+    assert "supernet, mean probability  4 " in capsys.readouterr().out
+    assert run(rank.main, ["--save=mine", "run.pool=pool", TRUTH]) == 0
+    assert re.search("combined, as if not scored +4 ", capsys.readouterr().out)
+    assert run(report.main, ["--save=mine", TRUTH]) == 0
+    assert "evaluation 7_sample20 on 20 images" in Path("results/mine/report.html").read_text()
+
+
+def test_of_a_large_truth_an_even_share_is_scored_and_a_small_pool_wholly(saved, capsys):
+    write_truth(*make_pool(PX8, 7, 30).values())
+    pool_of(3, 45)
+    assert evaluate("--sample=20", TRUTH) == evaluate(TRUTH) == 0
+    assert [len(read_arch_file(shard_path(saved.scores(name), "prob", 0), PX8)) for name in ("7_sample20", "7")] == [
+        5,
+        11,
+    ]
+    assert "the pool has 45 archs; all of them are scored" in capsys.readouterr().out
+
+
 def test_a_sample_s_scores_are_those_that_the_whole_pool_would_give(saved):
     pool_of(3, 24)
     assert evaluate("--sample=20") == evaluate("--json_part=all") == 0
@@ -110,7 +155,6 @@ def test_a_part_without_an_arch_in_the_sample_can_be_merged(saved):
         (["--sample=46"], "--sample is 46, expected 20 to the 45 archs of the pool"),
         (["--sample=20", "--limit=3"], "--limit is for --json_part"),
         (["--limit=3"], "--limit is for --json_part"),
-        ([], f"--sample is {command.USUAL_SAMPLE}, expected 20 to the 45 archs of the pool"),
     ],
 )
 def test_a_sample_that_cannot_be_is_refused(saved, capsys, arguments, said):

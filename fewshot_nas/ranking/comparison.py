@@ -10,7 +10,7 @@ from fewshot_nas.ranking.correlation import FEWEST, correlations
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.interval import UNDEFINED, merit
 from fewshot_nas.ranking.ranker import Ranker
-from fewshot_nas.ranking.rows import COMBINED, PREDICTOR, WITHOUT_SCORES, Row
+from fewshot_nas.ranking.rows import COMBINED, PREDICTOR, UNSCORED, WITHOUT_SCORES, Row
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.validation import MOST_ASKED, judge
 
@@ -53,6 +53,7 @@ def compare(
     best = proxies[name] if name else None
     plain = {**proxies, **others, "raw": ranker.raw}
     plain |= {"smoothed": ranker.smoothed.value, COMBINED: ranker.combined.value}
+    plain |= {UNSCORED: ranker.unscored} if ranker.beside.any() else {}
     yield from fixed_rows(plain, truth, best)
     for count in counts:
         if known.sum() - count >= LEFT:
@@ -60,8 +61,13 @@ def compare(
                 yield _predicted(name, inputs.of(known), truth[known], _of(best, known), count)
 
 
-def notes(truths: int) -> Iterator[str]:
-    """What is drawn instead of using all truths, where there are very many."""
+def notes(truths: int, beside: int) -> Iterator[str]:
+    """What the table does not show: truths that are drawn where there are very many, archs that were scored for it."""
+    if beside:
+        yield (
+            f"{beside} archs of the truth were scored beside the sample: smoothing is not fitted to them, and"
+            f" `{UNSCORED}` ranks them as archs without a score are ranked."
+        )
     if truths > predictor.MOST_TRUTHS:
         yield f"The predictions are fitted to {predictor.MOST_TRUTHS:,} of the {truths:,} truths, drawn at random."
     if truths > MOST_ASKED:

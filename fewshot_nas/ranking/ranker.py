@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fewshot_nas.ranking import predictor
 from fewshot_nas.ranking.combination import average, combine, surplus
@@ -27,12 +28,20 @@ class Ranker:
         described: the archs' `features`, [n, columns].
         raw: scores, averaged over supernets; nan where an arch has none, [n].
         smoothed, combined: estimates for all archs.
+        beside: the archs that were scored because they have a truth, which smoothing is not fitted to, [n].
     """
 
     described: Floats
     raw: Floats
     smoothed: Estimate
     combined: Estimate
+    beside: NDArray[np.bool_]
+
+    @property
+    def unscored(self) -> Floats:
+        """The combined values, as they would be had none of the archs beside been scored, [n]."""
+        raw = np.where(self.beside, np.nan, self.raw)
+        return combine(raw, self.smoothed, self.described[:, _LOG_MACS]).value
 
     @property
     def inputs(self) -> predictor.PredictorInputs:
@@ -55,19 +64,23 @@ class Ranker:
         return predictor.predict(inputs.of(known), log_odds(truth[known]), inputs)
 
 
-def ranker(described: Floats, scores: Sequence[Floats]) -> Ranker:
+def ranker(described: Floats, scores: Sequence[Floats], beside: NDArray[np.bool_] | None = None) -> Ranker:
     """Smooth, average and combine the scores of supernets.
 
     Args:
         described: `features` of all archs, [n, columns].
         scores: for each supernet, in percent, nan where an arch has none, [n].
+        beside: the archs that were scored for the sake of their truth, [n]. Smoothing is not fitted to them, so
+            that it predicts them as well as any arch that was not scored.
 
     Raises:
         InputError: a supernet has scored too few archs.
     """
     raw = [log_odds(each) for each in scores]
-    mean, smoothed = _mean(raw), average([smooth(described, each) for each in raw])
-    return Ranker(described, mean, smoothed, combine(mean, smoothed, described[:, _LOG_MACS]))
+    beside = np.zeros(len(described), dtype=bool) if beside is None else beside
+    smoothed = average([smooth(described, np.where(beside, np.nan, each)) for each in raw])
+    mean = _mean(raw)
+    return Ranker(described, mean, smoothed, combine(mean, smoothed, described[:, _LOG_MACS]), beside)
 
 
 def in_percent(estimate: Estimate) -> Estimate:

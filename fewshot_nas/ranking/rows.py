@@ -9,6 +9,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.interval import Interval
 
 COMBINED, PREDICTOR, WITHOUT_SCORES = "combined", "predictor", "predictor without scores"  # names of rows
+UNSCORED = "combined, as if not scored"
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,8 @@ def cost_figure(study: Study, name: str, evaluation: Evaluation) -> Figure:
     """Scores of all archs against their MACs, with the front, and with the ground truth's archs marked."""
     cloud = {"x": "@macs", "y": f"@score {name}", "customdata": "@ids", "text": "@codes"}
     edge = _points(study, evaluation, macs_front(evaluation.scores, study.costs))
-    known = _points(study, evaluation, [arch_id for arch_id in study.truth if arch_id in evaluation.scores])
+    true = {study.codes[arch_id] for arch_id in study.truth}
+    known = _points(study, evaluation, [key for key, scored in evaluation.scores.items() if scored.code in true])
     unit = _unit(study)
     common = {
         "type": "scattergl",

@@ -141,20 +141,21 @@ def _phase(
     merged = merged_evaluations(directory, metric)
     evaluation = read_evaluation(merged[0], metric, default) if merged else None
     unmerged = tuple(epoch for epoch, path in directory.evaluations().items() if path not in merged)
-    compared, source = _compared(log, evaluation, truth, metric)
+    compared, source = _compared(log, evaluation, truth, metric, default)
     return PhaseRecord(name, log, manifest, evaluation, unmerged, compared, source)
 
 
 def _compared(
-    log: Log, evaluation: Evaluation | None, truth: Mapping[str, Entry], metric: str
+    log: Log, evaluation: Evaluation | None, truth: Mapping[str, Entry], metric: str, space: SearchSpace
 ) -> tuple[dict[str, float], str]:
     """Scores of the ground truth's archs: those of the evaluation, or those of the chosen epoch if there are more."""
     measured = [epoch for epoch in log.epochs if truth.keys() & epoch.scores[metric].keys()]
     chosen = [epoch for epoch in measured if epoch.number == log.chosen] or measured
     trained = {key: value for key, value in chosen[-1].scores[metric].items() if key in truth} if chosen else {}
     rescored = {key: value for key, value in log.rescored.get(metric, {}).items() if key in truth}
-    scored = evaluation.scores if evaluation else {}
-    evaluated = {arch_id: scored[arch_id].acc for arch_id in truth if arch_id in scored}
+    by_code = {scored.code: scored.acc for scored in evaluation.scores.values()} if evaluation else {}
+    coded = {arch_id: space.encode(entry.arch) for arch_id, entry in truth.items()}
+    evaluated = {arch_id: by_code[code] for arch_id, code in coded.items() if code in by_code}
     if evaluation and evaluated and len(evaluated) >= len(rescored or trained):
         images = f" on {evaluation.manifest['images']:,} images" if "images" in evaluation.manifest else ""
         parts = f", {evaluation.parts}" if evaluation.parts else ""

@@ -24,8 +24,11 @@ def is_evaluation_name(text: str) -> bool:
     return re.fullmatch(r"\d+(_all_test)?(_sample\d+)?", text) is not None
 
 
+BESIDE = 0  # the part of a sample that holds the ground truth's archs, which are scored beside it
+
+
 def shard_path(directory: Path, metric: str, part: int) -> Path:
-    """The scores of part 1, 2, ... by a metric (top1, top5 or prob), in an evaluation's directory."""
+    """The scores of part 1, 2, ..., or `BESIDE`, by a metric (top1, top5 or prob), in an evaluation's directory."""
     return directory / f"{metric}_json{part}.json"
 
 
@@ -65,6 +68,13 @@ def journal_path(directory: Path, parts: str) -> Path:
 def journals(directory: Path, parts: str) -> list[Path]:
     """All journals of these parts; in earlier versions each rank wrote one."""
     return sorted(directory.glob(f"journal_{parts}_*.jsonl"))
+
+
+def remove_part(directory: Path, part: int) -> None:
+    """Remove the scores, the manifest and the journals of a part."""
+    scores = (path for path in directory.glob("*_json*.json") if re.fullmatch(rf"\w+_json{part}\.json", path.name))
+    for path in (*scores, manifest_path(directory, part), *journals(directory, str(part))):
+        path.unlink(missing_ok=True)
 
 
 def part_lock(directory: Path, part: int) -> Path:

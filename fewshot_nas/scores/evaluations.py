@@ -12,7 +12,7 @@ from fewshot_nas.results.score_files import epoch_of, merged_manifest_path, merg
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
 from fewshot_nas.scores.merging import CodesById, codes_that_differ
 from fewshot_nas.scores.shards import BEST_FIRST, Scored, read_scores
-from fewshot_nas.space.pool import Entry, read_arch_file
+from fewshot_nas.space.pool import Entry, id_beside, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 
 
@@ -28,6 +28,11 @@ class Evaluation:
     def epoch(self) -> str:
         """The name that `--epoch` uses for this evaluation."""
         return epoch_of(self.directory)
+
+    @property
+    def beside(self) -> frozenset[str]:
+        """The ids of the ground truth's archs that were scored beside a sample."""
+        return frozenset(self.manifest.get("beside", ()))
 
     @property
     def parts(self) -> str:
@@ -91,7 +96,7 @@ def read_evaluation(directory: Path, metric: str, default: SearchSpace) -> Evalu
 
 
 def refuse_other_pool(evaluation: Evaluation, codes: CodesById) -> None:
-    """Check that all scored archs belong to the pool.
+    """Check that all scored archs belong to the pool, or were scored beside it.
 
     Args:
         codes: of the pool, by arch id.
@@ -100,7 +105,7 @@ def refuse_other_pool(evaluation: Evaluation, codes: CodesById) -> None:
         InputError: names the first arch that does not.
     """
     for arch_id, scored in evaluation.scores.items():
-        if codes.get(arch_id) != scored.code:
+        if codes.get(arch_id, scored.code if arch_id == id_beside(scored.code) else None) != scored.code:
             raise InputError(
                 f"{evaluation.directory}: {arch_id} has another code than in the pool, or is not in the pool;"
                 " was another pool scored?"
@@ -124,7 +129,7 @@ def common_network(evaluations: Sequence[Evaluation], default: SearchSpace) -> N
 
 
 def read_truth(path: Path, codes: CodesById, space: SearchSpace) -> dict[str, Entry]:
-    """The entries of the ground truth whose archs are in the pool; empty if there is no such file.
+    """The ground truth under the pool's ids; an arch that the pool lacks is called by its code. Empty without a file.
 
     Args:
         codes: of the pool, by arch id.
@@ -138,4 +143,6 @@ def read_truth(path: Path, codes: CodesById, space: SearchSpace) -> dict[str, En
     archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
     for arch_id in codes_that_differ(archs, codes, space):
         raise InputError(f"{path}: {arch_id} has another code than in the pool; does it belong to another pool?")
-    return {arch_id: entry for arch_id, entry in truth.items() if arch_id in codes}
+    ids = {code: arch_id for arch_id, code in codes.items()}
+    coded = ((space.encode(entry.arch), entry) for entry in truth.values())
+    return {ids.get(code, id_beside(code)): entry for code, entry in coded}

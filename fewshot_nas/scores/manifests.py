@@ -7,14 +7,14 @@ from typing import Any
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
-from fewshot_nas.results.score_files import manifest_path
+from fewshot_nas.results.score_files import BESIDE, manifest_path
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import Cost, total_cost
 from fewshot_nas.space.search_space import SearchSpace
 
 Manifest = Mapping[str, Any]
 
-_OWN = ("part", "archs")  # the keys that may differ from part to part
+_OWN = ("part", "archs", "beside")  # the keys that may differ from part to part
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,13 @@ def objections(directory: Path, manifests: Mapping[int, Manifest], parts: Iterab
 
 
 def joined_manifest(manifests: Mapping[int, Manifest], archs: int) -> dict[str, Any]:
-    """The values that all parts share, the number of archs, and, under `differing`, the values that differ."""
+    """The values that all parts share, the number of archs, those beside, and, under `differing`, what differs."""
     differing = _differing(list(manifests.values()))
     first: Manifest = next(iter(manifests.values()), {})
     joined = {key: value for key, value in first.items() if key not in (*_OWN, *differing)}
     by_part = {key: {str(part): each.get(key) for part, each in manifests.items()} for key in differing}
-    return {**joined, "archs": archs, **({"differing": by_part} if by_part else {})}
+    beside = {"beside": manifests[BESIDE]["beside"]} if BESIDE in manifests else {}
+    return {**joined, "archs": archs, **beside, **({"differing": by_part} if by_part else {})}
 
 
 def network_of(manifest: Manifest, where: Path, default: SearchSpace) -> Network:

@@ -12,7 +12,7 @@ from pathlib import Path
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
-from fewshot_nas.results.score_files import merged_manifest_path, merged_path, parts_with_scores, shard_path
+from fewshot_nas.results.score_files import BESIDE, merged_manifest_path, merged_path, parts_with_scores, shard_path
 from fewshot_nas.scores.manifests import Manifest
 from fewshot_nas.scores.shards import Scored, read_scores, write_scores
 from fewshot_nas.space.arch import Arch
@@ -64,7 +64,7 @@ def merge_parts(
     Args:
         pool: the ids and codes of each part.
         manifests: of the parts. With `limit` N, the first N archs of a part were scored; with
-            `sample`, as many archs of the part as `archs` says.
+            `sample`, as many archs of the part as `archs` says. The archs of part `BESIDE` come last.
         parts: the parts to merge, 1, 2, ...; all if None.
 
     Raises:
@@ -90,6 +90,12 @@ def merge_parts(
             gaps[part] = f"{path.name} has {len(scores)} of the {wanted} archs that were sampled"
         else:
             gaps[part] = f"{path.name} lacks {_abbreviated(expected, scores)}"
+    if BESIDE in manifests and not gaps:
+        path, ids = shard_path(directory, metric, BESIDE), manifests[BESIDE]["beside"]
+        codes = {arch_id: code for part_codes in pool for arch_id, code in part_codes.items()}
+        scores = read_scores(path, space)
+        _refuse_others(path, scores, {arch_id: codes.get(arch_id, arch_id.removeprefix("code")) for arch_id in ids}, 0)
+        merged |= scores
     if gaps:
         raise IncompleteError(f"{directory}: scores are missing: {'; '.join(gaps.values())}", list(gaps))
     return merged
@@ -130,7 +136,7 @@ def _sampled(manifests: Mapping[int, Manifest], part: int) -> int | None:
 
 def _refuse_surplus(directory: Path, metric: str, parts: int) -> None:
     for part, path in parts_with_scores(directory, metric).items():
-        if not 1 <= part <= parts:
+        if not BESIDE <= part <= parts:
             raise InputError(f"{path}: the pool has {parts} parts only; was another pool scored?")
 
 

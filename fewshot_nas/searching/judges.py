@@ -1,6 +1,5 @@
 """Making a search's judge from a run's merged scores and its ranking."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,10 @@ from fewshot_nas.files import read_json
 from fewshot_nas.ranking.features import column
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import ranking_path
-from fewshot_nas.scores.evaluations import Evaluation, merged_evaluations, read_evaluation
+from fewshot_nas.scores.evaluations import merged_evaluations, read_evaluation, read_truth
 from fewshot_nas.scores.manifests import Network
 from fewshot_nas.scores.shards import top_of
 from fewshot_nas.searching.judge import ByRanker, BySupernet, Judge
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.pool import read_arch_file
 
 
 def supernet_judge(directory: PhaseDirectory, checkpoint: str, metric: str, network: Network) -> Judge:
@@ -52,9 +49,10 @@ def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> t
             f"{path}: the ranker went by {', '.join(content['scores'])}, none of which is of this supernet;"
             f" `{anew} --scores DIR` ranks by scores of it, or search with --by supernet"
         )
-    truth = read_arch_file(Path(content["truth"]), network.space) if content["truth"] else {}
-    known = {arch_id: entry.arch for arch_id, entry in truth.items()}
-    archs = known | _archs(evaluations, network)
+    codes = {arch_id: scored.code for each in evaluations for arch_id, scored in each.scores.items()}
+    truth = read_truth(Path(content["truth"]), codes, network.space) if content["truth"] else {}
+    archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
+    archs |= {arch_id: network.space.decode(code) for arch_id, code in codes.items()}
     judge = ByRanker(
         network,
         list(archs.values()),
@@ -63,8 +61,3 @@ def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> t
         column(archs, {key: entry.acc for key, entry in truth.items()}),
     )
     return judge, {"ranker": {"scores": content["scores"], "truth": content["truth"], "truths": len(truth)}}
-
-
-def _archs(evaluations: Sequence[Evaluation], network: Network) -> dict[str, Arch]:
-    codes = {arch_id: scored.code for each in evaluations for arch_id, scored in each.scores.items()}
-    return {arch_id: network.space.decode(code) for arch_id, code in codes.items()}

@@ -33,6 +33,15 @@ class Entry(NamedTuple):
     arch: Arch
 
 
+def id_beside(code: str) -> str:
+    """The id of an arch that the pool lacks.
+
+    >>> id_beside("1252")
+    'code1252'
+    """
+    return f"code{code}"
+
+
 def read_arch_file(path: Path, space: SearchSpace) -> dict[str, Entry]:
     """Read and check one file. The entries keep the file's order.
 

@@ -76,11 +76,12 @@ def test_a_truth_of_another_pool_is_refused(tmp_path):
         read_truth(path, codes_of(POOL), PX8)
 
 
-def test_truths_beside_the_pool_are_passed_over(tmp_path):
+def test_truths_are_matched_by_their_archs_and_called_by_their_codes_where_the_pool_lacks_them(tmp_path):
     path = tmp_path / "truth.json"
     entries = {arch_id: Entry(50.0, arch) for arch_id, arch in POOL.items()}
-    write_arch_file(path, PX8, entries | {"code1": Entry(60.0, OTHER["arch1"])})
-    assert read_truth(path, codes_of(POOL), PX8) == entries
+    other = Entry(60.0, OTHER["arch1"])
+    write_arch_file(path, PX8, {f"own {arch_id}": entry for arch_id, entry in entries.items()} | {"else": other})
+    assert read_truth(path, codes_of(POOL), PX8) == {**entries, f"code{PX8.encode(other.arch)}": other}
 
 
 @pytest.mark.parametrize(
