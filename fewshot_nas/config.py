@@ -96,6 +96,12 @@ class DataConfig:
     # Store all training photographs decoded in the cache, with this shorter side in pixels; None: decode them in
     # every epoch.
     stored_side: Count | None = None
+    # Red, green and blue of the ground on which transparent pixels of image files are placed.
+    background: tuple[Annotated[int, Within(below=256)], ...] = (255, 255, 255)
+
+    def __post_init__(self) -> None:
+        if len(self.background) != 3:
+            raise InputError(f"data.background is {list(self.background)}, expected red, green and blue, each 0..255")
 
 
 @dataclass(frozen=True)

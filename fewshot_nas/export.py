@@ -124,6 +124,7 @@ def _measured(config: Config, network: Exported, resolution: int, source: dict[s
         for name, images in parts.items()
     ]
     preprocessing = {
+        **data.reading(),
         "colour": "RGB" if network.space.in_channels == 3 else f"{network.space.in_channels} channel",
         **eval_transform(data.recipe, resolution).described(),
         "divide_by": 255,

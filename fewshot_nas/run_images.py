@@ -36,6 +36,7 @@ def images_of(data: DataConfig) -> ImageData:
         train_images=data.train_images,
         valid_images=data.valid_images,
         num_classes=data.num_classes,
+        background=data.background,
     )
     for part in images.lists():
         part.take_fingerprint(kept_fingerprint(part, data.cache))

@@ -14,6 +14,7 @@ from torchvision.transforms import InterpolationMode
 from fewshot_nas.data.images import ArrayImages, Images
 from fewshot_nas.data.loader import lost_workers_said, ordered_batches
 from fewshot_nas.data.pairs import PairImages
+from fewshot_nas.data.pictures import READING
 from fewshot_nas.data.transforms import CentreCrop
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import locked, original_of, replacing
@@ -38,7 +39,7 @@ def decoded(images: Images, transform: CentreCrop, directory: Path, *, workers: 
     if isinstance(images, PairImages):
         return transform(images.pixels(torch.arange(len(images))))
     way = "" if transform.interpolation == InterpolationMode.BILINEAR else f"_{transform.interpolation.value}"
-    path = directory / f"{images.fingerprint}_{transform.shorter_side}_{transform.resolution}{way}.npy"
+    path = directory / f"{images.fingerprint}_r{READING}_{transform.shorter_side}_{transform.resolution}{way}.npy"
     shape = (len(images), 3, transform.resolution, transform.resolution)
     with building(path) as absent:
         if absent:

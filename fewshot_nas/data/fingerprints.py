@@ -15,7 +15,8 @@ LOOKED_AT = 64  # files whose sizes are checked each time
 
 
 def kept_fingerprint(images: FileImages, directory: Path) -> str:
-    """`images.fingerprint`, stored in `directory` under a digest of root, list, labels and the sizes of 64 files.
+    """`images.fingerprint`, stored in `directory` under a digest of root, background, list, labels and the
+    sizes of 64 files.
 
     The fingerprint is computed again if the list or the size of one of these files changes. The 64
     files are spread evenly over the list. If other files are replaced, delete the directory
@@ -37,7 +38,7 @@ def kept_fingerprint(images: FileImages, directory: Path) -> str:
 
 
 def _digest(images: FileImages) -> str:
-    digest = hashlib.sha256(os.fsencode(images.root.resolve()))
+    digest = hashlib.sha256(os.fsencode(images.root.resolve()) + repr(images.background).encode())
     for part in (images.names.text, images.names.ends.tobytes(), images.labels.numpy().tobytes()):
         digest.update(b"\0%d\0" % len(part) + part)
     for place in torch.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).long().tolist():

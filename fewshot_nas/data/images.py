@@ -2,10 +2,10 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fewshot_nas.data.keys import random_keys, random_order
 from fewshot_nas.data.names import Names
-from fewshot_nas.data.pictures import FilePicture, Picture, Pixels
+from fewshot_nas.data.pictures import WHITE, Colour, FilePicture, Picture, Pixels
 from fewshot_nas.errors import InputError
 
 S = TypeVar("S", bound="Images")
@@ -85,12 +85,14 @@ class FileImages:
         names: a path for each image, relative to `root` or absolute.
         labels: int64 [N].
         part_of: the images from which these were selected, and the indices of these among them.
+        background: of transparent pixels.
     """
 
     root: Path
     names: Names
     labels: Tensor
     part_of: "tuple[FileImages, Tensor] | None" = None
+    background: Colour = WHITE
 
     def __post_init__(self) -> None:
         assert (self.labels.dtype, self.labels.shape) == (torch.int64, (len(self.names),))
@@ -108,7 +110,7 @@ class FileImages:
         Raises:
             InputError: a file is missing.
         """
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(b"" if self.background == WHITE else repr(self.background).encode())
         if self.part_of:
             parent, indices = self.part_of
             digest.update(parent.fingerprint.encode() + indices.numpy().tobytes())
@@ -116,6 +118,15 @@ class FileImages:
         for name, label in zip(self.names, self.labels.tolist(), strict=True):
             digest.update(b"%s\0%d\0%d\n" % (os.fsencode(name), label, self.file_size(name)))
         return digest.hexdigest()[:16]
+
+    def on(self, background: Colour) -> "FileImages":
+        """The same files, where transparent pixels have this colour."""
+        part_of = self.part_of and (self.part_of[0].on(background), self.part_of[1])
+        return replace(self, background=background, part_of=part_of)
+
+    def described(self) -> dict[str, Any]:
+        """How files become pixels, as a deployment card says it."""
+        return {"orientation": "as EXIF says", "background": list(self.background), "bits": "the upper 8 of a channel"}
 
     def take_fingerprint(self, fingerprint: str) -> None:
         """Use a fingerprint that was computed earlier or by another process, instead of asking for all file sizes."""
@@ -125,17 +136,22 @@ class FileImages:
         """One image, uint8 [3, H, W].
 
         Raises:
-            InputError: the file is missing or is not an image of 8 bits a channel; names its path.
+            InputError: the file is missing or is not an image of 8 or 16 bits a channel; names its path.
         """
-        return FilePicture(self.root / self.names[index]).read()
+        return self.picture(index).read()
+
+    def picture(self, index: int) -> FilePicture:
+        """One image, which is not decoded yet."""
+        return FilePicture(self.root / self.names[index], self.background)
 
     def pixels(self, indices: Tensor) -> list[Picture]:
         """Several images, each of its own size. They are decoded when they are read."""
-        return [FilePicture(self.root / self.names[index]) for index in indices.tolist()]
+        return [self.picture(index) for index in indices.tolist()]
 
     def select(self, indices: Tensor) -> "FileImages":
         """The files at `indices`."""
-        return FileImages(self.root, self.names.select(indices.tolist()), self.labels[indices], (self, indices))
+        names = self.names.select(indices.tolist())
+        return FileImages(self.root, names, self.labels[indices], (self, indices), self.background)
 
     def file_size(self, name: str) -> int:
         """Size of a file in bytes.

@@ -1,4 +1,9 @@
-"""Photographs of different sizes. Each is decoded when its pixels are needed, and no larger than needed."""
+"""Photographs of different sizes. Each is decoded when its pixels are needed, and no larger than needed.
+
+Every file becomes RGB with 8 bits a channel: turned as its EXIF orientation says, transparent pixels on a background.
+Grey becomes three equal channels, CMYK is converted without its colour profile, of 16 bits the upper 8 count, and of
+several frames the first. Training, evaluation and the program of docs/own_images.md follow the same rules.
+"""
 
 import io
 from collections.abc import Iterator
@@ -8,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast
 
+import numpy as np
 import torch
 import torchvision
-from PIL import Image
+from PIL import ExifTags, Image, ImageFile, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
@@ -20,6 +26,12 @@ try:  # gives the same bytes as Pillow in two thirds of the time: pip install 'f
     from simplejpeg import decode_jpeg
 except ImportError:
     decode_jpeg = None
+
+
+READING = 2  # rises whenever files are read to other pixels; names of cached files contain it
+WHITE = (255, 255, 255)
+Colour = tuple[int, ...]  # red, green and blue, 0..255
+_ON_ITS_SIDE = range(5, 9)  # EXIF orientations that swap height and width
 
 
 class Picture(Protocol):
@@ -40,36 +52,76 @@ Pixels = Tensor | list[Picture] | list[Tensor]  # uint8 [N, C, H, W], or N image
 class FilePicture:
     """An image file, which is read once and always decoded to RGB.
 
+    Attributes:
+        background: of transparent pixels.
+
     Raises:
-        InputError: the file is missing or is not an image of 8 bits a channel; names its path.
+        InputError: the file is missing or is not an image of 8 or 16 bits a channel; names its path.
     """
 
     path: Path
+    background: Colour = WHITE
 
-    @property
+    @cached_property
     def size(self) -> tuple[int, int]:
-        """Height and width, from the file's header."""
+        """Height and width as it is shown, from the file's header."""
         width, height = self._opened.size
-        return height, width
+        return (width, height) if self._orientation in _ON_ITS_SIDE else (height, width)
 
     def read(self, shrink: int = 1) -> Tensor:
         """The decoded pixels; a JPEG file is decoded no larger than needed."""
-        mode = self._opened.mode
+        height, width = (-(-side // shrink) for side in self.size)
         with _about(self.path):
-            pixels = _decoded(self._opened, self._content, shrink)
-        if mode[0] in "IF":  # integers and floats, which a conversion to RGB would clip
-            raise InputError(f"{self.path}: has the pixel format {mode}, expected 8 bits a channel")
-        return pixels
+            pixels = None
+            if shrink == 1 and self._orientation == 1:
+                pixels = _quickly(self._opened, self.content)
+            return shrunk(self._decoded(shrink) if pixels is None else pixels, (height, width))
+
+    def _decoded(self, shrink: int) -> Tensor:
+        image: Image.Image = self._opened
+        # libjpeg skips details that are too fine; no effect on other formats.
+        image.draft("RGB", (-(-image.width // shrink), -(-image.height // shrink)))
+        if self._orientation != 1:
+            image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if image.mode[0] in "IF":  # integers and floats, which a conversion to RGB would clip
+            raise InputError(f"{self.path}: has the pixel format {image.mode}, expected 8 or 16 bits a channel")
+        if image.has_transparency_data:
+            ground = Image.new("RGBA", image.size, self.background)
+            image = Image.alpha_composite(ground, image.convert("RGBA"))
+        return cast(Tensor, pil_to_tensor(image.convert("RGB")))
+
+    def oddities(self) -> list[str]:
+        """What reading changes: `transparent`, `16 bits`, `frames`; call it before the file is read."""
+        with _about(self.path):
+            image, found = self._opened, []
+            if ";16" in str(image.tile):  # of colours Pillow itself takes the upper 8
+                found.append("16 bits")
+            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # a camera's second frame is a preview
+                found.append("frames")
+            if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] != 255:
+                found.append("transparent")
+            return found
 
     @cached_property
-    def _content(self) -> bytes:
+    def content(self) -> bytes:
+        """The bytes of the file."""
         with _about(self.path):
             return self.path.read_bytes()
 
     @cached_property
-    def _opened(self) -> Image.Image:
+    def _opened(self) -> ImageFile.ImageFile:
         with _about(self.path):
-            return Image.open(io.BytesIO(self._content))
+            return Image.open(io.BytesIO(self.content))
+
+    @cached_property
+    def _orientation(self) -> int:
+        """The EXIF orientation that is still to be applied: Pillow turns TIFF files itself."""
+        with suppress(Exception):  # broken EXIF data are none
+            if self._opened.format != "TIFF":
+                return int(self._opened.getexif().get(ExifTags.Base.Orientation, 1))
+        return 1
 
 
 def whole(image: Tensor | Picture) -> Tensor:
@@ -94,13 +146,12 @@ def shrunk(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return cast(Tensor, torchvision.transforms.v2.functional.resize(pixels, list(size), antialias=True))
 
 
-def _decoded(image: Image.Image, content: bytes, shrink: int) -> Tensor:
-    height, width = (-(-side // shrink) for side in (image.height, image.width))
-    if shrink == 1 and decode_jpeg and (image.format, image.mode) == ("JPEG", "RGB"):
+def _quickly(image: Image.Image, content: bytes) -> Tensor | None:
+    """The pixels of a JPEG file in colour by the fast decoder, if it is there."""
+    if decode_jpeg and (image.format, image.mode) == ("JPEG", "RGB"):
         with suppress(ValueError):  # Pillow reads or explains the files that it cannot read
             return torch.from_numpy(decode_jpeg(content)).permute(2, 0, 1)
-    image.draft("RGB", (width, height))  # libjpeg skips details that are too fine; no effect on other formats
-    return shrunk(cast(Tensor, pil_to_tensor(image.convert("RGB"))), (height, width))
+    return None
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Data sets by name, each in three parts: training, ranking (valid) and test images."""
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,16 +13,16 @@ import torch
 
 from fewshot_nas.data.cifar import read_cifar10
 from fewshot_nas.data.fashion import read_fashion_mnist
+from fewshot_nas.data.folders import class_directories, listed
 from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices, split_off
 from fewshot_nas.data.names import Names
 from fewshot_nas.data.pairs import blended_pairs
-from fewshot_nas.data.pictures import FilePicture
+from fewshot_nas.data.pictures import WHITE, Colour
 from fewshot_nas.errors import InputError
 from fewshot_nas.plugins import named_part
 
 CLASSES = "classes.txt"  # beside the lists: a name a line, of the classes 0, 1, 2, ...
 LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _FOLDERS_VALID = 2500
 _TRAIN_PAIRS, _HELD_OUT_PAIRS = 1_000_000, 10_000
 _LINE = re.compile(r"(.*[^\s,])\s*[,\s]\s*(\d{1,9})")
@@ -65,6 +64,21 @@ class ImageData:
         numbers = map(str, range(self.num_classes))
         return [*self.classes, *list(numbers)[len(self.classes) :]]
 
+    def reading(self) -> dict[str, Any]:
+        """How files become pixels, as a deployment card says it; empty for images in memory."""
+        return self.valid.described() if isinstance(self.valid, FileImages) else {}
+
+    def on(self, background: Colour) -> "ImageData":
+        """The data set, where transparent pixels of image files have this colour."""
+        known: dict[int, FileImages] = {}
+
+        def shown(images: Images) -> Images:
+            if not isinstance(images, FileImages) or images.background == background:
+                return images
+            return known.setdefault(id(images), images.on(background))
+
+        return replace(self, train=shown(self.train), valid=shown(self.valid), test=shown(self.test))
+
     def lists(self) -> list[FileImages]:
         """The lists of files from which the three parts were selected, each list once."""
         parts = [images for images in (self.train, self.valid, self.test) if isinstance(images, FileImages)]
@@ -79,6 +93,7 @@ def open_data(
     train_images: int | None = None,
     valid_images: int | None = None,
     num_classes: int | None = None,
+    background: Colour = WHITE,
 ) -> ImageData:
     """Open a data set.
 
@@ -93,7 +108,7 @@ def open_data(
       absolute or relative to `root`, and a label, separated by a comma or white space. `classes.txt`
       may have the names of the classes, one a line.
     - `folders`: `train/<class>/` and `val/<class>/` in `root`, and `test/<class>/` if there are test
-      images; 2,500 of `val` are for ranking.
+      images, with all files there and below that Pillow reads; 2,500 of `val` are for ranking.
     - `module:name`: a function of your own that makes the data set from `root`, see docs/extending.md.
 
     As in the competition, the ranking images of `lists` are some of the test images. The same holds
@@ -103,11 +118,12 @@ def open_data(
     Args:
         train_images, valid_images: use only so many images, a fixed choice with balanced classes.
         num_classes: of the network, if it needs more classes than the labels show.
+        background: of transparent pixels of image files.
 
     Raises:
         InputError: unknown name, missing or malformed data, or fewer images than asked for.
     """
-    data = named_part(name, SOURCES, "data.name")(root)
+    data = named_part(name, SOURCES, "data.name")(root).on(background)
     _refuse_gaps(data, num_classes)
     if valid_images is None and name == "folders":
         valid_images = min(_FOLDERS_VALID, len(data.valid))
@@ -206,18 +222,19 @@ def _class_names(path: Path) -> tuple[str, ...]:
 
 
 def _folders(root: Path) -> ImageData:
-    classes = _subdirectories(root / "train")
+    classes = class_directories(root / "train")
     parts = ["val", "test"] if (root / "test").is_dir() else ["val"]
     for part in parts:
-        unknown = sorted(set(_subdirectories(root / part)) - set(classes))
+        unknown = sorted(set(class_directories(root / part)) - set(classes))
         if unknown:
             raise InputError(f"{root / part / unknown[0]}: no such class in {root / 'train'}")
-    train, val, *test = (_read_folder(root, part, classes) for part in ("train", *parts))
-    empty = sorted(set(range(len(classes))) - set(train.labels.tolist()))
-    if empty:
-        raise InputError(f"{root / 'train' / classes[empty[0]]}: no images ({', '.join(sorted(SUFFIXES))})")
+    found = [listed(root, part, classes) for part in ("train", *parts)]
+    train, val, *test = (
+        _files(root, each.names, each.labels, root / part) for each, part in zip(found, ("train", *parts), strict=True)
+    )
     recipe, note = _recipe_for("folders", train)
-    notes = (note, *_unseen(root / "val", val, classes), *([] if test else [_no_test(root)]))
+    said = (*(each.note for each in found), note)
+    notes = (*said, *_unseen(root / "val", val, classes), *([] if test else [_no_test(root)]))
     parts_there = train, val, (test or [val])[0]
     return ImageData(
         "folders", *parts_there, len(classes), **_PHOTO, recipe=recipe, notes=notes, classes=tuple(classes)
@@ -245,7 +262,7 @@ def _recipe_for(name: str, images: FileImages) -> tuple[str, str]:
     sides = []
     for place in torch.linspace(0, len(images) - 1, min(_LOOKED_AT, len(images))).long().tolist():
         with suppress(InputError):  # the error is reported when the image is used
-            sides.append(min(FilePicture(images.root / images.names[place]).size))
+            sides.append(min(images.picture(place).size))
     side = sorted(sides)[len(sides) // 2] if sides else None
     recipe = "photo" if side is None or side >= _PHOTO_SIDE else "shift"
     kind = {"photo": "rotated, cropped, mirrored and jittered as photographs", "shift": "shifted as small images"}
@@ -293,24 +310,6 @@ def _read_list(root: Path, path: Path) -> FileImages:
             expected = "a path and a label (0, 1, 2, ...) separated by a comma or white space"
             raise InputError(f"{path}: line {number} is {line!r}, expected {expected}")
     return _files(root, names, labels, path)
-
-
-def _subdirectories(directory: Path) -> list[str]:
-    if not directory.is_dir():
-        expected = "train/<class>/ and val/<class>/ in data.root"
-        raise InputError(f"{directory.absolute()}: no such directory; expected {expected}")
-    return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and entry.name[0] != ".")
-
-
-def _read_folder(root: Path, part: str, classes: list[str]) -> FileImages:
-    names, labels = [], []
-    for label, name in enumerate(classes):
-        folder = root / part / name
-        files = sorted(file.name for file in os.scandir(folder)) if folder.is_dir() else []
-        images = [f"{part}/{name}/{file}" for file in files if Path(file).suffix.lower() in SUFFIXES]
-        names += images
-        labels += [label] * len(images)
-    return _files(root, names, labels, root / part)
 
 
 def _files(root: Path, names: list[str], labels: list[int], origin: Path) -> FileImages:

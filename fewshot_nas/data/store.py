@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional
 from fewshot_nas.data.cache import building
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import items_of, loader_of, lost_workers_said
-from fewshot_nas.data.pictures import Picture, shrunk, size_of, whole
+from fewshot_nas.data.pictures import READING, Picture, shrunk, size_of, whole
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
 
@@ -87,7 +87,7 @@ def stored(images: Images, side: int, directory: Path, *, workers: int = 0) -> S
     Raises:
         InputError: an image cannot be decoded, or the file is damaged.
     """
-    path = directory / f"{images.fingerprint}_side{side}.pictures"
+    path = directory / f"{images.fingerprint}_r{READING}_side{side}.pictures"
     with building(path) as absent:
         if absent:
             _build(path, images, side, workers)

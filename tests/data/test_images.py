@@ -34,10 +34,13 @@ def test_every_pixel_format_becomes_rgb(tmp_path, mode, colour):
     assert FileImages(tmp_path, Names.of(["a.tif"]), torch.tensor([0])).image(0).shape == (3, 4, 5)
 
 
-def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
-    Image.fromarray(np.full((4, 5), 0x8000, dtype=np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(InputError, match=r"deep\.png: has the pixel format I;16, expected 8 bits"):
-        FileImages(tmp_path, Names.of(["deep.png"]), torch.tensor([0])).image(0)
+def test_of_sixteen_bits_the_upper_count_and_of_thirty_two_none(tmp_path):
+    Image.fromarray(np.full((4, 5), 0x8765, dtype=np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.full((4, 5), 0.5, dtype=np.float32)).save(tmp_path / "deeper.tif")
+    images = FileImages(tmp_path, Names.of(["deep.png", "deeper.tif"]), torch.tensor([0, 0]))
+    assert images.image(0).unique().tolist() == [0x87]
+    with pytest.raises(InputError, match=r"deeper\.tif: has the pixel format F, expected 8 or 16 bits"):
+        images.image(1)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n and no more", b"\xff\xd8\xff and no more"])

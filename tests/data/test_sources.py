@@ -200,7 +200,7 @@ def test_missing_folders_say_what_is_expected(folders, part):
 def test_folders_without_images_are_refused(tmp_path):
     for part in ("train", "val"):
         (tmp_path / part / "cat").mkdir(parents=True)
-    with pytest.raises(InputError, match="train: no images"):
+    with pytest.raises(InputError, match=r"train/cat: no images that can be read"):
         open_data("folders", tmp_path)
 
 
@@ -252,7 +252,7 @@ def test_the_augmentation_follows_the_images_size_and_is_said(tmp_path, side, re
     draw(tmp_path, side, "train", "val")
     data = open_data("folders", tmp_path)
     assert data.recipe == recipe
-    assert f"as {said}, because their shorter side is {side} pixels" in data.notes[0]
+    assert any(f"as {said}, because their shorter side is {side} pixels" in note for note in data.notes)
 
 
 def test_lists_are_of_photographs_of_any_size(tmp_path):
@@ -286,7 +286,41 @@ def test_an_unknown_class_among_the_test_images_is_refused(tmp_path):
 
 def test_an_empty_class_is_refused(folders):
     (folders / "train" / "ant").mkdir()
-    with pytest.raises(InputError, match=r"train/ant: no images \(\.jpeg, \.jpg, \.png, \.webp\)"):
+    with pytest.raises(InputError, match=r"train/ant: no images that can be read \(the directory has no files\)"):
+        open_data("folders", folders)
+    (folders / "train" / "ant" / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"train/ant: no images that can be read \(the directory has only 1 \.txt\)"):
+        open_data("folders", folders)
+
+
+def test_everything_that_pillow_reads_is_read_and_the_rest_is_said(folders):
+    """As torchvision's ImageFolder does, also in directories below a class's."""
+    cat = folders / "train" / "cat"
+    deep = cat / "kitten" / "grey"
+    deep.mkdir(parents=True)
+    (cat / ".thumbnails").mkdir()
+    (cat / "link").symlink_to(folders / "val" / "cat")
+    for name in ("a.BMP", "b.tif", "c.gif", "d.jfif", "e.jp2"):
+        (deep / name).touch()
+    for name in ("._0.JPEG", ".DS_Store", ".thumbnails/0.png", "notes.txt", "table.h5", "LICENSE"):
+        (cat / name).touch()
+    (folders / "train" / "lost.png").touch()
+    data = open_data("folders", folders)
+    read = [f"train/cat/kitten/grey/{name}" for name in ("a.BMP", "b.tif", "c.gif", "d.jfif", "e.jp2")]
+    read = ["train/cat/0.JPEG", "train/cat/1.JPEG", *read, *(f"train/cat/link/{number}.JPEG" for number in range(4))]
+    assert list(data.train.names) == [*read, "train/dog/0.JPEG", "train/dog/1.JPEG"]
+    assert data.train.labels.tolist() == [0] * 11 + [1] * 2
+    said = (
+        f"{folders / 'train'}: 20 files found, 13 read (8 .jpeg, 1 .bmp, 1 .tif, 1 .gif, 1 .jfif, 1 .jp2), 7 left out"
+        " (3 hidden, 1 beside the class directories, 1 without ending, 1 .txt, 1 .h5)"
+    )
+    assert data.notes[0] == said
+    assert data.notes[1] == f"{folders / 'val'}: 8 files found, 8 read (8 .jpeg)"
+
+
+def test_a_link_to_a_directory_above_is_refused(folders):
+    (folders / "train" / "cat" / "again").symlink_to(folders / "train")
+    with pytest.raises(InputError, match=r"train/cat/again/cat: is a link to a directory that it lies in|again"):
         open_data("folders", folders)
 
 

@@ -12,9 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import ExifTags, Image
 
 from fewshot_nas.__main__ import main
+from fewshot_nas.data.images import FileImages
+from fewshot_nas.data.names import Names
 from fewshot_nas.files import read_json
 from tests.script_module import load_script
 
@@ -82,12 +87,57 @@ def elsewhere(tmp_path, place, blocks):
 
 
 def check_scores_elsewhere(tmp_path, page):
-    with_onnxruntime, with_torch, score = page(PAGE.read_text(encoding="utf-8")).blocks("python")
+    begin, with_onnxruntime, with_torch, score = page(PAGE.read_text(encoding="utf-8")).blocks("python")
     card = read_json(tmp_path / "best.json")
     (expected,) = [f"{each['top1']:.2f} %\n" for each in card["scores"] if each["part"] == "test"]
-    assert elsewhere(tmp_path, tmp_path / "one", [with_onnxruntime, score]) == expected
-    assert elsewhere(tmp_path, tmp_path / "other", [with_torch, score]) == expected
+    assert elsewhere(tmp_path, tmp_path / "one", [begin, with_onnxruntime, score]) == expected
+    assert elsewhere(tmp_path, tmp_path / "other", [begin, with_torch, score]) == expected
     return card
+
+
+def forms(place, pixels):
+    """Files of all forms that a folder may hold, by name."""
+    colour, grey = Image.fromarray(pixels), Image.fromarray(pixels[..., 0])
+    alpha = Image.fromarray(pixels[..., 1])
+    transparent, turned = colour.convert("RGBA"), Image.Exif()
+    transparent.putalpha(alpha)
+    palette = colour.quantize(16)
+    for orientation in range(1, 9):
+        turned[ExifTags.Base.Orientation] = orientation
+        colour.save(place / f"turned{orientation}.jpg", exif=turned, quality=95)
+    for ending in ("png", "tif", "webp"):
+        colour.save(place / f"turned.{ending}", exif=turned)
+        transparent.save(place / f"transparent.{ending}", exif=turned)
+    Image.merge("LA", [grey, alpha]).save(place / "grey and alpha.png")
+    colour.save(place / "one colour.png", transparency=tuple(pixels[0, 0].tolist()))
+    grey.save(place / "one grey.png", transparency=int(pixels[0, 0, 0]))
+    palette.save(place / "palette.png", transparency=3)
+    palette.save(place / "palette.gif", transparency=3)
+    for ending in ("png", "tif"):
+        Image.fromarray(pixels[..., 0].astype(np.uint16) * 200).save(place / f"deep.{ending}")
+    colour.convert("CMYK").save(place / "ink.jpg")
+    colour.convert("CMYK").save(place / "ink.tif")
+    grey.convert("1").save(place / "bits.png")
+    for ending in ("bmp", "jfif", "gif", "ppm"):
+        colour.save(place / f"plain.{ending}", format="JPEG" if ending == "jfif" else None)
+    return sorted(place.iterdir())
+
+
+def test_the_page_reads_every_form_of_file_as_training_does(tmp_path, page, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    files = forms(tmp_path, pixels)
+    images = FileImages(tmp_path, Names.of(path.name for path in files), torch.zeros(len(files)).long())
+    begin, *_ = page(PAGE.read_text(encoding="utf-8")).blocks("python")
+    monkeypatch.chdir(tmp_path)
+    for ground in ((255, 255, 255), (10, 200, 30)):
+        shown = images.on(ground)
+        (tmp_path / "best.json").write_text(json.dumps({"preprocessing": shown.described()}))
+        program = {}
+        exec(begin, program)
+        for index, path in enumerate(files):
+            expected = np.asarray(program["opened"](path))
+            assert np.array_equal(shown.image(index).permute(1, 2, 0), expected), path.name
+            assert shown.picture(index).size == expected.shape[:2], path.name
 
 
 @pytest.mark.last

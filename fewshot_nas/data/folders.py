@@ -1,0 +1,101 @@
+"""The image files in a directory of classes: which are read, which are left out, and what is said about it."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from PIL import Image
+
+from fewshot_nas.errors import InputError
+
+# Formats that Pillow recognises, but decodes with another program or not at all.
+_NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+_HIDDEN, _BESIDE = "hidden", "beside the class directories"
+
+
+class Listed(NamedTuple):
+    """The images of one part of a data set, class by class.
+
+    Attributes:
+        names: relative to the root.
+        note: a sentence about the files that were found, read and left out.
+    """
+
+    names: list[str]
+    labels: list[int]
+    note: str
+
+
+@lru_cache(maxsize=1)
+def suffixes() -> frozenset[str]:
+    """The endings of the files that Pillow can read here, in lower case."""
+    known = Image.registered_extensions().items()
+    return frozenset(suffix for suffix, form in known if form in Image.OPEN and form not in _NOT_DECODED)
+
+
+def class_directories(directory: Path) -> list[str]:
+    """The names of the classes.
+
+    Raises:
+        InputError: there is no such directory.
+    """
+    if not directory.is_dir():
+        expected = "train/<class>/ and val/<class>/ in data.root"
+        raise InputError(f"{directory.absolute()}: no such directory; expected {expected}")
+    return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not _is_hidden(entry.name))
+
+
+def listed(root: Path, part: str, classes: Sequence[str]) -> Listed:
+    """The images in `root/part/<class>` and the directories below, in the order of their names.
+
+    Raises:
+        InputError: a class of the training part has no image, or a directory lies in itself.
+    """
+    names: list[str] = []
+    labels: list[int] = []
+    left = Counter(_HIDDEN if _is_hidden(each.name) else _BESIDE for each in os.scandir(root / part) if each.is_file())
+    for label, name in enumerate(classes):
+        folder, others = root / part / name, Counter[str]()
+        images = []
+        for file in _files(folder) if folder.is_dir() else ():
+            if _is_hidden(file.name) or file.suffix.lower() not in suffixes():
+                others[_HIDDEN if _is_hidden(file.name) else file.suffix.lower()] += 1
+            else:
+                images.append(str(file.relative_to(root)))
+        if part == "train" and not images:
+            found = f"only {_shown(others)}" if others else "no files"
+            raise InputError(f"{folder}: no images that can be read (the directory has {found})")
+        names += images
+        labels += [label] * len(images)
+        left += others
+    read = Counter(PurePath(name).suffix.lower() for name in names)
+    note = f"{root / part}: {len(names) + left.total()} files found, {len(names)} read ({_shown(read)})"
+    return Listed(names, labels, note + (f", {left.total()} left out ({_shown(left)})" if left else ""))
+
+
+def _files(directory: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+    """All files in a directory and below, those of links too; of hidden directories only their names."""
+    there = directory.stat()
+    identity = (there.st_dev, there.st_ino)
+    if identity in above:
+        raise InputError(f"{directory}: is a link to a directory that it lies in, so there is no end; remove the link")
+    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+        if entry.is_dir() and not _is_hidden(entry.name):
+            yield from _files(directory / entry.name, above | {identity})
+        else:
+            yield directory / entry.name
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether the system hides a name, such as `._1.png`, which macOS puts beside 1.png on other disks."""
+    return name.startswith(".")
+
+
+def _shown(counts: Counter[str]) -> str:
+    """Such as `12 .png, 3 .jpg`, the most frequent first."""
+    shown = [f"{count} {kind or 'without ending'}" for kind, count in counts.most_common(6)]
+    rest = counts.total() - sum(count for _, count in counts.most_common(6))
+    return ", ".join([*shown, *([f"{rest} others"] if rest else [])])
