@@ -80,7 +80,11 @@ REFUSED = [
         ["train_supernet", *OWN[1:]],
         "the images of folders have 3 channels, but space px8 expects 1; set space.in",
     ),
-    (lost("images/train/dog/*"), ["train_supernet", *OWN], "images/train/dog: no images that can be read (the directory has no files)"),
+    (
+        lost("images/train/dog/*"),
+        ["train_supernet", *OWN],
+        "images/train/dog: no images that can be read (the directory has no files)",
+    ),
     (new_class("val", "bird"), ["train_supernet", *OWN], "images/val/bird: no such class in images/train"),
     (
         torn,
