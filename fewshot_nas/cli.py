@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fewshot_nas import launcher
 from fewshot_nas.config import TRAININGS, Config, load_config
@@ -109,6 +109,21 @@ def _terminable() -> Iterator[None]:
 
 class Parser(argparse.ArgumentParser):
     """A parser that says what an argument that it does not know may have been meant for."""
+
+    def parse_intermixed_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        """As in `argparse`.
+
+        Raises:
+            InputError: an argument is empty, as a shell's unset variable leaves it.
+        """
+        words = sys.argv[1:] if args is None else args
+        for before, word in zip(["", *words], words, strict=False):
+            if not word or re.fullmatch(r"--\w+=", word):
+                name = word.rstrip("=") or (before if before.startswith("--") else "an argument")
+                raise InputError(f"{name} is empty, expected a value; is a variable of the shell not set?")
+        return super().parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Show the usage and the mistake, and end with status 2."""
@@ -243,11 +258,12 @@ def run_overrides(options: argparse.Namespace) -> list[str]:
     return [*options.overrides, *seed]
 
 
-def read_numbers(option: str, text: str, expected: str) -> list[int]:
+def read_numbers(option: str, text: str, expected: str, most: int) -> list[int]:
     """Read whole numbers: `3`, a list such as `1,5,9`, a range such as `1-8`, or a mixture.
 
     Args:
         expected: what the option accepts, for the message.
+        most: how many things there are to be numbered; a longer range is refused before it is built.
 
     Returns:
         The numbers in the order given, each once.
@@ -255,15 +271,15 @@ def read_numbers(option: str, text: str, expected: str) -> list[int]:
     Raises:
         InputError: the text is none of these.
 
-    >>> read_numbers("--json_part", "3,1-2,2", "...")
+    >>> read_numbers("--json_part", "3,1-2,2", "...", 8)
     [3, 1, 2]
     """
     numbers: list[int] = []
     for item in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", item)
+        match = re.fullmatch(r"([0-9]{1,15})(?:-([0-9]{1,15}))?", item)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last:
-            raise InputError(f"{option} is {text!r}, expected {expected}")
+        if not first <= last < first + most:
+            raise InputError(f"{option} is {text!r}, expected {expected}; there are {most:,}")
         numbers += range(first, last + 1)
     return list(dict.fromkeys(numbers))
 

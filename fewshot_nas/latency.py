@@ -19,14 +19,14 @@ from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import latency_path, phase_directory, stored_settings, trainings
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import random_arch
+from fewshot_nas.space.sampling import distinct, random_arch
 from fewshot_nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from fewshot_nas.timing.programs import Program, Programs
     from fewshot_nas.timing.table import LatencyTable
 
-FITTED, JUDGED = 30, 50  # networks
+FITTED, JUDGED = 30, 50  # networks; in the same proportion if the space has fewer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,7 +85,9 @@ def _measured(programs: "Programs", digits: Sequence[int], count: int, device: M
 
     space, decisions = programs.space, Decisions(programs.space, digits)
     parts = distinct_parts(space, list(map(decisions.block, decisions.all)))
-    archs = _archs(space, digits, FITTED + JUDGED)
+    rng = Random(0)
+    archs = distinct(lambda: random_arch(space, rng, digits), FITTED + JUDGED)
+    fits = max(1, len(archs) * FITTED // (FITTED + JUDGED))
     print(f"{len(parts)} parts and {len(archs)} networks, {count} rounds, on {device['name']}")
     made: dict[Any, Program] = {Call(): programs.empty()}
     for each in tqdm([*parts, *archs], desc="making", disable=None, leave=False):
@@ -93,22 +95,14 @@ def _measured(programs: "Programs", digits: Sequence[int], count: int, device: M
     times = timings(list(tqdm(rounds(made, count), desc="rounds", total=count, disable=None)))
     known, whole = {part: times[part] for part in parts}, {arch: times[arch] for arch in archs}
     raw = LatencyTable(device, space, programs.num_classes, digits, times[Call()], known, LatencyFit(0, 1, ()), {})
-    table = fitted(raw, {arch: whole[arch].us for arch in archs[:FITTED]})
+    table = fitted(raw, {arch: whole[arch].us for arch in archs[:fits]})
     facts = {
         "rounds": count,
         "spread_of_parts_percent": round(100 * median(each.spread for each in known.values()), 2),
         "spread_of_networks_percent": round(100 * median(each.spread for each in whole.values()), 2),
-        "fitted_to": FITTED,
+        "fitted_to": fits,
     }
-    return replace(table, validation=facts | judged(table, {arch: whole[arch].us for arch in archs[FITTED:]}))
-
-
-def _archs(space: SearchSpace, digits: Sequence[int], count: int) -> list[Arch]:
-    """Distinct random archs."""
-    rng, found = Random(0), dict[Arch, None]()
-    while len(found) < count:
-        found.setdefault(random_arch(space, rng, digits))
-    return list(found)
+    return replace(table, validation=facts | judged(table, {arch: whole[arch].us for arch in archs[fits:]}))
 
 
 def _show(table: "LatencyTable", path: Path) -> None:
@@ -116,6 +110,9 @@ def _show(table: "LatencyTable", path: Path) -> None:
     from fewshot_nas.timing.fitting import AIM_ERROR_PERCENT, AIM_TAU
 
     found = table.validation
+    if not found["networks"]:
+        print(f"written: {path}; no network is left to judge the predictions by")
+        return
     tau = math.nan if found["tau"] is None else found["tau"]
     print(
         f"predicted against measured on {found['networks']} networks that nothing was fitted to: mean error"

@@ -7,7 +7,17 @@ from pathlib import Path
 
 from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.pool import PARTS, POOL_SIZE, Entry, make_pool, part_path, read_pool, split_pool, write_arch_file
+from fewshot_nas.space.pool import (
+    PARTS,
+    POOL_SIZE,
+    Entry,
+    check_draw,
+    make_pool,
+    part_path,
+    read_pool,
+    split_pool,
+    write_arch_file,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,10 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    if options.size < 1:
-        raise InputError(f"--size is {options.size}, expected at least 1")
-    if options.seed < 0:  # Python's generator draws the same for a seed and its negative
-        raise InputError(f"--seed is {options.seed}, expected a whole number >= 0")
+    check_draw(options.size, options.seed)
     if not 1 <= options.parts <= options.size:
         raise InputError(f"--parts is {options.parts}, expected 1 to the pool's size, {options.size}")
     stale = part_path(options.out, options.parts + 1)

@@ -118,7 +118,7 @@ def _parts(text: str | None, count: int) -> list[int]:
     if text is None:
         return list(range(1, count + 1))
     expected = f"a list of 1..{count} such as 1,3 or 1-2"
-    parts = sorted(read_numbers("--parts", text, expected))
+    parts = sorted(read_numbers("--parts", text, expected, count))
     if not 1 <= parts[0] <= parts[-1] <= count:
         raise InputError(f"--parts is {text!r}, expected {expected}")
     return parts

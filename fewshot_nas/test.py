@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     on_ray = uses_ray(options)
     directory = phase_directory(options.save, phase_of(options.save, options.split_group))
     config = config_of(_with_settings(options), directory.config)
+    if options.epoch is not None and options.epoch < 0:
+        raise InputError(f"--epoch is {options.epoch}, expected 0 or more; it names the directory of the scores")
     if options.limit is not None and options.json_part is None:
         raise InputError("--limit is for --json_part; a sample has the size that --sample says")
     from fewshot_nas.data.sources import fixed_part
@@ -82,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pool = read_pool(config.run.pool_path, supernet.space)
         if options.sample is None and options.json_part is None:
             options.sample = _usual_sample(sum(map(len, pool)), report)
-        parts = _parts(options.json_part or "all", pool, options.limit)
+        parts = _parts("all" if options.json_part is None else options.json_part, pool, options.limit)
         epoch = options.epoch if options.epoch is not None else content.get("epoch", 0 if options.plan else None)
         if epoch is None:
             raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
@@ -187,7 +189,7 @@ def _score_archs(options: argparse.Namespace, scorer: "Scorer", images: str, rep
 def _parts(text: str, pool: Sequence[dict[str, Arch]], limit: int | None) -> Parts:
     """The parts that `--json_part` names, each with its first `limit` archs."""
     expected = f"1..{len(pool)}, a list such as 1,{len(pool)}, a range such as 1-{len(pool)}, or all"
-    numbers = sorted(read_numbers("--json_part", f"1-{len(pool)}" if text == "all" else text, expected))
+    numbers = sorted(read_numbers("--json_part", f"1-{len(pool)}" if text == "all" else text, expected, len(pool)))
     if not 1 <= numbers[0] <= numbers[-1] <= len(pool):
         raise InputError(f"--json_part is {text!r}, expected {expected}")
     if limit is not None and limit < 1:

@@ -90,7 +90,8 @@ def _selected(text: str, pool: dict[str, Arch], space: SearchSpace, *, in_truth:
         known = (arch_id for arch_id, each in pool.items() if in_truth and each == arch)
         yield next(known, id_beside(space.encode(arch))), arch
         return
-    for number in read_numbers("--target_arch_num", f"1-{USUAL}" if text == "all" else text, _EXPECTED):
+    wanted = f"1-{min(USUAL, len(pool))}" if text == "all" else text
+    for number in read_numbers("--target_arch_num", wanted, _EXPECTED, len(pool)):
         if f"arch{number}" not in pool:
             raise InputError(f"--target_arch_num names arch{number}, but the pool has {len(pool)} archs")
         yield f"arch{number}", pool[f"arch{number}"]

@@ -88,6 +88,20 @@ def test_a_search_is_bounded_by_latency(measured):
         search.main(["--save=run", bound])
 
 
+@pytest.mark.parametrize(("depths", "judged"), [("[[1,2],[1,2],[1,2],[1,2]]", 10), ("[[1,1],[1,1],[1,1],[1,1]]", 0)])
+def test_a_space_of_few_networks_has_a_table_too(tmp_path, monkeypatch, capsys, depths, judged):
+    """Here 16 networks, of which 6 are fitted to, or one, which leaves none to judge by."""
+    monkeypatch.setattr("fewshot_nas.timing.clock.TURN_S", 0.0)
+    monkeypatch.setattr("fewshot_nas.timing.clock.LEAST_RUNS", 1)
+    monkeypatch.chdir(tmp_path)
+    space = ["space.ratios=[1.0]", "space.pool_digits=[1,1,1,1]", f"space.depths={depths}"]
+    assert latency.main([*TINY, "--out=table.json", *space]) == 0
+    table = read_table(Path("table.json"))
+    assert table.validation["networks"] == judged
+    assert table.validation["fitted_to"] == (6 if judged else 1)
+    assert ("no network is left to judge the predictions by" in capsys.readouterr().out) == (not judged)
+
+
 @pytest.mark.parametrize("option", ["--threads=0", "--batch=0", "--rounds=0"])
 def test_a_number_that_makes_no_sense_is_refused(fresh_run, option):
     with pytest.raises(InputError, match="is 0, expected at least 1"):

@@ -168,6 +168,7 @@ def test_the_ground_truth_may_lie_elsewhere(train, workshop):
         ("x", "--target_arch_num is 'x', expected a number such as 1"),
         ("1,", "--target_arch_num is '1,', expected"),
         ("3-1", "--target_arch_num is '3-1', expected"),
+        ("1-99999999999", "--target_arch_num is '1-99999999999', expected a number such as 1"),
         ("1" + "9" * 51, "character 2 is '9', but stage 1 has 2..5 blocks"),
     ],
 )

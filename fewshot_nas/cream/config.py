@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fewshot_nas.config import DataConfig, ProcessConfig
-from fewshot_nas.cream.flops import FULL_PX, Budget, budget_of, depths_for
-from fewshot_nas.cream.paths import MODELS, Model, parse_path
+from fewshot_nas.cream.flops import FULL_PX, Budget, budget_of, depths_for, path_cost
+from fewshot_nas.cream.paths import MODELS, Model, as_published, format_path, parse_path
 from fewshot_nas.cream.space import PUBLISHED, CreamSpace
 from fewshot_nas.errors import InputError
 from fewshot_nas.settings import Count, Share, Within
@@ -146,6 +146,9 @@ class ModelConfig(CreamConfig):
     MODEL_SELECTION: Literal[-1, 14, 43, 114, 287, 481, 604] = 43
     # The index of every block's choice, stage by stage, between [0] and [0].
     INPUT_ARCH: tuple[tuple[int, ...], ...] = ()
+    # What a stage of a single block is: its choice in INPUT_ARCH (`written`), or the public code's template, which
+    # ignores that choice (`template`). The published models are built the second way.
+    SINGLE_BLOCKS: Literal["written", "template"] = "written"
 
     @property
     def name(self) -> str:
@@ -164,7 +167,12 @@ class ModelConfig(CreamConfig):
                 f" expected either a published model or MODEL_SELECTION={OWN} with INPUT_ARCH=[[0],...,[0]]"
             )
         if self.MODEL_SELECTION == OWN:
-            model = Model(parse_path(json.dumps(self.INPUT_ARCH)), FULL_PX, self.SPACE)
+            path = parse_path(json.dumps(self.INPUT_ARCH))
+            if self.SINGLE_BLOCKS == "template":
+                if self.SPACE != PUBLISHED:
+                    raise InputError("SINGLE_BLOCKS is template, but SPACE is changed; only the published one has them")
+                path = as_published(path)
+            model = Model(path, FULL_PX, self.SPACE)
         elif self.SPACE != PUBLISHED:
             raise InputError(
                 f"SPACE is changed, but MODEL_SELECTION={self.MODEL_SELECTION} is a network of the published one;"
@@ -173,6 +181,20 @@ class ModelConfig(CreamConfig):
         else:
             model = MODELS[self.MODEL_SELECTION]
         return model._replace(resolution=self.IMAGE_SIZE or model.resolution)
+
+    def unlike_public(self) -> str:
+        """A sentence about the stages of INPUT_ARCH that the public code would build otherwise; empty without any."""
+        path, resolution, space = self.model()
+        public = as_published(path)
+        if self.MODEL_SELECTION != OWN or space != PUBLISHED or path == public:
+            return ""
+        stages = [str(stage) for stage, pair in enumerate(zip(path, public, strict=True), 1) if pair[0] != pair[1]]
+        here, there = (path_cost(each, resolution).params for each in (path, public))
+        return (
+            f"stage{'s' * (len(stages) > 1)} {', '.join(stages)} of INPUT_ARCH, of one block, built as written:"
+            f" {here:,} params with 1,000 classes; the public code ignores the choice there and builds"
+            f" {format_path(public)}, {there:,} params, as SINGLE_BLOCKS=template does"
+        )
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def path_overrides(file: Path | None, overrides: Sequence[str]) -> list[str]:
     if file is None:
         return list(overrides)
     for override in overrides:
-        if override.partition("=")[0] in ("MODEL_SELECTION", "INPUT_ARCH"):
+        if override.partition("=")[0] in ("MODEL_SELECTION", "INPUT_ARCH", "SINGLE_BLOCKS"):
             raise InputError(f"{override!r} and --from_search both select a model, expected only one of them")
     model = read_model(file)
     chosen = [f"MODEL_SELECTION={OWN}", f"INPUT_ARCH={format_path(model.path)}", f"IMAGE_SIZE={model.resolution}"]

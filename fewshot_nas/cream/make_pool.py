@@ -9,11 +9,13 @@ from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.pool import PathEntry, draw_pool, write_paths
 from fewshot_nas.settings import load
+from fewshot_nas.space.pool import check_draw
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write a pool; the same settings, seed and size give the same file."""
     options = _parser().parse_intermixed_args(argv)
+    check_draw(options.size, options.seed)
     budget = load(SearchConfig, options.config, options.overrides).budget()
     pool = draw_pool(budget, options.size, options.seed)
     write_paths(options.out, {arch_id: PathEntry(0.0, path) for arch_id, path in pool.items()})

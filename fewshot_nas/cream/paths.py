@@ -53,7 +53,7 @@ def parse_path(text: str) -> CreamPath:
     """Read the form of the key INPUT_ARCH, such as `[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]`.
 
     The `[0]` at both ends stand for the fixed stages. An index always means its choice, even for a
-    stage with a single block; see `as_published` for the published models.
+    stage with a single block; the setting SINGLE_BLOCKS chooses `as_published` instead.
 
     Raises:
         InputError: the text is not a path in that form.
@@ -81,8 +81,7 @@ def as_published(path: CreamPath) -> CreamPath:
     """The path that the public code builds from the indices that it prints.
 
     In the public code, a stage with a single block ignores its index and uses a template. Only so do
-    the published models have their published number of parameters. Nothing else in this package
-    has this exception.
+    the published models have their published number of parameters.
     """
     return tuple(
         (PUBLISHED.choices.index(template),) if len(choices) == 1 else choices

@@ -14,8 +14,8 @@ from fewshot_nas.cream.paths import UNIFORM, CreamPath, format_path, parse_path
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.space.pool import write_codes
+from fewshot_nas.space.sampling import distinct
 
-_MOST_REPEATS = 1000
 NUMBERS = "a number such as 1, a list such as 1,5,9 or a range such as 1-60"  # that an option takes
 
 
@@ -33,15 +33,10 @@ def draw_pool(budget: Budget, size: int, seed: int) -> dict[str, CreamPath]:
         InputError: there are hardly so many.
     """
     rng = random.Random(seed)
-    distinct: dict[CreamPath, None] = {}
-    repeats = 0
-    while len(distinct) < size:
-        before = len(distinct)
-        distinct.setdefault(budget.sample(rng, UNIFORM))
-        repeats = 0 if len(distinct) > before else repeats + 1
-        if repeats > _MOST_REPEATS:
-            raise InputError(f"{size} paths are asked for, but only {before} were found within the FLOPs bounds")
-    return {f"arch{number}": path for number, path in enumerate(distinct, start=1)}
+    paths = distinct(lambda: budget.sample(rng, UNIFORM), size)
+    if len(paths) < size:
+        raise InputError(f"{size} paths are asked for, but only {len(paths)} were found within the FLOPs bounds")
+    return {f"arch{number}": path for number, path in enumerate(paths, start=1)}
 
 
 def write_paths(file: Path, entries: Mapping[str, PathEntry]) -> None:
@@ -80,7 +75,7 @@ def select(pool: Path, option: str, text: str) -> dict[str, PathEntry]:
         InputError: the option names none, or one that the pool does not have.
     """
     entries = read_paths(pool)
-    names = [f"arch{number}" for number in read_numbers(option, text, NUMBERS)]
+    names = [f"arch{number}" for number in read_numbers(option, text, NUMBERS, len(entries))]
     for name in names:
         if name not in entries:
             raise InputError(f"{option} names {name}, but {pool} has {len(entries)} paths")

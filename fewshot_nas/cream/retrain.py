@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with joined(options.device, config.run) as world:
         training = CreamRun(config, model.resolution, world, options.resume, speaker(world.is_main))
 
-        for line in _about(config, training):
+        unlike = "" if options.from_search else config.unlike_public()
+        for line in filter(None, (unlike, *_about(config, training))):
             training.report(line)
 
         def finish(task: "RetrainTask") -> None:

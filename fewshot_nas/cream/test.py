@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.runs import placed
 
     with joined(options.device, config.run) as world:
+        report, unlike = speaker(world.is_main), "" if options.from_search else config.unlike_public()
+        if unlike:
+            report(unlike)
         data = images_of(config.data)
         classes, channels = data.num_classes, len(data.mean)
         network = placed(load_child(checkpoint, model, classes, channels, world.device), world).eval()
@@ -44,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         home = RetrainDirectory(checkpoint.parent, config.name)
         if world.is_main and home.manifest.exists() and home.chosen == checkpoint:
             write_json(home.tested, {"top1": found.top1, "top5": found.top5, "images": len(data.test)})
-        speaker(world.is_main)(
+        report(
             f"{checkpoint}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of the {len(data.test)} test images of"
             f" {data.name} at {model.resolution} px; {cost.params:,} params, {cost.macs:,} MACs"
         )

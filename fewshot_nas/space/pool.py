@@ -19,11 +19,12 @@ from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import random_arch
+from fewshot_nas.space.sampling import distinct, random_arch
 from fewshot_nas.space.search_space import SPACES, SearchSpace, preset_of
 
 POOL_SIZE = 45_000
 PARTS = 8
+MOST = 10_000_000  # archs: a pool is written and read as a whole
 
 
 class Entry(NamedTuple):
@@ -125,21 +126,33 @@ def read_pool(directory: Path, space: SearchSpace) -> list[dict[str, Arch]]:
     return parts
 
 
+def check_draw(size: int, seed: int) -> None:
+    """Refuse the size of a pool, or the seed of its draw, before anything is drawn.
+
+    Raises:
+        InputError: no archs, or more than a file should hold; a seed that stands for the same draw as another one.
+    """
+    if not 1 <= size <= MOST:
+        raise InputError(f"--size is {size}, expected 1 to {MOST:,}")
+    if seed < 0:  # Python's generator draws the same for a seed and its negative
+        raise InputError(f"--seed is {seed}, expected a whole number >= 0")
+
+
 def make_pool(space: SearchSpace, seed: int, size: int) -> dict[str, Arch]:
     """Draw `size` distinct archs, named `arch1`, `arch2`, ...; the same seed gives the same pool on every machine.
 
     Depths are uniform, and each digit is uniform over the stage's pool digits.
 
     Raises:
-        InputError: the space has fewer archs than that.
+        InputError: the space has fewer archs than that, or hardly more.
     """
     if size > (most := count_archs(space)):
         raise InputError(f"the pool is to have {size} archs, but space {space.name} has only {most} for a pool")
     rng = random.Random(seed)
-    distinct: dict[Arch, None] = {}
-    while len(distinct) < size:
-        distinct.setdefault(random_arch(space, rng, space.pool_digits))
-    return {f"arch{number}": arch for number, arch in enumerate(distinct, start=1)}
+    archs = distinct(lambda: random_arch(space, rng, space.pool_digits), size)
+    if len(archs) < size:
+        raise InputError(f"the pool is to have {size} archs, but drawing found only {len(archs)}; choose a smaller one")
+    return {f"arch{number}": arch for number, arch in enumerate(archs, start=1)}
 
 
 def count_archs(space: SearchSpace) -> int:

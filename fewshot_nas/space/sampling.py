@@ -1,12 +1,15 @@
 """Drawing archs. Each draw depends only on its arguments; there is no global generator."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SearchSpace
 
 Pick = Callable[[Sequence[int]], int]
+T = TypeVar("T", bound=Hashable)
+_LEAST_REPEATS, _REPEATS_OF_EACH = 1000, 20
 
 
 def largest(space: SearchSpace, outs: Sequence[int] | None = None) -> Arch:
@@ -35,6 +38,20 @@ def random_arch(space: SearchSpace, rng: random.Random, digits: Sequence[int] | 
         digits: stage s uses the digits 1..digits[s]; all digits of the space if None.
     """
     return _draw(space, digits, lambda options: options[int(rng.random() * len(options))])
+
+
+def distinct(draw: Callable[[], T], count: int) -> list[T]:
+    """Draw until `count` different results are found, in the order in which they came.
+
+    There are fewer if there seem to be no others: 1000 draws, and 20 for each result, have only repeated them.
+    """
+    found: dict[T, None] = {}
+    repeats = 0
+    while len(found) < count and repeats < _LEAST_REPEATS + _REPEATS_OF_EACH * len(found):
+        before = len(found)
+        found.setdefault(draw())
+        repeats = repeats + 1 if len(found) == before else 0
+    return list(found)
 
 
 def fair_arch(space: SearchSpace, seed: int, draw: int, digits: Sequence[int] | None = None) -> Arch:

@@ -39,8 +39,11 @@ def judged(table: LatencyTable, networks: Mapping[Arch, float]) -> dict[str, Any
     """The errors of the predictions on networks that the table was not fitted to.
 
     Returns:
-        mean and largest error in percent, Kendall's tau, the worst arch, and all networks.
+        mean and largest error in percent, Kendall's tau (None where it is undefined), the worst arch, and all
+        networks; only their number where there are none.
     """
+    if not networks:
+        return {"networks": 0}
     space, measure = table.space, table.measure
     rows = [
         {"code": space.encode(arch), "measured_us": round(us, 3), "predicted_us": round(measure.of(space, arch), 3)}
@@ -48,7 +51,8 @@ def judged(table: LatencyTable, networks: Mapping[Arch, float]) -> dict[str, Any
     ]
     measured, predicted = (np.array([row[key] for row in rows]) for key in ("measured_us", "predicted_us"))
     errors = 100 * np.abs(predicted - measured) / measured
-    worst, tau = int(errors.argmax()), correlations(predicted, measured)[0]
+    worst = int(errors.argmax())
+    tau = float(correlations(predicted, measured)[0]) if len(rows) > 1 else math.nan
     return {
         "networks": len(rows),
         "mean_error_percent": round(float(errors.mean()), 3),

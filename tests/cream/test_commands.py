@@ -334,9 +334,11 @@ def test_a_test_takes_data_and_model_of_the_retraining(here, capsys):
     assert "test images of fashion_mnist at 16 px" in capsys.readouterr().out
 
 
-def test_another_path_does_not_go_on_with_a_retraining(here):
+def test_another_path_does_not_go_on_with_a_retraining(here, capsys):
     settings = [*RETRAIN, "MODEL_SELECTION=-1"]
     retrain.main(["--save", "one", *settings, f"INPUT_ARCH={PATH}"])
+    said = "stages 1, 2, 3, 4, 5 of INPUT_ARCH, of one block, built as written"
+    assert capsys.readouterr().out.count(said) == 1
     with pytest.raises(InputError, match="retrain_arch was begun with"):
         retrain.main(["--save", "one", *settings, f"INPUT_ARCH={PATH.replace('3', '5')}"])
 

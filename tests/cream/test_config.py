@@ -12,6 +12,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.settings import load
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+OWN = ["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]", "IMAGE_SIZE=0"]
 
 
 @pytest.mark.parametrize(
@@ -71,13 +72,22 @@ def test_the_image_size_may_be_another():
 
 
 def test_a_path_of_ones_own():
-    config = load(
-        ModelConfig,
-        None,
-        ["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]", "IMAGE_SIZE=0"],
-    )
+    config = load(ModelConfig, None, OWN)
     assert config.model() == Model(((3,), (3, 3), (3, 1, 3), (3, 3, 3, 3), (3, 3, 3)), 224)
     assert config.name == "arch"
+
+
+def test_what_the_public_code_builds_otherwise_is_said_and_can_be_built():
+    written, template = (load(ModelConfig, None, [*OWN, f"SINGLE_BLOCKS={way}"]) for way in ("written", "template"))
+    said = written.unlike_public()
+    assert "stage 1 of INPUT_ARCH, of one block, built as written: 6,050,200 params" in said
+    assert "[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]], 6,044,368 params, as SINGLE_BLOCKS=template does" in said
+    assert template.model() == MODELS[287]
+    assert template.unlike_public() == ""
+    assert load(ModelConfig, None, [OWN[0], OWN[1].replace("[3],", "[0],", 1)]).unlike_public() == ""
+    assert load(ModelConfig, None, ["MODEL_SELECTION=14"]).unlike_public() == ""
+    with pytest.raises(InputError, match="SINGLE_BLOCKS is template, but SPACE is changed"):
+        load(ModelConfig, None, [*OWN, "SINGLE_BLOCKS=template", "SPACE.stem_width=8"]).model()
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,10 @@ def test_an_impossible_number_of_parts_writes_nothing(tmp_path, capsys, parts):
     assert not (tmp_path / "pool").exists()
 
 
-@pytest.mark.parametrize(("argument", "message"), [("--size=0", "--size is 0"), ("--seed=-3", "--seed is -3")])
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [("--size=0", "--size is 0"), ("--size=99999999999", "--size is 9"), ("--seed=-3", "--seed is -3")],
+)
 def test_impossible_pools_are_refused(tmp_path, capsys, argument, message):
     assert run(command.main, ["--parts", "1", argument, "--out", str(tmp_path / "pool")]) == 2
     assert message in capsys.readouterr().err

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import fair_arch, largest, random_arch, shuffled, smallest
+from fewshot_nas.space.sampling import distinct, fair_arch, largest, random_arch, shuffled, smallest
 from fewshot_nas.space.search_space import SPACES
 
 PX8 = SPACES["px8"]
@@ -72,3 +72,10 @@ def test_shuffled_keeps_every_option(seed, options):
 def test_draws_are_the_same_on_every_python():
     assert PX8.encode(random_arch(PX8, random.Random(0))) == "1554344454744424635323737366763666000000004353730000"
     assert PX8.encode(fair_arch(PX8, 0, 0)) == "1524243414743474472700000023331323000000001646000000"
+
+
+def test_distinct_draws_end_where_there_are_no_others():
+    rng = random.Random(0)
+    assert distinct(lambda: int(3 * rng.random()), 2) in ([2, 1], [2, 0], [1, 2], [1, 0], [0, 1], [0, 2])
+    assert sorted(distinct(lambda: int(3 * rng.random()), 80)) == [0, 1, 2]
+    assert sorted(distinct(lambda: int(500 * rng.random()), 500)) == list(range(500))
