@@ -1,9 +1,9 @@
 """Search for the best subnets of a trained supernet within bounds on what they cost."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +130,7 @@ def _proposer(options: argparse.Namespace, limits: Limits, digits: Sequence[int]
     candidates = Candidates(limits, digits, feasible_arch(limits, digits))
     if options.method == "random":
         return Chance(candidates, seed, options.population)
-    return Evolution(candidates, seed, options.population, 1 + len(options.minimize))
+    return Evolution(candidates, seed, options.population)
 
 
 def _manifest(options: argparse.Namespace, network: Network, limits: Limits) -> dict[str, Any]:
@@ -141,7 +141,6 @@ def _manifest(options: argparse.Namespace, network: Network, limits: Limits) -> 
     return {
         "latency": latency,
         "method": options.method,
-        "optuna": version("optuna") if options.method == "evolution" else None,
         "population": options.population,
         "digits": options.digits,
         "minimize": options.minimize,
@@ -230,8 +229,8 @@ def _parser() -> Parser:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 2:
-        raise argparse.ArgumentTypeError(f"is {text}, expected at least 2")
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"is {text}, expected 2 or more")
     return int(text)
 
 

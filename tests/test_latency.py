@@ -67,7 +67,6 @@ def test_what_misses_the_aim_is_said(measured, capsys, monkeypatch):
 
 
 def test_a_search_is_bounded_by_latency(measured):
-    pytest.importorskip("optuna")
     table = read_table(measured)
     middle = sorted(row["predicted_us"] for row in table.validation["measured"])[25]
     bound = f"--max=latency={middle:.0f}us"

@@ -21,9 +21,8 @@ from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
+from fewshot_nas.space.sampling import smallest
 from fewshot_nas.space.search_space import SPACES
-
-pytest.importorskip("optuna")
 
 SPACE = dataclasses.replace(SPACES["px8"], base_widths=(4, 6, 10, 20)).marked()
 QUICK = ["--save=run", "--population=6", "--images=20"]
@@ -110,6 +109,14 @@ def test_a_larger_budget_goes_on(fresh_run, monkeypatch):
     search.main([*QUICK, "--budget=12"])
     assert len(scored) == 6
     assert first < {arch.code for arch in found("1").archs}
+
+
+def test_bounds_with_few_archs_end_a_search_early_and_it_says_so(fresh_run, capsys):
+    low = total_cost(SPACE, smallest(SPACE, SPACE.pool_digits), num_classes=10).macs
+    assert search.main([*QUICK, f"--max=macs={low}", "--budget=15", "--name=few"]) == 0
+    assert len({SPACE.blocks(SPACE.decode(arch.code)) for arch in found("few").archs}) == 1  # under 8 codes
+    said = capsys.readouterr().out
+    assert f"the search ends with 8 of 15 archs, because no others were found within macs <= {low / 1000:g} k" in said
 
 
 def test_random_search_is_another_search(fresh_run):

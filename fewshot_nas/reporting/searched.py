@@ -13,7 +13,7 @@ from fewshot_nas.scores.found import Found, FoundArch, front
 
 _TITLES = {"macs": "MACs", "params": "parameters", "latency": "latency"}
 _ROWS = 12  # of a front, as a table
-_OWN = ("method", "optuna", "numerics", "population")  # what may differ between a search and its random opponent
+_OWN = ("method", "numerics", "population")  # what may differ between a search and its random opponent
 
 
 def shown_searches(searches: Mapping[str, Found]) -> dict[str, tuple[Found, Found | None]]:

@@ -17,8 +17,6 @@ from fewshot_nas.searching.judge import Judge
 from fewshot_nas.searching.proposals import Proposer
 from fewshot_nas.space.arch import Arch
 
-IDLE = 50  # generations without a new arch, after which a search ends
-
 
 @dataclass(frozen=True)
 class Search:
@@ -51,19 +49,23 @@ class Search:
         with ExitStack() as stack:
             note = stack.enter_context(self.journal.writing()) if self.world.is_main else _nothing
             known: dict[Arch, Accuracy] = {}
-            idle = 0
-            while len(known) < budget and idle < IDLE:
-                asked = decided(self.world, self.proposer.ask)
-                new = [arch for arch in dict.fromkeys(asked) if arch not in known][: budget - len(known)]
-                idle = 0 if new else idle + 1
+            while len(known) < budget and (asked := decided(self.world, self.proposer.ask)):
+                new = asked[: budget - len(known)]
                 missing = [arch for arch in new if arch not in cache.scores]
                 if missing:
                     note(cache.added(self._scored(missing)))
                 known |= {arch: cache.scores[arch] for arch in new}
-                best = decided(self.world, partial(self._tell, asked, known))
+                best = decided(self.world, partial(self._tell, new, known))
                 if missing:
                     self.report(_said(len(known), budget, best, cache.generations[-1]))
+        if len(known) < budget:
+            self.report(self._ended_early(len(known), budget))
         return known
+
+    def _ended_early(self, scored: int, budget: int) -> str:
+        bounds = " and ".join(map(str, self.limits.bounds))
+        where = f"within {bounds}; wider bounds allow more, and so may --digits all" if bounds else "in this space"
+        return f"the search ends with {scored} of {budget} archs, because no others were found {where}"
 
     def raw(self, known: Mapping[Arch, Accuracy]) -> dict[Arch, float]:
         """Scores by the search's metric."""
@@ -91,8 +93,7 @@ class Search:
         """Value all archs anew, tell the proposer the values of the archs it proposed, and return the best value."""
         values, space = self.judge(self.raw(known)), self.limits.space
         costs = [self.limits.measures[name] for name in self.minimize]
-        told = (arch for arch in asked if arch in values)
-        self.proposer.tell({arch: [values[arch], *(-cost.of(space, arch) for cost in costs)] for arch in told})
+        self.proposer.tell({arch: [values[arch], *(-cost.of(space, arch) for cost in costs)] for arch in asked})
         return max(values.values(), default=math.nan)
 
 

@@ -1,23 +1,42 @@
 """Proposing the archs of a generation: by chance, or by an evolution that learns from scores."""
 
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence, Set
+from typing import Protocol
 
 import numpy as np
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.searching.candidates import Candidates
 from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.sampling import distinct
 
 Values = Mapping[Arch, Sequence[float]]
+_PATIENCE, _PATIENCE_OF_PARENTS = 200, 50  # repetitions in a row, after which no other archs are expected
+
+
+class _Draws:
+    """Random archs, one after the other."""
+
+    def __init__(self, candidates: Candidates, seed: int) -> None:
+        self._candidates, self._seed, self._number, self._exhausted = candidates, seed, -1, False
+
+    def others(self, count: int, known: Set[Arch]) -> list[Arch]:
+        """The next ones that are not known; fewer, and from then on none, where hardly any others are left."""
+        found = [] if self._exhausted else distinct(self._next, count, known, _PATIENCE)
+        self._exhausted |= len(found) < count
+        return found
+
+    def _next(self) -> Arch:
+        self._number += 1
+        return self._candidates.draw(self._seed, self._number)
 
 
 class Proposer(Protocol):
     """Proposes archs, a generation at a time. The same seed and the same values make the same proposals."""
 
     def ask(self) -> list[Arch]:
-        """The archs of the next generation that are within the bounds; an arch may be proposed again."""
+        """The archs of the next generation: within the bounds, none proposed before; empty if no others are found."""
 
     def tell(self, values: Values) -> None:
         """Learn the values of archs in each objective; larger is better."""
@@ -27,89 +46,82 @@ class Chance:
     """Random search: a generation does not depend on those before it."""
 
     def __init__(self, candidates: Candidates, seed: int, population: int) -> None:
-        self._candidates, self._seed, self._population = candidates, seed, population
-        self._drawn = 0
+        self._draw, self._population, self._asked = _Draws(candidates, seed), population, set[Arch]()
 
     def ask(self) -> list[Arch]:
         """As `Proposer.ask`."""
-        first, self._drawn = self._drawn, self._drawn + self._population
-        return [self._candidates.draw(self._seed, number) for number in range(first, self._drawn)]
+        asked = self._draw.others(self._population, self._asked)
+        self._asked.update(asked)
+        return asked
 
     def tell(self, values: Values) -> None:
         """As `Proposer.tell`; chance does not learn."""
 
 
 class Evolution:
-    """Optuna's NSGA-II (Deb et al., IEEE Trans. Evol. Comput. 6, 2002).
+    """NSGA-II (Deb et al., IEEE Trans. Evol. Comput. 6, 2002) whose children are all within the bounds.
 
-    It was chosen for three reasons. It proposes a whole generation before it needs a score, so a
-    generation can be scored as one tree. It takes one objective or several. It compares archs outside
-    the bounds by their distance from them, so these need no score. The first generation is random
-    and within the bounds.
-
-    A child has one parent's genes up to some block and the other's after it. So children of one parent
-    begin with the same blocks, which the tree computes once.
-
-    Args:
-        objectives: the number of values that `tell` gets for each arch.
-
-    Raises:
-        InputError: Optuna is not installed.
+    A whole generation is proposed before a score is needed, so that it can be scored as one tree. The first
+    generation is the one that chance draws. The best of parents and children become the next parents: those that
+    fewer others dominate, and among equals those in sparser regions. A parent of a child wins a tournament of two
+    by the same order. Where children only repeat what was proposed, random archs fill the generation up.
     """
 
-    def __init__(self, candidates: Candidates, seed: int, population: int, objectives: int) -> None:
-        optuna = optuna_or_refuse()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._complete, self._candidates, self._population = optuna.trial.TrialState.COMPLETE, candidates, population
-        sampler = optuna.samplers.NSGAIISampler(population_size=population, crossover=_one_point(), seed=seed)
-        self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=sampler)
-        self._objectives = objectives
-        self._asked: list[tuple[Any, Arch]] = []
-        for number in range(population):
-            arch = candidates.draw(seed, number)
-            self._study.enqueue_trial(candidates.genes(arch, random.Random(f"{seed}/absent/{number}")))
+    def __init__(self, candidates: Candidates, seed: int, population: int) -> None:
+        self._candidates, self._population = candidates, population
+        self._draw, self._rng = _Draws(candidates, seed), random.Random(f"{seed}/children")
+        self._asked: set[Arch] = set()
+        self._parents: list[Arch] = []  # the best first
+        self._values: dict[Arch, Sequence[float]] = {}  # of the parents
 
     def ask(self) -> list[Arch]:
         """As `Proposer.ask`."""
-        trials = [self._study.ask() for _ in range(self._population)]
-        self._asked = [(trial, self._arch(trial)) for trial in trials]
-        return [arch for _, arch in self._asked if self._candidates.limits.fits(arch)]
+        asked = distinct(self._child, self._population, self._asked, _PATIENCE_OF_PARENTS) if self._parents else []
+        self._asked.update(asked)
+        asked += self._draw.others(self._population - len(asked), self._asked)
+        self._asked.update(asked)
+        return asked
 
     def tell(self, values: Values) -> None:
         """As `Proposer.tell`."""
-        for trial, arch in self._asked:
-            trial.set_constraint("bounds", self._candidates.limits.excess(arch))
-            self._study.tell(trial, list(values.get(arch, [0.0] * self._objectives)), self._complete)
+        known = self._values | {arch: list(each) for arch, each in values.items()}
+        archs = list(known)
+        best = best_first(np.array([known[arch] for arch in archs], dtype=float))[: self._population] if archs else []
+        self._parents = [archs[place] for place in best]
+        self._values = {arch: known[arch] for arch in self._parents}
 
-    def _arch(self, trial: Any) -> Arch:
-        ranges = self._candidates.ranges.items()
-        return self._candidates.arch({name: trial.suggest_int(name, least, most) for name, (least, most) in ranges})
+    def _child(self) -> Arch:
+        return self._candidates.child(self._parent(), self._parent(), self._rng)
 
-
-def _one_point() -> Any:
-    """A crossover: genes, which Optuna sorts by name, come from one parent up to a point and then from the other."""
-    from optuna.samplers.nsgaii import BaseCrossover
-
-    class OnePoint(BaseCrossover):
-        n_parents = 2
-
-        def crossover(self, parents_params: Any, rng: Any, study: Any, search_space_bounds: Any) -> Any:
-            at = rng.randint(1, parents_params.shape[1])
-            return np.concatenate([parents_params[0, :at], parents_params[1, at:]])
-
-    return OnePoint()
+    def _parent(self) -> Arch:
+        return self._parents[min(int(self._rng.random() * len(self._parents)) for _ in range(2))]
 
 
-def optuna_or_refuse() -> Any:
-    """Import Optuna.
+def best_first(values: Floats) -> list[int]:
+    """The rows of a table of objectives in the order of NSGA-II: by front, in a front the sparsest first.
 
-    Raises:
-        InputError: it is not installed, or too old.
+    Args:
+        values: larger is better, [n, objectives].
     """
-    try:
-        import optuna
-    except ImportError:
-        raise InputError("optuna is not installed, expected it from `pip install 'fewshot-nas[search]'`") from None
-    if int(optuna.__version__.partition(".")[0]) < 5:  # constraints are the trial's since then
-        raise InputError(f"optuna is {optuna.__version__}, expected at least 5: `pip install 'fewshot-nas[search]'`")
-    return optuna
+    if values.shape[1] == 1:
+        return [int(row) for row in np.argsort(-values[:, 0], kind="stable")]
+    order: list[int] = []
+    left = np.arange(len(values))
+    while len(left):
+        better = (values[left, None] >= values[left]).all(2) & (values[left, None] > values[left]).any(2)
+        front = left[~better.any(0)]
+        order += [int(row) for row in front[np.argsort(-_crowding(values[front]), kind="stable")]]
+        left = left[better.any(0)]
+    return order
+
+
+def _crowding(values: Floats) -> Floats:
+    """How far apart the neighbours of each row are, summed over the objectives; infinite at the ends."""
+    found = np.zeros(len(values))
+    for column in values.T:
+        order = np.argsort(column, kind="stable")
+        found[order[[0, -1]]] = np.inf
+        span = column[order[-1]] - column[order[0]]
+        if span > 0:
+            found[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
+    return found

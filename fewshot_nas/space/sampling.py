@@ -1,7 +1,7 @@
 """Drawing archs. Each draw depends only on its arguments; there is no global generator."""
 
 import random
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import TypeVar
 
 from fewshot_nas.space.arch import Arch
@@ -9,7 +9,6 @@ from fewshot_nas.space.search_space import SearchSpace
 
 Pick = Callable[[Sequence[int]], int]
 T = TypeVar("T", bound=Hashable)
-_LEAST_REPEATS, _REPEATS_OF_EACH = 1000, 20
 
 
 def largest(space: SearchSpace, outs: Sequence[int] | None = None) -> Arch:
@@ -40,16 +39,18 @@ def random_arch(space: SearchSpace, rng: random.Random, digits: Sequence[int] | 
     return _draw(space, digits, lambda options: options[int(rng.random() * len(options))])
 
 
-def distinct(draw: Callable[[], T], count: int) -> list[T]:
-    """Draw until `count` different results are found, in the order in which they came.
+def distinct(draw: Callable[[], T], count: int, known: Collection[T] = (), patience: int | None = None) -> list[T]:
+    """Draw until `count` different results are found that are not known, in the order in which they came.
 
-    There are fewer if there seem to be no others: 1000 draws, and 20 for each result, have only repeated them.
+    There are fewer if there seem to be no others: `patience` draws in a row were repetitions, by default 1000, and 20
+    for each result.
     """
     found: dict[T, None] = {}
     repeats = 0
-    while len(found) < count and repeats < _LEAST_REPEATS + _REPEATS_OF_EACH * len(found):
-        before = len(found)
-        found.setdefault(draw())
+    while len(found) < count and repeats < (patience or 1000 + 20 * len(found)):
+        before, drawn = len(found), draw()
+        if drawn not in known:
+            found.setdefault(drawn)
         repeats = repeats + 1 if len(found) == before else 0
     return list(found)
 

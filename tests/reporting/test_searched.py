@@ -23,8 +23,8 @@ def arch(code, score, macs):
 @pytest.fixture
 def searches():
     archs = [arch("a", 90.0, 4e6), arch("b", 85.0, 3e6), arch("c", 80.0, 4.5e6)]
-    manifest = {**BOUNDS, "method": "evolution", "optuna": "5"}
-    drawn = Found({**BOUNDS, "method": "random", "optuna": None}, [arch("r", 87.0, 4e6)], ["macs"])
+    manifest = {**BOUNDS, "method": "evolution"}
+    drawn = Found({**BOUNDS, "method": "random"}, [arch("r", 87.0, 4e6)], ["macs"])
     return {
         "mine": Found(manifest, archs, ["macs"], [arch("p", 84.0, 2e6)]),
         "mine_random": drawn,
