@@ -20,7 +20,6 @@ from fewshot_nas.results.run import latency_path, phase_directory, stored_settin
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import distinct, random_arch
-from fewshot_nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from fewshot_nas.timing.programs import Program, Programs

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fewshot_nas.ranking.correlation import Floats
+from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.searching.candidates import Candidates
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import distinct
