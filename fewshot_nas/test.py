@@ -35,7 +35,7 @@ from fewshot_nas.space.pool import pool_sha256, read_pool
 from fewshot_nas.space.search_space import SearchSpace
 
 FEWEST_SAMPLED = 20  # archs; fewer would say nothing about the others
-USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: scripts/study_budget.py
+USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: studies/budget/run.py
 
 Parts = dict[int, dict[str, Arch]]
 

@@ -58,9 +58,10 @@ def documented(workshop):
 def noted(tmp_path):
     """Runs a piece of shell with stubs for programs; returns what it would have run, as lists of words."""
     place, notes, bash = tmp_path / "shell", tmp_path / "notes", shutil.which("bash")
-    for script in (ROOT / "scripts").glob("*.sh"):
-        write_text(place / "scripts" / script.name, f'#!{bash}\nnote scripts/{script.name} "$@"\n')
-        (place / "scripts" / script.name).chmod(0o755)
+    for path in (*ROOT.glob("scripts/*.sh"), *ROOT.glob("studies/*/*.sh")):
+        script = path.relative_to(ROOT)
+        write_text(place / script, f'#!{bash}\nnote {script} "$@"\n')
+        (place / script).chmod(0o755)
 
     def run(shell, *arguments, **environment):
         notes.write_text("")
@@ -81,7 +82,7 @@ def calls(noted, documented):
     """
 
     def of(words):
-        match words:
+        match study_as_file(words):
             # what srun starts is noted too
             case ["python", "-m", "fewshot_nas"] | ["srun", *_] | ["ray", "start" | "stop" | "health-check", *_]:
                 return []
@@ -105,6 +106,13 @@ def calls(noted, documented):
         return [call for words in noted(*shell, **environment) for call in of(words)]
 
     return lambda shell: within([shell], {})
+
+
+def study_as_file(words):
+    """`python -m studies.x.y` as the file that it runs; other words as they are."""
+    if words[:2] == ["python", "-m"] and words[2:] and words[2].startswith("studies."):
+        return [f"{words[2].replace('.', '/')}.py", *words[3:]]
+    return words
 
 
 def understood(command, arguments):
@@ -153,7 +161,7 @@ class Page:
 
     def shell(self):
         """All blocks of shell in order; those without a language that show other things begin otherwise."""
-        begins = r" *(python |torchrun |sbatch |ray |scripts/|for |\w+\(\) \{|\w+=)"
+        begins = r" *(python |torchrun |sbatch |ray |scripts/|studies/|for |\w+\(\) \{|\w+=)"
         return "".join(block for block in self.blocks() if re.match(begins, block))
 
     def spans(self):
@@ -192,9 +200,9 @@ def check(calls, documented):
 def check_span(span, calls):
     if name := re.fullmatch(r"python -m fewshot_nas\.([\w.]+)", span):
         assert name[1] in COMMANDS, f"{name[1]} is no command"
-    elif re.match(r"python |torchrun |sbatch |scripts/\w+\.sh ", span):
+    elif re.match(r"python |torchrun |sbatch |(scripts|studies)/[\w/]+\.sh ", span):
         calls(span)
     elif re.fullmatch(r"(?!section\.)[a-z_]+\.[a-z_]+=[\w.]+", span):
         load_config(None, [span])
-    elif re.fullmatch(r"(configs|docs|scripts|fewshot_nas|json_file)/[\w./]+|[\w.]+\.(md|ipynb|toml)", span):
+    elif re.fullmatch(r"(configs|docs|scripts|studies|fewshot_nas|json_file)/[\w./]+|[\w.]+\.(md|ipynb|toml)", span):
         assert (ROOT / span).exists(), f"{span} does not exist"

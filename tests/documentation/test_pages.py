@@ -15,7 +15,12 @@ from fewshot_nas.space.search_space import SPACES
 PX8 = SPACES["px8"]
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "json_file" / "README.md"]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("studies/**/*.md")),
+    ROOT / "json_file" / "README.md",
+]
 
 
 @pytest.fixture
@@ -83,7 +88,7 @@ def script_calls(calls):
     """The commands that a script of ours would run, changed or not, as `calls` returns them."""
 
     def of(name, right="", wrong=""):
-        text = (ROOT / "scripts" / name).read_text(encoding="utf-8")
+        text = (ROOT / name).read_text(encoding="utf-8")
         assert right in text
         return calls(re.sub("(?m)^source .*", "install() { :; }", text.replace(right, wrong)))
 
@@ -91,7 +96,7 @@ def script_calls(calls):
 
 
 @pytest.mark.parametrize(
-    ("script", "count"), [("quickstart.sh", 13), ("study_fashion_mnist.sh", 100), ("study_fashion_pairs.sh", 10)]
+    ("script", "count"), [("scripts/quickstart.sh", 13), ("studies/mnist/run.sh", 100), ("studies/pairs/run.sh", 10)]
 )
 def test_commands_know_all_that_a_script_gives_them(script_calls, script, count):
     assert len(script_calls(script)) >= count
@@ -103,12 +108,12 @@ def test_commands_know_all_that_a_script_gives_them(script_calls, script, count)
         ("training.digits=", "training.digit="),
         ("training.extremes=space", "training.extremes=ends"),
         ("--limit=30", "--limits=60"),
-        ("scripts/study_table.py --collect", "scripts/study_table.py --gather"),
+        ("studies.mnist.table --collect", "studies.mnist.table --gather"),
     ],
 )
 def test_a_mistake_in_a_script_is_noticed(script_calls, right, wrong):
     with pytest.raises((AssertionError, InputError, SystemExit)):
-        script_calls("study_fashion_mnist.sh", right, wrong)
+        script_calls("studies/mnist/run.sh", right, wrong)
 
 
 # Settings that make a matter of seconds of any line of the README, on the digits.

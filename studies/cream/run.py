@@ -1,57 +1,11 @@
 """Does a Cream search find better paths than drawing them, and what of it matters? Searches as arms, and their tables.
 
-    python scripts/study_cream.py                     prints the tables of docs/cream.md from json_file/cream_small/
-    python scripts/study_cream.py --run ARM SEED      searches below results/study_cream/, unless that is done
-    python scripts/study_cream.py --retrain ARM SEED  trains the path that was found alone, with seeds 0, 1 and 2
-    python scripts/study_cream.py --collect           renews json_file/cream_small/ from results/
+    python -m studies.cream.run                     prints the tables of docs/cream.md from results.json
+    python -m studies.cream.run --run ARM SEED      searches below results/study_cream/, unless that is done
+    python -m studies.cream.run --retrain ARM SEED  trains the path that was found alone, with seeds 0, 1 and 2
+    python -m studies.cream.run --collect           renews results.json and the truths from results/
 
-Decided before anything ran:
-
-- Learning, on the digits. Why does the published supernet learn so slowly in few steps? Arms, 9 epochs each, seeds 0,
-  1 and 2: `published` (choices begin at random), `slow` and `fast` (its rate divided and multiplied by 4), `even`
-  (choices drawn uniformly, so that the rarest is trained three times as often), `residual` (two blocks in a stage, the
-  second of which has a residual connection), `shared` (choices share weights in the first 3 epochs). What counts is the
-  top-1 of the last board's best path with the supernet's weights, as the mean of the seeds.
-- Ablations, on configs/cream_small.yml, seeds 0, 1 and 2, equal numbers of steps. `default`; `alone` (no teacher);
-  `every` (a teacher in every step, not in every second one); `batch` (the published board); `prior` (choices drawn by
-  the published prior); `top1` (the most accurate path teaches); `random` (choices begin at random). What counts: the
-  seeds' mean tau of the supernet's scores over the paths with a truth, and its difference to `default`, on the same
-  resamples of paths; and the top-1 of the path found, with the supernet's weights.
-- The verdict. The paths that `default` finds with search seeds 0, 1 and 2, each trained alone with training seeds 0, 1
-  and 2, against the first 20 paths of the pool with the same three training seeds, which are random within the same
-  bounds: the mean of the found less the median of the random ones, with an interval from resamples of searches, of
-  random paths, and of the trainings of each. It is an answer if it excludes 0. The cheapest and the dearest of the 60
-  paths with a truth stand beside it, trained with three seeds too. If time does not allow all trainings of the random
-  paths, they have seed 0 at least, whose noise is then a part of their spread, and the table says how many there are.
-- A second pick from the same searches, `combined`: the supernet of each `default` search scores the pool's first 140
-  paths, the scores are smoothed and combined with multiply-adds as `rank` does, and the best of all 1,000 paths of the
-  pool by that is trained alone as above. It needs no truth. It is judged in the same way.
-- A third pick, `adapted`, decided after the first default search (tau 0.32, its path no better than random ones) and
-  before any of its own results: weights that all paths share suit none of them fully, and 32 steps alone raised tau on
-  the archs of docs/study.md. The ten paths of the last board and the pool's first 60 train alone for 32 steps
-  (`fewshot_nas/cream/finals.py`, rate 0.05 falling to 0) from the weights of each `default` supernet, and are scored on
-  the held images. The best of the 70 is trained alone as above, and judged in the same way; its tau is over the 60.
-- A fourth pick, `predicted`, decided after the default searches (their supernets agree with each other, tau 0.5 to 0.7,
-  but less with the truth) and before any of its own results: a bias that all supernets share cannot be averaged away,
-  but a few truths can tell of it. The predictor of `rank` is fitted to the truths of the pool's paths 21 to 60, from
-  the combined scores of each `default` supernet and the paths' features; the best of the paths without a truth, 61 to
-  1,000, is trained alone as above. `shapes` is the same without any score. Both cost 40 trainings alone, and their
-  opponents, the paths 1 to 20, are not among these.
-- The score of a found path less its truth, beside the same difference of random paths (after a linear fit to them):
-  whether the search collected the scores' noise.
-
-Changed before the searches of this study ran:
-
-- The recipe of the truth. With batches of 128 the seeds of a path agreed badly (tau of two seeds 0.15 over 15 paths).
-  A pilot of eight paths and two seeds each, `pilot` in study.json, compared batches of 64, and those with 40,000
-  images. The recipe with the largest share of variance between paths was taken, and all 60 truths were computed anew.
-- configs/cream_small.yml, by nothing but the board's own accuracy on held training images; `tuning` in study.json has
-  all trials. No truth and no ranking image was looked at.
-- Three seeds instead of one in the learning arms, three searches instead of one and training seeds for the random paths
-  in the verdict; the arms `every` and `combined`. Scores are on 2,000 ranking images.
-
-Changed after the first results: all 60 paths are trained with seed 1 too, because the first 15, which have three
-seeds, happen to lie so close together that they say little about how well seeds agree.
+`plan.md` has the plan, as it was written before anything ran.
 """
 
 import argparse
@@ -62,23 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from study_cream_table import (
-    ADAPTED,
-    COMBINED,
-    FOUND,
-    HOME,
-    PICKS,
-    POOL,
-    PREDICTED,
-    RANDOM_PATHS,
-    ROOT,
-    SEEDS,
-    SHAPES,
-    SMALL,
-    TRUTHS,
-    cost_of,
-    lines,
-)
 
 from fewshot_nas.cli import run
 from fewshot_nas.cream import retrain, score, search
@@ -99,8 +36,25 @@ from fewshot_nas.ranking.ranker import Ranker, ranker
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.results.run import retrain_directory, search_directory
 from fewshot_nas.settings import load
+from studies.common import STUDIES
+from studies.cream.table import (
+    ADAPTED,
+    COMBINED,
+    FOUND,
+    PICKS,
+    POOL,
+    PREDICTED,
+    RANDOM_PATHS,
+    ROOT,
+    SEEDS,
+    SHAPES,
+    SMALL,
+    TRUTHS,
+    cost_of,
+    lines,
+)
 
-STUDY = HOME / "study.json"
+STUDY = STUDIES / "cream" / "results.json"
 RUNS = ROOT / "results" / "cream_truth" / "gt_paths60.runs"
 SCORED = 140  # paths of the pool by a default search, from which those of all are extrapolated
 DIGITS = ("EPOCHS=9", "META_STA_EPOCH=5", "REVIEWS=3", "REVIEW_PATHS=8", "VALIDATE_EVERY=9")
@@ -138,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.collect:
             collect()
         if not STUDY.exists():
-            raise InputError(f"{STUDY}: no such file; `python scripts/study_cream.py --collect` writes it")
+            raise InputError(f"{STUDY}: no such file; `python -m studies.cream.run --collect` writes it")
         print("\n".join(lines(read_json(STUDY))))
     return 0
 
@@ -230,7 +184,7 @@ def _save(arm: str, seed: int) -> str:
 
 
 def collect() -> None:
-    """Copy what has been run to json_file/cream_small/; what has not been is left out, and trials before it stay."""
+    """Copy what has been run to results.json; what has not been is left out, and trials before it stay."""
     arms = [(arm, seed) for arm in (*ABLATIONS, *PICKS) for seed in SEEDS if _done(arm, seed)]
     content = {
         "learning": {arm: [_top1(arm, seed) for seed in SEEDS if _done(arm, seed)] for arm in LEARNING},

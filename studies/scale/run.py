@@ -1,14 +1,13 @@
 """What the pipeline costs at ImageNet's size, counted from the plan; nothing is trained or scored.
 
-    python scripts/study_scale.py                     about a minute; the tables of docs/scale.md
-    python scripts/study_scale.py --tmacs 60 20       other rates of a GPU: training, evaluation
+    python -m studies.scale.run                     about a minute; the tables of docs/scale.md
+    python -m studies.scale.run --tmacs 60 20       other rates of a GPU: training, evaluation
 
 Rates are in 10^12 multiply-adds a second and an assumption: measure yours with scripts/rehearse.sh.
 """
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import fmean
 
 from fewshot_nas.config import Config, RecipeConfig, load_config
@@ -21,8 +20,8 @@ from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.split import by_width
+from studies.common import ROOT
 
-ROOT = Path(__file__).parents[1]
 TRAIN, TEST, CLASSES = 1_281_167, 50_000, 1000
 GPUS = (1, 8, 32)
 BACKWARD = 3  # a training step computes forward once and about twice as much backward

@@ -1,7 +1,7 @@
 """The tables of the test bed in docs/study.md, from the committed accuracies and scores.
 
-python scripts/study_pairs.py               prints them
-python scripts/study_pairs.py --collect     gathers the accuracies and scores from results/ first
+python -m studies.pairs.table               prints them
+python -m studies.pairs.table --collect     gathers the accuracies and scores from results/ first
 """
 
 import argparse
@@ -13,18 +13,16 @@ from statistics import fmean, stdev
 from typing import Any
 
 from fewshot_nas.cli import run
-from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.ranking.correlation import Interval, agreement, proxies, tau_gain
 from fewshot_nas.ranking.reliability import reliability
 from fewshot_nas.results.score_files import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_arch_file
-from fewshot_nas.space.search_space import SearchSpace
+from studies.common import FILES, ROOT, STUDIES, space_of
 
-ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / "json_file" / "fashion_pairs"
-STUDY = HOME / "study.json"
-PILOT = HOME / "pilot.json"
+HOME = FILES / "fashion_pairs"
+STUDY = STUDIES / "pairs" / "results.json"
+PILOT = STUDIES / "pairs" / "pilot.json"
 TRUTHS = {"truth": "pairs_truth/gt_arch200.json", "twice": "pairs_twice/gt_arch30.json"}
 SPLITS = ("valid", "test")
 METRICS = ("top1", "prob")
@@ -46,12 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def collect(results: Path) -> None:
-    """Copy accuracies and scores to json_file/, so that they outlive the results; what is not there stays as it was."""
+    """Copy accuracies and scores into the committed files; what is not there stays as it was."""
     study = read_json(STUDY) if STUDY.exists() else {"scores": {}}
     found = {name: results / path for name, path in TRUTHS.items() if (results / path).exists()}
     if "truth" in found:
         for path in (found["truth"], found["truth"].with_stem(f"{found['truth'].stem}_test")):
-            write_arch_file(HOME / path.name, study_space(), read_arch_file(path, study_space()))
+            write_arch_file(
+                HOME / path.name, space_of("fashion_pairs"), read_arch_file(path, space_of("fashion_pairs"))
+            )
     for name, path in found.items():
         study[name] = {split: {**study.get(name, {}).get(split, {}), **_runs(path, split)} for split in SPLITS}
     tops = sorted(top for arm in ARMS for top in results.glob(f"pairs_{arm}_s[0-9]") if _shard(top, "prob").exists())
@@ -70,7 +70,7 @@ def _runs(truth: Path, split: str) -> Runs:
 
 def _scores(top: Path, archs: Runs) -> dict[str, Scores]:
     """Of the last epoch, by score and arch."""
-    files = {metric: read_arch_file(_shard(top, metric), study_space()) for metric in METRICS}
+    files = {metric: read_arch_file(_shard(top, metric), space_of("fashion_pairs")) for metric in METRICS}
     return {
         metric: {arch_id: entries[arch_id].acc for arch_id in archs if arch_id in entries}
         for metric, entries in files.items()
@@ -174,13 +174,8 @@ def _shown(found: Interval) -> str:
     return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
 
 
-def study_space() -> SearchSpace:
-    """The space of the study's settings."""
-    return load_config(ROOT / "configs" / "fashion_pairs.yml").space.build()
-
-
 def _proxies(truth: Scores) -> dict[str, Scores]:
-    space = study_space()
+    space = space_of("fashion_pairs")
     archs = {arch_id: entry.arch for arch_id, entry in read_arch_file(HOME / "gt_arch200.json", space).items()}
     return proxies(space, {arch_id: archs[arch_id] for arch_id in truth}, num_classes=45)
 

@@ -1,27 +1,15 @@
 """The page on the study has the tables that its script makes from what is committed."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import Interval
 from fewshot_nas.ranking.rows import Row
-from tests.script_module import load_script
+from studies import page as study
+from studies.common import ROOT
 
-ROOT = Path(__file__).parents[2]
 SLOW = ("scores", "ranker-pairs", "ranker-mnist", "ranker-digits")
 TABLES = ("truths", "arms", "splits", "budget", "mnist-truths", "mnist-rankings", "mnist-gains")
-
-
-@pytest.fixture(scope="module")
-def study():
-    """The script as a module, with the other scripts where it finds them."""
-    before, sys.path[:] = list(sys.path), [str(ROOT / "scripts"), *sys.path]
-    module = load_script("study")
-    yield module
-    sys.path[:] = before
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +18,16 @@ def page():
 
 
 @pytest.mark.parametrize("name", [*TABLES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
-def test_the_page_has_the_table_of_the_committed_results(study, page, name):
+def test_the_page_has_the_table_of_the_committed_results(page, name):
     assert study.filled(page, {name: list(study.TABLES[name]())}) == page
 
 
-def test_all_tables_are_checked(study, page):
+def test_all_tables_are_checked(page):
     assert set(study.TABLES) == {*TABLES, *SLOW}
     assert page.count("<!-- end -->") == len(study.TABLES)
 
 
-def test_a_table_takes_the_place_of_the_older_one(study):
+def test_a_table_takes_the_place_of_the_older_one():
     page = "before\n<!-- one -->\nold\n<!-- end -->\nafter <!-- end -->"
     expected = "before\n<!-- one -->\n| new |\n<!-- end -->\nafter <!-- end -->"
     assert study.filled(page, {"one": ["| new |"]}) == expected
@@ -48,17 +36,17 @@ def test_a_table_takes_the_place_of_the_older_one(study):
         study.filled(page, {"two": []})
 
 
-def test_gains_are_over_the_mean_probability_of_the_same_nets(study, monkeypatch):
+def test_gains_are_over_the_mean_probability_of_the_same_nets(monkeypatch):
     truth = {f"arch{number}": float(number) for number in range(12)}
     backwards = {arch_id: -value for arch_id, value in truth.items()}
-    monkeypatch.setattr(study.study_ranker, "truth_of", lambda bed: truth)
+    monkeypatch.setattr(study.ranker_run, "truth_of", lambda bed: truth)
     nets = [{"prob": backwards, "log": truth}, {"prob": truth, "log": truth}]
     assert study._gain(nets, "prob", "bed") == "0.00"
     assert study._gain(nets, "log", "bed").startswith("1.00 (+1.00 ")
     assert study._gain([*nets, {"prob": truth}], "log", "bed") == ""
 
 
-def test_of_composites_and_widths_the_best_is_shown(study):
+def test_of_composites_and_widths_the_best_is_shown():
     def row(name, tau, truths=0):
         found = Interval(tau, tau, tau, 0.0)
         return Row(name, truths, 30, found, found)

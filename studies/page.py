@@ -1,9 +1,9 @@
-"""Fills docs/study.md with its tables, from what is committed in json_file/.
+"""Fills docs/study.md with its tables, from what is committed beside the studies.
 
-python scripts/study.py               renews all tables of the page
-python scripts/study.py --only NAME   renews one
-python scripts/study.py --figures     draws the pictures, too
-python scripts/study.py --collect     gathers accuracies and scores from results/ first
+python -m studies.page               renews all tables of the page
+python -m studies.page --only NAME   renews one
+python -m studies.page --figures     draws the pictures, too
+python -m studies.page --collect     gathers accuracies and scores from results/ first
 
 What is not in results/ stays as it was. A table stands between `<!-- NAME -->` and `<!-- end -->`.
 """
@@ -17,22 +17,20 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import study_budget
-import study_pairs
-import study_pairs_arms_table
-import study_ranker
-import study_table
-
 from fewshot_nas.cli import run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json, write_text
 from fewshot_nas.ranking.correlation import agreement, tau_gain
 from fewshot_nas.ranking.rows import Row
+from studies.arms import table as arms_table
+from studies.budget import run as budget_run
+from studies.common import ROOT, STUDIES
+from studies.mnist import table as mnist_table
+from studies.pairs import table as pairs_table
+from studies.ranker import run as ranker_run
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "study.md"
-FILES = ROOT / "json_file"
-SCORES = FILES / "fashion_pairs" / "scores.json"
+SCORES = STUDIES / "scores" / "results.json"
 
 # By the name of the nets in scores.json: what they are, and their test bed.
 NETS = {
@@ -75,16 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = [options.only] if options.only else list(TABLES)
     write_text(PAGE, filled(PAGE.read_text(encoding="utf-8"), {name: list(TABLES[name]()) for name in chosen}))
     if options.figures:
-        study_ranker.draw(study_ranker.rows_of("fashion_pairs"), PAGE.parent)
-        study_budget.draw(read_json(study_budget.BUDGET)["arms"], PAGE.parent / "ranker_budget.svg")
+        ranker_run.draw(ranker_run.rows_of("fashion_pairs"), PAGE.parent)
+        budget_run.draw(read_json(budget_run.BUDGET)["arms"], PAGE.parent / "ranker_budget.svg")
         draw_smoothing(PAGE.parent / "ranker_smoothing.svg")
     return 0
 
 
 def collect(results: Path) -> None:
     """Renew the files of fashion_pairs by what lies in the results."""
-    study_pairs.collect(results)
-    study_pairs_arms_table.collect(results / "pairs_arms")
+    pairs_table.collect(results)
+    arms_table.collect(results / "pairs_arms")
     found = dict(read_json(SCORES)) if SCORES.exists() else {}
     found |= {path.stem: read_json(path) for path in (results / "pairs_scores").glob("*_s[0-9].json")}
     write_json(SCORES, dict(sorted(found.items())))
@@ -115,20 +113,20 @@ def part(lines: Callable[[], Lines], number: int) -> Callable[[], Lines]:
 
 def pairs() -> Lines:
     """Forms of the test bed, its truths, what ranks without training."""
-    yield from study_pairs.lines(read_json(study_pairs.STUDY))
+    yield from pairs_table.lines(read_json(pairs_table.STUDY))
 
 
 def mnist() -> Lines:
     """The study on Fashion-MNIST: truths, rankings, gains, widths."""
-    yield from study_table.lines(read_json(study_table.STUDY))
+    yield from mnist_table.lines(read_json(mnist_table.STUDY))
 
 
 def ranker(bed: str) -> Lines:
     """The ranker on a test bed; of composite proxies and widths the best is shown."""
-    rows = study_ranker.rows_of(bed)
+    rows = ranker_run.rows_of(bed)
     shown = shown_rows(next(iter(rows.values())))
     chosen = {name: [row for row in each if row.title in shown] for name, each in rows.items() if name not in NOT_SHOWN}
-    yield from study_ranker.lines({bed: chosen})
+    yield from ranker_run.lines({bed: chosen})
 
 
 def shown_rows(rows: Sequence[Row]) -> set[str]:
@@ -159,7 +157,7 @@ def by_net(content: Mapping[str, Any]) -> dict[str, list[Any]]:
 def _gain(nets: Sequence[Mapping[str, Scores]], measure: str, bed: str) -> str:
     if not all(measure in each for each in nets):
         return ""
-    truth = study_ranker.truth_of(bed)
+    truth = ranker_run.truth_of(bed)
     ours, theirs = ([each[name] for each in nets] for name in (measure, "prob"))
     tau = fmean(agreement(each, truth, resamples=0).kendall.value for each in ours)
     gain = tau_gain(ours, theirs, truth)
@@ -168,15 +166,15 @@ def _gain(nets: Sequence[Mapping[str, Scores]], measure: str, bed: str) -> str:
 
 def budget() -> Lines:
     """What a ranking costs, and what can be saved."""
-    arms = read_json(study_budget.BUDGET)["arms"]
-    yield from (line for line in study_budget.lines(arms) if "control variate" not in line and "by pilots" not in line)
+    arms = read_json(budget_run.BUDGET)["arms"]
+    yield from (line for line in budget_run.lines(arms) if "control variate" not in line and "by pilots" not in line)
 
 
 TABLES: Mapping[str, Callable[[], Lines]] = {
     "truths": part(pairs, 1),
     "scores": scores,
-    "arms": part(study_pairs_arms_table.committed, 0),
-    "splits": part(study_pairs_arms_table.committed, 2),
+    "arms": part(arms_table.committed, 0),
+    "splits": part(arms_table.committed, 2),
     "ranker-pairs": part(partial(ranker, "fashion_pairs"), -1),
     "ranker-mnist": part(partial(ranker, "fashion_mnist"), -1),
     "ranker-digits": part(partial(ranker, "digits"), -1),
@@ -194,7 +192,7 @@ def draw_smoothing(path: Path) -> None:
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    name, known, truth = study_ranker.ranked("fashion_pairs")
+    name, known, truth = ranker_run.ranked("fashion_pairs")
     figure, axes = plt.subplots(1, 2, figsize=(8, 4), sharey=True)
     for plot, values, title in zip(
         axes, (known.raw, known.combined.value), ("raw", "smoothed and combined"), strict=True

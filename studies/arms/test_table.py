@@ -1,8 +1,5 @@
 """The arms of the study change what they say, and their tables are made from committed scores."""
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,30 +11,10 @@ from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.training.sandwich import Answer
+from studies.arms import run as arms
+from studies.arms import table as tables
 
-ROOT = Path(__file__).parents[2]
 SMALLEST, LARGEST = smallest(SPACES["px28"]), largest(SPACES["px28"])
-
-
-def script(name, monkeypatch):
-    """A script as a module of its own."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)  # where dataclasses look up their annotations
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def arms(monkeypatch):
-    return script("study_pairs_arms", monkeypatch)
-
-
-@pytest.fixture
-def tables(monkeypatch, tmp_path):
-    module = script("study_pairs_arms_table", monkeypatch)
-    monkeypatch.setattr(module, "HOME", tmp_path)
-    return module
 
 
 def answers(*gaps):
@@ -47,7 +24,7 @@ def answers(*gaps):
 
 
 @pytest.mark.parametrize(("gaps", "extra"), [((2.0, 1.0), 2.0), ((1.0, 2.0), 0.0)])
-def test_an_arch_counts_more_only_if_it_computes_more_and_loses_more(arms, gaps, extra):
+def test_an_arch_counts_more_only_if_it_computes_more_and_loses_more(gaps, extra):
     macs = {SMALLEST: 1, LARGEST: 2}
     asked = list(answers(*gaps))
     losses = arms.Pairwise(2.0, macs.__getitem__).backward(iter(asked))
@@ -59,7 +36,7 @@ def test_an_arch_counts_more_only_if_it_computes_more_and_loses_more(arms, gaps,
         assert losses[number] == answer.loss().detach()
 
 
-def test_the_average_follows_the_weights_and_goes_on_from_its_state(arms):
+def test_the_average_follows_the_weights_and_goes_on_from_its_state():
     network = torch.nn.Linear(1, 1, bias=False)
     average = arms.Average(network, 10)  # a horizon of two steps
     before = network.weight.item()
@@ -73,7 +50,7 @@ def test_the_average_follows_the_weights_and_goes_on_from_its_state(arms):
     assert other.state_dict()["weight"].item() == pytest.approx(before + 0.75)
 
 
-def test_all_parts_follow_known_ones_and_cost_the_same(arms):
+def test_all_parts_follow_known_ones_and_cost_the_same():
     whole = {name: len(part.images) for name, part in arms.PARTS.items()}
     for name, part in arms.PARTS.items():
         if name not in ("largest", "parent", "warm"):
@@ -87,7 +64,8 @@ SCORES = {**TRUTH, "arch1": TRUTH["arch2"], "arch2": TRUTH["arch1"]}
 BACKWARDS = {arch_id: -score for arch_id, score in SCORES.items()}
 
 
-def test_an_arm_is_compared_with_the_default_of_the_same_seeds(tables, tmp_path):
+def test_an_arm_is_compared_with_the_default_of_the_same_seeds(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "arms.json")
     good, bad = ({"top1": scores, "prob": scores} for scores in (SCORES, BACKWARDS))
     results = tmp_path / "results"
     for name, scores in (("default_s0", good), ("default_s1", bad), ("channel_s0", bad)):
@@ -101,14 +79,14 @@ def test_an_arm_is_compared_with_the_default_of_the_same_seeds(tables, tmp_path)
     assert [rows[tables.ARMS["channel"]][column][:6] for column in (5, 7)] == ["-1.939", "-1.939"]
 
 
-def test_measures_of_the_same_nets_are_compared(tables, tmp_path):
+def test_measures_of_the_same_nets_are_compared(tmp_path):
     measures = {"top1": BACKWARDS, "prob": BACKWARDS, "log": SCORES}
     write_json(tmp_path / "arms.json", {"plain_s0": measures})
     (row,) = [*tables._measures(tables.read(tmp_path / "arms.json"), TRUTH)][2:]
     assert row.split(" | ")[5].startswith("+1.939")
 
 
-def test_a_sure_and_wrong_answer_costs_log_probability(arms):
+def test_a_sure_and_wrong_answer_costs_log_probability():
     """Half of the answers are sure and wrong."""
     logits, labels = torch.tensor([[9.0, 0.0], [9.0, 0.0]]), torch.tensor([0, 1])
     inputs = SimpleNamespace(scoring_batches=lambda: [(logits, labels)])
@@ -117,7 +95,7 @@ def test_a_sure_and_wrong_answer_costs_log_probability(arms):
     assert found["log"] == pytest.approx(-4.5, abs=1e-3)
 
 
-def test_a_gains_interval_covers_the_seeds(tables):
+def test_a_gains_interval_covers_the_seeds():
     """One seed gains all there is, the other loses it; resampled pairs of seeds are both, one or the other."""
     found = tables.gain_over_seeds([TRUTH, BACKWARDS], [BACKWARDS, TRUTH], TRUTH)
     assert (found.low, found.high) == (pytest.approx(-1.97, abs=0.04), pytest.approx(1.97, abs=0.04))
@@ -126,7 +104,7 @@ def test_a_gains_interval_covers_the_seeds(tables):
     assert same.value == same.low == same.high == 0
 
 
-def test_a_splits_offsets_are_told_from_what_single_archs_change(tables):
+def test_a_splits_offsets_are_told_from_what_single_archs_change():
     """Group 1 gains 3 points in both seeds, and by turns 1 point more and less; nothing else changes."""
     rng = np.random.default_rng(0)
     groups = np.arange(40)[:, None] % 2
@@ -139,7 +117,7 @@ def test_a_splits_offsets_are_told_from_what_single_archs_change(tables):
     assert agrees > 0.7  # ranks, while offsets are points
 
 
-def test_tau_is_told_apart_by_pairs(tables):
+def test_tau_is_told_apart_by_pairs():
     x, y = np.array([1.0, 2.0, 3.0, 0.0]), np.array([1.0, 2.0, 3.0, 4.0])
     last = np.arange(4) == 3
     chosen = last[:, None] | last[None]

@@ -1,28 +1,20 @@
 """The study of searching: its plan's parts, its numbers, and the page that shows them."""
 
-from pathlib import Path
-
 import pytest
 
-from tests.script_module import load_script
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def study():
-    return load_script("study_search")
+from studies.common import ROOT
+from studies.search import run as study
 
 
 @pytest.mark.golden
-def test_the_page_shows_what_the_script_prints(study):
+def test_the_page_shows_what_the_script_prints():
     page = (ROOT / "docs" / "search.md").read_text()
     for bed in study.BEDS:
-        if (ROOT / "json_file" / bed / "search.json").exists():
+        if (study.HERE / f"{bed}.json").exists():
             assert [line for line in study.table(bed).splitlines() if line not in page.splitlines()] == []
 
 
-def test_a_difference_is_a_mean_over_cells_with_an_interval_around_it(study):
+def test_a_difference_is_a_mean_over_cells_with_an_interval_around_it():
     cells = [{"one": [60.0 + place, 62.0 + place], "two": [59.0, 61.0]} for place in range(4)]
     value, low, high = study.difference(cells, "one", "two")
     assert value == pytest.approx(2.5)
@@ -32,7 +24,7 @@ def test_a_difference_is_a_mean_over_cells_with_an_interval_around_it(study):
     assert same[1] < 0 < same[2]
 
 
-def test_a_cell_needs_every_arm_trained_with_the_same_seeds(study):
+def test_a_cell_needs_every_arm_trained_with_the_same_seeds():
     arms = {"one": {"test": {"0": 1.0, "1": 2.0}}, "two": {"test": {"1": 3.0}}}
     assert study.cells({"supernets": {"0": {"bound": arms}}}) == [{"one": [2.0], "two": [3.0]}]
     assert study.cells({"supernets": {"0": {"bound": {**arms, "two": {"test": {}}}}}}) == []

@@ -1,51 +1,8 @@
 """What makes a supernet's ranking agree better with the truth at equal cost? One arm with one seed, trained and scored.
 
-    python scripts/study_pairs_arms.py ARM SEED [TRUTH]
+    python -m studies.arms.run ARM SEED [TRUTH]
 
-Written before anything ran:
-
-- Question. Supernets of different training err alike: archs that compute much and those with a wide first stage are
-  underrated, those with a wide last stage are overrated. Which change of the training takes that away, at equal cost?
-- Cost. Every arm sees 60,000 training images, the first ones of configs/fashion_pairs.yml, in batches of 128; each
-  image passes through four archs, forwards and backwards. `warm` gives 12,000 images' worth of that to 24,000 images
-  through the largest net alone, which computes about half of what the four do together. `adapted` costs extra, and
-  its cost is given per arch.
-- Arms. `default`: as configs/fashion_pairs.yml, for one epoch. `channel_depth`, `channel`: gradients scaled by how
-  often a weight is trained. `average`: the weights' exponential average with a horizon of a fifth of the training; it
-  is a by-product of `default` and costs nothing. `pairs`: plus a loss for each pair of a step's archs of which the one
-  with more multiply-adds loses more, its gradient on that one only, its weight rising to 2 over the first 30 %.
-  `warm`: 24,000 images through the largest net alone at a rate of 0.3, then 48,000 through the supernet. `bignas`:
-  fixed ends and the largest as the teacher, as published. `split1`, `split2`, `split7`: 40,000 images one-shot, then
-  20,000 at a rate of 0.05 with 1, 2 and 7 groups by width; the three share their first part (`parent`).
-  `adapted16`, `adapted32`: each scored arch taken out of the default supernet and trained alone for 16 and 32 steps
-  of 128 images, SGD from a rate of 0.1 to 0.
-- Added after the first results: `plain` and `plain_long`, the nets of `default` and of a supernet trained for 180,000
-  images, to compare measures (top-1, mean probability, mean log-probability) on the same nets.
-- Seeds. Three for `default`, `average` and `channel_depth`, two for the others if there is time, else one.
-- Judged by the archs of gt_arch200.json that have a truth at the end: tau of the mean probability on the first 2,500
-  ranking images, calibrated on 512, averaged over the seeds, and its difference to the default on the same resamples
-  of archs. An arm becomes the default if that interval excludes 0. The two halves of the truth are shown beside it.
-- The split. Parent and children score the same archs: before training they are identical, so what moves apart in
-  `split2` and not in `split1` is the split's.
-
-The second round, written before any of its arms ran, when one seed of `default`, `average`, `channel_depth`, `pairs`
-and `adapted32` was known (all but the last lose; archs with a wide first stage are underrated everywhere):
-
-- Seeds. Three for all of them, and now an interval over archs and over seeds: both are resampled, pairs of an arm and
-  its base with the same seed together. An arm becomes the default if that interval excludes 0, by mean probability
-  and by the score that scripts/study_scores.py chooses, if that is another one.
-- Why are wide first stages underrated? Three cheap arms, each with its own reason: `rate`, a learning rate of 0.3 as
-  in the truth (wide nets may need more movement); `drawn`, four archs drawn at random and no ends (ends train extreme
-  shapes at half of all steps); `wide`, the same and out digits drawn in proportion to their widths (the last channels
-  of a wide stage are trained as rarely as every seventh time).
-- Splits. `depth2`: the last two stages in two spans of depths. `similar2`: each stage's widths in the two groups whose
-  gradients are most alike within and least alike between (as in arXiv:2203.15207): mean gradients of 16 batches by the
-  parent, cosine on the weights that all widths share. Both go on from `parent` as `split2` does.
-- Interference and noise apart. What the split changes of an arch's score, child less `split1`, is averaged over the
-  archs that a group of a stage serves: its offset. The part of the offsets that seeds have in common is what
-  splitting does systematically; if it agrees with the truth's rank less the rank in `split1`, interference was taken
-  away. The part that changes with the seed is noise between groups. Shown are both variances, that agreement, and tau
-  among pairs of archs with all groups in common and with at least two stages apart, for the split and for `split1`.
+`plan.md` has the plan, as it was written before anything ran.
 """
 
 import argparse
@@ -443,7 +400,7 @@ def averaged(supernet: Supernet, last: Path) -> Supernet:
 def adapt(name: str, seed: int, running: Run, inputs: Inputs, wanted: Path | None) -> None:
     """Train each arch alone for some steps from the default supernet's weights, then score; each arch is kept."""
     path, steps = HOME / f"{name}_s{seed}.json", ADAPTED[name]
-    # The long one is the part `oneshot` of scripts/study_fashion_pairs.sh.
+    # The long one is the part `oneshot` of studies/pairs/run.sh.
     home = Path(f"results/pairs_oneshot_s{seed}") if name == "plain_long" else directory("default", seed).path
     supernet, chosen = load_supernet(PhaseDirectory(home).chosen), archs()
     ids = [arch_id for arch_id in (read_json(wanted) if wanted else chosen) if arch_id in chosen]

@@ -1,7 +1,7 @@
-"""The tables of docs/study.md on the arms of scripts/study_pairs_arms.py, from their committed scores.
+"""The tables of docs/study.md on the arms of studies/arms/run.py, from their committed scores.
 
-python scripts/study_pairs_arms_table.py               prints them
-python scripts/study_pairs_arms_table.py --collect     gathers the scores from results/ first
+python -m studies.arms.table               prints them
+python -m studies.arms.table --collect     gathers the scores from results/ first
 """
 
 import argparse
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_nas.cli import run
-from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.ranking.correlation import agreement, interval_of, tau_gain, tau_of_weights
 from fewshot_nas.ranking.influence import Floats
@@ -26,9 +25,10 @@ from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.space.split import split_of
+from studies.common import FILES, ROOT, STUDIES, space_of
 
-ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / "json_file" / "fashion_pairs"
+TRUTH = FILES / "fashion_pairs" / "gt_arch200.json"
+RESULTS = STUDIES / "arms" / "results.json"
 ARMS = {
     "default": "default",
     "default_average": "default, averaged weights",
@@ -73,24 +73,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def committed() -> Iterator[str]:
     """The tables of the committed scores."""
-    space = load_config(ROOT / "configs" / "fashion_pairs.yml").space.build()
-    entries = read_arch_file(HOME / "gt_arch200.json", space)
+    space = space_of("fashion_pairs")
+    entries = read_arch_file(TRUTH, space)
     truth = {arch_id: entry.acc for arch_id, entry in entries.items()}
     archs = {arch_id: entry.arch for arch_id, entry in entries.items()}
-    yield from lines(read(HOME / "arms.json"), truth, archs, space)
+    yield from lines(read(RESULTS), truth, archs, space)
 
 
 def collect(results: Path) -> None:
     """Copy the scores of the arms and seeds that are there into one file, and what a split's groups are."""
     from fewshot_nas.models.checkpoint import load_supernet
 
-    found = read_json(HOME / "arms.json") if (HOME / "arms.json").exists() else {}
+    found = read_json(RESULTS) if RESULTS.exists() else {}
     for path in sorted(results.glob("*_s[0-9].json")):
         found[path.stem] = read_json(path)
         if path.stem.rpartition("_")[0] in SPLITS:
             supernet = load_supernet(results / path.stem / "supernet.pth")
             found[path.stem]["groups"] = supernet.split.values()["groups"]
-    write_json(HOME / "arms.json", dict(sorted(found.items())))
+    write_json(RESULTS, dict(sorted(found.items())))
 
 
 def read(path: Path) -> Arms:
@@ -168,7 +168,7 @@ def _column(scores: Scores, truth: Scores) -> Floats:
 
 
 def splits(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSpace) -> Iterator[str]:
-    """What splitting does to scores, apart by pairs of archs and by groups; see scripts/study_pairs_arms.py."""
+    """What splitting does to scores, apart by pairs of archs and by groups; see studies/arms/run.py."""
     yield (
         "| split | seeds | tau, same groups | without the split | tau, two stages apart or more | without the split "
         "| offsets, sd in common | offsets, sd of a seed | agreement with what is missed |"

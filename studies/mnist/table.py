@@ -1,7 +1,7 @@
 """The tables of docs/study.md, from the committed scores.
 
-python scripts/study_table.py               prints them
-python scripts/study_table.py --collect     gathers the scores from results/ first
+python -m studies.mnist.table               prints them
+python -m studies.mnist.table --collect     gathers the scores from results/ first
 """
 
 import argparse
@@ -12,18 +12,16 @@ from statistics import fmean
 from typing import Any
 
 from fewshot_nas.cli import run
-from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.ranking.correlation import Agreement, Interval, agreement, proxies, tau_gain
 from fewshot_nas.ranking.reliability import reliability
 from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.score_files import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_arch_file
-from fewshot_nas.space.search_space import SearchSpace
+from studies.common import FILES, ROOT, STUDIES, space_of
 
-ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / "json_file" / "fashion_mnist"
-STUDY = HOME / "study.json"
+HOME = FILES / "fashion_mnist"
+STUDY = STUDIES / "mnist" / "results.json"
 TRUTH = "gt_arch30.json"
 PHASES = ("1", "2", "3_from_2", "4_from_3", "5_from_4", "6_from_5", "7_from_6")
 ARMS = {
@@ -63,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def collect(results: Path) -> None:
-    """Copy ground truth and scores to json_file/, so that they outlive the results."""
-    truth, space = results / "study_truth" / TRUTH, study_space()
+    """Copy ground truth and scores into the committed files, so that they outlive the results."""
+    truth, space = results / "study_truth" / TRUTH, space_of("fashion_mnist")
     for path in (truth, truth.with_stem(f"{truth.stem}_test")):
         write_arch_file(HOME / path.name, space, read_arch_file(path, space))
     found = [read_json(path) for path in truth.with_suffix(".runs").glob("*.json")]
@@ -99,7 +97,7 @@ def _finished(directory: Path) -> bool:
 
 
 def _scores(directory: Path, archs: Collection[str]) -> dict[str, Scores]:
-    found = {metric: read_arch_file(shard_path(directory, metric, 1), study_space()) for metric in METRICS}
+    found = {metric: read_arch_file(shard_path(directory, metric, 1), space_of("fashion_mnist")) for metric in METRICS}
     return {metric: {arch_id: entries[arch_id].acc for arch_id in archs} for metric, entries in found.items()}
 
 
@@ -189,14 +187,9 @@ def _of(study: Study, arm: str, phase: str, what: str) -> list[Any]:
     return [phases[phase][what] for phases in arms if what in phases.get(phase, {})]
 
 
-def study_space() -> SearchSpace:
-    """The space of the study's settings."""
-    return load_config(ROOT / "configs" / "fashion_mnist.yml").space.build()
-
-
 def _proxies(study: Study) -> dict[str, Scores]:
     """The usual ones, and one that we know of with hindsight."""
-    space = study_space()
+    space = space_of("fashion_mnist")
     archs = {arch_id: entry.arch for arch_id, entry in read_arch_file(HOME / TRUTH, space).items()}
     assert archs.keys() == study["truth"]["valid"].keys()
     last = {arch_id: float(space.width(space.stages - 1, arch.outs[-1])) for arch_id, arch in archs.items()}

@@ -1,8 +1,7 @@
-"""The tables of docs/cream.md, from what scripts/study_cream.py has collected."""
+"""The tables of docs/cream.md, from what studies/cream/run.py has collected."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
 
@@ -18,9 +17,9 @@ from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.ranking.reliability import reliability
 from fewshot_nas.settings import load
 from fewshot_nas.space.cost import Cost
+from studies.common import FILES, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / "json_file" / "cream_small"
+HOME = FILES / "cream_small"
 SMALL = ROOT / "configs" / "cream_small.yml"
 POOL = HOME / "pool.json"
 PICKS = COMBINED, ADAPTED, PREDICTED, SHAPES = "combined", "adapted", "predicted", "shapes"  # from default searches

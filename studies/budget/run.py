@@ -1,27 +1,12 @@
 """What a ranking of the 45,000 costs, and how much of that can be saved, by tau to the truth of fashion_pairs.
 
-python scripts/study_budget.py                      prints the table from json_file/fashion_pairs/budget.json
-python scripts/study_budget.py --measure NAME       measures it first, with results/NAME/supernet.pth, after
+python -m studies.budget.run                      prints the table from studies/budget/results.json
+python -m studies.budget.run --measure NAME       measures it first, with results/NAME/supernet.pth, after
 
     python -m fewshot_nas.test --save NAME --epoch=0 --sample=2000 --images=1000 --calibration_images=256
     python -m fewshot_nas.merge --save NAME --epoch=0_sample2000 --top=prob
 
-The question: how many archs, calibration images and scored images does a ranking need? Decided before anything ran:
-
-- Full: each arch is scored by itself on 10,000 images, with 1,024 to calibrate, in fp32, by mean probability.
-  It is judged on the 200 archs with a truth, as all settings are.
-- Fewer images: 250, 500, 1,000 or 2,500. Random: 5 draws, mean tau. Control variate: the images' mean
-  probability over 50 pilots, with each arch's own slope. By pilots: one image of each stratum of that mean.
-  Ridge: from the images to the full score, fitted to the pilots. The pilots are every fourth arch with a truth,
-  which is not used.
-- Fewer calibration images: 128, 256, 512; and bf16: on the first 2,500 images, against 1,024 in fp32 on the
-  same.
-- Fewer archs: 500, 1,000 or 2,000 of `test --sample`, on 1,000 images, with 256 to calibrate. Archs with a truth
-  are taken out of the sample and predicted by smoothing, as archs that were never scored are. Combined scores are
-  compared with combined scores.
-- What counts: tau to the truth less that of the full setting, with a paired bootstrap over archs. The cheapest
-  setting that loses less than 0.01 becomes the default. Cost: multiply-adds of the plan for 45,000 archs, or
-  for the sample.
+`plan.md` has the plan, as it was written before anything ran.
 """
 
 import argparse
@@ -50,12 +35,11 @@ from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_arch_file, read_pool
 from fewshot_nas.space.split import by_width
+from studies.common import FILES, ROOT, STUDIES
 
-ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / "json_file" / "fashion_pairs"
-BUDGET, TRUTH = HOME / "budget.json", HOME / "gt_arch200.json"
+BUDGET, TRUTH = STUDIES / "budget" / "results.json", FILES / "fashion_pairs" / "gt_arch200.json"
 CONFIG = load_config(ROOT / "configs" / "fashion_pairs.yml")
-SPACE, CLASSES, POOL = CONFIG.space.build(), 45, ROOT / "json_file" / "json8"
+SPACE, CLASSES, POOL = CONFIG.space.build(), 45, FILES / "json8"
 TRUTHS, IMAGES, CALIBRATION, FEW_IMAGES = 200, 10_000, 1_024, 2_500
 SAMPLES, SAMPLE_IMAGES, SAMPLE_CALIBRATION = (500, 1_000, 2_000), 1_000, 256
 SUBSETS, DRAWS, PILOTS = (250, 500, 1_000, 2_500), 5, slice(0, None, 4)

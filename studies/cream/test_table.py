@@ -1,33 +1,17 @@
 """Cream's study: its page shows what its script prints, and its numbers say what the plan asks."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import pytest
 
 from fewshot_nas.cream.pool import read_paths
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def study(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    for name in ("study_cream_table", "study_cream"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("study_cream")
-
-
-@pytest.fixture
-def tables(study):
-    return sys.modules["study_cream_table"]
+from studies.common import ROOT
+from studies.cream import run as study
+from studies.cream import table as tables
 
 
 @pytest.mark.golden
-def test_the_page_shows_what_the_script_prints(study, capsys):
+def test_the_page_shows_what_the_script_prints(capsys):
     page = (ROOT / "docs" / "cream.md").read_text().splitlines()
     assert study.main([]) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -35,15 +19,15 @@ def test_the_page_shows_what_the_script_prints(study, capsys):
     assert [line for line in printed if line not in page] == []
 
 
-def test_without_a_study_there_is_one_sentence(study, monkeypatch, tmp_path):
+def test_without_a_study_there_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr(study, "STUDY", tmp_path / "study.json")
-    with pytest.raises(InputError, match=r"study.json: no such file; `python scripts/study_cream.py --collect` writes"):
+    with pytest.raises(InputError, match=r"study.json: no such file; `python -m studies.cream.run --collect` writes"):
         study.main([])
 
 
 @pytest.mark.golden
-def test_the_truth_is_of_the_pool_and_of_the_committed_runs(study):
-    pool, truth = read_paths(study.POOL), read_paths(study.HOME / "gt_paths60.json")
+def test_the_truth_is_of_the_pool_and_of_the_committed_runs():
+    pool, truth = read_paths(study.POOL), read_paths(tables.HOME / "gt_paths60.json")
     runs = read_json(study.STUDY)["truth"]
     assert len(truth) == len(runs) == 60
     for name, entry in truth.items():
@@ -51,7 +35,7 @@ def test_the_truth_is_of_the_pool_and_of_the_committed_runs(study):
         assert entry.acc == pytest.approx(sum(runs[name]) / len(runs[name]), abs=0.01)
 
 
-def test_a_gain_is_of_means_over_a_median(tables):
+def test_a_gain_is_of_means_over_a_median():
     found, others = [[60.0, 62.0], [64.0, 66.0]], [[50.0, 52.0], [54.0, 56.0], [58.0, 60.0]]
     gain = tables.gain_over_median(found, others)
     assert gain.value == pytest.approx(63 - 55)
@@ -60,7 +44,7 @@ def test_a_gain_is_of_means_over_a_median(tables):
     assert same.low < 0 < same.high
 
 
-def test_the_noise_of_a_seed_is_told_from_differences_of_paths(tables):
+def test_the_noise_of_a_seed_is_told_from_differences_of_paths():
     """Of two recipes with the same spread of means, the one whose seeds agree has the larger share."""
     noisy = {f"arch{n}": [40.0 + n - 3, 40.0 + n + 3] for n in range(8)}
     calm = {f"arch{n}": [40.0 + n - 0.1, 40.0 + n + 0.1] for n in range(8)}
@@ -69,7 +53,7 @@ def test_the_noise_of_a_seed_is_told_from_differences_of_paths(tables):
     assert "| calm | 8 | 2 | 43.5 | 2.4 | 0.1 | 1.00 | 1.00 | 0.97 |" in calm_row
 
 
-def test_what_is_collected_keeps_the_trials_before(study, monkeypatch, tmp_path):
+def test_what_is_collected_keeps_the_trials_before(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(study, "STUDY", tmp_path / "study.json")
     monkeypatch.setattr(study, "RUNS", tmp_path / "runs")

@@ -7,15 +7,9 @@ import pytest
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.space.pool import Entry, make_pool, read_arch_file, write_arch_file
 from fewshot_nas.space.search_space import SPACES
-from tests.script_module import load_script
+from studies.mnist import table as study_table
 
 PX8 = SPACES["px8"]
-
-
-@pytest.fixture
-def study_table():
-    """The script as a module of its own."""
-    return load_script("study_table")
 
 
 @pytest.fixture
@@ -43,7 +37,7 @@ def results(tmp_path):
     return tmp_path
 
 
-def test_collecting_keeps_runs_by_seed_and_scores_by_phase(study_table, results, tmp_path, monkeypatch):
+def test_collecting_keeps_runs_by_seed_and_scores_by_phase(results, tmp_path, monkeypatch):
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setattr(study_table, "HOME", home)

@@ -1,34 +1,10 @@
 """What should a supernet's subnet be scored by? Several scores of the same nets, each archs of a ground truth.
 
-    python scripts/study_scores.py --config CONFIG MODEL OUT [section.key=value ...]
+    python -m studies.scores.run --config CONFIG MODEL OUT [section.key=value ...]
 
 Writes the scores of the archs of `run.ground_truth` with the supernet in the file MODEL to the file OUT.
 
-Written before it ran:
-
-- Question. Supernets of different training err alike, and part of what they err by is not in their features: archs
-  differ in how sure they are (mean probability and its logarithm rank the same nets differently), and all archs share
-  one classifier, which fits none of them. Which score of the same nets ranks best?
-- Scores. `top1`; `prob`, the default; `log`, the mean logarithm of the label's probability; `log_t`, the same after
-  each arch's logits were divided by the one temperature that fits N training images best. Then classifiers of each
-  arch's own, from its pooled features of N training images: `ridge`, least squares to one-hot labels (top-1, and the
-  share of the labels' variance that is explained); `lda`, Gaussian classes with one covariance (top-1, and
-  log-probability after a temperature); `logistic`, the same classifier as the supernet's but trained to the end for
-  this arch (top-1, log-probability). Each is regularised by 1 % of the features' mean variance on the diagonal,
-  logistic regression by 0.0001 on standardised features. N is 2,048 and 8,192 (logistic regression: 8,192 only); the
-  digits have fewer, and give all.
-- Nets. The supernets of 60,000 (`default`) and of 180,000 images (`oneshot`) on fashion_pairs, seeds 0, 1, 2, 200
-  archs; one-shot supernets of four epochs on Fashion-MNIST (seeds 0, 1) and on the digits (seeds 0, 1, 2), 30 archs
-  each.
-- An answer. Gain in tau over `prob`, mean over the seeds, paired over archs. A score becomes the default if it gains
-  on both supernets of fashion_pairs, outside the interval on one of them at least, and does not lose more than 0.02
-  on either other bed. Of several such scores the one with the largest mean gain over the two supernets wins, the
-  cheaper one if they differ by less than 0.01.
-- Added after the three seeds of `default` were known: `lda` won; ridge and logistic regression lose and are left out
-  from then on, for time. More variants of `lda` were looked at on seed 0 (2,048 to 16,384 images, 0.1, 1 and 10 % of
-  the variance, with and without temperature): without a temperature its probabilities say nothing, and otherwise tau
-  is 0.62 to 0.63 nearly everywhere. So 4,096 images and 10 % (`lda4096_10`), which cost half, go along on all other
-  nets, where they had not been seen.
+`plan.md` has the plan, as it was written before anything ran.
 """
 
 import argparse

@@ -9,14 +9,15 @@ from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored, write_scores
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.search_space import SPACES
-from tests.script_module import load_script
+from studies.budget import run as budget
+from studies.ranker import run as ranker
 
 SPACE = SPACES["px28"]
 
 
 @pytest.fixture
 def study_ranker(tmp_path, monkeypatch):
-    module = load_script("study_ranker")
+    module = ranker
     monkeypatch.setattr(module, "RUNS", tmp_path)
     monkeypatch.setattr(module, "SCORES", tmp_path / "scores.json")
     monkeypatch.setattr(module, "PREDICTIONS", tmp_path / "predictions.json")
@@ -44,7 +45,6 @@ def test_the_smaller_evaluation_counts_and_predictions_keep_their_order(study_ra
 
 
 def test_there_is_a_prediction_for_each_arch_of_the_pool():
-    ranker = load_script("study_ranker")
     predictions = read_json(ranker.PREDICTIONS)
     assert len(predictions) == 45_000
     assert ranker.PREDICTIONS.stat().st_size < 2_000_000
@@ -55,7 +55,6 @@ def test_there_is_a_prediction_for_each_arch_of_the_pool():
 
 
 def test_a_control_variate_takes_the_subsets_luck_away():
-    budget = load_script("study_budget")
     rng = np.random.default_rng(0)
     difficulty = rng.normal(size=400)
     full = rng.normal(size=(12, 1)) + rng.uniform(0.5, 2, size=(12, 1)) * difficulty
@@ -65,7 +64,6 @@ def test_a_control_variate_takes_the_subsets_luck_away():
 
 
 def test_losses_are_those_against_the_setting_named(monkeypatch):
-    budget = load_script("study_budget")
     pool = make_pool(SPACE, 0, 12)
     truth = {arch_id: float(rank) for rank, arch_id in enumerate(pool)}
     entries = {arch_id: type("Entry", (), {"acc": value}) for arch_id, value in truth.items()}

@@ -1,25 +1,10 @@
 """The ranker's tables and pictures in docs/study.md, and the predictions for all archs of fashion_pairs.
 
-python scripts/study_ranker.py                          prints the tables from json_file/
-python scripts/study_ranker.py --figures docs           also draws the pictures
-python scripts/study_ranker.py --collect NAME [NAME]    first gathers sampled scores and predictions of runs in results/
+python -m studies.ranker.run                          prints the tables
+python -m studies.ranker.run --figures docs           also draws the pictures
+python -m studies.ranker.run --collect NAME [NAME]    first gathers sampled scores and predictions of runs in results/
 
-The rule without truth (half of what smoothing takes away is kept, 0.3 standard deviations of the log multiply-adds are
-added) and the predictor were fixed on the digits and the Fashion-MNIST study, before fashion_pairs had a truth.
-Archs with a truth are judged; a predictor with k truths is fitted to k of them and judged on the others, 20 draws.
-
-The second round, written before it ran:
-
-- What is a supernet worth in truths? The same predictor without any score, from shapes and costs alone, at the same
-  numbers of truths on the same draws; and with the scores of one, two and three supernets.
-- Ten truths rank worse than none. Candidates: the present predictor; its prior on the evidence 10 and 100 times
-  stronger; the same with the evidence as the mean of the process (its slope fitted, the rest shrunk); a mean of the
-  no-truth ranking and the prediction, in standard deviations, the latter's weight being k / (k + 20). The one with
-  the largest mean tau over 10, 20, 30 and 60 truths on fashion_pairs becomes the predictor, if with ten truths it is
-  not below the ranking without truth by more than 0.01 there and by more than 0.03 on the other two beds.
-- Counting. The width and the depth of each stage stand in each table as proxies, marked as hindsight where the truth
-  chose them. The best of them is an opponent, too.
-- Goals: 0.90 of the ceiling with 30 random truths; best proxy without hindsight + 0.15 without truth.
+`plan.md` has the plan, as it was written before anything ran.
 """
 
 import argparse
@@ -30,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from fewshot_nas.cli import run
-from fewshot_nas.config import load_config
 from fewshot_nas.files import read_json, write_json, write_text
 from fewshot_nas.ranking.comparison import PREDICTOR, WITHOUT_SCORES, best_of, compare
 from fewshot_nas.ranking.correlation import Floats, proxies
@@ -48,10 +32,11 @@ from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import part_paths, read_arch_file
 from fewshot_nas.space.search_space import SearchSpace
+from studies.common import FILES, ROOT, STUDIES, space_of
 
-ROOT = Path(__file__).resolve().parents[1]
-FILES, RUNS = ROOT / "json_file", ROOT  # RUNS has results/
-SCORES, PREDICTIONS = FILES / "fashion_pairs" / "sample_scores.json", FILES / "fashion_pairs" / "predictions.json"
+HERE, RUNS = STUDIES / "ranker", ROOT  # RUNS has results/
+SCORES, PREDICTIONS = HERE / "fashion_pairs.json", HERE / "predictions.json"
+STUDY = {bed: STUDIES / name / "results.json" for bed, name in (("fashion_pairs", "pairs"), ("fashion_mnist", "mnist"))}
 OWN = ", own classifiers"  # of a supernet's name in the sampled scores
 COUNTS = (10, 20, 30, 60, 100, 150)
 SUGGESTED = (10, 20, 30, 60)
@@ -75,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def collect(names: Sequence[str]) -> None:
-    """Copy scores and predictions to json_file/, so that they outlive the results; what is missing stays as it was."""
+    """Copy scores and predictions into the committed files; what is missing stays as it was."""
     found = dict(read_json(SCORES)) if SCORES.exists() else {}
     for name in names:
         directories = PhaseDirectory(RUNS / "results" / name).evaluations().values()
@@ -83,7 +68,7 @@ def collect(names: Sequence[str]) -> None:
             if scores := _merged(directories, metric):
                 found[key] = scores
     write_json(SCORES, found)
-    predicted = read_scores(RUNS / prediction_path(names[0]), _space("fashion_pairs"))
+    predicted = read_scores(RUNS / prediction_path(names[0]), space_of("fashion_pairs"))
     content = ",\n".join(f'"{arch_id}": {scored.acc:.3f}' for arch_id, scored in predicted.items())
     write_text(PREDICTIONS, f"{{\n{content}\n}}\n")
 
@@ -97,7 +82,7 @@ def _merged(directories: Iterable[Path], metric: str) -> dict[str, float]:
     if metric == "likelihood":
         own = [directory for directory in directories if _own(directory)]
         paths = [path for each in own for path in (merged_path(each, metric), shard_path(each, metric, 1))]
-    files = [read_scores(path, _space("fashion_pairs")) for path in paths if path.exists()]
+    files = [read_scores(path, space_of("fashion_pairs")) for path in paths if path.exists()]
     found = {}
     for each in sorted(files, key=len, reverse=True):
         found |= {arch_id: round(scored.acc, 4) for arch_id, scored in each.items()}
@@ -113,7 +98,7 @@ def _own(directory: Path) -> bool:
 def rows_of(bed: str) -> dict[str, list[Row]]:
     """The ranker's table of each supernet of a test bed, and of all of them together."""
     scores, truth = _scores(bed), truth_of(bed)
-    archs = _archs(_space(bed), {*truth, *(arch_id for each in scores.values() for arch_id in each)})
+    archs = _archs(space_of(bed), {*truth, *(arch_id for each in scores.values() for arch_id in each)})
     wanted = {name: [each] for name, each in scores.items()}
     if len(scores) > 1 and bed != "fashion_pairs":  # its two are of one supernet
         wanted["all"] = list(scores.values())
@@ -123,7 +108,7 @@ def rows_of(bed: str) -> dict[str, list[Row]]:
 def _rows(
     bed: str, archs: Mapping[str, Arch], scores: Sequence[Mapping[str, float]], truth: Mapping[str, float]
 ) -> Iterator[Row]:
-    space = _space(bed)
+    space = space_of(bed)
     single = proxies(space, archs, num_classes=CLASSES[bed])
     described = features(space, archs.values(), num_classes=CLASSES[bed])
     known = ranker(described, [column(archs, each) for each in scores])
@@ -152,17 +137,17 @@ def _suggested(inputs: PredictorInputs, truth: Floats, best: Floats, count: int)
 def _scores(bed: str) -> dict[str, dict[str, float]]:
     """Mean probabilities by supernet."""
     if bed == "fashion_mnist":
-        study = read_json(FILES / bed / "study.json")["scores"]
+        study = read_json(STUDY[bed])["scores"]
         return {name: study[name]["1"]["valid"]["prob"] for name in ("oneshot_s0", "oneshot_s1", "few_s0", "few_s1")}
-    path = FILES / bed / "sample_scores.json"
+    path = HERE / f"{bed}.json"
     scores = dict(read_json(path)) if path.exists() else {}
     if bed == "fashion_pairs" and "pairs_oneshot_s0" in scores:  # archs with a truth were scored by themselves, too
-        scores["pairs_oneshot_s0"] |= read_json(FILES / bed / "study.json")["scores"]["oneshot_s0"]["prob"]
+        scores["pairs_oneshot_s0"] |= read_json(STUDY[bed])["scores"]["oneshot_s0"]["prob"]
     return scores
 
 
 def truth_of(bed: str) -> dict[str, float]:
-    return {arch_id: entry.acc for arch_id, entry in read_arch_file(FILES / bed / TRUTHS[bed], _space(bed)).items()}
+    return {arch_id: entry.acc for arch_id, entry in read_arch_file(FILES / bed / TRUTHS[bed], space_of(bed)).items()}
 
 
 def _archs(space: SearchSpace, ids: Collection[str]) -> dict[str, Arch]:
@@ -171,16 +156,12 @@ def _archs(space: SearchSpace, ids: Collection[str]) -> dict[str, Arch]:
     return {arch_id: space.decode(scored.code) for arch_id, scored in codes if arch_id in ids}
 
 
-def _space(bed: str) -> SearchSpace:
-    return load_config(ROOT / "configs" / f"{bed}.yml").space.build()
-
-
 def ranked(bed: str) -> tuple[str, Ranker, Floats]:
     """The last supernet of a test bed, its ranker, and the truth, for the archs with a truth."""
     name, scores = list(_scores(bed).items())[-1]
     truth = truth_of(bed)
-    archs = _archs(_space(bed), {*truth, *scores})
-    known = ranker(features(_space(bed), archs.values(), num_classes=CLASSES[bed]), [column(archs, scores)])
+    archs = _archs(space_of(bed), {*truth, *scores})
+    known = ranker(features(space_of(bed), archs.values(), num_classes=CLASSES[bed]), [column(archs, scores)])
     return name, known, column(archs, truth)
 
 

@@ -5,7 +5,7 @@ import pytest
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.space.pool import Entry, make_pool, read_arch_file, write_arch_file
 from fewshot_nas.space.search_space import SPACES
-from tests.script_module import load_script
+from studies.pairs import table
 
 PX8 = SPACES["px8"]
 
@@ -14,15 +14,9 @@ SEVERAL = 8  # archs with three seeds
 
 
 @pytest.fixture
-def committed():
-    """The script as a module of its own."""
-    return load_script("study_pairs")
-
-
-@pytest.fixture
-def study_pairs(committed, tmp_path, monkeypatch):
-    """The script with another home."""
-    module = committed
+def study_pairs(tmp_path, monkeypatch):
+    """The tables with another home."""
+    module = table
     (tmp_path / "home").mkdir()
     monkeypatch.setattr(module, "HOME", tmp_path / "home")
     write_json(tmp_path / "home" / "pilot.json", {"wide": {"arch1": [1, 3], "arch2": [2, 2], "arch3": [6]}})

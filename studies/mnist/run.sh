@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # The ranking study of docs/study.md, on Fashion-MNIST: ground truth, supernets at equal cost, ablations.
 #
-#   scripts/study_fashion_mnist.sh                    everything, about four hours on one core
-#   scripts/study_fashion_mnist.sh PART SEED          one part with one seed; parts may run side by side
+#   studies/mnist/run.sh                    everything, about four hours on one core
+#   studies/mnist/run.sh PART SEED          one part with one seed; parts may run side by side
 #
 # Parts: truth (seeds 0-2), and for supernets (seeds 0, 1) oneshot, few, sequence, none, table, ends, teacher, bignas,
 # fair, space, prioritized. `sequence` splits the supernet of `oneshot`, `none` and `table` that of `few`, so they come
 # after it. What is there already is reused and an interrupted training goes on, so give the same command again. At the
-# end `python scripts/study_table.py --collect` gathers the scores and `python scripts/study_table.py` prints the table.
+# end `python -m studies.mnist.table --collect` gathers the scores and `python -m studies.mnist.table` prints the table.
 set -euo pipefail
-source "$(dirname "$(readlink -f "$0")")/environment.sh"
+source "$(dirname "$(readlink -f "$0")")/../../scripts/environment.sh"
 
 config="--config configs/fashion_mnist.yml"
 # No ground truth while training: the last epoch is taken, so that nothing is chosen by what it is judged by.
@@ -86,5 +86,5 @@ for seed in 0 1; do
         part $name $seed
     done
 done
-step python scripts/study_table.py --collect
-step python scripts/study_table.py
+step python -m studies.mnist.table --collect
+step python -m studies.mnist.table

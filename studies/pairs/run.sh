@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # The test bed of docs/study.md: blends of two garments, a ground truth of 200 archs, and supernets to judge by it.
 #
-#   scripts/study_fashion_pairs.sh                    everything, about two hours on one core
-#   scripts/study_fashion_pairs.sh PART SEED          one part with one seed; parts may run side by side
+#   studies/pairs/run.sh                    everything, about two hours on one core
+#   studies/pairs/run.sh PART SEED          one part with one seed; parts may run side by side
 #
 # Parts: truth (seed 0: 200 archs; seeds 1 and 2: the first 30 of them), twice (seed 0: 30 archs trained twice as long),
-# oneshot (seeds 0, 1, 2) and, only if they are named, each arm of scripts/study_pairs_arms.py, whose head says what it is,
-# scores (after oneshot and default: scripts/study_scores.py on fashion_pairs), others (the same on the digits and, with seeds
+# oneshot (seeds 0, 1, 2) and, only if they are named, each arm of studies/arms/run.py, as in its plan.md,
+# scores (after oneshot and default: studies/scores/run.py on fashion_pairs), others (the same on the digits and, with seeds
 # 0 and 1, on Fashion-MNIST) and predictions (after oneshot, seed 0). What is there already is reused and an interrupted
 # training goes on, so give the same command again; several processes may share a part of the truth. At the end
-# `python scripts/study.py --collect` gathers what is in results/ and fills docs/study.md.
+# `python -m studies.page --collect` gathers what is in results/ and fills docs/study.md.
 set -euo pipefail
-source "$(dirname "$(readlink -f "$0")")/environment.sh"
+source "$(dirname "$(readlink -f "$0")")/../../scripts/environment.sh"
 
 config="--config configs/fashion_pairs.yml"
 # No ground truth while training: the last epoch is taken, so that nothing is chosen by what it is judged by.
@@ -39,7 +39,7 @@ oneshot() { # seed
 }
 
 scores() { # seed
-    local script="scripts/study_scores.py $config"
+    local script="-m studies.scores.run $config"
     step python $script results/pairs_arms/default_s"$1"/supernet.pth results/pairs_scores/default_s"$1".json \
         evaluation.calibration_images=512
     step python $script results/pairs_oneshot_s"$1"/supernet.pth results/pairs_scores/oneshot_s"$1".json
@@ -49,7 +49,7 @@ other() { # name configuration seed override...
     local save=scores_$1_s$3
     step python -m fewshot_nas.train_supernet --config "$2" --save="$save" training.epochs=4 run.seed="$3" \
         run.ground_truth=results/none.json evaluation.every_epochs=100 "${@:4}"
-    step python scripts/study_scores.py --config "$2" results/"$save"/supernet.pth results/pairs_scores/"$1"_s"$3".json "${@:4}"
+    step python -m studies.scores.run --config "$2" results/"$save"/supernet.pth results/pairs_scores/"$1"_s"$3".json "${@:4}"
 }
 
 predictions() { # seed
@@ -59,7 +59,7 @@ predictions() { # seed
     step python -m fewshot_nas.merge --save="$save" --epoch=1_sample1000 --top=likelihood
     step python -m fewshot_nas.rank $config --save="$save" --top=likelihood \
         --scores results/"$save"/json_results/epoch1_sample1000
-    step python scripts/study_ranker.py --collect "$save"
+    step python -m studies.ranker.run --collect "$save"
 }
 
 part() {
@@ -71,7 +71,7 @@ part() {
             other digits configs/digits.yml "$2"
             other mnist configs/fashion_mnist.yml "$2" data.train_images=10000
             ;;
-        *) step python scripts/study_pairs_arms.py "$1" "$2" ;;
+        *) step python -m studies.arms.run "$1" "$2" ;;
     esac
 }
 
@@ -91,4 +91,4 @@ part twice 0
 for seed in 0 1 2; do
     part oneshot $seed
 done
-step python scripts/study.py --collect
+step python -m studies.page --collect

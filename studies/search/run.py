@@ -1,36 +1,13 @@
 """What searching is worth: archs that a search finds, against those that cost less thought, trained alone.
 
-python scripts/study_search.py                             prints the tables from json_file/
-python scripts/study_search.py BED SEED search             searches with the supernet of a seed, and picks the archs
-python scripts/study_search.py BED SEED TRAINING_SEED      trains the picked archs with a seed, from scratch
-python scripts/study_search.py BED SEED finetune           trains the arch searched under half of the macs, both ways
-python scripts/study_search.py BED SEED cost               times the tree against the plain way
-python scripts/study_search.py --collect BED               gathers what results/ has of a bed into json_file/
+python -m studies.search.run                             prints the tables from the files beside it
+python -m studies.search.run BED SEED search             searches with the supernet of a seed, and picks the archs
+python -m studies.search.run BED SEED TRAINING_SEED      trains the picked archs with a seed, from scratch
+python -m studies.search.run BED SEED finetune           trains the arch searched under half of the macs, both ways
+python -m studies.search.run BED SEED cost               times the tree against the plain way
+python -m studies.search.run --collect BED               gathers what results/ has of a bed into a file beside it
 
-The plan, written before any of it ran:
-
-- Question: is a network that a search finds better, trained alone, than (a) the best-ranked of as many random archs,
-  (b) the best-ranked of the pool, (c) the largest that fits?
-- Beds: fashion_pairs (configs/fashion_pairs.yml, supernets results/pairs_oneshot_s0, _s1, _s2 of
-  scripts/study_fashion_pairs.sh) and digits (the defaults; supernets results/search_digits_s0, _s1, _s2, trained here).
-- Bounds, from quantiles of the pool's 45,000 archs: macs <= the 25 % quantile; macs <= the median; macs <= the median
-  and params <= the 25 % quantile.
-- Arms. `searched`: NSGA-II, 500 archs, by the supernet's mean probability. `searched by the ranker`: the same by the
-  ranker's combined scores (from a sample of 1,000 archs of the pool; no truth). `random`: (a) the best of 500 random
-  archs within the bounds, by the mean probability. `pool`: (b) the arch of the pool within the bounds that the ranker
-  predicts to be the best (the same sample, no truth). `largest`: (c) the arch of the pool within the bounds with most
-  multiply-adds. Scores are on 2,000 validation images of fashion_pairs and on all 300 of digits.
-- Each arch is trained from scratch with the bed's stand-alone recipe and the training seeds 0, 1, 2, and measured on
-  the test images. n: 3 bounds x 3 supernets = 9 cells for each bed and arm, 3 trainings in each cell.
-- The answer is the mean over cells of (searched - other), in points of test accuracy, once for each of the two
-  searched arms; its 95 % interval is a bootstrap over cells, and over training seeds within cells. An interval that
-  excludes 0 is an answer; nothing else is. All arms are reported.
-- Inherited against fresh weights: the `searched` arch under `half macs`, training seed 0. From inherited weights by the
-  settings of `finetune` for 1 and 2 epochs on fashion_pairs and 1, 2, 5 and 10 on digits; from scratch by
-  `stand_alone` for 1, 2 and 4 epochs and 10, 30 and 60. All are measured on the test images. The answer is the smallest
-  number of epochs from scratch that reaches at least what each number of epochs of fine-tuning does.
-- If time does not allow all of it: supernet 0 comes first with all training seeds, then supernet 1, then 2; what is
-  missing is said.
+`plan.md` has the plan, as it was written before anything ran.
 """
 
 import argparse
@@ -56,7 +33,7 @@ from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.training.stand_alone import GroundTruth
 
-FILES = Path(__file__).resolve().parents[1] / "json_file"
+HERE = Path(__file__).resolve().parent
 BUDGET, SAMPLE, SEEDS = 500, 1000, (0, 1, 2)
 SEARCHED, OTHERS = ("searched", "searched by the ranker"), ("random", "pool", "largest")
 TUNED = {"fashion_pairs": (1, 2), "digits": (1, 2, 5, 10)}  # epochs
@@ -82,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             part, lambda bed, seed: train(bed, seed, int(part))
         )(bed, int(seed))
     else:
-        print("\n\n".join(table(bed) for bed in BEDS if (FILES / bed / "search.json").exists()))
+        print("\n\n".join(table(bed) for bed in BEDS if (HERE / f"{bed}.json").exists()))
     return 0
 
 
@@ -255,7 +232,7 @@ def collect(bed: str) -> None:
             content["cost"][str(seed)] = read_json(top / "search_cost.json")
         if (top / "finetuned.json").exists():
             content["finetuned"][str(seed)] = read_json(top / "finetuned.json")
-    write_json(FILES / bed / "search.json", content)
+    write_json(HERE / f"{bed}.json", content)
 
 
 def cells(content: Mapping[str, Any]) -> list[Mapping[str, list[float]]]:
@@ -287,7 +264,7 @@ def _drawn(rng: Any, values: Sequence[float]) -> float:
 
 def table(bed: str) -> str:
     """Accuracies by bound and arm, and the differences."""
-    content = read_json(FILES / bed / "search.json")
+    content = read_json(HERE / f"{bed}.json")
     found = cells(content)
     if not found:
         raise InputError(f"{bed}: nothing has been trained")
