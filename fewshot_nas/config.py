@@ -128,7 +128,7 @@ class RecipeConfig:
 
 @dataclass(frozen=True)
 class StandAloneConfig(RecipeConfig):
-    """How one subnet is trained from scratch for the ground truth."""
+    """How one subnet is trained from scratch, for the ground truth or for itself."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # What only a program can do wrong. Every other error of the operating system is the machine's.
 _DEFECTS = frozenset({errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOTTY, errno.ESPIPE, errno.ESRCH, errno.ECHILD})
@@ -14,14 +16,21 @@ _REMEDIES = {
     errno.ESTALE: "the network's disk has lost this file; the same command goes on from the last saved state",
     errno.ENOTCONN: "mount this file system again",
 }
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+_LESS_AT_A_TIME = (
+    "memory ran out; lower the images at a time (evaluation.batch_size, for Cream BATCH_SIZE) or evaluation.memory_mb,"
+    " or end what else needs memory"
+)
 
 
 def said_by_machine(error: BaseException) -> str | None:
-    """An error of the operating system as a sentence: the file, what is wrong, what helps.
+    """A lack of memory, or an error of the operating system, as a sentence: the file, what is wrong, what helps.
 
     Returns:
         None for any other error, and for one that only a defect of this program causes.
     """
+    if lacks_memory(error):
+        return _LESS_AT_A_TIME
     if not isinstance(error, OSError) or error.errno is None:
         return None
     named = isinstance(error.filename, str | bytes)
@@ -59,3 +68,27 @@ class TaskError(InputError):
 
 class KnownError(InputError):
     """What another process has failed with, and has said; this one ends without a word."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that Python, numpy, or torch on any device found no memory."""
+    words = isinstance(error, RuntimeError) and any(each in str(error) for each in _NO_MEMORY)
+    return words or isinstance(error, MemoryError)
+
+
+@contextmanager
+def with_memory(remedy: str) -> Iterator[None]:
+    """Say what to do if memory runs out inside the block.
+
+    Args:
+        remedy: goes on after `memory ran out`.
+
+    Raises:
+        InputError: it did.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        raise InputError(f"memory ran out {remedy}") from None

@@ -1,4 +1,4 @@
-"""Train a found arch further, from its weights in the supernet, or from scratch for comparison."""
+"""Train a found arch further, from its weights in the supernet: quick, but from scratch it ends better."""
 
 import argparse
 import sys
@@ -11,13 +11,13 @@ from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256, write_json
 from fewshot_nas.results.directories import NetworkDirectory, PhaseDirectory
-from fewshot_nas.results.run import finetune_directory, phase_directory, phase_of, run_directory
-from fewshot_nas.scores.found import read_found
+from fewshot_nas.results.run import finetune_directory, phase_directory, phase_of
+from fewshot_nas.scores.found import read_best
 
 if TYPE_CHECKING:
     from fewshot_nas.network_runs import NetworkRun
     from fewshot_nas.space.arch import Arch
-    from fewshot_nas.training.stand_alone import WatchedTask
+    from fewshot_nas.training.stand_alone import StandAloneTask
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,20 +27,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = run_config(options, PhaseDirectory(chosen.model.parent).config)
     space = config.space.build()
     arch = space.decode(chosen.code)
-    if not options.scratch and not chosen.model.exists():
-        raise InputError(f"{chosen.model}: no such file, so there are no weights to inherit; --scratch needs none")
-    directory = finetune_directory(options.save, chosen.name, config.run.seed, scratch=options.scratch)
-    section, parent = ("stand_alone", None) if options.scratch else ("finetune", chosen.model)
+    if not chosen.model.exists():
+        raise InputError(
+            f"{chosen.model}: no such file, so there are no weights to inherit; train_stand_alone needs none"
+        )
+    directory = finetune_directory(options.save, chosen.name, config.run.seed)
     from fewshot_nas.distributed import joined
     from fewshot_nas.network_runs import NetworkRun
 
     with joined(options.device, config.run) as world:
         training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_main))
-        facts = {"arch": space.encode(arch), "parent_sha256": parent and sha256(parent)}
+        facts = {"arch": space.encode(arch), "parent_sha256": sha256(chosen.model)}
         training.train_network(
-            section,
+            "finetune",
             directory,
-            lambda: _begun(training, section, arch, parent),
+            lambda: _begun(training, arch, chosen.model),
             facts,
             lambda task: _finish(training, task, directory),
         )
@@ -68,33 +69,22 @@ def _searched(options: argparse.Namespace) -> _Chosen:
         InputError: the search has found nothing, or its supernet has been replaced.
     """
     path: Path = options.from_search
-    found = read_found(path)
-    if not found.archs:
-        raise InputError(f"{path}: the search has found no arch")
-    name, code = path.resolve().parent.name, found.archs[0].code
+    best = read_best(path, options.save)
     if options.split_group or options.model_name:
-        return _Chosen(code, _named(argparse.Namespace(**{**vars(options), "arch": code})).model, name)
-    # The run may have been moved or renamed: the file is results/<save>/searches/<name>/found.json.
-    own, inside = path.absolute().parents[2:3], found.manifest.get("checkpoint", "supernet.pth")
-    places = [run / inside for run in (*own, run_directory(options.save))]
-    model = next((place for place in places if place.exists()), places[-1])
-    if model.exists() and sha256(model) != found.manifest.get("checkpoint_sha256"):
-        raise InputError(f"{path}: searched another {model} than the one there is now; search anew")
-    return _Chosen(code, model, name)
+        return _Chosen(best.code, _named(argparse.Namespace(**{**vars(options), "arch": best.code})).model, best.search)
+    if best.model.exists() and sha256(best.model) != best.model_sha256:
+        raise InputError(f"{path}: searched another {best.model} than the one there is now; search anew")
+    return _Chosen(best.code, best.model, best.search)
 
 
-def _begun(training: "NetworkRun", section: str, arch: "Arch", model: Path | None) -> "WatchedTask":
+def _begun(training: "NetworkRun", arch: "Arch", model: Path) -> "StandAloneTask":
     """The task with its first weights; inherited weights come with batch norm statistics of training images."""
     from fewshot_nas.evaluation.naive import calibrate
     from fewshot_nas.models.checkpoint import load_supernet
-    from fewshot_nas.models.subnet import Subnet, extract
+    from fewshot_nas.models.subnet import extract
     from fewshot_nas.run_images import refuse_other_images
-    from fewshot_nas.runs import seed_weights
 
     space, classes = training.space, training.data.num_classes
-    if model is None:
-        seed_weights(training.config.run.seed)
-        return training.network_task(section, Subnet(space, arch, classes), space.encode(arch))
     supernet = load_supernet(model)
     if (supernet.space, supernet.num_classes) != (space, classes):
         raise InputError(
@@ -102,19 +92,17 @@ def _begun(training: "NetworkRun", section: str, arch: "Arch", model: Path | Non
             f" {space.name} with {classes}"
         )
     refuse_other_images(model, supernet.trained_on, training.data)
-    task = training.network_task(section, extract(supernet, arch), space.encode(arch))
-    assert task.valid is not None
+    task = training.network_task("finetune", extract(supernet, arch), space.encode(arch))
     calibrate(task.network, task.valid.calibration_batches())
-    training.report(f"inherited weights: {task.measured():.2f} % on {len(task.valid.images)} validation images")
+    training.report(f"inherited weights: {task.measured()[0]:.2f} % on {len(task.valid.images)} validation images")
     return task
 
 
-def _finish(training: "NetworkRun", task: "WatchedTask", directory: NetworkDirectory) -> None:
+def _finish(training: "NetworkRun", task: "StandAloneTask", directory: NetworkDirectory) -> None:
     """Write the accuracies, then the network."""
-    from fewshot_nas.evaluation.naive import measure
     from fewshot_nas.models.checkpoint import save_subnet
 
-    valid, test = task.measured(), measure(task.network, training.inputs(training.data.test)).top1
+    valid, test = task.measured(task.valid, task.test)
     write_json(directory.result, {"arch": task.code, "valid": valid, "test": test})
     save_subnet(directory.chosen, task.network, training.space, task.code)
     training.report(f"top-1 {valid:.2f} % on the validation images, {test:.2f} % on the test images")
@@ -130,7 +118,6 @@ def _parser() -> Parser:
     what.add_argument("--from_search", type=Path, metavar="FILE", help="found.json of a search, whose best arch counts")
     add("--split_group", metavar="G", help="groups of the supernet, or its phase (default: the one searched, else 1)")
     add("--model_name", help="checkpoint in the phase's directory (default: the one searched, else supernet)")
-    add("--scratch", action="store_true", help="begin with fresh weights, by the settings of stand_alone")
     add_run_options(parser)
     return parser
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fewshot_nas.commands import command_line
+from fewshot_nas.data.loader import batches_per_epoch
+from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import write_json
 from fewshot_nas.lifecycle import Training
 from fewshot_nas.manifest import recipe_sha256
@@ -17,7 +20,7 @@ from fewshot_nas.runs import Run, placed, seed_weights
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.optimizer import plain_groups, sgd
-from fewshot_nas.training.stand_alone import GroundTruth, StandAloneResult, StandAloneTask, WatchedTask, outcome
+from fewshot_nas.training.stand_alone import STEADY_STEPS, GroundTruth, StandAloneResult, StandAloneTask
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class NetworkRun(Run):
         self,
         section: str,
         directory: PhaseDirectory,
-        start: Callable[[], WatchedTask],
+        start: Callable[[], StandAloneTask],
         facts: Mapping[str, Any],
-        finish: Callable[[WatchedTask], None],
+        finish: Callable[[StandAloneTask], None],
     ) -> None:
         """Train a single network and measure it after each epoch; no ground truth has a part in it.
 
@@ -49,13 +52,35 @@ class NetworkRun(Run):
             lambda task, log: finish(task),
         )
 
-    def network_task(self, section: str, network: Subnet, code: str) -> WatchedTask:
-        """A task of `train_network`."""
+    def network_task(self, section: str, network: Subnet, code: str, *, watched: bool = True) -> StandAloneTask:
+        """A task for a single network; an image that cannot be read is noticed here, before the training."""
         network.trained_on = trained_on(self.data)
         settings, network = self.recipe(section), placed(network, self.world)
-        optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
-        smoothing, precision = settings.label_smoothing, self.config.run.precision
-        return WatchedTask(network, optimizer, code, smoothing, precision, valid=self.inputs(self.data.valid))
+        return StandAloneTask(
+            network,
+            sgd(plain_groups(network, settings.weight_decay), settings.momentum),
+            code,
+            settings.label_smoothing,
+            *self._measured_on,
+            self.config.run.precision,
+            self._calibrates(section),
+            watched,
+        )
+
+    @cached_property
+    def _measured_on(self) -> tuple[Inputs, Inputs]:
+        """The images to rank on and to test on, decoded once for all networks of the run."""
+        return self.inputs(self.data.valid), self.inputs(self.data.test)
+
+    def _calibrates(self, section: str) -> bool:
+        settings, images = self.recipe(section), len(self.data.train)
+        steps = settings.epochs * batches_per_epoch(images, settings.batch_size, self.world.size)
+        return steps < STEADY_STEPS
+
+    def manifest(self, section: str, directory: PhaseDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """As of every run, and where the statistics come from that the network is measured with."""
+        calibrated = {"statistics": "calibrated"} if self._calibrates(section) else {}
+        return super().manifest(section, directory, {**facts, **calibrated})
 
     def train_stand_alone(
         self,
@@ -89,7 +114,7 @@ class NetworkRun(Run):
             return f"{directory.chosen} is there already; --no-resume trains it anew" if known else ""
 
         def finish(task: StandAloneTask, log: RunLog) -> None:
-            result = outcome(task, arch_id, seed, recipe, self.inputs(self.data.valid), self.inputs(self.data.test))
+            result = StandAloneResult(arch_id, task.code, seed, recipe, *task.measured(task.valid, task.test))
             write_json(directory.result, {"arch": task.code, "valid": result.valid, "test": result.test})
             save_subnet(directory.chosen, task.network, self.space, task.code)
             test = "there are no test images" if self.data.test is self.data.valid else f"test {result.test:.2f} %"
@@ -101,7 +126,7 @@ class NetworkRun(Run):
             self.report(f"not added to a ground truth (--ground_truth does that); `{line}` exports it")
 
         def start() -> Training[StandAloneTask]:
-            return self.training("stand_alone", self._stand_alone_task(arch), self.data.train)
+            return self.training("stand_alone", self._stand_alone_task(arch, watched=truth is None), self.data.train)
 
         self.life(directory).run(content, start, finish, finished)
 
@@ -123,12 +148,7 @@ class NetworkRun(Run):
         known = self.resume and truth.has(arch_id, self.config.run.seed)
         return f"{arch_id} with seed {self.config.run.seed} is in {truth.path} already" if known else ""
 
-    def _stand_alone_task(self, arch: Arch) -> StandAloneTask:
-        config, settings = self.config, self.config.stand_alone
-        seed_weights(config.run.seed)
-        network = placed(Subnet(self.space, arch, self.data.num_classes), self.world)
-        network.trained_on = trained_on(self.data)
-        optimizer = sgd(plain_groups(network, settings.weight_decay), settings.momentum)
-        return StandAloneTask(
-            network, optimizer, self.space.encode(arch), settings.label_smoothing, config.run.precision
-        )
+    def _stand_alone_task(self, arch: Arch, *, watched: bool) -> StandAloneTask:
+        seed_weights(self.config.run.seed)
+        network = Subnet(self.space, arch, self.data.num_classes)
+        return self.network_task("stand_alone", network, self.space.encode(arch), watched=watched)

@@ -21,6 +21,7 @@ from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.manifest import fixed_by_network, refuse_settings
+from fewshot_nas.space.cost import sizes
 from fewshot_nas.space.search_space import SearchSpace
 
 # Images that are scored at once where no setting says it. On a GPU more of them start fewer kernels; fewer are taken if
@@ -127,17 +128,12 @@ def evaluation_inputs(
         decode: False gives tensors of the images' shape without memory, enough to plan with.
 
     Raises:
-        InputError: there are fewer training images than the calibration takes.
+        InputError: a calibration batch is a single image, and the space's smallest maps are single pixels.
     """
     settings = config.evaluation
-    if settings.calibration_images > len(data.train):
-        raise InputError(
-            f"evaluation.calibration_images is {settings.calibration_images},"
-            f" expected at most the {len(data.train)} training images"
-        )
     # All runs use one seed here, so that runs of different seeds differ in their training only.
     calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
-    return Inputs(
+    inputs = Inputs(
         _pixels(config, space, data, calibration, decode=decode),
         settings.calibration_batch,
         _pixels(config, space, data, scored, decode=decode),
@@ -148,6 +144,36 @@ def evaluation_inputs(
         world.device,
         config.run.precision,
     )
+    name = "calibration_batch" if settings.calibration_batch == 1 else "calibration_images"
+    refuse_single_values(min(inputs.calibration_sizes), sizes(space).stages[-1], f"evaluation.{name}")
+    return inputs
+
+
+def refuse_single_values(images: int, side: int, setting: str) -> None:
+    """Refuse a batch in which a batch norm would see one value per channel, which has no variance.
+
+    Args:
+        images: of the batch, in one process.
+        side: of the smallest feature map, in pixels.
+        setting: what has to be larger.
+
+    Raises:
+        InputError: the batch is a single image, and the map a single pixel.
+    """
+    if images * side**2 == 1:
+        raise InputError(
+            f"{setting} gives a process batches of a single image, whose smallest feature maps are single pixels, and"
+            " one value has no variance for a batch norm; expected at least 2 images for each process"
+        )
+
+
+def shortages(config: Config, data: ImageData) -> list[str]:
+    """A sentence for each setting of the evaluation that asks for more training images than there are."""
+    return [
+        f"evaluation.{name} is {wanted}, but there are {len(data.train)} training images: all are taken"
+        for name in ("calibration_images", "classifier_images")
+        if (wanted := getattr(config.evaluation, name)) > len(data.train)
+    ]
 
 
 def with_classifier_images(
@@ -156,17 +182,10 @@ def with_classifier_images(
     """Inputs with the training images that each subnet's own classifier is fitted to, if the settings ask for it.
 
     They begin with the calibration images.
-
-    Raises:
-        InputError: there are not so many.
     """
     count = config.evaluation.classifier_images
     if not count:
         return inputs
-    if count > len(data.train):
-        raise InputError(
-            f"evaluation.classifier_images is {count}, expected at most the {len(data.train)} training images"
-        )
     chosen = calibration_subset(data.train, count, seed=0)
     return replace(inputs, fitting=_pixels(config, space, data, chosen, decode=decode), fitting_labels=chosen.labels)
 

@@ -21,7 +21,15 @@ from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest, refuse_another_run
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import trainings
-from fewshot_nas.run_images import data_facts, evaluation_inputs, open_images, training_images
+from fewshot_nas.run_images import (
+    data_facts,
+    evaluation_inputs,
+    open_images,
+    refuse_single_values,
+    shortages,
+    training_images,
+)
+from fewshot_nas.space.cost import sizes
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.training.loop import Schedule, Source, Task, step_seed
 
@@ -54,7 +62,7 @@ class Run:
     def data(self) -> ImageData:
         """The data set of the settings."""
         data = open_images(self.config, self.space)
-        for note in data.notes:
+        for note in (*data.notes, *shortages(self.config, data)):
             self.report(note)
         return data
 
@@ -94,8 +102,15 @@ class Run:
         return written
 
     def training(self, section: str, task: T, images: Images) -> Training[T]:
-        """A task with its images and its schedule."""
+        """A task with its images and its schedule.
+
+        Raises:
+            InputError: each process gets a single image of a batch, and the smallest maps are single pixels.
+        """
         settings, config, data = self.recipe(section), self.config, self.data
+        share = batch_share(len(images), settings.batch_size, self.world.size)
+        smallest = min(getattr(settings, "resolutions", ()), default=self.space.resolution)
+        refuse_single_values(share, sizes(self.space, smallest).stages[-1], f"{section}.batch_size")
         schedule = Schedule(
             settings.epochs,
             settings.warmup_epochs,

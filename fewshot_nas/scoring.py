@@ -63,6 +63,7 @@ def scoring_facts(
 
     The supernet's file is named within its run, so that a run may be moved.
     """
+    fitted = min(config.evaluation.classifier_images, len(data.train))
     calibrated, batch = min(config.evaluation.calibration_images, len(data.train)), config.evaluation.calibration_batch
     return {
         "checkpoint": model.relative_to(run_directory(save)).as_posix(),
@@ -76,7 +77,7 @@ def scoring_facts(
         # Earlier versions gave an incomplete last batch the weight of a whole one.
         **({"calibration_mean": "by images"} if calibrated > batch and calibrated % batch else {}),
         "calibration_fingerprint": data.train.fingerprint,
-        **({"classifier_images": fitted} if (fitted := config.evaluation.classifier_images) else {}),
+        **({"classifier_images": fitted} if fitted else {}),
         "precision": config.run.precision,
         "space": supernet.space.values(),
         "resolution": supernet.space.resolution,

@@ -65,16 +65,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.evaluation.numerics import numerics
     from fewshot_nas.lifecycle import alone
     from fewshot_nas.models.checkpoint import load_supernet
-    from fewshot_nas.run_images import images_for
+    from fewshot_nas.run_images import images_for, shortages
     from fewshot_nas.scoring import scorer_for, scoring_facts
     from fewshot_nas.searching.explore import Search
     from fewshot_nas.searching.journal import SearchJournal
 
     with joined(options.device, config.run) as world:
-        supernet = load_supernet(model, world.device)
+        supernet, report = load_supernet(model, world.device), speaker(world.is_main)
         if (supernet.space, supernet.num_classes) != (network.space, network.num_classes):
             raise InputError(f"{model}: is of another space or number of classes than {directory.manifest} tells")
         data = images_for(config, model, supernet.space, supernet.num_classes, supernet.trained_on)
+        for line in shortages(config, data):
+            report(line)
         scored = fixed_part("--images", data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world)
         judge, judged = _judge(options, directory, network, sha256(model))
@@ -83,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = found_directory(options.save, options.name or _name(phase.name, options))
         journal = SearchJournal(found.journal, supernet.space, manifest, gathered(numerics(world.device), world))
         with alone(found.lock, world):
-            report, metric = speaker(world.is_main), OF_TOP[options.top]
+            metric = OF_TOP[options.top]
             search = Search(proposer, scorer, judge, metric, limits, options.minimize, journal, world, report)
             known = search.run(options.budget)
             decided(world, lambda: _finish(found, search.outcome(known), report))

@@ -17,7 +17,9 @@ from fewshot_nas.cli import (
     uses_ray,
 )
 from fewshot_nas.errors import BusyError, InputError
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import ground_truth_path
+from fewshot_nas.scores.found import read_best
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import id_beside, read_pool
 from fewshot_nas.space.search_space import SearchSpace
@@ -33,15 +35,19 @@ _EXPECTED = "a number such as 1, a list such as 1,5,9, a range such as 1-30, all
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the archs that the ground truth does not have with this seed."""
     options = _parser().parse_intermixed_args(argv)
-    on_ray, config = uses_ray(options), run_config(options)
-    space = config.space.build()
+    best = read_best(options.from_search, options.save) if options.from_search else None
+    searched = PhaseDirectory(best.model.parent).config if best else None
+    on_ray, config = uses_ray(options), run_config(options, searched)
+    space, text = config.space.build(), best.code if best else options.target_arch_num
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
     # A code names a network that is wanted for itself, such as a search's best; numbers name archs of a ground truth.
-    usual = None if _is_code(options.target_arch_num, space) else ground_truth_path(options.save)
+    usual = None if _is_code(text, space) else ground_truth_path(options.save)
     path = options.ground_truth or usual
     if on_ray and path is None:
         raise InputError("--executor ray is for a ground truth; a code is trained here, or give --ground_truth FILE")
-    chosen = dict(_selected(options.target_arch_num, pool, space, in_truth=path is not None))
+    chosen = dict(_selected(text, pool, space, in_truth=path is not None))
+    if best and path is None:
+        chosen = dict(zip([best.search], chosen.values(), strict=True))
     from fewshot_nas.distributed import joined
     from fewshot_nas.network_runs import NetworkRun
     from fewshot_nas.training.stand_alone import GroundTruth
@@ -103,17 +109,18 @@ def _is_code(text: str, space: SearchSpace) -> bool:
 
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.train_stand_alone", description=__doc__)
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
         "--target_arch_num",
-        required=True,
         metavar="ARCHS",
         help="number of an arch of the pool, a list (1,5,9), a range (1-30), all (the first 30), or a code",
     )
+    what.add_argument("--from_search", type=Path, metavar="FILE", help="found.json of a search, whose best arch counts")
     parser.add_argument(
         "--ground_truth",
         type=Path,
         metavar="FILE",
-        help="file to add to (default results/<save>/gt_arch30.json, for a code none)",
+        help="file to add to (default results/<save>/gt_arch30.json, for a code or a search none)",
     )
     add_executor_options(parser)
     add_run_options(parser)

@@ -7,7 +7,6 @@ from fewshot_nas import export, finetune
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, sha256
 from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint, save_supernet, subnet_of
-from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import finetune_directory
@@ -27,7 +26,7 @@ def run(fresh_run):
 
 
 def directory_of(code):
-    return finetune_directory("run", f"1_{code}", 0, scratch=False)
+    return finetune_directory("run", f"1_{code}", 0)
 
 
 def network_of(directory):
@@ -59,17 +58,6 @@ def test_training_begins_with_the_supernet_s_weights(run, monkeypatch):
     assert network.stem.norm.num_batches_tracked > 0
 
 
-def test_from_scratch_inherits_nothing(run, monkeypatch, capsys):
-    space, code = run
-    monkeypatch.setattr(loop.Loop, "run", lambda self: None)
-    finetune.main(["--save=run", f"--arch={code}", "--scratch", "--seed=3"])
-    network = network_of(finetune_directory("run", f"1_{code}", 3, scratch=True))
-    assert "inherited" not in capsys.readouterr().out
-    torch.manual_seed(loop.step_seed(3, -1, 0))
-    fresh = Subnet(space, space.decode(code), 10)
-    assert all(torch.equal(*pair) for pair in zip(network.parameters(), fresh.parameters(), strict=True))
-
-
 def test_the_best_arch_of_a_search_is_taken_with_the_supernet_that_was_searched(run, tmp_path):
     space, code = run
     model = finetune.phase_directory("run", ONE_SHOT).model("other")
@@ -82,7 +70,7 @@ def test_the_best_arch_of_a_search_is_taken_with_the_supernet_that_was_searched(
 
     write(FoundArch(code, 90.0, {"macs": 5.0}))
     finetune.main(["--save=run", f"--from_search={path}"])
-    directory = finetune_directory("run", "mine", 0, scratch=False)
+    directory = finetune_directory("run", "mine", 0)
     assert read_json(directory.result)["arch"] == code
     assert read_json(directory.manifest)["parent_sha256"] == known["checkpoint_sha256"]
     save_supernet(model, Supernet(by_width(space, 1), 10))
@@ -95,7 +83,7 @@ def test_the_best_arch_of_a_search_is_taken_with_the_supernet_that_was_searched(
 
 def test_an_interrupted_training_ends_with_the_same_network(run, monkeypatch):
     _, code = run
-    whole, torn = directory_of(code), finetune_directory("run", f"1_{code}", 1, scratch=False)
+    whole, torn = directory_of(code), finetune_directory("run", f"1_{code}", 1)
     finetune.main(["--save=run", f"--arch={code}", "finetune.epochs=2", "--seed=1"])
     expected = torn.chosen.rename(torn.path / "expected.pth").read_bytes()
     torn.manifest.unlink()

@@ -16,6 +16,7 @@ from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]
 OWN = ["space.in_channels=3", "data.name=folders", "data.root=images"]
+ONE_PIXEL = ["space.strides=[2,2,2,1]"]  # the maps of the last stages are a single pixel
 ARCH = "1" + "2222" + "7" + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 6 + "77" * 2 + "00" * 3
 
 
@@ -55,8 +56,11 @@ def new_class(part, name, image=True):
     return change
 
 
-def torn(place):
-    (place / "images" / "train" / "cat" / "3.png").write_bytes(b"\x89PNG and no more")
+def torn(part):
+    def change(place):
+        (place / "images" / part / "cat" / "3.png").write_bytes(b"\x89PNG and no more")
+
+    return change
 
 
 def listed(place):
@@ -87,9 +91,19 @@ REFUSED = [
     ),
     (new_class("val", "bird"), ["train_supernet", *OWN], "images/val/bird: no such class in images/train"),
     (
-        torn,
-        ["train_supernet", *OWN, "evaluation.calibration_images=20"],
+        torn("train"),
+        ["train_supernet", *OWN],
         "images/train/cat/3.png: cannot be decoded as an image",
+    ),
+    (
+        torn("val"),
+        ["train_stand_alone", "--target_arch_num=1", *OWN],
+        "images/val/cat/3.png: cannot be decoded as an image",
+    ),
+    (
+        nothing,
+        ["train_stand_alone", "--target_arch_num=1", *OWN, *ONE_PIXEL, "stand_alone.batch_size=1"],
+        "stand_alone.batch_size gives a process batches of a single image",
     ),
     (
         listed,
@@ -110,10 +124,17 @@ REFUSED = [
         ["train_supernet", *OWN, "training.epochs=2", "training.warmup_epochs=9"],
         "training.warmup_epochs is 9, expec",
     ),
-    (
-        nothing,
-        ["train_supernet", *OWN],
-        "evaluation.calibration_images is 256, expected at most the 20 training images",
+    *(
+        (
+            nothing,
+            [command, *OWN, *ONE_PIXEL, more],
+            f"{setting} gives a process batches of a single image, whose small",
+        )
+        for command, more, setting in (
+            ("train_supernet", "training.batch_size=1", "training.batch_size"),
+            ("train_supernet", "evaluation.calibration_batch=1", "evaluation.calibration_batch"),
+            ("train_supernet", "evaluation.calibration_images=1", "evaluation.calibration_images"),
+        )
     ),
     (
         nothing,
@@ -191,7 +212,7 @@ def test_a_mistake_gets_one_sentence_and_leaves_nothing(place, capsys, change, a
     assert sorted((place / "results").rglob("supernet.pth")) == before
 
 
-SMALL = ["training.epochs=1", "evaluation.calibration_images=10", "space.base_widths=[4,6,10,20]", "--save=own"]
+SMALL = ["training.epochs=1", "space.base_widths=[4,6,10,20]", "--save=own"]
 
 
 def other_pool(place):
@@ -204,6 +225,7 @@ WARNED = [
     (nothing, [], "images/test is not there, so the images of val are both ranked on and tested on;"),
     (nothing, [], "results/own/gt_arch30.json: no such file, so there is no tau; the last epoch will be chosen"),
     (nothing, [], "training.batch_size is 64, but there are 20 training images: each step takes all"),
+    (nothing, [], "evaluation.calibration_images is 256, but there are 20 training images: all are taken"),
     (lost("images/val/cat/*"), [], "images/val: no images of class cat, so the ranking does not consider them"),
     (nothing, ["run.pool=pools"], "training needs no pool, but its evaluation will: "),
     (

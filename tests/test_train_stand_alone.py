@@ -10,9 +10,12 @@ from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.naive import measure
 from fewshot_nas.files import locked, read_json
-from fewshot_nas.models.checkpoint import read_checkpoint, subnet_of
+from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint, subnet_of
+from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.run_images import evaluation_inputs, open_images
+from fewshot_nas.scores.found import Found, FoundArch, write_found
 from fewshot_nas.space.pool import read_arch_file, read_pool
+from fewshot_nas.space.sampling import smallest
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_stand_alone import _selected, main
 from fewshot_nas.train_supernet import main as train_supernet
@@ -63,6 +66,26 @@ def test_a_code_is_trained_for_its_own_sake(train, truth, workshop, capsys, call
     assert f"{network} is there already; --no-resume trains it anew" in capsys.readouterr().out
 
 
+def test_the_best_arch_of_a_search_is_trained_from_scratch(fresh_run, capsys, calls_of_hints):
+    """With the settings of the run that was searched, watched, and not added to a ground truth."""
+    supernet = fresh_run / "results" / "run" / "supernet.pth"
+    space = load_supernet(supernet).space
+    code = space.encode(smallest(space))
+    path = fresh_run / "results" / "run" / "searches" / "best" / "found.json"
+    write_found(path, path.with_name("front.csv"), Found({"checkpoint": str(supernet)}, [FoundArch(code, 9.0, {})], []))
+    assert main([f"--from_search={path}", "--save=other", "--seed=3"]) == 0
+    directory = stand_alone_directory("other", "best", 3)
+    _, its_space, arch = subnet_of(directory.chosen, read_checkpoint(directory.chosen))
+    assert (its_space, its_space.encode(arch)) == (space, code)
+    said = capsys.readouterr().out
+    assert f"accuracy {read_json(directory.result)['valid']:.2f} %" in said
+    assert calls_of_hints(said) == [["export", f"--model={directory.chosen}", "--out=best.pt"]]
+    assert not list(directory.path.parents[1].glob("gt_arch30*"))
+    write_found(path, path.with_name("front.csv"), Found({}, [], []))
+    with pytest.raises(InputError, match="the search has found no arch"):
+        main([f"--from_search={path}", "--save=other"])
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_code_joins_a_ground_truth_that_is_named(train, workshop, known):
     (part,) = read_pool(workshop / "json_file" / "json8", PX8)
@@ -82,6 +105,16 @@ def test_a_network_that_was_trained_alone_is_kept_and_scores_what_was_said(train
     data = open_images(config, space)
     inputs = evaluation_inputs(config, space, data, data.valid, World.alone())
     assert measure(subnet, inputs).top1 == truth()["arch1"].acc == read_json(directory / "result.json")["valid"]
+
+
+@pytest.mark.parametrize(("epochs", "seen"), [(1, 1), (25, 50)])
+def test_a_short_training_has_calibrated_statistics(train, workshop, epochs, seen):
+    """Running ones would still hold their first values; those of 50 steps do not."""
+    train("1", f"stand_alone.epochs={epochs}")
+    directory = stand_alone_directory("alone", "arch1", 0)
+    subnet, *_ = subnet_of(directory.chosen, read_checkpoint(directory.chosen))
+    assert subnet.stem.norm.num_batches_tracked == seen  # of calibration, or of the training
+    assert read_json(directory.manifest).get("statistics") == ("calibrated" if seen == 1 else None)
 
 
 def test_all_are_the_first_thirty(workshop):

@@ -288,10 +288,6 @@ def test_two_runs_of_one_name_are_kept_apart(workshop, small):
         ),
         (["--save", "data.txt/one"], "--save is 'data.txt/one', but results/data.txt is a file"),
         (["--save", "../out"], "--save is '../out', expected the name of a directory under results/"),
-        (
-            ["evaluation.calibration_images=33"],
-            r"evaluation.calibration_images is 33, expected at most the 32 trai",
-        ),
         (["space.resolution=2"], r"space.resolution is 2, expected at least 4, because the strides of space"),
         (["data.num_classes=3"], "digits: num_classes is 3, but the labels need 10"),
     ],
@@ -354,3 +350,17 @@ def test_processes_with_different_ground_truths_do_not_begin(workshop, small, ra
     )
     ranks(2, one_of_two)
     assert not (workshop / "results" / "two" / "manifest.json").exists()
+
+
+class Greedy:
+    """A loss that asks torch for more memory than any machine has."""
+
+    def backward(self, answers):
+        return torch.empty(1 << 55)
+
+
+def test_a_lack_of_memory_is_one_sentence_with_the_batch_and_a_remedy(workshop, small, capsys):
+    assert run(main, ["--save=run", *small, "training.loss=tests.test_train_supernet:Greedy"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "memory ran out in training with batches of 16 images; lower the batch size, or" in said

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.lifecycle import Training
 
+_CALIBRATION_IMAGES = 256
 _FIRST_WEIGHTS = 0.01  # share of the first weights in the average, from which on they are felt
 
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             save_child(directory.chosen, model, task.network, task.average.module)
             training.report(f"wrote {directory.chosen}")
 
-        facts = {"path": format_path(model.path), "resolution": model.resolution}
+        facts = {"path": format_path(model.path), "resolution": model.resolution, **statistics(training, config)}
         training.train(directory, facts, lambda: start_training(training, config, model), finish)
     return 0
 
@@ -50,7 +51,7 @@ def _about(config: RetrainConfig, training: "CreamRun") -> Iterator[str]:
     """What may surprise: epochs beyond EPOCHS, and an average that is still the first weights."""
     if config.COOLDOWN_EPOCHS:
         yield f"{config.EPOCHS} epochs, and {config.COOLDOWN_EPOCHS} more at the rate MIN_LR (COOLDOWN_EPOCHS)"
-    steps = (config.EPOCHS + config.COOLDOWN_EPOCHS) * training.per_epoch
+    steps = _steps(training, config)
     first = config.EMA_DECAY**steps
     if first > _FIRST_WEIGHTS:
         most = _FIRST_WEIGHTS ** (1 / steps)
@@ -58,6 +59,19 @@ def _about(config: RetrainConfig, training: "CreamRun") -> Iterator[str]:
             f"EMA_DECAY is {config.EMA_DECAY}: after {steps} steps {100 * first:.0f} % of the averaged weights, which"
             f" are the result, are those of the beginning; at most {most:.4g} suits so few steps"
         )
+
+
+def _steps(training: "CreamRun", config: RetrainConfig) -> int:
+    return (config.EPOCHS + config.COOLDOWN_EPOCHS) * training.per_epoch
+
+
+def statistics(training: "CreamRun", config: RetrainConfig) -> dict[str, str]:
+    """The fact that batch norms are calibrated before a network is measured, if the training is short."""
+    from fewshot_nas.training.stand_alone import STEADY_STEPS
+
+    steps = _steps(training, config)
+    short = steps < STEADY_STEPS or config.EMA_DECAY**steps > _FIRST_WEIGHTS
+    return {"statistics": "calibrated"} if short else {}
 
 
 def start_training(training: "CreamRun", config: RetrainConfig, model: "Model") -> "Training[RetrainTask]":
@@ -81,7 +95,7 @@ def start_training(training: "CreamRun", config: RetrainConfig, model: "Model") 
         network,
         ModelEmaV3(network, decay=config.EMA_DECAY),
         RMSpropTF(plain_groups(network, config.WEIGHT_DECAY), alpha=0.9, eps=1e-3, momentum=0.9),
-        training.valid,
+        training.inputs(training.data.valid, _CALIBRATION_IMAGES if statistics(training, config) else 0),
         training.due(epochs),
         config.SMOOTHING,
         config.run.precision,

@@ -10,7 +10,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.naive import measure
+from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.files import replacing
 from fewshot_nas.jsonl import Record
 from fewshot_nas.training.stand_alone import learn
@@ -22,7 +22,9 @@ class RetrainTask:
 
     Attributes:
         average: the moving average of the network's weights, updated after each optimizer step.
-        due: epochs, counted from 0, after which the average is validated on `inputs`.
+        inputs: images to validate on. If there are calibration images too, batch norms of the average are calibrated on
+            them before, because those of a short training have seen too little.
+        due: epochs, counted from 0, after which the average is validated.
     """
 
     network: nn.Module
@@ -49,6 +51,9 @@ class RetrainTask:
         """Measure the averaged weights, which become the result."""
         if epoch not in self.due:
             return {}
+        if len(self.inputs.calibration):
+            with self.inputs.autocast():
+                calibrate(self.average.module, self.inputs.calibration_batches())
         return {"top1": {"ema": measure(self.average.module, self.inputs).top1}}
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest_of
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.run_images import data_facts, images_of, training_images
+from fewshot_nas.run_images import data_facts, images_of, refuse_single_values, training_images
 from fewshot_nas.settings import compared
 from fewshot_nas.training.loop import Source, Task
 from fewshot_nas.training.prioritized import HELD_SHARE
@@ -42,7 +42,7 @@ def scoring_inputs(
         return decoded(images, transform, config.data.cache, workers=config.data.workers)
 
     scored_pixels = pixels(scored)
-    return Inputs(
+    inputs = Inputs(
         pixels(calibration_subset(data.train, calibration, seed=0)) if calibration else scored_pixels[:0],
         batch,
         scored_pixels,
@@ -53,6 +53,9 @@ def scoring_inputs(
         world.device,
         config.run.precision,
     )
+    if calibration:
+        refuse_single_values(min(inputs.calibration_sizes), config.SPACE.last_side(resolution), "CALIBRATION_IMAGES")
+    return inputs
 
 
 @dataclass(frozen=True)
@@ -158,8 +161,10 @@ class CreamRun:
         """What a training depends on.
 
         Raises:
-            InputError: the processes cannot share a batch equally.
+            InputError: the processes cannot share a batch equally, or each gets a single image of it whose smallest
+                maps are single pixels.
         """
-        batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
+        share = batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
+        refuse_single_values(share, self.config.SPACE.last_side(self.resolution), "BATCH_SIZE")
         noted = {"processes": self.world.size, **facts, "data": data_facts(self.data)}
         return manifest_of(compared(self.config), noted)

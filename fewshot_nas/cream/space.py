@@ -80,6 +80,12 @@ class CreamSpace:
         """By index: every kernel with the first and with the second expansion."""
         return tuple(Choice(kernel, expansion) for kernel in self.kernels for expansion in self.expansions)
 
+    def last_side(self, resolution: int) -> int:
+        """Side of the smallest feature maps of square images, in pixels."""
+        for stride in self._strides:
+            resolution = -(-resolution // stride)
+        return resolution
+
     @property
     def _strides(self) -> list[int]:
         return [self.stem_stride, *self.strides]

@@ -17,6 +17,7 @@ from fewshot_nas.settings import load
 if TYPE_CHECKING:
     from fewshot_nas.cream.retrain_task import RetrainTask
     from fewshot_nas.cream.runs import CreamRun
+    from fewshot_nas.lifecycle import Training
     from fewshot_nas.training.stand_alone import GroundTruth
 
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(
     training: "CreamRun", config: RetrainConfig, arch_id: str, path: CreamPath, save: str, truth: "GroundTruth"
 ) -> None:
-    from fewshot_nas.cream.retrain import start_training
+    from fewshot_nas.cream.retrain import start_training, statistics
     from fewshot_nas.evaluation.naive import measure
     from fewshot_nas.manifest import recipe_sha256
     from fewshot_nas.training.stand_alone import StandAloneResult
@@ -51,7 +52,8 @@ def _train(
 
     def content() -> dict[str, Any]:
         nonlocal recipe
-        written = training.manifest({"arch": code, "resolution": training.resolution})
+        facts = {"arch": code, "resolution": training.resolution, **statistics(training, config)}
+        written = training.manifest(facts)
         recipe = recipe_sha256(written)
         return written
 
@@ -66,10 +68,14 @@ def _train(
         truth.add(result)
         training.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
 
+    def start() -> "Training[RetrainTask]":
+        _ = training.test  # an image that cannot be read is noticed before the training
+        return start_training(training, config, model)
+
     model = Model(path, training.resolution, config.SPACE)
     life = training.life(stand_alone_directory(save, arch_id, seed))
     try:
-        life.run(content, lambda: start_training(training, config, model), finish, finished)
+        life.run(content, start, finish, finished)
     except BusyError as error:
         training.report(f"{arch_id} is left out: {error}")
 

@@ -20,7 +20,7 @@ results/<save>/rank/                the ranker's predictions for the whole pool
     predicted.json error.json       arch files: accuracies, and their standard deviations
     predicted.csv                   the same beside the archs' costs, as a table
     ranking.json                    how well each ranking orders the truth
-results/<save>/finetune/<search>[_scratch]_seed<n>/   a found arch's training; without a search, <phase>_<code>
+results/<save>/finetune/<search>_seed<n>/   a found arch's, from inherited weights; without a search, <phase>_<code>
     subnet.pth result.json          the network, and its accuracies
 results/<save>/searches/<name>/     a search under bounds
     journal.jsonl                   the scores of each generation, as soon as it is scored

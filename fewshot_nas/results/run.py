@@ -111,14 +111,13 @@ def searches(save: str) -> dict[str, FoundDirectory]:
     return {each.path.name: each for each in found}
 
 
-def finetune_directory(save: str, name: str, seed: int, *, scratch: bool) -> NetworkDirectory:
-    """The directory of a found arch's training.
+def finetune_directory(save: str, name: str, seed: int) -> NetworkDirectory:
+    """The directory of a found arch's training from inherited weights.
 
     Args:
         name: of the search that found it, or the phase and the code.
     """
-    start = "_scratch" if scratch else ""
-    return NetworkDirectory(run_directory(save) / "finetune" / f"{name}{start}_seed{seed}")
+    return NetworkDirectory(run_directory(save) / "finetune" / f"{name}_seed{seed}")
 
 
 def retrain_directory(save: str, name: str) -> RetrainDirectory:

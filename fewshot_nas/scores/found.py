@@ -10,6 +10,7 @@ from typing import Any
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_csv, write_json
+from fewshot_nas.results.run import run_directory
 from fewshot_nas.space.search_space import SearchSpace
 
 _OWN = ("measures", "front", "pool", "archs")  # what a file has beside the manifest
@@ -109,6 +110,39 @@ def read_found(path: Path, space: SearchSpace | None = None) -> Found:
         for arch in archs:
             space.decode(arch.code)
     return found
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best arch of a search, and the supernet that was searched.
+
+    Attributes:
+        search: the search's name.
+    """
+
+    search: str
+    code: str
+    model: Path
+    model_sha256: str | None
+
+
+def read_best(path: Path, save: str) -> Best:
+    """The best arch in what a search has found.
+
+    Args:
+        save: the run whose supernet it is, if the file no longer lies in that run.
+
+    Raises:
+        InputError: the file is no such one, or the search has found no arch.
+    """
+    found = read_found(path)
+    if not found.archs:
+        raise InputError(f"{path}: the search has found no arch")
+    # The run may have been moved or renamed: the file is results/<save>/searches/<name>/found.json.
+    own, inside = path.absolute().parents[2:3], found.manifest.get("checkpoint", "supernet.pth")
+    places = [run / inside for run in (*own, run_directory(save))]
+    model = next((place for place in places if place.exists()), places[-1])
+    return Best(path.resolve().parent.name, found.archs[0].code, model, found.manifest.get("checkpoint_sha256"))
 
 
 def _read(value: Mapping[str, Any]) -> FoundArch:

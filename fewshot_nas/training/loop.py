@@ -20,12 +20,15 @@ from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import TrainBatches, batch_share, lost_workers_said
 from fewshot_nas.data.transforms import Transform, normalize
 from fewshot_nas.distributed import World, average_gradients, decided, gathered, together
-from fewshot_nas.errors import InputError
+from fewshot_nas.errors import InputError, with_memory
 from fewshot_nas.jsonl import Record
 from fewshot_nas.models.checkpoint import read_checkpoint
 from fewshot_nas.training.log import RunLog, summary
 from fewshot_nas.training.optimizer import cosine, set_rate
 
+_IN_EVALUATION = (
+    "while the networks of an epoch were measured; lower evaluation.batch_size (for Cream BATCH_SIZE), and go on"
+)
 CHECKED_STEPS = 10  # steps between two checks of the losses, each of which waits for the device
 
 
@@ -188,18 +191,28 @@ class Loop:
         """
         while self.step < self.steps:
             epoch = self.step // self._per_epoch
-            time = self._epoch(epoch)
+            with with_memory(self._in_a_step()):
+                time = self._epoch(epoch)
             losses = (self._losses / self._per_epoch).tolist()
             record: Record = {"epoch": epoch, "step": self.step, "lr": self._rate(self.step - 1)}
             record |= {"loss": dict(zip(self.task.loss_names, losses, strict=True)), "time": time}
             self._refuse_broken_weights()
-            record |= self.task.end_epoch(epoch)
+            with with_memory(_IN_EVALUATION):
+                record |= self.task.end_epoch(epoch)
             self._losses.zero_()
             if self.world.is_main:
                 self.log.write(record)
             self._save()
             if self.world.is_main:
                 self._report(summary(record, self.schedule.epochs))
+
+    def _in_a_step(self) -> str:
+        """What to do if a step lacks memory."""
+        shares = f", {self._batch // self.world.size} in each of {self.world.size} processes" * (self.world.size > 1)
+        return (
+            f"in training with batches of {self._batch} images{shares}; lower the batch size, or take"
+            " run.precision=bf16 or more processes, and start anew with --no-resume"
+        )
 
     def _epoch(self, epoch: int) -> Record:
         """Train the remaining steps of an epoch; return times and speeds."""

@@ -11,11 +11,15 @@ from torch import Tensor, nn
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.naive import measure
+from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.files import locked, read_json, replacing, write_json
 from fewshot_nas.jsonl import Record
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.space.pool import write_codes
+
+# In a running statistic each step counts 0.9 of the next one, so its first value, which no image was seen for, still
+# counts 18 % after 16 steps, and half a percent after 50.
+STEADY_STEPS = 50
 
 
 def learn(
@@ -32,13 +36,24 @@ def learn(
 
 @dataclass
 class StandAloneTask:
-    """One subnet, for `Loop`."""
+    """One subnet, for `Loop`.
+
+    Attributes:
+        valid, test: images to rank on and to test on.
+        calibrates: whether batch norms are calibrated before the network is measured, as those of a training of fewer
+            than `STEADY_STEPS` steps have to be; otherwise they have the running statistics of the training.
+        watched: whether it is measured after each epoch, and not in the end only.
+    """
 
     network: Subnet
     optimizer: torch.optim.Optimizer
     code: str
     label_smoothing: float
+    valid: Inputs
+    test: Inputs
     precision: Literal["fp32", "bf16"] = "fp32"
+    calibrates: bool = False
+    watched: bool = False
     loss_names: tuple[str, ...] = ("arch",)
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
@@ -50,8 +65,16 @@ class StandAloneTask:
         return f"arch {self.code}"
 
     def end_epoch(self, epoch: int) -> Record:
-        """Do nothing: the network is measured once, at the end."""
-        return {}
+        """Accuracy on the validation images, in percent, if the network is watched."""
+        return {"top1": {"arch": self.measured()[0]}} if self.watched else {}
+
+    def measured(self, *parts: Inputs) -> list[float]:
+        """The present accuracy of the network in percent, on the validation images or on each of the parts."""
+        if self.calibrates:
+            with self.valid.autocast():
+                calibrate(self.network, self.valid.calibration_batches())
+        self.network.eval()
+        return [measure(self.network, inputs).top1 for inputs in parts or (self.valid,)]
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """Write the weights and the optimizer's state."""
@@ -62,27 +85,6 @@ class StandAloneTask:
         """Restore the state that `save` wrote."""
         self.network.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
-
-
-@dataclass
-class WatchedTask(StandAloneTask):
-    """One subnet that is measured after each epoch, with the batch norm statistics of its training.
-
-    Attributes:
-        valid: images to measure on.
-    """
-
-    valid: Inputs | None = None
-
-    def end_epoch(self, epoch: int) -> Record:
-        """Accuracy on the validation images, in percent."""
-        return {"top1": {"arch": self.measured()}}
-
-    def measured(self) -> float:
-        """The present accuracy of the network, in percent."""
-        assert self.valid is not None
-        self.network.eval()
-        return measure(self.network, self.valid).top1
 
 
 @dataclass(frozen=True)
@@ -99,15 +101,6 @@ class StandAloneResult:
     recipe: str
     valid: float
     test: float
-
-
-def outcome(
-    task: StandAloneTask, arch_id: str, seed: int, recipe: str, valid: Inputs, test: Inputs
-) -> StandAloneResult:
-    """Measure a trained subnet with the batch norm statistics of its training."""
-    task.network.eval()
-    accuracies = [measure(task.network, inputs).top1 for inputs in (valid, test)]
-    return StandAloneResult(arch_id, task.code, seed, recipe, *accuracies)
 
 
 class GroundTruth:

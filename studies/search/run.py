@@ -26,7 +26,14 @@ from fewshot_nas.config import Config, load_config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.results.phase import ONE_SHOT as PHASE
-from fewshot_nas.results.run import finetune_directory, found_directory, phase_directory, prediction_path, run_directory
+from fewshot_nas.results.run import (
+    finetune_directory,
+    found_directory,
+    phase_directory,
+    prediction_path,
+    run_directory,
+    stand_alone_directory,
+)
 from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.shards import read_scores
 from fewshot_nas.space.cost import total_cost
@@ -145,12 +152,15 @@ def finetune_both(bed: str, seed: int) -> None:
     save = f"{BEDS[bed]['save']}{seed}"
     code = read_json(run_directory(save) / "picked.json")["half macs"]["searched"]
     found: dict[str, dict[str, Any]] = {"inherited": {}, "scratch": {}}
-    for start, (section, counts) in zip(found, (("finetune", TUNED[bed]), ("stand_alone", FRESH[bed])), strict=True):
-        for epochs in counts:
-            given = [f"--save={save}", f"--arch={code}", f"--config={BEDS[bed]['config']}", "--no-resume"]
-            finetune.main([*given, f"{section}.epochs={epochs}", *(["--scratch"] if start == "scratch" else [])])
-            directory = finetune_directory(save, f"{PHASE.name}_{code}", 0, scratch=start == "scratch")
-            found[start][str(epochs)] = read_json(directory.result)
+    given = [f"--save={save}", f"--config={BEDS[bed]['config']}", "--no-resume"]
+    for epochs in TUNED[bed]:
+        finetune.main([*given, f"--arch={code}", f"finetune.epochs={epochs}"])
+        directory = finetune_directory(save, f"{PHASE.name}_{code}", 0)
+        found["inherited"][str(epochs)] = read_json(directory.result)
+    for epochs in FRESH[bed]:
+        train_stand_alone.main([*given, f"--target_arch_num={code}", f"stand_alone.epochs={epochs}"])
+        directory = stand_alone_directory(save, f"code{code}", 0)
+        found["scratch"][str(epochs)] = read_json(directory.result)
     write_json(run_directory(save) / "finetuned.json", found)
 
 

@@ -1,5 +1,7 @@
 """A retraining as the loop drives it: what is learnt, averaged and validated."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -49,3 +51,11 @@ def test_the_average_is_validated_when_due(task):
         task.average.module[1].bias.copy_(torch.tensor([1e3, 0.0]))
     assert task.end_epoch(0) == {}
     assert task.end_epoch(1) == {"top1": {"ema": 75.0}}
+
+
+def test_calibration_images_give_the_average_its_statistics(task):
+    task.average = ModelEmaV3(nn.Sequential(nn.BatchNorm2d(1), task.network))
+    images = torch.full((4, 1, 2, 2), 255, dtype=torch.uint8)
+    task.inputs = replace(task.inputs, calibration=images)
+    task.end_epoch(1)
+    assert task.average.module[0].running_mean.tolist() == [2.5]  # (1 - 0.5) / 0.2

@@ -175,7 +175,7 @@ def test_five_commands_lead_from_images_to_an_onnx_file(readme, calls, run_small
     run = documented / "results" / "fast"
     best = read_json(run / "searches" / "best" / "found.json")["archs"][0]
     assert best["latency"] <= 1000
-    assert read_json(run / "finetune" / "best_seed0" / "result.json")["arch"] == best["code"]
+    assert read_json(run / "stand_alone" / "best_seed0" / "result.json")["arch"] == best["code"]
 
 
 @pytest.mark.slow
