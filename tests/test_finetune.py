@@ -42,7 +42,7 @@ def test_inherited_weights_are_trained_on_and_measured(run, capsys):
     assert 0 <= result["valid"] <= 100
     printed = capsys.readouterr().out
     assert "inherited weights: " in printed
-    assert f"accuracy {result['valid']:.2f} %" in printed.splitlines()[-3]  # after the last epoch
+    assert f"top-1 {result['valid']:.2f} %" in printed.splitlines()[-3]  # after the last epoch
     assert directory.log.read_text().count('"top1"') == 2
     assert not list(directory.path.parents[1].glob("gt_arch30*"))
 

@@ -78,7 +78,7 @@ def test_the_best_arch_of_a_search_is_trained_from_scratch(fresh_run, capsys, ca
     _, its_space, arch = subnet_of(directory.chosen, read_checkpoint(directory.chosen))
     assert (its_space, its_space.encode(arch)) == (space, code)
     said = capsys.readouterr().out
-    assert f"accuracy {read_json(directory.result)['valid']:.2f} %" in said
+    assert f"top-1 {read_json(directory.result)['valid']:.2f} %" in said
     assert calls_of_hints(said) == [["export", f"--model={directory.chosen}", "--out=best.pt"]]
     assert not list(directory.path.parents[1].glob("gt_arch30*"))
     write_found(path, path.with_name("front.csv"), Found({}, [], []))
