@@ -1,7 +1,7 @@
 """A run's images and the inputs of its evaluations, by its settings."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,13 +167,12 @@ def refuse_single_values(images: int, side: int, setting: str) -> None:
         )
 
 
-def shortages(config: Config, data: ImageData) -> list[str]:
+def say_shortages(config: Config, data: ImageData, report: Callable[[str], None]) -> None:
     """A sentence for each setting of the evaluation that asks for more training images than there are."""
-    return [
-        f"evaluation.{name} is {wanted}, but there are {len(data.train)} training images: all are taken"
-        for name in ("calibration_images", "classifier_images")
-        if (wanted := getattr(config.evaluation, name)) > len(data.train)
-    ]
+    for name in ("calibration_images", "classifier_images"):
+        wanted, images = getattr(config.evaluation, name), len(data.train)
+        if wanted > images:
+            report(f"evaluation.{name} is {wanted}, but there are {images} training images: all are taken")
 
 
 def with_classifier_images(

@@ -26,7 +26,7 @@ from fewshot_nas.run_images import (
     evaluation_inputs,
     open_images,
     refuse_single_values,
-    shortages,
+    say_shortages,
     training_images,
 )
 from fewshot_nas.space.cost import sizes
@@ -62,8 +62,9 @@ class Run:
     def data(self) -> ImageData:
         """The data set of the settings."""
         data = open_images(self.config, self.space)
-        for note in (*data.notes, *shortages(self.config, data)):
+        for note in data.notes:
             self.report(note)
+        say_shortages(self.config, data, self.report)
         return data
 
     def inputs(self, scored: Images) -> Inputs:

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.evaluation.numerics import numerics
     from fewshot_nas.lifecycle import alone
     from fewshot_nas.models.checkpoint import load_supernet
-    from fewshot_nas.run_images import images_for, shortages
+    from fewshot_nas.run_images import images_for, say_shortages
     from fewshot_nas.scoring import scorer_for, scoring_facts
     from fewshot_nas.searching.explore import Search
     from fewshot_nas.searching.journal import SearchJournal
@@ -75,8 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (supernet.space, supernet.num_classes) != (network.space, network.num_classes):
             raise InputError(f"{model}: is of another space or number of classes than {directory.manifest} tells")
         data = images_for(config, model, supernet.space, supernet.num_classes, supernet.trained_on)
-        for line in shortages(config, data):
-            report(line)
+        say_shortages(config, data, report)
         scored = fixed_part("--images", data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world)
         judge, judged = _judge(options, directory, network, sha256(model))

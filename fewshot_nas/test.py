@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import agreed, decided, joined
     from fewshot_nas.evaluation.runner import Job
     from fewshot_nas.models.checkpoint import supernet_of
-    from fewshot_nas.run_images import images_for, shortages
+    from fewshot_nas.run_images import images_for, say_shortages
     from fewshot_nas.scoring import scorer_for
 
     model = directory.model(options.model_name)
@@ -76,8 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         content = _content(options, directory, model, world)
         supernet = supernet_of(model, content) if content else _future_supernet(options, config)
         data = images_for(config, model, supernet.space, supernet.num_classes, supernet.trained_on)
-        for line in shortages(config, data):
-            report(line)
+        say_shortages(config, data, report)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world, executor, computes=not options.plan)
         if options.arch:
