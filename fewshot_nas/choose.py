@@ -3,7 +3,15 @@
 import sys
 from collections.abc import Sequence
 
-from fewshot_nas.cli import Parser, add_config_options, add_device_option, add_save_option, config_of, run
+from fewshot_nas.cli import (
+    Parser,
+    add_config_options,
+    add_device_option,
+    add_phase_option,
+    add_save_option,
+    config_of,
+    run,
+)
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import locked, sha256
@@ -15,7 +23,7 @@ from fewshot_nas.scores.manifests import read_manifest
 def main(argv: Sequence[str] | None = None) -> int:
     """Rank the ground truth with each kept checkpoint, and make the best one the phase's supernet."""
     options = _parser().parse_intermixed_args(argv)
-    phase = phase_of(options.save, options.stage)
+    phase = phase_of(options.save, options.phase)
     directory = phase_directory(options.save, phase)
     _refuse_unfinished(options.save, directory)
     config = config_of(options, directory.config)
@@ -45,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sha256(directory.chosen) == before:
         print("the phase's supernet is the same as before")
     else:
-        score = command_line("test", save=options.save, split_group=phase.name)
+        score = command_line("test", save=options.save, phase=phase.name)
         print(f"the phase's supernet has changed: `{score}` scores with it; phases split from it are of the old one")
     return 0
 
@@ -62,7 +70,7 @@ def _refuse_unfinished(save: str, directory: PhaseDirectory) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.choose", description=__doc__)
     add_save_option(parser)
-    parser.add_argument("--stage", default="1", metavar="PHASE", help="1, 2, 3_from_2, ... (default 1)")
+    add_phase_option(parser)
     add_device_option(parser)
     add_config_options(parser)
     return parser

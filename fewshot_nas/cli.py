@@ -22,6 +22,8 @@ from fewshot_nas.results.run import stored_settings
 from fewshot_nas.scores.shards import OF_TOP
 from fewshot_nas.streams import Streams
 
+_SETTING = re.compile(r"[A-Za-z_]+\.[A-Za-z_0-9.]+=")
+
 Main = Callable[[Sequence[str] | None], int]
 Report = Callable[[str], None]
 
@@ -113,17 +115,21 @@ class Parser(argparse.ArgumentParser):
     def parse_intermixed_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
-        """As in `argparse`.
+        """As in `argparse`; but settings may stand anywhere, also behind an option that takes several values.
 
         Raises:
             InputError: an argument is empty, as a shell's unset variable leaves it.
         """
-        words = sys.argv[1:] if args is None else args
+        words = list(sys.argv[1:] if args is None else args)
         for before, word in zip(["", *words], words, strict=False):
             if not word or re.fullmatch(r"--\w+=", word):
                 name = word.rstrip("=") or (before if before.startswith("--") else "an argument")
                 raise InputError(f"{name} is empty, expected a value; is a variable of the shell not set?")
-        return super().parse_intermixed_args(args, namespace)
+        single = {name for action in self._actions if action.nargs is None for name in action.option_strings}
+        pairs = list(zip(["", *words], words, strict=False))
+        settings = [word for before, word in pairs if _SETTING.match(word) and before not in single]
+        others = [word for before, word in pairs if not _SETTING.match(word) or before in single]
+        return super().parse_intermixed_args([*settings, *others], namespace)
 
     def error(self, message: str) -> NoReturn:
         """Show the usage and the mistake, and end with status 2."""
@@ -172,6 +178,23 @@ def config_of(options: argparse.Namespace, stored: Path | None = None) -> Config
 def add_save_option(parser: argparse.ArgumentParser) -> None:
     """The option `--save`."""
     parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
+
+
+def add_phase_option(parser: argparse.ArgumentParser, default: str | None = "1", usual: str = "1") -> None:
+    """The option `--phase`, with the names that the competition's commands have for it.
+
+    Args:
+        usual: what the help calls the default.
+    """
+    parser.add_argument(
+        "--phase",
+        "--split_group",
+        "--stage",
+        "--group_nums",
+        default=default,
+        metavar="PHASE",
+        help=f"phase of the run, or its number of groups: 1, 2, 3_from_2, depth34x2, ... (default {usual})",
+    )
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
+from fewshot_nas.cli import Parser, add_phase_option, add_run_options, run, run_config, speaker
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256, write_json
@@ -57,7 +57,7 @@ class _Chosen(NamedTuple):
 
 
 def _named(options: argparse.Namespace) -> _Chosen:
-    phase = phase_of(options.save, options.split_group or "1")
+    phase = phase_of(options.save, options.phase or "1")
     model = phase_directory(options.save, phase).model(options.model_name or "supernet")
     return _Chosen(options.arch, model, f"{phase.name}_{options.arch}")
 
@@ -70,7 +70,7 @@ def _searched(options: argparse.Namespace) -> _Chosen:
     """
     path: Path = options.from_search
     best = read_best(path, options.save)
-    if options.split_group or options.model_name:
+    if options.phase or options.model_name:
         return _Chosen(best.code, _named(argparse.Namespace(**{**vars(options), "arch": best.code})).model, best.search)
     if best.model.exists() and sha256(best.model) != best.model_sha256:
         raise InputError(f"{path}: searched another {best.model} than the one there is now; search anew")
@@ -116,7 +116,7 @@ def _parser() -> Parser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--arch", metavar="CODE", help="the arch's code")
     what.add_argument("--from_search", type=Path, metavar="FILE", help="found.json of a search, whose best arch counts")
-    add("--split_group", metavar="G", help="groups of the supernet, or its phase (default: the one searched, else 1)")
+    add_phase_option(parser, None, "the one searched, else 1")
     add("--model_name", help="checkpoint in the phase's directory (default: the one searched, else supernet)")
     add_run_options(parser)
     return parser

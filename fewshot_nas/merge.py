@@ -5,22 +5,33 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from fewshot_nas.cli import Parser, add_config_options, add_save_option, as_list, config_of, read_numbers, run
+from fewshot_nas.cli import (
+    Parser,
+    add_config_options,
+    add_phase_option,
+    add_save_option,
+    as_list,
+    config_of,
+    read_numbers,
+    run,
+)
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
-from fewshot_nas.results.run import phase_directory, phase_of
+from fewshot_nas.results.phase import ONE_SHOT, Phase
+from fewshot_nas.results.run import known_phases, phase_directory, phase_of, run_directory
 from fewshot_nas.results.score_files import (
     BESIDE,
     filled_path,
     is_evaluation_name,
     manifest_path,
+    merged_path,
     parts_with_scores,
     shard_path,
 )
 from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
-from fewshot_nas.scores.shards import BEST_FIRST, FIRST_METRICS, LEADING_TOP, OF_TOP, Scored, write_scores
+from fewshot_nas.scores.shards import BEST_FIRST, FIRST_METRICS, LEADING_TOP, METRICS, OF_TOP, Scored, write_scores
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SearchSpace
 
@@ -28,8 +39,9 @@ from fewshot_nas.space.search_space import SearchSpace
 def main(argv: Sequence[str] | None = None) -> int:
     """Merge the parts of one evaluation beside them, and compare the scores with the ground truth."""
     options = _parser().parse_intermixed_args(argv)
-    directory = phase_directory(options.save, phase_of(options.save, options.stage))
-    scores = _existing(directory.scores(options.epoch), options)
+    options.phase, options.epoch = _asked(options)
+    directory = phase_directory(options.save, Phase.parse(options.phase))
+    scores = directory.scores(options.epoch)
     config = config_of(options, directory.config)
     space = config.space.build()
     pool = read_codes(config.run.pool_path, space)
@@ -102,15 +114,37 @@ def _merged(
         raise InputError(f"{error}; {_ways_out(options, error.parts, parts, manifests)}") from None
 
 
-def _existing(scores: Path, options: argparse.Namespace) -> Path:
+def _asked(options: argparse.Namespace) -> tuple[str, str]:
+    """The names of the phase and of the evaluation that are meant; what was not said follows from what there is.
+
+    Raises:
+        InputError: there is no such evaluation, or several are meant.
+    """
     epoch = options.epoch
-    if not is_evaluation_name(epoch):
+    if epoch is not None and not is_evaluation_name(epoch):
         raise InputError(f"--epoch is {epoch!r}, expected a number such as 17, or 17_all_test, or 17_sample2000")
-    if not scores.is_dir():
-        known = sorted(path.name for path in scores.parent.glob("*") if path.is_dir())
-        found = f"there are {', '.join(known)}" if known else f"`{_test(options)}` writes scores"
-        raise InputError(f"{scores}: no such evaluation; {found}")
-    return scores
+    known = [phase_of(options.save, options.phase)] if options.phase else known_phases(options.save)
+    everything = {
+        (phase.name, name): path
+        for phase in known
+        for name, path in phase_directory(options.save, phase).evaluations().items()
+    }
+    meant = [each for each in everything if epoch in (None, each[1])]
+    if len(meant) > 1:
+        alone = [
+            each for each in meant if not any(merged_path(everything[each], metric).exists() for metric in METRICS)
+        ]
+        meant = alone if epoch is None and len(alone) == 1 else meant
+    if len(meant) > 1 and (ONE_SHOT.name, epoch) in meant:
+        meant = [(ONE_SHOT.name, str(epoch))]
+    if len(meant) == 1:
+        return meant[0]
+    options.phase, options.epoch = known[0].name, epoch or "0"
+    lines = [f"`{command_line('merge', save=options.save, phase=phase, epoch=each)}`" for phase, each in everything]
+    found = f"there are {', '.join(lines)}" if lines else f"`{_test(options)}` writes scores"
+    which = "several evaluations" if meant else "no such evaluation"
+    where = phase_directory(options.save, known[0]).scores(epoch) if epoch else run_directory(options.save)
+    raise InputError(f"{where}: {which}; {found}")
 
 
 def _parts(text: str | None, count: int) -> list[int]:
@@ -137,7 +171,7 @@ def _ways_out(
         merge = command_line(
             "merge",
             save=options.save,
-            stage=options.stage,
+            phase=options.phase,
             epoch=options.epoch,
             top=options.top,
             parts=as_list(there),
@@ -150,7 +184,7 @@ def _test(options: argparse.Namespace, **more: object) -> str:
     """The line that scores what `--epoch` asks for."""
     test_set = 1 if "_all_test" in options.epoch else None
     epoch = options.epoch.partition("_")[0]
-    return command_line("test", save=options.save, split_group=options.stage, epoch=epoch, test_set=test_set, **more)
+    return command_line("test", save=options.save, phase=options.phase, epoch=epoch, test_set=test_set, **more)
 
 
 def _fill(
@@ -207,8 +241,9 @@ def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.merge", description=__doc__)
     add = parser.add_argument
     add_save_option(parser)
-    add("--epoch", required=True, metavar="EPOCH", help="the evaluation: 17, 17_all_test, 17_sample2000, ...")
-    add("--stage", default="1", metavar="PHASE", help="1 (the one-shot supernet), 2, 3_from_2, ... (default 1)")
+    usual = "the only one that is not merged"
+    add("--epoch", metavar="EPOCH", help=f"the evaluation: 17, 17_all_test, 17_sample2000, ... (default: {usual})")
+    add_phase_option(parser, None, "the one with that evaluation")
     add("--top", choices=OF_TOP, help="merge these scores only: top-1, top-5, mean probability, likelihood")
     add("--parts", metavar="PARTS", help="merge some parts only, such as 1-2; the result says so (default: all)")
     add("--force", action="store_true", help="merge even if manifests are missing or differ")

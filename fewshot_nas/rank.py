@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Parser, add_config_options, add_measure_options, add_save_option, config_of, run
+from fewshot_nas.cli import (
+    Parser,
+    add_config_options,
+    add_measure_options,
+    add_phase_option,
+    add_save_option,
+    config_of,
+    run,
+)
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_csv, write_json
@@ -15,6 +23,7 @@ from fewshot_nas.results.run import (
     known_phases,
     latency_tables,
     phase_directory,
+    phase_of,
     prediction_error_path,
     prediction_path,
     prediction_table_path,
@@ -37,7 +46,7 @@ from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry, read_pool
 from fewshot_nas.space.search_space import SearchSpace
-from fewshot_nas.timing.table import chosen_path, table_of
+from fewshot_nas.timing.table import chosen_path, left_out_unless, table_of
 
 if TYPE_CHECKING:
     from fewshot_nas.ranking.influence import Floats
@@ -55,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = config_of(options, stored_settings(options.save))
     space, truth_path = config.space.build(), config.truth_path(options.save)
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
-    directories = options.scores or [_latest(options.save, metric)]
+    directories = options.scores or [_latest(options.save, options.phase, metric)]
     codes = {arch_id: space.encode(arch) for arch_id, arch in pool.items()}
     evaluations = [read_evaluation(directory, metric, space) for directory in directories]
     for evaluation in evaluations:
@@ -128,11 +137,11 @@ def _rank(
 
 def _latencies(options: argparse.Namespace, network: Network, pool: Mapping[str, Arch]) -> dict[str, float]:
     """Predicted microseconds by arch id; empty if the run has no table of latencies."""
-    path = chosen_path(options.latency, latency_tables(options.save))
-    if path is None:
-        return {}
-    measure = table_of(path, network).measure
-    return {arch_id: round(measure.of(network.space, arch), 1) for arch_id, arch in pool.items()}
+    with left_out_unless(options.latency is not None):
+        path = chosen_path(options.latency, latency_tables(options.save))
+        measure = table_of(path, network).measure if path else None
+        return {arch_id: round(measure.of(network.space, arch), 1) for arch_id, arch in pool.items() if measure}
+    return {}
 
 
 def _proxies(
@@ -196,34 +205,36 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
         print(command_line("train_stand_alone", save=options.save, target_arch_num=numbers))
 
 
-def _latest(save: str, metric: str) -> Path:
-    """The evaluation that counts of the last phase that has merged ones.
+def _latest(save: str, phase: str | None, metric: str) -> Path:
+    """The evaluation that counts of a phase, or of the last phase that has merged ones.
 
     Raises:
         InputError: there is none; gives the command that merges one, or scores the pool.
     """
-    known = known_phases(save)
-    for phase in reversed(known):
-        if merged := merged_evaluations(phase_directory(save, phase), metric):
+    known = [phase_of(save, phase)] if phase else known_phases(save)
+    for each in reversed(known):
+        if merged := merged_evaluations(phase_directory(save, each), metric):
             return merged[0]
-    scored = [(phase.name, epoch) for phase in known for epoch in phase_directory(save, phase).evaluations()]
-    line = command_line("test", save=save)
+    scored = [(each.name, epoch) for each in known for epoch in phase_directory(save, each).evaluations()]
+    line = command_line("test", save=save, phase=phase)
     if scored:
         stage, epoch = scored[-1]
-        line = command_line("merge", save=save, stage=stage, epoch=epoch)
-    raise InputError(f"{run_directory(save)}: no phase has merged scores by {metric}; begin with `{line}`")
+        line = command_line("merge", save=save, phase=stage, epoch=epoch)
+    which = f"phase {phase} has no" if phase else "no phase has"
+    raise InputError(f"{run_directory(save)}: {which} merged scores by {metric}; begin with `{line}`")
 
 
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.rank", description=__doc__)
     add = parser.add_argument
     add_save_option(parser)
+    add_phase_option(parser, None, "the last that has merged scores")
     add(
         "--scores",
         type=Path,
         nargs="+",
         metavar="DIR",
-        help="evaluations with merged scores, whose mean counts (default: the largest of the run's last phase)",
+        help="evaluations with merged scores, whose mean counts (default: the one of the phase)",
     )
     add_measure_options(parser)
     add("--suggest", type=int, default=0, metavar="N", help="name N archs whose stand-alone training would teach most")

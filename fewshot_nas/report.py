@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fewshot_nas.cli import Parser, add_config_options, add_save_option, config_of, run
+from fewshot_nas.cli import Parser, add_config_options, add_phase_option, add_save_option, config_of, run
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_text
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.reporting.path_search import read_path_search
 
     cream = read_path_search(search_directory(options.save), retrain_directories(options.save))
-    found = _phases(options.save, phase_of(options.save, options.stage) if options.stage else None, cream is None)
+    found = _phases(options.save, phase_of(options.save, options.phase) if options.phase else None, cream is None)
     stored = (directory.config for directory in found.values() if directory.config.exists())
     config = config_of(options, next(stored, None))
     # Here, so that --help need not wait for numpy.
@@ -82,7 +82,7 @@ def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.report", description=__doc__)
     add = parser.add_argument
     add_save_option(parser)
-    add("--stage", metavar="PHASE", help="one phase only: 1, 2, 3_from_2, ... (default: all)")
+    add_phase_option(parser, None, "all")
     add("--top", choices=OF_TOP, help="the merged scores to show (default: mean probability, if they are merged)")
     add("--out", type=Path, metavar="FILE", help="the page (default results/<save>/report.html)")
     add("--figures", type=Path, metavar="DIR", help="also write figures for papers there, as SVG and PNG")

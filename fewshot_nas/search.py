@@ -4,6 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from operator import lt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from fewshot_nas.cli import (
     add_config_options,
     add_device_option,
     add_measure_options,
+    add_phase_option,
     add_save_option,
     config_of,
     run,
@@ -37,7 +39,7 @@ from fewshot_nas.scores.shards import OF_TOP, top_of
 from fewshot_nas.searching.bounds import MEASURES, Limits, read_bounds, shown
 from fewshot_nas.space.measure import cost_measures
 from fewshot_nas.space.search_space import SearchSpace
-from fewshot_nas.timing.table import chosen_path, table_of
+from fewshot_nas.timing.table import chosen_path, left_out_unless, table_of
 
 if TYPE_CHECKING:
     from fewshot_nas.searching.judge import Judge
@@ -49,15 +51,18 @@ _SHOWN = 10
 def main(argv: Sequence[str] | None = None) -> int:
     """Search, and write what was found."""
     options = _parser().parse_intermixed_args(argv)
-    options.latency = chosen_path(options.latency, latency_tables(options.save))
-    phase = phase_of(options.save, options.split_group)
+    phase = phase_of(options.save, options.phase)
     directory = phase_directory(options.save, phase)
     config = config_of(options, directory.config)
     options.top = options.top or top_of(leading_metric(trained_phases(options.save)))
     model = directory.model(options.model_name)
     network = _network(options, directory, model, config.space.build())
-    limits = _limits(options, network)
     digits = network.space.all_digits if options.digits == "all" else network.space.pool_digits
+    named = "latency" in (*options.minimize, *(text.partition("=")[0] for text in (*options.min, *options.max)))
+    latency_matters = named or options.latency is not None
+    with left_out_unless(latency_matters):
+        options.latency = _table(options, network, digits)
+    limits = _limits(options, network)
     proposer = _proposer(options, limits, digits, config.run.seed)
     # Here, so that --help and a wrong bound are answered at once.
     from fewshot_nas.data.sources import fixed_part
@@ -80,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         scorer = scorer_for(config, model, supernet, data, scored, world)
         judge, judged = _judge(options, directory, network, sha256(model))
         facts = scoring_facts(config, options.save, model, supernet, data, scored)
-        manifest = {**facts, **_manifest(options, network, limits), **judged}
+        manifest = {**facts, **_manifest(options, network, limits, latency_matters), **judged}
         found = found_directory(options.save, options.name or _name(phase.name, options))
         journal = SearchJournal(found.journal, supernet.space, manifest, gathered(numerics(world.device), world))
         with alone(found.lock, world):
@@ -103,6 +108,17 @@ def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path
 
     supernet = load_supernet(model)
     return Network(supernet.space, supernet.space.resolution, supernet.num_classes)
+
+
+def _table(options: argparse.Namespace, network: Network, digits: Sequence[int]) -> Path | None:
+    """The table of latencies, which holds all digits that are searched; None if there is none."""
+    path = chosen_path(options.latency, latency_tables(options.save))
+    if path and any(map(lt, (measured := table_of(path, network).digits), digits)):
+        found, wanted = (", ".join(map(str, each)) for each in (measured, digits))
+        raise InputError(
+            f"{path}: has the digits up to {found}, but {wanted} are searched; measure it with --digits all"
+        )
+    return path
 
 
 def _limits(options: argparse.Namespace, network: Network) -> Limits:
@@ -134,10 +150,10 @@ def _proposer(options: argparse.Namespace, limits: Limits, digits: Sequence[int]
     return Evolution(candidates, seed, options.population)
 
 
-def _manifest(options: argparse.Namespace, network: Network, limits: Limits) -> dict[str, Any]:
+def _manifest(options: argparse.Namespace, network: Network, limits: Limits, latency_matters: bool) -> dict[str, Any]:
     """The facts that a search depends on beside its scores."""
     latency = None
-    if options.latency is not None:
+    if latency_matters and options.latency is not None:
         latency = {"device": dict(table_of(options.latency, network).device), "sha256": sha256(options.latency)}
     return {
         "latency": latency,
@@ -194,7 +210,7 @@ def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.search", description=__doc__)
     add = parser.add_argument
     add_save_option(parser)
-    add("--split_group", default="1", metavar="G", help="groups of the supernet, or its phase (default 1)")
+    add_phase_option(parser)
     add("--model_name", default="supernet", help="checkpoint in the phase's directory (default supernet)")
     for option in ("max", "min"):
         add(

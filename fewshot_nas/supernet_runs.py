@@ -92,7 +92,7 @@ class SupernetRun(Run):
         if chosen_by(directory) == truth.digest or not truth.digest:
             return said
         stage = ONE_SHOT.name if directory.path == run_directory(self.save) else directory.path.name
-        anew = command_line("choose", save=self.save, stage=stage)
+        anew = command_line("choose", save=self.save, phase=stage)
         return f"{said}; its epoch was chosen before {truth.path} was as it is now, `{anew}` chooses by it"
 
     def _supernet_task(

@@ -14,6 +14,7 @@ from fewshot_nas.cli import (
     add_config_options,
     add_device_option,
     add_executor_options,
+    add_phase_option,
     add_save_option,
     config_of,
     read_numbers,
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate parts of the pool, or show what it would cost."""
     options = _parser().parse_intermixed_args(argv)
     on_ray = uses_ray(options)
-    directory = phase_directory(options.save, phase_of(options.save, options.split_group))
+    directory = phase_directory(options.save, phase_of(options.save, options.phase))
     config = config_of(_with_settings(options), directory.config)
     if options.epoch is not None and options.epoch < 0:
         raise InputError(f"--epoch is {options.epoch}, expected 0 or more; it names the directory of the scores")
@@ -171,9 +172,9 @@ def _future_supernet(options: argparse.Namespace, config: Config) -> "Supernet":
     from fewshot_nas.models.supernet import Supernet
     from fewshot_nas.space.split import by_width
 
-    groups = phase_of(options.save, options.split_group).split
+    groups = phase_of(options.save, options.phase).split
     if not groups.isdigit():
-        raise InputError(f"--split_group is {options.split_group!r}; a plan without a supernet is for splits by width")
+        raise InputError(f"--phase is {options.phase!r}; a plan without a supernet is for splits by width")
     data = open_data(config.data.name, config.data.root, num_classes=config.data.num_classes)
     return blueprint(lambda: Supernet(by_width(config.space.build(), int(groups)), data.num_classes))
 
@@ -273,9 +274,7 @@ def _parser() -> Parser:
     )
     what.add_argument("--arch", metavar="CODE", help="only print the scores of one arch, or of several: CODE,CODE")
     add_save_option(parser)
-    parser.add_argument(
-        "--split_group", default="1", metavar="G", help="groups of the supernet, or its phase (default 1)"
-    )
+    add_phase_option(parser)
     parser.add_argument(
         "--model_name", default="supernet", help="checkpoint in the phase's directory (default supernet)"
     )

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
+from fewshot_nas.cli import Parser, add_phase_option, add_run_options, run, run_config, speaker
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, sha256
@@ -78,8 +78,25 @@ def _stages(text: str | None, stages: int) -> list[int]:
     return [int(number) - 1 for number in text.split(",")]
 
 
+def _read_phase(options: argparse.Namespace) -> None:
+    """Read `--phase` as a number of groups, or as such a number and the parent's: `3_from_2`."""
+    options.group_nums = None
+    if options.phase is None:
+        return
+    match = re.fullmatch(r"(\d{1,3})(?:_from_(\d{1,3}))?", options.phase)
+    if not match:
+        raise InputError(f"--phase is {options.phase!r}, expected 2..{MAX_GROUPS} groups, or such as 3_from_2")
+    options.group_nums = int(match[1])
+    if match[2] and options.resumed_split_groups not in (None, int(match[2])):
+        raise InputError(
+            f"--phase is {options.phase!r}, but --resumed_split_groups {options.resumed_split_groups}; leave one out"
+        )
+    options.resumed_split_groups = int(match[2]) if match[2] else options.resumed_split_groups
+
+
 def _parent_path(options: argparse.Namespace) -> Path:
     """The supernet to split: the one that was named, or that of the last phase with fewer groups."""
+    _read_phase(options)
     if (options.group_nums is None) == (options.split is None):
         raise InputError("expected either --group_nums or --split")
     if options.split and options.split_by != "width":
@@ -134,7 +151,7 @@ def _parser() -> Parser:
         prog="fewshot_nas.train_few_shot",
         description=f"{__doc__} Without a parent's path, the last phase of the same --save is split.",
     )
-    parser.add_argument("--group_nums", type=int, metavar="N", help=f"groups to have, 2..{MAX_GROUPS}")
+    add_phase_option(parser, None, f"none; a phase to train has 2..{MAX_GROUPS} groups")
     parser.add_argument(
         "--split_by", choices=("width", "depth"), default="width", help="what groups differ in (default width)"
     )

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,8 +97,10 @@ def _selected(text: str, pool: dict[str, Arch], space: SearchSpace, *, in_truth:
         known = (arch_id for arch_id, each in pool.items() if in_truth and each == arch)
         yield next(known, id_beside(space.encode(arch))), arch
         return
-    wanted = f"1-{min(USUAL, len(pool))}" if text == "all" else text
-    for number in read_numbers("--target_arch_num", wanted, _EXPECTED, len(pool)):
+    if text == "all":
+        yield from islice(pool.items(), USUAL)
+        return
+    for number in read_numbers("--target_arch_num", text, _EXPECTED, len(pool)):
         if f"arch{number}" not in pool:
             raise InputError(f"--target_arch_num names arch{number}, but the pool has {len(pool)} archs")
         yield f"arch{number}", pool[f"arch{number}"]
@@ -113,7 +116,7 @@ def _parser() -> Parser:
     what.add_argument(
         "--target_arch_num",
         metavar="ARCHS",
-        help="number of an arch of the pool, a list (1,5,9), a range (1-30), all (the first 30), or a code",
+        help="number of an arch of the pool, a list (1,5,9), a range (1-30), all (the first 30, or fewer), or a code",
     )
     what.add_argument("--from_search", type=Path, metavar="FILE", help="found.json of a search, whose best arch counts")
     parser.add_argument(

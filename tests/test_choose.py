@@ -41,13 +41,13 @@ def last_choice(phase):
 def test_a_finished_phase_offers_to_choose_by_a_new_truth(call, phase, workshop, capsys, calls_of_hints):
     call()
     assert last_choice(phase)["rule"] == "the last epoch, because no tau is known"
-    assert "chose epoch 3 (nan_2.pth; file names count from 0), the last epoch," in capsys.readouterr().out
+    assert "chose epoch 3 (epoch_2.pth; file names count from 0), the last epoch," in capsys.readouterr().out
     before = (phase / "log.jsonl").read_bytes()
     write_truth(workshop, 6)
     call()
     said = capsys.readouterr().out
     assert "supernet.pth is there already" in said
-    assert calls_of_hints(said) == [["choose", "--save=one", "--stage=1"]]
+    assert calls_of_hints(said) == [["choose", "--save=one", "--phase=1"]]
     assert (phase / "log.jsonl").read_bytes() == before
 
 
@@ -60,7 +60,7 @@ def test_a_finished_phase_is_chosen_anew(call, phase, workshop, capsys):
     chosen = last_choice(phase)
     assert len(chosen["scores"]["prob"]) == 6
     assert chosen["file"].endswith(f"_{chosen['epoch']}.pth")
-    assert not chosen["file"].startswith("nan")
+    assert not chosen["file"].startswith("epoch")
     assert (phase / "supernet.pth").read_bytes() == (phase / chosen["file"]).read_bytes()
     assert ("the same as before" in said) == (chosen["epoch"] == 2)
     call()
@@ -95,7 +95,7 @@ def test_an_unfinished_phase_goes_on_and_chooses_by_the_truth_at_its_end(
     call()
     chosen = last_choice(phase)
     assert chosen["ground_truth"]["path"] == "results/one/gt_arch30.json"
-    assert len(list(phase.glob("nan_*.pth"))) == 0
+    assert len(list(phase.glob("epoch_*.pth"))) == 0
     assert len(list(phase.glob("*_[012].pth"))) == 3
     unbroken = torch.load(phase / chosen["file"], weights_only=True)["model"]
     call("--no-resume", "--save=two", "run.ground_truth=results/one/gt_arch30.json")

@@ -101,6 +101,19 @@ def test_a_space_of_few_networks_has_a_table_too(tmp_path, monkeypatch, capsys, 
     assert ("no network is left to judge the predictions by" in capsys.readouterr().out) == (not judged)
 
 
+@pytest.mark.parametrize("fault", ["several", "digits", "space", "torn"])
+def test_a_table_that_a_search_does_not_need_does_not_stop_it(measured, capsys, fault):
+    pytest.importorskip("optuna")
+    if fault == "several":
+        shutil.copy(measured, measured.with_name("another.json"))
+    elif fault != "digits":
+        measured.write_text("{" if fault == "torn" else measured.read_text().replace('"px8', '"other', 1))
+    options = ["--save=run", "--budget=2", "--population=2", "--images=20", "--method=random", "--name=plain"]
+    search.main([*options, *(["--digits=all"] if fault == "digits" else [])])
+    assert "latencies are left out: " in capsys.readouterr().err
+    assert all("latency" not in arch.costs for arch in read_found(found_directory("run", "plain").found).archs)
+
+
 @pytest.mark.parametrize("option", ["--threads=0", "--batch=0", "--rounds=0"])
 def test_a_number_that_makes_no_sense_is_refused(fresh_run, option):
     with pytest.raises(InputError, match="is 0, expected at least 1"):

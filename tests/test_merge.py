@@ -203,8 +203,8 @@ def test_the_ways_out_of_a_missing_part_can_be_pasted(run, calls_of_hints):
     for part in (2, 3):
         shard_path(SCORES, "top1", part).unlink()
     (score, merge) = calls_of_hints(refusal())
-    assert score == ["test", "--save=run", "--split_group=3_from_2", "--epoch=17", "--test_set=1", "--json_part=2-3"]
-    assert merge == ["merge", *ARGUMENTS[:1], "--stage=3_from_2", "--epoch=17_all_test", "--parts=1,4"]
+    assert score == ["test", "--save=run", "--phase=3_from_2", "--epoch=17", "--test_set=1", "--json_part=2-3"]
+    assert merge == ["merge", *ARGUMENTS[:1], "--phase=3_from_2", "--epoch=17_all_test", "--parts=1,4"]
     assert main(merge[1:]) == 0
 
 
@@ -259,8 +259,28 @@ def test_an_epoch_is_a_number(run, epoch):
 
 
 def test_an_evaluation_that_is_not_there_is_refused(run):
-    with pytest.raises(InputError, match="epoch17: no such evaluation; there are epoch17_all_test"):
+    with pytest.raises(InputError, match=r"epoch17: no such evaluation; there are `.* --epoch=17_all_test`"):
         main(["--save=run", "--stage=3_from_2", "--epoch=17"])
+
+
+def test_the_only_evaluation_is_found_by_itself(run, calls_of_hints):
+    """So is the only one that is not merged; of several, all are named."""
+    assert main(["--save=run"]) == 0
+    other = PHASE.scores("3")
+    shutil.copytree(SCORES, other, ignore=shutil.ignore_patterns("*final*"))
+    assert main(["--save=run"]) == 0
+    assert merged_path(other, "top1").exists()
+    with pytest.raises(InputError, match="several evaluations") as several:
+        main(["--save=run"])
+    named = [["merge", "--save=run", "--phase=3_from_2", f"--epoch={epoch}"] for epoch in ("17_all_test", "3")]
+    assert calls_of_hints(str(several.value)) == named
+    with pytest.raises(InputError, match=r"results/other: no such evaluation; `.*test --save=other --phase=1"):
+        main(["--save=other"])
+
+
+@pytest.mark.parametrize("option", ["--phase", "--stage", "--split_group", "--group_nums"])
+def test_the_phase_has_the_competition_s_names_too(run, option):
+    assert main(["--save=run", f"{option}=3", "--epoch=17_all_test"]) == 0
 
 
 def test_the_whole_pool_merges_in_two_seconds(tmp_path, monkeypatch):

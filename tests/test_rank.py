@@ -185,7 +185,19 @@ def test_without_merged_scores_the_next_command_is_said(run, calls_of_hints):
     assert calls_of_hints(str(none.value)) == [["test", "--save=other"]]
     with pytest.raises(InputError, match="results/run: no phase has merged scores by top1") as unmerged:
         main([run, "--top=1"])
-    assert calls_of_hints(str(unmerged.value)) == [["merge", "--save=run", "--stage=1", "--epoch=3"]]
+    assert calls_of_hints(str(unmerged.value)) == [["merge", "--save=run", "--phase=1", "--epoch=3"]]
+
+
+def test_settings_may_stand_behind_directories(run):
+    first = str(phase_directory("run", Phase.parse("1")).scores("3"))
+    assert main(["--save", "run", "--scores", first, WITH_TRUTH]) == 0
+    assert read_json(ranking_path("run"))["truths"] == 60
+
+
+def test_a_phase_can_be_named(run):
+    write_scores(phase_directory("run", Phase.parse("2")).scores("0"), 50)
+    assert main([run, WITH_TRUTH, "--phase=1"]) == 0
+    assert read_json(ranking_path("run"))["scores"] == ["results/run/json_results/epoch3"]
 
 
 def test_mistakes_are_told_in_a_sentence(run):

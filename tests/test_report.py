@@ -55,7 +55,7 @@ def test_all_phases_that_left_anything_are_reported(run):
     page = written(run / "report.html")
     assert "evaluation 4_all_test on 360 images" in page
     assert "training, epoch 0" in page
-    assert "merge --save=study/run --stage=3_from_2 --epoch=9_all_test" in page
+    assert "merge --save=study/run --phase=3_from_2 --epoch=9_all_test" in page
     assert "4_from_3" not in page.split('<script type="application/json"')[0]
 
 

@@ -26,8 +26,7 @@ def trained(workshop, small):
 
 def test_phases_follow_one_another(trained, small, capsys):
     main(["--group_nums=2", "--pretrained_path=results/one/supernet.pth", "--save=one", *small])
-    resumed = ["--resumed_split_groups=2", "--split_model_path=results/one/2/supernet.pth"]
-    main(["--group_nums=3", *resumed, "--save=one", *small])
+    main(["--phase=3_from_2", "--split_model_path=results/one/2/supernet.pth", "--save=one", *small])
     main(["--group_nums=7", "--save", "one", *small])
     assert "phase 7_from_3: 7 groups, split from results/one/3_from_2/supernet.pth" in capsys.readouterr().out
     parents = {"2": "supernet.pth", "3_from_2": "2/supernet.pth", "7_from_3": "3_from_2/supernet.pth"}
@@ -112,6 +111,8 @@ def test_another_parent_does_not_go_on_with_a_phase(trained, small):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--phase=mine"], "--phase is 'mine', expected 2..7 groups"),
+        (["--phase=3_from_2", "--resumed_split_groups=1"], "--phase is '3_from_2', but --resumed_split_groups 1"),
         (["--group_nums=1"], "--group_nums is 1, expected 2..7"),
         (["--group_nums=8"], "--group_nums is 8, expected 2..7"),
         (

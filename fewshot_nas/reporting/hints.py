@@ -27,5 +27,5 @@ def search_command(study: Study) -> str:
 def score_command(study: Study, phase: PhaseRecord) -> str:
     """Merges scores if they are there, or else makes them."""
     if phase.unmerged:
-        return command_line("merge", save=study.save, stage=phase.name, epoch=phase.unmerged[-1])
-    return command_line("test", save=study.save, split_group=phase.name, json_part="all", test_set=1)
+        return command_line("merge", save=study.save, phase=phase.name, epoch=phase.unmerged[-1])
+    return command_line("test", save=study.save, phase=phase.name)

@@ -3,7 +3,7 @@
 results/<save>/                     the one-shot phase
 results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6, depth34x2_from_2, ...
     last.pth                        state for resuming
-    <tau>_<epoch>.pth               candidates
+    <tau>_<epoch>.pth               candidates; epoch_<epoch>.pth if tau is undefined or not positive
     supernet.pth                    the chosen one
     config.yml manifest.json log.jsonl events/
     json_results/epoch<E>[_all_test][_sample<N>]/   an evaluation, of all archs or of a sample

@@ -7,6 +7,8 @@ from pathlib import Path
 from fewshot_nas.errors import InputError
 from fewshot_nas.results.score_files import epoch_of
 
+_CANDIDATE = re.compile(r"(epoch|\d\.\d{4})_(\d+)\.pth")
+
 
 @dataclass(frozen=True)
 class PhaseDirectory:
@@ -48,22 +50,31 @@ class PhaseDirectory:
 
     def candidates(self) -> list[Path]:
         """All checkpoints whose names `candidate` made."""
-        pattern = re.compile(r"(nan|-?\d\.\d{4})_\d+\.pth")
-        return [path for path in self.path.glob("*.pth") if pattern.fullmatch(path.name)]
+        return [path for path in self.path.glob("*.pth") if _CANDIDATE.fullmatch(path.name)]
 
     def candidate(self, tau: float, epoch: int) -> Path:
-        """A checkpoint worth keeping, named as the competition's solution names them."""
-        return self.path / f"{tau:.4f}_{epoch}.pth"
+        """A checkpoint worth keeping, named `<tau>_<epoch>` as the competition's solution names them.
+
+        A tau that is undefined or not positive is left out of the name, which would need quoting: `epoch_11.pth`.
+        """
+        return self.path / (f"{tau:.4f}_{epoch}.pth" if round(tau, 4) > 0 else f"epoch_{epoch}.pth")
 
     def model(self, name: str) -> Path:
-        """A checkpoint by the name that `--model_name` takes.
+        """A checkpoint by the name that `--model_name` takes; `0.81_17` means `0.8100_17.pth` too.
 
         Raises:
             InputError: the name leads out of the directory.
         """
         if Path(name).name != name:
             raise InputError(f"--model_name is {name!r}, expected the name of a file in {self.path} such as supernet")
-        return self.path / f"{name.removesuffix('.pth')}.pth"
+        path = self.path / f"{name.removesuffix('.pth')}.pth"
+        named = re.fullmatch(r"(\d\.\d+)_(\d+)", path.stem)
+        if path.exists() or not named:
+            return path
+        digits = len(named[1].partition(".")[2])
+        known = ((each, _CANDIDATE.fullmatch(each.name)) for each in self.candidates())
+        taus = ((each, found[1]) for each, found in known if found and found[1] != "epoch" and found[2] == named[2])
+        return next((each for each, tau in taus if f"{float(tau):.{digits}f}" == named[1]), path)
 
     @property
     def all_scores(self) -> Path:

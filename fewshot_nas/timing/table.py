@@ -6,7 +6,9 @@ is called by itself, and no part before it has left its input in the cache. So t
 fitted to whole networks, and judged on others.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -171,6 +173,17 @@ def chosen_path(named: Path | None, known: Sequence[Path]) -> Path | None:
         names = " and ".join(path.name for path in known)
         raise InputError(f"{known[0].parent} has the tables {names}; name one with --latency")
     return named or (known[0] if known else None)
+
+
+@contextmanager
+def left_out_unless(needed: bool) -> Iterator[None]:
+    """Do without latencies that nothing asks for, where the tables cannot be used; says why on standard error."""
+    try:
+        yield
+    except InputError as error:
+        if needed:
+            raise
+        print(f"latencies are left out: {error}", file=sys.stderr)
 
 
 def table_of(path: Path, network: Network) -> LatencyTable:

@@ -119,7 +119,7 @@ def test_without_anything_the_page_says_how_to_begin(empty_study):
 
 def test_unmerged_scores_are_to_be_merged(phase_files, truth):
     study = gather("demo", {"3_from_2": phase_files("3_from_2", evaluations=["1_all_test"])}, truth, PX8)
-    assert "fewshot_nas.merge --save=demo --stage=3_from_2 --epoch=1_all_test" in "".join(sections(study))
+    assert "fewshot_nas.merge --save=demo --phase=3_from_2 --epoch=1_all_test" in "".join(sections(study))
 
 
 def test_a_merge_of_some_parts_is_marked_as_such(phase_files, merged, truth):
@@ -134,7 +134,7 @@ def test_a_merge_of_some_parts_is_marked_as_such(phase_files, merged, truth):
 
 def test_scores_that_are_not_there_are_to_be_made(phase_files, truth):
     study = gather("my run", {"3_from_2": phase_files("3_from_2", chosen=1)}, truth, PX8)
-    command = "python -m fewshot_nas.test --save=&#x27;my run&#x27; --split_group=3_from_2 --json_part=all --test_set=1"
+    command = "python -m fewshot_nas.test --save=&#x27;my run&#x27; --phase=3_from_2"
     assert command in "".join(sections(study))
 
 

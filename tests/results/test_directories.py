@@ -16,6 +16,18 @@ def test_candidates_are_found_by_their_names(tmp_path, tau):
     for other in (directory.last, directory.chosen, tmp_path / "mine_0.pth"):
         other.touch()
     assert directory.candidates() == [directory.candidate(tau, 12)]
+    assert re.fullmatch(r"(\d\.\d{4}|epoch)_12\.pth", directory.candidate(tau, 12).name)
+    assert directory.candidate(tau, 12).name.startswith("epoch") == (not tau > 1e-4)
+
+
+@pytest.mark.parametrize("name", ["0.81_17", "0.8_17", "0.8100_17", "0.8100_17.pth"])
+def test_the_competition_s_short_names_find_a_checkpoint(tmp_path, name):
+    directory = PhaseDirectory(tmp_path)
+    for tau, epoch in ((0.81, 17), (0.81, 1), (0.82, 117), (float("nan"), 18)):
+        directory.candidate(tau, epoch).touch()
+    assert directory.model(name).name == "0.8100_17.pth"
+    for other in ("0.82_17", "0.81_18", "0.81_2", "0.81"):
+        assert not directory.model(other).exists()
 
 
 def test_evaluations_are_found_by_their_epochs(tmp_path):

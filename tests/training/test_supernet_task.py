@@ -95,8 +95,8 @@ def test_only_candidates_stay_on_disk_once_the_state_knows(make, tmp_path, monke
         task.end_epoch(epoch)
         task.save(tmp_path / "run" / "last.pth", {})
     names = sorted(path.name for path in (tmp_path / "run").glob("*.pth"))
-    assert names == ["last.pth", "nan_2.pth", "nan_3.pth"]
-    assert task.file_of(task.chosen()).name == "nan_3.pth"
+    assert names == ["epoch_2.pth", "epoch_3.pth", "last.pth"]
+    assert task.file_of(task.chosen()).name == "epoch_3.pth"
 
 
 def test_a_restored_task_has_weights_momentum_and_candidates(make, tmp_path, batch):
