@@ -10,9 +10,9 @@ from fewshot_nas.cli import (
     add_phase_option,
     add_save_option,
     config_of,
+    following,
     run,
 )
-from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import locked, sha256
 from fewshot_nas.results.directories import PhaseDirectory
@@ -35,13 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     before = sha256(directory.chosen)
     with joined(options.device, config.run) as world, locked(directory.lock, wait=False):
-        running = Run(options.save, config, world, True, print)
+        running = Run(options.save, config, world, True, print, f"run {directory.path} (choosing anew)")
         known = read_manifest(directory.manifest).get("data", {})
         begun = {key: value for key, value in known.items() if key != "valid"}  # may be ranked on other images
         refuse_other_images(directory.path, begun, running.data)
         truth = Truth.read(config.truth_path(options.save), running.space)
         if not truth.entries:
-            make = command_line("train_stand_alone", save=options.save, target_arch_num="all")
+            make = following(options, "train_stand_alone", target_arch_num="all")
             raise InputError(f"{truth.path}: no such file, so there is nothing to choose by; `{make}` makes one")
         epochs = judged(directory, truth, running.inputs(running.data.valid))
         for each in epochs:
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sha256(directory.chosen) == before:
         print("the phase's supernet is the same as before")
     else:
-        score = command_line("test", save=options.save, phase=phase.name)
+        score = following(options, "test", phase=phase.name)
         print(f"the phase's supernet has changed: `{score}` scores with it; phases split from it are of the old one")
     return 0
 

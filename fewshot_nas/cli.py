@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fewshot_nas import launcher
+from fewshot_nas.commands import TRAINING_COMMANDS, command_line
 from fewshot_nas.config import TRAININGS, Config, load_config
 from fewshot_nas.errors import InputError, KnownError, said_by_machine
 from fewshot_nas.manifest import fixed_by, refuse_settings
+from fewshot_nas.opening import run_begun
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.run import stored_settings
+from fewshot_nas.results.run import run_directory, stored_settings
 from fewshot_nas.scores.shards import OF_TOP
 from fewshot_nas.streams import Streams
 
@@ -275,9 +277,39 @@ def run_config(options: argparse.Namespace, parent: Path | None = None) -> Confi
     return load_config(options.config or known, run_overrides(options))
 
 
+def run_words(options: argparse.Namespace, parent: Path | None = None) -> str:
+    """The run of a training command, for its first line: whether it is new, and where its settings come from.
+
+    Args:
+        parent: as `run_config` takes it.
+    """
+    directory = run_directory(options.save)
+    if run_begun(options.save):
+        return f"run {directory} ({'continued' if options.resume else 'this training anew'})"
+    if options.config:
+        origin = f"settings of {options.config}"
+    elif parent and parent.exists():
+        origin = f"no --config, so the settings of {parent}"
+    else:
+        given = " and those of the command line" if run_overrides(options) else ", on small digits"
+        origin = f"no --config, so the default settings{given}"
+    return f"run {directory.absolute()} (new; {origin})"
+
+
+def following(options: argparse.Namespace, command: str, **more: object) -> str:
+    """A command line for a hint, with the options that say which run and which settings are meant.
+
+    Args:
+        more: further options of the command, without dashes.
+    """
+    given = run_overrides(options) if command in TRAINING_COMMANDS else options.overrides
+    settings = [each for each in given if command in TRAINING_COMMANDS or each.partition(".")[0] not in TRAININGS]
+    return command_line(command, *settings, save=options.save, config=options.config, **more)
+
+
 def run_overrides(options: argparse.Namespace) -> list[str]:
     """The overrides of a training command's options, `--seed` among them."""
-    seed = [] if options.seed is None else [f"run.seed={options.seed}"]
+    seed = [] if getattr(options, "seed", None) is None else [f"run.seed={options.seed}"]
     return [*options.overrides, *seed]
 
 

@@ -24,6 +24,18 @@ COMMANDS = (
     "cream.score",
 )
 
+TRAINING_COMMANDS = frozenset(
+    (
+        "train_stand_alone",
+        "train_supernet",
+        "train_few_shot",
+        "finetune",
+        "cream.search",
+        "cream.retrain",
+        "cream.truth",
+    )
+)
+
 
 def command_line(command: str, *settings: str, **options: object) -> str:
     """A line for the shell.

@@ -8,7 +8,7 @@ from fewshot_nas.errors import InputError
 
 SETTINGS = "settings."  # the prefix of settings in manifests
 _SHOWN = 4  # differences in a sentence
-_DIGEST = re.compile("[0-9a-f]{32,}")
+_DIGEST = re.compile("[0-9a-f]{64}")
 _LONG = 12  # elements; of longer lists only the first that differs is shown
 
 

@@ -65,7 +65,9 @@ class SpaceConfig:
 
     def given(self) -> dict[str, Any]:
         """The space's values that are set, by a preset or one by one."""
-        return dataclasses.asdict(self.build()) if self.preset else self._replaced()
+        values = dataclasses.asdict(self.build()) if self.preset else self._replaced()
+        values.pop("name", None)
+        return values | ({"preset": self.preset} if self.preset else {})
 
     def _replaced(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "preset" and value is not None}

@@ -13,6 +13,7 @@ from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
 from fewshot_nas.manifest import fixed_by_network, refuse_settings
+from fewshot_nas.opening import first_line
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SearchSpace
@@ -59,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     refuse_settings(config, options.model, fixed_by_network(network.space, network.module.head.out_features))
     classes = network.module.trained_on.get("classes", ())
     known, said = Knowledge(classes=classes, source=source), _UNKNOWN if network.trained else _UNCALIBRATED
-    if told and options.calibrate:
+    if not (told and options.calibrate):
+        print(first_line(f"network {code} of {options.model}", space=network.space.name))
+    else:
         known, said = _measured(config, network, resolution, source)
     card = deployment_card(network.space, network.arch, network.module.head.out_features, resolution, known)
     card_file.refuse_another(card)
@@ -104,16 +107,17 @@ def _measured(config: Config, network: Exported, resolution: int, source: dict[s
     from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.naive import calibrate
     from fewshot_nas.models.card import Knowledge
-    from fewshot_nas.run_images import evaluation_inputs, images_for
+    from fewshot_nas.run_images import evaluation_inputs, images_for, opened
 
     module = network.module
     data = images_for(config, source["model"], network.space, module.head.out_features, module.trained_on)
     if data.num_classes != module.head.out_features:
         raise InputError(f"the model has {module.head.out_features} classes, but {data.name} has {data.num_classes}")
+    world = World.alone()
+    what = f"network {network.space.encode(network.arch)} of {source['model']}"
+    print(opened(what, data, network.space.name, world))
     parts = {"validation": data.valid} | ({} if data.test is data.valid else {"test": data.test})
-    inputs = {
-        name: evaluation_inputs(config, network.space, data, images, World.alone()) for name, images in parts.items()
-    }
+    inputs = {name: evaluation_inputs(config, network.space, data, images, world) for name, images in parts.items()}
     calibration = None
     if not network.trained:
         calibrate(network.module, inputs["validation"].calibration_batches())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fewshot_nas.cli import Parser, add_phase_option, add_run_options, run, run_config, speaker
+from fewshot_nas.cli import Parser, add_phase_option, add_run_options, run, run_config, run_words, speaker
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256, write_json
@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train the arch, and write its network and its accuracies."""
     options = _parser().parse_intermixed_args(argv)
     chosen = _named(options) if options.arch is not None else _searched(options)
-    config = run_config(options, PhaseDirectory(chosen.model.parent).config)
+    stored = PhaseDirectory(chosen.model.parent).config
+    config, words = run_config(options, stored), run_words(options, stored)
     space = config.space.build()
     arch = space.decode(chosen.code)
     if not chosen.model.exists():
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.network_runs import NetworkRun
 
     with joined(options.device, config.run) as world:
-        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_main))
+        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_main), words)
         facts = {"arch": space.encode(arch), "parent_sha256": sha256(chosen.model)}
         training.train_network(
             "finetune",

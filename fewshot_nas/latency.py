@@ -15,8 +15,9 @@ from fewshot_nas.cli import Parser, add_config_options, add_device_option, add_s
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.manifest import fixed_by_network, refuse_settings
+from fewshot_nas.opening import first_line
 from fewshot_nas.results.phase import ONE_SHOT
-from fewshot_nas.results.run import latency_path, phase_directory, stored_settings, trainings
+from fewshot_nas.results.run import latency_path, phase_directory, run_directory, stored_settings, trainings
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.sampling import distinct, random_arch
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.timing.table import write_table
 
     with joined(options.device, replace(config.run, threads=options.threads)) as world:
+        what, classes = f"run {run_directory(options.save)}", f"{network.num_classes} classes"
+        print(first_line(what, classes, network.space.name, f"{world.device}"))
         device = described(world.device, options.runtime, options.threads, options.batch)
         programs = Programs(
             network.space, network.num_classes, options.runtime, world.device, options.batch, options.threads

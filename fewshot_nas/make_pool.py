@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fewshot_nas.cli import Parser, add_config_options, config_of, run
 from fewshot_nas.errors import InputError
+from fewshot_nas.opening import first_line
 from fewshot_nas.space.pool import (
     PARTS,
     POOL_SIZE,
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check a pool, or make one and write `part1.json`, `part2.json`, ... under the output directory."""
     options = _parser().parse_intermixed_args(argv)
     space = config_of(options).space.build()
+    print(first_line(f"pool {options.check or options.out}", space=space.name))
     if options.check:
         parts = read_pool(options.check, space)
         print(f"{options.check}: {sum(map(len, parts))} distinct archs in {len(parts)} parts, all valid")

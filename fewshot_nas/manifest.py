@@ -18,7 +18,7 @@ from fewshot_nas.files import read_json, write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.scores.manifests import network_of, read_manifest
 from fewshot_nas.settings import compared
-from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.search_space import SPACES, SearchSpace, preset_of
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm", "fewshot-nas")
 
@@ -113,7 +113,9 @@ def fixed_by(manifest: Path) -> dict[str, Any]:
 
 def fixed_by_network(space: SearchSpace, num_classes: int | None = None) -> dict[str, Any]:
     """What a network fixes, as `refuse_settings` takes it."""
-    return {"space": asdict(space), "data": {} if num_classes is None else {"num_classes": num_classes}}
+    values = {key: value for key, value in asdict(space).items() if key != "name"}
+    data = {} if num_classes is None else {"num_classes": num_classes}
+    return {"space": {"preset": preset_of(space.name), **values}, "data": data}
 
 
 def refuse_settings(config: Config, where: Path | str, fixed: Mapping[str, Any]) -> None:

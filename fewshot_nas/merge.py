@@ -12,11 +12,12 @@ from fewshot_nas.cli import (
     add_save_option,
     as_list,
     config_of,
+    following,
     read_numbers,
     run,
 )
-from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
+from fewshot_nas.opening import known_run
 from fewshot_nas.results.phase import ONE_SHOT, Phase
 from fewshot_nas.results.run import known_phases, phase_directory, phase_of, run_directory
 from fewshot_nas.results.score_files import (
@@ -39,6 +40,7 @@ from fewshot_nas.space.search_space import SearchSpace
 def main(argv: Sequence[str] | None = None) -> int:
     """Merge the parts of one evaluation beside them, and compare the scores with the ground truth."""
     options = _parser().parse_intermixed_args(argv)
+    print(known_run(options.save))
     options.phase, options.epoch = _asked(options)
     directory = phase_directory(options.save, Phase.parse(options.phase))
     scores = directory.scores(options.epoch)
@@ -140,7 +142,7 @@ def _asked(options: argparse.Namespace) -> tuple[str, str]:
     if len(meant) == 1:
         return meant[0]
     options.phase, options.epoch = known[0].name, epoch or "0"
-    lines = [f"`{command_line('merge', save=options.save, phase=phase, epoch=each)}`" for phase, each in everything]
+    lines = [f"`{following(options, 'merge', phase=phase, epoch=each)}`" for phase, each in everything]
     found = f"there are {', '.join(lines)}" if lines else f"`{_test(options)}` writes scores"
     which = "several evaluations" if meant else "no such evaluation"
     where = phase_directory(options.save, known[0]).scores(epoch) if epoch else run_directory(options.save)
@@ -168,9 +170,9 @@ def _ways_out(
     said = f"`{_test(options, **which)}` fills them"
     there = [part for part in parts if part not in missing]
     if there:
-        merge = command_line(
+        merge = following(
+            options,
             "merge",
-            save=options.save,
             phase=options.phase,
             epoch=options.epoch,
             top=options.top,
@@ -184,7 +186,7 @@ def _test(options: argparse.Namespace, **more: object) -> str:
     """The line that scores what `--epoch` asks for."""
     test_set = 1 if "_all_test" in options.epoch else None
     epoch = options.epoch.partition("_")[0]
-    return command_line("test", save=options.save, phase=options.phase, epoch=epoch, test_set=test_set, **more)
+    return following(options, "test", phase=options.phase, epoch=epoch, test_set=test_set, **more)
 
 
 def _fill(

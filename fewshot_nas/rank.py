@@ -13,11 +13,12 @@ from fewshot_nas.cli import (
     add_phase_option,
     add_save_option,
     config_of,
+    following,
     run,
 )
-from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_csv, write_json
+from fewshot_nas.opening import known_run
 from fewshot_nas.plugins import named_part
 from fewshot_nas.results.run import (
     known_phases,
@@ -58,13 +59,14 @@ _NO_PROXIES: Mapping[str, Callable[[SearchSpace, Arch], float]] = {}  # the pack
 def main(argv: Sequence[str] | None = None) -> int:
     """Write predictions for the whole pool, and say how well each ranking orders the truth."""
     options = _parser().parse_intermixed_args(argv)
+    print(known_run(options.save))
     if options.suggest < 0:
         raise InputError(f"--suggest is {options.suggest}, expected 0 or more archs")
     metric = OF_TOP[options.top] if options.top else leading_metric(trained_phases(options.save))
     config = config_of(options, stored_settings(options.save))
     space, truth_path = config.space.build(), config.truth_path(options.save)
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
-    directories = options.scores or [_latest(options.save, options.phase, metric)]
+    directories = options.scores or [_latest(options, metric)]
     codes = {arch_id: space.encode(arch) for arch_id, arch in pool.items()}
     evaluations = [read_evaluation(directory, metric, space) for directory in directories]
     for evaluation in evaluations:
@@ -202,24 +204,25 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
     if content["suggested"]:
         numbers = ",".join(arch_id.removeprefix("arch") for arch_id in content["suggested"])
         print("train these archs stand-alone next; they would improve the predictions most:")
-        print(command_line("train_stand_alone", save=options.save, target_arch_num=numbers))
+        print(following(options, "train_stand_alone", target_arch_num=numbers))
 
 
-def _latest(save: str, phase: str | None, metric: str) -> Path:
+def _latest(options: argparse.Namespace, metric: str) -> Path:
     """The evaluation that counts of a phase, or of the last phase that has merged ones.
 
     Raises:
         InputError: there is none; gives the command that merges one, or scores the pool.
     """
+    save, phase = options.save, options.phase
     known = [phase_of(save, phase)] if phase else known_phases(save)
     for each in reversed(known):
         if merged := merged_evaluations(phase_directory(save, each), metric):
             return merged[0]
     scored = [(each.name, epoch) for each in known for epoch in phase_directory(save, each).evaluations()]
-    line = command_line("test", save=save, phase=phase)
+    line = following(options, "test", phase=phase)
     if scored:
         stage, epoch = scored[-1]
-        line = command_line("merge", save=save, phase=stage, epoch=epoch)
+        line = following(options, "merge", phase=stage, epoch=epoch)
     which = f"phase {phase} has no" if phase else "no phase has"
     raise InputError(f"{run_directory(save)}: {which} merged scores by {metric}; begin with `{line}`")
 

@@ -1,14 +1,15 @@
 """Write a run's report: one HTML page with its rankings, scores and training, and figures for papers."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fewshot_nas.cli import Parser, add_config_options, add_phase_option, add_save_option, config_of, run
-from fewshot_nas.commands import command_line
+from fewshot_nas.cli import Parser, add_config_options, add_phase_option, add_save_option, config_of, following, run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_text
+from fewshot_nas.opening import known_run
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import (
@@ -32,10 +33,11 @@ from fewshot_nas.space.pool import read_arch_file
 def main(argv: Sequence[str] | None = None) -> int:
     """Read a run's files and write the page."""
     options = _parser().parse_intermixed_args(argv)
+    print(known_run(options.save))
     from fewshot_nas.reporting.path_search import read_path_search
 
     cream = read_path_search(search_directory(options.save), retrain_directories(options.save))
-    found = _phases(options.save, phase_of(options.save, options.phase) if options.phase else None, cream is None)
+    found = _phases(options, phase_of(options.save, options.phase) if options.phase else None, cream is None)
     stored = (directory.config for directory in found.values() if directory.config.exists())
     config = config_of(options, next(stored, None))
     # Here, so that --help need not wait for numpy.
@@ -51,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     metric = OF_TOP[options.top] if options.top else leading_metric(found.values())
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, metric)
     found_by = {name: read_found(directory.found) for name, directory in searches(options.save).items()}
-    ranked = read_ranked(ranking_path(options.save), command_line("rank", save=options.save))
+    ranked = read_ranked(ranking_path(options.save), following(options, "rank"))
     study = replace(study, ranked=ranked, searches=found_by, cream=cream)
     out = options.out or report_path(options.save)
     write_text(out, render(study))
@@ -64,17 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _phases(save: str, only: Phase | None, needed: bool) -> dict[Phase, PhaseDirectory]:
+def _phases(options: argparse.Namespace, only: Phase | None, needed: bool) -> dict[Phase, PhaseDirectory]:
     """The phases of a run that have a log or scores, in order."""
-    top = run_directory(save)
+    save, top = options.save, run_directory(options.save)
     wanted = [only] if only else known_phases(save)
     found = {phase: phase_directory(save, phase) for phase in wanted}
     found = {phase: each for phase, each in found.items() if each.log.exists() or each.evaluations()}
     if not found and (needed or only):
         what = f"phase {only.name}" if only else "a phase"
-        raise InputError(
-            f"{top}: no log or scores of {what}; `{command_line('train_supernet', save=save)}` begins a run"
-        )
+        raise InputError(f"{top}: no log or scores of {what}; `{following(options, 'train_supernet')}` begins a run")
     return found
 
 

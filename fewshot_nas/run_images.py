@@ -21,6 +21,7 @@ from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.manifest import fixed_by_network, refuse_settings
+from fewshot_nas.opening import first_line, image_words
 from fewshot_nas.space.cost import sizes
 from fewshot_nas.space.search_space import SearchSpace
 
@@ -196,6 +197,13 @@ def _pixels(config: Config, space: SearchSpace, data: ImageData, images: Images,
         return decoded(images, transform, config.data.cache, workers=config.data.workers)
     shape = (len(images), space.in_channels, space.resolution, space.resolution)
     return torch.empty(shape, dtype=torch.uint8, device="meta")
+
+
+def opened(what: str, data: ImageData, space: str, world: World) -> str:
+    """The first line of a command that has opened its images."""
+    parts = len(data.train), len(data.valid), len(data.test)
+    device = f"{world.device}" + (f", {world.size} processes" if world.size > 1 else "")
+    return first_line(what, image_words(data.name, data.num_classes, *parts), space, device)
 
 
 def data_facts(data: ImageData) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from fewshot_nas.run_images import (
     data_facts,
     evaluation_inputs,
     open_images,
+    opened,
     refuse_single_values,
     say_shortages,
     training_images,
@@ -45,6 +46,7 @@ class Run:
         save: the run's name.
         resume: whether to continue an unfinished run of the same name.
         report: shows a line to the user.
+        words: the run in the first line of the command, see `cli.run_words`; without it there is none.
     """
 
     save: str
@@ -52,6 +54,7 @@ class Run:
     world: World
     resume: bool
     report: Report
+    words: str = ""
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -62,6 +65,8 @@ class Run:
     def data(self) -> ImageData:
         """The data set of the settings."""
         data = open_images(self.config, self.space)
+        if self.words:
+            self.report(opened(self.words, data, self.space.name, self.world))
         for note in data.notes:
             self.report(note)
         say_shortages(self.config, data, self.report)

@@ -17,10 +17,10 @@ from fewshot_nas.cli import (
     add_phase_option,
     add_save_option,
     config_of,
+    following,
     run,
     speaker,
 )
-from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
 from fewshot_nas.results.directories import FoundDirectory, PhaseDirectory
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.evaluation.numerics import numerics
     from fewshot_nas.lifecycle import alone
     from fewshot_nas.models.checkpoint import load_supernet
-    from fewshot_nas.run_images import images_for, say_shortages
+    from fewshot_nas.run_images import images_for, opened, say_shortages
     from fewshot_nas.scoring import scorer_for, scoring_facts
     from fewshot_nas.searching.explore import Search
     from fewshot_nas.searching.journal import SearchJournal
@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (supernet.space, supernet.num_classes) != (network.space, network.num_classes):
             raise InputError(f"{model}: is of another space or number of classes than {directory.manifest} tells")
         data = images_for(config, model, supernet.space, supernet.num_classes, supernet.trained_on)
+        report(opened(f"run {directory.path}, {model.name}", data, supernet.space.name, world))
         say_shortages(config, data, report)
         scored = fixed_part("--images", data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world)
@@ -102,7 +103,7 @@ def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path
         manifest = read_manifest(directory.manifest)
         return network_of({**manifest, **manifest.get("data", {})}, directory.manifest, usual)
     if not model.exists():
-        begin = command_line("train_supernet", save=options.save)
+        begin = following(options, "train_supernet")
         raise InputError(f"{model}: no such file; `{begin}` trains a supernet to search")
     from fewshot_nas.models.checkpoint import load_supernet
 
@@ -133,7 +134,7 @@ def _limits(options: argparse.Namespace, network: Network) -> Limits:
     bounds = read_bounds(options.min, options.max)
     for name in (*(bound.name for bound in bounds), *options.minimize):
         if name not in measures:
-            measure = command_line("latency", save=options.save)
+            measure = following(options, "latency")
             raise InputError(f"there is no table of latencies of {options.save}; `{measure}` measures one")
     return Limits(network.space, bounds, measures)
 

@@ -48,10 +48,11 @@ class SupernetRun(Run):
         truth = Truth.read(self.config.truth_path(self.save), self.space)
 
         def content() -> dict[str, Any]:
+            written = self.manifest(section, directory, {**facts, "ground_truth": truth.noted})
             if not truth.entries:
                 self.report(f"{truth.path}: no such file, so there is no tau; the last epoch will be chosen")
             self._look_at_pool(section)
-            return self.manifest(section, directory, {**facts, "ground_truth": truth.noted})
+            return written
 
         def training() -> Training[SupernetTask]:
             return self.training(section, *self._supernet_task(section, directory, start(), truth.entries))
@@ -92,7 +93,8 @@ class SupernetRun(Run):
         if chosen_by(directory) == truth.digest or not truth.digest:
             return said
         stage = ONE_SHOT.name if directory.path == run_directory(self.save) else directory.path.name
-        anew = command_line("choose", save=self.save, phase=stage)
+        named = self.config.run.ground_truth
+        anew = command_line("choose", *([f"run.ground_truth={named}"] if named else []), save=self.save, phase=stage)
         return f"{said}; its epoch was chosen before {truth.path} was as it is now, `{anew}` chooses by it"
 
     def _supernet_task(

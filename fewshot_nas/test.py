@@ -17,12 +17,12 @@ from fewshot_nas.cli import (
     add_phase_option,
     add_save_option,
     config_of,
+    following,
     read_numbers,
     run,
     speaker,
     uses_ray,
 )
-from fewshot_nas.commands import command_line
 from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.jsonl import records
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import agreed, decided, joined
     from fewshot_nas.evaluation.runner import Job
     from fewshot_nas.models.checkpoint import supernet_of
-    from fewshot_nas.run_images import images_for, say_shortages
+    from fewshot_nas.run_images import images_for, opened, say_shortages
     from fewshot_nas.scoring import scorer_for
 
     model = directory.model(options.model_name)
@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         content = _content(options, directory, model, world)
         supernet = supernet_of(model, content) if content else _future_supernet(options, config)
         data = images_for(config, model, supernet.space, supernet.num_classes, supernet.trained_on)
+        report(opened(f"run {directory.path}, {model.name}", data, supernet.space.name, world))
         say_shortages(config, data, report)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world, executor, computes=not options.plan)
@@ -160,7 +161,7 @@ def _content(options: argparse.Namespace, directory: PhaseDirectory, model: Path
         return {}
     names = [path.stem for path in (directory.chosen, *directory.candidates()) if path.exists()]
     finished = [phase.name for phase in phases(options.save)]
-    train = command_line("train_supernet", save=options.save)
+    train = following(options, "train_supernet")
     there = f"finished phases are {', '.join(finished)}" if finished else f"`{train}` trains one"
     raise InputError(f"{model}: no such file; " + (f"the phase has {', '.join(names)}" if names else there))
 

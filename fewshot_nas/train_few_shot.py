@@ -8,8 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import Parser, add_phase_option, add_run_options, run, run_config, speaker
-from fewshot_nas.commands import command_line
+from fewshot_nas.cli import Parser, add_phase_option, add_run_options, following, run, run_config, run_words, speaker
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, sha256
 from fewshot_nas.results.directories import PhaseDirectory
@@ -26,14 +25,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train one phase of a run, into results/<save>/<phase>/."""
     options = _parser().parse_intermixed_args(argv)
     path = _parent_path(options)
-    config = run_config(options, PhaseDirectory(path.parent).config)
+    stored = PhaseDirectory(path.parent).config
+    config, words = run_config(options, stored), run_words(options, stored)
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.models.inherit import inherit
     from fewshot_nas.supernet_runs import SupernetRun
 
     with joined(options.device, config.run) as world:
-        training = SupernetRun(options.save, config, world, options.resume, speaker(world.is_main))
+        training = SupernetRun(options.save, config, world, options.resume, speaker(world.is_main), words)
         parent = load_supernet(path)
         _check(parent, path, options.resumed_split_groups, training)
         split = _split(options, parent.split)
@@ -120,7 +120,7 @@ def _parent_path(options: argparse.Namespace) -> Path:
         wish = wanted or f"fewer than {options.group_nums or MAX_GROUPS + 1}"
         raise InputError(
             f"{run_directory(options.save)}: no finished phase with {wish} groups;"
-            f" `{command_line('train_supernet', save=options.save)}` trains the first,"
+            f" `{following(options, 'train_supernet')}` trains the first,"
             " or name a supernet with --pretrained_path or --split_model_path"
         )
     return phase_directory(options.save, known[-1]).chosen

@@ -14,6 +14,7 @@ from fewshot_nas.cli import (
     read_numbers,
     run,
     run_config,
+    run_words,
     speaker,
     uses_ray,
 )
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     best = read_best(options.from_search, options.save) if options.from_search else None
     searched = PhaseDirectory(best.model.parent).config if best else None
-    on_ray, config = uses_ray(options), run_config(options, searched)
+    on_ray, config, words = uses_ray(options), run_config(options, searched), run_words(options, searched)
     space, text = config.space.build(), best.code if best else options.target_arch_num
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
     # A code names a network that is wanted for itself, such as a search's best; numbers name archs of a ground truth.
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.training.stand_alone import GroundTruth
 
     with joined("cpu" if on_ray else options.device, config.run) as world:
-        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_main))
+        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_main), words)
         truth = GroundTruth(path) if path else None
         if on_ray and truth:
             _train_on_ray(options, training, chosen, truth)

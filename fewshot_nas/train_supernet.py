@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
+from fewshot_nas.cli import Parser, add_run_options, run, run_config, run_words, speaker
 from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import phase_directory
 from fewshot_nas.space.split import by_width
@@ -13,13 +13,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train phase 1 of a run, into results/<save>/."""
     options = _parser().parse_intermixed_args(argv)
     config, directory = run_config(options), phase_directory(options.save, ONE_SHOT)
+    words = run_words(options)
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.supernet import Supernet
     from fewshot_nas.runs import seed_weights
     from fewshot_nas.supernet_runs import SupernetRun
 
     with joined(options.device, config.run) as world:
-        training = SupernetRun(options.save, config, world, options.resume, speaker(world.is_main))
+        training = SupernetRun(options.save, config, world, options.resume, speaker(world.is_main), words)
 
         def start() -> Supernet:
             seed_weights(config.run.seed)

@@ -16,12 +16,16 @@ SOURCES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*
 
 
 def calls():
-    """All calls of `command_line`: the file, the command, and the names of its options."""
+    """All calls of `command_line` and `following`: the file, the command, and the names of its options."""
     for path, tree in SOURCES.items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "command_line":
+            name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+            if name in ("command_line", "following"):
+                command = node.args[name == "following"]
                 options = [keyword.arg for keyword in node.keywords if keyword.arg]
-                yield pytest.param(ast.literal_eval(node.args[0]), options, id=f"{path.stem}:{node.lineno}")
+                options += ["save", "config"] * (name == "following")
+                if isinstance(command, ast.Constant):
+                    yield pytest.param(command.value, options, id=f"{path.stem}:{node.lineno}")
 
 
 def parser(command):

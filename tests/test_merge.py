@@ -135,7 +135,7 @@ def test_top5_has_its_own_file(run):
 
 def test_the_table_compares_with_the_ground_truth_and_the_proxies(run, capsys):
     main([*ARGUMENTS, "--top=1"])
-    header, *rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()[3:]]
+    header, *rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()[4:]]
     assert header[0] == "score"
     assert [row[0] for row in rows] == ["supernet, top-1", "depth", "params", "macs"]
     truth = read_arch_file(PHASE.path / "truth.json", PX8)

@@ -47,7 +47,9 @@ def written(path):
 def test_the_page_lies_in_the_runs_directory(run, capsys):
     assert main(["--save=study/run"]) == 0
     assert "<h1>study/run</h1>" in written(run / "report.html")
-    assert re.fullmatch(r"report: results/study/run/report\.html \(\d\.\d MB\)\n", capsys.readouterr().out)
+    assert re.fullmatch(
+        r"run results/study/run\nreport: results/study/run/report\.html \(\d\.\d MB\)\n", capsys.readouterr().out
+    )
 
 
 def test_all_phases_that_left_anything_are_reported(run):

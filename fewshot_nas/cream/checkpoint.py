@@ -12,15 +12,22 @@ from fewshot_nas.cream.child import child_network
 from fewshot_nas.cream.paths import Model, format_path
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
-from fewshot_nas.models.checkpoint import read_checkpoint
+from fewshot_nas.models.checkpoint import NOTHING, read_checkpoint
 
 _AVERAGE, _WEIGHTS = "state_dict_ema", "state_dict"
 
 
-def save_child(path: Path, model: Model, network: nn.Module, average: nn.Module) -> None:
-    """Write a network and its moving average, whole or not at all."""
+def save_child(
+    path: Path, model: Model, network: nn.Module, average: nn.Module, trained_on: Mapping[str, Any] = NOTHING
+) -> None:
+    """Write a network and its moving average, whole or not at all.
+
+    Args:
+        trained_on: facts about its images, see `run_images.trained_on`.
+    """
     content = {
         **_described(model),
+        "trained_on": dict(trained_on),
         _WEIGHTS: network.state_dict(),
         _AVERAGE: average.state_dict(),
     }
@@ -36,10 +43,14 @@ def load_child(
     Raises:
         InputError: the file cannot be read, or holds another network; names the first difference.
     """
-    content = read_checkpoint(path, device)
+    return child_of(path, read_checkpoint(path, device), model, num_classes, in_channels).to(device)
+
+
+def child_of(path: Path, content: Mapping[Any, Any], model: Model, num_classes: int, in_channels: int) -> nn.Module:
+    """As `load_child`, from what `read_checkpoint` returned."""
     try:
         _check_model(content, model)
-        network = child_network(model.path, num_classes, in_channels, space=model.space).to(device)
+        network = child_network(model.path, num_classes, in_channels, space=model.space)
         network.load_state_dict(_fitting(_weights(content), network.state_dict()))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -8,6 +8,7 @@ from fewshot_nas.cli import Parser, add_config_options, run
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.pool import PathEntry, draw_pool, write_paths
+from fewshot_nas.opening import first_line
 from fewshot_nas.settings import load
 from fewshot_nas.space.pool import check_draw
 
@@ -17,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     check_draw(options.size, options.seed)
     budget = load(SearchConfig, options.config, options.overrides).budget()
+    print(first_line(f"pool {options.out}", space="of Cream"))
     pool = draw_pool(budget, options.size, options.seed)
     write_paths(options.out, {arch_id: PathEntry(0.0, path) for arch_id, path in pool.items()})
     costs = sorted(map(budget.mflops, pool.values()))

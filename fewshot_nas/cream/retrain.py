@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
+from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, run_words, speaker
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
@@ -25,21 +25,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train one network, into results/<save>/retrain_<name>/."""
     options = _parser().parse_intermixed_args(argv)
     config = load(RetrainConfig, options.config, path_overrides(options.from_search, run_overrides(options)), (Config,))
-    model, directory = config.model(), retrain_directory(options.save, config.name)
+    model, directory, words = config.model(), retrain_directory(options.save, config.name), run_words(options)
     from fewshot_nas.cream.checkpoint import save_child
     from fewshot_nas.cream.paths import format_path
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
+    from fewshot_nas.run_images import trained_on
 
     with joined(options.device, config.run) as world:
-        training = CreamRun(config, model.resolution, world, options.resume, speaker(world.is_main))
+        training = CreamRun(config, model.resolution, world, options.resume, speaker(world.is_main), words=words)
 
+        training.begin()
         unlike = "" if options.from_search else config.unlike_public()
         for line in filter(None, (unlike, *_about(config, training))):
             training.report(line)
 
         def finish(task: "RetrainTask") -> None:
-            save_child(directory.chosen, model, task.network, task.average.module)
+            save_child(directory.chosen, model, task.network, task.average.module, trained_on(training.data))
             training.report(f"wrote {directory.chosen}")
 
         facts = {"path": format_path(model.path), "resolution": model.resolution, **statistics(training, config)}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fewshot_nas.cli import Report
 from fewshot_nas.cream.config import CreamConfig, TrainConfig
+from fewshot_nas.cream.space import PUBLISHED
 from fewshot_nas.data.augment import Augmentation
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import Images, calibration_subset, split_off
@@ -20,7 +21,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest_of
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.run_images import data_facts, images_of, refuse_single_values, training_images
+from fewshot_nas.run_images import data_facts, images_of, opened, refuse_single_values, training_images
 from fewshot_nas.settings import compared
 from fewshot_nas.training.loop import Source, Task
 from fewshot_nas.training.prioritized import HELD_SHARE
@@ -58,6 +59,11 @@ def scoring_inputs(
     return inputs
 
 
+def space_words(config: CreamConfig) -> str:
+    """The space in the first line of a command."""
+    return "of Cream" if config.SPACE == PUBLISHED else "of Cream, changed"
+
+
 @dataclass(frozen=True)
 class CreamRun:
     """A Cream training: its settings, and the parts that are built from them.
@@ -66,6 +72,7 @@ class CreamRun:
         resume: whether to continue an unfinished run of the same name.
         report: shows a line to the user.
         held_images: training images to hold out, though at most an eighth of them.
+        words: the run in the first line of the command; without it there is none.
     """
 
     config: TrainConfig
@@ -74,10 +81,13 @@ class CreamRun:
     resume: bool
     report: Report
     held_images: int = 0
+    words: str = ""
 
     @cached_property
     def _images(self) -> ImageData:
         data = images_of(self.config.data)
+        if self.words:
+            self.report(opened(self.words, data, space_words(self.config), self.world))
         for note in data.notes:
             self.report(note)
         return data
@@ -96,6 +106,10 @@ class CreamRun:
     def data(self) -> ImageData:
         """The data set of the settings, without the held images."""
         return replace(self._images, train=self._split[0])
+
+    def begin(self) -> None:
+        """Open the images, and say which they are."""
+        assert self._images
 
     @property
     def held(self) -> Images:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import Parser, add_config_options, run, speaker
-from fewshot_nas.commands import command_line
+from fewshot_nas.cli import Parser, add_config_options, following, run, speaker
+from fewshot_nas.comparing import SETTINGS, flat, refuse_difference
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import path_cost
 from fewshot_nas.cream.found import FORM
@@ -16,7 +16,8 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
 from fewshot_nas.results.directories import SearchDirectory
 from fewshot_nas.results.run import search_directory
-from fewshot_nas.settings import load
+from fewshot_nas.scores.manifests import read_manifest
+from fewshot_nas.settings import compared, load
 
 if TYPE_CHECKING:
     from fewshot_nas.cream.ranking import ScoredPath
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     directory = search_directory(options.save)
     if not directory.chosen.exists():
-        hint = command_line("cream.search", save=options.save)
+        hint = following(options, "cream.search")
         raise InputError(f"{directory.chosen}: no such file, so there is no finished search; `{hint}` makes one")
     config = load(SearchConfig, options.config or directory.config, options.overrides)
     whole, some = read_paths(options.pool), options.target_arch_num
@@ -42,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with joined(options.device, config.run) as world:
         resolution = config.IMAGE_SIZE or config.budget().resolution
-        training = CreamRun(config, resolution, world, True, speaker(world.is_main), config.held_images)
+        words = f"search {directory.path}"
+        training = CreamRun(config, resolution, world, True, speaker(world.is_main), config.held_images, words)
+        _refuse_other_settings(training, directory)
         found = _scores(training, config, directory, pool)
         if world.is_main:
             write_paths(directory.path_scores, {name: PathEntry(found[name].prob, pool[name].path) for name in pool})
@@ -50,6 +53,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             if truth:
                 _compare(config, directory, found, {name: entry.acc for name, entry in truth.items()})
     return 0
+
+
+# What a score goes by anew; all else is as the search left it.
+_OF_SCORES = ("IMAGE_SIZE", "BATCH_SIZE", "CALIBRATION_IMAGES", "run.", "data.valid_images")
+
+
+def _refuse_other_settings(training: "CreamRun", directory: SearchDirectory) -> None:
+    """Refuse settings and images that are not those of the search, whose supernet cannot be changed."""
+    from fewshot_nas.run_images import data_facts
+
+    begun = read_manifest(directory.manifest)
+    now = {"settings": compared(training.config), "data": data_facts(training.data)}
+    free = ("data.valid.", *(f"{SETTINGS}{each}" for each in _OF_SCORES))
+    fixed = dict(flat({key: begun.get(key, {}) for key in now}))
+    keys = [key for key in fixed if not key.startswith(free) and key in dict(flat(now))]
+    remedy = "the supernet is of that search, so leave these settings out, or search anew"
+    refuse_difference(f"{directory.path} was begun with", fixed, now, remedy, keys)
 
 
 def _refuse_others(file: Path | None, truth: Mapping[str, PathEntry], pool: Mapping[str, PathEntry]) -> None:

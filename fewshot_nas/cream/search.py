@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
+from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, run_words, speaker
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget
@@ -30,14 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Search, into results/<save>/search/."""
     options = _parser().parse_intermixed_args(argv)
     config = load(SearchConfig, options.config, run_overrides(options), (Config,))
-    budget = config.budget()
+    budget, words = config.budget(), run_words(options)
     directory = search_directory(options.save)
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
 
     with joined(options.device, config.run) as world:
         resolution = config.IMAGE_SIZE or budget.resolution
-        training = CreamRun(config, resolution, world, options.resume, speaker(world.is_main), config.held_images)
+        training = CreamRun(
+            config, resolution, world, options.resume, speaker(world.is_main), config.held_images, words
+        )
+        training.begin()
         training.report(f"depths {budget.depths}, FLOPs counted at {budget.resolution} px, images of {resolution} px")
         training.train(
             directory,

@@ -28,11 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     overrides = path_overrides(options.from_search, options.overrides)
     config = load(CheckpointConfig, options.config or _stored(overrides), overrides, (RetrainConfig, Config))
     model, checkpoint = config.model(), _checkpoint(config)
-    from fewshot_nas.cream.checkpoint import load_child
+    from fewshot_nas.cream.checkpoint import child_of
     from fewshot_nas.cream.flops import path_cost
-    from fewshot_nas.cream.runs import scoring_inputs
+    from fewshot_nas.cream.runs import scoring_inputs, space_words
     from fewshot_nas.distributed import joined
-    from fewshot_nas.run_images import images_of
+    from fewshot_nas.models.checkpoint import read_checkpoint
+    from fewshot_nas.run_images import images_of, opened, refuse_other_images
     from fewshot_nas.runs import placed
 
     with joined(options.device, config.run) as world:
@@ -40,8 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if unlike:
             report(unlike)
         data = images_of(config.data)
-        classes, channels = data.num_classes, len(data.mean)
-        network = placed(load_child(checkpoint, model, classes, channels, world.device), world).eval()
+        speaker(world.is_main)(opened(f"network {checkpoint}", data, space_words(config), world))
+        classes, channels, content = data.num_classes, len(data.mean), read_checkpoint(checkpoint, world.device)
+        refuse_other_images(checkpoint, content.get("trained_on", {}), data)
+        network = placed(child_of(checkpoint, content, model, classes, channels), world).eval()
         found = _measured(network, scoring_inputs(config, data, data.test, model.resolution, world), world)
         cost = path_cost(model.path, model.resolution, num_classes=classes, in_channels=channels, space=model.space)
         home = RetrainDirectory(checkpoint.parent, config.name)

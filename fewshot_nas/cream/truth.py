@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, speaker
+from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, run_words, speaker
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.paths import CreamPath, Model, format_path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the paths that the ground truth does not have with this seed."""
     options = _parser().parse_intermixed_args(argv)
-    config = load(RetrainConfig, options.config, run_overrides(options))
+    config, words = load(RetrainConfig, options.config, run_overrides(options)), run_words(options)
     if not config.IMAGE_SIZE:
         raise InputError("IMAGE_SIZE is 0, but the paths of a pool have no image size of their own; set it")
     chosen = select(options.pool, "--target_arch_num", options.target_arch_num)
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.training.stand_alone import GroundTruth
 
     with joined(options.device, config.run) as world:
-        training = CreamRun(config, config.IMAGE_SIZE, world, options.resume, speaker(world.is_main))
+        training = CreamRun(config, config.IMAGE_SIZE, world, options.resume, speaker(world.is_main), words=words)
         truth = GroundTruth(options.ground_truth or ground_truth_path(options.save))
         for arch_id, entry in chosen.items():
             _train(training, config, arch_id, entry.path, options.save, truth)

@@ -16,7 +16,7 @@ from fewshot_nas.results.score_files import BESIDE, merged_manifest_path, merged
 from fewshot_nas.scores.manifests import Manifest
 from fewshot_nas.scores.shards import Scored, read_scores, write_scores
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.pool import part_paths
+from fewshot_nas.space.pool import changed_settings, part_paths
 from fewshot_nas.space.search_space import SearchSpace
 
 CodesById = Mapping[str, str]
@@ -47,7 +47,8 @@ def read_codes(pool: Path, space: SearchSpace) -> list[dict[str, str]]:
         for path in part_paths(pool, space)
     ]
     if len(set().union(*parts)) < sum(map(len, parts)):
-        raise InputError(f"{pool}: an arch is in two parts; `{command_line('make_pool', check=pool)}` names it")
+        check = command_line("make_pool", *changed_settings(space), check=pool)
+        raise InputError(f"{pool}: an arch is in two parts; `{check}` names it")
     return parts
 
 

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fewshot_nas.commands import command_line
 from fewshot_nas.comparing import refuse_difference
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
@@ -160,7 +159,7 @@ def read_table(path: Path) -> LatencyTable:
             dict(content["validation"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise InputError(f"{path}: is not a table of latencies; `{command_line('latency')}` measures one") from None
+        raise InputError(f"{path}: is not a table of latencies; the command latency measures one") from None
 
 
 def chosen_path(named: Path | None, known: Sequence[Path]) -> Path | None:
