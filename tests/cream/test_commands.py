@@ -82,14 +82,16 @@ def test_from_a_search_to_a_tested_network(here, capsys):
     checkpoint = "results/way/retrain_arch/arch.pth.tar"
     capsys.readouterr()
     assert testing.main(["--from_search", str(found), f"RESUME_PATH={checkpoint}"]) == 0
-    told = capsys.readouterr().out
+    first, told = capsys.readouterr().out.splitlines()
+    images = "digits, 16 training, 20 ranking, 300 test images, 10 classes; space of Cream, changed; cpu"
+    assert first == f"network {checkpoint}; {images}"
     assert read(here / "results/way/retrain_arch/test.json")["images"] == 300
     model = read_model(found)
     cost = path_cost(model.path, 16, num_classes=10, in_channels=1, space=model.space)
     assert model.space.strides == (2, 2, 1, 2, 1)
     assert re.fullmatch(
         rf"{re.escape(checkpoint)}: top-1 [\d.]+ %, top-5 [\d.]+ % of the 300 test images of digits at 16 px;"
-        rf" {cost.params:,} params, {cost.macs:,} MACs\n",
+        rf" {cost.params:,} params, {cost.macs:,} MACs",
         told,
     )
 
@@ -367,6 +369,19 @@ def test_the_average_differs_from_the_weights(here):
     assert torch.equal(one["state_dict_ema"][name], one["state_dict"][name])
     assert torch.equal(one["state_dict"][name], two["state_dict"][name])
     assert not torch.equal(two["state_dict_ema"][name], two["state_dict"][name])
+
+
+def test_a_network_is_not_tested_on_other_classes(here):
+    retrain.main(["--save", "one", *RETRAIN])
+    path = here / "results/one/retrain_14/14.pth.tar"
+    content = torch.load(path, weights_only=True)
+    assert content["trained_on"]["classes"] == list("0123456789")
+    content["trained_on"]["classes"] = list("1023456789")
+    torch.save(content, path)
+    with pytest.raises(
+        InputError, match=r"14\.pth\.tar was trained with data\.classes \['1', '0', .* \(now \['0', '1',"
+    ):
+        testing.main([f"RESUME_PATH={path}"])
 
 
 def test_a_checkpoint_of_another_model_is_refused(here):
