@@ -14,8 +14,9 @@ from fewshot_nas.config import Config, DataConfig
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.fingerprints import kept_fingerprint
 from fewshot_nas.data.images import FileImages, Images, calibration_subset
-from fewshot_nas.data.sources import ImageData, open_data
+from fewshot_nas.data.sources import KNOWN, ImageData, open_data
 from fewshot_nas.data.store import stored
+from fewshot_nas.data.survey import surveyed
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
@@ -31,7 +32,11 @@ SCORED_AT_ONCE, SCORED_AT_ONCE_ON_GPU = 128, 1024
 
 
 def images_of(data: DataConfig) -> ImageData:
-    """The data set of the settings; fingerprints that are stored are not computed again."""
+    """The data set of the settings; what was found out about its images before is not found out again.
+
+    Raises:
+        InputError: there is no such data set, or its images cannot be used, see `open_data` and `surveyed`.
+    """
     images = open_data(
         data.name,
         data.root,
@@ -42,7 +47,9 @@ def images_of(data: DataConfig) -> ImageData:
     )
     for part in images.lists():
         part.take_fingerprint(kept_fingerprint(part, data.cache))
-    return images
+    if data.name in KNOWN:
+        return images
+    return replace(images, notes=(*images.notes, *surveyed(images, data.cache, workers=data.workers)))
 
 
 def training_images(images: Images, data: DataConfig) -> Images:

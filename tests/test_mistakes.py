@@ -3,6 +3,8 @@
 A mistake is refused (status 2, one line, nothing written) or, where it may be meant, warned about once.
 """
 
+import shutil
+
 import pytest
 from PIL import Image
 
@@ -24,11 +26,11 @@ ARCH = "1" + "2222" + "7" + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 3 + "77" * 2
 def place(workshop, monkeypatch):
     """A directory with images of two classes, a supernet of the digits (run `digits`), and some files of no use."""
     for part, count in (("train", 10), ("val", 4)):
-        for name in ("cat", "dog"):
+        for green, name in enumerate(("cat", "dog")):
             directory = workshop / "images" / part / name
             directory.mkdir(parents=True)
             for number in range(count):
-                Image.new("RGB", (8, 8), (number, 20, 30)).save(directory / f"{number}.png")
+                Image.new("RGB", (8, 8), (number, green, count)).save(directory / f"{number}.png")
     save_supernet(workshop / "results" / "digits" / "supernet.pth", Supernet(by_width(PX8, 1), 10), {"epoch": 0})
     (workshop / "results" / "a file").write_text("text")
     (workshop / "model.json").write_text("{}")
@@ -66,6 +68,19 @@ def torn(part):
 def listed(place):
     for name in ("train", "valid", "valid_part2500"):
         (place / "images" / f"{name}.txt").write_text("train/cat/1.png 0\ntrain/dog/1.png 17\n")
+
+
+def ranked_on_training_images(place):
+    shutil.rmtree(place / "images" / "val")
+    (place / "images" / "val").symlink_to("train")
+
+
+def copied(source, target):
+    return lambda place: shutil.copy(place / "images" / source, place / "images" / target)
+
+
+def ink(place):
+    Image.new("RGBA", (8, 8)).save(place / "images" / "train" / "cat" / "ink.png")
 
 
 def nothing(place):
@@ -109,6 +124,14 @@ REFUSED = [
         listed,
         ["train_supernet", *OWN, "data.name=lists"],
         "lists: no training image has label 1, but labels go up to 17;",
+    ),
+    *(
+        (
+            ranked_on_training_images,
+            [*command, *(OWN[1:] if command == ["cream.search"] else OWN)],
+            "all 20 ranking images are training images too (such as val/cat/0.png, which is train/cat/0.png and",
+        )
+        for command in (["train_supernet"], ["train_stand_alone", "--target_arch_num=1"], ["cream.search"])
     ),
     (nothing, ["train_supernet", *OWN, "data.name=folder"], "data.name is 'folder', expected one of digits, "),
     # The settings.
@@ -227,6 +250,18 @@ WARNED = [
     (nothing, [], "training.batch_size is 64, but there are 20 training images: each step takes all"),
     (nothing, [], "evaluation.calibration_images is 256, but there are 20 training images: all are taken"),
     (lost("images/val/cat/*"), [], "images/val: no images of class cat, so the ranking does not consider them"),
+    (copied("train/cat/1.png", "val/cat/copy.png"), [], "1 of the 9 ranking images is a training image too (such as"),
+    (
+        copied("train/cat/1.png", "train/dog/copy.png"),
+        [],
+        "1 image has two labels (such as train/cat/1.png is cat, tra",
+    ),
+    (
+        ink,
+        [],
+        "1 of 29 images have transparent pixels (such as images/train/cat/ink.png), which are shown on the colour",
+    ),
+    (nothing, [], "images/train: 20 files found, 20 read (20 .png)"),
     (nothing, ["run.pool=pools"], "training needs no pool, but its evaluation will: "),
     (
         other_pool,

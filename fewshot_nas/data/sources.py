@@ -22,6 +22,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.plugins import named_part
 
 CLASSES = "classes.txt"  # beside the lists: a name a line, of the classes 0, 1, 2, ...
+KNOWN = frozenset({"digits", "cifar10", "fashion_mnist", "fashion_pairs"})  # whose parts are apart
 LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
 _FOLDERS_VALID = 2500
 _TRAIN_PAIRS, _HELD_OUT_PAIRS = 1_000_000, 10_000
