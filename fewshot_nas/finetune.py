@@ -95,7 +95,9 @@ def _begun(training: "NetworkRun", arch: "Arch", model: Path) -> "StandAloneTask
     refuse_other_images(model, supernet.trained_on, training.data)
     task = training.network_task("finetune", extract(supernet, arch), space.encode(arch))
     calibrate(task.network, task.valid.calibration_batches())
-    training.report(f"inherited weights: {task.measured()[0]:.2f} % on {len(task.valid.images)} validation images")
+    training.report(
+        f"inherited weights: top-1 {task.measured()[0]:.2f} % on {len(task.valid.images)} validation images"
+    )
     return task
 
 

@@ -117,8 +117,10 @@ class NetworkRun(Run):
             result = StandAloneResult(arch_id, task.code, seed, recipe, *task.measured(task.valid, task.test))
             write_json(directory.result, {"arch": task.code, "valid": result.valid, "test": result.test})
             save_subnet(directory.chosen, task.network, self.space, task.code)
-            test = "there are no test images" if self.data.test is self.data.valid else f"test {result.test:.2f} %"
-            self.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, {test}")
+            test = (
+                "there are no test images" if self.data.test is self.data.valid else f"test top-1 {result.test:.2f} %"
+            )
+            self.report(f"{arch_id}, seed {seed}: top-1 {result.valid:.2f} %, {test}")
             if truth is not None:
                 (add or truth.add)(result)
                 return

@@ -43,8 +43,9 @@ from fewshot_nas.scores.evaluations import (
     refuse_other_pool,
 )
 from fewshot_nas.scores.manifests import Network
-from fewshot_nas.scores.shards import OF_TOP, Scored, write_scores
+from fewshot_nas.scores.shards import OF_TOP, Scored, top_of, write_scores
 from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.pool import Entry, read_pool
 from fewshot_nas.space.search_space import SearchSpace
 from fewshot_nas.timing.table import chosen_path, left_out_unless, table_of
@@ -62,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(known_run(options.save))
     if options.suggest < 0:
         raise InputError(f"--suggest is {options.suggest}, expected 0 or more archs")
-    metric = OF_TOP[options.top] if options.top else leading_metric(trained_phases(options.save))
+    options.top = options.top or top_of(leading_metric(trained_phases(options.save)))
+    metric = OF_TOP[options.top]
     config = config_of(options, stored_settings(options.save))
     space, truth_path = config.space.build(), config.truth_path(options.save)
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
@@ -124,12 +126,14 @@ def _rank(
     estimate = in_percent(known.predicted(accuracy) if enough else known.combined)
     _write(options.save, network.space, pool, estimate)
     latencies = _latencies(options, network, archs)
-    _write_table(options.save, network, pool, estimate, latencies)
+    costs = {arch_id: network.cost(arch) for arch_id, arch in pool.items()}
+    best = _write_table(options, network, pool, costs, estimate, enough, latencies)
     singles, others = _proxies(archs, network, options.proxy, latencies)
     ids, rows = list(archs), list(compare(known, accuracy, singles, others))
     taken = [number for number, arch_id in enumerate(ids) if arch_id in truth or arch_id in beside]
     return {
         "predicted": "accuracy alone" if enough else "score",
+        "best": best,
         "best_proxy": best_of(singles, accuracy) if rows else None,
         "rows": [row_values(row) for row in rows],
         "notes": list(notes(len(truth), len(extra))),
@@ -175,31 +179,63 @@ def _write(save: str, space: SearchSpace, pool: Mapping[str, Arch], estimate: "E
 
 
 def _write_table(
-    save: str, network: Network, pool: Mapping[str, Arch], estimate: "Estimate", latencies: Mapping[str, float]
-) -> None:
-    """What is predicted of each arch, beside what it costs, as a table to copy from."""
-    heads = ["id", "code", "predicted_percent", "error_percent", "macs", "params"]
-    rows = (
-        [arch_id, network.space.encode(arch), round(float(value), 4), round(float(error), 4), *network.cost(arch)]
+    options: argparse.Namespace,
+    network: Network,
+    pool: Mapping[str, Arch],
+    costs: Mapping[str, Cost],
+    estimate: "Estimate",
+    alone: bool,
+    latencies: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """Write each arch's prediction beside its costs, the best first; return the best within several multiply-adds.
+
+    Args:
+        alone: whether accuracies of networks that are trained alone were predicted, not scores.
+    """
+    from fewshot_nas.reporting.best_archs import best_under, macs_bounds
+
+    what = "top1" if alone else OF_TOP[options.top]
+    names = ["id", "code", f"predicted_{what}_percent", "error_percent", "macs", "params"]
+    table: list[list[Any]] = [
+        [arch_id, network.space.encode(arch), round(float(value), 4), round(float(error), 4), *costs[arch_id]]
         for (arch_id, arch), value, error in zip(pool.items(), estimate.value, estimate.error, strict=False)
-    )
+    ]
+    table.sort(key=lambda row: (-row[2], row[4], row[0]))
+    predicted: dict[str, Scored] = {row[0]: Scored(row[2], row[1]) for row in table}
+    errors = {row[0]: row[3] for row in table}
     if latencies:
-        heads, rows = [*heads, "latency_us"], ([*row, latencies[str(row[0])]] for row in rows)
-    write_csv(prediction_table_path(save), heads, rows)
+        names, table = [*names, "latency_us"], [[*row, latencies[row[0]]] for row in table]
+    write_csv(prediction_table_path(options.save), names, table)
+    bounds = macs_bounds(cost.macs for cost in costs.values())
+    return [
+        {"macs_up_to": each.bound, "id": each.arch_id, "code": each.code, "predicted_percent": each.score}
+        | {"error_percent": errors[each.arch_id], **each.cost._asdict()}
+        for each in best_under(bounds, predicted, costs, count=1)
+    ]
 
 
 def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
     from fewshot_nas.ranking.rows import gained, ranking_table, read_row
+    from fewshot_nas.reporting.wording import prediction_title, quantity, round_quantity
 
     print(f"{content['archs']} archs, {content['scored']} of them scored: {prediction_path(options.save)}")
     if content["rows"]:
-        print(f"against {content['truth']}, with 95 % intervals; gain is over {content['best_proxy']}, the best proxy:")
+        over = f"; gain is over {content['best_proxy']}, the best proxy" if content["best_proxy"] else ""
+        print(f"against {content['truth']}, with 95 % intervals{over}:")
         rows = [read_row("the table", row) for row in content["rows"]]
         print(ranking_table(rows))
         print(*gained(rows, content["best_proxy"]), *content["notes"], sep="\n")
     else:
         print(
             "no truth to judge by (run.ground_truth); predictions are scores, smoothed and combined with multiply-adds"
+        )
+    title = prediction_title(content["predicted"], content["metric"])
+    print(f"the best by {title} within multiply-adds; all are in {prediction_table_path(options.save)}:")
+    for each in content["best"]:
+        print(
+            f"  up to {round_quantity(each['macs_up_to'])}: {each['id']} {each['code']},"
+            f" {each['predicted_percent']:.2f} ± {each['error_percent']:.2f} %,"
+            f" {quantity(each['macs'])} MACs, {quantity(each['params'])} parameters"
         )
     if content["suggested"]:
         numbers = ",".join(arch_id.removeprefix("arch") for arch_id in content["suggested"])

@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             metric = OF_TOP[options.top]
             search = Search(proposer, scorer, judge, metric, limits, options.minimize, journal, world, report)
             known = search.run(options.budget)
-            decided(world, lambda: _finish(found, search.outcome(known), report))
+            decided(world, lambda: _finish(found, search.outcome(known), judge.title, report))
     return 0
 
 
@@ -188,18 +188,19 @@ def _judge(
     metric = OF_TOP[options.top]
     if (options.by or ("ranker" if ranking_path(options.save).exists() else "supernet")) == "ranker":
         judge, facts = ranker_judge(options.save, checkpoint, metric, network)
-        return judge, {"by": "ranker", "metric": metric, **facts}
-    return supernet_judge(directory, checkpoint, metric, network), {"by": "supernet", "metric": metric}
+        return judge, {"by": "ranker", "metric": metric, "measure": judge.title, **facts}
+    judge = supernet_judge(directory, checkpoint, metric, network)
+    return judge, {"by": "supernet", "metric": metric, "measure": judge.title}
 
 
-def _finish(directory: FoundDirectory, found: Found, report: Report) -> None:
+def _finish(directory: FoundDirectory, found: Found, measure: str, report: Report) -> None:
     """Write what was found, and print the best archs."""
     write_found(directory.found, directory.front, found)
     for title, archs in {"front": found.front, "the pool's front": found.pool}.items():
         shown_archs = archs[:_SHOWN]
         report(f"{title}: {len(archs)} archs" + (f", the {_SHOWN} best of them" if len(archs) > _SHOWN else ""))
         for arch in shown_archs:
-            report(f"  {arch.code}  {arch.score:.2f} %, {_costs(arch)}")
+            report(f"  {arch.code}  {measure} {arch.score:.2f} %, {_costs(arch)}")
     report(f"written: {directory.found}, {directory.front}")
 
 

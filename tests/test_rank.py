@@ -1,5 +1,6 @@
 """The rank command, from merged scores and truths to predictions for every arch."""
 
+import csv
 import dataclasses
 import re
 
@@ -18,6 +19,7 @@ from fewshot_nas.results.run import (
     phase_directory,
     prediction_error_path,
     prediction_path,
+    prediction_table_path,
     ranking_path,
     report_path,
     run_directory,
@@ -186,6 +188,21 @@ def test_without_merged_scores_the_next_command_is_said(run, calls_of_hints):
     with pytest.raises(InputError, match="results/run: no phase has merged scores by top1") as unmerged:
         main([run, "--top=1"])
     assert calls_of_hints(str(unmerged.value)) == [["merge", "--save=run", "--phase=1", "--epoch=3"]]
+
+
+def test_the_best_stand_first_and_within_each_class_of_cost(run, capsys):
+    assert main([run, WITH_TRUTH]) == 0
+    with prediction_table_path("run").open() as stream:
+        rows = list(csv.DictReader(stream))
+    predicted = [float(row["predicted_top1_percent"]) for row in rows]
+    assert predicted == sorted(predicted, reverse=True)
+    for best in read_json(ranking_path("run"))["best"]:
+        assert next(row["id"] for row in rows if int(row["macs"]) <= best["macs_up_to"]) == best["id"]
+    printed = capsys.readouterr().out
+    assert "the best by predicted top-1 alone within multiply-adds" in printed
+    assert re.search(rf"up to .*: {rows[0]['id']} {rows[0]['code']}, {predicted[0]:.2f} ± ", printed)
+    assert main([run, "run.ground_truth=none.json"]) == 0
+    assert "the best by predicted mean probability" in capsys.readouterr().out
 
 
 def test_settings_may_stand_behind_directories(run):

@@ -47,7 +47,7 @@ def test_a_search_ends_with_a_front_within_the_bounds(fresh_run, capsys):
         assert [row["code"] for row in csv.DictReader(stream)] == [arch.code for arch in outcome.front]
     printed = capsys.readouterr().out
     assert "15 of 15 archs, best" in printed
-    assert f"  {outcome.front[0].code}  {outcome.front[0].score:.2f} %, macs" in printed
+    assert f"  {outcome.front[0].code}  mean probability {outcome.front[0].score:.2f} %, macs" in printed
 
 
 def test_a_found_arch_scores_what_test_says(fresh_run):

@@ -40,7 +40,7 @@ def test_a_number_adds_one_arch(train, truth, workshop, capsys):
     assert train("1") == 0
     (part,) = read_pool(workshop / "json_file" / "json8", PX8)
     assert {arch_id: entry.arch for arch_id, entry in truth().items()} == {"arch1": part["arch1"]}
-    assert f"arch1, seed 0: {truth()['arch1'].acc:.2f} %" in capsys.readouterr().out
+    assert f"arch1, seed 0: top-1 {truth()['arch1'].acc:.2f} %" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("text", "numbers"), [("3,1", [1, 3]), ("2-3,5", [2, 3, 5])])

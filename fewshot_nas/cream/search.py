@@ -185,8 +185,8 @@ def _finish(training: "CreamRun", config: SearchConfig, task: "SearchTask", dire
     scores = {"top1": accuracy.top1, "top5": accuracy.top5, task.keeping.measure: best.accuracy}
     write_model(directory.chosen, model, {**known, **scores, **decided, "data": data.name})
     training.report(
-        f"INPUT_ARCH={format_path(path)}: {accuracy.top1:.2f} % with the supernet's weights, {cost.params:,} params,"
-        f" {cost.macs:,} MACs; wrote {directory.chosen}"
+        f"INPUT_ARCH={format_path(path)}: top-1 {accuracy.top1:.2f} % with the supernet's weights,"
+        f" {cost.params:,} params, {cost.macs:,} MACs; wrote {directory.chosen}"
     )
 
 

@@ -66,7 +66,7 @@ def _train(
         valid, test = (measure(task.average.module, inputs).top1 for inputs in (training.valid, training.test))
         result = StandAloneResult(arch_id, code, seed, recipe, valid, test)
         truth.add(result)
-        training.report(f"{arch_id}, seed {seed}: {result.valid:.2f} %, test {result.test:.2f} %")
+        training.report(f"{arch_id}, seed {seed}: top-1 {result.valid:.2f} %, test top-1 {result.test:.2f} %")
 
     def start() -> "Training[RetrainTask]":
         _ = training.test  # an image that cannot be read is noticed before the training

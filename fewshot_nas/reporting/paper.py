@@ -154,7 +154,7 @@ def _board(search: PathSearch) -> "Figure":
     axes.plot([epoch for epoch, _ in validated], [top1 for _, top1 in validated], color=ORANGE, linewidth=1)
     axes.locator_params("x", integer=True)
     axes.set_xlabel("epoch")
-    axes.set_ylabel("%")
+    axes.set_ylabel("top-1, %" if search.measure == "batch_top1" else "accuracy, %")
     title = f"paths on the board, the best of them (line): {MEASURES.get(search.measure, search.measure)}"
     axes.set_title(f"{title};\ntop-1 of the best on the ranking images (upper line)", fontsize=6)
     return figure

@@ -154,7 +154,7 @@ def cream_section(search: PathSearch) -> Iterator[str]:
         yield note(f"The board after each epoch, by {measure}. Hover over a point to read its path.")
         yield f"<figure>{plot('board')}</figure>"
         rows = [[code(path), decimal(value)] for path, value in zip(last.paths, last.accuracies, strict=True)]
-        yield f"<h3>The board after epoch {last.epoch}</h3>" + table(("path", "accuracy, %"), rows, numeric=(1,))
+        yield f"<h3>The board after epoch {last.epoch}</h3>" + table(("path", f"{measure}, %"), rows, numeric=(1,))
     yield from _ranking(search)
     if search.retrained:
         rows = [
@@ -199,7 +199,11 @@ def _percent(value: float | None) -> str:
 def _trace(name: str, mode: str, points: Sequence[tuple[Any, ...]], colour: str) -> Figure:
     columns = list(map(list, zip(*points, strict=True))) or [[], []]
     look = {"marker": {"color": colour, "size": 5}, "line": {"color": colour, "width": 2}}
-    text = {"text": columns[2], "hovertemplate": "%{y:.2f} %<br>%{text}<extra></extra>"} if len(columns) > 2 else {}
+    text = (
+        {"text": columns[2], "hovertemplate": name + " %{y:.2f} %<br>%{text}<extra></extra>"}
+        if len(columns) > 2
+        else {}
+    )
     return {"type": "scatter", "mode": mode, "name": name, "x": columns[0], "y": columns[1]} | look | text
 
 

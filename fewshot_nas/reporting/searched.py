@@ -44,7 +44,7 @@ def search_sections(searches: Mapping[str, Found], command: str) -> Iterator[str
         yield note(_said(found, drawn))
         if found.archs:
             yield f"<figure>{plot(f'search {name}')}</figure>"
-            yield _front(found.front)
+            yield _front(found.front, _measure(found))
             yield _copies(found.front)
 
 
@@ -63,7 +63,7 @@ def search_figure(found: Found, drawn: Found | None) -> Figure:
         steps = front(kept, found.measures[:1])[::-1]
         line = {"mode": "lines+markers", "line": {"color": colour, "width": 2, "shape": "hv"}}
         data.append({"name": f"front of {title}"} | line | _points(steps, measure, size))
-    plan = layout(f"{_TITLES[measure]}, {unit}", "score, %", height=400, legend=True)
+    plan = layout(f"{_TITLES[measure]}, {unit}", f"{_measure(found)}, %", height=400, legend=True)
     return {"data": data, "layout": plan}
 
 
@@ -77,13 +77,18 @@ def _said(found: Found, drawn: Found | None) -> str:
     if not found.archs:
         return "It has found nothing."
     bounds = ", ".join(map(str, found.manifest.get("bounds", ()))) or "no bounds"
-    by = "the ranker's prediction" if found.manifest.get("by") == "ranker" else "the supernet's score"
-    said = f"{len(found.archs)} archs within {bounds}, judged by {by}. The best has {found.archs[0].score:.2f} %"
+    said = f"{len(found.archs)} archs within {bounds}, judged by {_measure(found)}."
+    said += f" The best has {found.archs[0].score:.2f} %"
     if found.pool:
         said += f", the best of the pool's scored archs within the same bounds {found.pool[0].score:.2f} %"
     if drawn and drawn.archs:
         said += f", the best of {len(drawn.archs)} random ones {drawn.archs[0].score:.2f} %"
     return f"{said}. A score is not an accuracy: the largest of many is too large. Train the arch to know."
+
+
+def _measure(found: Found) -> str:
+    """What the archs' percentages are of."""
+    return str(found.manifest.get("measure", "score"))
 
 
 def _points(archs: Sequence[FoundArch], measure: str, size: float) -> Figure:
@@ -112,13 +117,13 @@ def _cost(name: str, value: float) -> str:
     return f"{value:.0f} us" if name == "latency" else quantity(value)
 
 
-def _front(archs: Sequence[FoundArch]) -> str:
+def _front(archs: Sequence[FoundArch], measure: str) -> str:
     names = list(archs[0].costs)
     rows = [
         [f"{arch.score:.2f}", *(_cost(name, arch.costs[name]) for name in names), code(arch.code)]
         for arch in archs[:_ROWS]
     ]
-    heads = ("score, %", *(_TITLES[name] for name in names), "code")
+    heads = (f"{measure}, %", *(_TITLES[name] for name in names), "code")
     more = note(f"The best {_ROWS} of {len(archs)}; all are below, to copy.") if len(archs) > _ROWS else ""
     return more + table(heads, rows, numeric=range(len(heads) - 1))
 

@@ -46,6 +46,16 @@ def metric_title(name: str) -> str:
     return _METRICS[name]
 
 
+def prediction_title(predicted: str, metric: str) -> str:
+    """What the ranker's percentages are of.
+
+    Args:
+        predicted: as `ranking.json` has it: `accuracy alone`, or `score`.
+        metric: of the scores.
+    """
+    return "predicted top-1 alone" if predicted == "accuracy alone" else f"predicted {_METRICS[metric]}"
+
+
 def proxy_title(name: str) -> str:
     """The title of a proxy's row."""
     return _PROXIES[name]

@@ -57,7 +57,7 @@ class Search:
                 known |= {arch: cache.scores[arch] for arch in new}
                 best = decided(self.world, partial(self._tell, new, known))
                 if missing:
-                    self.report(_said(len(known), budget, best, cache.generations[-1]))
+                    self.report(_said(len(known), budget, self.judge.title, best, cache.generations[-1]))
         if len(known) < budget:
             self.report(self._ended_early(len(known), budget))
         return known
@@ -97,10 +97,10 @@ class Search:
         return max(values.values(), default=math.nan)
 
 
-def _said(scored: int, budget: int, best: float, latest: Generation) -> str:
+def _said(scored: int, budget: int, measure: str, best: float, latest: Generation) -> str:
     share, speed = latest.macs / latest.plain_macs, len(latest.scores) / latest.seconds
     return (
-        f"{scored} of {budget} archs, best {best:.2f} %; {len(latest.scores)} scored as one tree with"
+        f"{scored} of {budget} archs, best {measure} {best:.2f} %; {len(latest.scores)} scored as one tree with"
         f" {100 * share:.0f} % of their multiply-adds, {speed:.1f} a second"
     )
 

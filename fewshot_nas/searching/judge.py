@@ -20,6 +20,10 @@ Scores = Mapping[Arch, float]  # by the metric of the search, in percent
 class Judge(Protocol):
     """Gives archs values in percent, by their scores; a larger value is better."""
 
+    @property
+    def title(self) -> str:
+        """What the percentages are of, for people."""
+
     def __call__(self, scores: Scores) -> dict[Arch, float]:
         """The value of each arch that the search has scored."""
 
@@ -40,6 +44,7 @@ class BySupernet:
     """
 
     known: Scores
+    title: str
 
     def __call__(self, scores: Scores) -> dict[Arch, float]:
         """As `Judge`."""
@@ -61,6 +66,7 @@ class ByRanker:
         scores: for each supernet that the ranker uses, in percent, nan where an arch has none, [archs].
         own: the number of the supernet that is searched.
         truth: accuracies in percent, nan where there is none, [archs].
+        title: as in `Judge`.
     """
 
     network: Network
@@ -68,6 +74,7 @@ class ByRanker:
     scores: Sequence[Floats]
     own: int
     truth: Floats
+    title: str
 
     def __call__(self, scores: Scores) -> dict[Arch, float]:
         """As `Judge`."""

@@ -7,6 +7,7 @@ from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.ranking.features import column
+from fewshot_nas.reporting.wording import metric_title, prediction_title
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import ranking_path
 from fewshot_nas.scores.evaluations import merged_evaluations, read_evaluation, read_truth
@@ -25,7 +26,7 @@ def supernet_judge(directory: PhaseDirectory, checkpoint: str, metric: str, netw
     merged = (read_evaluation(path, metric, network.space) for path in merged_evaluations(directory, metric))
     own = next((each for each in merged if each.manifest.get("checkpoint_sha256") == checkpoint), None)
     scores = own.scores.values() if own else ()
-    return BySupernet({network.space.decode(scored.code): scored.acc for scored in scores})
+    return BySupernet({network.space.decode(scored.code): scored.acc for scored in scores}, metric_title(metric))
 
 
 def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> tuple[Judge, dict[str, Any]]:
@@ -59,5 +60,6 @@ def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> t
         [column(archs, {key: scored.acc for key, scored in each.scores.items()}) for each in evaluations],
         own[0],
         column(archs, {key: entry.acc for key, entry in truth.items()}),
+        prediction_title(content.get("predicted", "score"), metric),
     )
     return judge, {"ranker": {"scores": content["scores"], "truth": content["truth"], "truths": len(truth)}}
