@@ -1,5 +1,6 @@
 """`python -m fewshot_nas`: the list of commands; `python -m fewshot_nas COMMAND ...` runs one."""
 
+import ast
 import importlib
 import sys
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from collections.abc import Sequence
 from fewshot_nas.cli import run
 from fewshot_nas.commands import COMMANDS
 from fewshot_nas.errors import InputError
+from fewshot_nas.files import PACKAGE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,9 +31,9 @@ def console() -> int:
 
 
 def _summary(command: str) -> str:
-    # The first line of the module's docstring; importing a command is cheap, torch comes later.
-    documentation = importlib.import_module(f"fewshot_nas.{command}").__doc__ or ""
-    return documentation.splitlines()[0]
+    # The first line of the module's docstring, from the source: `python -OO` has no docstrings.
+    source = (PACKAGE / command.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from fewshot_nas import launcher
 from fewshot_nas.commands import TRAINING_COMMANDS, command_line
 from fewshot_nas.config import TRAININGS, Config, load_config
-from fewshot_nas.errors import InputError, KnownError, said_by_machine
+from fewshot_nas.errors import EndedError, InputError, KnownError, interruption, said_by_machine
 from fewshot_nas.manifest import fixed_by, refuse_settings
 from fewshot_nas.opening import run_begun
 from fewshot_nas.results.directories import PhaseDirectory
@@ -54,6 +54,7 @@ def _status(main: Main, argv: Sequence[str] | None) -> int:
     except InputError as error:
         return _failed(str(error))
     except KeyboardInterrupt as error:
+        _forget_workers()
         signal_, word = (
             (signal.SIGTERM, "terminated") if isinstance(error, Terminated) else (signal.SIGINT, "interrupted")
         )
@@ -83,6 +84,12 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM was received. It is handled like Ctrl-C, so everything is cleaned up in the same way."""
 
 
+def _forget_workers() -> None:
+    """Let torch's loaders no longer raise an error for each worker that has got the same signal."""
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 @contextmanager
 def _terminable() -> Iterator[None]:
     """Turn SIGTERM into an exception inside the block; only the main thread can do this.
@@ -98,14 +105,19 @@ def _terminable() -> Iterator[None]:
     def terminate(*_: object) -> None:
         if not received.is_set():
             received.set()
+            _forget_workers()
             raise Terminated
 
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
+    except EndedError:
+        raise
     except BaseException as error:
-        if received.is_set() and not isinstance(error, Terminated | InputError):
+        if received.is_set() and not isinstance(error, Terminated):
             raise Terminated from error
+        if (first := interruption(error)) not in (None, error):
+            raise first from error
         raise
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -66,8 +66,19 @@ class TaskError(InputError):
         self.number = number
 
 
-class KnownError(InputError):
+class EndedError(InputError):
+    """What has ended all processes, as one that watches the others says it."""
+
+
+class KnownError(EndedError):
     """What another process has failed with, and has said; this one ends without a word."""
+
+
+def interruption(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Ctrl-C or SIGTERM, if it is what the error is, or what was being handled when the error was raised."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
 
 
 def lacks_memory(error: BaseException) -> bool:

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fewshot_nas import __version__
 from fewshot_nas.comparing import SETTINGS, flat, refuse_difference
 from fewshot_nas.config import USUAL_SPACE, Config
 from fewshot_nas.errors import InputError
@@ -20,7 +21,7 @@ from fewshot_nas.scores.manifests import network_of, read_manifest
 from fewshot_nas.settings import compared
 from fewshot_nas.space.search_space import SPACES, SearchSpace, preset_of
 
-_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm", "fewshot-nas")
+_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm")
 
 _FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see `choosing`
 
@@ -42,7 +43,7 @@ def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str
 
 def manifest_of(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest of a run that depends on all these settings, see `compared`; the seed is in the section `run`."""
-    versions = {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}}
+    versions = {"python": platform.python_version(), "fewshot-nas": __version__, **dict(map(_version, _PACKAGES))}
     written = {
         "versions": versions,
         "git_commit": _git_commit(),
@@ -51,6 +52,13 @@ def manifest_of(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[s
         "settings": settings,
     }
     return dict(json.loads(json.dumps(written, default=str)))
+
+
+def _version(package: str) -> tuple[str, str | None]:
+    try:
+        return package, version(package)
+    except PackageNotFoundError:  # a checkout with its libraries beside it
+        return package, None
 
 
 def recipe_sha256(content: Mapping[str, Any]) -> str:

@@ -149,7 +149,7 @@ def _check(parent: "Supernet", path: Path, groups: int | None, training: "Supern
 def _parser() -> Parser:
     parser = Parser(
         prog="fewshot_nas.train_few_shot",
-        description=f"{__doc__} Without a parent's path, the last phase of the same --save is split.",
+        description=f"{__doc__ or ''} Without a parent's path, the last phase of the same --save is split.",
     )
     add_phase_option(parser, None, f"none; a phase to train has 2..{MAX_GROUPS} groups")
     parser.add_argument(

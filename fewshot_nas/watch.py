@@ -18,7 +18,7 @@ from datetime import timedelta
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from fewshot_nas.errors import InputError, KnownError, said_by_machine
+from fewshot_nas.errors import EndedError, InputError, KnownError, interruption, said_by_machine
 from fewshot_nas.launcher import leave_with
 
 AGAIN = "the same command goes on from the last saved state"
@@ -89,7 +89,7 @@ class Watch:
         An interrupted process may tidy up with others that have gone. Then the interruption counts.
         """
         self._ending = True
-        error = _interruption(error) or error
+        error = interruption(error) or error
         if lost := _is_lost_connection(error):
             time.sleep(3 * self._interval_s)  # for its reason to arrive: on the board, or as SIGTERM
             who = " and ".join(self._silent(rounds=2)) or "another process"
@@ -101,7 +101,7 @@ class Watch:
         time.sleep(2 * self._interval_s)  # for the others to read the board; rank 0 takes it along
         if self._mine and not lost and isinstance(error, Exception):
             return error
-        return (InputError if self._mine else KnownError)(self._known)
+        return (EndedError if self._mine else KnownError)(self._known)
 
     def _post(self, sentence: str) -> None:
         """Put a sentence on the board, unless another process has been faster."""
@@ -168,13 +168,6 @@ def connection() -> Store:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     timeout = timedelta(seconds=60)
     return dist.TCPStore(address, port, is_master=False, timeout=timeout)  # type: ignore[attr-defined]
-
-
-def _interruption(error: BaseException | None) -> KeyboardInterrupt | None:
-    """Ctrl-C or SIGTERM, if it is what the error is, or what was being handled when the error was raised."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error
 
 
 def _is_lost_connection(error: BaseException) -> bool:

@@ -1,15 +1,30 @@
 """What the machine does to a command: the work is done all the same, or one sentence says why not."""
 
+import importlib.metadata
+import itertools
 import os
+import signal
+import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
+import fewshot_nas
 from fewshot_nas.__main__ import main
 from fewshot_nas.cli import run
+from fewshot_nas.data.images import ArrayImages
+from fewshot_nas.data.loader import TrainBatches
+from fewshot_nas.data.transforms import train_transform
+from fewshot_nas.files import read_json
 from fewshot_nas.jsonl import records
+
+ROOT = Path(fewshot_nas.__file__).parents[1]
+ARCH = "1" + "2222" + "7" + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 6 + "77" * 2 + "00" * 3
 
 
 @pytest.fixture
@@ -97,3 +112,65 @@ def test_results_that_are_a_broken_link_are_refused(workshop, capsys):
     (workshop / "results").symlink_to("unmounted/disk")
     assert run(main, ["train_supernet"]) == 2
     assert "but results is a link that leads nowhere" in capsys.readouterr().err
+
+
+def test_a_checkout_that_is_not_installed_trains(workshop, small, monkeypatch):
+    def absent(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", absent)
+    assert run(main, ["train_supernet", *small]) == 0
+    assert read_json(workshop / "results/save/manifest.json")["versions"]["fewshot-nas"] == fewshot_nas.__version__
+
+
+def test_without_docstrings_the_commands_are_listed_with_what_they_do():
+    listed = [sys.executable, "-OO", "-m", "fewshot_nas"]
+    out = subprocess.run(listed, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert "  train_supernet     Train the one-shot supernet: at each step" in out
+
+
+def test_names_of_latin_1_are_no_obstacle(workshop, small, capsys):
+    """Directory names that are no UTF-8, of the run and of a class."""
+    name = os.fsdecode(b"caf\xe9")
+    for part in ("train", "val"):
+        for each in (name, "dog"):
+            directory = workshop / name / part / each
+            directory.mkdir(parents=True)
+            for number in range(16):
+                Image.new("RGB", (8, 8), (number, 20, 30)).save(directory / f"{number}.png")
+    own = [each for each in small if not each.startswith("data.")]
+    images = ["space.in_channels=3", "data.name=folders", f"data.root={name}"]
+    assert run(main, ["train_supernet", f"--save={name}", *own, *images]) == 0
+    assert run(main, ["report", f"--save={name}"]) == 0
+    export = ["export", f"--model=results/{name}/supernet.pth", f"--arch={ARCH}", f"--out={name}.safetensors"]
+    assert run(main, export) == 0
+    assert "results/caf\\udce9/supernet.pth" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_for_a_whole_group_is_one_word(together, tmp_path, sent):
+    """As schedulers and terminals send it: also to the workers, whose end is not one more error."""
+    images = ArrayImages(torch.zeros(64, 1, 8, 8, dtype=torch.uint8), torch.arange(64))
+
+    def command(argv):
+        loaded = TrainBatches(images, train_transform("shift_flip", 8), batch_size=2, seed=0, workers=2)
+        for epoch in itertools.count():
+            for _ in loaded.epoch(epoch):
+                (tmp_path / "begun").touch()
+        return 0
+
+    def work():
+        child = os.fork()
+        if not child:
+            os.setpgrp()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            sys.stderr = (tmp_path / "said").open("w")
+            os.dup2(sys.stderr.fileno(), 2)
+            os._exit(run(command))
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.02)
+        os.killpg(child, sent)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + sent
+
+    together(work)
+    assert (tmp_path / "said").read_text() == ("terminated\n" if sent == signal.SIGTERM else "interrupted\n")

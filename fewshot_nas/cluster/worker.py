@@ -6,12 +6,12 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 import ray
 
+from fewshot_nas import __version__
 from fewshot_nas.distributed import Settings, World, joined
 from fewshot_nas.evaluation.numerics import numerics
 
@@ -57,7 +57,7 @@ def package() -> str:
     root = Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return f"{version('fewshot-nas')} (source {digest.hexdigest()[:12]})"
+    return f"{__version__} (source {digest.hexdigest()[:12]})"
 
 
 class Worker:

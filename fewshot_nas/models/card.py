@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fewshot_nas import __version__
 from fewshot_nas.comparing import refuse_difference
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, sha256, write_json
@@ -49,7 +49,7 @@ def deployment_card(
     cost = total_cost(space, arch, resolution=resolution, num_classes=num_classes)
     return {
         "format": FORMAT,
-        "made_by": f"fewshot-nas {version('fewshot-nas')}",
+        "made_by": f"fewshot-nas {__version__}",
         "code": space.encode(arch),
         "space": space.name,
         "depths": list(arch.depths),

@@ -16,6 +16,7 @@ import torch
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
 from fewshot_nas.models.blueprint import blueprint, fill
+from fewshot_nas.models.foreign import foreign_object
 from fewshot_nas.models.published import from_published, is_published
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
@@ -105,17 +106,19 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[Any,
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # torch.load may raise almost anything if the file is no checkpoint
         raise InputError(
-            f"{path}: cannot be read as a checkpoint of tensors and plain values ({_why(error)})"
+            f"{path}: cannot be read as a checkpoint of tensors and plain values ({_why(path, error)})"
         ) from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a dict")
     return content
 
 
-def _why(error: Exception) -> str:
+def _why(path: Path, error: Exception) -> str:
     """A reason without torch's advice to unpickle the file in spite of it, which would run its code."""
+    if found := foreign_object(path):
+        return f"{found}, which could run code; write the file without it where it comes from"
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    return "it is no file of torch's, or holds other objects" if "weights_only" in reason else reason
+    return "it is no file of torch's, or holds other objects" if "weights_only" in str(error) else reason
 
 
 def supernet_of(path: Path, content: Mapping[Any, Any]) -> Supernet:

@@ -2,6 +2,9 @@
 
 import os
 import pickle
+from argparse import Namespace
+from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,9 +88,36 @@ class Trap:
 def test_a_file_cannot_run_code(tmp_path, zipped):
     path, victim = tmp_path / "trap.pt", tmp_path / "victim"
     torch.save({"format": FORMAT, "model": Trap(str(victim))}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(InputError, match=r"trap\.pt: cannot be read as a checkpoint"):
+    with pytest.raises(
+        InputError, match=r"trap\.pt: cannot be read .* \(its key 'model' holds an object of posix\.mkdir"
+    ):
         load_supernet(path)
     assert not victim.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            {"model": {"a": torch.zeros(2)}, "args": Namespace(lr=1)},
+            "its key 'args' holds an object of argparse.Namespace, which could run code",
+        ),
+        ({"a": [1, {"b": {3: Path("x")}}]}, "its key 'a.1.b.3' holds an object of pathlib"),
+        (
+            {"a": Counter("x"), "b": {1, 2}, "c": torch.nn.Linear(1, 1)},
+            "its key 'c' holds an object of torch.nn.modules",
+        ),
+        (torch.nn.Linear(1, 1), "it holds an object of torch.nn.modules.linear.Linear"),
+    ],
+)
+def test_what_else_a_file_holds_is_named_and_nobody_is_told_to_unpickle_it(tmp_path, zipped, content, said):
+    path = tmp_path / "other.pt"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(InputError) as raised:
+        load_supernet(path)
+    assert f"other.pt: cannot be read as a checkpoint of tensors and plain values ({said}" in str(raised.value)
+    assert "weights_only" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
