@@ -7,14 +7,14 @@ command's `--help` need not wait for torch.
 import importlib
 from typing import TYPE_CHECKING
 
+from fewshot_nas.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from fewshot_nas.api import extract, load_supernet, macs, open_data, params, random_arch, score
     from fewshot_nas.errors import InputError
     from fewshot_nas.evaluation.scorer import Scorer
     from fewshot_nas.space.arch import Arch
     from fewshot_nas.space.search_space import SPACES, SearchSpace
-
-__version__ = "0.1.0"
 
 __all__ = [
     "SPACES",

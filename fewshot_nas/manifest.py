@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fewshot_nas import __version__
 from fewshot_nas.comparing import SETTINGS, flat, refuse_difference
 from fewshot_nas.config import USUAL_SPACE, Config
 from fewshot_nas.errors import InputError
@@ -20,6 +19,7 @@ from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.scores.manifests import network_of, read_manifest
 from fewshot_nas.settings import compared
 from fewshot_nas.space.search_space import SPACES, SearchSpace, preset_of
+from fewshot_nas.version import __version__
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm")
 

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import ray
 
-from fewshot_nas import __version__
 from fewshot_nas.distributed import Settings, World, joined
 from fewshot_nas.evaluation.numerics import numerics
+from fewshot_nas.version import __version__
 
 
 class Parcel(Protocol):

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fewshot_nas import __version__
 from fewshot_nas.comparing import refuse_difference
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, sha256, write_json
@@ -13,6 +12,7 @@ from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.block import Block
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.version import __version__
 
 FORMAT = "fewshot_nas card 1"
 KEY = "fewshot_nas.card"  # of the metadata in files
