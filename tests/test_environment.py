@@ -132,12 +132,11 @@ def test_without_docstrings_the_commands_are_listed_with_what_they_do():
 def test_names_of_latin_1_are_no_obstacle(workshop, small, capsys):
     """Directory names that are no UTF-8, of the run and of a class."""
     name = os.fsdecode(b"caf\xe9")
-    for part in ("train", "val"):
-        for each in (name, "dog"):
-            directory = workshop / name / part / each
-            directory.mkdir(parents=True)
-            for number in range(16):
-                Image.new("RGB", (8, 8), (number, 20, 30)).save(directory / f"{number}.png")
+    for green, (part, each) in enumerate(itertools.product(("train", "val"), (name, "dog"))):
+        directory = workshop / name / part / each
+        directory.mkdir(parents=True)
+        for number in range(16):
+            Image.new("RGB", (8, 8), (number, green, 30)).save(directory / f"{number}.png")
     own = [each for each in small if not each.startswith("data.")]
     images = ["space.in_channels=3", "data.name=folders", f"data.root={name}"]
     assert run(main, ["train_supernet", f"--save={name}", *own, *images]) == 0
