@@ -159,8 +159,8 @@ class TrainingConfig(RecipeConfig):
     dropout: Share = 0.0
     # Probability that the largest arch skips a block's residual branch, in [0, 1).
     drop_connect: Share = 0.0
-    # How archs are drawn: `random`, `fair` (FairNAS, arXiv:1907.01845), or `module:name` for your own.
-    sampling: Annotated[str, Part(("random", "fair"))] = "random"
+    # How archs are drawn: `random`, or `module:name` for your own.
+    sampling: Annotated[str, Part(("random",))] = "random"
     # Digits that are drawn: `all` of the space, or those of the `pool`.
     digits: Literal["all", "pool"] = "pool"
     # Archs drawn for each step, beside the largest and the smallest.
@@ -168,18 +168,13 @@ class TrainingConfig(RecipeConfig):
     # Output widths of the largest and smallest arch: `outs` draws them for each step, so that all are trained
     # equally often; `space` takes those of the space's ends, as BigNAS does (arXiv:2003.11142).
     extremes: Literal["space", "outs"] = "outs"
-    # Teacher: `none` (all learn from the labels), `sandwich` (the largest teaches the others, as in BigNAS),
-    # `prioritized` (the best larger arch found so far teaches, after arXiv:2010.15821; needs `extremes: space`,
-    # and holds out up to 256 training images).
-    distill: Literal["sandwich", "prioritized", "none"] = "none"
+    # Teacher: `none` (all learn from the labels) or `sandwich` (the largest teaches the others, as in BigNAS).
+    distill: Literal["sandwich", "none"] = "none"
     # Loss of a step: `per_arch` (each arch by itself), or `module:name` for your own.
     loss: Annotated[str, Part(("per_arch",))] = "per_arch"
     # Image sides in pixels: the largest arch gets the largest, the smallest arch the smallest, the others draw
     # one; empty: always the space's resolution.
     resolutions: tuple[Count, ...] = ()
-    # Multiply gradients, after clipping, by the inverse of how often a weight is trained: `none`, `channel`
-    # (evens out the channels of a tensor) or `channel_depth` (evens out the blocks of a stage too).
-    gradient_scale: Literal["none", "channel", "channel_depth"] = "none"
 
 
 @dataclass(frozen=True)
@@ -293,10 +288,6 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     """
     config = load(Config, path, overrides)
     config.space.build()
-    for section, settings in {"training": config.training, "few_shot": config.few_shot}.items():
-        # The board of teachers requires that the space's largest arch is trained at every step.
-        if (settings.distill, settings.extremes) == ("prioritized", "outs"):
-            raise InputError(f"{section}.distill is prioritized, which needs {section}.extremes=space")
     return config
 
 

@@ -1,7 +1,7 @@
 """Training a supernet as a phase of a run."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fewshot_nas.choosing import Truth, choose_anew, chosen_by, judged, settle
@@ -19,13 +19,11 @@ from fewshot_nas.results.run import run_directory
 from fewshot_nas.run_images import trained_on
 from fewshot_nas.runs import Run, placed
 from fewshot_nas.space.pool import Entry, part_paths, read_arch_file
-from fewshot_nas.training.gradient_scale import gradient_scale
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
-from fewshot_nas.training.prioritized import Prioritized, TeacherBoard, held_out
 from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
-from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich, Teacher
-from fewshot_nas.training.supernet_task import Stateful, SupernetTask, Validation
+from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich
+from fewshot_nas.training.supernet_task import SupernetTask, Validation
 
 
 @dataclass(frozen=True)
@@ -108,14 +106,13 @@ class SupernetRun(Run):
         supernet.trained_on = trained_on(self.data)
         factors = multipliers(supernet.split, digits, kind)
         groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
-        teacher, images, memory = self._teacher(settings, supernet, digits)
         seed, middle = config.run.seed, settings.random_subnets
         drawn = named_part(settings.sampling, SAMPLING, f"{section}.sampling")(self.space, seed, digits)
         sampler = Sampler(drawn, EXTREMES[settings.extremes](self.space, seed, digits), middle)
         sandwich = Sandwich(
             sampler,
             ImageSizes(seed, middle, settings.resolutions),
-            teacher,
+            Largest() if settings.distill == "sandwich" else Labels(),
             named_part(settings.loss, LOSSES, f"{section}.loss")(),
             regularization=Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
             precision=config.run.precision,
@@ -123,16 +120,4 @@ class SupernetRun(Run):
         every = config.evaluation.every_epochs
         validation = Validation(self.inputs(self.data.valid), truth, directory, config.run.keep, every, settings.epochs)
         optimizer = sgd(groups, settings.momentum)
-        if settings.gradient_scale != "none":
-            optimizer.register_step_pre_hook(gradient_scale(supernet, sampler.chances(), settings.gradient_scale))
-        return SupernetTask(supernet, optimizer, sandwich, digits, validation, self.world, memory), images
-
-    def _teacher(
-        self, settings: TrainingConfig, supernet: Supernet, digits: Sequence[int]
-    ) -> tuple[Teacher, Images, dict[str, Stateful]]:
-        """Who teaches, the images that are left to train on, and what the teaching remembers."""
-        if settings.distill != "prioritized":
-            return (Labels() if settings.distill == "none" else Largest()), self.data.train, {}
-        images, held = held_out(self.data.train)
-        board = TeacherBoard(self.space, supernet.num_classes, digits)
-        return Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world), images, {"board": board}
+        return SupernetTask(supernet, optimizer, sandwich, digits, validation, self.world), self.data.train

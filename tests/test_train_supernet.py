@@ -18,7 +18,6 @@ from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_supernet import main
-from fewshot_nas.training import prioritized
 from fewshot_nas.training.loop import Loop
 
 PX8 = SPACES["px8"]
@@ -89,9 +88,6 @@ def test_what_and_whom_a_step_trains_changes_the_weights(workshop, small):
     changes = [
         "training.extremes=space",
         "training.distill=sandwich",
-        "training.sampling=fair",
-        "training.gradient_scale=channel",
-        "training.gradient_scale=channel_depth",
         "data.augmentation=none",
     ]
     found = []
@@ -139,7 +135,6 @@ def test_a_killed_run_ends_as_an_unbroken_one(workshop, small, killed, kill_me, 
         "training.epochs=3",
         "training.dropout=0.2",
         "training.drop_connect=0.2",
-        "training.gradient_scale=channel_depth",
         "evaluation.every_epochs=2",
     ]
     main(["--save", "unbroken", *settings])
@@ -153,50 +148,6 @@ def test_a_killed_run_ends_as_an_unbroken_one(workshop, small, killed, kill_me, 
     for name in ("supernet.pth", "last.pth"):
         mine, theirs = weights(resumed / name), weights(unbroken / name)
         assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
-
-
-@pytest.fixture
-def often_reviewed(monkeypatch):
-    monkeypatch.setattr(prioritized, "REVIEW_STEPS", 2)
-    return [
-        "training.distill=prioritized",
-        "training.extremes=space",
-        "data.train_images=40",
-    ]  # of which 5 are held out
-
-
-def test_a_killed_prioritized_run_ends_as_an_unbroken_one(workshop, small, often_reviewed, killed, kill_me):
-    """Bit by bit, the board too."""
-    settings = [*small, *often_reviewed, "training.epochs=3"]
-    main(["--save", "unbroken", *settings])
-    for step in (3, 5):
-        killed(lambda: main_until(step, kill_me, ["--save", "killed", *settings]))  # noqa: B023
-    main(["--save", "killed", *settings])
-    unbroken, resumed = (torch.load(workshop / "results" / name / "last.pth") for name in ("unbroken", "killed"))
-    assert all(torch.equal(resumed["model"][key], tensor) for key, tensor in unbroken["model"].items())
-    assert teachers(resumed) == teachers(unbroken)
-
-
-def teachers(content):
-    boards = [board["entries"] for board in content["board"]["boards"]]
-    return [(entry["candidate"], entry["accuracy"]) for entries in boards for entry in entries]
-
-
-def test_ranking_images_do_not_choose_teachers(workshop, small, often_reviewed):
-    for name, valid in (("some", 20), ("others", 7)):
-        main(["--save", name, *small, *often_reviewed, "training.epochs=3", f"data.valid_images={valid}"])
-    some, others = (torch.load(workshop / "results" / name / "last.pth") for name in ("some", "others"))
-    assert all(torch.equal(others["model"][key], tensor) for key, tensor in some["model"].items())
-    assert teachers(some) == teachers(others)
-    assert len(teachers(some)) > 1
-
-
-def test_held_out_images_are_not_trained_on(workshop, small, often_reviewed, monkeypatch):
-    seen, real = [], Loop.__init__
-    monkeypatch.setattr(Loop, "__init__", lambda self, *given: seen.append(given[:2]) or real(self, *given))
-    main(["--save", "one", *small, *often_reviewed])
-    ((task, source),) = seen
-    assert (len(task.sandwich.teacher.held.images), len(source.images)) == (5, 35)
 
 
 def main_until(step, kill_me, argv):

@@ -24,7 +24,8 @@ from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.run_images import data_facts, images_of, opened, refuse_single_values, training_images
 from fewshot_nas.settings import compared
 from fewshot_nas.training.loop import Source, Task
-from fewshot_nas.training.prioritized import HELD_SHARE
+
+HELD_SHARE = 8  # at most one of so many training images is held out
 
 T = TypeVar("T", bound=Task)
 

@@ -55,27 +55,6 @@ def distinct(draw: Callable[[], T], count: int, known: Collection[T] = (), patie
     return list(found)
 
 
-def fair_arch(space: SearchSpace, seed: int, draw: int, digits: Sequence[int] | None = None) -> Arch:
-    """Draw number `draw` of a strictly fair sequence (FairNAS, arXiv:1907.01845).
-
-    Each choice goes through all its n options in a random order before any option repeats. With
-    seven digits, for example, draws 0..6 use every digit of every block once, and so do draws
-    7..13. The depth of a stage is drawn in the same way.
-
-    Args:
-        digits: as in `random_arch`.
-    """
-    slot = 0
-
-    def pick(options: Sequence[int]) -> int:
-        nonlocal slot
-        slot += 1
-        cycle, position = divmod(draw, len(options))
-        return shuffled(random.Random(f"{seed}/{slot}/{cycle}"), options)[position]
-
-    return _draw(space, digits, pick)
-
-
 def shuffled(rng: random.Random, options: Sequence[int]) -> list[int]:
     """The options in a random order; only `rng.random()` is called."""
     return sorted(options, key=lambda _: rng.random())

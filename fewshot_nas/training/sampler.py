@@ -6,30 +6,17 @@ communication, and a resumed run draws the same as one that was not interrupted.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import fair_arch, largest, random_arch, smallest
+from fewshot_nas.space.sampling import largest, random_arch, smallest
 from fewshot_nas.space.search_space import SearchSpace
-
-
-@dataclass(frozen=True)
-class Chances:
-    """The choices that an arch is drawn from, for each stage; all are uniform and independent."""
-
-    outs: tuple[Sequence[int], ...]
-    mids: tuple[Sequence[int], ...]
-    depths: tuple[Sequence[int], ...]
 
 
 class Drawn(Protocol):
     """Draws the archs between the two ends of a step."""
-
-    @property
-    def chances(self) -> Chances:
-        """The choices that each arch is drawn from."""
 
     def arch(self, draw: int) -> Arch:
         """The arch of draw number `draw`, counted over the whole training."""
@@ -38,17 +25,13 @@ class Drawn(Protocol):
 class Ends(Protocol):
     """Gives the two ends of a step: a largest and a smallest arch."""
 
-    @property
-    def chances(self) -> tuple[Chances, Chances]:
-        """The choices that the largest and the smallest arch are drawn from."""
-
     def ends(self, step: int) -> tuple[Arch, Arch]:
         """The largest and the smallest arch of a step."""
 
 
 @dataclass(frozen=True)
-class _AllArchs:
-    """Draws from all archs of a space.
+class RandomArchs:
+    """`sampling: random`. Every depth and digit is uniform.
 
     Attributes:
         digits: the digits 1..n of each stage that are drawn.
@@ -58,26 +41,9 @@ class _AllArchs:
     seed: int
     digits: Sequence[int]
 
-    @property
-    def chances(self) -> Chances:
-        """All depths and digits."""
-        return _all_chances(self.space, self.digits)
-
-
-class RandomArchs(_AllArchs):
-    """`sampling: random`. Every depth and digit is uniform."""
-
     def arch(self, draw: int) -> Arch:
         """A random arch, independent of all other draws."""
         return random_arch(self.space, random.Random(f"{self.seed}/arch/{draw}"), self.digits)
-
-
-class FairArchs(_AllArchs):
-    """`sampling: fair`. Strictly fair draws (FairNAS, arXiv:1907.01845), see `fair_arch`."""
-
-    def arch(self, draw: int) -> Arch:
-        """An arch with digits that the draws of the same round have not used yet."""
-        return fair_arch(self.space, self.seed, draw, self.digits)
 
 
 @dataclass(frozen=True)
@@ -87,12 +53,6 @@ class SpaceEnds:
     space: SearchSpace
     seed: int
     digits: Sequence[int]
-
-    @property
-    def chances(self) -> tuple[Chances, Chances]:
-        """A single arch for each end."""
-        first, last = (_only(arch) for arch in self.ends(0))
-        return first, last
 
     def ends(self, step: int) -> tuple[Arch, Arch]:
         """The same two archs at every step."""
@@ -110,13 +70,6 @@ class OutsEnds:
     space: SearchSpace
     seed: int
     digits: Sequence[int]
-
-    @property
-    def chances(self) -> tuple[Chances, Chances]:
-        """All out digits, with the depths and middle digits of each end."""
-        outs = _all_chances(self.space, self.digits).outs
-        first, last = (replace(_only(arch), outs=outs) for arch in self.ends(0))
-        return first, last
 
     def ends(self, step: int) -> tuple[Arch, Arch]:
         """Two archs whose out digits are drawn independently."""
@@ -143,11 +96,6 @@ class Sampler:
         draws = range(step * self.middle, (step + 1) * self.middle)
         return [first, *(self.drawn.arch(draw) for draw in draws), last]
 
-    def chances(self) -> list[Chances]:
-        """For each arch of a step, the choices that it is drawn from."""
-        first, last = self.extremes.chances
-        return [first, *[self.drawn.chances] * self.middle, last]
-
 
 @dataclass(frozen=True)
 class ImageSizes:
@@ -172,22 +120,5 @@ class ImageSizes:
 
 
 # The values of the settings `sampling` and `extremes`.
-SAMPLING: Mapping[str, Callable[[SearchSpace, int, Sequence[int]], Drawn]] = MappingProxyType(
-    {"random": RandomArchs, "fair": FairArchs}
-)
+SAMPLING: Mapping[str, Callable[[SearchSpace, int, Sequence[int]], Drawn]] = MappingProxyType({"random": RandomArchs})
 EXTREMES: Mapping[str, type[SpaceEnds] | type[OutsEnds]] = MappingProxyType({"space": SpaceEnds, "outs": OutsEnds})
-
-
-def _all_chances(space: SearchSpace, digits: Sequence[int]) -> Chances:
-    options = tuple(range(1, count + 1) for count in digits)
-    depths = tuple(range(low, high + 1) for low, high in space.depths)
-    return Chances(options, options, depths)
-
-
-def _only(arch: Arch) -> Chances:
-    """The choices of a single arch, whose middle digits must be the same throughout a stage."""
-    return Chances(
-        tuple((out,) for out in arch.outs),
-        tuple(tuple(set(mids)) for mids in arch.mids),
-        tuple((depth,) for depth in arch.depths),
-    )

@@ -26,16 +26,6 @@ from fewshot_nas.training.selection import Candidate, choose, keep
 LOGGED = ("top1", "prob")  # tau is measured by prob: on few images, accuracies have too many ties to choose an epoch
 
 
-class Stateful(Protocol):
-    """A part of a step that changes during the training, so that checkpoints have to contain it."""
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """Plain values and tensors."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> object:
-        """Restore the state that `state_dict` returned."""
-
-
 class Shelf(Protocol):
     """The place of the checkpoints that may become the phase's supernet."""
 
@@ -73,7 +63,6 @@ class SupernetTask:
 
     Attributes:
         digits: the digits 1..n of each stage that are drawn.
-        memory: parts that a checkpoint holds besides weights and optimizer, by their keys.
     """
 
     network: Supernet
@@ -82,7 +71,6 @@ class SupernetTask:
     digits: Sequence[int]
     validation: Validation
     world: World
-    memory: Mapping[str, Stateful] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
 
     @property
@@ -120,8 +108,7 @@ class SupernetTask:
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """Write a supernet file with the whole state, then delete checkpoints that are no longer candidates."""
         more = {"optimizer": self.optimizer.state_dict(), "candidates": [asdict(each) for each in self.candidates]}
-        memory = {name: part.state_dict() for name, part in self.memory.items()}
-        save_supernet(path, self.network, {**more, **memory, **state})
+        save_supernet(path, self.network, {**more, **state})
         self._remove_others()
 
     def restore(self, content: Mapping[str, Any]) -> None:
@@ -129,8 +116,6 @@ class SupernetTask:
         self.network.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.candidates = [Candidate(**each) for each in content["candidates"]]
-        for name, part in self.memory.items():
-            part.load_state_dict(content[name])
 
     def chosen(self) -> Candidate:
         """The epoch that becomes the phase's supernet."""

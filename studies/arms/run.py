@@ -49,6 +49,8 @@ from fewshot_nas.training.sampler import Sampler
 from fewshot_nas.training.sandwich import Answer
 from fewshot_nas.training.stand_alone import learn
 from fewshot_nas.training.supernet_task import SupernetTask
+from studies.arms.gradient_scale import Kind, chances, gradient_scale
+from studies.remembering import RememberingTask
 
 HOME = Path("results") / "pairs_arms"
 POOL = Path("json_file/json8/part1.json")
@@ -86,6 +88,7 @@ class Part:
     archs: Callable[[SearchSpace, Sequence[int], int], Sampler] | None = None
     paired: bool = False
     alone: bool = False
+    scale: Kind | None = None
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,6 @@ class Weighted:
     digits: Sequence[int]
     seed: int
     by_width: bool
-
-    @property
-    def chances(self) -> Any:
-        """Not needed, for gradients are not scaled."""
-        raise NotImplementedError
 
     def arch(self, draw: int) -> Arch:
         """Independent of all other draws."""
@@ -200,8 +198,8 @@ def halves(alike: Tensor) -> list[int]:
 
 PARTS = {
     "default": Part(),
-    "channel_depth": Part(settings=("training.gradient_scale=channel_depth",)),
-    "channel": Part(settings=("training.gradient_scale=channel",)),
+    "channel_depth": Part(scale="channel_depth"),
+    "channel": Part(scale="channel"),
     "pairs": Part(paired=True),
     "largest": Part(range(24_000), alone=True),
     "warm": Part(range(12_000, 60_000), after="largest"),
@@ -262,7 +260,7 @@ class Pairwise:
 
 
 @dataclass
-class PairedTask(SupernetTask):
+class PairedTask(RememberingTask):
     """A phase whose steps have a pairwise loss with a rising weight."""
 
     steps: int = 1
@@ -294,8 +292,11 @@ class PartRun(SupernetRun):
         steps = -(-len(images) // BATCH)
         average = Average(task.network, steps)
         task.optimizer.register_step_post_hook(average)
-        task.memory = {**task.memory, "average": average}
-        return (PairedTask(**vars(task), steps=steps) if self.part.paired else task), images
+        if self.part.scale:
+            likely = chances(self.space, task.digits, task.sandwich.sampler.middle)
+            task.optimizer.register_step_pre_hook(gradient_scale(task.network, likely, self.part.scale))
+        kept = {**vars(task), "memory": {"average": average}}
+        return (PairedTask(**kept, steps=steps) if self.part.paired else RememberingTask(**kept)), images
 
 
 def directory(name: str, seed: int) -> PhaseDirectory:

@@ -36,7 +36,7 @@ score() { # save phase
 }
 
 whole() { # save seed override...
-    step python -m fewshot_nas.train_supernet $config --save="$1" $supernet run.seed="$2" "${@:3}"
+    step python -m ${trainer:-fewshot_nas.train_supernet} $config --save="$1" $supernet run.seed="$2" "${@:3}"
     score "$1" 1
 }
 
@@ -62,9 +62,9 @@ part() {
         ends) whole "$save" "$seed" $short training.extremes=space ;;
         teacher) whole "$save" "$seed" $short training.distill=sandwich ;;
         bignas) whole "$save" "$seed" $short training.extremes=space training.distill=sandwich ;;
-        fair) whole "$save" "$seed" $short training.sampling=fair ;;
+        fair) whole "$save" "$seed" $short training.sampling=studies.mnist.fair:FairArchs ;;
         space) whole "$save" "$seed" $short training.digits=all ;;
-        prioritized) whole "$save" "$seed" $short training.distill=prioritized training.extremes=space ;;
+        prioritized) trainer=studies.mnist.prioritized whole "$save" "$seed" $short training.extremes=space ;;
         *) fail "unknown part $name, expected one of those that this script's head names" ;;
     esac
 }

@@ -98,7 +98,7 @@ def calls(noted, documented):
                 return within([(ROOT / script).read_text(), *arguments], {})
             case [script, *arguments]:
                 content = (ROOT / script).read_text()
-                unknown = [word for word in arguments if word.startswith("-") and word not in content]
+                unknown = [word for word in arguments if word.startswith("-") and word.split("=")[0] not in content]
                 assert not unknown, f"{script} knows nothing of {unknown}"
                 return []
 

@@ -1,4 +1,4 @@
-"""Draws: inside their digits, repeatable, uniform or strictly fair."""
+"""Draws: inside their digits, repeatable, uniform."""
 
 import random
 from collections import Counter
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import distinct, fair_arch, largest, random_arch, shuffled, smallest
+from fewshot_nas.space.sampling import distinct, largest, random_arch, shuffled, smallest
 from fewshot_nas.space.search_space import SPACES
 
 PX8 = SPACES["px8"]
@@ -31,31 +31,6 @@ def test_random_archs_are_uniform():
         assert all(abs(count - 1000) < 130 for count in counts.values())  # over four standard deviations
 
 
-@given(st.integers(0, 2**32), st.integers(0, 1000))
-def test_fair_archs_use_every_digit_once_in_seven_draws(seed, cycle):
-    round_ = [fair_arch(PX8, seed, 7 * cycle + position) for position in range(7)]
-    for stage in range(4):
-        assert sorted(arch.outs[stage] for arch in round_) == list(range(1, 8))
-        for block in range(2):  # the blocks that every depth has
-            assert sorted(arch.mids[stage][block] for arch in round_) == list(range(1, 8))
-    assert sorted(arch.depths[2] for arch in round_) == list(range(2, 9))
-
-
-def test_fair_archs_cycle_through_the_pools_digits():
-    round_ = [fair_arch(PX8, 3, draw, PX8.pool_digits) for draw in range(105)]
-    for stage, most in enumerate(PX8.pool_digits):
-        assert set(Counter(arch.outs[stage] for arch in round_).values()) == {105 // most}
-
-
-@given(st.integers(0, 2**32), st.integers(0, 10**6), digit_sets)
-def test_a_fair_draw_depends_on_its_arguments_only(seed, draw, digits):
-    assert fair_arch(PX8, seed, draw, digits) == fair_arch(PX8, seed, draw, digits)
-
-
-def test_fair_rounds_differ():
-    assert len({fair_arch(PX8, 0, draw) for draw in range(70)}) == 70
-
-
 def test_extremes():
     assert largest(PX8).depths == (5, 5, 8, 5)
     assert PX8.encode(largest(PX8)).replace("1", "").replace("0", "") == "5585"
@@ -71,7 +46,6 @@ def test_shuffled_keeps_every_option(seed, options):
 @pytest.mark.golden
 def test_draws_are_the_same_on_every_python():
     assert PX8.encode(random_arch(PX8, random.Random(0))) == "1554344454744424635323737366763666000000004353730000"
-    assert PX8.encode(fair_arch(PX8, 0, 0)) == "1524243414743474472700000023331323000000001646000000"
 
 
 def test_distinct_draws_end_where_there_are_no_others():

@@ -76,13 +76,6 @@ def test_only_the_digits_of_the_pool_are_drawn(sampling):
                 assert max(out, *mids) <= digits
 
 
-def test_fair_draws_use_every_digit_equally_often():
-    drawn = [
-        arch for step in range(21) for arch in sampler(sampling="fair", digits=(7,) * 4, middle=1).archs(step)[1:-1]
-    ]
-    assert [sum(arch.outs[2] == digit for arch in drawn) for digit in range(1, 8)] == [3] * 7
-
-
 def test_drawn_ends_are_extreme_in_all_but_the_out_digits():
     for step in range(20):
         plain, drawn = sampler().archs(step), sampler(extremes="outs").archs(step)

@@ -1,7 +1,5 @@
 """Validation after an epoch, candidates, and the state of a phase."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -9,12 +7,9 @@ from fewshot_nas.distributed import World, joined
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry, make_pool
-from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.space.split import by_width
-from fewshot_nas.training import sandwich as sandwich_module
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
-from fewshot_nas.training.prioritized import REVIEW_STEPS, Prioritized, TeacherBoard
 from fewshot_nas.training.sampler import ImageSizes, RandomArchs, Sampler, SpaceEnds
 from fewshot_nas.training.sandwich import Largest, Sandwich
 from fewshot_nas.training.supernet_task import SupernetTask, Validation, shared_scores
@@ -39,18 +34,15 @@ def inputs():
 
 @pytest.fixture
 def make(tmp_path, tiny, supernet, inputs):
-    def task(*, truth=TRUTH, kept=2, every=1, epochs=4, world=ALONE, prioritized=False):
-        network, held = supernet(2), replace(inputs, batch=len(inputs.images))
-        board = TeacherBoard(tiny, 5, DIGITS)
-        teacher = Prioritized(board, held, world) if prioritized else Largest()
+    def task(*, truth=TRUTH, kept=2, every=1, epochs=4, world=ALONE):
+        network = supernet(2)
         return SupernetTask(
             network,
             sgd(parameter_groups(network, multipliers(by_width(tiny, 2), DIGITS, "rule"), 0.0), 0.9),
-            Sandwich(Sampler(RandomArchs(PX8, 0, DIGITS), SpaceEnds(PX8, 0, DIGITS), 2), ImageSizes(0, 2), teacher),
+            Sandwich(Sampler(RandomArchs(PX8, 0, DIGITS), SpaceEnds(PX8, 0, DIGITS), 2), ImageSizes(0, 2), Largest()),
             DIGITS,
             Validation(inputs, truth, PhaseDirectory(tmp_path / "run"), kept, every, epochs),
             world,
-            {"board": board} if prioritized else {},
         )
 
     return task
@@ -122,27 +114,6 @@ def test_the_culprit_is_the_arch_of_the_step(make):
     assert task.culprit(0, 0).startswith("the largest arch, 15585")
     assert task.culprit(1, 3) != task.culprit(1, 4)
     assert task.loss_names == ("largest", "sampled1", "sampled2", "smallest")
-
-
-def test_prioritized_steps_train_the_largest_and_the_smallest_too(make, batch, monkeypatch):
-    steps, real = [], sandwich_module.answers
-    monkeypatch.setattr(sandwich_module, "answers", lambda *given: steps.append(given) or real(*given))
-    task = make(prioritized=True)
-    for step in range(REVIEW_STEPS, REVIEW_STEPS + 3):
-        task.backward(*batch, step)
-    for _, _, _, _, archs, _, teachers, *_ in steps:
-        assert (archs[0], archs[-1]) == (largest(PX8), smallest(PX8, DIGITS))
-        assert teachers == [None, *(task.memory["board"].teacher(arch) for arch in archs[1:])]
-
-
-def test_a_restored_task_has_its_board(make, tmp_path, batch):
-    one, other = make(prioritized=True), make(prioritized=True)
-    one.backward(*batch, step=0)
-    one.save(tmp_path / "last.pth", {})
-    other.restore(torch.load(tmp_path / "last.pth", weights_only=True))
-    boards = [[vars(entry)["candidate"] for entry in task.memory["board"].entries] for task in (one, other)]
-    assert boards[0] == boards[1]
-    assert len(boards[0]) > 1
 
 
 @pytest.mark.dist

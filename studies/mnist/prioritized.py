@@ -1,27 +1,40 @@
-"""Prioritized nets as teachers of a supernet, in addition to the largest net of the sandwich rule.
+"""Trains a one-shot supernet with prioritized nets as teachers, in addition to the largest net of the sandwich rule.
 
+    python -m studies.mnist.prioritized --config FILE --save NAME training.extremes=space
+
+The options are those of `train_supernet`.
 In Cream of the Crop (arXiv:2010.15821), the best paths found so far teach the sampled ones. Here the
 teachers are nets of a ResNet supernet. The most accurate nets are mostly the largest ones, so an
 ordinary board would hold near-copies of the largest net. Therefore each range of MACs has its own
 place on the board.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
 from fewshot_nas.data.images import Images, split_off
-from fewshot_nas.distributed import World, gathered
+from fewshot_nas.distributed import World, gathered, joined
+from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.accuracy import sums
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.results.phase import ONE_SHOT
+from fewshot_nas.results.run import phase_directory
+from fewshot_nas.runs import seed_weights
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.split import by_width
+from fewshot_nas.supernet_runs import SupernetRun
 from fewshot_nas.training.board import Board, BoardEntry
+from fewshot_nas.training.supernet_task import SupernetTask
+from studies.remembering import RememberingTask
 
 BUCKETS = 8  # ranges of MACs
 REVIEW_STEPS = 32  # steps between two reviews of the board
@@ -93,7 +106,7 @@ class TeacherBoard:
 
 @dataclass(frozen=True)
 class Prioritized:
-    """`distill: prioritized`. Chooses the teachers of a step, and reviews the board regularly.
+    """Chooses the teachers of a step, and reviews the board regularly.
 
     Attributes:
         held: held-out training images, on which nets are scored in a single batch.
@@ -136,3 +149,40 @@ class Prioritized:
 def held_out(images: Images) -> tuple[Images, Images]:
     """The images to train on, and those held out to score the board on; always the same."""
     return split_off(images, max(2, min(HELD_IMAGES, len(images) // HELD_SHARE)))  # a single image gives no statistics
+
+
+@dataclass(frozen=True)
+class PrioritizedRun(SupernetRun):
+    """Trains a supernet whose best nets teach; the images that they are scored on are not trained on."""
+
+    def _supernet_task(self, *arguments: Any) -> tuple[SupernetTask, Images]:
+        task, images = super()._supernet_task(*arguments)
+        left, held = held_out(images)
+        board = TeacherBoard(self.space, task.network.num_classes, task.digits)
+        teacher = Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world)
+        task.sandwich = replace(task.sandwich, teacher=teacher)
+        return RememberingTask(**vars(task), memory={"board": board}), left
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train phase 1 of a run, into results/<save>/."""
+    parser = Parser(prog="studies.mnist.prioritized", description=(__doc__ or "").splitlines()[0])
+    add_run_options(parser)
+    options = parser.parse_intermixed_args(argv)
+    config = run_config(options)
+    if config.training.extremes != "space":  # the largest net is always on the board, so every step has to train it
+        raise InputError(f"training.extremes is {config.training.extremes}, expected space for prioritized teachers")
+    with joined(options.device, config.run) as world:
+        training = PrioritizedRun(options.save, config, world, options.resume, speaker(world.is_main))
+
+        def start() -> Supernet:
+            seed_weights(config.run.seed)
+            return Supernet(by_width(training.space, 1), training.data.num_classes)
+
+        facts = {"teachers": "prioritized"}
+        training.train_phase("training", phase_directory(options.save, ONE_SHOT), start, facts)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,12 +1,14 @@
 """Gradients that are scaled by the inverse of how often each weight is trained.
 
 Leading channels and first blocks belong to more archs than the others, so they get more gradients.
-The exact number is known, because the sampler's choices are uniform and independent.
+The exact number is known, because the choices of a step's archs are uniform and independent. The optimizer calls the
+scale as a hook, after the gradients have been averaged and clipped.
 """
 
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -14,10 +16,39 @@ from torch import Tensor, nn
 
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.arch import Arch
-from fewshot_nas.training.sampler import Chances
+from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.space.search_space import SearchSpace
 
 Kind = Literal["channel", "channel_depth"]
 PerWeight = Mapping[nn.Parameter, Tensor]  # a number for each weight: [out, inputs], or [channels] for a vector
+
+
+@dataclass(frozen=True)
+class Chances:
+    """The choices that an arch is drawn from, for each stage; all are uniform and independent."""
+
+    outs: tuple[Sequence[int], ...]
+    mids: tuple[Sequence[int], ...]
+    depths: tuple[Sequence[int], ...]
+
+
+def chances(space: SearchSpace, digits: Sequence[int], middle: int) -> list[Chances]:
+    """For each arch of a step, the choices that it is drawn from, with `sampling: random` and `extremes: outs`.
+
+    Args:
+        digits: the digits 1..n of each stage that are drawn.
+        middle: archs between the two ends.
+    """
+    options = tuple(range(1, count + 1) for count in digits)
+    depths = tuple(range(low, high + 1) for low, high in space.depths)
+    first, last = (replace(_only(arch), outs=options) for arch in (largest(space), smallest(space, digits)))
+    return [first, *[Chances(options, options, depths)] * middle, last]
+
+
+def _only(arch: Arch) -> Chances:
+    """The choices of a single arch, whose middle digits are the same throughout a stage."""
+    outs, depths = (tuple((each,) for each in values) for values in (arch.outs, arch.depths))
+    return Chances(outs, tuple(tuple(set(mids)) for mids in arch.mids), depths)
 
 
 class GradientScale:
@@ -40,7 +71,7 @@ class GradientScale:
             torch._foreach_mul_([gradient for gradient, _ in reached], [factor for _, factor in reached])
 
 
-def gradient_scale(supernet: Supernet, chances: Sequence[Chances], kind: Kind) -> GradientScale:
+def gradient_scale(supernet: Supernet, likely: Sequence[Chances], kind: Kind) -> GradientScale:
     """Scale gradients by the inverse of the mean number of archs of a step that train the weight.
 
     With `channel`, the factors of a parameter are normalised so that the sum of its expected
@@ -49,9 +80,9 @@ def gradient_scale(supernet: Supernet, chances: Sequence[Chances], kind: Kind) -
     last ones. A weight that no arch trains has factor 1.
 
     Args:
-        chances: for each arch of a step, the choices that it is drawn from.
+        likely: for each arch of a step, the choices that it is drawn from.
     """
-    counts = trained_counts(supernet, chances)
+    counts = trained_counts(supernet, likely)
     factors = {parameter: _inverse(count, _mean_of_reached(count)) for parameter, count in counts.items()}
     if kind == "channel_depth":
         for block, factor in _depth_factors(supernet, counts):
@@ -60,13 +91,13 @@ def gradient_scale(supernet: Supernet, chances: Sequence[Chances], kind: Kind) -
     return GradientScale({parameter: factor.to(parameter) for parameter, factor in factors.items()})
 
 
-def trained_counts(supernet: Supernet, chances: Sequence[Chances]) -> PerWeight:
+def trained_counts(supernet: Supernet, likely: Sequence[Chances]) -> PerWeight:
     """The exact mean number of archs of a step that train each weight."""
     corners = {
         parameter: torch.zeros(parameter.shape[:2], dtype=torch.float64, device="cpu")
         for parameter in supernet.parameters()
     }
-    for kind, alike in itertools.groupby(chances):
+    for kind, alike in itertools.groupby(likely):
         times = len(list(alike))
         for stage in range(len(supernet.stages)):
             own, archs = _parameters(supernet, stage), list(_archs(kind, stage))

@@ -1,21 +1,19 @@
 """Which nets stand on a supernet's board, which of them teaches whom, and on what they are measured."""
 
-import dataclasses
-
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.distributed import World, joined
+from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.sampling import largest, smallest
 from fewshot_nas.space.search_space import SPACES
-from fewshot_nas.training.prioritized import BUCKETS, REVIEW_STEPS, Prioritized, TeacherBoard, held_out
+from studies.mnist import prioritized as study
+from studies.mnist.prioritized import BUCKETS, Prioritized, TeacherBoard, held_out
 
 PX8 = SPACES["px8"]
 
@@ -91,56 +89,6 @@ def test_a_span_of_macs_keeps_its_most_accurate_net():
     assert shown(board) == [largest(PX8), TWIN, BIG]
 
 
-def test_nets_that_all_cost_the_same_share_one_span():
-    """Both digits mean eight channels."""
-    shape = {"base_widths": (8, 8), "strides": (1, 2), "depths": ((1, 1), (1, 1)), "pool_digits": (2, 2)}
-    space = dataclasses.replace(SPACE, ratios=(1.0, 0.95), divisor=8, **shape)
-    board = TeacherBoard(space, CLASSES, (2, 2))
-    for accuracy, arch in ((50.0, Arch((1, 2), ((1,), (2,)))), (60.0, Arch((2, 2), ((2,), (2,))))):
-        board.offer(arch, accuracy)
-    assert [entry.accuracy for entry in board.entries] == [0.0, 60.0]
-
-
-def test_a_net_that_got_worse_gives_up_its_place():
-    board = make(middle=50.0)
-    board.offer(MIDDLE, 30.0)
-    board.offer(TWIN, 40.0)
-    assert shown(board) == [largest(PX8), TWIN]
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from((*POOL, largest(PX8), smallest(PX8, DIGITS))), st.floats(0, 100)),
-        max_size=60,
-    )
-)
-def test_the_largest_is_pinned_and_each_span_has_one_place(offers):
-    board = TeacherBoard(SPACE, CLASSES, DIGITS)
-    for arch, accuracy in offers:
-        board.offer(arch, accuracy)
-    first, *others = shown(board)
-    assert first == largest(PX8)
-    assert [bucket(arch) for arch in others] == sorted({bucket(arch) for arch, _ in offers if arch != largest(PX8)})
-
-
-@given(st.lists(st.tuples(st.sampled_from(POOL), st.floats(0, 100)), max_size=60), st.sampled_from(POOL))
-def test_a_teacher_is_dearer_than_its_student_and_the_largest_or_better(offers, student):
-    board = TeacherBoard(SPACE, CLASSES, DIGITS)
-    for arch, accuracy in [(largest(PX8), 50.0), *offers]:
-        board.offer(arch, accuracy)
-    teacher = board.teacher(student)
-    accuracies = {entry.candidate: entry.accuracy for entry in board.entries}
-    assert macs(teacher) > macs(student)
-    assert teacher == largest(PX8) or accuracies[PX8.encode(teacher)] > 50
-
-
-def test_a_board_survives_a_file(tmp_path):
-    board, again = make(largest=60.0, big=70.0), make(middle=90.0)
-    torch.save(board.state_dict(), tmp_path / "board")
-    again.load_state_dict(torch.load(tmp_path / "board", weights_only=True))
-    assert facts(again) == facts(board)
-
-
 def facts(board):
     return [(entry.candidate, entry.accuracy, entry.cost) for entry in board.entries]
 
@@ -171,25 +119,6 @@ def test_a_review_scores_all_with_the_weights_of_now(supernet, prioritized):
     accuracies = {PX8.decode(entry.candidate): entry.accuracy for entry in given.board.entries}
     expected = {arch: by_hand(network, arch, given.held) for arch in (largest(PX8), MIDDLE, BIG)}
     assert accuracies == pytest.approx(expected)
-
-
-def test_a_review_changes_nothing_in_the_network(supernet, prioritized):
-    network = supernet()
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    state = torch.get_rng_state()
-    prioritized().review(network, POOL[:3])
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    assert all(parameter.grad is None for parameter in network.parameters())
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_reviews_come_at_their_steps_with_the_sampled_archs(supernet, prioritized, monkeypatch):
-    reviewed = []
-    monkeypatch.setattr(Prioritized, "review", lambda self, network, newcomers: reviewed.append(newcomers))
-    given, archs = prioritized(), [largest(PX8), BIG, MIDDLE, SMALL]
-    for step in range(2 * REVIEW_STEPS):
-        assert given.teachers(supernet(), archs, step) == [None, *[largest(PX8)] * 3]
-    assert reviewed == [[BIG, MIDDLE]] * 2
 
 
 @pytest.mark.dist
@@ -227,7 +156,30 @@ def test_some_images_are_held_out_and_the_others_stay(count, expected):
     assert torch.equal(held.labels, torch.tensor(numbers[0]) % 5)
 
 
-def test_held_out_images_are_the_same_and_balanced():
-    (_, held), (_, again) = held_out(numbered(400)), held_out(numbered(400))
-    assert held.fingerprint == again.fingerprint
-    assert held.labels.bincount().tolist() == [10] * 5
+def test_a_continued_training_has_its_board(workshop, small, monkeypatch):
+    """Interrupted after the first of two epochs, it ends with the weights and the board of an unbroken one."""
+    monkeypatch.setattr(study, "REVIEW_STEPS", 2)
+    settings = [*small, "training.extremes=space", "data.train_images=40", "training.epochs=2"]
+    study.main(["--save=unbroken", *settings])
+    real, measured = study.RememberingTask.end_epoch, []
+
+    def end_epoch(self, epoch):
+        if epoch and not measured:
+            measured.append(epoch)
+            raise KeyboardInterrupt
+        return real(self, epoch)
+
+    monkeypatch.setattr(study.RememberingTask, "end_epoch", end_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        study.main(["--save=broken", *settings])
+    study.main(["--save=broken", *settings])
+    unbroken, broken = (torch.load(workshop / "results" / name / "last.pth") for name in ("unbroken", "broken"))
+    assert all(torch.equal(broken["model"][key], tensor) for key, tensor in unbroken["model"].items())
+    boards = [[each["entries"] for each in content["board"]["boards"]] for content in (unbroken, broken)]
+    assert str(boards[0]) == str(boards[1])
+    assert sum(map(len, boards[0])) > 1
+
+
+def test_ends_that_are_drawn_are_refused():
+    with pytest.raises(InputError, match=r"training.extremes is outs, expected space"):
+        study.main(["--save=one"])
