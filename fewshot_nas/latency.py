@@ -16,6 +16,7 @@ from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.manifest import fixed_by_network, refuse_settings
 from fewshot_nas.opening import first_line
+from fewshot_nas.pace import Pace
 from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import latency_path, phase_directory, run_directory, stored_settings, trainings
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
@@ -94,7 +95,11 @@ def _measured(programs: "Programs", digits: Sequence[int], count: int, device: M
     made: dict[Any, Program] = {Call(): programs.empty()}
     for each in tqdm([*parts, *archs], desc="making", disable=None, leave=False):
         made[each] = programs.of_arch(each) if isinstance(each, Arch) else programs.of_part(each)
-    times = timings(list(tqdm(rounds(made, count), desc="rounds", total=count, disable=None)))
+    pace, measured = Pace(count, tqdm.write), []
+    for each_round in tqdm(rounds(made, count), desc="rounds", total=count, disable=None):
+        measured.append(each_round)
+        pace.advance()
+    times = timings(measured)
     known, whole = {part: times[part] for part in parts}, {arch: times[arch] for arch in archs}
     raw = LatencyTable(device, space, programs.num_classes, digits, times[Call()], known, LatencyFit(0, 1, ()), {})
     table = fitted(raw, {arch: whole[arch].us for arch in archs[:fits]})

@@ -19,6 +19,7 @@ from fewshot_nas.cli import (
     uses_ray,
 )
 from fewshot_nas.errors import BusyError, InputError
+from fewshot_nas.pace import Pace
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import ground_truth_path
 from fewshot_nas.scores.found import read_best
@@ -66,11 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(training: "NetworkRun", archs: Mapping[str, Arch], truth: "GroundTruth | None") -> None:
     """Train one arch after the other. Several processes can share the archs: one that another trains is left out."""
+    known = training.config.run.seed if training.resume else None
+    left = [arch_id for arch_id in archs if truth is None or known is None or not truth.has(arch_id, known)]
+    pace = Pace(len(left), lambda line: training.report(f"{len(left)} archs: {line}"))
     for arch_id, arch in archs.items():
         try:
             training.train_stand_alone(arch_id, arch, truth)
         except BusyError as error:
             training.report(f"{arch_id} is left out: {error}")
+        if arch_id in left:
+            pace.advance()
 
 
 def _train_on_ray(

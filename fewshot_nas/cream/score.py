@@ -14,6 +14,7 @@ from fewshot_nas.cream.paths import CreamPath
 from fewshot_nas.cream.pool import NUMBERS, PathEntry, read_paths, select, write_paths
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
+from fewshot_nas.pace import Pace
 from fewshot_nas.results.directories import SearchDirectory
 from fewshot_nas.results.run import search_directory
 from fewshot_nas.scores.manifests import read_manifest
@@ -103,9 +104,11 @@ def _scored(
     data, space, budget = training.data, config.SPACE, config.budget()
     shown = training.held if config.BOARD == "review" else calibration_subset(data.train, config.BATCH_SIZE, seed=0)
     on_board, ranking = (training.inputs(images, config.CALIBRATION_IMAGES) for images in (shown, data.valid))
+    pace = Pace(ranking.count, training.report)
     board = board_scores(config.BOARD, supernet, paths, on_board)
     sizes = {"num_classes": data.num_classes, "in_channels": len(data.mean)}
-    for path, accuracy, measured in zip(paths, PathScorer(supernet, ranking).scores(paths), board, strict=True):
+    scores = PathScorer(supernet, ranking, pace.advance).scores(paths)
+    for path, accuracy, measured in zip(paths, scores, board, strict=True):
         cost = path_cost(path, training.resolution, **sizes, space=space)
         yield ScoredPath(path, budget.mflops(path), cost, accuracy.prob, accuracy.top1, measured)
 

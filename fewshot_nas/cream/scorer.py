@@ -4,7 +4,7 @@ Paths that begin with the same choices form a tree, as archs of the ResNet space
 exact: a batch's activations after a block depend on the choices before it only, and so do the block's statistics.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -66,10 +66,13 @@ class PathScorer:
 
     Args:
         inputs: images to calibrate and to score on.
+        seen: called with the number of images that have gone through all paths.
     """
 
-    def __init__(self, supernet: CreamSupernet, inputs: Inputs) -> None:
-        self.supernet, self.inputs = supernet, inputs
+    def __init__(
+        self, supernet: CreamSupernet, inputs: Inputs, seen: Callable[[int], object] = lambda images: None
+    ) -> None:
+        self.supernet, self.inputs, self._seen = supernet, inputs, seen
 
     @torch.no_grad()
     def scores(self, paths: Sequence[CreamPath]) -> list[Accuracy]:
@@ -89,10 +92,12 @@ class PathScorer:
             for images, momentum in weighed(self.inputs.calibration_batches()):
                 for _ in _outputs(stem, nodes, images, momentum):
                     pass
+                self._seen(len(images))
             found = torch.zeros(len(distinct), len(Sums._fields), dtype=torch.float64, device=self.inputs.device)
             for images, labels in self.inputs.scoring_batches():
                 for leaf, features in _outputs(stem, nodes, images, None):
                     found[leaf] += sums(self.supernet.frame.forward_head(features), labels)
+                self._seen(len(images))
         each = dict(
             zip(distinct, (Sums(*row).accuracy(len(self.inputs.images)) for row in found.tolist()), strict=True)
         )

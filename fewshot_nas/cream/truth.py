@@ -11,6 +11,7 @@ from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.paths import CreamPath, Model, format_path
 from fewshot_nas.cream.pool import NUMBERS, select
 from fewshot_nas.errors import BusyError, InputError
+from fewshot_nas.pace import Pace
 from fewshot_nas.results.run import ground_truth_path, stand_alone_directory
 from fewshot_nas.settings import load
 
@@ -35,8 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with joined(options.device, config.run) as world:
         training = CreamRun(config, config.IMAGE_SIZE, world, options.resume, speaker(world.is_main), words=words)
         truth = GroundTruth(options.ground_truth or ground_truth_path(options.save))
+        left = [arch_id for arch_id in chosen if not (options.resume and truth.has(arch_id, config.run.seed))]
+        pace = Pace(len(left), lambda line: training.report(f"{len(left)} paths: {line}"))
         for arch_id, entry in chosen.items():
             _train(training, config, arch_id, entry.path, options.save, truth)
+            if arch_id in left:
+                pace.advance()
     return 0
 
 

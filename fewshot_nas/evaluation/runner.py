@@ -25,6 +25,7 @@ from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.evaluation.work import UnitSums
 from fewshot_nas.files import locked, write_json
+from fewshot_nas.pace import Pace
 from fewshot_nas.results.score_files import manifest_path, part_lock, shard_path
 from fewshot_nas.scores.manifests import read_manifest
 from fewshot_nas.scores.shards import FIRST_METRICS, Score, write_shards
@@ -135,11 +136,13 @@ def _compute(job: Job, plan: Plan, scorer: Scorer, world: World, done: dict[int,
     missing = [number for number in range(len(plan.units)) if number not in done]
     journal = Journal(job.directory, job.name, job.manifest, plan)
     writing = journal.writing() if world.is_main else nullcontext(_nothing)
+    pace = Pace(sum(plan.units[number].macs for number in missing), tqdm.write if world.is_main else _silent)
     with writing as note, _bar(plan, done, world) as bar, closing(scorer.results(plan, missing)) as results:
         try:
             for number, sums in results:
                 note(number, sums)
                 done[number] = sums
+                pace.advance(plan.units[number].macs)
                 bar.set_postfix_str(f"{len(done)}/{len(plan.units)} units, workers: {scorer.executor.workers}", False)
                 bar.update(sum(map(len, plan.units[number].members)))
         except TaskError as error:
@@ -155,6 +158,10 @@ def _named(number: int, job: Job, plan: Plan) -> str:
 
 def _nothing(unit: int, sums: UnitSums) -> None:
     """The other processes keep no journal."""
+
+
+def _silent(line: str) -> None:
+    """The other processes say nothing."""
 
 
 def _write_scores(job: Job, plan: Plan, done: Mapping[int, UnitSums], images: int, space: SearchSpace) -> None:

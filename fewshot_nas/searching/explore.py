@@ -10,6 +10,7 @@ from functools import partial
 from fewshot_nas.distributed import World, decided
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.scorer import Scorer
+from fewshot_nas.pace import Pace
 from fewshot_nas.scores.found import Found, FoundArch, front
 from fewshot_nas.searching.bounds import Limits
 from fewshot_nas.searching.journal import Generation, SearchJournal
@@ -49,6 +50,7 @@ class Search:
         with ExitStack() as stack:
             note = stack.enter_context(self.journal.writing()) if self.world.is_main else _nothing
             known: dict[Arch, Accuracy] = {}
+            pace = Pace(budget - min(budget, len(cache.scores)))
             while len(known) < budget and (asked := decided(self.world, self.proposer.ask)):
                 new = asked[: budget - len(known)]
                 missing = [arch for arch in new if arch not in cache.scores]
@@ -57,7 +59,9 @@ class Search:
                 known |= {arch: cache.scores[arch] for arch in new}
                 best = decided(self.world, partial(self._tell, new, known))
                 if missing:
-                    self.report(_said(len(known), budget, self.judge.title, best, cache.generations[-1]))
+                    pace.advance(len(missing))
+                    said = _said(len(known), budget, self.judge.title, best, cache.generations[-1])
+                    self.report("; ".join(filter(None, (said, pace.left()))))
         if len(known) < budget:
             self.report(self._ended_early(len(known), budget))
         return known

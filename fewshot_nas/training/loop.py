@@ -23,12 +23,14 @@ from fewshot_nas.distributed import World, average_gradients, decided, gathered,
 from fewshot_nas.errors import InputError, with_memory
 from fewshot_nas.jsonl import Record
 from fewshot_nas.models.checkpoint import read_checkpoint
+from fewshot_nas.pace import Pace
 from fewshot_nas.training.log import RunLog, summary
 from fewshot_nas.training.optimizer import cosine, set_rate
 
 _IN_EVALUATION = (
     "while the networks of an epoch were measured; lower evaluation.batch_size (for Cream BATCH_SIZE), and go on"
 )
+FEW_STEPS = 5  # tell how fast a training is
 CHECKED_STEPS = 10  # steps between two checks of the losses, each of which waits for the device
 
 
@@ -136,6 +138,8 @@ class Loop:
         self._batch = batch_share(len(source.images), schedule.batch_size, world.size) * world.size
         self._rate = schedule.rate(self._per_epoch)
         self.step = 0
+        self._pace_unsaid = True
+        self._pace: Pace | None = None  # from the first step on, which starts workers and kernels and tells nothing
         self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's checked steps
         self._unchecked: list[Tensor] = []  # losses of the steps since the last check, on the device
 
@@ -204,7 +208,8 @@ class Loop:
                 self.log.write(record)
             self._save()
             if self.world.is_main:
-                self._report(summary(record, self.schedule.epochs))
+                left = self._pace.left() if self._pace else ""
+                self._report("; ".join(filter(None, (summary(record, self.schedule.epochs), left))))
 
     def _in_a_step(self) -> str:
         """What to do if a step lacks memory."""
@@ -229,12 +234,20 @@ class Loop:
                 if self.step % CHECKED_STEPS == 0 or self.step % self._per_epoch == 0:
                     self._check_losses()
                     self._show(bar)
+                    self._say_pace(bar)
                 bar.update(self._batch)
                 if self.step % self._per_epoch and self.step % self.schedule.checkpoint_steps == 0:
                     self._save()
         seconds = time.perf_counter() - start
         images = (self._per_epoch - done) * self._batch
         return {"s": seconds, "images_per_s": images / seconds, "data_wait_percent": 100 * waited_s / seconds}
+
+    def _say_pace(self, bar: "tqdm[Any]") -> None:
+        """After a few steps, say once how long all of them will take; the epochs' lines say it from then on."""
+        if self._pace and self._pace.pieces >= FEW_STEPS and self._pace_unsaid and self.step % self._per_epoch:
+            self._pace_unsaid = False
+            bar.clear()
+            self._report(f"step {self.step} of {self.steps}: {self._pace.left()}, without validations")
 
     def _train_on(self, images: Tensor, labels: Tensor) -> None:
         step, optimizer = self.step, self.task.optimizer
@@ -250,6 +263,10 @@ class Loop:
         set_rate(optimizer, self._rate(step))
         optimizer.step()
         self.step += 1
+        if self._pace:
+            self._pace.advance()
+        else:
+            self._pace = Pace(self.steps - self.step)
 
     def _check_losses(self) -> None:
         """Add up the losses of the last steps, and fail if one is not finite; all processes have the same losses."""
