@@ -239,6 +239,7 @@ def add_run_options(parser: argparse.ArgumentParser, form: str = "section.key=va
         default=True,
         help="continue an unfinished run of this name (default)",
     )
+    parser.add_argument("--plan", action="store_true", help="only say what it will cost, after a few steps for nothing")
     add_config_options(parser, form)
 
 

@@ -39,6 +39,7 @@ class LifeCycle:
         config: the settings; a copy of them is stored.
         resume: whether to continue an unfinished run of the same name.
         report: shows a line to the user.
+        plan: whether only to say what the training will cost.
     """
 
     directory: PhaseDirectory
@@ -46,6 +47,7 @@ class LifeCycle:
     world: World
     resume: bool
     report: Report
+    plan: bool = False
 
     def run(
         self,
@@ -69,6 +71,12 @@ class LifeCycle:
             BusyError: another process trains under this name.
             InputError: an earlier run of that name is not one to go on with, or training fails.
         """
+        if self.plan:
+            with together(self.world):
+                content()
+                training = start()
+            self.report(f"{self.directory.path}: {self._loop(training, RunLog(*self._logs)).plan()}")
+            return
         with alone(self.directory.lock, self.world):
             with together(self.world):
                 written = content()
@@ -81,7 +89,7 @@ class LifeCycle:
                 training = start()
             if not going_on:
                 decided(self.world, lambda: begin(self.directory, written, dump_config(self.config)))
-            with RunLog(self.directory.log, self.directory.events) as log:
+            with RunLog(*self._logs) as log:
                 task = self._trained(training, log)
                 decided(self.world, lambda: finish(task, log))
 
@@ -94,9 +102,16 @@ class LifeCycle:
         chosen = self.directory.chosen
         return f"{chosen} is there already; --no-resume trains it anew" if going_on and chosen.exists() else ""
 
-    def _trained(self, training: Training[T], log: RunLog) -> T:
+    @property
+    def _logs(self) -> tuple[Path, Path]:
+        return self.directory.log, self.directory.events
+
+    def _loop(self, training: Training[T], log: RunLog) -> Loop:
         task, source, schedule = training.task, training.source, training.schedule
-        loop = Loop(task, source, schedule, self.directory.last, log, self.world, self.report)
+        return Loop(task, source, schedule, self.directory.last, log, self.world, self.report)
+
+    def _trained(self, training: Training[T], log: RunLog) -> T:
+        loop = self._loop(training, log)
         loop.resume()
         if loop.step:
             self.report(f"continuing {self.directory.path} at step {loop.step} of {loop.steps}")

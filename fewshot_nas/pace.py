@@ -34,7 +34,11 @@ class Pace:
         """Such as `about 12 min left`; empty before the first piece, and when all is done."""
         if not 0 < self._done < self._total:
             return ""
-        return f"about {duration((self._clock() - self._begun) * (self._total / self._done - 1))} left"
+        return f"about {duration(self.whole_s() * (1 - self._done / self._total))} left"
+
+    def whole_s(self) -> float:
+        """Seconds that all of the work takes, once a piece is done."""
+        return (self._clock() - self._begun) * self._total / self._done
 
 
 def duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ from fewshot_nas.comparing import refuse_difference
 from fewshot_nas.config import Config, DataConfig
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.fingerprints import kept_fingerprint
-from fewshot_nas.data.images import FileImages, Images, calibration_subset
+from fewshot_nas.data.images import ArrayImages, FileImages, Images, calibration_subset
 from fewshot_nas.data.sources import KNOWN, ImageData, open_data
 from fewshot_nas.data.store import stored
 from fewshot_nas.data.survey import surveyed
@@ -91,6 +91,21 @@ def images_for(
     data = open_images(config, space)
     refuse_other_images(where, trained_on, data)
     return data
+
+
+def planned_images(config: Config, space: SearchSpace, num_classes: int, scored: int) -> ImageData:
+    """Stand-ins for images that are not there, of one pixel: enough to plan an evaluation with.
+
+    Args:
+        scored: images to score on.
+    """
+    settings, channels = config.evaluation, space.in_channels
+    train, valid = (
+        ArrayImages(torch.zeros(count, channels, 1, 1, dtype=torch.uint8), torch.arange(count) % num_classes)
+        for count in (max(settings.calibration_images, settings.classifier_images), scored)
+    )
+    neutral = (0.5,) * channels
+    return ImageData(config.data.name, train, valid, valid, num_classes, neutral, neutral, "none")
 
 
 def refuse_other_images(where: Path | str, trained_on: Mapping[str, Any], data: ImageData) -> None:

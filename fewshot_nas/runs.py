@@ -47,6 +47,7 @@ class Run:
         resume: whether to continue an unfinished run of the same name.
         report: shows a line to the user.
         words: the run in the first line of the command, see `cli.run_words`; without it there is none.
+        plan: whether only to say what a training will cost.
     """
 
     save: str
@@ -55,6 +56,7 @@ class Run:
     resume: bool
     report: Report
     words: str = ""
+    plan: bool = False
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -78,7 +80,7 @@ class Run:
 
     def life(self, directory: PhaseDirectory) -> LifeCycle:
         """The life cycle of the training in a directory."""
-        return LifeCycle(directory, self.config, self.world, self.resume, self.report)
+        return LifeCycle(directory, self.config, self.world, self.resume, self.report, self.plan)
 
     def manifest(self, section: str, directory: PhaseDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a training depends on.

@@ -37,6 +37,7 @@ from fewshot_nas.space.search_space import SearchSpace
 
 FEWEST_SAMPLED = 20  # archs; fewer would say nothing about the others
 USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: studies/budget/run.py
+PLANNED_IMAGES, PLANNED_CLASSES = 2_500, 1_000  # where there are no images to count: those of the competition
 
 Parts = dict[int, dict[str, Arch]]
 
@@ -66,7 +67,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import agreed, decided, joined
     from fewshot_nas.evaluation.runner import Job
     from fewshot_nas.models.checkpoint import supernet_of
-    from fewshot_nas.run_images import images_for, opened, say_shortages
     from fewshot_nas.scoring import scorer_for
 
     model = directory.model(options.model_name)
@@ -76,9 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         executor = stack.enter_context(_on_ray(options, config)) if on_ray else None
         content = _content(options, directory, model, world)
         supernet = supernet_of(model, content) if content else _future_supernet(options, config)
-        data = images_for(config, model, supernet.space, supernet.num_classes, supernet.trained_on)
-        report(opened(f"run {directory.path}, {model.name}", data, supernet.space.name, world))
-        say_shortages(config, data, report)
+        data = _images(options, config, model, supernet, world)
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world, executor, computes=not options.plan)
         if options.arch:
@@ -166,9 +164,38 @@ def _content(options: argparse.Namespace, directory: PhaseDirectory, model: Path
     raise InputError(f"{model}: no such file; " + (f"the phase has {', '.join(names)}" if names else there))
 
 
+def _images(
+    options: argparse.Namespace, config: Config, model: Path, supernet: "Supernet", world: "World"
+) -> "ImageData":
+    """The data set, and the first line of the command; a plan does without images."""
+    from fewshot_nas.run_images import images_for, opened, planned_images, say_shortages
+
+    report, space = speaker(world.is_main), supernet.space
+    try:
+        data = images_for(config, model, space, supernet.num_classes, supernet.trained_on)
+        report(opened(f"run {model.parent}, {model.name}", data, space.name, world))
+        say_shortages(config, data, report)
+        return data
+    except InputError as error:
+        if not options.plan:
+            raise
+        count = options.images or config.data.valid_images or PLANNED_IMAGES
+        report(f"{error}; planned without images, for {count:,} of them (--images) and {supernet.num_classes} classes")
+        return planned_images(config, space, supernet.num_classes, count)
+
+
+def _classes(config: Config) -> int:
+    """The number of classes of a supernet to be; the usual one if neither settings nor images say it."""
+    from fewshot_nas.data.sources import open_data
+
+    try:
+        return open_data(config.data.name, config.data.root, num_classes=config.data.num_classes).num_classes
+    except InputError:
+        return config.data.num_classes or PLANNED_CLASSES
+
+
 def _future_supernet(options: argparse.Namespace, config: Config) -> "Supernet":
     """Shapes, without weights, of the supernet that a phase by width will have."""
-    from fewshot_nas.data.sources import open_data
     from fewshot_nas.models.blueprint import blueprint
     from fewshot_nas.models.supernet import Supernet
     from fewshot_nas.space.split import by_width
@@ -176,8 +203,8 @@ def _future_supernet(options: argparse.Namespace, config: Config) -> "Supernet":
     groups = phase_of(options.save, options.phase).split
     if not groups.isdigit():
         raise InputError(f"--phase is {options.phase!r}; a plan without a supernet is for splits by width")
-    data = open_data(config.data.name, config.data.root, num_classes=config.data.num_classes)
-    return blueprint(lambda: Supernet(by_width(config.space.build(), int(groups)), data.num_classes))
+    classes = _classes(config)
+    return blueprint(lambda: Supernet(by_width(config.space.build(), int(groups)), classes))
 
 
 def _score_archs(options: argparse.Namespace, scorer: "Scorer", images: str, report: Report) -> None:
@@ -294,7 +321,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="replaces run.precision")
     add_device_option(parser)
-    parser.add_argument("--plan", action="store_true", help="only show what would be computed; needs no supernet")
+    parser.add_argument(
+        "--plan", action="store_true", help="only show what would be computed; needs neither supernet nor images"
+    )
     add_executor_options(parser)
     add_config_options(parser)
     return parser

@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A code names a network that is wanted for itself, such as a search's best; numbers name archs of a ground truth.
     usual = None if _is_code(text, space) else ground_truth_path(options.save)
     path = options.ground_truth or usual
+    if on_ray and options.plan:
+        raise InputError("--plan measures on this machine; leave out --executor ray")
     if on_ray and path is None:
         raise InputError("--executor ray is for a ground truth; a code is trained here, or give --ground_truth FILE")
     chosen = dict(_selected(text, pool, space, in_truth=path is not None))
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.training.stand_alone import GroundTruth
 
     with joined("cpu" if on_ray else options.device, config.run) as world:
-        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_main), words)
+        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_main), words, options.plan)
         truth = GroundTruth(path) if path else None
         if on_ray and truth:
             _train_on_ray(options, training, chosen, truth)
@@ -67,6 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(training: "NetworkRun", archs: Mapping[str, Arch], truth: "GroundTruth | None") -> None:
     """Train one arch after the other. Several processes can share the archs: one that another trains is left out."""
+    if training.plan and len(archs) > 1:
+        training.report(f"{len(archs)} archs; the first of them alone:")
+        archs = dict(islice(archs.items(), 1))
     known = training.config.run.seed if training.resume else None
     left = [arch_id for arch_id in archs if truth is None or known is None or not truth.has(arch_id, known)]
     pace = Pace(len(left), lambda line: training.report(f"{len(left)} archs: {line}"))
@@ -75,7 +80,7 @@ def _train(training: "NetworkRun", archs: Mapping[str, Arch], truth: "GroundTrut
             training.train_stand_alone(arch_id, arch, truth)
         except BusyError as error:
             training.report(f"{arch_id} is left out: {error}")
-        if arch_id in left:
+        if arch_id in left and not training.plan:
             pace.advance()
 
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,6 +48,7 @@ def test_a_search_ends_with_a_front_within_the_bounds(fresh_run, capsys):
         assert [row["code"] for row in csv.DictReader(stream)] == [arch.code for arch in outcome.front]
     printed = capsys.readouterr().out
     assert "15 of 15 archs, best" in printed
+    assert re.search(r"^6 of 15 archs, best .*; about \d+ s left$", printed, re.MULTILINE)
     assert f"  {outcome.front[0].code}  mean probability {outcome.front[0].score:.2f} %, macs" in printed
 
 

@@ -187,6 +187,14 @@ def test_a_plan_computes_nothing(saved, capsys):
     assert not saved.scores("7").exists()
 
 
+def test_a_plan_needs_no_images(saved, capsys):
+    assert evaluate("--json_part=1", "--plan", "data.name=lists", "data.root=nowhere") == 0
+    said = capsys.readouterr().out
+    assert "nowhere/train.txt: no such file" in said
+    assert "planned without images, for 20 of them (--images) and 10 classes" in said
+    assert "MACs on 52 images instead of" in said
+
+
 def test_a_plan_needs_no_supernet_and_no_pixels(saved, capsys, monkeypatch):
     monkeypatch.setattr("fewshot_nas.run_images.decoded", None)
     assert evaluate("--json_part=1-2", "--plan") == 0

@@ -1,6 +1,7 @@
 """Stand-alone training as a command: which archs, and that nothing is lost or done twice."""
 
 import json
+import re
 
 import pytest
 
@@ -14,7 +15,8 @@ from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint, subnet
 from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.run_images import evaluation_inputs, open_images
 from fewshot_nas.scores.found import Found, FoundArch, write_found
-from fewshot_nas.space.pool import read_arch_file, read_pool
+from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.pool import make_pool, read_arch_file, read_pool
 from fewshot_nas.space.sampling import smallest
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_stand_alone import _selected, main
@@ -186,6 +188,21 @@ def test_a_run_that_another_process_is_at_is_left_to_it(train, truth, workshop, 
         train("1,2")
     assert list(truth()) == ["arch2"]
     assert "arch1 is left out" in capsys.readouterr().out
+
+
+def test_a_plan_says_steps_and_multiply_adds_and_writes_nothing(train, workshop, small, capsys):
+    before = set(workshop.rglob("*"))
+    train("1-3", "--plan", "stand_alone.epochs=7")
+    said = capsys.readouterr().out
+    assert "3 archs; the first of them alone:" in said
+    found = re.search(
+        r"arch1_seed0: 7 epochs of 2 steps with 16 images, 14 steps; (\S+) multiply-adds, .*; about", said
+    )
+    assert found
+    arch = make_pool(PX8, seed=0, size=1)["arch1"]
+    forward = 14 * 16 * total_cost(load_config(None, small).space.build(), arch, num_classes=10).macs
+    assert 2.5 * forward < float(found[1]) < 3.2 * forward
+    assert set(workshop.rglob("*")) == before
 
 
 def test_the_ground_truth_may_lie_elsewhere(train, workshop):

@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.run_images import trained_on
 
     with joined(options.device, config.run) as world:
-        training = CreamRun(config, model.resolution, world, options.resume, speaker(world.is_main), words=words)
+        report = speaker(world.is_main)
+        training = CreamRun(config, model.resolution, world, options.resume, report, words=words, plan=options.plan)
 
         training.begin()
         unlike = "" if options.from_search else config.unlike_public()

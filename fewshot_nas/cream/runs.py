@@ -74,6 +74,7 @@ class CreamRun:
         report: shows a line to the user.
         held_images: training images to hold out, though at most an eighth of them.
         words: the run in the first line of the command; without it there is none.
+        plan: whether only to say what a training will cost.
     """
 
     config: TrainConfig
@@ -83,6 +84,7 @@ class CreamRun:
     report: Report
     held_images: int = 0
     words: str = ""
+    plan: bool = False
 
     @cached_property
     def _images(self) -> ImageData:
@@ -170,7 +172,7 @@ class CreamRun:
 
     def life(self, directory: PhaseDirectory) -> LifeCycle:
         """Of a training that keeps its files there."""
-        return LifeCycle(directory, self.config, self.world, self.resume, self.report)
+        return LifeCycle(directory, self.config, self.world, self.resume, self.report, self.plan)
 
     def manifest(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a training depends on.

@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import joined
 
     with joined(options.device, config.run) as world:
-        resolution = config.IMAGE_SIZE or budget.resolution
+        resolution, report = config.IMAGE_SIZE or budget.resolution, speaker(world.is_main)
         training = CreamRun(
-            config, resolution, world, options.resume, speaker(world.is_main), config.held_images, words
+            config, resolution, world, options.resume, report, config.held_images, words, plan=options.plan
         )
         training.begin()
         training.report(f"depths {budget.depths}, FLOPs counted at {budget.resolution} px, images of {resolution} px")

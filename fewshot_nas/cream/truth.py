@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.training.stand_alone import GroundTruth
 
     with joined(options.device, config.run) as world:
-        training = CreamRun(config, config.IMAGE_SIZE, world, options.resume, speaker(world.is_main), words=words)
+        report = speaker(world.is_main)
+        training = CreamRun(config, config.IMAGE_SIZE, world, options.resume, report, words=words, plan=options.plan)
         truth = GroundTruth(options.ground_truth or ground_truth_path(options.save))
+        if options.plan:
+            training.report(f"{len(chosen)} paths; the first of them alone:")
+            chosen = dict(islice(chosen.items(), 1))
         left = [arch_id for arch_id in chosen if not (options.resume and truth.has(arch_id, config.run.seed))]
         pace = Pace(len(left), lambda line: training.report(f"{len(left)} paths: {line}"))
         for arch_id, entry in chosen.items():
             _train(training, config, arch_id, entry.path, options.save, truth)
-            if arch_id in left:
+            if arch_id in left and not options.plan:
                 pace.advance()
     return 0
 

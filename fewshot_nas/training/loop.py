@@ -9,11 +9,13 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from fewshot_nas.data.images import Images
@@ -23,7 +25,7 @@ from fewshot_nas.distributed import World, average_gradients, decided, gathered,
 from fewshot_nas.errors import InputError, with_memory
 from fewshot_nas.jsonl import Record
 from fewshot_nas.models.checkpoint import read_checkpoint
-from fewshot_nas.pace import Pace
+from fewshot_nas.pace import Pace, duration
 from fewshot_nas.training.log import RunLog, summary
 from fewshot_nas.training.optimizer import cosine, set_rate
 
@@ -31,6 +33,7 @@ _IN_EVALUATION = (
     "while the networks of an epoch were measured; lower evaluation.batch_size (for Cream BATCH_SIZE), and go on"
 )
 FEW_STEPS = 5  # tell how fast a training is
+PLANNED_STEPS, PLANNED_S = 20, 10.0  # the most that a plan measures
 CHECKED_STEPS = 10  # steps between two checks of the losses, each of which waits for the device
 
 
@@ -217,6 +220,26 @@ class Loop:
         return (
             f"in training with batches of {self._batch} images{shares}; lower the batch size, or take"
             " run.precision=bf16 or more processes, and start anew with --no-resume"
+        )
+
+    def plan(self) -> str:
+        """Train a few steps for nothing, and say what the whole schedule will cost. No file is written."""
+        batches = self._batches.epoch(0, 0)
+        with lost_workers_said(), FlopCounterMode(display=False) as counted:
+            self._train_on(*next(batches))  # also starts workers and kernels
+            self._check_losses()
+        pace, most = Pace(self.steps), time.monotonic() + PLANNED_S
+        for batch in islice(batches, PLANNED_STEPS):
+            self._train_on(*batch)
+            self._check_losses()
+            pace.advance()
+            if time.monotonic() > most:
+                break
+        macs = counted.get_total_flops() / 2 * self.world.size * self.steps
+        measured = f"about {duration(pace.whole_s())} by {pace.pieces} steps" if pace.pieces else "one step is too few"
+        return (
+            f"{self.schedule.epochs} epochs of {self._per_epoch} steps with {self._batch} images, {self.steps} steps;"
+            f" {macs:.2g} multiply-adds, backward included; {measured}, without validations"
         )
 
     def _epoch(self, epoch: int) -> Record:

@@ -339,6 +339,13 @@ def test_a_test_takes_data_and_model_of_the_retraining(here, capsys):
     assert "test images of fashion_mnist at 16 px" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("command", "settings"), [(search.main, REVIEW), (retrain.main, RETRAIN)])
+def test_a_plan_trains_for_nothing(here, capsys, command, settings):
+    assert run(command, ["--save=one", "--plan", *settings]) == 0
+    assert re.search(r"2 epochs of \d steps with 8 images, \d steps; \S+ multiply-adds", capsys.readouterr().out)
+    assert list(here.iterdir()) == []
+
+
 def test_another_path_does_not_go_on_with_a_retraining(here, capsys):
     settings = [*RETRAIN, "MODEL_SELECTION=-1"]
     retrain.main(["--save", "one", *settings, f"INPUT_ARCH={PATH}"])
