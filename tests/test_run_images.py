@@ -1,5 +1,7 @@
 """What training and evaluation have in common: several processes look at files once."""
 
+import multiprocessing
+import resource
 import time
 
 import pytest
@@ -11,7 +13,10 @@ from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.pictures import FilePicture
 from fewshot_nas.data.transforms import eval_transform
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json
 from fewshot_nas.run_images import images_of, training_images
+from fewshot_nas.train_stand_alone import main as train_stand_alone
 
 
 @pytest.fixture
@@ -51,3 +56,39 @@ def test_without_a_side_the_files_are_trained_on(data):
     settings = DataConfig(name="folders", root=data.root, cache=data.cache)
     assert training_images(images.train, settings) is images.train
     assert torch.equal(images.train.labels, torch.tensor([0, 0, 0, 1, 1, 1]))
+
+
+@pytest.fixture
+def train(workshop, data):
+    """Trains one network on the images of the settings, and gives its accuracy."""
+
+    def run(save, *settings):
+        own = [f"data.root={data.root}", f"data.cache={data.cache}", "data.name=folders", "space.in_channels=3"]
+        own += ["space.resolution=64", "stand_alone.epochs=1", "evaluation.calibration_images=2", "data.valid_images=2"]
+        assert train_stand_alone(["--target_arch_num=1", f"--save={save}", *own, *settings]) == 0
+        return read_json(workshop / "results" / save / "gt_arch30.json")
+
+    return run
+
+
+def test_full_shared_memory_ends_a_training(train):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))  # less than a batch
+    try:
+        with pytest.raises(InputError, match=r"data\.workers=1 needs up to 0 MB of shared memory"):
+            train("full", "data.workers=1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_may_be_started_in_any_way(train, method):
+    """Python 3.14 forks none, and everything that workers get is pickled."""
+    usual = multiprocessing.get_start_method()
+    alone = train("alone", "data.stored_side=64")
+    multiprocessing.set_start_method(method, force=True)
+    try:
+        assert train("together", "data.stored_side=64", "data.workers=2") == alone
+    finally:
+        multiprocessing.set_start_method(usual, force=True)

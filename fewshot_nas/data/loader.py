@@ -138,9 +138,19 @@ class _Batches(Dataset[_Made | InputError]):
 
 
 def loader_of(
-    items: "Dataset[Any]", wanted: Sequence[Any], workers: int, *, persistent: bool = False, pinned: bool = False
+    items: "Dataset[Any]",
+    wanted: Sequence[Any],
+    workers: int,
+    *,
+    persistent: bool = False,
+    pinned: bool = False,
+    patience_s: int = _PATIENCE_S,
 ) -> "DataLoader[Any]":
-    """A loader of `items[request]` for each wanted request, made in so many worker processes; 0: in this one."""
+    """A loader of `items[request]` for each wanted request, made in so many worker processes; 0: in this one.
+
+    Args:
+        patience_s: how long to wait for an item of the workers.
+    """
     return DataLoader(
         items,
         batch_size=None,
@@ -150,7 +160,7 @@ def loader_of(
         persistent_workers=persistent,
         pin_memory=pinned,
         generator=torch.Generator(),  # without its own, the loader would draw from the global one
-        timeout=_PATIENCE_S if workers else 0,
+        timeout=patience_s if workers else 0,
     )
 
 
@@ -176,8 +186,8 @@ def lost_workers_said() -> Iterator[None]:
         said = str(error)
         if said.startswith("DataLoader timed out"):
             raise InputError(
-                f"the worker processes have given no images for {_PATIENCE_S} s: the images' disk may hang, or a worker"
-                " was stopped"
+                f"the worker processes that prepare images have given none for too long ({said}): the images' disk may"
+                " hang, or a worker was stopped"
             ) from None
         if said.startswith("DataLoader worker (pid"):
             raise InputError(

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewshot_nas.data.images import ArrayImages
-from fewshot_nas.data.loader import TrainBatches, batches_per_epoch, ordered_batches
+from fewshot_nas.data.loader import TrainBatches, batches_per_epoch, items_of, loader_of, ordered_batches
 from fewshot_nas.data.transforms import eval_transform, train_transform
 from fewshot_nas.errors import InputError
 
@@ -131,9 +132,20 @@ class KillsItsWorker:
 
 
 def test_a_killed_worker_is_one_sentence(files):
-    batches = TrainBatches(files, KillsItsWorker(), batch_size=3, seed=1, workers=1)
     with pytest.raises(InputError, match=r"prepares images has ended .*; choose fewer data\.workers"):
-        list(batches.epoch(0))
+        list(ordered_batches(files, KillsItsWorker(), batch_size=3, workers=1))
+
+
+class Late:
+    """Items that take a second and a half."""
+
+    def __getitem__(self, number):
+        time.sleep(1.5)
+
+
+def test_a_worker_that_gives_nothing_is_one_sentence():
+    with pytest.raises(InputError, match=r"have given none for too long \(DataLoader timed out after 1 s"):
+        list(items_of(loader_of(Late(), range(2), 1, patience_s=1)))
 
 
 def test_full_shared_memory_is_one_sentence(files):
