@@ -31,6 +31,8 @@ def said_by_machine(error: BaseException) -> str | None:
     """
     if lacks_memory(error):
         return _LESS_AT_A_TIME
+    if type(error) is RuntimeError and error.__context__ is not None:
+        error = error.__context__  # torch hides the system's errors behind its own
     if not isinstance(error, OSError) or error.errno is None:
         return None
     named = isinstance(error.filename, str | bytes)

@@ -1,5 +1,6 @@
 """What the machine does to a command: the work is done all the same, or one sentence says why not."""
 
+import errno
 import importlib.metadata
 import itertools
 import os
@@ -171,3 +172,32 @@ def test_sigterm_for_a_whole_group_is_one_word(together, tmp_path):
 
     together(work)
     assert (tmp_path / "said").read_text() == "terminated\n"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.ELOOP, errno.EEXIST, errno.EPIPE])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_an_error_of_the_machine_is_one_sentence(capsys, number, hidden):
+    """Also where a library hides it behind an error of its own, as torch does for files and for workers."""
+
+    def command(argv):
+        try:
+            raise OSError(number, os.strerror(number), "images/a.png")
+        except OSError:
+            if hidden:
+                raise RuntimeError("Communication with the workers is no longer possible") from None
+            raise
+
+    assert run(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: images/a.png: {os.strerror(number)}")
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EBADF, "Bad file descriptor"), RuntimeError("x"), OSError("no number")]
+)
+def test_a_defect_keeps_its_traceback(error):
+    def command(argv):
+        raise error
+
+    with pytest.raises(type(error)):
+        run(command)

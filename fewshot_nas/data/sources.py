@@ -296,13 +296,16 @@ SOURCES: Mapping[str, Callable[[Path], ImageData]] = MappingProxyType(
 
 def _read_list(root: Path, path: Path) -> FileImages:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        # Names that are no UTF-8 keep their bytes, as the file system gives them.
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        if "\0" in text:
+            raise OSError("it has zero bytes")
+    except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read as text ({error})"
         expected = f"expected {', '.join(LISTS.values())} in the data root, each line a path and a label"
         raise InputError(f"{path.absolute()}: {reason}; {expected}") from None
     names, labels = [], []
-    for number, line in enumerate(map(str.strip, lines), start=1):
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
         match = _LINE.fullmatch(line)
         if match:
             names.append(match[1])

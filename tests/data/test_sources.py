@@ -1,5 +1,6 @@
 """Data sets: their splits are fixed, balanced and apart; what is wrong with a list is said."""
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -162,6 +163,15 @@ def test_an_empty_list_is_refused(lists, content):
     (lists / "train.txt").write_bytes(content)
     with pytest.raises(InputError, match=r"train\.txt: no images"):
         open_data("lists", lists)
+
+
+def test_a_list_may_name_files_that_are_no_utf_8(lists):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    (lists / "train.txt").write_bytes(b"caf\xe9.jpg 0\nb.jpg 1\n")
+    Image.new("RGB", (8, 8)).save(lists / name)
+    images = open_data("lists", lists).train
+    assert images.names[0] == name
+    assert images.pixels(torch.tensor([0]))[0].size == (8, 8)
 
 
 def test_a_list_that_is_no_text_is_refused(lists):
