@@ -16,7 +16,7 @@ from fewshot_nas.distributed import World, agreed, decided, together
 from fewshot_nas.files import locked
 from fewshot_nas.manifest import UNCOMPARED, begin, goes_on
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.training.log import RunLog
+from fewshot_nas.training.log import RunLog, collapse
 from fewshot_nas.training.loop import Loop, Schedule, Source, Task
 
 T = TypeVar("T", bound=Task)
@@ -92,6 +92,8 @@ class LifeCycle:
             with RunLog(*self._logs) as log:
                 task = self._trained(training, log)
                 decided(self.world, lambda: finish(task, log))
+            if said := decided(self.world, lambda: collapse(self.directory.log)):
+                self.report(said)
 
     def _found(self, written: Mapping[str, Any], finished: Callable[[bool], str]) -> tuple[bool, str]:
         """Whether an earlier run goes on, and what to say if nothing is left to do."""

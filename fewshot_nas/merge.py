@@ -29,6 +29,7 @@ from fewshot_nas.results.score_files import (
     parts_with_scores,
     shard_path,
 )
+from fewshot_nas.scores.chance import no_better
 from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
@@ -60,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     truth_path = config.truth_path(options.save)
     truth = read_truth(truth_path, codes, space)
     _write(scores, merged, manifest, codes, network, len(pool))
+    top1 = [scored.acc for scored in merged.get("top1", {}).values()]
+    if top1 and (said := no_better(top1, manifest.get("guessing", 0.0))):
+        print(said, file=sys.stderr)
     if not truth_path.exists():
         print(f"{truth_path}: no such file, so there is nothing to compare with (run.ground_truth)")
     else:

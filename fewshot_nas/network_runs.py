@@ -7,6 +7,7 @@ from typing import Any
 
 from fewshot_nas.commands import command_line
 from fewshot_nas.data.loader import batches_per_epoch
+from fewshot_nas.evaluation.accuracy import guessing
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.files import write_json
 from fewshot_nas.lifecycle import Training
@@ -17,6 +18,7 @@ from fewshot_nas.results.directories import NetworkDirectory, PhaseDirectory
 from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.run_images import trained_on
 from fewshot_nas.runs import Run, placed, seed_weights
+from fewshot_nas.scores.chance import no_better
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.optimizer import plain_groups, sgd
@@ -122,6 +124,8 @@ class NetworkRun(Run):
             )
             self.report(f"{arch_id}, seed {seed}: top-1 {result.valid:.2f} %, {test}")
             if truth is not None:
+                if said := no_better([result.valid], guessing(task.valid.labels)):
+                    self.report(said)
                 (add or truth.add)(result)
                 return
             line = command_line("export", model=directory.chosen, out=f"{arch_id}.pt")

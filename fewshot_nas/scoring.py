@@ -8,6 +8,7 @@ from fewshot_nas.data.images import Images
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import World, gathered
 from fewshot_nas.errors import InputError
+from fewshot_nas.evaluation.accuracy import guessing
 from fewshot_nas.evaluation.executors import Executor, executor_for
 from fewshot_nas.evaluation.room import room_mb
 from fewshot_nas.evaluation.scorer import Scorer
@@ -72,6 +73,7 @@ def scoring_facts(
         "data": data.name,
         "images": len(scored),
         "data_fingerprint": scored.fingerprint,
+        "guessing": guessing(scored.labels),
         "calibration_images": calibrated,
         "calibration_batch": batch,
         # Earlier versions gave an incomplete last batch the weight of a whole one.

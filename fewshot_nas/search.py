@@ -32,6 +32,7 @@ from fewshot_nas.results.run import (
     ranking_path,
     trained_phases,
 )
+from fewshot_nas.scores.chance import no_better
 from fewshot_nas.scores.evaluations import leading_metric
 from fewshot_nas.scores.found import Found, FoundArch, write_found
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
@@ -94,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             search = Search(proposer, scorer, judge, metric, limits, options.minimize, journal, world, report)
             known = search.run(options.budget)
             decided(world, lambda: _finish(found, search.outcome(known), judge.title, report))
+            if said := no_better((each.top1 for each in known.values()), manifest["guessing"]):
+                report(said)
     return 0
 
 

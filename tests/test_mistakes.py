@@ -44,7 +44,7 @@ def lost(*paths):
     def change(place):
         for pattern in paths:
             for path in place.glob(pattern):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     return change
 
@@ -63,6 +63,12 @@ def torn(part):
         (place / "images" / part / "cat" / "3.png").write_bytes(b"\x89PNG and no more")
 
     return change
+
+
+def diverged(place):
+    supernet = Supernet(by_width(PX8, 1), 10)
+    supernet.stem.conv.weight.data[0, 0, 0, 0] = float("nan")
+    save_supernet(place / "results" / "digits" / "supernet.pth", supernet, {"epoch": 0})
 
 
 def listed(place):
@@ -134,6 +140,16 @@ REFUSED = [
         for command in (["train_supernet"], ["train_stand_alone", "--target_arch_num=1"], ["cream.search"])
     ),
     (nothing, ["train_supernet", *OWN, "data.name=folder"], "data.name is 'folder', expected one of digits, "),
+    (
+        lost("images/*/dog"),
+        ["train_supernet", *OWN],
+        "folders: all 10 training images are of class 0, so there is nothing to tell apart",
+    ),
+    (
+        diverged,
+        ["test", "--save=digits", f"--arch={ARCH}"],
+        "results/digits/supernet.pth: tensor model.stem.conv.weight has values that are not finite: the file is",
+    ),
     # The settings.
     (nothing, ["train_supernet", "--config", "mine.yml"], "mine.yml: cannot be read"),
     (

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fewshot_nas import merge, report, search, test
 from fewshot_nas.cli import run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import locked, write_text
@@ -56,7 +57,7 @@ def test_a_run_leaves_its_files(workshop, small, capsys):
     assert (out / "supernet.pth").read_bytes() == (out / chosen["chosen"]["file"]).read_bytes()
     said = capsys.readouterr().out
     assert re.search(r"tau -?\d.\d+ \[.*\] of 6 archs, too few to tell \(proxies: depth 1.000, params ", said)
-    names = re.search(r"loss: largest \d\S+, sampled1 \d\S+, sampled2 \d\S+, smallest \d\S+; accuracy: largest ", said)
+    names = re.search(r"loss: largest \d\S+, sampled1 \d\S+, sampled2 \d\S+, smallest \d\S+; top-1: largest ", said)
     assert names
 
 
@@ -315,3 +316,20 @@ def test_a_lack_of_memory_is_one_sentence_with_the_batch_and_a_remedy(workshop, 
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "memory ran out in training with batches of 16 images; lower the batch size, or" in said
+
+
+def test_a_supernet_that_has_learned_nothing_is_said_to(workshop, small, capsys):
+    """At the end of training, and by every command that ranks by it."""
+    write_truth(workshop)
+    assert main(["--save=run", *small, "training.lr=0", "data.valid_images=300"]) == 0
+    warning = re.compile(
+        r"warning: the best top-1 is \d+\.\d\d %, and naming one class for every image reaches up to 13"
+    )
+    assert len(warning.findall(capsys.readouterr().out)) == 1
+    assert run(test.main, ["--save=run", "--json_part=1", "--limit=3"]) == 0
+    assert run(merge.main, ["--save=run", "--epoch=0"]) == 0
+    assert warning.search(capsys.readouterr().err)
+    assert run(search.main, ["--save=run", "--method=random", "--budget=4", "--population=4", "--by=supernet"]) == 0
+    assert warning.search(capsys.readouterr().out)
+    assert run(report.main, ["--save=run"]) == 0
+    assert warning.search((workshop / "results" / "run" / "report.html").read_text())

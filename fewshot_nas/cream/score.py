@@ -17,6 +17,7 @@ from fewshot_nas.files import write_json
 from fewshot_nas.pace import Pace
 from fewshot_nas.results.directories import SearchDirectory
 from fewshot_nas.results.run import search_directory
+from fewshot_nas.scores.chance import no_better
 from fewshot_nas.scores.manifests import read_manifest
 from fewshot_nas.settings import compared, load
 
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     truth = {arch_id: entry for arch_id, entry in truth.items() if arch_id in pool}
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
+    from fewshot_nas.evaluation.accuracy import guessing
 
     with joined(options.device, config.run) as world:
         resolution = config.IMAGE_SIZE or config.budget().resolution
@@ -50,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = _scores(training, config, directory, pool)
         if world.is_main:
             write_paths(directory.path_scores, {name: PathEntry(found[name].prob, pool[name].path) for name in pool})
+            if said := no_better((each.top1 for each in found.values()), guessing(training.data.valid.labels)):
+                print(said, file=sys.stderr)
             print(f"{len(pool)} paths on {len(training.data.valid):,} images: {directory.path_scores}")
             if truth:
                 _compare(config, directory, found, {name: entry.acc for name, entry in truth.items()})

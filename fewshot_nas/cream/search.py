@@ -175,6 +175,7 @@ def _finish(training: "CreamRun", config: SearchConfig, task: "SearchTask", dire
     from fewshot_nas.cream.flops import path_cost
     from fewshot_nas.cream.found import write_model
     from fewshot_nas.cream.paths import Model, format_path
+    from fewshot_nas.evaluation.accuracy import guessing
 
     task.keeping.settle()
     best, decided = _decided(training, config, task)
@@ -183,6 +184,7 @@ def _finish(training: "CreamRun", config: SearchConfig, task: "SearchTask", dire
     cost = path_cost(*model[:2], num_classes=data.num_classes, in_channels=len(data.mean), space=model.space)
     known = {"macs": cost.macs, "params": cost.params, "mflops": best.cost}
     scores = {"top1": accuracy.top1, "top5": accuracy.top5, task.keeping.measure: best.accuracy}
+    scores["guessing"] = guessing(task.inputs.labels)
     write_model(directory.chosen, model, {**known, **scores, **decided, "data": data.name})
     training.report(
         f"INPUT_ARCH={format_path(path)}: top-1 {accuracy.top1:.2f} % with the supernet's weights,"

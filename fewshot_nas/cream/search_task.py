@@ -16,7 +16,7 @@ from fewshot_nas.cream.paths import PRIOR, CreamPath, format_path
 from fewshot_nas.cream.step import Teaching, guidance_for, meta_update, search_loss, share_right
 from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.distributed import World, average_gradients
-from fewshot_nas.evaluation.accuracy import Accuracy
+from fewshot_nas.evaluation.accuracy import Accuracy, guessing
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.files import replacing, write_json
@@ -117,6 +117,7 @@ class SearchTask:
             if epoch in self.due and entries:
                 best = self.best().candidate
                 record |= {"top1": {"best": self.validated(best).top1}, "path": format_path(best)}
+                record["guessing"] = guessing(self.inputs.labels)
         return record
 
     def best(self) -> BoardEntry[CreamPath]:

@@ -128,9 +128,15 @@ def open_data(
     _refuse_gaps(data, num_classes)
     if valid_images is None and name == "folders":
         valid_images = min(_FOLDERS_VALID, len(data.valid))
+    train = fixed_part(f"{name}: train_images", data.train, train_images)
+    if len(there := torch.unique(train.labels).tolist()) < 2:
+        raise InputError(
+            f"{name}: all {len(train)} training images are of class {there[0]}, so there is nothing to tell apart;"
+            " expected images of at least two classes"
+        )
     return replace(
         data,
-        train=fixed_part(f"{name}: train_images", data.train, train_images),
+        train=train,
         valid=fixed_part(f"{name}: valid_images", data.valid, valid_images),
         num_classes=_class_count(data, num_classes),
     )

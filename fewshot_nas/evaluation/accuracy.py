@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fewshot_nas.scores.chance import by_guessing
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -41,6 +43,11 @@ class Sums(NamedTuple):
         """The accuracy for a number of images."""
         top1, top5, prob = (100 * each / images for each in self[:3])
         return Accuracy(top1, top5, prob, 100 * math.exp(self.log / images))
+
+
+def guessing(labels: Tensor) -> float:
+    """The top-1 in percent that a network has to exceed to have learned anything; see `by_guessing`."""
+    return by_guessing(int(labels.bincount().max()), len(labels))
 
 
 def sums(logits: Tensor, labels: Tensor) -> Tensor:

@@ -6,12 +6,13 @@ competition's public solution can be read too. Only tensors and plain values are
 checkpoint can never run code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
@@ -98,7 +99,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[Any,
     """Read the whole content of a file, with its tensors on `device`.
 
     Raises:
-        InputError: the file is missing, damaged, or holds anything but tensors and plain values.
+        InputError: the file is missing, damaged, or holds anything but finite tensors and plain values.
     """
     try:
         content = torch.load(path, map_location=device, weights_only=True)
@@ -110,7 +111,22 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[Any,
         ) from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a dict")
+    for name, tensor in _tensors(content):
+        if tensor.is_floating_point() and not tensor.is_meta and not tensor.isfinite().all():
+            raise InputError(
+                f"{path}: tensor {name} has values that are not finite: the file is damaged, or its training"
+                " diverged; take another checkpoint, or train anew"
+            )
     return content
+
+
+def _tensors(content: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors in nested dicts and lists, with their keys joined by dots."""
+    if isinstance(content, Tensor):
+        yield name, content
+    elif isinstance(content, Mapping | list | tuple):
+        for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
+            yield from _tensors(value, f"{name}.{key}" if name else str(key))
 
 
 def _why(path: Path, error: Exception) -> str:

@@ -12,6 +12,7 @@ from fewshot_nas.reporting.log import Epoch, Log, read_log
 from fewshot_nas.reporting.path_search import PathSearch
 from fewshot_nas.reporting.ranked import Ranked
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.scores.chance import no_better
 from fewshot_nas.scores.evaluations import Evaluation, merged_evaluations, read_evaluation
 from fewshot_nas.scores.found import Found
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
@@ -36,6 +37,13 @@ class PhaseRecord:
     unmerged: tuple[str, ...]
     compared: Mapping[str, float]
     source: str
+
+    @property
+    def collapse(self) -> str:
+        """A warning if the phase's supernet is no better than guessing, else nothing."""
+        measured = [epoch for epoch in self.log.epochs if epoch.top1 and epoch.guessing is not None]
+        chosen = [epoch for epoch in measured if epoch.number == self.log.chosen] or measured[-1:]
+        return no_better(chosen[0].top1.values(), chosen[0].guessing or 0.0) if chosen else ""
 
 
 class Span(NamedTuple):

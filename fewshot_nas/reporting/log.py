@@ -14,12 +14,17 @@ from fewshot_nas.scores.shards import METRICS
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One epoch, counted from 0: mean losses, and for each metric the scores of archs in percent, by name or id."""
+    """One epoch, counted from 0: mean losses, and for each metric the scores of archs in percent, by name or id.
+
+    Attributes:
+        guessing: the top-1 that naming one class for every image reaches, in percent, where it is known.
+    """
 
     number: int
     loss: Mapping[str, float]
     scores: Mapping[str, Mapping[str, float]]
     tau: Interval | None
+    guessing: float | None = None
 
     @property
     def top1(self) -> Mapping[str, float]:
@@ -66,8 +71,9 @@ def _epoch(where: str, record: Mapping[str, Any]) -> Epoch:
     if tau and tau.keys() != {"value", "low", "high", "error"}:
         raise InputError(f"{where}: tau has the keys {sorted(tau)}, expected value, low, high and error")
     measured = Interval(**tau) if tau else None
+    measured = measured if measured and measured.defined else None
     scores = {metric: _numbers(where, record, metric) for metric in METRICS}
-    return Epoch(number, _numbers(where, record, "loss"), scores, measured if measured and measured.defined else None)
+    return Epoch(number, _numbers(where, record, "loss"), scores, measured, record.get("guessing"))
 
 
 def _mapping(where: str, record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from fewshot_nas.reporting.ranked import Ranked, ranked_table, read_ranked
 from fewshot_nas.reporting.style import BLUE, GREY, ORANGE, Figure, layout
 from fewshot_nas.reporting.wording import decimal, quantity
 from fewshot_nas.results.directories import RetrainDirectory, SearchDirectory
+from fewshot_nas.scores.chance import no_better
 
 MEASURES = {"batch_top1": "top-1 of a training batch", "held_prob": "mean probability on held images"}
 
@@ -70,6 +71,11 @@ class PathSearch:
     retrained: tuple[Retrained, ...]
     ranked: Ranked | None = None
     compared: tuple[Compared, ...] = ()
+
+    @property
+    def collapse(self) -> str:
+        """A warning if the path that was found is no better than guessing, else nothing."""
+        return no_better([self.found["top1"]], self.found["guessing"]) if "guessing" in self.found else ""
 
 
 def read_path_search(search: SearchDirectory, retrainings: Sequence[RetrainDirectory]) -> PathSearch | None:

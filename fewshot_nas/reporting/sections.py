@@ -32,8 +32,16 @@ def head(study: Study) -> str:
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in tiles.items())
     return (
         f'<p class="eyebrow">fewshot_nas report</p>\n<h1>{escape(study.save)}</h1>\n'
-        f'<p class="verdict">{escape(verdict(study))}</p>\n<dl class="tiles">{cells}</dl>'
+        f'<p class="verdict">{escape(verdict(study))}</p>\n{_collapses(study)}<dl class="tiles">{cells}</dl>'
     )
+
+
+def _collapses(study: Study) -> str:
+    """A paragraph for each phase in which nothing was learned."""
+    said = {f"phase {phase.name}": phase.collapse for phase in study.phases}
+    if study.cream:
+        said |= {"the search": study.cream.collapse}
+    return "".join(f'<p class="verdict">{escape(f"{name}: {text}")}</p>\n' for name, text in said.items() if text)
 
 
 def _tiles(study: Study) -> dict[str, object]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_nas.errors import InputError
+from fewshot_nas.evaluation.accuracy import guessing
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.files import locked, read_json, replacing, write_json
@@ -66,7 +67,9 @@ class StandAloneTask:
 
     def end_epoch(self, epoch: int) -> Record:
         """Accuracy on the validation images, in percent, if the network is watched."""
-        return {"top1": {"arch": self.measured()[0]}} if self.watched else {}
+        if not self.watched:
+            return {}
+        return {"top1": {"arch": self.measured()[0]}, "guessing": guessing(self.valid.labels)}
 
     def measured(self, *parts: Inputs) -> list[float]:
         """The present accuracy of the network in percent, on the validation images or on each of the parts."""

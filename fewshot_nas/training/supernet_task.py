@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.distributed import World, together
-from fewshot_nas.evaluation.accuracy import Accuracy
+from fewshot_nas.evaluation.accuracy import Accuracy, guessing
 from fewshot_nas.evaluation.executors import executor_for
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
@@ -99,6 +99,7 @@ class SupernetTask:
         scores = shared_scores(self.network, archs, self.validation.inputs, self.world)
         record: Record = {metric: {key: getattr(each, metric) for key, each in scores.items()} for metric in LOGGED}
         tau, error = float("nan"), float("nan")
+        record["guessing"] = guessing(self.validation.inputs.labels)
         if len(truth) >= FEWEST:
             record |= self._agreement(record["prob"])
             tau, error = record["tau"]["value"], record["tau"]["error"]

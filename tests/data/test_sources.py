@@ -137,9 +137,9 @@ def test_lists_are_read_from_the_three_files(lists):
     ],
 )
 def test_a_line_is_split_at_its_last_separator(lists, line, name, label):
-    (lists / "train.txt").write_text(line + "\n", encoding="utf-8", newline="")
+    (lists / "train.txt").write_text(line + "\nother.jpg 5\n", encoding="utf-8", newline="")
     train = open_data("lists", lists, num_classes=20).train
-    assert (list(train.names), train.labels.tolist()) == ([name], [label])
+    assert (list(train.names), train.labels.tolist()) == ([name, "other.jpg"], [label, 5])
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_proxies_stand_beside_tau(make):
 @pytest.mark.parametrize("count", [0, 2])
 def test_two_archs_have_no_tau(make, count):
     record = make(truth=dict(list(TRUTH.items())[:count])).end_epoch(0)
-    assert record.keys() == {"top1", "prob"}
+    assert record.keys() == {"top1", "prob", "guessing"}
 
 
 def test_every_image_counts_once(make, inputs):
