@@ -126,13 +126,19 @@ def _terminable() -> Iterator[None]:
 class Parser(argparse.ArgumentParser):
     """A parser that says what an argument that it does not know may have been meant for."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # What torch.distributed.launch adds to every command line; the environment says the same.
+        self.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
+
     def parse_intermixed_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
         """As in `argparse`; but settings may stand anywhere, also behind an option that takes several values.
 
         Raises:
-            InputError: an argument is empty, as a shell's unset variable leaves it.
+            InputError: an argument is empty, as a shell's unset variable leaves it; or a local rank is not this
+                process's.
         """
         words = list(sys.argv[1:] if args is None else args)
         for before, word in zip(["", *words], words, strict=False):
@@ -143,7 +149,12 @@ class Parser(argparse.ArgumentParser):
         pairs = list(zip(["", *words], words, strict=False))
         settings = [word for before, word in pairs if _SETTING.match(word) and before not in single]
         others = [word for before, word in pairs if not _SETTING.match(word) or before in single]
-        return super().parse_intermixed_args([*settings, *others], namespace)
+        found = super().parse_intermixed_args([*settings, *others], namespace)
+        if found.local_rank is not None and found.local_rank != (here := launcher.place().local):
+            raise InputError(
+                f"--local-rank is {found.local_rank}, but LOCAL_RANK is {here}; start several processes with torchrun"
+            )
+        return found
 
     def error(self, message: str) -> NoReturn:
         """Show the usage and the mistake, and end with status 2."""
@@ -164,6 +175,7 @@ def add_config_options(parser: argparse.ArgumentParser, form: str = "section.key
     """The options `--config FILE` and overrides such as `form`."""
     parser.add_argument(
         "--config",
+        "--cfg",
         type=Path,
         metavar="FILE",
         help="settings in YAML (default: those that the run was begun with, else the embedded digits)",

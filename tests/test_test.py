@@ -187,6 +187,12 @@ def test_a_plan_computes_nothing(saved, capsys):
     assert not saved.scores("7").exists()
 
 
+def test_what_torch_distributed_launch_and_public_code_call_options_is_understood(saved, capsys):
+    (saved.path / "mine.yml").write_text("run: {pool: pool}")
+    assert evaluate("--json_part=1", "--plan", "--local-rank=0", "--cfg", str(saved.path / "mine.yml")) == 0
+    assert evaluate("--json_part=1", "--plan", "--local_rank", "0") == 0
+
+
 def test_a_plan_needs_no_images(saved, capsys):
     assert evaluate("--json_part=1", "--plan", "data.name=lists", "data.root=nowhere") == 0
     said = capsys.readouterr().out
@@ -249,6 +255,7 @@ def test_bfloat16_is_another_evaluation(saved, capsys):
         ("--json_part=99999999999999999999", "--json_part is '99999999999999999999', expected 1..2"),
         ("--json_part=", "--json_part is empty, expected a value; is a variable of the shell not set?"),
         ("--epoch=-1", "--epoch is -1, expected 0 or more"),
+        ("--local-rank=1", "--local-rank is 1, but LOCAL_RANK is 0; start several processes with torchrun"),
         ("--limit=0", "--limit is 0, expected at least 1"),
         ("--calibration_images=0", "evaluation.calibration_images is 0, expected a whole number >= 1"),
         ("--model_name=0.81_17", "0.81_17.pth: does not tell its epoch, which names the output; give --epoch"),

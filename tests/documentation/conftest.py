@@ -6,6 +6,7 @@ then each command's own parser and settings judge them.
 
 import importlib
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -164,6 +165,17 @@ class Page:
         begins = r" *(python |torchrun |sbatch |ray |scripts/|studies/|for |\w+\(\) \{|\w+=)"
         return "".join(block for block in self.blocks() if re.match(begins, block))
 
+    def steps(self):
+        """The lines of its shell and the whole commands in its sentences, in their order."""
+        found = re.finditer(r"^ *```\n(.*?)^ *```$|`(python -m [^`\n]+)`", self.text, re.DOTALL | re.MULTILINE)
+        shell = self.shell()
+        return [
+            line
+            for match in found
+            for line in (match[2] or match[1]).splitlines()
+            if line and (match[2] or line in shell)
+        ]
+
     def spans(self):
         """The pieces of code in its sentences."""
         return re.findall(r"`([^`\n]+)`", self.sentences)
@@ -202,7 +214,24 @@ def check_span(span, calls):
         assert name[1] in COMMANDS, f"{name[1]} is no command"
     elif re.match(r"python |torchrun |sbatch |(scripts|studies)/[\w/]+\.sh ", span):
         calls(span)
-    elif re.fullmatch(r"(?!section\.)[a-z_]+\.[a-z_]+=[\w.]+", span):
-        load_config(None, [span])
+    elif re.match(r"(?!section\.)[a-z_]+\.[a-z_]+=", span):
+        check_settings(shlex.split(span))
+    elif (words := span.split())[0] in COMMANDS and words[1:]:
+        check_options(words[0], words[1:])
     elif re.fullmatch(r"(configs|docs|scripts|studies|fewshot_nas|json_file)/[\w./]+|[\w.]+\.(md|ipynb|toml)", span):
         assert (ROOT / span).exists(), f"{span} does not exist"
+
+
+def check_settings(settings):
+    """Fails if there are no such settings, or if several of them choose a space that the images do not fit."""
+    config = load_config(None, settings)
+    space, grey = config.space.build(), ("digits", "fashion_mnist", "fashion_pairs")
+    if len(settings) > 1 and any(setting.startswith("space.") for setting in settings):
+        assert space.in_channels == (1 if config.data.name in grey else 3), f"{settings}: of other images"
+
+
+def check_options(command, words):
+    """Fails if a command named in a sentence has no such options; their values may be placeholders."""
+    known = importlib.import_module(f"fewshot_nas.{command}")._parser()._option_string_actions
+    unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
+    assert not unknown, f"{command} has no options {unknown}"

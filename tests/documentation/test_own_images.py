@@ -29,6 +29,7 @@ QUICK = {
     "train_stand_alone": ["stand_alone.epochs=1", "evaluation.calibration_images=16"],
     "train_supernet": ["training.epochs=1", "training.random_subnets=1"],
     "train_few_shot": ["few_shot.epochs=1"],
+    "search": ["--budget=4", "--population=4"],
 }
 SHORTER = {"--size 2000": "--size 40", "--target_arch_num=all": "--target_arch_num=1-4", "--sample 300": "--sample 24"}
 SHORTER |= {"epoch=0_sample300": "epoch=0_sample24"}
@@ -51,7 +52,7 @@ def walk(tmp_path, monkeypatch, page, capsys):
 
     def run(change):
         best, seconds = "", {}
-        for line in text.shell().splitlines():
+        for line in text.steps():
             if line.startswith("best="):
                 best = line.removeprefix("best=")
                 continue
