@@ -299,7 +299,7 @@ def test_what_may_be_meant_is_said_once(place, capsys, change, more, said):
     [
         (["train_supernet", "--training.epochs=2"], "settings are given without dashes: training.epochs=2"),
         (["train_supernet", "--sve=own"], "did you mean --save?"),
-        (["merge", "--save=digits"], "the following arguments are required: --epoch"),
+        (["export"], "the following arguments are required: --model"),
     ],
 )
 def test_a_wrong_option_is_explained(capsys, arguments, said):
