@@ -9,7 +9,7 @@ from typing import Any
 
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.files import read_json, replacing, sha256
+from fewshot_nas.files import replacing, sha256
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.ranking.correlation import FEWEST, agreement
 from fewshot_nas.ranking.interval import UNDEFINED, Interval
@@ -62,10 +62,7 @@ class JudgedEpoch:
 
 def chosen_by(directory: PhaseDirectory) -> str | None:
     """Digest of the ground truth by which a finished phase's epoch was chosen; None if there was none."""
-    choice = last_choice(directory.log)
-    if "ground_truth" not in choice:  # a log of an earlier version: its truth never changed
-        choice = read_json(directory.manifest)
-    return (choice.get("ground_truth") or {}).get("sha256")
+    return (last_choice(directory.log).get("ground_truth") or {}).get("sha256")
 
 
 def judged(directory: PhaseDirectory, truth: Truth, inputs: Inputs) -> list[JudgedEpoch]:

@@ -33,7 +33,7 @@ from fewshot_nas.scores.chance import no_better
 from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
-from fewshot_nas.scores.shards import BEST_FIRST, FIRST_METRICS, LEADING_TOP, METRICS, OF_TOP, Scored, write_scores
+from fewshot_nas.scores.shards import BEST_FIRST, METRICS, OF_TOP, Scored, write_scores
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.search_space import SearchSpace
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     space = config.space.build()
     pool = read_codes(config.run.pool_path, space)
     parts = _parts(options.parts, len(pool))
-    beside = [BESIDE] if all(shard_path(scores, metric, BESIDE).exists() for metric in FIRST_METRICS) else []
+    beside = [BESIDE] if all(shard_path(scores, metric, BESIDE).exists() for metric in METRICS) else []
     manifests = read_manifests(scores, [*beside, *parts])
     merged = _merged(options, scores, pool, parts, manifests, space)
     _object(objections(scores, manifests, parts), options.force)
@@ -106,13 +106,8 @@ def _merged(
     manifests: Mapping[int, Manifest],
     space: SearchSpace,
 ) -> dict[str, dict[str, Scored]]:
-    """The merged scores by the metric that `--top` asks for; without it, by each that there is, the leading first.
-
-    Parts that an earlier version scored lack metrics that are new; these are merged only if no part lacks them.
-    """
-    there = {metric: parts_with_scores(scores, metric).keys() & set(parts) for metric in BEST_FIRST}
-    fewest = there[OF_TOP[LEADING_TOP]]
-    written = [metric for metric, found in there.items() if found and (metric in FIRST_METRICS or found >= fewest)]
+    """The merged scores by the metric that `--top` asks for; without it, by each that there is, the leading first."""
+    written = [metric for metric in BEST_FIRST if parts_with_scores(scores, metric).keys() & set(parts)]
     wanted = [OF_TOP[options.top]] if options.top else written or BEST_FIRST[:1]
     try:
         return {metric: merge_parts(scores, metric, pool, manifests, space, parts) for metric in wanted}

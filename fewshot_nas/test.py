@@ -28,7 +28,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.jsonl import records
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import phase_directory, phase_of, phases
-from fewshot_nas.results.score_files import BESIDE, evaluation_name, journals, manifest_path, remove_part
+from fewshot_nas.results.score_files import BESIDE, evaluation_name, journal_path, manifest_path, remove_part
 from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import read_manifest
 from fewshot_nas.space.arch import Arch
@@ -261,7 +261,7 @@ def _forget_another_truth(job: "Job") -> None:
     """Remove the scores beside a sample, and what an interrupted run noted of them, if they are another truth's."""
     manifest = manifest_path(job.directory, BESIDE)
     heads = [read_manifest(manifest)] if manifest.exists() else []
-    heads += [next(records(path), {}) for path in journals(job.directory, job.name)]
+    heads += list(islice(records(journal_path(job.directory, job.name)), 1))
     if any(head.get("beside") != job.manifest["beside"] for head in heads):
         remove_part(job.directory, BESIDE)
 

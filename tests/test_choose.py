@@ -8,7 +8,7 @@ import torch
 from fewshot_nas import choose, report
 from fewshot_nas.cli import run
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json
+from fewshot_nas.files import write_json
 from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_supernet import main as train
@@ -101,20 +101,6 @@ def test_an_unfinished_phase_goes_on_and_chooses_by_the_truth_at_its_end(
     call("--no-resume", "--save=two", "run.ground_truth=results/one/gt_arch30.json")
     other = torch.load(workshop / "results" / "two" / chosen["file"], weights_only=True)["model"]
     assert all(torch.equal(unbroken[key], other[key]) for key in other)
-
-
-@pytest.mark.parametrize("noted", [None, {}, {"path": "json_file/digits/gt_arch30.json", "sha256": "0" * 64}])
-def test_phases_of_earlier_versions_are_read(call, phase, capsys, noted):
-    """Their manifests say by which truth the epoch was chosen; their logs do not."""
-    call()
-    manifest = read_json(phase / "manifest.json")
-    write_json(phase / "manifest.json", {**manifest, "ground_truth": noted})
-    lines = (phase / "log.jsonl").read_text().splitlines()
-    choice = json.loads(lines[-1])["chosen"]
-    del choice["ground_truth"]
-    (phase / "log.jsonl").write_text("\n".join([*lines[:-1], json.dumps({"chosen": choice})]) + "\n")
-    call()
-    assert "is there already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -118,15 +118,6 @@ def test_without_top_all_scores_are_merged_and_the_leading_ones_come_first(run, 
     assert shown.index("supernet, mean probability") < shown.index("supernet, top-1")
 
 
-@pytest.mark.parametrize("earlier", [range(1, 5), [2]])
-def test_parts_that_an_earlier_version_scored_lack_a_score(run, earlier):
-    for part in earlier:
-        shard_path(SCORES, "likelihood", part).unlink()
-    main(ARGUMENTS)
-    assert merged_path(SCORES, "prob").exists()
-    assert not merged_path(SCORES, "likelihood").exists()
-
-
 def test_top5_has_its_own_file(run):
     main([*ARGUMENTS, "--top=5"])
     assert {entry.acc for entry in read_arch_file(merged_path(SCORES, "top5"), PX8).values()} == {90}

@@ -64,7 +64,7 @@ def _described(model: Model) -> dict[str, Any]:
 
 
 def _check_model(content: Mapping[Any, Any], model: Model) -> None:
-    """Compare what the file says; older files do not name their space, and those of other programs say nothing."""
+    """Compare what the file says; files of other programs say nothing."""
     for key, value in _described(model).items():
         if content.get(key, value) != value:
             raise InputError(

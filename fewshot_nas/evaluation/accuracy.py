@@ -30,14 +30,12 @@ class Sums(NamedTuple):
 
     >>> Sums(90, 99, 84.5, 0.0).accuracy(100)
     Accuracy(top1=90.0, top5=99.0, prob=84.5, likelihood=100.0)
-
-    The logarithms are nan in work units that an earlier version noted without them.
     """
 
     top1: float
     top5: float
     prob: float
-    log: float = math.nan
+    log: float
 
     def accuracy(self, images: int) -> Accuracy:
         """The accuracy for a number of images."""
@@ -60,6 +58,6 @@ def sums(logits: Tensor, labels: Tensor) -> Tensor:
     guesses = logits.topk(min(5, logits.shape[-1])).indices == labels[:, None]  # [..., B, 5]
     wanted = labels.expand(logits.shape[:-1]).unsqueeze(-1)
     exact = logits.double()
-    # The probability is not the logarithm's exponential, so that it has the bits of earlier versions.
+    # Both from the logits: the exponential of the logarithm would be rounded twice.
     probability, log = (each.gather(-1, wanted).squeeze(-1) for each in (exact.softmax(-1), exact.log_softmax(-1)))
     return torch.stack([guesses[..., 0].sum(-1), guesses.sum((-2, -1)), probability.sum(-1), log.sum(-1)], -1)

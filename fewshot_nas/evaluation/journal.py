@@ -17,7 +17,7 @@ from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.work import UnitSums
 from fewshot_nas.jsonl import appending, records
-from fewshot_nas.results.score_files import journal_path, journals
+from fewshot_nas.results.score_files import journal_path
 
 
 class Journal:
@@ -32,42 +32,37 @@ class Journal:
     def __init__(self, directory: Path, parts: str, manifest: Mapping[str, Any], plan: Plan) -> None:
         members = repr([unit.members for unit in plan.units]).encode()
         self._head = {**manifest, "plan_sha256": hashlib.sha256(members).hexdigest()}
-        self._directory, self._parts = directory, parts
+        self._path = journal_path(directory, parts)
 
     def read(self) -> dict[int, UnitSums]:
-        """The units that are done, also those in journals of earlier versions, which had one for each rank.
+        """The units that are done.
 
         Raises:
-            InputError: a journal of another evaluation lies there, or one is damaged.
+            InputError: the journal is of another evaluation, or damaged.
         """
         done: dict[int, UnitSums] = {}
-        for path, record in self._all_records():
+        for record in records(self._path):
             if "unit" in record:
                 done[record["unit"]] = [Sums(*each) for each in record["correct"]]
             else:
-                refuse_others(self._head, path, record)
+                refuse_others(self._head, self._path, record)
         return done
 
     def numerics(self) -> list[Any]:
         """How the processes computed that wrote the units."""
-        heads = [record.get("numerics") for _, record in self._all_records() if "unit" not in record]
-        return [way for head in heads if head is not None for way in (head if isinstance(head, list) else [head])]
+        heads = [record["numerics"] for record in records(self._path) if "unit" not in record]
+        return [way for head in heads for way in (head if isinstance(head, list) else [head])]
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[int, UnitSums], None]]:
         """A function that notes a unit; when it returns, the unit is on disk."""
-        write = appending(journal_path(self._directory, self._parts))
+        write = appending(self._path)
         write(self._head)
         yield lambda unit, sums: write({"unit": unit, "correct": sums})
 
     def remove(self) -> None:
-        """Remove the journals; call it when the score files are there."""
-        for path in journals(self._directory, self._parts):
-            path.unlink()
-
-    def _all_records(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        for path in journals(self._directory, self._parts):
-            yield from ((path, record) for record in records(path))
+        """Remove the journal; call it when the score files are there."""
+        self._path.unlink(missing_ok=True)
 
 
 def refuse_others(expected: Mapping[str, Any], path: Path, found: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """The runner evaluates parts of a pool without losing work: it writes a journal of units, then whole score files.
 
-    work unit (up to 128 networks)   one line of journal_<parts>_0.jsonl, as soon as it is computed
+    work unit (up to 128 networks)   one line of journal_<parts>.jsonl, as soon as it is computed
     part of the pool                 top1_json<part>.json, top5_..., prob_..., manifest<part>.json,
                                      when all of its archs are scored
 
@@ -9,7 +9,6 @@ files become the same, byte for byte. Parts that are evaluated together (`1-8`) 
 more than they would alone.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from fewshot_nas.files import locked, write_json
 from fewshot_nas.pace import Pace
 from fewshot_nas.results.score_files import manifest_path, part_lock, shard_path
 from fewshot_nas.scores.manifests import read_manifest
-from fewshot_nas.scores.shards import FIRST_METRICS, Score, write_shards
+from fewshot_nas.scores.shards import METRICS, Score, write_shards
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SearchSpace
 
@@ -65,7 +64,7 @@ class Job:
         Raises:
             InputError: they exist, but were made with another manifest.
         """
-        paths = [shard_path(self.directory, metric, part) for part in self.parts for metric in FIRST_METRICS]
+        paths = [shard_path(self.directory, metric, part) for part in self.parts for metric in METRICS]
         if not all(path.exists() for path in paths):
             return False
         self.refuse_others()
@@ -169,15 +168,11 @@ def _write_scores(job: Job, plan: Plan, done: Mapping[int, UnitSums], images: in
     results = iter(sums.accuracy(images) for sums in by_arch)
     for part, archs in job.parts.items():
         scores = [
-            Score(arch_id, space.encode(arch), each.top1, each.top5, each.prob, _known(each.likelihood))
+            Score(arch_id, space.encode(arch), each.top1, each.top5, each.prob, each.likelihood)
             for (arch_id, arch), each in zip(archs.items(), results, strict=False)
         ]
         write_json(manifest_path(job.directory, part), job.part_manifest(part))
         write_shards(job.directory, part, scores)
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _bar(plan: Plan, done: Iterable[int], world: World) -> "tqdm[Any]":

@@ -7,7 +7,7 @@ results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6
     supernet.pth                    the chosen one
     config.yml manifest.json log.jsonl events/
     json_results/epoch<E>[_all_test][_sample<N>]/   an evaluation, of all archs or of a sample
-        journal_<parts>_0.jsonl     finished work units, while it runs
+        journal_<parts>.jsonl       finished work units, while it runs
         <metric>_json<part>.json    a part's scores by top1, top5 or prob
         manifest<part>.json         how they were made
         <metric>_json_final.json    all parts, merged

@@ -62,18 +62,13 @@ def merged_manifest_path(directory: Path) -> Path:
 
 def journal_path(directory: Path, parts: str) -> Path:
     """The journal of an unfinished evaluation of some parts: `3`, `1-8`, `1,3`."""
-    return directory / f"journal_{parts}_0.jsonl"
-
-
-def journals(directory: Path, parts: str) -> list[Path]:
-    """All journals of these parts; in earlier versions each rank wrote one."""
-    return sorted(directory.glob(f"journal_{parts}_*.jsonl"))
+    return directory / f"journal_{parts}.jsonl"
 
 
 def remove_part(directory: Path, part: int) -> None:
-    """Remove the scores, the manifest and the journals of a part."""
+    """Remove the scores, the manifest and the journal of a part."""
     scores = (path for path in directory.glob("*_json*.json") if re.fullmatch(rf"\w+_json{part}\.json", path.name))
-    for path in (*scores, manifest_path(directory, part), *journals(directory, str(part))):
+    for path in (*scores, manifest_path(directory, part), journal_path(directory, str(part))):
         path.unlink(missing_ok=True)
 
 

@@ -57,7 +57,6 @@ def objections(directory: Path, manifests: Mapping[int, Manifest], parts: Iterab
     for part, manifest in known:
         if isinstance(manifest.get("numerics"), list):
             yield f"{manifest_path(directory, part)}: part {part} was computed with several numerics"
-    # The first version did not store numerics, so only the manifests that have them are compared.
     told = [(part, manifest) for part, manifest in known if isinstance(manifest.get("numerics"), dict)]
     yield from _unlike(directory, known, lambda manifest: {**manifest, "numerics": None}, "")
     yield from _unlike(directory, told, lambda manifest: manifest["numerics"], "numerics.")

@@ -23,7 +23,6 @@ METRICS = tuple(OF_TOP.values())
 # What commands go by unless they are told otherwise: it has no ties, and docs/study.md compares it with the others.
 LEADING_TOP = "prob"
 BEST_FIRST = (OF_TOP[LEADING_TOP], *(metric for metric in METRICS if metric != OF_TOP[LEADING_TOP]))
-FIRST_METRICS = ("top1", "top5", "prob")  # all that there were in earlier versions
 
 
 def top_of(metric: str) -> str:
@@ -37,21 +36,17 @@ def top_of(metric: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The score of one arch from a supernet, in percent; see `evaluation.accuracy.Accuracy`.
-
-    Attributes:
-        likelihood: None if an earlier version scored the arch, which did not note it.
-    """
+    """The score of one arch from a supernet, in percent; see `evaluation.accuracy.Accuracy`."""
 
     arch_id: str
     code: str
     top1: float
     top5: float
     prob: float
-    likelihood: float | None
+    likelihood: float
 
     def __post_init__(self) -> None:
-        if not (0 <= self.top1 <= self.top5 <= 100 and 0 <= self.prob <= 100 and 0 <= (self.likelihood or 0) <= 100):
+        if not (0 <= self.top1 <= self.top5 <= 100 and 0 <= self.prob <= 100 and 0 <= self.likelihood <= 100):
             raise InputError(
                 f"{self.arch_id}: top1 is {self.top1}, top5 is {self.top5}, prob is {self.prob} and likelihood is"
                 f" {self.likelihood}, expected percentages with 0 <= top1 <= top5 <= 100"
@@ -66,10 +61,8 @@ class Scored(NamedTuple):
 
 
 def write_shards(directory: Path, part: int, scores: Sequence[Score]) -> None:
-    """Write the score files of a part, each whole or not at all; none of a metric that some archs lack."""
-    lacking = {metric for metric in METRICS for score in scores if getattr(score, metric) is None}
-    # The first metrics last: where they are, all are.
-    for metric in (metric for metric in reversed(METRICS) if metric not in lacking):
+    """Write the score files of a part, each whole or not at all."""
+    for metric in METRICS:
         scored = {score.arch_id: Scored(getattr(score, metric), score.code) for score in scores}
         assert len(scored) == len(scores), "an arch was scored twice"
         write_scores(shard_path(directory, metric, part), scored)

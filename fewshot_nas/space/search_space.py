@@ -82,25 +82,17 @@ class SearchSpace:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "SearchSpace":
-        """The space that `values` described; files of earlier versions are read too.
-
-        Earlier versions called a changed preset by the preset's name; here its name says that it is changed.
+        """The space that `values` described.
 
         Raises:
             InputError: the values do not describe a space.
             AttributeError, TypeError: they do not have the form of such values.
         """
-        space = cls(**{key: _immutable(value) for key, value in values.items()})
-        return space.marked() if space.name in SPACES else space
+        return cls(**{key: _immutable(value) for key, value in values.items()})
 
     def values(self) -> dict[str, Any]:
-        """The space as plain values, for files; `of` reads them back.
-
-        Depths and block are left out where they are those of earlier versions, which did not
-        store them. So the same space is the same in files of all versions.
-        """
-        granted = {field.name: field.default for field in dataclasses.fields(self)[-2:]}
-        return {key: value for key, value in dataclasses.asdict(self).items() if granted.get(key, ...) != value}
+        """The space as plain values, for files; `of` reads them back."""
+        return dataclasses.asdict(self)
 
     def marked(self) -> "SearchSpace":
         """This space, renamed to `<preset> changed` if it has a preset's name but other values."""

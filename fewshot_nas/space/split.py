@@ -113,7 +113,7 @@ class Split:
         return _named(Split(self.space, tuple(tables), name))
 
     def values(self) -> dict[str, Any]:
-        """Plain values for files; `split_of` reads them. A split by width is a number, as in earlier versions."""
+        """Plain values for files; `split_of` reads them. A split by width is its number of groups."""
         groups = self.by_width
         return {"groups": groups or {"name": self.name, "tables": self.tables}}
 

@@ -292,7 +292,7 @@ def test_guesses_of_few_classes_are_within_five():
     assert (found.top5, found.likelihood) == (100, pytest.approx(50))
 
 
-def test_the_mean_probability_has_the_bits_of_earlier_versions():
+def test_the_mean_probability_is_rounded_once():
     """Scores of a pool that one version began and another goes on with must not differ in their last bits."""
     logits = torch.randn(500, 1, 10, generator=torch.Generator().manual_seed(0))  # of 500 networks
     as_before = logits.double().softmax(-1)[..., 3]  # [networks, 1]

@@ -122,7 +122,7 @@ def test_an_interrupted_job_continues_with_what_is_missing(job, supernet, inputs
         with pytest.raises(Killed):
             run(job, supernet, inputs)
         assert not list(job.directory.glob("*.json"))
-        (journal,) = job.directory.glob("journal_1-3_0.jsonl")
+        (journal,) = job.directory.glob("journal_1-3.jsonl")
         with journal.open("a") as stream:
             stream.write('{"unit": 5, "corr')  # as a power failure would leave it
     run(job, supernet, inputs)
@@ -151,7 +151,7 @@ def test_a_killed_job_ends_in_the_same_bytes(job, supernet, inputs, tmp_path, ki
     run(whole, supernet, inputs)
     for number in (1, 2, 3):
         killed(lambda: killed_in_unit(number, kill_me, job, supernet, inputs))  # noqa: B023
-    (journal,) = job.directory.glob("journal_1-3_0.jsonl")
+    (journal,) = job.directory.glob("journal_1-3.jsonl")
     assert len(journal.read_text().splitlines()) == 3 + (0 + 1 + 2)  # a head for each process, a line for each unit
     run(job, supernet, inputs)
     assert contents(job) == contents(whole)
@@ -203,21 +203,6 @@ def test_all_ranks_end_with_the_sentence_of_the_main_one(job, supernet, inputs, 
     said = set(ranks(2, one_of_two))
     assert len(said) == 1
     assert "was written with images=100, now it is 50" in said.pop()
-
-
-def test_journals_of_several_ranks_are_still_read(job, supernet, inputs, tmp_path, monkeypatch):
-    """Earlier versions wrote a journal for each rank."""
-    whole = replace(job, directory=tmp_path / "whole")
-    run(whole, supernet, inputs)
-    interrupt(job, supernet, inputs, monkeypatch, after=4)
-    (journal,) = job.directory.glob("journal_*.jsonl")
-    head, *lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text("".join([head, *lines[::2]]))
-    (job.directory / "journal_1-3_1.jsonl").write_text("".join([head, *lines[1::2]]))
-    computed = count_units(monkeypatch)
-    run(job, supernet, inputs)
-    assert len(computed) == len(Scorer(supernet, inputs, unit_networks=2).plan(job.archs).units) - 4
-    assert contents(job) == contents(whole)
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 100, b'{"unit": 5, "corr', b'{"unit": 5, "corr' + b"\0" * 9])
@@ -305,20 +290,20 @@ def test_who_goes_on_with_other_numerics_is_named(job, supernet, inputs, monkeyp
 def test_units_of_another_plan_are_not_continued(job, supernet, inputs, monkeypatch):
     interrupt(job, supernet, inputs, monkeypatch, after=0)
     scorer = Scorer(supernet, inputs, unit_networks=3)
-    with pytest.raises(InputError, match=r"journal_1-3_0\.jsonl: was written with plan_sha256="):
+    with pytest.raises(InputError, match=r"journal_1-3\.jsonl: was written with plan_sha256="):
         run_job(job, scorer.plan(job.archs), scorer, ALONE)
 
 
 def test_a_damaged_journal_is_one_sentence(job, supernet, inputs):
     job.directory.mkdir()
-    (job.directory / "journal_1-3_0.jsonl").write_text("{}}\n")
-    with pytest.raises(InputError, match=r"journal_1-3_0\.jsonl, line 1: not valid JSON"):
+    (job.directory / "journal_1-3.jsonl").write_text("{}}\n")
+    with pytest.raises(InputError, match=r"journal_1-3\.jsonl, line 1: not valid JSON"):
         run(job, supernet, inputs)
 
 
 def test_a_journal_of_another_evaluation_is_not_continued(job, supernet, inputs, monkeypatch):
     interrupt(job, supernet, inputs, monkeypatch, after=0)
-    with pytest.raises(InputError, match=r"journal_1-3_0\.jsonl: was written with images=100, now it is 50"):
+    with pytest.raises(InputError, match=r"journal_1-3\.jsonl: was written with images=100, now it is 50"):
         run(replace(job, manifest={**MANIFEST, "images": 50}), supernet, inputs)
 
 

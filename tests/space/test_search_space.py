@@ -91,14 +91,6 @@ def test_a_changed_preset_does_not_keep_its_name():
     assert SearchSpace.of(json.loads(json.dumps(changed.values()))) == changed
 
 
-def test_a_space_of_an_earlier_version_is_read():
-    """It has neither depths nor block, and its name does not tell that it is changed."""
-    earlier = {key: value for key, value in dataclasses.asdict(TRACK1).items() if key not in ("depths", "block")}
-    assert SearchSpace.of(earlier) == TRACK1
-    assert TRACK1.values() == earlier
-    assert SearchSpace.of(earlier | {"resolution": 32}).name == "track1 changed"
-
-
 @pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
 def test_a_space_comes_back_from_json(space):
     assert SearchSpace.of(json.loads(json.dumps(space.values()))) == space

@@ -137,7 +137,7 @@ def test_a_split_comes_back_from_json(split):
 
 
 @pytest.mark.parametrize("groups", range(1, 8))
-def test_the_rule_by_width_is_stored_as_earlier_versions_did(groups):
+def test_the_rule_by_width_is_stored_as_a_number(groups):
     assert by_width(PX8, groups).values() == {"groups": groups}
     assert explicit(PX8, by_width(PX8, groups).tables, "table-mine").name == str(groups)
 
