@@ -71,6 +71,19 @@ def test_a_calibrated_subnet_scores_what_the_supernet_says(model, tmp_path, caps
     assert said in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("images", [64, 65, 70])
+def test_statistics_are_means_over_all_calibration_images(model, tmp_path, images):
+    """Whatever is left over after whole batches: those of the stem, which nothing comes before, tell."""
+    out = tmp_path / "subnet.pt"
+    settings = [f"evaluation.calibration_images={images}", "evaluation.calibration_batch=32", "data.valid_images=20"]
+    assert main(["--model", str(model), "--arch", PX8.encode(smallest(PX8)), "--out", str(out), *settings]) == 0
+    written, config = torch.load(out, weights_only=True), load_config(None, settings)
+    data = open_images(config, PX8)
+    batches = evaluation_inputs(config, PX8, data, data.valid, World.alone()).calibration_batches()
+    stem = extract(load_supernet(model), smallest(PX8)).stem.conv(torch.cat(list(batches)))
+    assert torch.allclose(written["stem.norm.running_mean"], stem.mean((0, 2, 3)), atol=1e-5)
+
+
 def test_without_out_the_code_is_the_name(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main(["--model", str(model), "--arch", PX8.encode(smallest(PX8)), "--no-calibrate"])

@@ -6,6 +6,7 @@ import torch
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.distributed import World
+from fewshot_nas.errors import InputError
 from fewshot_nas.settings import load
 
 
@@ -37,3 +38,15 @@ def test_held_images_are_not_trained_on(asked, held):
         trained = {bytes(run.data.train.image(index).numpy()) for index in range(64 - held)}
         assert len(run.held) == held
         assert not trained & {bytes(run.held.image(index).numpy()) for index in range(held)}
+
+
+@pytest.mark.parametrize("settings", [["IMAGE_SIZE=16", "BATCH_SIZE=2"], ["IMAGE_SIZE=33", "BATCH_SIZE=2"]])
+def test_a_single_image_on_maps_of_one_pixel_is_refused_before_training(settings):
+    """Each of two processes has one; images of 33 pixels leave maps of two."""
+    config = load(SearchConfig, None, [*settings, "data.train_images=25"])
+    run = CreamRun(config, config.IMAGE_SIZE, World(0, 2, torch.device("cpu")), resume=False, report=print)
+    if config.IMAGE_SIZE > 32:
+        assert run.manifest({})["processes"] == 2
+        return
+    with pytest.raises(InputError, match=r"BATCH_SIZE gives a process batches of a single image, .* at least 2 images"):
+        run.manifest({})
