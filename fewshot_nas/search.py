@@ -149,9 +149,10 @@ def _proposer(options: argparse.Namespace, limits: Limits, digits: Sequence[int]
     from fewshot_nas.searching.proposals import Chance, Evolution
 
     candidates = Candidates(limits, digits, feasible_arch(limits, digits))
+    population = min(options.population, options.budget)
     if options.method == "random":
-        return Chance(candidates, seed, options.population)
-    return Evolution(candidates, seed, options.population)
+        return Chance(candidates, seed, population)
+    return Evolution(candidates, seed, population)
 
 
 def _manifest(options: argparse.Namespace, network: Network, limits: Limits, latency_matters: bool) -> dict[str, Any]:
@@ -252,7 +253,7 @@ def _parser() -> Parser:
 
 def _count(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 2:
-        raise argparse.ArgumentTypeError(f"is {text}, expected 2 or more")
+        raise argparse.ArgumentTypeError(f"is {text}, expected 2 to 999999999")
     return int(text)
 
 

@@ -103,7 +103,6 @@ def test_a_space_of_few_networks_has_a_table_too(tmp_path, monkeypatch, capsys, 
 
 @pytest.mark.parametrize("fault", ["several", "digits", "space", "torn"])
 def test_a_table_that_a_search_does_not_need_does_not_stop_it(measured, capsys, fault):
-    pytest.importorskip("optuna")
     if fault == "several":
         shutil.copy(measured, measured.with_name("another.json"))
     elif fault != "digits":
