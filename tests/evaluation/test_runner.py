@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from dataclasses import replace
 
@@ -48,8 +49,9 @@ def contents(job):
     return {path.name: path.read_bytes() for path in job.directory.iterdir() if not path.name.startswith(".")}
 
 
-def test_score_files_hold_what_the_plain_way_finds(job, supernet, inputs):
+def test_score_files_hold_what_the_plain_way_finds(job, supernet, inputs, capsys):
     run(job, supernet, inputs)
+    assert re.search(r"^\d+ % done, about \d+ s left$", capsys.readouterr().out, re.MULTILINE)
     assert sorted(contents(job)) == [
         f"{kind}{n}.json"
         for kind in ("likelihood_json", "manifest", "prob_json", "top1_json", "top5_json")

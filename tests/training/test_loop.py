@@ -210,6 +210,15 @@ def test_an_epoch_is_reported(tmp_path):
     assert lines[0].startswith("epoch 1/3; loss ")
     assert "images/s" in lines[0]
     assert "% of it waiting for data" in lines[0]
+    assert re.search(r"; about \d+ s left$", lines[0])
+    assert "left" not in lines[2]
+
+
+def test_after_ten_steps_a_long_training_says_how_long_it_takes(tmp_path):
+    lines = []
+    train(tmp_path, schedule=schedule(batch_size=2), report=lines.append)
+    assert re.fullmatch(r"step 10 of 39: about \d+ s left, without validations", lines[0])
+    assert len(lines) == 4
 
 
 def test_the_log_tells_loss_rate_and_time(tmp_path):
