@@ -83,7 +83,7 @@ def test_a_part_that_is_a_link_to_the_training_images_is_refused(root, found, mo
 
 
 def test_the_same_list_twice_is_refused_and_a_list_within_the_test_list_is_meant(root, found):
-    lines = [f"{part}/cat/{number}.png 0\n" for part in ("train", "val") for number in range(20)]
+    lines = [f"{part}/cat/{number}.png {number % 2}\n" for part in ("train", "val") for number in range(20)]
     for name in ("valid", "valid_part2500"):
         (root / f"{name}.txt").write_text("".join(lines[20:]))
     (root / "train.txt").write_text("".join(lines[:20]))
