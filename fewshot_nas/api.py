@@ -142,7 +142,7 @@ def score(
 
     Args:
         supernet: or its file.
-        config: settings in YAML; by default those of the run that the file lies in, else the package's.
+        config: settings in YAML; by default those of the run that the supernet was read from, else the package's.
         images: those that supernets are ranked on, or the test images.
         overrides: settings such as `"data.name=fashion_mnist"`.
         device: as torch names it; by default a GPU if there is one, else the CPU.
@@ -167,7 +167,7 @@ def score(
     settings = load_config(Path(config) if config else _config_beside(supernet), overrides)
     with joined(device, settings.run) as world:
         network = _supernet(supernet, str(world.device)).to(world.device)
-        name = "the supernet" if network is supernet else str(supernet)
+        name = str(network.source or "the supernet")
         data = images_for(settings, name, network.space, network.num_classes, network.trained_on)
         scorer = scorer_for(settings, name, network, data, data.valid if images == "valid" else data.test, world)
         return scorer.scores([_arch(network.space, arch) for arch in archs])
@@ -193,5 +193,6 @@ def _config_beside(supernet: "Supernet | Path | str") -> Path | None:
     """The settings of the run that a supernet's file lies in."""
     from fewshot_nas.results.directories import PhaseDirectory
 
-    path = PhaseDirectory(Path(supernet).parent).config if isinstance(supernet, str | Path) else None
+    source = Path(supernet) if isinstance(supernet, str | Path) else supernet.source
+    path = PhaseDirectory(source.parent).config if source else None
     return path if path and path.exists() else None

@@ -1,5 +1,6 @@
 """Choose a finished phase's epoch anew, by the ground truth as it is now."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -12,10 +13,12 @@ from fewshot_nas.cli import (
     config_of,
     following,
     run,
+    training_of,
 )
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import locked, sha256
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import phase_directory, phase_of, phases, run_directory
 from fewshot_nas.scores.manifests import read_manifest
 
@@ -25,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     phase = phase_of(options.save, options.phase)
     directory = phase_directory(options.save, phase)
-    _refuse_unfinished(options.save, directory)
+    _refuse_unfinished(options, phase, directory)
     config = config_of(options, directory.config)
     from fewshot_nas.choosing import Truth, choose_anew, judged
     from fewshot_nas.distributed import joined
@@ -58,12 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _refuse_unfinished(save: str, directory: PhaseDirectory) -> None:
+def _refuse_unfinished(options: argparse.Namespace, phase: Phase, directory: PhaseDirectory) -> None:
     if not directory.chosen.exists() or not directory.manifest.exists():
-        finished = ", ".join(phase.name for phase in phases(save)) or "none"
+        finished = ", ".join(each.name for each in phases(options.save)) or "none"
         raise InputError(
             f"{directory.path}: is not a phase that was trained to its end here; finished are: {finished}"
-            f" of {run_directory(save)}"
+            f" of {run_directory(options.save)}; `{training_of(options, phase)}` trains it"
         )
 
 

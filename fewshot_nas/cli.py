@@ -20,7 +20,9 @@ from fewshot_nas.errors import EndedError, InputError, KnownError, interruption,
 from fewshot_nas.manifest import fixed_by, refuse_settings
 from fewshot_nas.opening import run_begun
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.phase import ONE_SHOT, Phase
 from fewshot_nas.results.run import run_directory, stored_settings
+from fewshot_nas.scores.manifests import read_manifest
 from fewshot_nas.scores.shards import OF_TOP
 from fewshot_nas.streams import Streams
 
@@ -195,9 +197,18 @@ def config_of(options: argparse.Namespace, stored: Path | None = None) -> Config
     for override in options.overrides:
         if override.partition(".")[0] in TRAININGS:
             raise InputError(f"{override!r} is a setting of a training, and nothing is trained here; leave it out")
-    config = load_config(options.config or (stored if stored and stored.exists() else None), options.overrides)
+    there = stored is not None and stored.exists()
+    config = load_config(options.config or (stored if there else None), options.overrides)
     if stored and (manifest := PhaseDirectory(stored.parent).manifest).exists():
-        refuse_settings(config, stored.parent, fixed_by(manifest))
+        told = there or options.config
+        trained_on = (read_manifest(manifest).get("data") or {}).get("name", config.data.name)
+        try:
+            if not told and trained_on != config.data.name:
+                raise InputError(f"it was trained on {trained_on}, not {config.data.name}")
+            refuse_settings(config, stored.parent, fixed_by(manifest))
+        except InputError as error:
+            missing = f"{stored}: no such file, so give the run's settings with --config FILE"
+            raise error if told else InputError(f"{missing} ({error})") from None
     return config
 
 
@@ -330,6 +341,13 @@ def following(options: argparse.Namespace, command: str, **more: object) -> str:
     given = run_overrides(options) if command in TRAINING_COMMANDS else options.overrides
     settings = [each for each in given if command in TRAINING_COMMANDS or each.partition(".")[0] not in TRAININGS]
     return command_line(command, *settings, save=options.save, config=options.config, **more)
+
+
+def training_of(options: argparse.Namespace, phase: Phase) -> str:
+    """The command line that trains a phase, for a hint."""
+    if phase == ONE_SHOT:
+        return following(options, "train_supernet")
+    return following(options, "train_few_shot", **phase.training_options)
 
 
 def run_overrides(options: argparse.Namespace) -> list[str]:

@@ -6,12 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fewshot_nas.cli import Parser, add_config_options, add_phase_option, add_save_option, config_of, following, run
+from fewshot_nas.cli import (
+    Parser,
+    add_config_options,
+    add_phase_option,
+    add_save_option,
+    config_of,
+    following,
+    run,
+    training_of,
+)
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_text
 from fewshot_nas.opening import known_run
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.phase import Phase
+from fewshot_nas.results.phase import ONE_SHOT, Phase
 from fewshot_nas.results.run import (
     ROOT,
     known_phases,
@@ -38,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     cream = read_path_search(search_directory(options.save), retrain_directories(options.save))
     found = _phases(options, phase_of(options.save, options.phase) if options.phase else None, cream is None)
-    stored = (directory.config for directory in found.values() if directory.config.exists())
-    config = config_of(options, next(stored, None))
+    stored = [directory.config for directory in found.values()]
+    config = config_of(options, next((path for path in stored if path.exists()), next(iter(stored), None)))
     # Here, so that --help need not wait for numpy.
     from fewshot_nas.reporting.gather import gather
     from fewshot_nas.reporting.page import render
@@ -74,7 +83,7 @@ def _phases(options: argparse.Namespace, only: Phase | None, needed: bool) -> di
     found = {phase: each for phase, each in found.items() if each.log.exists() or each.evaluations()}
     if not found and (needed or only):
         what = f"phase {only.name}" if only else "a phase"
-        raise InputError(f"{top}: no log or scores of {what}; `{following(options, 'train_supernet')}` begins a run")
+        raise InputError(f"{top}: no log or scores of {what}; `{training_of(options, only or ONE_SHOT)}` trains it")
     return found
 
 

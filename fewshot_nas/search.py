@@ -20,6 +20,7 @@ from fewshot_nas.cli import (
     following,
     run,
     speaker,
+    training_of,
 )
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import sha256
@@ -106,7 +107,7 @@ def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path
         manifest = read_manifest(directory.manifest)
         return network_of({**manifest, **manifest.get("data", {})}, directory.manifest, usual)
     if not model.exists():
-        begin = following(options, "train_supernet")
+        begin = training_of(options, phase_of(options.save, options.phase))
         raise InputError(f"{model}: no such file; `{begin}` trains a supernet to search")
     from fewshot_nas.models.checkpoint import load_supernet
 

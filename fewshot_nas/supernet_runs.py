@@ -18,7 +18,7 @@ from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import run_directory
 from fewshot_nas.run_images import trained_on
 from fewshot_nas.runs import Run, placed
-from fewshot_nas.space.pool import Entry, part_paths, read_arch_file
+from fewshot_nas.space.pool import Entry, changed_settings, part_path, part_paths, read_arch_file
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
@@ -76,6 +76,10 @@ class SupernetRun(Run):
             archs = read_arch_file(part_paths(pool, self.space)[0], self.space)
         except InputError as error:
             self.report(f"training needs no pool, but its evaluation will: {error}")
+            if part_path(pool, 1).exists():
+                out = f"json_file/{self.space.name.replace(' ', '_')}"
+                make = command_line("make_pool", *changed_settings(self.space), out=out)
+                self.report(f"`{make}` makes a pool of space {self.space.name}; run.pool={out} names it")
             return
         if settings.digits == "all":
             return

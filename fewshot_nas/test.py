@@ -17,10 +17,10 @@ from fewshot_nas.cli import (
     add_phase_option,
     add_save_option,
     config_of,
-    following,
     read_numbers,
     run,
     speaker,
+    training_of,
     uses_ray,
 )
 from fewshot_nas.config import Config
@@ -159,8 +159,8 @@ def _content(options: argparse.Namespace, directory: PhaseDirectory, model: Path
         return {}
     names = [path.stem for path in (directory.chosen, *directory.candidates()) if path.exists()]
     finished = [phase.name for phase in phases(options.save)]
-    train = following(options, "train_supernet")
-    there = f"finished phases are {', '.join(finished)}" if finished else f"`{train}` trains one"
+    train = f"`{training_of(options, phase_of(options.save, options.phase))}` trains it"
+    there = f"finished phases are {', '.join(finished)}; {train}" if finished else train
     raise InputError(f"{model}: no such file; " + (f"the phase has {', '.join(names)}" if names else there))
 
 

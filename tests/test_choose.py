@@ -9,6 +9,7 @@ from fewshot_nas import choose, report
 from fewshot_nas.cli import run
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
 from fewshot_nas.space.search_space import SPACES
 from fewshot_nas.train_supernet import main as train
@@ -60,7 +61,7 @@ def test_a_finished_phase_is_chosen_anew(call, phase, workshop, capsys):
     chosen = last_choice(phase)
     assert len(chosen["scores"]["prob"]) == 6
     assert chosen["file"].endswith(f"_{chosen['epoch']}.pth")
-    assert not chosen["file"].startswith("epoch")
+    assert chosen["file"] == PhaseDirectory(phase).candidate(chosen["tau"], chosen["epoch"]).name
     assert (phase / "supernet.pth").read_bytes() == (phase / chosen["file"]).read_bytes()
     assert ("the same as before" in said) == (chosen["epoch"] == 2)
     call()
@@ -95,7 +96,7 @@ def test_an_unfinished_phase_goes_on_and_chooses_by_the_truth_at_its_end(
     call()
     chosen = last_choice(phase)
     assert chosen["ground_truth"]["path"] == "results/one/gt_arch30.json"
-    assert len(list(phase.glob("epoch_*.pth"))) == 0
+    assert chosen["file"] == PhaseDirectory(phase).candidate(chosen["tau"], chosen["epoch"]).name
     assert len(list(phase.glob("*_[012].pth"))) == 3
     unbroken = torch.load(phase / chosen["file"], weights_only=True)["model"]
     call("--no-resume", "--save=two", "run.ground_truth=results/one/gt_arch30.json")
@@ -106,7 +107,10 @@ def test_an_unfinished_phase_goes_on_and_chooses_by_the_truth_at_its_end(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--stage=2"], "results/one/2: is not a phase that was trained to its end here; finished are: 1"),
+        (
+            ["--stage=2"],
+            "results/one/2: is not a phase that was trained to its end here; finished are: 1",
+        ),
         (
             [],
             "results/one/gt_arch30.json: no such file, so there is nothing to choose by; `python -m fewshot_nas.train",

@@ -100,7 +100,10 @@ def test_figures_go_where_they_are_wanted(run, capsys):
     ("arguments", "said"),
     [
         (["--save=other"], "results/other: no log or scores of a phase"),
-        (["--save=study/run", "--stage=5"], "results/study/run: no log or scores of phase 5"),
+        (
+            ["--save=study/run", "--stage=5"],
+            "results/study/run: no log or scores of phase 5; `.*train_few_shot --save=study/run --phase=5`",
+        ),
         (["--save=study/run", "--stage=5_from_6"], "a phase with 5 groups cannot follow one with 6"),
         (["--save=../run"], "expected the name of a directory under results/"),
     ],

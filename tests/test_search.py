@@ -11,10 +11,11 @@ import time
 
 import pytest
 
-from fewshot_nas import search
+from fewshot_nas import load_supernet, random_arch, report, score, search
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import read_json, write_json
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import found_directory, phase_directory, ranking_path
 from fewshot_nas.scores.found import read_found
@@ -59,6 +60,22 @@ def test_a_found_arch_scores_what_test_says(fresh_run):
     best = found("1_macs300k").archs[0]
     (accuracy,) = score("results/run/supernet.pth", [best.code])
     assert best.score == pytest.approx(accuracy.prob, abs=1e-3)
+
+
+def test_a_loaded_supernet_knows_the_settings_of_its_run(fresh_run):
+    supernet = load_supernet("results/run/supernet.pth")
+    code = SPACE.encode(random_arch(SPACE, seed=3))
+    assert score(supernet, [code]) == score("results/run/supernet.pth", [code])
+
+
+def test_without_its_settings_a_run_asks_for_them(fresh_run):
+    directory = PhaseDirectory(fresh_run / "results" / "run")
+    write_json(directory.manifest, {**read_json(directory.manifest), "data": {"name": "cifar10", "num_classes": 10}})
+    directory.config.unlink()
+    (directory.scores("1")).mkdir(parents=True)
+    for command in (search, report):
+        with pytest.raises(InputError, match=r"run/config\.yml: no such file, so give the run's settings"):
+            command.main(["--save=run"])
 
 
 def test_a_search_that_was_stopped_goes_on_to_the_same_front(fresh_run, monkeypatch):

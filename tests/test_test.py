@@ -265,7 +265,10 @@ def test_bfloat16_is_another_evaluation(saved, capsys):
         ("--images=301", "--images is 301, expected 1..300"),
         ("--split_group=8", "'8' is not a phase"),
         ("--split_group=3", "results/mine/3/supernet.pth: no such file; finished phases are 2"),
-        ("--save=new", "results/new/2/supernet.pth: no such file; `python -m fewshot_nas.train_supernet --save=new`"),
+        (
+            "--save=new",
+            "results/new/2/supernet.pth: no such file; `python -m fewshot_nas.train_few_shot --save=new ",
+        ),
         ("--model_name=0.9_3", "results/mine/2/0.9_3.pth: no such file; the phase has supernet"),
         ("--model_name=../supernet", "--model_name is '../supernet', expected the name of a file in results/mine/2"),
         ("--workers=2", "--workers is for --executor ray"),

@@ -144,9 +144,9 @@ def supernet_of(path: Path, content: Mapping[Any, Any]) -> Supernet:
         InputError: names the file and the first tensor that does not fit.
     """
     try:
-        if is_published(content):
-            return from_published(content, SPACES["track1"])
-        return _own(content)
+        supernet = from_published(content, SPACES["track1"]) if is_published(content) else _own(content)
+        supernet.source = path
+        return supernet
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

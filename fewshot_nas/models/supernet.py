@@ -1,6 +1,7 @@
 """The supernet: one network with the weights of every subnet of a space, split into few-shot groups."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ class Supernet(nn.Module):
         split: says which group serves a block; with one group per stage this is the one-shot supernet.
 
     Attributes:
+        source: the file that it was read from.
         trained_on: facts about its training images, their classes among them; empty where nobody knows.
     """
 
@@ -32,6 +34,7 @@ class Supernet(nn.Module):
         super().__init__()
         self.split, self.space, self.num_classes = split, split.space, num_classes
         self.trained_on: Mapping[str, Any] = {}
+        self.source: Path | None = None
         space = split.space
         self.stem = ConvBN(space.in_channels, space.stem_width(1), space.stem_kernel, space.stem_stride, tracks=False)
         self.stages = nn.ModuleList(

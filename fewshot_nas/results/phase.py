@@ -39,6 +39,20 @@ class Phase:
         return self.split if self.parent in ("", "1") else f"{self.split}_from_{self.parent}"
 
     @property
+    def training_options(self) -> dict[str, str]:
+        """The options by which `train_few_shot` trains this phase.
+
+        >>> Phase("depth34x2", "2").training_options
+        {'phase': '2', 'split_by': 'depth', 'stages': '3,4'}
+        """
+        rule = re.findall(_PART, self.split)[-1]
+        if depth := re.fullmatch(r"depth(\d+)x(\d)", rule):
+            return {"phase": depth[2], "split_by": "depth", "stages": ",".join(depth[1])}
+        if rule.startswith("table-"):
+            return {"split": f"{rule.removeprefix('table-')}.json"}
+        return {"phase": self.name if self.parent.isdigit() else rule}
+
+    @property
     def order(self) -> tuple[bool, str, str]:
         """The key by which phases are sorted: first splits by width, from few groups to many."""
         return not self.split.isdigit(), self.split, self.parent

@@ -134,6 +134,7 @@ def test_a_merge_of_some_parts_is_marked_as_such(phase_files, merged, truth):
 
 def test_scores_that_are_not_there_are_to_be_made(phase_files, truth):
     study = gather("my run", {"3_from_2": phase_files("3_from_2", chosen=1)}, truth, PX8)
+    assert "--test_set" not in "".join(sections(study))
     command = "python -m fewshot_nas.test --save=&#x27;my run&#x27; --phase=3_from_2"
     assert command in "".join(sections(study))
 
