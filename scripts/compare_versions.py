@@ -28,6 +28,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -420,7 +421,9 @@ def main() -> int:
         for directory in (base, here):
             make_images(directory / "images")
         with checked_out(options.base, Path(temporary) / "version") as version:
-            versions = {base: version, here: ROOT}
+            # A copy, so that the working tree may change meanwhile.
+            shutil.copytree(ROOT / "fewshot_nas", Path(temporary) / "tree" / "fewshot_nas")
+            versions = {base: version, here: Path(temporary) / "tree"}
             work(versions, commands, in_turns=options.in_turns)
             if {"published", "track1", "cream"} <= {*parts}:
                 make_published(base, list(versions), size)
