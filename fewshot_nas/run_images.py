@@ -157,15 +157,15 @@ def evaluation_inputs(
     # All runs use one seed here, so that runs of different seeds differ in their training only.
     calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
     inputs = Inputs(
-        _pixels(config, space, data, calibration, decode=decode),
-        settings.calibration_batch,
-        _pixels(config, space, data, scored, decode=decode),
-        scored.labels,
-        settings.batch_size or at_once,
-        data.mean,
-        data.std,
-        world.device,
-        config.run.precision,
+        calibration=_pixels(config, space, data, calibration, decode=decode),
+        calibration_batch=settings.calibration_batch,
+        images=_pixels(config, space, data, scored, decode=decode),
+        labels=scored.labels,
+        batch=settings.batch_size or at_once,
+        mean=data.mean,
+        std=data.std,
+        device=world.device,
+        precision=config.run.precision,
     )
     name = "calibration_batch" if settings.calibration_batch == 1 else "calibration_images"
     refuse_single_values(min(inputs.calibration_sizes), sizes(space).stages[-1], f"evaluation.{name}")

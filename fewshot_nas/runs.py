@@ -120,13 +120,13 @@ class Run:
         smallest = min(getattr(settings, "resolutions", ()), default=self.space.resolution)
         refuse_single_values(share, sizes(self.space, smallest).stages[-1], f"{section}.batch_size")
         schedule = Schedule(
-            settings.epochs,
-            settings.warmup_epochs,
-            settings.batch_size,
-            settings.lr,
-            settings.clip_value,
-            config.run.seed,
-            config.run.checkpoint_steps,
+            epochs=settings.epochs,
+            warmup_epochs=settings.warmup_epochs,
+            batch_size=settings.batch_size,
+            lr=settings.lr,
+            clip_value=settings.clip_value,
+            seed=config.run.seed,
+            checkpoint_steps=config.run.checkpoint_steps,
         )
         transform = train_transform(config.data.augmentation or data.recipe, self.space.resolution)
         source = Source(training_images(images, config.data), transform, data.mean, data.std, config.data.workers)

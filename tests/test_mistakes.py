@@ -306,7 +306,3 @@ def test_a_wrong_option_is_explained(capsys, arguments, said):
     with pytest.raises(SystemExit):
         main(arguments)
     assert said in capsys.readouterr().err
-
-
-def test_there_are_at_least_25_of_them():
-    assert len(REFUSED) + len(WARNED) >= 25

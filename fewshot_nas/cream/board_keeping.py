@@ -90,7 +90,7 @@ class ByBatch:
         self._offers = Offers(self._board, self._world)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ByReview:
     """Now and then, the board's paths and new ones are scored on held images, and the best of all stay.
 

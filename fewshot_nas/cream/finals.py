@@ -23,7 +23,7 @@ from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
 from fewshot_nas.training.stand_alone import learn
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Finals:
     """The same steps for all paths, on the same batches; then each is scored with batch norms of its own.
 

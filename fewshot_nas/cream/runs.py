@@ -45,15 +45,15 @@ def scoring_inputs(
 
     scored_pixels = pixels(scored)
     inputs = Inputs(
-        pixels(calibration_subset(data.train, calibration, seed=0)) if calibration else scored_pixels[:0],
-        batch,
-        scored_pixels,
-        scored.labels,
-        batch,
-        data.mean,
-        data.std,
-        world.device,
-        config.run.precision,
+        calibration=pixels(calibration_subset(data.train, calibration, seed=0)) if calibration else scored_pixels[:0],
+        calibration_batch=batch,
+        images=scored_pixels,
+        labels=scored.labels,
+        batch=batch,
+        mean=data.mean,
+        std=data.std,
+        device=world.device,
+        precision=config.run.precision,
     )
     if calibration:
         refuse_single_values(min(inputs.calibration_sizes), config.SPACE.last_side(resolution), "CALIBRATION_IMAGES")

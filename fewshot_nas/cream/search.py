@@ -79,32 +79,40 @@ def _start(
     matching = placed(Matching(config.SLICE, data.num_classes), world)
     sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
     sampler.path(0)  # impossible bounds are refused here, not in the first step
-    schedule = SearchSchedule(config.EPOCHS, 0, config.BATCH_SIZE, config.LR, 0.0, seed, config.run.checkpoint_steps)
+    schedule = SearchSchedule(
+        epochs=config.EPOCHS,
+        warmup_epochs=0,
+        batch_size=config.BATCH_SIZE,
+        lr=config.LR,
+        clip_value=0.0,
+        seed=seed,
+        checkpoint_steps=config.run.checkpoint_steps,
+    )
     board: Board[CreamPath] = Board(config.POOL_SIZE, config.ACC_GAP)
     pace = Pace(per_epoch, schedule.rate(per_epoch), config.SHARED_EPOCHS * per_epoch)
     teaching = Teaching(
-        config.META_STA_EPOCH,
-        config.PICK_METHOD,
-        config.SLICE,
-        config.TEACH_EVERY,
-        config.UPDATE_ITER,
-        config.SMOOTHING,
+        start_epoch=config.META_STA_EPOCH,
+        pick=config.PICK_METHOD,
+        slice=config.SLICE,
+        every=config.TEACH_EVERY,
+        update_every=config.UPDATE_ITER,
+        smoothing=config.SMOOTHING,
     )
     task = SearchTask(
-        network,
-        sgd(plain_groups(network, config.WEIGHT_DECAY), config.MOMENTUM),
-        matching,
-        torch.optim.Adam(matching.parameters(), config.META_LR),
-        board,
-        sampler,
-        teaching,
-        pace,
-        _keeping(training, config, network, board, pace, budget),
-        training.inputs(data.valid, config.CALIBRATION_IMAGES),
-        training.due(config.EPOCHS),
-        directory.board,
-        world,
-        config.run.precision,
+        network=network,
+        optimizer=sgd(plain_groups(network, config.WEIGHT_DECAY), config.MOMENTUM),
+        matching=matching,
+        judge=torch.optim.Adam(matching.parameters(), config.META_LR),
+        board=board,
+        sampler=sampler,
+        teaching=teaching,
+        pace=pace,
+        keeping=_keeping(training, config, network, board, pace, budget),
+        inputs=training.inputs(data.valid, config.CALIBRATION_IMAGES),
+        due=training.due(config.EPOCHS),
+        board_file=directory.board,
+        world=world,
+        precision=config.run.precision,
     )
     return Training(task, training.source("", config.COLOR_JITTER), schedule)
 
@@ -122,10 +130,18 @@ def _keeping(
     world = training.world
     if config.BOARD == "batch":
         return ByBatch(board, budget, config.SLICE, world)
-    steps = review_steps(pace.shared, config.EPOCHS * training.per_epoch, config.REVIEWS)
-    inputs = training.inputs(training.held, config.CALIBRATION_IMAGES)
-    sizes = config.POOL_SIZE, config.REVIEW_PATHS
-    return ByReview(board, budget, network, inputs, steps, *sizes, config.run.seed, config.SLICE, world)
+    return ByReview(
+        board=board,
+        budget=budget,
+        supernet=network,
+        inputs=training.inputs(training.held, config.CALIBRATION_IMAGES),
+        steps=review_steps(pace.shared, config.EPOCHS * training.per_epoch, config.REVIEWS),
+        size=config.POOL_SIZE,
+        candidates=config.REVIEW_PATHS,
+        seed=config.run.seed,
+        images_kept=config.SLICE,
+        world=world,
+    )
 
 
 def review_steps(first: int, total: int, reviews: int) -> frozenset[int]:
@@ -166,9 +182,17 @@ def finals_of(training: "CreamRun", config: SearchConfig) -> "Finals":
         workers=source.workers,
         device=world.device,
     )
-    inputs = training.inputs(training.held, config.CALIBRATION_IMAGES)
-    recipe = config.FINAL_STEPS, config.FINAL_LR, config.MOMENTUM, config.WEIGHT_DECAY, config.SMOOTHING
-    return Finals(batches, config.EPOCHS, inputs, *recipe, config.run.precision)
+    return Finals(
+        batches=batches,
+        first_epoch=config.EPOCHS,
+        inputs=training.inputs(training.held, config.CALIBRATION_IMAGES),
+        steps=config.FINAL_STEPS,
+        rate=config.FINAL_LR,
+        momentum=config.MOMENTUM,
+        weight_decay=config.WEIGHT_DECAY,
+        smoothing=config.SMOOTHING,
+        precision=config.run.precision,
+    )
 
 
 def _finish(training: "CreamRun", config: SearchConfig, task: "SearchTask", directory: SearchDirectory) -> None:

@@ -50,7 +50,7 @@ class Pace:
     shared: int = 0
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SearchTask:
     """A search, for `Loop`.
 

@@ -14,7 +14,7 @@ from fewshot_nas.cream.supernet import CreamSupernet, batch_statistics
 from fewshot_nas.training.board import Board, BoardEntry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Teaching:
     """The settings of the teaching.
 

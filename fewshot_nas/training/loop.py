@@ -37,7 +37,7 @@ PLANNED_STEPS, PLANNED_S = 20, 10.0  # the most that a plan measures
 CHECKED_STEPS = 10  # steps between two checks of the losses, each of which waits for the device
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
     """How a task is trained; `batch_size` counts the images of all processes."""
 

@@ -30,7 +30,7 @@ def trained(batch, paths):
 
 def review(board, supernet, inputs, **changed):
     values = {"steps": frozenset({5}), "size": 3, "candidates": 6, "seed": 0, "images_kept": 2, "world": World.alone()}
-    return ByReview(board, BUDGET, supernet, inputs, **(values | changed))
+    return ByReview(board=board, budget=BUDGET, supernet=supernet, inputs=inputs, **(values | changed))
 
 
 def test_a_step_s_path_is_offered_with_its_batch_s_accuracy(trained):

@@ -32,19 +32,19 @@ def task(supernet, batch, tmp_path):
     images = (batch[0] * 40 + 128).clamp(0, 255).to(torch.uint8)
     cpu = torch.device("cpu")
     return SearchTask(
-        supernet,
-        sgd(plain_groups(supernet, 1e-4), 0.9),
-        matching,
-        torch.optim.Adam(matching.parameters(), 0.01),
-        board,
-        PathSampler(0, BUDGET),
-        Teaching(start_epoch=1, slice=2, update_every=2),
-        Pace(2, lambda step: 0.1),
-        ByBatch(board, BUDGET, 2, World.alone()),
-        Inputs(images, 4, images, batch[1], 4, (0.5,), (0.2,), cpu),
-        frozenset({1}),
-        tmp_path / "board.json",
-        World.alone(),
+        network=supernet,
+        optimizer=sgd(plain_groups(supernet, 1e-4), 0.9),
+        matching=matching,
+        judge=torch.optim.Adam(matching.parameters(), 0.01),
+        board=board,
+        sampler=PathSampler(0, BUDGET),
+        teaching=Teaching(start_epoch=1, slice=2, update_every=2),
+        pace=Pace(2, lambda step: 0.1),
+        keeping=ByBatch(board, BUDGET, 2, World.alone()),
+        inputs=Inputs(images, 4, images, batch[1], 4, (0.5,), (0.2,), cpu),
+        due=frozenset({1}),
+        board_file=tmp_path / "board.json",
+        world=World.alone(),
     )
 
 

@@ -205,11 +205,6 @@ def test_a_teacher_gets_no_gradient(supernet, batch):
     assert_same_step(network, reference, losses, expected, TAUGHT, images)
 
 
-@pytest.mark.parametrize(("teacher", "teachers"), [(Labels(), [None] * 4), (Largest(), [None] + [largest(PX8)] * 3)])
-def test_who_teaches_without_a_board(supernet, teacher, teachers):
-    assert list(teacher.teachers(supernet(), TAUGHT, 0)) == teachers
-
-
 @pytest.mark.parametrize(("teacher", "teachers"), [(Labels(), [None] * 3), (Largest(), [largest(PX8)] * 3)])
 def test_a_step_is_its_parts(supernet, batch, teacher, teachers):
     """The same archs, sizes, teachers and losses as put together by hand."""
