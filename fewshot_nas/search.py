@@ -70,12 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import decided, gathered, joined
     from fewshot_nas.evaluation.numerics import numerics
+    from fewshot_nas.journal import Journal
     from fewshot_nas.lifecycle import alone
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.run_images import images_for, opened, say_shortages
     from fewshot_nas.scoring import scorer_for, scoring_facts
     from fewshot_nas.searching.explore import Search
-    from fewshot_nas.searching.journal import SearchJournal
 
     with joined(options.device, config.run) as world:
         supernet, report = load_supernet(model, world.device), speaker(world.is_main)
@@ -90,10 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         facts = scoring_facts(config, options.save, model, supernet, data, scored)
         manifest = {**facts, **_manifest(options, network, limits, latency_matters), **judged}
         found = found_directory(options.save, options.name or _name(phase.name, options))
-        journal = SearchJournal(found.journal, supernet.space, manifest, gathered(numerics(world.device), world))
+        remedy = "go on with the old one, or choose another --name"
+        journal = Journal(found.journal, f"{found.path} was begun with", manifest, remedy)
+        ways = gathered(numerics(world.device), world)
         with alone(found.lock, world):
             metric = OF_TOP[options.top]
-            search = Search(proposer, scorer, judge, metric, limits, options.minimize, journal, world, report)
+            search = Search(proposer, scorer, judge, metric, limits, options.minimize, journal, ways, world, report)
             known = search.run(options.budget)
             decided(world, lambda: _finish(found, search.outcome(known), judge.title, report))
             if said := no_better((each.top1 for each in known.values()), manifest["guessing"]):

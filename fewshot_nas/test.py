@@ -261,7 +261,7 @@ def _forget_another_truth(job: "Job") -> None:
     """Remove the scores beside a sample, and what an interrupted run noted of them, if they are another truth's."""
     manifest = manifest_path(job.directory, BESIDE)
     heads = [read_manifest(manifest)] if manifest.exists() else []
-    heads += list(islice(records(journal_path(job.directory, job.name)), 1))
+    heads += [head.get("manifest", {}) for head in islice(records(journal_path(job.directory, job.name)), 1)]
     if any(head.get("beside") != job.manifest["beside"] for head in heads):
         remove_part(job.directory, BESIDE)
 

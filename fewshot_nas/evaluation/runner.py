@@ -9,29 +9,33 @@ files become the same, byte for byte. Parts that are evaluated together (`1-8`) 
 more than they would alone.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from fewshot_nas.comparing import differing, refuse_difference
 from fewshot_nas.distributed import World, decided
 from fewshot_nas.errors import InputError, TaskError
-from fewshot_nas.evaluation.journal import Journal, refuse_others
+from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.evaluation.work import UnitSums
 from fewshot_nas.files import locked, write_json
+from fewshot_nas.journal import Journal
 from fewshot_nas.pace import Pace
-from fewshot_nas.results.score_files import manifest_path, part_lock, shard_path
+from fewshot_nas.results.score_files import journal_path, manifest_path, part_lock, shard_path
 from fewshot_nas.scores.manifests import read_manifest
 from fewshot_nas.scores.shards import METRICS, Score, write_shards
 from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.search_space import SearchSpace
 
 Parts = Mapping[int, Mapping[str, Arch]]
+_REMEDY = "remove the directory's files to evaluate anew, or choose another --epoch"
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,22 @@ class Job:
         for part in self.parts:
             path = manifest_path(self.directory, part)
             if path.exists():
-                refuse_others(self.part_manifest(part), path, read_manifest(path))
+                found, now = read_manifest(path), self.part_manifest(part)
+                keys = [key for key in differing(found, now) if not key.startswith("numerics")]  # several are named
+                refuse_difference(f"{path}: was written with", found, now, _REMEDY, keys)
 
     def computed(self, ways: Sequence[Any]) -> "Job":
         """The job with the numerics of the processes that computed it; a list if they differ."""
         distinct = [way for place, way in enumerate(ways) if way not in ways[:place]]
         numerics = {"numerics": distinct[0] if len(distinct) == 1 else distinct} if distinct else {}
         return replace(self, manifest={**self.manifest, **numerics})
+
+    def journal(self, plan: Plan) -> Journal:
+        """The journal of its units; it depends on the plan too, because a unit is known by its number only."""
+        members = repr([unit.members for unit in plan.units]).encode()
+        manifest = {**self.manifest, "plan_sha256": hashlib.sha256(members).hexdigest()}
+        path = journal_path(self.directory, self.name)
+        return Journal(path, f"{path}: was written with", manifest, _REMEDY)
 
     def part_manifest(self, part: int) -> dict[str, Any]:
         """The manifest of one part."""
@@ -105,41 +118,42 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
         InputError: another process works on one of the parts, or the directory contains files of
             another evaluation.
     """
-    journal = Journal(job.directory, job.name, job.manifest, plan)
+    journal = job.journal(plan)
     with ExitStack() as locks:
 
         def begin() -> dict[int, UnitSums]:
             for part in job.parts:
                 locks.enter_context(locked(part_lock(job.directory, part), wait=False))
             job.refuse_others()
-            return journal.read()
+            return {record["unit"]: [Sums(*each) for each in record["correct"]] for record in journal.read()}
 
         done = decided(world, begin)
         if len(done) < len(plan.units):
             known = decided(world, journal.numerics)
             batch = scorer.within_memory(plan)[0].batch
             ways = scorer.executor.numerics(scorer.inputs.device, known)
-            _compute(job.computed([{**way, "batch": batch} for way in ways]), plan, scorer, world, done)
+            _compute(job, plan, [{**way, "batch": batch} for way in ways], scorer, world, done)
 
         def finish() -> None:
             _write_scores(
                 job.computed(journal.numerics()), plan, done, len(scorer.inputs.images), scorer.supernet.space
             )
-            journal.remove()
+            journal.path.unlink(missing_ok=True)
 
         decided(world, finish)
 
 
-def _compute(job: Job, plan: Plan, scorer: Scorer, world: World, done: dict[int, UnitSums]) -> None:
+def _compute(
+    job: Job, plan: Plan, ways: Sequence[Any], scorer: Scorer, world: World, done: dict[int, UnitSums]
+) -> None:
     """Compute the units that are not done, and note each in the journal."""
     missing = [number for number in range(len(plan.units)) if number not in done]
-    journal = Journal(job.directory, job.name, job.manifest, plan)
-    writing = journal.writing() if world.is_main else nullcontext(_nothing)
+    note = job.journal(plan).writing(ways) if world.is_main else _nothing
     pace = Pace(sum(plan.units[number].macs for number in missing), tqdm.write if world.is_main else _silent)
-    with writing as note, _bar(plan, done, world) as bar, closing(scorer.results(plan, missing)) as results:
+    with _bar(plan, done, world) as bar, closing(scorer.results(plan, missing)) as results:
         try:
             for number, sums in results:
-                note(number, sums)
+                note({"unit": number, "correct": sums})
                 done[number] = sums
                 pace.advance(plan.units[number].macs)
                 bar.set_postfix_str(f"{len(done)}/{len(plan.units)} units, workers: {scorer.executor.workers}", False)
@@ -155,7 +169,7 @@ def _named(number: int, job: Job, plan: Plan) -> str:
     return f"work unit {number} ({', '.join(members)})"
 
 
-def _nothing(unit: int, sums: UnitSums) -> None:
+def _nothing(record: Mapping[str, Any]) -> None:
     """The other processes keep no journal."""
 
 

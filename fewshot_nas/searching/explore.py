@@ -3,17 +3,18 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from fewshot_nas.distributed import World, decided
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.scorer import Scorer
+from fewshot_nas.journal import Journal
 from fewshot_nas.pace import Pace
 from fewshot_nas.scores.found import Found, FoundArch, front
 from fewshot_nas.searching.bounds import Limits
-from fewshot_nas.searching.journal import Generation, SearchJournal
+from fewshot_nas.searching.generation import Generation, generations
 from fewshot_nas.searching.judge import Judge
 from fewshot_nas.searching.proposals import Proposer
 from fewshot_nas.space.arch import Arch
@@ -27,6 +28,7 @@ class Search:
         proposer: used on the main process only.
         metric: of the scores, one of `shards.METRICS`.
         minimize: measures that are objectives, too, beside the judge's value.
+        numerics: how the processes compute.
         report: takes lines for a person.
     """
 
@@ -36,7 +38,8 @@ class Search:
     metric: str
     limits: Limits
     minimize: Sequence[str]
-    journal: SearchJournal
+    journal: Journal
+    numerics: Sequence[Any]
     world: World
     report: Callable[[str], None]
 
@@ -46,22 +49,22 @@ class Search:
         Raises:
             InputError: the journal is another search's.
         """
-        cache = _Cache(decided(self.world, self.journal.read))
-        with ExitStack() as stack:
-            note = stack.enter_context(self.journal.writing()) if self.world.is_main else _nothing
-            known: dict[Arch, Accuracy] = {}
-            pace = Pace(budget - min(budget, len(cache.scores)))
-            while len(known) < budget and (asked := decided(self.world, self.proposer.ask)):
-                new = asked[: budget - len(known)]
-                missing = [arch for arch in new if arch not in cache.scores]
-                if missing:
-                    note(cache.added(self._scored(missing)))
-                known |= {arch: cache.scores[arch] for arch in new}
-                best = decided(self.world, partial(self._tell, new, known))
-                if missing:
-                    pace.advance(len(missing))
-                    said = _said(len(known), budget, self.judge.title, best, cache.generations[-1])
-                    self.report("; ".join(filter(None, (said, pace.left()))))
+        space = self.limits.space
+        cache = _Cache(decided(self.world, lambda: generations(self.journal, space)))
+        note = self.journal.writing(self.numerics) if self.world.is_main else _nothing
+        known: dict[Arch, Accuracy] = {}
+        pace = Pace(budget - min(budget, len(cache.scores)))
+        while len(known) < budget and (asked := decided(self.world, self.proposer.ask)):
+            new = asked[: budget - len(known)]
+            missing = [arch for arch in new if arch not in cache.scores]
+            if missing:
+                note(cache.added(self._scored(missing)).record(space))
+            known |= {arch: cache.scores[arch] for arch in new}
+            best = decided(self.world, partial(self._tell, new, known))
+            if missing:
+                pace.advance(len(missing))
+                said = _said(len(known), budget, self.judge.title, best, cache.generations[-1])
+                self.report("; ".join(filter(None, (said, pace.left()))))
         if len(known) < budget:
             self.report(self._ended_early(len(known), budget))
         return known
@@ -82,7 +85,7 @@ class Search:
         measures = list(self.minimize) or [each.name for each in bounds if each.high < math.inf] or ["macs"]
         archs = sorted(map(self._found, values, values.values()), key=lambda each: (-each.score, each.code))
         inside = (self._found(arch, value) for arch, value in pool.items() if self.limits.fits(arch))
-        manifest = {**self.journal.manifest, "numerics": self.journal.ways()}
+        manifest = {**self.journal.manifest, "numerics": self.journal.numerics()}
         return Found(manifest, archs, measures, front(inside, measures))
 
     def _found(self, arch: Arch, value: float) -> FoundArch:
@@ -122,5 +125,5 @@ class _Cache:
         return generation
 
 
-def _nothing(generation: Generation) -> None:
+def _nothing(record: Mapping[str, Any]) -> None:
     """The other processes keep no journal."""

@@ -177,7 +177,7 @@ def cost(bed: str, seed: int) -> None:
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.run_images import open_images
     from fewshot_nas.scoring import scorer_for
-    from fewshot_nas.searching.journal import Generation
+    from fewshot_nas.searching.generation import Generation
 
     save, config = f"{BEDS[bed]['save']}{seed}", config_of(bed)
     supernet = load_supernet(phase_directory(save, PHASE).chosen)
@@ -209,7 +209,7 @@ def _share(generations: Sequence[Any]) -> float:
 def _generations(save: str, name: str, space: Any) -> list[Any]:
     from fewshot_nas.evaluation.accuracy import Accuracy
     from fewshot_nas.jsonl import records
-    from fewshot_nas.searching.journal import Generation
+    from fewshot_nas.searching.generation import Generation
 
     lines = [record for record in records(found_directory(save, name).journal) if "scores" in record]
     return [
