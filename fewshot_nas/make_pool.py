@@ -13,6 +13,7 @@ from fewshot_nas.space.pool import (
     POOL_SIZE,
     Entry,
     check_draw,
+    count_archs,
     make_pool,
     part_path,
     read_pool,
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parts = read_pool(options.check, space)
         print(f"{options.check}: {sum(map(len, parts))} distinct archs in {len(parts)} parts, all valid")
         return 0
+    options.size = min(POOL_SIZE, count_archs(space)) if options.size is None else options.size
+    options.parts = min(PARTS, options.size) if options.parts is None else options.parts
     _check(options)
     parts = split_pool(make_pool(space, options.seed, options.size), options.parts)
     for number, part in enumerate(parts, start=1):
@@ -51,8 +54,8 @@ def _check(options: argparse.Namespace) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.make_pool", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="of the random draws (default 0)")
-    parser.add_argument("--size", type=int, default=POOL_SIZE, help=f"number of archs (default {POOL_SIZE})")
-    parser.add_argument("--parts", type=int, default=PARTS, help=f"number of files (default {PARTS})")
+    parser.add_argument("--size", type=int, help=f"number of archs (default {POOL_SIZE}, or all of a smaller space)")
+    parser.add_argument("--parts", type=int, help=f"number of files (default {PARTS}, or one for each of fewer archs)")
     parser.add_argument("--out", type=Path, default=Path("json_file/json8"), help="directory (default json_file/json8)")
     parser.add_argument("--check", type=Path, metavar="DIR", help="only read and validate the pool in DIR")
     add_config_options(parser, "space.preset=NAME")

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     truth = read_paths(options.ground_truth) if options.ground_truth else {}
     _refuse_others(options.ground_truth, truth, whole)
     pool = select(options.pool, "--target_arch_num", some) if some else whole
-    truth = {arch_id: entry for arch_id, entry in truth.items() if arch_id in pool}
+    pool = {**pool, **{arch_id: whole[arch_id] for arch_id in truth}}  # or the truth would compare nothing
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
     from fewshot_nas.evaluation.accuracy import guessing
@@ -161,7 +161,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("--save", default="save", metavar="NAME", help="directory under results/ that the search wrote (default save)")
     add("--pool", type=Path, required=True, metavar="FILE", help="paths that `cream.make_pool` has drawn")
-    add("--target_arch_num", metavar="PATHS", help=f"some of them: {NUMBERS} (default: all)")
+    add("--target_arch_num", metavar="PATHS", help=f"some of them, beside those of the truth: {NUMBERS} (default: all)")
     add("--ground_truth", type=Path, metavar="FILE", help="accuracies of some of them that `cream.truth` has found")
     add("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
     add_config_options(parser, FORM)
