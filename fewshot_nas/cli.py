@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fewshot_nas import launcher
-from fewshot_nas.commands import TRAINING_COMMANDS, command_line
-from fewshot_nas.config import TRAININGS, Config, load_config
+from fewshot_nas.commands import TRAINING_COMMANDS, command_line, uses
+from fewshot_nas.config import SECTIONS, Config, load_config
 from fewshot_nas.errors import EndedError, InputError, KnownError, interruption, said_by_machine
 from fewshot_nas.manifest import fixed_by, refuse_settings
 from fewshot_nas.opening import run_begun
@@ -182,6 +182,7 @@ def add_config_options(parser: argparse.ArgumentParser, form: str = "section.key
         metavar="FILE",
         help="settings in YAML (default: those that the run was begun with, else the embedded digits)",
     )
+    parser.set_defaults(command=parser.prog.removeprefix("fewshot_nas."))
     parser.add_argument("overrides", nargs="*", metavar=form, help="settings that replace the file's")
 
 
@@ -192,11 +193,12 @@ def config_of(options: argparse.Namespace, stored: Path | None = None) -> Config
         stored: the settings of an earlier training, used if no `--config` is given.
 
     Raises:
-        InputError: names the setting that is wrong, that only trainings use, or that the earlier training fixed.
+        InputError: names the setting that is wrong, that the command does not use, or that the earlier training fixed.
     """
     for override in options.overrides:
-        if override.partition(".")[0] in TRAININGS:
-            raise InputError(f"{override!r} is a setting of a training, and nothing is trained here; leave it out")
+        section = override.partition(".")[0]
+        if section in SECTIONS and not uses(options.command, section):
+            raise InputError(f"{override!r}: {options.command} uses no settings of {section}; leave it out")
     there = stored is not None and stored.exists()
     config = load_config(options.config or (stored if there else None), options.overrides)
     if stored and (manifest := PhaseDirectory(stored.parent).manifest).exists():
@@ -339,7 +341,7 @@ def following(options: argparse.Namespace, command: str, **more: object) -> str:
         more: further options of the command, without dashes.
     """
     given = run_overrides(options) if command in TRAINING_COMMANDS else options.overrides
-    settings = [each for each in given if command in TRAINING_COMMANDS or each.partition(".")[0] not in TRAININGS]
+    settings = [each for each in given if uses(command, each.partition(".")[0])]
     return command_line(command, *settings, save=options.save, config=options.config, **more)
 
 

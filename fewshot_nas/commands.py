@@ -36,6 +36,20 @@ TRAINING_COMMANDS = frozenset(
     )
 )
 
+# The sections of the settings that commands use which train nothing; files may have all of them.
+_OF_RUN = ("space", "data", "run")
+_USED = {"make_pool": ("space",), "latency": _OF_RUN, "merge": _OF_RUN, "rank": _OF_RUN, "report": _OF_RUN}
+_OF_SCORES = ("space", "data", "evaluation", "run")
+
+
+def uses(command: str, section: str) -> bool:
+    """Whether a command makes use of a section of the settings; trainings keep all of them for later commands.
+
+    >>> uses("latency", "data"), uses("latency", "evaluation"), uses("train_supernet", "few_shot")
+    (True, False, True)
+    """
+    return command in TRAINING_COMMANDS or command.startswith("cream.") or section in _USED.get(command, _OF_SCORES)
+
 
 def command_line(command: str, *settings: str, **options: object) -> str:
     """A line for the shell.

@@ -278,8 +278,7 @@ class Config:
         return shipped if usual and not own.exists() else own
 
 
-# The sections that say how to train.
-TRAININGS = frozenset(key for key, kind in get_type_hints(Config).items() if issubclass(kind, RecipeConfig))
+SECTIONS = frozenset(get_type_hints(Config))
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:

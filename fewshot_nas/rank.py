@@ -32,6 +32,7 @@ from fewshot_nas.results.run import (
     run_directory,
     stored_settings,
     trained_phases,
+    within_run,
 )
 from fewshot_nas.scores.evaluations import (
     Evaluation,
@@ -80,11 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         lacking = (arch_id for arch_id in evaluation.scores if arch_id not in pool)
         beside |= {arch_id: space.decode(evaluation.scores[arch_id].code) for arch_id in lacking}
     given = {
-        "scores": list(map(str, directories)),
+        "scores": [within_run(options.save, each) for each in directories],
         "metric": metric,
         "archs": len(pool),
         "scored": len(pool.keys() & set.intersection(*(set(each.scores) for each in evaluations))),
-        "truth": str(truth_path) if truth else None,
+        "truth": within_run(options.save, truth_path) if truth else None,
         "truths": len(truth),
     }
     content = given | _rank(options, pool, beside, network, evaluations, truth)

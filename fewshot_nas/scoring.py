@@ -14,7 +14,7 @@ from fewshot_nas.evaluation.room import room_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import sha256
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.results.run import run_directory
+from fewshot_nas.results.run import within_run
 from fewshot_nas.run_images import (
     SCORED_AT_ONCE,
     SCORED_AT_ONCE_ON_GPU,
@@ -67,7 +67,7 @@ def scoring_facts(
     fitted = min(config.evaluation.classifier_images, len(data.train))
     calibrated, batch = min(config.evaluation.calibration_images, len(data.train)), config.evaluation.calibration_batch
     return {
-        "checkpoint": model.relative_to(run_directory(save)).as_posix(),
+        "checkpoint": within_run(save, model),
         "checkpoint_sha256": sha256(model),
         **supernet.split.values(),
         "data": data.name,

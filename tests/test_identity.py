@@ -10,9 +10,11 @@ from PIL import Image
 import fewshot_nas
 from fewshot_nas.__main__ import main
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json
+from fewshot_nas.files import read_json, sha256
 from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint
 from fewshot_nas.results.run import found_directory
+from fewshot_nas.scores.merging import write_merged
+from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.space.sampling import smallest
 
@@ -142,7 +144,7 @@ def test_classes_of_lists_have_the_names_beside_them_or_none(trained, capsys):
         ("data.num_classes=7", "data.num_classes 3 (now 7)"),
         ("data.augmentation=none", "data.augmentation None (now none)"),
         ("data.name=digits", "data.name folders (now digits)"),
-        ("training.lr=1", "'training.lr=1' is a setting of a training"),
+        ("training.lr=1", "uses no settings of training"),
     ],
 )
 def test_a_setting_that_is_fixed_is_refused_by_every_command(trained, capsys, setting, named):
@@ -152,6 +154,10 @@ def test_a_setting_that_is_fixed_is_refused_by_every_command(trained, capsys, se
     commands["export"] = [*commands["export"], "--no-calibrate"]
     for command, arguments in commands.items():
         assert named in refused(capsys, command, *arguments, setting), command
+    for command in ("rank", "report", "latency"):
+        assert f"{command} uses no settings of evaluation" in refused(
+            capsys, command, "--save=run", "evaluation.memory_mb=1"
+        )
     if "training" not in setting:
         shutil.rmtree("elsewhere", ignore_errors=True)
         Path("elsewhere").mkdir()
@@ -180,18 +186,33 @@ def test_a_card_is_of_one_network(trained, capsys):
     assert "mine.json: is no card" in refused(capsys, *export, f"--arch={other}", "--out=mine.pt")
 
 
+def rank_by_places(scores):
+    """Merged scores of the whole pool."""
+    space = load_supernet(Path("results/run/supernet.pth")).space
+    known = {"space": space.values(), "num_classes": 3, "checkpoint_sha256": sha256(Path("results/run/supernet.pth"))}
+    codes = {key: each["arch"] for key, each in read_json(Path("pool/part1.json")).items()}
+    write_merged(scores, "prob", {key: Scored(float(place), codes[key]) for place, key in enumerate(codes)}, known)
+
+
 def test_a_run_that_was_moved_goes_on(trained, capsys):
     """Its digests are equal; its place, and the pool's, are no part of what scores depend on."""
     scored = ["--json_part=1", "--limit=3"]
-    search = ["--max=macs=99G", "--budget=4", "--population=2", "--method=random", "--name=found"]
+    search = ["--max=macs=99G", "--budget=4", "--population=2", "--method=random", "--by=supernet", "--name=found"]
     assert main(["test", "--save=run", *scored]) == 0
     assert main(["search", "--save=run", *search]) == 0
+    rank_by_places(Path("results/run/json_results/epoch7"))
+    shutil.copy("truth.json", "results/run/gt_arch30.json")
+    ranked = ["--top=prob", "run.ground_truth=null"]
+    assert main(["rank", "--save=run", *ranked]) == 0
+    by_ranker = [*search[:-2], "--name=ranked", "--by=ranker", "--top=prob"]
+    assert main(["search", "--save=run", *by_ranker]) == 0
     Path("results/run").rename("results/moved")
     Path("pool").rename("archs")
     capsys.readouterr()
     assert main(["test", "--save=moved", *scored, "run.pool=archs"]) == 0
     assert "are there already" in capsys.readouterr().out
     assert main(["search", "--save=moved", *search]) == 0
+    assert main(["search", "--save=moved", *by_ranker]) == 0
     found = found_directory("moved", "found").found
     assert read_json(found)["checkpoint"] == "supernet.pth"
     assert main(["finetune", "--save=moved", f"--from_search={found}"]) == 0
@@ -258,8 +279,8 @@ def test_a_hint_repeats_the_options_that_matter(trained, capsys, calls_of_hints)
         assert ({"run.seed=3", "few_shot.lr=1"} <= set(arguments)) == (command == "train_few_shot")
 
 
-def test_a_table_of_latencies_is_of_the_run_s_classes(trained, capsys, monkeypatch):
-    """Before the run exists it is measured for the classes of its images."""
+@pytest.mark.slow
+def test_latencies_measured_before_a_run_are_of_its_classes(trained, capsys, monkeypatch):
     monkeypatch.setattr("fewshot_nas.timing.clock.TURN_S", 0.0)
     monkeypatch.setattr("fewshot_nas.timing.clock.LEAST_RUNS", 1)
     Path("results").rename("kept")
@@ -269,6 +290,8 @@ def test_a_table_of_latencies_is_of_the_run_s_classes(trained, capsys, monkeypat
     shutil.copytree("kept", "results", dirs_exist_ok=True)
     search = ["search", "--save=run", "--max=latency=9s", "--budget=4", "--population=2", "--method=random"]
     assert main(search) == 0
-    content = read_json(path)
-    write_json(path, {**content, "num_classes": 1000})
-    assert "was measured for num_classes 1000 (now 3)" in refused(capsys, *search, "--name=again")
+
+
+def test_a_network_that_is_not_there_yet_has_the_classes_of_its_images(trained, capsys):
+    said = refused(capsys, "latency", "--save=rnu", IMAGES[0], "data.root=nowhere", *SPACE)
+    assert "nowhere/train: no such directory" in said

@@ -8,6 +8,7 @@ import pytest
 
 from fewshot_nas import latency, rank, search
 from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json, write_json
 from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import found_directory, phase_directory, prediction_table_path
 from fewshot_nas.scores.found import read_found
@@ -111,6 +112,12 @@ def test_a_table_that_a_search_does_not_need_does_not_stop_it(measured, capsys, 
     search.main([*options, *(["--digits=all"] if fault == "digits" else [])])
     assert "latencies are left out: " in capsys.readouterr().err
     assert all("latency" not in arch.costs for arch in read_found(found_directory("run", "plain").found).archs)
+
+
+def test_a_table_of_another_number_of_classes_is_refused(measured):
+    write_json(measured, {**read_json(measured), "num_classes": 1000})
+    with pytest.raises(InputError, match=r"was measured for num_classes 1000 \(now 10\); measure one of this run"):
+        search.main(["--save=run", "--max=latency=1s"])
 
 
 @pytest.mark.parametrize("option", ["--threads=0", "--batch=0", "--rounds=0"])

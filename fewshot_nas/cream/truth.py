@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train the paths that the ground truth does not have with this seed."""
     options = _parser().parse_intermixed_args(argv)
     config, words = load(RetrainConfig, options.config, run_overrides(options)), run_words(options)
+    for override in options.overrides:
+        if override.partition("=")[0] in ("MODEL_SELECTION", "INPUT_ARCH"):
+            raise InputError(f"{override!r}: the pool has the paths, and --target_arch_num selects them; leave it out")
     if not config.IMAGE_SIZE:
         raise InputError("IMAGE_SIZE is 0, but the paths of a pool have no image size of their own; set it")
     chosen = select(options.pool, "--target_arch_num", options.target_arch_num)

@@ -38,6 +38,18 @@ def run_directory(save: str) -> Path:
     return directory
 
 
+def within_run(save: str, path: Path) -> str:
+    """A path as a run's files name it: from the run's directory on, so that the run may be moved, or as it is."""
+    top = run_directory(save).absolute()
+    return path.absolute().relative_to(top).as_posix() if path.absolute().is_relative_to(top) else str(path)
+
+
+def from_run(save: str, text: str) -> Path:
+    """The path that `within_run` has named."""
+    own = run_directory(save) / text
+    return own if own.exists() else Path(text)
+
+
 def phase_directory(save: str, phase: Phase) -> PhaseDirectory:
     """The directory of a phase; the one-shot phase uses the run's own directory."""
     top = run_directory(save)

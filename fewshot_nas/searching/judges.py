@@ -1,6 +1,5 @@
 """Making a search's judge from a run's merged scores and its ranking."""
 
-from pathlib import Path
 from typing import Any
 
 from fewshot_nas.commands import command_line
@@ -9,7 +8,7 @@ from fewshot_nas.files import read_json
 from fewshot_nas.ranking.features import column
 from fewshot_nas.reporting.wording import metric_title, prediction_title
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.run import ranking_path
+from fewshot_nas.results.run import from_run, ranking_path
 from fewshot_nas.scores.evaluations import merged_evaluations, read_evaluation, read_truth
 from fewshot_nas.scores.manifests import Network
 from fewshot_nas.scores.shards import top_of
@@ -43,7 +42,7 @@ def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> t
         raise InputError(
             f"{path}: the ranker went by {content['metric']}, the search by {metric}; `{anew}` ranks by it"
         )
-    evaluations = [read_evaluation(Path(each), metric, network.space) for each in content["scores"]]
+    evaluations = [read_evaluation(from_run(save, each), metric, network.space) for each in content["scores"]]
     own = [number for number, each in enumerate(evaluations) if each.manifest.get("checkpoint_sha256") == checkpoint]
     if not own:
         raise InputError(
@@ -51,7 +50,7 @@ def ranker_judge(save: str, checkpoint: str, metric: str, network: Network) -> t
             f" `{anew} --scores DIR` ranks by scores of it, or search with --by supernet"
         )
     codes = {arch_id: scored.code for each in evaluations for arch_id, scored in each.scores.items()}
-    truth = read_truth(Path(content["truth"]), codes, network.space) if content["truth"] else {}
+    truth = read_truth(from_run(save, content["truth"]), codes, network.space) if content["truth"] else {}
     archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
     archs |= {arch_id: network.space.decode(code) for arch_id, code in codes.items()}
     judge = ByRanker(
