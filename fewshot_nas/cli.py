@@ -24,6 +24,7 @@ from fewshot_nas.results.phase import ONE_SHOT, Phase
 from fewshot_nas.results.run import run_directory, stored_settings
 from fewshot_nas.scores.manifests import read_manifest
 from fewshot_nas.scores.shards import OF_TOP
+from fewshot_nas.settings import read_scalar
 from fewshot_nas.streams import Streams
 
 _SETTING = re.compile(r"[A-Za-z_]+\.[A-Za-z_0-9.]+=")
@@ -126,7 +127,15 @@ def _terminable() -> Iterator[None]:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says what an argument that it does not know may have been meant for."""
+    """A parser that says what an argument that it does not know may have been meant for.
+
+    Whole numbers and paths are read as in settings: `1_0` is no number, and a leading `~` is the home directory.
+    """
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.register("type", int, lambda text: read_scalar(int, text))
+        self.register("type", Path, lambda text: read_scalar(Path, text))
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

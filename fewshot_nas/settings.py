@@ -87,6 +87,18 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     return kind(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
 
 
+def read_scalar(kind: type[T], text: str) -> T:
+    """A number or a path from a command line, by the rules of settings.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    value = _as(kind, Plain(text))
+    if value is None:
+        raise ValueError(text)
+    return value  # type: ignore[no-any-return]
+
+
 def is_free(hint: Any) -> bool:
     """Whether a field with this type hint has the mark `FREE`."""
     return FREE in getattr(hint, "__metadata__", ())

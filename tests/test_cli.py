@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from fewshot_nas.cli import run
+from fewshot_nas.cli import Parser, run
 
 COMMAND = """
 import sys, time
@@ -58,3 +59,16 @@ def test_a_library_that_makes_sigterm_an_interruption_of_its_own_changes_nothing
 
     assert run(main) == 143
     assert capsys.readouterr().err == "terminated\n"
+
+
+def test_numbers_and_paths_of_options_are_read_as_those_of_settings(monkeypatch, capsys):
+    monkeypatch.setenv("HOME", "/home/me")
+    parser = Parser(prog="fewshot_nas.test")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_intermixed_args(["--seed=-3", "--out=~/a ~#b"])
+    assert (options.seed, options.out) == (-3, Path("/home/me/a ~#b"))
+    for number in ("1_0", "064", "0x1", "1.5"):
+        with pytest.raises(SystemExit):
+            parser.parse_intermixed_args([f"--seed={number}"])
+        assert f"argument --seed: invalid int value: '{number}'" in capsys.readouterr().err
