@@ -255,7 +255,9 @@ def test_a_pool_is_scored_with_the_search_s_supernet_and_compared(here, capsys, 
     capsys.readouterr()
     score.main(["--save", "one", "--pool", "pool.json", "--ground_truth", "gt.json"])
     lines = capsys.readouterr().out.splitlines()
-    rows = {line.split("  ")[0]: line for line in lines[4:]}
+    assert lines[0].startswith("search results/one/search; digits, ")
+    first = next(place for place, line in enumerate(lines) if line.startswith("FLOPs"))
+    rows = {line.split("  ")[0]: line for line in lines[first:]}
     names = ["FLOPs", "macs", "params", "raw", "top-1", "board", *(("smoothed", "combined") if size == 20 else ())]
     assert list(rows)[: len(names)] == names
     assert "+1.000" in rows["params"]
