@@ -103,7 +103,7 @@ def test_a_truth_too_small_for_a_predictor_only_judges(run):
 def test_the_table_is_kept_with_what_it_was_made_of(run):
     assert main([run, WITH_TRUTH, "--suggest=3"]) == 0
     content = read_json(ranking_path("run"))
-    assert content["scores"] == ["results/run/json_results/epoch3"]
+    assert content["scores"] == ["json_results/epoch3"]
     assert (content["archs"], content["scored"], content["truths"], content["metric"]) == (200, 120, 60, "prob")
     best = next(row for row in content["rows"] if row["name"] == content["best_proxy"])
     assert best["gain"]["value"] == 0
@@ -146,7 +146,7 @@ def test_the_last_phase_s_largest_evaluation_is_the_default(run):
     write_scores(late.scores("1"), 50)
     write_scores(late.scores("0"), 80)
     assert main([run, WITH_TRUTH]) == 0
-    assert read_json(ranking_path("run"))["scores"] == ["results/run/2/json_results/epoch0"]
+    assert read_json(ranking_path("run"))["scores"] == ["2/json_results/epoch0"]
 
 
 def test_no_two_commands_go_by_different_evaluations(run, monkeypatch):
@@ -158,7 +158,7 @@ def test_no_two_commands_go_by_different_evaluations(run, monkeypatch):
     write_scores(phase.scores("3_all_test"), 150, checkpoint_sha256=present, split="test")
     write_scores(phase.scores("9"), 180, checkpoint_sha256="of an older one")
     assert main([run, WITH_TRUTH]) == report.main([run, WITH_TRUTH]) == 0
-    assert read_json(ranking_path("run"))["scores"] == ["results/run/json_results/epoch3"]
+    assert read_json(ranking_path("run"))["scores"] == ["json_results/epoch3"]
     assert "evaluation 3<" in report_path("run").read_text()
     assert len(supernet_judge(phase, present, "prob", Network(PX8, 8, 10)).pool({})) == 100
 
@@ -177,7 +177,7 @@ def test_several_supernets_count_together(run):
     first = phase_directory("run", Phase.parse("1")).scores("3")
     assert main([run, WITH_TRUTH, "--scores", str(first), str(other)]) == 0
     content = read_json(ranking_path("run"))
-    assert content["scores"] == [str(first), str(other)]
+    assert content["scores"] == [within_run("run", each) for each in (first, other)]
     assert content["scored"] == 50
 
 
@@ -214,7 +214,7 @@ def test_settings_may_stand_behind_directories(run):
 def test_a_phase_can_be_named(run):
     write_scores(phase_directory("run", Phase.parse("2")).scores("0"), 50)
     assert main([run, WITH_TRUTH, "--phase=1"]) == 0
-    assert read_json(ranking_path("run"))["scores"] == ["results/run/json_results/epoch3"]
+    assert read_json(ranking_path("run"))["scores"] == ["json_results/epoch3"]
 
 
 def test_mistakes_are_told_in_a_sentence(run):
