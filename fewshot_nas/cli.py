@@ -132,13 +132,10 @@ class Parser(argparse.ArgumentParser):
     Whole numbers and paths are read as in settings: `1_0` is no number, and a leading `~` is the home directory.
     """
 
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self.register("type", int, lambda text: read_scalar(int, text))
-        self.register("type", Path, lambda text: read_scalar(Path, text))
-
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.register("type", int, lambda text: read_scalar(int, text))
+        self.register("type", Path, lambda text: read_scalar(Path, text))
         # What torch.distributed.launch adds to every command line; the environment says the same.
         self.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
 
