@@ -205,9 +205,11 @@ def cream() -> Iterator[Command]:
 
 def published(size: Size) -> Iterator[Command]:
     """Scores of files in the published formats, which `make_published` has put into both directories."""
+    settings = ["--json_part=1", "--epoch=1", "--limit=1", "--images=8", "--calibration_images=8"]
+    settings += ["space.preset=track1", *IMAGES, "run.pool=pool_track1"]  # of 224 pixels, as published
     for groups in size.public:
         phase = PHASES[groups] or "1"
-        yield ["test", "--save=track1", f"--split_group={phase}", "--model_name=public", "--json_part=1", "--epoch=1"]
+        yield ["test", "--save=public", f"--split_group={phase}", "--model_name=public", *settings]
     yield ["cream.test", "MODEL_SELECTION=14", "IMAGE_SIZE=16", "RESUME_PATH=public/14.pth.tar"]
 
 
@@ -244,11 +246,12 @@ def public_name(name: str, few_shot: bool, depths: Sequence[int]) -> str:
 def make_published(base: Path, sides: Sequence[Path], size: Size) -> None:
     """The base's weights in the published formats, in every side's directory."""
     for groups in size.public:
-        phase = f"results/track1/{PHASES[groups]}"
-        model = torch.load(base / phase / "supernet.pth", weights_only=True)["model"]
+        phase = PHASES[groups]
+        model = torch.load(base / "results/track1" / phase / "supernet.pth", weights_only=True)["model"]
         public = {public_name(name, groups > 1, (5, 5, 8, 5)): tensor for name, tensor in model.items()}
         for side in sides:
-            torch.save(public, side / phase / "public.pth")
+            (side / "results/public" / phase).mkdir(parents=True, exist_ok=True)
+            torch.save(public, side / "results/public" / phase / "public.pth")
     retrained = (base / "results/small/retrain_14/14.pth.tar").read_bytes()
     for side in sides:
         (side / "public").mkdir(exist_ok=True)
@@ -305,10 +308,10 @@ def work(versions: Mapping[Path, Path], commands: Sequence[Command], *, in_turns
 
 # Keys whose values are no results: times, places, and how something was computed.
 BESIDE = {"time", "seconds", "checkpoint", "checkpoint_sha256", "numerics", "recipe", "file", "files"}
-BESIDE |= {"source", "made_by", "ground_truth", "format", "space"}
+BESIDE |= {"source", "made_by", "ground_truth", "format", "space", "chosen"}
 FILES = ("pool_*/*.json", "costs_*.json", "truth*.json", "paths.json", "exported.*", "results/**/*")
 ENDINGS = (".json", ".jsonl", ".pth", ".tar", ".safetensors", ".csv")
-LEFT_OUT = ("manifest*", "public.pth", "journal*")
+LEFT_OUT = ("manifest*", "public.pth", "journal*", "nan_*.pth", "epoch_*.pth")  # the chosen one is supernet.pth
 STATE = ("model", "matching")  # of a search, whose supernet no other file has; running statistics there are not used
 UNUSED = ("running_mean", "running_var", "num_batches_tracked")
 
