@@ -42,13 +42,15 @@ def refuse_difference(
     """
     before, after = dict(flat(fixed)), dict(flat(now))
     wanted = [key for key in before if key in after] if keys is None else keys
-    said = [_said(key, before.get(key), after.get(key)) for key in wanted if before.get(key) != after.get(key)]
+    other = [key for key in wanted if before.get(key) != after.get(key)]
+    # A setting may also be a fact of the same name, which is said in its place.
+    said = {key.removeprefix(SETTINGS): (before.get(key), after.get(key)) for key in other}
     if said:
-        raise InputError(f"{begun} {', '.join(said[:_SHOWN])}; {remedy}")
+        sentences = [_said(key, *values) for key, values in said.items()]
+        raise InputError(f"{begun} {', '.join(sentences[:_SHOWN])}; {remedy}")
 
 
 def _said(key: str, before: Any, after: Any) -> str:
-    key = key.removeprefix(SETTINGS)
     if isinstance(before, list) and isinstance(after, list) and max(len(before), len(after)) > _LONG:
         if len(before) != len(after):
             return f"{len(before)} {key} (now {len(after)})"

@@ -5,9 +5,10 @@ from typing import get_type_hints
 
 import pytest
 
-from fewshot_nas.comparing import flat
+from fewshot_nas.comparing import flat, refuse_difference
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig, SearchConfig
+from fewshot_nas.errors import InputError
 from fewshot_nas.manifest import manifest, recipe_sha256
 from fewshot_nas.settings import compared, is_free
 
@@ -53,3 +54,9 @@ def test_what_changes_the_outcome_is_another_recipe(override):
 
 def test_another_number_of_processes_is_another_recipe():
     assert digest(size=2) != digest()
+
+
+def test_a_setting_that_is_a_fact_too_is_said_once():
+    begun, now = ({"settings": {"data": {"n": given}}, "data": {"n": found}} for given, found in ((None, 3), (7, 7)))
+    with pytest.raises(InputError, match=r"^run was begun with data\.n 3 \(now 7\); stop$"):
+        refuse_difference("run was begun with", begun, now, "stop")

@@ -4,21 +4,17 @@ import hashlib
 import os
 from pathlib import Path
 
-import torch
-
 from fewshot_nas.data.cache import building
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
 
-LOOKED_AT = 64  # files whose sizes are checked each time
-
 
 def kept_fingerprint(images: FileImages, directory: Path) -> str:
     """`images.fingerprint`, stored in `directory` under a digest of root, background, list, labels and the
-    sizes of 64 files.
+    sizes and beginnings of 64 files.
 
-    The fingerprint is computed again if the list or the size of one of these files changes. The 64
+    The fingerprint is computed again if the list or one of these files changes. The 64
     files are spread evenly over the list. If other files are replaced, delete the directory
     `fingerprints`, because the change is not noticed. One process computes the fingerprint, the
     others wait.
@@ -41,6 +37,7 @@ def _digest(images: FileImages) -> str:
     digest = hashlib.sha256(os.fsencode(images.root.resolve()) + repr(images.background).encode())
     for part in (images.names.text, images.names.ends.tobytes(), images.labels.numpy().tobytes()):
         digest.update(b"\0%d\0" % len(part) + part)
-    for place in torch.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).long().tolist():
-        digest.update(b"%d\n" % images.file_size(images.names[place]))
+    for name in images.looked_at():
+        digest.update(b"%d\n" % images.file_size(name))
+    digest.update(images.glimpse())
     return digest.hexdigest()[:32]

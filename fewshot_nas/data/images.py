@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,9 @@ from fewshot_nas.data.pictures import WHITE, Colour, FilePicture, Picture, Pixel
 from fewshot_nas.errors import InputError
 
 S = TypeVar("S", bound="Images")
+
+LOOKED_AT = 64  # files of a list that are looked into, to notice that files were replaced
+_BEGINNING = 1 << 18  # bytes of each
 
 
 class Images(Protocol):
@@ -102,7 +106,7 @@ class FileImages:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of names, labels and file sizes. It does not change if the images move to another root.
+        """Hash of names, labels and file sizes, and of some contents. It does not change if the images move to another root.
 
         The fingerprint of a selection is computed from that of the whole list, so that no file is
         looked at twice.
@@ -117,7 +121,21 @@ class FileImages:
             return digest.hexdigest()[:16]
         for name, label in zip(self.names, self.labels.tolist(), strict=True):
             digest.update(b"%s\0%d\0%d\n" % (os.fsencode(name), label, self.file_size(name)))
+        digest.update(self.glimpse())
         return digest.hexdigest()[:16]
+
+    def looked_at(self) -> list[str]:
+        """The names of 64 files, evenly spaced in the list."""
+        places = torch.linspace(0, len(self) - 1, min(LOOKED_AT, len(self))).long()
+        return [self.names[place] for place in places.tolist()]
+
+    def glimpse(self) -> bytes:
+        """Hash of the beginnings of the files that are looked at: images of one format may all have the same size."""
+        digest = hashlib.sha256()
+        for name in self.looked_at():
+            with suppress(OSError), (self.root / name).open("rb") as stream:  # named when the image is read
+                digest.update(hashlib.sha256(stream.read(_BEGINNING)).digest())
+        return digest.digest()
 
     def on(self, background: Colour) -> "FileImages":
         """The same files, where transparent pixels have this colour."""

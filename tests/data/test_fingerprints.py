@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from fewshot_nas.data import fingerprints
 from fewshot_nas.data.fingerprints import kept_fingerprint
-from fewshot_nas.data.images import FileImages
+from fewshot_nas.data.images import LOOKED_AT, FileImages
 from fewshot_nas.data.names import Names
 from fewshot_nas.errors import InputError
 
@@ -35,10 +34,10 @@ def asked(monkeypatch):
 
 def test_only_a_few_files_are_asked_for_their_size_a_second_time(root, tmp_path, asked):
     first = kept_fingerprint(listed(root), tmp_path)
-    assert len(asked) == COUNT + fingerprints.LOOKED_AT
+    assert len(asked) == COUNT + LOOKED_AT
     asked.clear()
     assert kept_fingerprint(listed(root), tmp_path) == first == listed(root).fingerprint
-    assert len(asked[: -COUNT or None]) == fingerprints.LOOKED_AT
+    assert len(asked[: -COUNT or None]) == LOOKED_AT
 
 
 def test_a_part_asks_for_no_size_at_all(root, tmp_path, asked):
@@ -50,13 +49,15 @@ def test_a_part_asks_for_no_size_at_all(root, tmp_path, asked):
     assert asked == []
 
 
-@pytest.mark.parametrize("change", ["label", "root", "first size", "last size"])
+@pytest.mark.parametrize("change", ["label", "root", "first size", "last size", "content"])
 def test_what_has_changed_is_found_anew(root, tmp_path, change):
     before = kept_fingerprint(listed(root), tmp_path)
     labels = (torch.arange(COUNT) + (change == "label")) % 7
     if change == "root":
         root = root.rename(tmp_path / "elsewhere")
         (root / "250.jpg").write_bytes(b"another")
+    elif change == "content":
+        (root / f"{COUNT - 1}.jpg").write_bytes(bytes(COUNT - 2) + b"1")
     elif change != "label":
         (root / f"{0 if change == 'first size' else COUNT - 1}.jpg").write_bytes(b"another")
     assert kept_fingerprint(listed(root, labels), tmp_path) != before
