@@ -36,6 +36,8 @@ def read_yaml(text: str, where: str) -> Any:
         return _value(node, where, {}) if node else Plain()
     except RecursionError:
         raise InputError(f"{where}: is nested too deeply") from None
+    except InputError:
+        raise
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise InputError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
 

@@ -189,6 +189,7 @@ def test_yaml_that_says_something_else_than_it_seems_to_is_refused(tmp_path, tex
     with pytest.raises(InputError) as caught:
         load_config(tmp_path / "config.yml")
     assert message in str(caught.value)
+    assert str(caught.value).count("config.yml") == 1
     assert "\n" not in str(caught.value)
 
 

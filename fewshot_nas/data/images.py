@@ -106,7 +106,7 @@ class FileImages:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of names, labels and file sizes, and of some contents. It does not change if the images move to another root.
+        """Hash of names, labels, file sizes and some contents. It does not change if the images move to another root.
 
         The fingerprint of a selection is computed from that of the whole list, so that no file is
         looked at twice.

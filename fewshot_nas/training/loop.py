@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -224,7 +224,7 @@ class Loop:
 
     def plan(self) -> str:
         """Train a few steps for nothing, and say what the whole schedule will cost. No file is written."""
-        batches = self._batches.epoch(0, 0)
+        batches = chain.from_iterable(map(self._batches.epoch, range(self.schedule.epochs)))
         with lost_workers_said(), FlopCounterMode(display=False) as counted:
             self._train_on(*next(batches))  # also starts workers and kernels
             self._check_losses()
