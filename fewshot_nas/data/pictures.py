@@ -16,7 +16,7 @@ from typing import Protocol, cast
 import numpy as np
 import torch
 import torchvision
-from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
@@ -160,5 +160,7 @@ def _about(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except UnidentifiedImageError:  # names the object in memory
+        raise InputError(f"{path}: cannot be decoded as an image (it has no format that Pillow knows)") from None
     except Exception as error:  # a decoder may raise almost anything, and the reason is always this file
         raise InputError(f"{path}: cannot be decoded as an image ({' '.join(str(error).split())})") from None

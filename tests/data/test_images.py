@@ -49,6 +49,7 @@ def test_a_corrupt_image_names_its_path(tmp_path, content):
     with pytest.raises(InputError, match=r"broken\.png: cannot be decoded as an image") as error:
         FileImages(tmp_path, Names.of(["broken.png"]), torch.tensor([0])).image(0)
     assert "\n" not in str(error.value)
+    assert "object at 0x" not in str(error.value)
 
 
 def test_a_missing_image_names_its_path(files):
