@@ -92,7 +92,7 @@ class DataConfig:
     augmentation: Recipe | None = None
     # Processes that prepare training images, for each training process; 0: the training process itself. Each keeps two
     # batches ready in shared memory (/dev/shm).
-    workers: Annotated[int, FREE] = 0
+    workers: Annotated[int, Within(below=1025), FREE] = 0
     # Directory where decoded images are stored: those to rank on and to calibrate on.
     cache: Annotated[Path, FREE] = Path("data/cache")
     # Store all training photographs decoded in the cache, with this shorter side in pixels; None: decode them in
@@ -164,7 +164,7 @@ class TrainingConfig(RecipeConfig):
     # Digits that are drawn: `all` of the space, or those of the `pool`.
     digits: Literal["all", "pool"] = "pool"
     # Archs drawn for each step, beside the largest and the smallest.
-    random_subnets: int = 2
+    random_subnets: Annotated[int, Within(below=1001)] = 2
     # Output widths of the largest and smallest arch: `outs` draws them for each step, so that all are trained
     # equally often; `space` takes those of the space's ends, as BigNAS does (arXiv:2003.11142).
     extremes: Literal["space", "outs"] = "outs"

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from fewshot_nas.ranking.influence import Floats
     from fewshot_nas.ranking.smoothing import Estimate
 
+_MOST_SUGGESTED = 1000  # each costs a look at the whole pool
 _NO_PROXIES: Mapping[str, Callable[[SearchSpace, Arch], float]] = {}  # the package's own proxies are always used
 
 
@@ -62,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write predictions for the whole pool, and say how well each ranking orders the truth."""
     options = _parser().parse_intermixed_args(argv)
     print(known_run(options.save))
-    if options.suggest < 0:
-        raise InputError(f"--suggest is {options.suggest}, expected 0 or more archs")
+    if not 0 <= options.suggest <= _MOST_SUGGESTED:
+        raise InputError(f"--suggest is {options.suggest}, expected 0 to {_MOST_SUGGESTED:,} archs")
     options.top = options.top or top_of(leading_metric(trained_phases(options.save)))
     metric = OF_TOP[options.top]
     config = config_of(options, stored_settings(options.save))
@@ -227,8 +228,10 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
         print(ranking_table(rows))
         print(*gained(rows, content["best_proxy"]), *content["notes"], sep="\n")
     else:
+        few = f"; {content['truths']} of {content['truth']} are too few" if content["truths"] else ""
         print(
-            "no truth to judge by (run.ground_truth); predictions are scores, smoothed and combined with multiply-adds"
+            f"no truth to judge by (run.ground_truth{few});"
+            " predictions are scores, smoothed and combined with multiply-adds"
         )
     title = prediction_title(content["predicted"], content["metric"])
     print(f"the best by {title} within multiply-adds; all are in {prediction_table_path(options.save)}:")

@@ -90,6 +90,9 @@ def test_without_truth_the_combined_scores_are_the_predictions(run, capsys):
     content = read_json(ranking_path("run"))
     assert (content["predicted"], content["rows"], content["truths"], content["truth"]) == ("score", [], 0, None)
     assert "no truth to judge by" in capsys.readouterr().out
+    write_truth(2)
+    assert main([run, WITH_TRUTH]) == 0
+    assert "(run.ground_truth; 2 of truth.json are too few)" in capsys.readouterr().out
 
 
 def test_a_truth_too_small_for_a_predictor_only_judges(run):
@@ -218,8 +221,9 @@ def test_a_phase_can_be_named(run):
 
 
 def test_mistakes_are_told_in_a_sentence(run):
-    with pytest.raises(InputError, match="--suggest is -1, expected 0 or more"):
-        main([run, "--suggest=-1"])
+    for number in (-1, 99_999_999_999):
+        with pytest.raises(InputError, match=f"--suggest is {number}, expected 0 to 1,000"):
+            main([run, f"--suggest={number}"])
     with pytest.raises(InputError, match=r"nowhere/prob_json_final\.json: no such file"):
         main([run, "--scores", "nowhere"])
     merged_path(phase_directory("run", Phase.parse("1")).scores("3"), "prob").write_text("{}")

@@ -4,9 +4,11 @@ Nothing here has a state that a checkpoint would have to save. The images of bat
 their augmentation, are the same for any number of workers or ranks, and if a run is resumed at b.
 """
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.keys import random_keys, random_order
@@ -171,10 +174,23 @@ def items_of(loader: "DataLoader[Any]") -> Iterator[Any]:
         InputError: an item is one; or a worker was killed, or gives nothing.
     """
     with lost_workers_said():
-        for item in loader:
+        for item in _started(loader):
             if isinstance(item, InputError):
                 raise item
             yield item
+
+
+def _started(loader: "DataLoader[Any]") -> Iterator[Any]:
+    """Begin an epoch, for which worker processes may have to be started."""
+    try:
+        return iter(loader)
+    except OSError as error:
+        for frame, _ in walk_tb(error.__traceback__):
+            if isinstance(half := frame.f_locals.get("self"), _MultiProcessingDataLoaderIter):
+                half._shutdown = True  # else its end would raise, and print, errors of its own
+        if error.errno != errno.ENOSPC:
+            raise
+        raise InputError(f"worker processes cannot be started (/dev/shm: {error.strerror}); {_MORE_MEMORY}") from None
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Neither workers, nor ranks, nor resuming change a batch."""
 
+import errno
 import multiprocessing
 import os
 import resource
@@ -157,6 +158,15 @@ def test_full_shared_memory_is_one_sentence(files):
             list(ordered_batches(files, eval_transform("shift", 8), batch_size=3, workers=2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_shared_memory_too_full_for_any_worker_is_one_sentence(files, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch.multiprocessing, "Queue", full)
+    with pytest.raises(InputError, match=r"cannot be started \(/dev/shm: No space left on device\); choose fewer data"):
+        list(ordered_batches(files, eval_transform("shift", 8), batch_size=3, workers=2))
 
 
 def test_workers_stay_between_epochs_and_end_with_their_batches(files):
