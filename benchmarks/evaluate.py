@@ -34,10 +34,9 @@ from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import agreement
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_pool
-from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.space.split import by_width
 
 PROFILED = 12  # archs
@@ -152,7 +151,7 @@ def dense_slice(count: int) -> list[Arch]:
     return max(alike.values(), key=len)[:count]
 
 
-def random_supernet(space: SearchSpace, groups: int, classes: int) -> Supernet:
+def random_supernet(space: Space, groups: int, classes: int) -> Supernet:
     """Weights under which archs differ: fresh ones would all compute their shortcuts."""
     torch.manual_seed(0)
     supernet = Supernet(by_width(space, groups), classes)
@@ -163,7 +162,7 @@ def random_supernet(space: SearchSpace, groups: int, classes: int) -> Supernet:
     return supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def random_inputs(space: SearchSpace, images: int, calibration: int, batch: int, classes: int) -> Inputs:
+def random_inputs(space: Space, images: int, calibration: int, batch: int, classes: int) -> Inputs:
     """Noise as images."""
     shape = (space.in_channels, space.resolution, space.resolution)
     pixels = torch.randint(0, 256, (calibration + images, *shape), dtype=torch.uint8)
@@ -173,9 +172,9 @@ def random_inputs(space: SearchSpace, images: int, calibration: int, batch: int,
     return Inputs(pixels[:calibration], batch, pixels[calibration:], labels, batch, channel, channel, device)
 
 
-def macs(space: SearchSpace, archs: Sequence[Arch], classes: int) -> int:
+def macs(space: Space, archs: Sequence[Arch], classes: int) -> int:
     """Of all archs, for one image."""
-    return sum(total_cost(space, arch, num_classes=classes).macs for arch in archs)
+    return sum(space.cost(arch, num_classes=classes).macs for arch in archs)
 
 
 def enumerate_scores(scores: Tensor) -> Iterator[tuple[str, float]]:

@@ -27,7 +27,7 @@ from fewshot_nas.cluster.shift import results
 from fewshot_nas.distributed import Usual, World
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.evaluation.work import Work
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 EMPTY = 200  # units of no work
 

@@ -16,10 +16,9 @@ from machine import duration_s, matmul_gflops
 
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
-from fewshot_nas.space.sampling import random_arch, smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.draw import random_arch
+from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import by_width
 
 Pair = tuple[float, float]
@@ -34,8 +33,8 @@ def main() -> None:
     space = SPACES[options.space]
     supernet = Supernet(by_width(space, options.groups), num_classes=1000)
     images = torch.randn(options.batch, space.in_channels, space.resolution, space.resolution)
-    for name, arch in (("smallest", smallest(space)), ("random", random_arch(space, random.Random(0)))):
-        flops = 2 * len(images) * total_cost(space, arch).macs
+    for name, arch in (("smallest", space.smallest), ("random", random_arch(space, random.Random(0)))):
+        flops = 2 * len(images) * space.cost(arch).macs
         _report(f"{name}, forward", forward_times(supernet, arch, images, options.rounds), len(images), flops)
         # A backward pass is two products per weight where the forward pass is one.
         _report(f"{name}, training", training_times(supernet, arch, images, options.rounds), len(images), 3 * flops)

@@ -11,9 +11,9 @@ from machine import duration_s
 from fewshot_nas.ranking.correlation import agreement
 from fewshot_nas.scores.merging import merge_parts, read_codes
 from fewshot_nas.scores.shards import Score, write_shards
-from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import PARTS, POOL_SIZE, read_pool
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import Arch
 
 SPACE = SPACES["track1"]
 POOL = Path(__file__).parents[1] / "json_file" / "json8"

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_pool
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 T = TypeVar("T")
 
@@ -36,7 +35,7 @@ def main() -> None:
     archs = timed("decode and validate", lambda: [space.decode(code) for code in codes])
     again = timed("encode", lambda: [space.encode(arch) for arch in archs])
     assert again == codes
-    timed("MACs and params", lambda: [total_cost(space, arch) for arch in archs])
+    timed("MACs and params", lambda: [space.cost(arch) for arch in archs])
     timed("read and check the files whole, repetitions included", lambda: read_pool(directory, space))
 
 

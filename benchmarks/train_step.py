@@ -26,11 +26,11 @@ from torch.profiler import ProfilerActivity, profile
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.distributed import World
-from fewshot_nas.models.slicing import ConvNorm, SubnetWeights
+from fewshot_nas.models.run import ConvNorm, SubnetTensors
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
-from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.block import Op
+from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.log import RunLog
@@ -52,9 +52,9 @@ KINDS = {
 class Ours:
     """The step as `SupernetTask` takes it."""
 
-    def __init__(self, space: SearchSpace, classes: int, precision: Any) -> None:
+    def __init__(self, space: Space, classes: int, precision: Any) -> None:
         self.network, self.precision = fresh(space, classes), precision
-        groups = parameter_groups(self.network, multipliers(by_width(space, 1), space.pool_digits, "none"), 1e-5)
+        groups = parameter_groups(self.network, multipliers(by_width(space, 1), space.pool_options, "none"), 1e-5)
         self.optimizer = sgd(groups, 0.9)
 
     def __call__(self, images: Tensor, labels: Tensor, archs: Sequence[Arch]) -> None:
@@ -76,15 +76,15 @@ def backward(network: Supernet, images: Tensor, labels: Tensor, archs: Sequence[
     return losses
 
 
-def sampler_of(space: SearchSpace) -> Sampler:
+def sampler_of(space: Space) -> Sampler:
     """Two random archs between the ends of the space."""
-    return Sampler(RandomArchs(space, 0, space.pool_digits), SpaceEnds(space, 0, space.pool_digits), middle=2)
+    return Sampler(RandomArchs(space, 0, space.pool_options), SpaceEnds(space, 0, space.pool_options), middle=2)
 
 
 class Straightforward:
     """The step as one would first write it."""
 
-    def __init__(self, space: SearchSpace, classes: int, precision: str) -> None:
+    def __init__(self, space: Space, classes: int, precision: str) -> None:
         self.network, self.precision = fresh(space, classes), precision
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), 0.01, 0.9, weight_decay=1e-5, nesterov=True, foreach=True
@@ -95,7 +95,7 @@ class Straightforward:
         teacher = None
         for arch in archs:
             with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-                logits = forward(self.network.weights(arch), images).float()
+                logits = forward(self.network.tensors(arch), images).float()
             if teacher is None:
                 loss = F.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
                 teacher = logits.detach().softmax(1)
@@ -106,27 +106,27 @@ class Straightforward:
         self.optimizer.step()
 
 
-def forward(weights: SubnetWeights, x: Tensor) -> Tensor:
-    """Logits, by the library's operations alone."""
+def forward(weights: SubnetTensors, x: Tensor) -> Tensor:
+    """Logits, by the library's operations alone; of the blocks of ResNets."""
 
-    def unit(part: ConvNorm, x: Tensor) -> Tensor:
-        x = F.conv2d(x, part.conv, None, part.stride, part.conv.shape[-1] // 2)
-        return F.batch_norm(x, None, None, part.weight, part.bias, training=True)
+    def unit(op: Op, part: ConvNorm, x: Tensor) -> Tensor:
+        x = F.conv2d(x, part.conv, None, op.stride, op.kernel // 2)
+        x = F.batch_norm(x, None, None, part.weight, part.bias, training=True)
+        return F.relu(x) if op.act == "relu" else x
 
-    x = F.relu(unit(weights.stem, x))
-    if weights.pool:
-        x = F.max_pool2d(x, 3, 2, 1)
-    for block in weights.blocks:
-        *convs, last = block.convs
-        residual = x
-        for each in convs:
-            residual = F.relu(unit(each, residual))
-        residual = unit(last, residual)
-        x = F.relu(residual + (unit(block.shortcut, x) if block.shortcut else x))
+    for block, _, main, shortcut in weights.blocks:
+        y = x
+        for op, part in zip(block.main, main, strict=True):
+            y = unit(op, part, y)
+        if block.shortcut is not None:
+            for op, part in zip(block.shortcut, shortcut, strict=True):
+                x = unit(op, part, x)
+            y = F.relu(y + x)
+        x = F.max_pool2d(y, 3, 2, 1) if block.pool else y
     return F.linear(x.mean((2, 3)), weights.head.weight, weights.head.bias)
 
 
-def fresh(space: SearchSpace, classes: int) -> Supernet:
+def fresh(space: Space, classes: int) -> Supernet:
     """The same supernet every time."""
     torch.manual_seed(0)
     return Supernet(by_width(space, 1), classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -172,9 +172,7 @@ def _compare(name: str, precision: str, rounds: int, peak: float) -> None:
     flops = []
     for number in range(rounds + 1):
         archs = sampler.archs(number)
-        flops.append(
-            6 * batch * sum(total_cost(space, arch, resolution=side, num_classes=classes).macs for arch in archs)
-        )
+        flops.append(6 * batch * sum(space.cost(arch, resolution=side, num_classes=classes).macs for arch in archs))
         for way, step in ways.items():
             times[way].append(duration_s(lambda step=step, archs=archs: step(images, labels, archs)))
     print(f"{name}, {batch} images of {side} pixels, {precision}:")

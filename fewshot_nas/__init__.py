@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from fewshot_nas.api import extract, load_supernet, macs, open_data, params, random_arch, score
     from fewshot_nas.errors import InputError
     from fewshot_nas.evaluation.scorer import Scorer
-    from fewshot_nas.space.arch import Arch
-    from fewshot_nas.space.search_space import SPACES, SearchSpace
+    from fewshot_nas.space.presets import SPACES
+    from fewshot_nas.space.space import Arch
+from fewshot_nas.space.space import Space
 
 __all__ = [
     "SPACES",
     "Arch",
     "InputError",
     "Scorer",
-    "SearchSpace",
+    "Space",
     "extract",
     "load_supernet",
     "macs",
@@ -32,11 +33,11 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
-    "Arch": "space.arch",
+    "Arch": "space.space",
     "InputError": "errors",
-    "SPACES": "space.search_space",
+    "SPACES": "space.presets",
     "Scorer": "evaluation.scorer",
-    "SearchSpace": "space.search_space",
+    "Space": "space.space",
 }
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
-from fewshot_nas.space.sampling import random_arch as draw
-from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.draw import random_arch as draw
+from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import Arch, Space
 
 if TYPE_CHECKING:
     from fewshot_nas.data.sources import ImageData
@@ -26,7 +25,7 @@ _Part = Literal["valid", "test"]
 
 
 def random_arch(
-    space: SearchSpace | str,
+    space: Space | str,
     seed: int = 0,
     *,
     min_macs: int = 0,
@@ -50,15 +49,15 @@ def random_arch(
     """
     space, rng = _space(space), random.Random(seed)
     for _ in range(_DRAWS):
-        arch = draw(space, rng, space.pool_digits)
-        cost = total_cost(space, arch)
+        arch = draw(space, rng, space.pool_options)
+        cost = space.cost(arch)
         fits_macs = min_macs <= cost.macs and (max_macs is None or cost.macs <= max_macs)
         if fits_macs and (max_params is None or cost.params <= max_params):
             return arch
     raise InputError(f"none of {_DRAWS:,} random archs of {space.name} lies within the bounds; widen them")
 
 
-def macs(space: SearchSpace | str, arch: Arch | str, num_classes: int = 1000) -> int:
+def macs(space: Space | str, arch: Arch | str, num_classes: int = 1000) -> int:
     """Multiply-adds of a subnet for one image of the space's size.
 
     Raises:
@@ -68,10 +67,10 @@ def macs(space: SearchSpace | str, arch: Arch | str, num_classes: int = 1000) ->
     3279490688
     """
     space = _space(space)
-    return total_cost(space, _arch(space, arch), num_classes=num_classes).macs
+    return space.cost(_arch(space, arch), num_classes=num_classes).macs
 
 
-def params(space: SearchSpace | str, arch: Arch | str, num_classes: int = 1000) -> int:
+def params(space: Space | str, arch: Arch | str, num_classes: int = 1000) -> int:
     """Parameters of a subnet.
 
     Raises:
@@ -81,7 +80,7 @@ def params(space: SearchSpace | str, arch: Arch | str, num_classes: int = 1000) 
     True
     """
     space = _space(space)
-    return total_cost(space, _arch(space, arch), num_classes=num_classes).params
+    return space.cost(_arch(space, arch), num_classes=num_classes).params
 
 
 def load_supernet(path: Path | str, device: str = "cpu") -> "Supernet":
@@ -160,7 +159,7 @@ def score(
     from fewshot_nas.run_images import images_for
     from fewshot_nas.scoring import scorer_for
 
-    if isinstance(archs, str | Arch):
+    if isinstance(archs, str) or (archs and isinstance(archs[0], int)):
         raise InputError(f"archs is the single arch {archs!r}, expected a list such as [arch]")
     if images not in get_args(_Part):
         raise InputError(f"images is {images!r}, expected one of {', '.join(get_args(_Part))}")
@@ -173,15 +172,15 @@ def score(
         return scorer.scores([_arch(network.space, arch) for arch in archs])
 
 
-def _space(space: SearchSpace | str) -> SearchSpace:
-    if isinstance(space, SearchSpace):
+def _space(space: Space | str) -> Space:
+    if isinstance(space, Space):
         return space
     if space not in SPACES:
         raise InputError(f"{space!r} is not a space, expected one of {', '.join(SPACES)}")
     return SPACES[space]
 
 
-def _arch(space: SearchSpace, arch: Arch | str) -> Arch:
+def _arch(space: Space, arch: Arch | str) -> Arch:
     return space.decode(arch) if isinstance(arch, str) else arch
 
 

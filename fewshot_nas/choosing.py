@@ -15,7 +15,7 @@ from fewshot_nas.ranking.correlation import FEWEST, agreement
 from fewshot_nas.ranking.interval import UNDEFINED, Interval
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry, read_arch_file
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Space
 from fewshot_nas.training.log import RunLog, last_choice
 from fewshot_nas.training.selection import Candidate, choose, rule
 from fewshot_nas.training.supernet_task import LOGGED, shared_scores
@@ -30,7 +30,7 @@ class Truth:
     digest: str | None
 
     @classmethod
-    def read(cls, path: Path, space: SearchSpace) -> "Truth":
+    def read(cls, path: Path, space: Space) -> "Truth":
         """Read a ground truth from a file.
 
         Raises:

@@ -17,8 +17,9 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import here_or_shipped
 from fewshot_nas.results.run import ground_truth_path
 from fewshot_nas.settings import FREE, Count, Part, Share, Within, load
-from fewshot_nas.space.block import BlockKind
-from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.presets import preset, with_values
+from fewshot_nas.space.resnet import BlockKind
+from fewshot_nas.space.space import Space
 
 USUAL_SPACE = "px8"
 _POOL = Path("json_file/json8")
@@ -29,39 +30,56 @@ _DIGITS_TRUTH = Path("json_file/digits/gt_arch30.json")
 class SpaceConfig:
     """A preset space. Each of its values can be replaced; None keeps the preset's value."""
 
-    # `px8`, `px28`, `track1`, `cifar` or `resnet50`. None: the space of the network that is there already, else `px8`.
+    # `px8`, `px28`, `track1`, `cifar`, `resnet50`, `channel_resnet`, `channel_mobilenet` or `macro` (these three also
+    # with `_quarter`), or `module:name` for your own.
+    # None: the space of the network that is there already, else `px8`.
     preset: str | None = None
-    # Output channels of each stage at ratio 1.0; there are as many stages as values.
-    base_widths: tuple[int, ...] | None = None
-    # Share of the base width that the digits 1, 2, ... stand for, falling.
-    ratios: tuple[float, ...] | None = None
-    # Widths are rounded to multiples of this number of channels.
-    divisor: int | None = None
-    # Stride of each stage's first block.
-    strides: tuple[int, ...] | None = None
-    # Side of the first convolution's kernel, in pixels; odd.
-    stem_kernel: int | None = None
-    # Stride of the first convolution.
-    stem_stride: int | None = None
-    # Whether a 3x3 max pooling of stride 2 follows the first convolution.
-    stem_pool: bool | None = None
     # Channels of the images: 1 for grey, 3 for colour.
     in_channels: int | None = None
     # Side of the images after resizing or cropping, in pixels.
     resolution: int | None = None
-    # For each stage a number n: the pool uses the digits 1..n.
+    # ResNets: output channels of each stage at ratio 1.0; there are as many stages as values.
+    base_widths: tuple[int, ...] | None = None
+    # ResNets: share of the base width that the digits 1, 2, ... stand for, falling.
+    ratios: tuple[float, ...] | None = None
+    # ResNets and MobileNets: widths are rounded to multiples of this number of channels.
+    divisor: int | None = None
+    # ResNets and MobileNets: stride of each stage's first block.
+    strides: tuple[int, ...] | None = None
+    # ResNets: side of the first convolution's kernel, in pixels; odd.
+    stem_kernel: int | None = None
+    # ResNets and MobileNets: stride of the first convolution.
+    stem_stride: int | None = None
+    # ResNets: whether a 3x3 max pooling of stride 2 follows the first convolution.
+    stem_pool: bool | None = None
+    # ResNets: for each stage a number n: the pool uses the digits 1..n.
     pool_digits: tuple[int, ...] | None = None
-    # The least and the most blocks of each stage, such as [[2, 5], [2, 8]].
+    # ResNets: the least and the most blocks of each stage, such as [[2, 5], [2, 8]].
     depths: tuple[tuple[int, int], ...] | None = None
-    # `basic` (two 3x3 convolutions) or `bottleneck` (1x1, 3x3, 1x1).
+    # ResNets: `basic` (two 3x3 convolutions) or `bottleneck` (1x1, 3x3, 1x1).
     block: BlockKind | None = None
+    # ResNets: whether a first block that changes the shape has a 1x1 convolution as its shortcut, or none.
+    projects: bool | None = None
+    # MobileNets: full output channels of each stage.
+    out_widths: tuple[int, ...] | None = None
+    # MobileNets: full middle channels of each block, stage by stage.
+    mid_widths: tuple[tuple[int, ...], ...] | None = None
+    # MobileNets: a digit d stands for d / `digits` of a full width.
+    digits: int | None = None
+    # MobileNets and macro: output channels of the last convolution, in full.
+    last_width: int | None = None
+    # Macro: output channels of the first convolution.
+    stem_width: int | None = None
+    # Macro: output channels of each stage.
+    widths: tuple[int, ...] | None = None
+    # Macro: number of blocks of each stage.
+    lengths: tuple[int, ...] | None = None
+    # Macro: kernel side and expansion of each choice of a block, [0, 0] for the identity.
+    choices: tuple[tuple[int, int], ...] | None = None
 
-    def build(self) -> SearchSpace:
+    def build(self) -> Space:
         """The preset with its replaced values; its name says if it was changed."""
-        preset = self.preset or USUAL_SPACE
-        if preset not in SPACES:
-            raise InputError(f"space.preset is {preset!r}, expected one of {', '.join(sorted(SPACES))}")
-        return dataclasses.replace(SPACES[preset], **self._replaced()).marked()
+        return with_values(preset(self.preset or USUAL_SPACE), self._replaced())
 
     def given(self) -> dict[str, Any]:
         """The space's values that are set, by a preset or one by one."""
@@ -272,8 +290,7 @@ class Config:
         if self.run.ground_truth:
             return here_or_shipped(self.run.ground_truth)
         own, shipped = ground_truth_path(save), here_or_shipped(_DIGITS_TRUTH)
-        space, theirs = self.space.build(), SPACES["px8"]
-        alike = (space.depths, len(space.ratios)) == (theirs.depths, len(theirs.ratios))  # else codes mean other archs
+        alike = self.space.build().slots == preset(USUAL_SPACE).slots  # else codes mean other archs
         usual = alike and self.data.name == "digits" and self.run.pool == _POOL and shipped.exists()
         return shipped if usual and not own.exists() else own
 

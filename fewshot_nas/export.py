@@ -15,8 +15,7 @@ from fewshot_nas.files import sha256
 from fewshot_nas.manifest import fixed_by_network, refuse_settings
 from fewshot_nas.opening import first_line
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Space
 
 if TYPE_CHECKING:
     from fewshot_nas.evaluation.inputs import Inputs
@@ -28,7 +27,7 @@ class Exported(NamedTuple):
     """A network to export; `trained` if its batch norm statistics are its own."""
 
     module: "Subnet"
-    space: SearchSpace
+    space: Space
     arch: Arch
     trained: bool
 
@@ -57,14 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             " give --config, or --no-calibrate"
         )
     resolution = options.resolution or network.space.resolution
-    refuse_settings(config, options.model, fixed_by_network(network.space, network.module.head.out_features))
+    refuse_settings(config, options.model, fixed_by_network(network.space, network.module.num_classes))
     classes = network.module.trained_on.get("classes", ())
     known, said = Knowledge(classes=classes, source=source), _UNKNOWN if network.trained else _UNCALIBRATED
     if not (told and options.calibrate):
         print(first_line(f"network {code} of {options.model}", space=network.space.name))
     else:
         known, said = _measured(config, network, resolution, source)
-    card = deployment_card(network.space, network.arch, network.module.head.out_features, resolution, known)
+    card = deployment_card(network.space, network.arch, network.module.num_classes, resolution, known)
     card_file.refuse_another(card)
     _write(options, network, card, out, card_file)
     print(said)
@@ -110,9 +109,9 @@ def _measured(config: Config, network: Exported, resolution: int, source: dict[s
     from fewshot_nas.run_images import evaluation_inputs, images_for, opened
 
     module = network.module
-    data = images_for(config, source["model"], network.space, module.head.out_features, module.trained_on)
-    if data.num_classes != module.head.out_features:
-        raise InputError(f"the model has {module.head.out_features} classes, but {data.name} has {data.num_classes}")
+    data = images_for(config, source["model"], network.space, module.num_classes, module.trained_on)
+    if data.num_classes != module.num_classes:
+        raise InputError(f"the model has {module.num_classes} classes, but {data.name} has {data.num_classes}")
     world = World.alone()
     what = f"network {network.space.encode(network.arch)} of {source['model']}"
     print(opened(what, data, network.space.name, world))

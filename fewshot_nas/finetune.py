@@ -16,7 +16,7 @@ from fewshot_nas.scores.found import read_best
 
 if TYPE_CHECKING:
     from fewshot_nas.network_runs import NetworkRun
-    from fewshot_nas.space.arch import Arch
+    from fewshot_nas.space.space import Arch
     from fewshot_nas.training.stand_alone import StandAloneTask
 
 

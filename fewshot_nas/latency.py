@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm import tqdm
 
@@ -20,13 +20,13 @@ from fewshot_nas.pace import Pace
 from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import latency_path, phase_directory, run_directory, stored_settings, trainings
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import distinct, random_arch
+from fewshot_nas.space.draw import distinct, random_arch
 
 if TYPE_CHECKING:
     from fewshot_nas.timing.programs import Program, Programs
     from fewshot_nas.timing.table import LatencyTable
 
+Choices = Literal["pool", "all"]  # of a space's options
 FITTED, JUDGED = 30, 50  # networks; in the same proportion if the space has fewer
 
 
@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         programs = Programs(
             network.space, network.num_classes, options.runtime, world.device, options.batch, options.threads
         )
-        digits = network.space.all_digits if options.digits == "all" else network.space.pool_digits
-        table = _measured(programs, digits, options.rounds, device)
+
+        table = _measured(programs, options.digits, options.rounds, device)
     out = options.out or latency_path(options.save, options.runtime, device["device"], options.threads, options.batch)
     write_table(out, table)
     _show(table, out)
@@ -78,30 +78,31 @@ def _network(save: str, config: Config) -> Network:
     return Network(space, space.resolution, config.data.num_classes)
 
 
-def _measured(programs: "Programs", digits: Sequence[int], count: int, device: Mapping[str, Any]) -> "LatencyTable":
+def _measured(programs: "Programs", choices: Choices, count: int, device: Mapping[str, Any]) -> "LatencyTable":
     """Time parts and networks in turns, fit the table to some networks, and judge it on the others."""
-    from fewshot_nas.searching.decisions import Decisions
+    from fewshot_nas.space.block import Head
     from fewshot_nas.timing.clock import rounds, timings
     from fewshot_nas.timing.fitting import fitted, judged
     from fewshot_nas.timing.programs import distinct_parts
-    from fewshot_nas.timing.table import Call, LatencyFit, LatencyTable
+    from fewshot_nas.timing.table import Call, LatencyFit, LatencyTable, Sized
 
-    space, decisions = programs.space, Decisions(programs.space, digits)
-    parts = distinct_parts(space, list(map(decisions.block, decisions.all)))
+    space = programs.space
+    options = space.all_options if choices == "all" else space.pool_options
+    parts = distinct_parts(space, options)
     rng = Random(0)
-    archs = distinct(lambda: random_arch(space, rng, digits), FITTED + JUDGED)
+    archs = distinct(lambda: random_arch(space, rng, options), FITTED + JUDGED)
     fits = max(1, len(archs) * FITTED // (FITTED + JUDGED))
     print(f"{len(parts)} parts and {len(archs)} networks, {count} rounds, on {device['name']}")
     made: dict[Any, Program] = {Call(): programs.empty()}
     for each in tqdm([*parts, *archs], desc="making", disable=None, leave=False):
-        made[each] = programs.of_arch(each) if isinstance(each, Arch) else programs.of_part(each)
+        made[each] = programs.of_part(each) if isinstance(each, Sized | Head) else programs.of_arch(each)
     pace, measured = Pace(count, tqdm.write), []
     for each_round in tqdm(rounds(made, count), desc="rounds", total=count, disable=None):
         measured.append(each_round)
         pace.advance()
     times = timings(measured)
     known, whole = {part: times[part] for part in parts}, {arch: times[arch] for arch in archs}
-    raw = LatencyTable(device, space, programs.num_classes, digits, times[Call()], known, LatencyFit(0, 1, ()), {})
+    raw = LatencyTable(device, space, programs.num_classes, choices, times[Call()], known, LatencyFit(0, 1, ()), {})
     table = fitted(raw, {arch: whole[arch].us for arch in archs[:fits]})
     facts = {
         "rounds": count,

@@ -13,7 +13,6 @@ from fewshot_nas.space.pool import (
     POOL_SIZE,
     Entry,
     check_draw,
-    count_archs,
     make_pool,
     part_path,
     read_pool,
@@ -31,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parts = read_pool(options.check, space)
         print(f"{options.check}: {sum(map(len, parts))} distinct archs in {len(parts)} parts, all valid")
         return 0
-    options.size = min(POOL_SIZE, count_archs(space)) if options.size is None else options.size
+    options.size = min(POOL_SIZE, space.count(space.pool_options)) if options.size is None else options.size
     options.parts = min(PARTS, options.size) if options.parts is None else options.parts
     _check(options)
     parts = split_pool(make_pool(space, options.seed, options.size), options.parts)

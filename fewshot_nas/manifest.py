@@ -18,7 +18,8 @@ from fewshot_nas.files import read_json, write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.scores.manifests import network_of, read_manifest
 from fewshot_nas.settings import compared
-from fewshot_nas.space.search_space import SPACES, SearchSpace, preset_of
+from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import Space, preset_of
 from fewshot_nas.version import __version__
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm")
@@ -119,7 +120,7 @@ def fixed_by(manifest: Path) -> dict[str, Any]:
     return fixed_by_network(network.space) | {"data": {**begun, **known}}
 
 
-def fixed_by_network(space: SearchSpace, num_classes: int | None = None) -> dict[str, Any]:
+def fixed_by_network(space: Space, num_classes: int | None = None) -> dict[str, Any]:
     """What a network fixes, as `refuse_settings` takes it."""
     values = {key: value for key, value in asdict(space).items() if key != "name"}
     data = {} if num_classes is None else {"num_classes": num_classes}

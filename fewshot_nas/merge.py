@@ -35,7 +35,7 @@ from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, net
 from fewshot_nas.scores.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
 from fewshot_nas.scores.shards import BEST_FIRST, METRICS, OF_TOP, Scored, write_scores
 from fewshot_nas.space.pool import Entry
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Space
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,7 +104,7 @@ def _merged(
     pool: Sequence[CodesById],
     parts: Sequence[int],
     manifests: Mapping[int, Manifest],
-    space: SearchSpace,
+    space: Space,
 ) -> dict[str, dict[str, Scored]]:
     """The merged scores by the metric that `--top` asks for; without it, by each that there is, the leading first."""
     written = [metric for metric in BEST_FIRST if parts_with_scores(scores, metric).keys() & set(parts)]

@@ -19,7 +19,7 @@ from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.run_images import trained_on
 from fewshot_nas.runs import Run, placed, seed_weights
 from fewshot_nas.scores.chance import no_better
-from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.space import Arch
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.optimizer import plain_groups, sgd
 from fewshot_nas.training.stand_alone import STEADY_STEPS, GroundTruth, StandAloneResult, StandAloneTask

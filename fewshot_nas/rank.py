@@ -45,10 +45,9 @@ from fewshot_nas.scores.evaluations import (
 )
 from fewshot_nas.scores.manifests import Network
 from fewshot_nas.scores.shards import OF_TOP, Scored, top_of, write_scores
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import Cost
+from fewshot_nas.space.block import Cost
 from fewshot_nas.space.pool import Entry, read_pool
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.timing.table import chosen_path, left_out_unless, table_of
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
     from fewshot_nas.ranking.smoothing import Estimate
 
 _MOST_SUGGESTED = 1000  # each costs a look at the whole pool
-_NO_PROXIES: Mapping[str, Callable[[SearchSpace, Arch], float]] = {}  # the package's own proxies are always used
+_NO_PROXIES: Mapping[str, Callable[[Space, Arch], float]] = {}  # the package's own proxies are always used
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -170,7 +169,7 @@ def _proxies(
     return columns[0], columns[1]
 
 
-def _write(save: str, space: SearchSpace, pool: Mapping[str, Arch], estimate: "Estimate") -> None:
+def _write(save: str, space: Space, pool: Mapping[str, Arch], estimate: "Estimate") -> None:
     """Write predictions and their standard deviations, as two arch files in the pool's order."""
     for path, values in ((prediction_path(save), estimate.value), (prediction_error_path(save), estimate.error)):
         rounded = (round(float(value), 4) for value in values)

@@ -1,6 +1,5 @@
 """A run's images and the inputs of its evaluations, by its settings."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +22,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.manifest import fixed_by_network, refuse_settings
 from fewshot_nas.opening import first_line, image_words
-from fewshot_nas.space.cost import sizes
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Space
 
 # Images that are scored at once where no setting says it. On a GPU more of them start fewer kernels; fewer are taken if
 # they do not fit.
@@ -59,7 +57,7 @@ def training_images(images: Images, data: DataConfig) -> Images:
     return stored(images, data.stored_side, data.cache, workers=data.workers)
 
 
-def open_images(config: Config, space: SearchSpace) -> ImageData:
+def open_images(config: Config, space: Space) -> ImageData:
     """The data set, checked against the space.
 
     Raises:
@@ -76,7 +74,7 @@ def open_images(config: Config, space: SearchSpace) -> ImageData:
 
 
 def images_for(
-    config: Config, where: Path | str, space: SearchSpace, num_classes: int, trained_on: Mapping[str, Any]
+    config: Config, where: Path | str, space: Space, num_classes: int, trained_on: Mapping[str, Any]
 ) -> ImageData:
     """The data set for a network that is there already, after a comparison of all that its file fixes.
 
@@ -93,7 +91,7 @@ def images_for(
     return data
 
 
-def planned_images(config: Config, space: SearchSpace, num_classes: int, scored: int) -> ImageData:
+def planned_images(config: Config, space: Space, num_classes: int, scored: int) -> ImageData:
     """Stand-ins for images that are not there, of one pixel: enough to plan an evaluation with.
 
     Args:
@@ -124,9 +122,9 @@ _OTHER_CLASSES = "a network's answers have the order of its own classes, so give
 _OTHER_IMAGES = "give the images that it was trained on (data.name, data.root), or train anew"
 
 
-def _refuse_tiny(space: SearchSpace) -> None:
+def _refuse_tiny(space: Space) -> None:
     """Refuse images that are so small that a feature map would have less than a pixel."""
-    least = space.stem_stride * (2 if space.stem_pool else 1) * math.prod(space.strides)
+    least = space.reduction
     if space.resolution < least:
         raise InputError(
             f"space.resolution is {space.resolution}, expected at least {least}, because the strides of space"
@@ -136,7 +134,7 @@ def _refuse_tiny(space: SearchSpace) -> None:
 
 def evaluation_inputs(
     config: Config,
-    space: SearchSpace,
+    space: Space,
     data: ImageData,
     scored: Images,
     world: World,
@@ -168,7 +166,7 @@ def evaluation_inputs(
         precision=config.run.precision,
     )
     name = "calibration_batch" if settings.calibration_batch == 1 else "calibration_images"
-    refuse_single_values(min(inputs.calibration_sizes), sizes(space).stages[-1], f"evaluation.{name}")
+    refuse_single_values(min(inputs.calibration_sizes), space.sides()[-1], f"evaluation.{name}")
     return inputs
 
 
@@ -199,7 +197,7 @@ def say_shortages(config: Config, data: ImageData, report: Callable[[str], None]
 
 
 def with_classifier_images(
-    config: Config, space: SearchSpace, data: ImageData, inputs: Inputs, *, decode: bool = True
+    config: Config, space: Space, data: ImageData, inputs: Inputs, *, decode: bool = True
 ) -> Inputs:
     """Inputs with the training images that each subnet's own classifier is fitted to, if the settings ask for it.
 
@@ -212,7 +210,7 @@ def with_classifier_images(
     return replace(inputs, fitting=_pixels(config, space, data, chosen, decode=decode), fitting_labels=chosen.labels)
 
 
-def _pixels(config: Config, space: SearchSpace, data: ImageData, images: Images, *, decode: bool) -> Tensor:
+def _pixels(config: Config, space: Space, data: ImageData, images: Images, *, decode: bool) -> Tensor:
     """Images of the space's size, uint8 [N, C, R, R]; without memory if they are not to be decoded."""
     if decode:
         transform = eval_transform(data.recipe, space.resolution)

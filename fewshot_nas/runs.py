@@ -30,8 +30,7 @@ from fewshot_nas.run_images import (
     say_shortages,
     training_images,
 )
-from fewshot_nas.space.cost import sizes
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Space
 from fewshot_nas.training.loop import Schedule, Source, Task, step_seed
 
 N = TypeVar("N", bound=nn.Module)
@@ -59,7 +58,7 @@ class Run:
     plan: bool = False
 
     @cached_property
-    def space(self) -> SearchSpace:
+    def space(self) -> Space:
         """The space of the settings."""
         return self.config.space.build()
 
@@ -118,7 +117,7 @@ class Run:
         settings, config, data = self.recipe(section), self.config, self.data
         share = batch_share(len(images), settings.batch_size, self.world.size)
         smallest = min(getattr(settings, "resolutions", ()), default=self.space.resolution)
-        refuse_single_values(share, sizes(self.space, smallest).stages[-1], f"{section}.batch_size")
+        refuse_single_values(share, self.space.sides(smallest)[-1], f"{section}.batch_size")
         schedule = Schedule(
             epochs=settings.epochs,
             warmup_epochs=settings.warmup_epochs,

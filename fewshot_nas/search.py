@@ -4,7 +4,6 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from operator import lt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +38,8 @@ from fewshot_nas.scores.found import Found, FoundArch, write_found
 from fewshot_nas.scores.manifests import Network, network_of, read_manifest
 from fewshot_nas.scores.shards import OF_TOP, top_of
 from fewshot_nas.searching.bounds import MEASURES, Limits, read_bounds, shown
-from fewshot_nas.space.measure import cost_measures
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.space import Options, Space
 from fewshot_nas.timing.table import chosen_path, left_out_unless, table_of
 
 if TYPE_CHECKING:
@@ -59,13 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.top = options.top or top_of(leading_metric(trained_phases(options.save)))
     model = directory.model(options.model_name)
     network = _network(options, directory, model, config.space.build())
-    digits = network.space.all_digits if options.digits == "all" else network.space.pool_digits
+    choices = network.space.all_options if options.digits == "all" else network.space.pool_options
     named = "latency" in (*options.minimize, *(text.partition("=")[0] for text in (*options.min, *options.max)))
     latency_matters = named or options.latency is not None
     with left_out_unless(latency_matters):
-        options.latency = _table(options, network, digits)
+        options.latency = _table(options, network)
     limits = _limits(options, network)
-    proposer = _proposer(options, limits, digits, config.run.seed)
+    proposer = _proposer(options, limits, choices, config.run.seed)
     # Here, so that --help and a wrong bound are answered at once.
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import decided, gathered, joined
@@ -103,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path, usual: SearchSpace) -> Network:
+def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path, usual: Space) -> Network:
     """The supernet's space and classes, by its phase's manifest, so that bounds are judged before it is loaded."""
     if directory.manifest.exists():
         manifest = read_manifest(directory.manifest)
@@ -117,14 +116,11 @@ def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path
     return Network(supernet.space, supernet.space.resolution, supernet.num_classes)
 
 
-def _table(options: argparse.Namespace, network: Network, digits: Sequence[int]) -> Path | None:
-    """The table of latencies, which holds all digits that are searched; None if there is none."""
+def _table(options: argparse.Namespace, network: Network) -> Path | None:
+    """The table of latencies, which holds all options that are searched; None if there is none."""
     path = chosen_path(options.latency, latency_tables(options.save))
-    if path and any(map(lt, (measured := table_of(path, network).digits), digits)):
-        found, wanted = (", ".join(map(str, each)) for each in (measured, digits))
-        raise InputError(
-            f"{path}: has the digits up to {found}, but {wanted} are searched; measure it with --digits all"
-        )
+    if path and table_of(path, network).options == "pool" and options.digits == "all":
+        raise InputError(f"{path}: has the pool's options, but all are searched; measure it with --digits all")
     return path
 
 
@@ -145,13 +141,13 @@ def _limits(options: argparse.Namespace, network: Network) -> Limits:
     return Limits(network.space, bounds, measures)
 
 
-def _proposer(options: argparse.Namespace, limits: Limits, digits: Sequence[int], seed: int) -> "Proposer":
+def _proposer(options: argparse.Namespace, limits: Limits, choices: Options, seed: int) -> "Proposer":
     """The proposer of archs, after it is proven that some are within the bounds."""
     from fewshot_nas.searching.candidates import Candidates
     from fewshot_nas.searching.feasible import feasible_arch
     from fewshot_nas.searching.proposals import Chance, Evolution
 
-    candidates = Candidates(limits, digits, feasible_arch(limits, digits))
+    candidates = Candidates(limits, choices, feasible_arch(limits, choices))
     population = min(options.population, options.budget)
     if options.method == "random":
         return Chance(candidates, seed, population)

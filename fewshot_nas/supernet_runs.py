@@ -86,8 +86,8 @@ class SupernetRun(Run):
         outside = [arch_id for arch_id, entry in archs.items() if not self.space.in_pool(entry.arch)]
         if outside:
             self.report(
-                f"{pool}: {outside[0]} has digits that are never trained, for space.pool_digits is"
-                f" {list(self.space.pool_digits)}; set {section}.digits=all, or make another pool"
+                f"{pool}: {outside[0]} has options that are never trained, because they are not the pool's of space"
+                f" {self.space.name}; set {section}.digits=all, or make another pool"
             )
 
     def _finished(self, directory: PhaseDirectory, truth: Truth) -> str:
@@ -105,14 +105,14 @@ class SupernetRun(Run):
         """A phase and what it trains on."""
         config, settings = self.config, self.recipe(section)
         assert isinstance(settings, TrainingConfig)
-        digits = self.space.pool_digits if settings.digits == "pool" else self.space.all_digits
+        options = self.space.pool_options if settings.digits == "pool" else self.space.all_options
         kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
         supernet.trained_on = trained_on(self.data)
-        factors = multipliers(supernet.split, digits, kind)
+        factors = multipliers(supernet.split, options, kind)
         groups = parameter_groups(placed(supernet, self.world), factors, settings.weight_decay)
         seed, middle = config.run.seed, settings.random_subnets
-        drawn = named_part(settings.sampling, SAMPLING, f"{section}.sampling")(self.space, seed, digits)
-        sampler = Sampler(drawn, EXTREMES[settings.extremes](self.space, seed, digits), middle)
+        drawn = named_part(settings.sampling, SAMPLING, f"{section}.sampling")(self.space, seed, options)
+        sampler = Sampler(drawn, EXTREMES[settings.extremes](self.space, seed, options), middle)
         sandwich = Sandwich(
             sampler,
             ImageSizes(seed, middle, settings.resolutions),
@@ -124,4 +124,4 @@ class SupernetRun(Run):
         every = config.evaluation.every_epochs
         validation = Validation(self.inputs(self.data.valid), truth, directory, config.run.keep, every, settings.epochs)
         optimizer = sgd(groups, settings.momentum)
-        return SupernetTask(supernet, optimizer, sandwich, digits, validation, self.world), self.data.train
+        return SupernetTask(supernet, optimizer, sandwich, options, validation, self.world), self.data.train

@@ -31,9 +31,8 @@ from fewshot_nas.results.run import phase_directory, phase_of, phases
 from fewshot_nas.results.score_files import BESIDE, evaluation_name, journal_path, manifest_path, remove_part
 from fewshot_nas.scores.evaluations import read_truth
 from fewshot_nas.scores.manifests import read_manifest
-from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import pool_sha256, read_pool
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Space
 
 FEWEST_SAMPLED = 20  # archs; fewer would say nothing about the others
 USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: studies/budget/run.py
@@ -246,7 +245,7 @@ def _usual_sample(archs: int, report: Report) -> int | None:
     return None
 
 
-def _truth_beside(path: Path, pool: Sequence[dict[str, Arch]], scored: Parts, space: SearchSpace) -> dict[str, Arch]:
+def _truth_beside(path: Path, pool: Sequence[dict[str, Arch]], scored: Parts, space: Space) -> dict[str, Arch]:
     """The archs of the ground truth that are scored beside others: an even share, at most a quarter of those."""
     codes = {arch_id: space.encode(arch) for part in pool for arch_id, arch in part.items()}
     truth = {arch_id: entry.arch for arch_id, entry in read_truth(path, codes, space).items()}

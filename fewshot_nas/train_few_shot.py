@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from fewshot_nas.files import read_json, sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import phase_directory, phases, run_directory
-from fewshot_nas.space.split import MAX_GROUPS, Split, by_depth, by_width, explicit
+from fewshot_nas.space.split import MAX_GROUPS, Split, by_choice, by_depth, by_width, explicit
 
 if TYPE_CHECKING:
     from fewshot_nas.models.supernet import Supernet
@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         training.report(f"phase {phase.name}: {_said(split)}, split from {path}")
         facts = {**split.values(), "parent": {"path": str(path), "sha256": sha256(path)}}
         directory = phase_directory(options.save, phase)
-        training.train_phase("few_shot", directory, lambda: inherit(parent, split), facts)
+        training.train_phase(
+            "few_shot", directory, lambda: parent if split == parent.split else inherit(parent, split), facts
+        )
     return 0
 
 
@@ -51,14 +53,18 @@ def _split(options: argparse.Namespace, parent: Split) -> Split:
     if options.split:
         name = f"table-{_word(options.split)}"
         return explicit(space, read_json(options.split), name)
+    if options.split_by == "none":
+        return replace(parent, name="on" if parent.name == "1" else f"{parent.name}-on")
     if options.split_by == "width":
         wanted = by_width(space, options.group_nums)
         return wanted if parent.by_width else wanted.within(parent)
+    if options.split_by == "choice":
+        return by_choice(space, [name.strip() for name in options.slots.split(",")]).within(parent)
     return by_depth(space, _stages(options.stages, space.stages), options.group_nums).within(parent)
 
 
 def _said(split: Split) -> str:
-    counts = [len(split.capacities(stage)) for stage in range(split.space.stages)]
+    counts = split.counts()
     return f"{split.name} groups" if split.by_width else f"{', '.join(map(str, counts))} groups by stage"
 
 
@@ -97,14 +103,7 @@ def _read_phase(options: argparse.Namespace) -> None:
 def _parent_path(options: argparse.Namespace) -> Path:
     """The supernet to split: the one that was named, or that of the last phase with fewer groups."""
     _read_phase(options)
-    if (options.group_nums is None) == (options.split is None):
-        raise InputError("expected either --group_nums or --split")
-    if options.split and options.split_by != "width":
-        raise InputError("--split_by is for --group_nums, because --split names a table")
-    if options.stages and options.split_by != "depth":
-        raise InputError("--stages is for --split_by=depth")
-    if options.group_nums is not None and not 2 <= options.group_nums <= MAX_GROUPS:
-        raise InputError(f"--group_nums is {options.group_nums}, expected 2..{MAX_GROUPS}")
+    _check_options(options)
     given = [path for path in (options.pretrained_path, options.split_model_path) if path]
     if len(given) > 1:
         raise InputError("--pretrained_path and --split_model_path both name a supernet to split, expected one of them")
@@ -124,6 +123,23 @@ def _parent_path(options: argparse.Namespace) -> Path:
             " or name a supernet with --pretrained_path or --split_model_path"
         )
     return phase_directory(options.save, known[-1]).chosen
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse options that do not say one split."""
+    counted = options.split_by in ("width", "depth")
+    if options.split and options.split_by != "width":
+        raise InputError("--split_by is for --group_nums and --slots, because --split names a table")
+    if counted and (options.group_nums is None) == (options.split is None):
+        raise InputError("expected either --group_nums or --split")
+    if not counted and options.group_nums is not None:
+        raise InputError(f"--group_nums is for a split by width or depth, not for --split_by={options.split_by}")
+    if (options.slots is not None) != (options.split_by == "choice"):
+        raise InputError("expected --slots for --split_by=choice, and only there")
+    if options.stages and options.split_by != "depth":
+        raise InputError("--stages is for --split_by=depth")
+    if options.group_nums is not None and not 2 <= options.group_nums <= MAX_GROUPS:
+        raise InputError(f"--group_nums is {options.group_nums}, expected 2..{MAX_GROUPS}")
 
 
 def _check(parent: "Supernet", path: Path, groups: int | None, training: "SupernetRun") -> None:
@@ -153,9 +169,13 @@ def _parser() -> Parser:
     )
     add_phase_option(parser, None, f"none; a phase to train has 2..{MAX_GROUPS} groups")
     parser.add_argument(
-        "--split_by", choices=("width", "depth"), default="width", help="what groups differ in (default width)"
+        "--split_by",
+        choices=("width", "depth", "choice", "none"),
+        default="width",
+        help="what groups differ in (default width); none trains the parent on as it is",
     )
     parser.add_argument("--stages", metavar="S,S", help="stages to split by depth (default all)")
+    parser.add_argument("--slots", metavar="NAME,NAME", help="choices to split by, such as '0 block 1'")
     parser.add_argument("--split", type=Path, metavar="FILE", help="a split as JSON tables, instead of --group_nums")
     parser.add_argument("--pretrained_path", type=Path, metavar="FILE", help="one-shot supernet to split")
     parser.add_argument("--split_model_path", type=Path, metavar="FILE", help="few-shot supernet to split")

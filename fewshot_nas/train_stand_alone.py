@@ -23,9 +23,8 @@ from fewshot_nas.pace import Pace
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import ground_truth_path
 from fewshot_nas.scores.found import read_best
-from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import id_beside, read_pool
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Space
 
 if TYPE_CHECKING:
     from fewshot_nas.network_runs import NetworkRun
@@ -98,7 +97,7 @@ def _train_on_ray(
     )
 
 
-def _selected(text: str, pool: dict[str, Arch], space: SearchSpace, *, in_truth: bool) -> Iterator[tuple[str, Arch]]:
+def _selected(text: str, pool: dict[str, Arch], space: Space, *, in_truth: bool) -> Iterator[tuple[str, Arch]]:
     """The archs that `--target_arch_num` names, with their ids.
 
     Args:
@@ -118,7 +117,7 @@ def _selected(text: str, pool: dict[str, Arch], space: SearchSpace, *, in_truth:
         yield f"arch{number}", pool[f"arch{number}"]
 
 
-def _is_code(text: str, space: SearchSpace) -> bool:
+def _is_code(text: str, space: Space) -> bool:
     return len(text) >= space.code_length - 1 and text.isdigit()
 
 

@@ -33,7 +33,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -367,15 +366,34 @@ def differences(old: Values, new: Values) -> list[str]:
     changed = [place for place in old if place in new and bits(old[place]) != bits(new[place])]
     gone, added = [place for place in old if place not in new], [place for place in new if place not in old]
     unpaired = [*(old[place] for place in gone), *(new[place] for place in added)]
-    tensors = all(isinstance(value, Tensor) for value in unpaired)
-    same = Counter(bits(old[place]) for place in gone) == Counter(bits(new[place]) for place in added)
-    if not changed and tensors and same:
-        return []
+    if not changed and all(isinstance(value, Tensor) for value in unpaired):
+        gone, added = unlike(old, new, gone, added)
     return [
         *(f"{place}: {apart(old[place], new[place])}" for place in changed),
         *(f"{place}: only in the base ({shown(old[place])})" for place in gone),
         *(f"{place}: only here ({shown(new[place])})" for place in added),
     ]
+
+
+def unlike(old: Values, new: Values, gone: list[str], added: list[str]) -> tuple[list[str], list[str]]:
+    """The places that are left when tensors with the same bits are paired, whatever their names.
+
+    Then leading slices are paired: a supernet of the base stores inputs of a split first block that no subnet uses.
+    """
+    waiting: dict[Hashable, list[str]] = {}
+    for place in added:
+        waiting.setdefault(bits(new[place]), []).append(place)
+    rest = [place for place in gone if not waiting.get(bits(old[place])) or not waiting[bits(old[place])].pop()]
+    free = [place for places in waiting.values() for place in places]
+    for place in list(rest):
+        for other in free:
+            narrow, wide = new[other], old[place]
+            fits = narrow.dim() == wide.dim() == 4 and narrow.shape[1] < wide.shape[1]
+            if fits and bits(wide[:, : narrow.shape[1]]) == bits(narrow):
+                rest.remove(place)
+                free.remove(other)
+                break
+    return rest, free
 
 
 def apart(old: Any, new: Any) -> str:

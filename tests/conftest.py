@@ -23,7 +23,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.runs import seed_weights
 from fewshot_nas.space.pool import Entry, make_pool, split_pool, write_arch_file
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]

@@ -31,9 +31,8 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.block import Block
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.block import Op
+from fewshot_nas.space.space import Arch, Space
 
 
 def bound(terms: int, magnitude: float, dtype: torch.dtype = torch.float32) -> float:
@@ -41,11 +40,11 @@ def bound(terms: int, magnitude: float, dtype: torch.dtype = torch.float32) -> f
     return 8 * sqrt(terms) * torch.finfo(dtype).eps * magnitude  # eps is twice the unit roundoff
 
 
-def terms(space: SearchSpace, archs: Sequence[Arch], images: Tensor, *, backward: bool = False) -> int:
+def terms(space: Space, archs: Sequence[Arch], images: Tensor, *, backward: bool = False) -> int:
     """Lengths of the sums on the longest path through any of these subnets, added.
 
     Per block its convolutions (inputs times kernel) and as many norms over a batch [B, C, H, W]; then
-    the mean over pixels and the classifier. A backward pass has the same sums once more, and a
+    the mean over pixels and the layers of the head. A backward pass has the same sums once more, and a
     weight's gradient adds up over the batch's pixels as its norm does.
 
     Args:
@@ -56,14 +55,16 @@ def terms(space: SearchSpace, archs: Sequence[Arch], images: Tensor, *, backward
     return 2 * longest if backward else longest
 
 
-def _forward(space: SearchSpace, arch: Arch, pixels: int) -> int:
-    blocks = space.blocks(arch)
-    stem = space.in_channels * space.stem_kernel**2 + pixels
-    return stem + sum(_block(block, pixels) for block in blocks) + pixels + blocks[-1].out
+def _forward(space: Space, arch: Arch, pixels: int) -> int:
+    head = space.head(arch)
+    ops = [op for _, block in space.blocks(arch) for op in block.main]
+    return sum(_op(op, pixels) for op in ops) + pixels + head.inputs + head.hidden
 
 
-def _block(block: Block, pixels: int) -> int:
-    return sum(layer.kernel**2 * layer.inputs + pixels for layer in block.layers)
+def _op(op: Op, pixels: int) -> int:
+    """The convolution, the norm, and the mean and two layers of a squeeze-and-excitation."""
+    gate = pixels + op.out + op.squeeze if op.squeeze else 0
+    return op.kernel**2 * op.inputs // op.groups + pixels + gate
 
 
 def assert_equal_but_for_rounding(found: Tensor, expected: Tensor, terms: int, what: str = "") -> None:

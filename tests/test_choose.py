@@ -11,7 +11,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.train_supernet import main as train
 from fewshot_nas.training.loop import Loop
 
@@ -20,7 +20,7 @@ PX8 = SPACES["px8"]
 
 def write_truth(workshop, archs):
     (part,) = read_pool(workshop / "json_file" / "json8", PX8)
-    truth = {arch_id: Entry(70.0 + sum(arch.depths), arch) for arch_id, arch in list(part.items())[:archs]}
+    truth = {arch_id: Entry(70.0 + sum(arch[:4]), arch) for arch_id, arch in list(part.items())[:archs]}
     write_arch_file(workshop / "results" / "one" / "gt_arch30.json", PX8, truth)
 
 

@@ -102,7 +102,10 @@ def test_values_take_the_type_of_their_setting(override, value):
         ("data.root=", "data.root is empty, expected a path"),
         ("data.name=", "data.name is empty, expected a word"),
         ("space.stem_pool=2", "space.stem_pool is 2, expected true or false"),
-        ("space.preset=px9", "space.preset is 'px9', expected one of cifar, px28, px8, resnet50, track1"),
+        (
+            "space.preset=px9",
+            "space.preset is 'px9', expected one of channel_mobilenet, ",
+        ),
         ("space.ratios=[1]", r"space px8: pool_digits are \(3, 3, 5, 7\), expected each in 1\.\.1"),
     ],
 )

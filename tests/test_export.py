@@ -18,9 +18,7 @@ from fewshot_nas.models.checkpoint import load_supernet, save_subnet, save_super
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.run_images import evaluation_inputs, images_of, open_images
-from fewshot_nas.space.cost import total_cost
-from fewshot_nas.space.sampling import largest, smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]
@@ -41,7 +39,7 @@ def test_weights_are_those_of_the_subnet(model, tmp_path, capsys):
                 "--model",
                 str(model),
                 "--arch",
-                PX8.encode(smallest(PX8)),
+                PX8.encode(PX8.smallest),
                 "--out",
                 str(out),
                 "--no-calibrate",
@@ -49,23 +47,23 @@ def test_weights_are_those_of_the_subnet(model, tmp_path, capsys):
         )
         == 0
     )
-    subnet = Subnet(PX8, smallest(PX8), num_classes=10)
+    subnet = Subnet(PX8, PX8.smallest, num_classes=10)
     subnet.load_state_dict(torch.load(out, weights_only=True))
-    expected = extract(load_supernet(model), smallest(PX8)).state_dict()
+    expected = extract(load_supernet(model), PX8.smallest).state_dict()
     assert all(torch.equal(tensor, expected[key]) for key, tensor in subnet.state_dict().items())
     assert "not calibrated" in capsys.readouterr().out
 
 
 def test_a_calibrated_subnet_scores_what_the_supernet_says(model, tmp_path, capsys):
     out = tmp_path / "subnet.pt"
-    arguments = ["--model", str(model), "--arch", PX8.encode(smallest(PX8)), "--out", str(out)]
+    arguments = ["--model", str(model), "--arch", PX8.encode(PX8.smallest), "--out", str(out)]
     assert main([*arguments, "evaluation.calibration_images=64", "data.valid_images=50"]) == 0
-    subnet = Subnet(PX8, smallest(PX8), num_classes=10)
+    subnet = Subnet(PX8, PX8.smallest, num_classes=10)
     subnet.load_state_dict(torch.load(out, weights_only=True))
     config = load_config(None, ["evaluation.calibration_images=64", "data.valid_images=50"])
     data = open_images(config, PX8)
     inputs = evaluation_inputs(config, PX8, data, data.valid, World.alone())
-    (score,) = score_plainly(load_supernet(model), [smallest(PX8)], inputs)
+    (score,) = score_plainly(load_supernet(model), [PX8.smallest], inputs)
     assert measure(subnet.eval(), inputs) == score
     said = f"calibrated on 64 training images; top-1 {score.top1:.2f} % on 50 validation images of digits"
     assert said in capsys.readouterr().out
@@ -76,18 +74,18 @@ def test_statistics_are_means_over_all_calibration_images(model, tmp_path, image
     """Whatever is left over after whole batches: those of the stem, which nothing comes before, tell."""
     out = tmp_path / "subnet.pt"
     settings = [f"evaluation.calibration_images={images}", "evaluation.calibration_batch=32", "data.valid_images=20"]
-    assert main(["--model", str(model), "--arch", PX8.encode(smallest(PX8)), "--out", str(out), *settings]) == 0
+    assert main(["--model", str(model), "--arch", PX8.encode(PX8.smallest), "--out", str(out), *settings]) == 0
     written, config = torch.load(out, weights_only=True), load_config(None, settings)
     data = open_images(config, PX8)
     batches = evaluation_inputs(config, PX8, data, data.valid, World.alone()).calibration_batches()
-    stem = extract(load_supernet(model), smallest(PX8)).stem.conv(torch.cat(list(batches)))
-    assert torch.allclose(written["stem.norm.running_mean"], stem.mean((0, 2, 3)), atol=1e-5)
+    stem = extract(load_supernet(model), PX8.smallest).blocks[0].main[0].conv(torch.cat(list(batches)))
+    assert torch.allclose(written["blocks.0.main.0.norm.running_mean"], stem.mean((0, 2, 3)), atol=1e-5)
 
 
 def test_without_out_the_code_is_the_name(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    main(["--model", str(model), "--arch", PX8.encode(smallest(PX8)), "--no-calibrate"])
-    code = PX8.encode(smallest(PX8))
+    main(["--model", str(model), "--arch", PX8.encode(PX8.smallest), "--no-calibrate"])
+    code = PX8.encode(PX8.smallest)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{code}.json", f"{code}.pt"]
 
 
@@ -103,7 +101,7 @@ def test_onnx_lies_beside_the_weights(model, tmp_path, monkeypatch):
             "--model",
             str(model),
             "--arch",
-            PX8.encode(smallest(PX8)),
+            PX8.encode(PX8.smallest),
             "--out",
             str(out),
             "--onnx",
@@ -122,7 +120,7 @@ def exported(model, tmp_path):
     def run(*arguments, model=model):
         settings = ["evaluation.calibration_images=64", "data.valid_images=50"]
         assert (
-            main(["--model", str(model), "--arch", PX8.encode(smallest(PX8)), "--out", str(out), *settings, *arguments])
+            main(["--model", str(model), "--arch", PX8.encode(PX8.smallest), "--out", str(out), *settings, *arguments])
             == 0
         )
         return read_json(out.with_suffix(".json"))
@@ -133,10 +131,11 @@ def exported(model, tmp_path):
 def test_a_card_lies_beside_the_weights_and_in_them(exported, model, tmp_path):
     safetensors = pytest.importorskip("safetensors")
     card = exported()
-    arch, blocks = smallest(PX8), PX8.blocks(smallest(PX8))
-    assert (card["code"], card["depths"]) == (PX8.encode(arch), [2, 2, 2, 2])
-    assert [(each["out"], each["stride"]) for each in card["blocks"]] == [(each.out, each.stride) for each in blocks]
-    cost = total_cost(PX8, arch, num_classes=10)
+    arch, blocks = PX8.smallest, PX8.blocks(PX8.smallest)
+    assert card["code"] == PX8.encode(arch)
+    assert [each["stage"] for each in card["blocks"]] == [0, *[1] * 2, *[2] * 2, *[3] * 2, *[4] * 2]
+    assert [each["main"] for each in card["blocks"]] == [[op._asdict() for op in block.main] for _, block in blocks]
+    cost = PX8.cost(arch, num_classes=10)
     assert (card["macs"], card["parameters"]) == (cost.macs, cost.params)
     assert card["preprocessing"] == {
         "colour": "1 channel",
@@ -157,8 +156,8 @@ def test_a_card_lies_beside_the_weights_and_in_them(exported, model, tmp_path):
 
 
 def test_a_network_that_was_trained_alone_is_exported_as_it_is(tmp_path, capsys):
-    network = Subnet(PX8, smallest(PX8), num_classes=10).eval()
-    save_subnet(tmp_path / "subnet.pth", network, PX8, PX8.encode(smallest(PX8)))
+    network = Subnet(PX8, PX8.smallest, num_classes=10).eval()
+    save_subnet(tmp_path / "subnet.pth", network, PX8, PX8.encode(PX8.smallest))
     arguments = ["--model", str(tmp_path / "subnet.pth"), "--out", str(tmp_path / "out.pt")]
     assert main(arguments) == 0
     assert "The card tells neither preprocessing nor scores" in capsys.readouterr().out
@@ -169,7 +168,7 @@ def test_a_network_that_was_trained_alone_is_exported_as_it_is(tmp_path, capsys)
     assert "top-1 " in capsys.readouterr().out
     assert read_json(tmp_path / "out.json")["calibration"] is None
     with pytest.raises(InputError, match=r"subnet\.pth: holds arch 1222277777.*, not 1"):
-        main([*arguments, "--arch", PX8.encode(largest(PX8))])
+        main([*arguments, "--arch", PX8.encode(PX8.largest)])
 
 
 def test_a_supernet_needs_a_code(model, tmp_path):
@@ -204,7 +203,7 @@ def test_nobody_guesses_what_a_model_was_trained_on(model, tmp_path):
         "--model",
         str(model),
         "--arch",
-        PX8.encode(smallest(PX8)),
+        PX8.encode(PX8.smallest),
         "--out",
         str(tmp_path / "subnet.pt"),
     ]
@@ -221,7 +220,7 @@ def test_images_of_other_classes_are_refused(tmp_path):
         "--model",
         str(tmp_path / "seven.pth"),
         "--arch",
-        PX8.encode(smallest(PX8)),
+        PX8.encode(PX8.smallest),
         "run.seed=0",
     ]
     with pytest.raises(InputError, match="the model has 7 classes, but digits has 10"):
@@ -237,7 +236,7 @@ def test_images_of_other_classes_are_refused(tmp_path):
     ],
 )
 def test_a_wrong_argument_is_refused(model, change, message):
-    arguments = {"--model": str(model), "--arch": PX8.encode(smallest(PX8))} | change
+    arguments = {"--model": str(model), "--arch": PX8.encode(PX8.smallest)} | change
     with pytest.raises(InputError, match=message):
         main([word for pair in arguments.items() for word in pair])
 

@@ -11,7 +11,6 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import finetune_directory
 from fewshot_nas.scores.found import Found, FoundArch, write_found
-from fewshot_nas.space.sampling import smallest
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training import loop
 
@@ -22,7 +21,7 @@ ONE_SHOT = Phase("1", "")
 def run(fresh_run):
     """The space of a run, and the code of an arch."""
     space = load_supernet(fresh_run / "results" / "run" / "supernet.pth").space
-    return space, space.encode(smallest(space))
+    return space, space.encode(space.smallest)
 
 
 def directory_of(code):
@@ -53,9 +52,9 @@ def test_training_begins_with_the_supernet_s_weights(run, monkeypatch):
     monkeypatch.setattr(loop.Loop, "run", lambda self: None)
     finetune.main(["--save=run", f"--arch={code}"])
     network = network_of(directory_of(code))
-    weights = load_supernet(finetune.phase_directory("run", ONE_SHOT).chosen).weights(space.decode(code))
+    weights = load_supernet(finetune.phase_directory("run", ONE_SHOT).chosen).tensors(space.decode(code))
     assert all(torch.equal(*pair) for pair in zip(network.parameters(), weights.tensors(), strict=True))
-    assert network.stem.norm.num_batches_tracked > 0
+    assert network.blocks[0].main[0].norm.num_batches_tracked > 0
 
 
 def test_the_best_arch_of_a_search_is_taken_with_the_supernet_that_was_searched(run, tmp_path):

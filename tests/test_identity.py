@@ -16,7 +16,6 @@ from fewshot_nas.results.run import found_directory
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
-from fewshot_nas.space.sampling import smallest
 
 CLASSES = ("cat", "frog", "ship")
 IMAGES = ("data.name=folders", "data.root=set")
@@ -56,7 +55,7 @@ def trained(_trained, tmp_path, monkeypatch):
     shutil.copytree(_trained, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     space = load_supernet(Path("results/run/supernet.pth")).space
-    return space.encode(smallest(space, space.pool_digits))
+    return space.encode(space.extreme(space.pool_options, largest=False))
 
 
 def refused(capsys, *arguments):

@@ -14,7 +14,6 @@ from fewshot_nas.results.run import found_directory, phase_directory, prediction
 from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.timing.table import read_table
 
@@ -139,10 +138,10 @@ def test_the_ranker_s_table_has_the_latency_of_every_arch(measured, capsys):
     rank.main(["--save=run", "--top=prob", "run.pool=pool", "run.ground_truth=truth.json"])
     with prediction_table_path("run").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["id"] for row in rows] == list(pool)
+    assert {row["id"] for row in rows} == {*pool}
     for row in rows[:5]:
         arch = pool[row["id"]]
         assert table.space.decode(row["code"]) == arch
         assert float(row["latency_us"]) == pytest.approx(table.measure.of(table.space, arch), abs=0.06)
-        assert int(row["macs"]) == total_cost(table.space, arch, num_classes=10).macs
+        assert int(row["macs"]) == table.space.cost(arch, num_classes=10).macs
     assert "latency " in capsys.readouterr().out

@@ -30,7 +30,7 @@ from fewshot_nas.space.pool import (
     split_pool,
     write_arch_file,
 )
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
 
@@ -60,7 +60,7 @@ def write_run(archs, limit=None):
 
 
 def manifest(part, limit=None):
-    network = {"space": dataclasses.asdict(SPACE), "num_classes": 10, "resolution": 28}
+    network = {"space": SPACE.values(), "num_classes": 10, "resolution": 28}
     return {"precision": "fp32", "limit": limit, "part": part, "archs": limit or 10, **network}
 
 

@@ -13,7 +13,7 @@ from fewshot_nas.cli import run
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.pool import Entry, make_pool, part_path, write_arch_file
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]
@@ -67,7 +67,7 @@ def torn(part):
 
 def diverged(place):
     supernet = Supernet(by_width(PX8, 1), 10)
-    supernet.stem.conv.weight.data[0, 0, 0, 0] = float("nan")
+    supernet.stored((0, 0)).main[0].conv.weight.data[0, 0, 0, 0] = float("nan")
     save_supernet(place / "results" / "digits" / "supernet.pth", supernet, {"epoch": 0})
 
 
@@ -148,7 +148,7 @@ REFUSED = [
     (
         diverged,
         ["test", "--save=digits", f"--arch={ARCH}"],
-        "results/digits/supernet.pth: tensor model.stem.conv.weight has values that are not finite: the file is",
+        "results/digits/supernet.pth: tensor model.blocks.0_0.main.0.conv.weight has values that are not finite",
     ),
     # The settings.
     (nothing, ["train_supernet", "--config", "mine.yml"], "mine.yml: cannot be read"),
@@ -282,7 +282,7 @@ WARNED = [
     (
         other_pool,
         ["run.pool=pools", "space.pool_digits=[1,1,1,1]"],
-        "pools: arch1 has digits that are never trained, for space.",
+        "pools: arch1 has options that are never trained",
     ),
 ]
 

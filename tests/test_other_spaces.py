@@ -7,7 +7,7 @@ import pytest
 from fewshot_nas import export, make_pool, merge, report, test, train_few_shot, train_supernet
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.checkpoint import load_supernet
-from fewshot_nas.space.split import by_depth
+from fewshot_nas.space.split import by_depth, explicit
 
 SETTINGS = """
 space:
@@ -65,14 +65,19 @@ def test_a_space_of_three_stages_goes_through_all_commands(begun, capsys):
 def test_splits_by_depth_and_table_are_phases(begun, capsys):
     split("--group_nums=2", "--split_by=depth", "--stages=2")
     supernet = load_supernet(begun / "results" / "own" / "depth2x2" / "supernet.pth")
+    space = supernet.space
     assert supernet.split == by_depth(supernet.space, [1], 2)
     scored("depth2x2")
-    tables = [[list(row) for row in table] for table in supernet.split.tables]
+    widths = [{space.width(stage, digit) for digit in range(1, space.digits + 1)} for stage in range(space.stages)]
+    depths = [most - least + 1 for least, most in space.depths]
+    tables = [[[0] * depth for _ in width] for width, depth in zip(widths, depths, strict=True)]
+    (begun / "one.json").write_text(json.dumps([[[*row[:-1], 1] for row in tables[0]], *tables[1:]]))
+    tables[1] = [[number * 2 // depths[1] for number in range(depths[1])] for _ in tables[1]]
+    assert explicit(space, tables, "by depth") == supernet.split
     tables[0][-1][-1] = 1
     (begun / "Mine.json").write_text(json.dumps(tables))
     split("--split=Mine.json", "--split_model_path=results/own/depth2x2/supernet.pth")
     assert "phase table-mine_from_depth2x2: 2, 2, 1 groups by stage" in capsys.readouterr().out
-    (begun / "one.json").write_text(json.dumps(by_depth(supernet.space, [0], 2).tables))
     with pytest.raises(InputError, match="split table-one does not refine split depth2x2"):
         split("--split=one.json", "--split_model_path=results/own/depth2x2/supernet.pth")
 

@@ -30,7 +30,7 @@ from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored, read_scores
 from fewshot_nas.searching.judges import supernet_judge
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
 

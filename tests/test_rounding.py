@@ -5,8 +5,7 @@ import torch
 
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.sampling import largest, smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from tests.rounding import assert_equal_but_for_rounding, bound, terms
 
@@ -23,12 +22,12 @@ def test_orders_of_a_sum_differ_by_less(length):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("arch", [smallest(PX8), largest(PX8)])
+@pytest.mark.parametrize("arch", [PX8.smallest, PX8.largest])
 def test_one_wrong_weight_of_a_network_exceeds_it(arch):
     torch.manual_seed(0)
     supernet, images = Supernet(by_width(SPACES["px8"], 1), num_classes=10).double(), torch.randn(3, 1, 8, 8).double()
     subnet = extract(supernet, arch)
-    subnet.stem.conv.weight[0, 0, 1, 1] += 1e-3
+    subnet.blocks[0].main[0].conv.weight[0, 0, 1, 1] += 1e-3
     length = terms(supernet.space, [arch], images)
     with pytest.raises(AssertionError, match=r"the logits differs by .*, rounding explains"):
         assert_equal_but_for_rounding(subnet(images), supernet(images, arch), length, "the logits")

@@ -1,7 +1,6 @@
 """The search command, from a trained supernet to a front."""
 
 import csv
-import dataclasses
 import os
 import re
 import signal
@@ -21,12 +20,10 @@ from fewshot_nas.results.run import found_directory, phase_directory, ranking_pa
 from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
-from fewshot_nas.space.sampling import smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES, with_values
 
-SPACE = dataclasses.replace(SPACES["px8"], base_widths=(4, 6, 10, 20)).marked()
+SPACE = with_values(SPACES["px8"], {"base_widths": (4, 6, 10, 20)})
 QUICK = ["--save=run", "--population=6", "--images=20"]
 
 
@@ -39,7 +36,7 @@ def test_a_search_ends_with_a_front_within_the_bounds(fresh_run, capsys):
     outcome = found("1_macs300k_params20k")
     assert len(outcome.archs) == len({arch.code for arch in outcome.archs}) == 15
     for arch in outcome.archs:
-        cost = total_cost(SPACE, SPACE.decode(arch.code), num_classes=10)
+        cost = SPACE.cost(SPACE.decode(arch.code), num_classes=10)
         assert arch.costs == {"macs": cost.macs, "params": cost.params}
         assert cost.macs <= 300_000
         assert cost.params <= 20_000
@@ -131,9 +128,9 @@ def test_a_larger_budget_goes_on(fresh_run, monkeypatch):
 
 
 def test_bounds_with_few_archs_end_a_search_early_and_it_says_so(fresh_run, capsys):
-    low = total_cost(SPACE, smallest(SPACE, SPACE.pool_digits), num_classes=10).macs
+    low = SPACE.cost(SPACE.extreme(SPACE.pool_options, largest=False), num_classes=10).macs
     assert search.main([*QUICK, f"--max=macs={low}", "--budget=15", "--name=few"]) == 0
-    assert len({SPACE.blocks(SPACE.decode(arch.code)) for arch in found("few").archs}) == 1  # under 8 codes
+    assert len({tuple(SPACE.blocks(SPACE.decode(arch.code))) for arch in found("few").archs}) == 1  # under 8 codes
     said = capsys.readouterr().out
     assert f"the search ends with 8 of 15 archs, because no others were found within macs <= {low / 1000:g} k" in said
 
@@ -163,7 +160,7 @@ def test_the_ranker_judges_where_there_is_one(fresh_run):
     search.main([*QUICK, "--budget=4"])
     directory = phase_directory("run", Phase.parse("1"))
     pool = make_pool(SPACE, seed=0, size=40)
-    costs = {key: total_cost(SPACE, arch, num_classes=10).params for key, arch in pool.items()}
+    costs = {key: SPACE.cost(arch, num_classes=10).params for key, arch in pool.items()}
     scores = {key: Scored(10 + cost / 5000, SPACE.encode(pool[key])) for key, cost in costs.items()}
     manifest = {"checkpoint_sha256": read_json(found_directory("run", "1").found)["checkpoint_sha256"]}
     write_merged(directory.scores("1"), "prob", scores, {**manifest, "num_classes": 10, "space": SPACE.values()})

@@ -15,10 +15,8 @@ from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint, subnet
 from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.run_images import evaluation_inputs, open_images
 from fewshot_nas.scores.found import Found, FoundArch, write_found
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import make_pool, read_arch_file, read_pool
-from fewshot_nas.space.sampling import smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.train_stand_alone import _selected, main
 from fewshot_nas.train_supernet import main as train_supernet
 
@@ -63,7 +61,7 @@ def test_a_code_is_trained_for_its_own_sake(train, truth, workshop, capsys, call
     network = f"results/alone/stand_alone/code{CODE}_seed0/subnet.pth"
     assert calls_of_hints(said) == [["export", f"--model={network}", f"--out=code{CODE}.pt"]]
     subnet, space, arch = subnet_of(workshop / network, read_checkpoint(workshop / network))
-    assert (space.encode(arch), subnet.head.out_features) == (CODE, 10)
+    assert (space.encode(arch), subnet.num_classes) == (CODE, 10)
     train(CODE)
     assert f"{network} is there already; --no-resume trains it anew" in capsys.readouterr().out
 
@@ -72,7 +70,7 @@ def test_the_best_arch_of_a_search_is_trained_from_scratch(fresh_run, capsys, ca
     """With the settings of the run that was searched, watched, and not added to a ground truth."""
     supernet = fresh_run / "results" / "run" / "supernet.pth"
     space = load_supernet(supernet).space
-    code = space.encode(smallest(space))
+    code = space.encode(space.smallest)
     path = fresh_run / "results" / "run" / "searches" / "best" / "found.json"
     write_found(path, path.with_name("front.csv"), Found({"checkpoint": str(supernet)}, [FoundArch(code, 9.0, {})], []))
     assert main([f"--from_search={path}", "--save=other", "--seed=3"]) == 0
@@ -115,7 +113,7 @@ def test_a_short_training_has_calibrated_statistics(train, workshop, epochs, see
     train("1", f"stand_alone.epochs={epochs}")
     directory = stand_alone_directory("alone", "arch1", 0)
     subnet, *_ = subnet_of(directory.chosen, read_checkpoint(directory.chosen))
-    assert subnet.stem.norm.num_batches_tracked == seen  # of calibration, or of the training
+    assert subnet.blocks[0].main[0].norm.num_batches_tracked == seen  # of calibration, or of the training
     assert read_json(directory.manifest).get("statistics") == ("calibrated" if seen == 1 else None)
 
 
@@ -200,7 +198,7 @@ def test_a_plan_says_steps_and_multiply_adds_and_writes_nothing(train, workshop,
     )
     assert found
     arch = make_pool(PX8, seed=0, size=1)["arch1"]
-    forward = 14 * 16 * total_cost(load_config(None, small).space.build(), arch, num_classes=10).macs
+    forward = 14 * 16 * load_config(None, small).space.build().cost(arch, num_classes=10).macs
     assert 2.5 * forward < float(found[1]) < 3.2 * forward
     assert set(workshop.rglob("*")) == before
 

@@ -26,8 +26,7 @@ from fewshot_nas.files import locked, write_text
 from fewshot_nas.manifest import clear, recipe_sha256
 from fewshot_nas.network_runs import NetworkRun
 from fewshot_nas.results.run import run_directory
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.space import Arch
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneResult
 
 _BUSY_S = 30.0  # a worker that was killed may hold its lock for a while
@@ -75,9 +74,7 @@ def _known(run: NetworkRun, arch_id: str, arch: Arch, truth: GroundTruth) -> boo
 def _schedule(run: NetworkRun, archs: Mapping[str, Arch]) -> TaskSchedule:
     """Costs are multiply-adds of all epochs; backward takes twice those of forward."""
     images = 3 * run.config.stand_alone.epochs * len(run.data.train)
-    costs = [
-        float(total_cost(run.space, arch, num_classes=run.data.num_classes).macs * images) for arch in archs.values()
-    ]
+    costs = [float(run.space.cost(arch, num_classes=run.data.num_classes).macs * images) for arch in archs.values()]
     begun = [number for number, arch_id in enumerate(archs) if run.stand_alone(arch_id).last.exists()]
     return TaskSchedule(dict(enumerate(costs)), slowest=1 / SLOWEST, resumed=begun, copies=False)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from fewshot_nas.cream.paths import CreamPath, check_path
 from fewshot_nas.cream.space import DIVISOR, PUBLISHED, CreamSpace
-from fewshot_nas.space.search_space import round_width
+from fewshot_nas.space.space import round_width
 
 
 def child_network(

@@ -16,9 +16,8 @@ from fewshot_nas.cream.bounded import Bounded
 from fewshot_nas.cream.paths import CHOICES, PRIOR, STAGES, CreamPath
 from fewshot_nas.cream.space import DIVISOR, PUBLISHED, CreamSpace
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.block import side_after
-from fewshot_nas.space.cost import Cost
-from fewshot_nas.space.search_space import round_width
+from fewshot_nas.space.block import Cost, side_after
+from fewshot_nas.space.space import round_width
 
 FULL_PX, STEP_PX, LEAST_PX = 224, 32, 64
 _MILLION = 1_000_000

@@ -13,8 +13,8 @@ from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.paths import UNIFORM, CreamPath, format_path, parse_path
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
+from fewshot_nas.space.draw import distinct
 from fewshot_nas.space.pool import write_codes
-from fewshot_nas.space.sampling import distinct
 
 NUMBERS = "a number such as 1, a list such as 1,5,9 or a range such as 1-60"  # that an option takes
 

@@ -17,7 +17,7 @@ from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.ranker import ranker
 from fewshot_nas.ranking.rows import COMBINED, Row, row_values
 from fewshot_nas.ranking.smoothing import FEWEST_SCORED
-from fewshot_nas.space.cost import Cost
+from fewshot_nas.space.block import Cost
 
 
 @dataclass(frozen=True)

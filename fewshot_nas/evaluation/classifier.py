@@ -10,8 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_nas.models.slicing import Linear
-
 SHRINKAGE = 0.1  # of the features' mean variance, added to each variance
 TEMPERED = 1_024  # images that the temperature is fitted to
 _SHARPNESS = (-7.0, 3.0)  # the logarithm of the inverse temperature is between these
@@ -49,8 +47,10 @@ class ClassifierFit:
             self._kept.append((x[: self._missing], labels[: self._missing]))
             self._missing -= len(x)
 
-    def classifier(self) -> Linear:
-        """The classifier; its logits are divided by the temperature that suits the first images best.
+    def classifier(self) -> tuple[Tensor, Tensor]:
+        """The classifier's weight [classes, width] and bias [classes].
+
+        Its logits are divided by the temperature that suits the first images best.
 
         A class without an image is never guessed.
         """
@@ -64,7 +64,7 @@ class ClassifierFit:
         bias = -0.5 * (means * weight).sum(1)
         sharpness = self._sharpness(weight, bias)
         bias = torch.where(self._counts > 0, sharpness * bias, -torch.inf)
-        return Linear((sharpness * weight).float(), bias.float())
+        return (sharpness * weight).float(), bias.float()
 
     def _sharpness(self, weight: Tensor, bias: Tensor) -> Tensor:
         """The inverse of the temperature with the largest likelihood of the kept images.

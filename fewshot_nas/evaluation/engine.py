@@ -21,45 +21,43 @@ from torch import Tensor
 from fewshot_nas.evaluation.accuracy import Sums, sums
 from fewshot_nas.evaluation.classifier import ClassifierFit
 from fewshot_nas.evaluation.inputs import Inputs, weighed
-from fewshot_nas.evaluation.prefix_tree import Step, WorkUnit
-from fewshot_nas.models.slicing import EPS, ConvNorm
+from fewshot_nas.evaluation.prefix_tree import Leaf, Step, WorkUnit
+from fewshot_nas.models.run import EPS, Apply, ConvNorm, Gate, features, run, run_op
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.block import Op, Placed
 
 AT_ONCE = 1 << 20  # logits that are scored together, about
 
 
 class Conv:
-    """A convolution and its batch norm. First the norm gathers statistics, then it is a fixed affine map.
+    """An operation's convolution and batch norm. First the norm gathers statistics, then it is a fixed affine map.
 
     Args:
         holds: whether the weights, as they are multiplied, are held from batch to batch.
 
     Attributes:
         mean, var: the gathered statistics [out]; `begin` gives them a place.
+        gate: the squeeze-and-excitation, in the precision of the activations.
     """
 
     def __init__(self, weights: ConvNorm, dtype: torch.dtype, *, holds: bool) -> None:
         self.weights, self._dtype, self._holds = weights, dtype, holds
         self.mean, self.var = weights.bias, weights.bias
+        self.gate = Gate(*(each.to(dtype) for each in weights.gate)) if weights.gate else None
         self._scale: Tensor | None = None
         self._shift: Tensor | None = None
         self._held: Tensor | None = None
 
-    def gather(self, x: Tensor, momentum: float) -> Tensor:
-        """Convolve [B, inputs, H, W], normalise by this batch's statistics, and add these to the running ones."""
-        _, weight, bias, _ = self.weights
-        return F.batch_norm(self.apply(x), self.mean, self.var, weight, bias, True, momentum, EPS)
-
-    def settle(self, scale: Tensor, shift: Tensor) -> None:
+    def fold(self, scale: Tensor, shift: Tensor) -> None:
         """Fix the affine map of the norm."""
         self._scale, self._shift, self._held = scale, shift.to(self._dtype), None
 
-    def apply(self, x: Tensor) -> Tensor:
-        """Convolve [B, inputs, H, W]; once it is settled, normalise by the gathered statistics."""
+    def apply(self, op: Op, x: Tensor) -> Tensor:
+        """Convolve [B, inputs, H, W]; once the norm is folded, normalise by the gathered statistics."""
         kernel = self._kernel() if self._held is None else self._held
         if self._holds:
             self._held = kernel
-        return F.conv2d(x, kernel, self._shift, self.weights.stride, kernel.shape[-1] // 2)
+        return F.conv2d(x, kernel, self._shift, op.stride, op.kernel // 2, groups=op.groups)
 
     def _kernel(self) -> Tensor:
         conv = self.weights.conv
@@ -67,6 +65,22 @@ class Conv:
             # Without a memory format, a cast slice would be in contiguous order, for which kernels are slow.
             return conv.to(self._dtype, memory_format=torch.channels_last)
         return (conv * self._scale[:, None, None, None]).to(self._dtype)
+
+
+def folded(op: Op, conv: Conv, x: Tensor) -> Tensor:
+    """`Apply` with the folded norm."""
+    return conv.apply(op, x)
+
+
+def gathering(momentum: float) -> Apply[Conv]:
+    """`Apply` that normalises by this batch's statistics, and adds these to the running ones."""
+
+    def apply(op: Op, conv: Conv, x: Tensor) -> Tensor:
+        weights = conv.weights
+        x = conv.apply(op, x)
+        return F.batch_norm(x, conv.mean, conv.var, weights.weight, weights.bias, True, momentum, EPS)
+
+    return apply
 
 
 def begin(convs: Sequence[Conv]) -> None:
@@ -77,7 +91,7 @@ def begin(convs: Sequence[Conv]) -> None:
         conv.mean, conv.var = mean, var
 
 
-def settle(convs: Sequence[Conv]) -> None:
+def fold(convs: Sequence[Conv]) -> None:
     """Turn the statistics that convolutions have gathered into their affine maps, all in the same few operations."""
     scales = torch._foreach_add([conv.var for conv in convs], EPS)
     torch._foreach_rsqrt_(scales)
@@ -85,30 +99,38 @@ def settle(convs: Sequence[Conv]) -> None:
     means = torch._foreach_mul([conv.mean for conv in convs], scales)
     shifts = torch._foreach_sub([conv.weights.bias for conv in convs], means)
     for conv, scale, shift in zip(convs, scales, shifts, strict=True):
-        conv.settle(scale, shift)
-
-
-Compute = Callable[[Conv, Tensor], Tensor]
+        conv.fold(scale, shift)
 
 
 class Node:
-    """The weights of a step. A part is None if the step does not compute it."""
+    """The weights of a step.
+
+    Attributes:
+        first: the block's first operation, as wide as the widest sibling needs; None if an earlier sibling has
+            computed it.
+        main, shortcut: weights of the block's operations.
+    """
 
     def __init__(self, supernet: Supernet, step: Step, conv: Callable[[ConvNorm], Conv]) -> None:
-        self.step = step
-        weights = supernet.block_weights(step.block, step.position, step.group)
-        self.rest = [*map(conv, weights.convs[1:])]
-        self.shortcut = conv(weights.shortcut) if step.shortcut and weights.shortcut else None
-        self.conv1, self.head = None, None
+        (block, home), self.step = step.placed, step
+        self.first: Op | None = None
         if step.hidden:
-            widest = supernet.block_weights(step.block._replace(mid=step.hidden), step.position, step.group)
-            self.conv1 = conv(widest.convs[0])
-        if step.leaf >= 0:
-            self.head = supernet.head_weights(step.block.out, step.group)
+            self.first = block.main[0]._replace(out=step.hidden)
+            block = block._replace(main=(self.first, *block.main[1:]))
+        tensors = supernet.block_tensors(Placed(block, home))
+        self.main = [*map(conv, tensors.main)]
+        self.shortcut = [*map(conv, tensors.shortcut)] if step.shortcut else []
 
     def convs(self) -> Iterator[Conv]:
         """The convolutions that this step computes."""
-        yield from (conv for conv in (self.conv1, *self.rest, self.shortcut) if conv)
+        yield from (*(self.main if self.first else self.main[1:]), *self.shortcut)
+
+
+class End:
+    """The end of a network, with the weights of its head."""
+
+    def __init__(self, supernet: Supernet, leaf: Leaf) -> None:
+        self.leaf, self.head = leaf, supernet.head_tensors(*leaf.ending)
 
 
 @dataclass
@@ -117,13 +139,13 @@ class Level:
 
     Attributes:
         x: their input.
-        hidden: the output of the first convolution, as wide as the widest sibling needs.
-        shortcut: the output of the shortcut's convolution, for siblings of the same width.
+        first: the output of the first operation, as wide as the widest sibling needs.
+        projected: the output of the shortcut's operation, for siblings with an equal one.
     """
 
     x: Tensor
-    hidden: Tensor | None = None
-    shortcut: Tensor | None = None
+    first: Tensor | None = None
+    projected: Tensor | None = None
 
 
 class Walk:
@@ -132,10 +154,10 @@ class Walk:
     def __init__(self, supernet: Supernet, unit: WorkUnit, inputs: Inputs) -> None:
         self._inputs, self._classes = inputs, supernet.num_classes
         self._dtype = torch.bfloat16 if inputs.precision == "bf16" else torch.float32
-        self._pool = supernet.space.stem_pool
         conv = partial(Conv, dtype=self._dtype, holds=inputs.holds_kernels)
-        self.stem = conv(supernet.stem_weights(unit.stem))
-        self.nodes = [Node(supernet, step, conv) for step in unit.steps]
+        self.nodes = [
+            End(supernet, step) if isinstance(step, Leaf) else Node(supernet, step, conv) for step in unit.steps
+        ]
         self._sums = torch.zeros(len(unit.members), len(Sums._fields), dtype=torch.float64, device=inputs.device)
 
     @torch.no_grad()
@@ -159,34 +181,34 @@ class Walk:
         convs = self.convs()
         begin(convs)
         for images, momentum in weighed(self._inputs.calibration_batches()):
-            for _ in self._ends(images, partial(Conv.gather, momentum=momentum)):
+            for _ in self._ends(images, gathering(momentum)):
                 pass
-        settle(convs)
+        fold(convs)
 
     @torch.no_grad()
     def fit(self) -> None:
         """Give each network a classifier of its own, if there are images to fit it to."""
-        fits: dict[Node, ClassifierFit] = defaultdict(partial(ClassifierFit, self._classes))
+        fits: dict[End, ClassifierFit] = defaultdict(partial(ClassifierFit, self._classes))
         for images, labels in self._inputs.fitting_batches():
-            for node, features in self.features(images):
-                fits[node].add(features, labels)
-        for node, fit in fits.items():
-            node.head = fit.classifier()
+            for end, taken in self.features(images):
+                fits[end].add(taken, labels)
+        for end, fit in fits.items():
+            weight, bias = fit.classifier()
+            end.head = end.head._replace(weight=weight, bias=bias)
 
     def convs(self) -> list[Conv]:
         """The convolutions of the whole walk."""
-        return [self.stem, *(conv for node in self.nodes for conv in node.convs())]
+        return [conv for node in self.nodes if isinstance(node, Node) for conv in node.convs()]
 
     def outputs(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Go through the tree once; the number of each network, in order, with its logits [B, classes]."""
-        for node, features in self.features(images):
-            assert node.head, "a leaf has a classifier"
-            yield node.step.leaf, F.linear(features, *node.head)
+        for end, taken in self.features(images):
+            yield end.leaf.number, F.linear(taken, end.head.weight, end.head.bias)
 
-    def features(self, images: Tensor) -> Iterator[tuple[Node, Tensor]]:
-        """Go through the tree once; each network's last node, and what its classifier takes [B, width]."""
-        for node, x in self._ends(images, Conv.apply):
-            yield node, x.mean((2, 3)).float()
+    def features(self, images: Tensor) -> Iterator[tuple[End, Tensor]]:
+        """Go through the tree once; the end of each network, and what its classifier takes [B, width]."""
+        for end, x in self._ends(images, folded):
+            yield end, features(end.head, x)
 
     def _together(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Logits [N, B, classes] of networks whose numbers follow each other, with the first number."""
@@ -197,24 +219,31 @@ class Walk:
                 yield leaf + 1 - len(waiting), torch.stack(waiting)
                 waiting.clear()
 
-    def _ends(self, images: Tensor, compute: Compute) -> Iterator[tuple[Node, Tensor]]:
-        """Go through the tree once; each network's last node with its output [B, width, H, W]."""
-        x = F.relu_(compute(self.stem, images.to(self._dtype)))
-        levels = [Level(F.max_pool2d(x, 3, 2, 1) if self._pool else x)]
+    def _ends(self, images: Tensor, apply: Apply[Conv]) -> Iterator[tuple[End, Tensor]]:
+        """Go through the tree once; the end of each network with its last map [B, width, H, W]."""
+        levels = [Level(images.to(self._dtype))]
         for node in self.nodes:
-            del levels[node.step.level + 1 :]
-            block, level = node.step.block, levels[-1]
-            if node.conv1:
-                level.hidden = F.relu_(compute(node.conv1, level.x))
-            if node.shortcut:
-                level.shortcut = compute(node.shortcut, level.x)
-            assert level.hidden is not None, "the first of siblings computes the hidden half"
-            residual = compute(node.rest[0], level.hidden[:, : block.mid])
-            for conv in node.rest[1:]:
-                residual = compute(conv, F.relu_(residual))
-            shortcut = level.shortcut if block.projects else level.x
-            assert shortcut is not None, "the first of siblings of one width computes the shortcut"
-            residual += shortcut
-            levels.append(Level(F.relu_(residual)))
-            if node.head:
-                yield node, residual
+            if isinstance(node, End):
+                yield node, levels[node.leaf.level].x
+                continue
+            step, block = node.step, node.step.block
+            del levels[step.level + 1 :]
+            level = levels[step.level]
+            first, projected = level.first, level.projected
+            if node.first:
+                first = run_op(node.first, node.main[0], level.x, apply)
+            if node.shortcut and block.shortcut:
+                projected = run_op(block.shortcut[0], node.shortcut[0], level.x, apply)
+            if step.shared:
+                level.first, level.projected = first, projected
+            assert first is not None, "the first of siblings computes the first operation"
+            x = run(
+                block,
+                node.main,
+                node.shortcut,
+                level.x,
+                apply,
+                first=first[:, : block.main[0].out],
+                projected=projected if block.shortcut else None,
+            )
+            levels.append(Level(x))

@@ -44,7 +44,7 @@ def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int
     taken_mb += max(batch, needed) * image_mb
     if memory_mb is None or inputs.device.type == "cpu":
         return replace(inputs, batch=batch), taken_mb
-    kernels_mb = bytes_each * max((kernel_elements(supernet.space, unit) for unit in plan.units), default=0) / _MB
+    kernels_mb = bytes_each * max((kernel_elements(unit) for unit in plan.units), default=0) / _MB
     images_mb = inputs.nbytes / _MB
     holds_kernels = taken_mb + kernels_mb <= memory_mb
     taken_mb += kernels_mb * holds_kernels

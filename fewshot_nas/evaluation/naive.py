@@ -10,7 +10,7 @@ from fewshot_nas.evaluation.classifier import ClassifierFit
 from fewshot_nas.evaluation.inputs import Inputs, weighed
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.space import Arch
 
 
 @torch.no_grad()
@@ -46,12 +46,12 @@ def fit(network: Subnet, inputs: Inputs, classes: int) -> None:
     if inputs.fitting is None:
         return
     fitted, seen = ClassifierFit(classes), list[Tensor]()
-    hook = network.head.register_forward_pre_hook(lambda head, given: seen.append(given[0].float()))
+    hook = network.head.linear.register_forward_pre_hook(lambda head, given: seen.append(given[0].float()))
     for images, labels in inputs.fitting_batches():
         network(images)
         fitted.add(seen.pop(), labels)
     hook.remove()
-    for parameter, value in zip(network.head.parameters(), fitted.classifier(), strict=True):
+    for parameter, value in zip(network.head.linear.parameters(), fitted.classifier(), strict=True):
         parameter.copy_(value)
 
 

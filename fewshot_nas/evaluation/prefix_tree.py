@@ -1,41 +1,36 @@
 """The plan of an evaluation: the computations that subnets share, found before anything runs.
 
 Subnets that begin with the same blocks form a tree, and a shared block is computed once. Blocks are
-the same if their effective widths and their few-shot groups are. Sharing is exact: a batch's
+the same if their sizes are and the same stored tensors serve them. Sharing is exact: a batch's
 activations after a block depend only on the blocks before it, and so do the batch statistics that
 calibration averages.
 
 Siblings, which are blocks with the same input, share more than that. Widths take leading channels,
-so the first convolution of the sibling with the widest middle contains those of the others. Siblings
-that differ only in the middle have the same shortcut.
+so the first operation of the sibling with the widest middle contains those of the others, if the same
+tensors serve them. Such siblings with the same projection compute it once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.block import Block, Layer, sides
-from fewshot_nas.space.cost import Sizes, block_cost, head_cost, layer_cost, sizes, stem_cost
-from fewshot_nas.space.search_space import SearchSpace
-from fewshot_nas.space.split import Split
+from fewshot_nas.space.block import Block, Head, Op, Placed
+from fewshot_nas.space.space import Arch, Space
+from fewshot_nas.space.split import Home, Split
 
 T = TypeVar("T")
 
 
-class Served(NamedTuple):
-    """A block and the few-shot group of its weights. Two branches share a block only if both are equal.
+class Ending(NamedTuple):
+    """What follows the last block of a network: the head, and the stored tensors that serve it."""
 
-    The block alone would not suffice: it does not contain the depth of its stage, on which the group may depend.
-    """
-
-    block: Block
-    group: int
+    head: Head
+    home: Home
 
 
-Branch = tuple[Served, ...]
+Node = Placed | Ending
+Branch = tuple[Node, ...]
 
 
 class Step(NamedTuple):
@@ -43,27 +38,40 @@ class Step(NamedTuple):
 
     Attributes:
         level: number of blocks before it; its input is the latest output of the level before.
-        position: position of the block in its stage.
-        group: few-shot group of its weights.
-        hidden: number of channels of the first convolution to compute here, enough for the siblings
+        hidden: number of channels of the first operation to compute here, enough for the siblings
             that follow; 0 if an earlier sibling has computed it.
-        shortcut: whether to compute the shortcut's convolution here; later siblings of the same
-            output width share it.
-        leaf: number of the unit's network that ends here, or -1.
+        shortcut: whether to compute the shortcut's operation here; later siblings with an equal one share it.
+        shared: whether later siblings share any of the two.
     """
 
     level: int
-    block: Block
-    position: int
-    group: int
+    placed: Placed
     hidden: int
     shortcut: bool
-    leaf: int
+    shared: bool = False
 
-    def layers(self) -> tuple[Layer, ...]:
-        """The block's convolutions; the first one has the width that is computed here."""
-        first, *rest = self.block.layers
-        return first._replace(out=self.hidden), *rest
+    @property
+    def block(self) -> Block:
+        """The block."""
+        return self.placed.block
+
+    def ops(self) -> tuple[Op | None, ...]:
+        """The block's operations as they are computed here, in the order of `Block.ops`; None for one that is not."""
+        first, *rest = self.block.main
+        shortcuts = [op if self.shortcut else None for op in self.block.shortcut or ()]
+        return (first._replace(out=self.hidden) if self.hidden else None, *rest, *shortcuts)
+
+
+class Leaf(NamedTuple):
+    """The end of a network: its input is the latest output of the level before.
+
+    Attributes:
+        number: of the network in the unit, counted in the order of the walk.
+    """
+
+    level: int
+    ending: Ending
+    number: int
 
 
 @dataclass(frozen=True)
@@ -71,14 +79,12 @@ class WorkUnit:
     """Networks that are scored together, and whose results are written together.
 
     Attributes:
-        stem: channels of the stem, which all networks share.
-        steps: the walk over the tree; the first block has level 0.
+        steps: the walk over the tree; the first step is the stem, which all networks share.
         members: for each network, the indices of the archs that are this network.
         macs: multiply-adds for one image.
     """
 
-    stem: int
-    steps: tuple[Step, ...]
+    steps: tuple[Step | Leaf, ...]
     members: tuple[tuple[int, ...], ...]
     macs: int
 
@@ -126,45 +132,33 @@ def make_plan(
     Args:
         resolution: side of the square input in pixels; the space's own if None.
     """
-    space = split.space
+    sides = split.space.sides(resolution)
+    costs: dict[Node, int] = {}
     members: dict[Branch, list[int]] = {}
     for index, arch in enumerate(archs):
-        members.setdefault(_branch(split, arch), []).append(index)
-    branches = sorted(members, key=lambda branch: [_order(served) for served in branch])
-    maps = sizes(space, resolution)
-
-    @cache
-    def ends_macs(stem: int, out: int) -> int:
-        return stem_cost(space, stem, maps.stem).macs + head_cost(out, num_classes).macs
-
-    @cache
-    def block_macs(block: Block) -> int:
-        return block_cost(block, maps.before(block)).macs
-
-    def branch_macs(branch: Branch) -> int:
-        return ends_macs(branch[0].block.inputs, branch[-1].block.out) + sum(block_macs(each.block) for each in branch)
-
+        branch: Branch = (*split.network(arch), Ending(*split.head(arch)))
+        members.setdefault(branch, []).append(index)
+        for node in branch:
+            if node not in costs:
+                costs[node] = _node_macs(node, sides, num_classes)
+    # Comparing numbers is many times as fast as comparing blocks.
+    order = {node: number for number, node in enumerate(sorted(costs, key=_order))}
+    branches = sorted(members, key=lambda branch: [order[node] for node in branch])
     units = []
     for chunk in _chunks(branches, unit_networks):
-        stem, steps = chunk[0][0].block.inputs, tuple(_steps(chunk))
-        macs = stem_cost(space, stem, maps.stem).macs + sum(_macs(step, maps) for step in steps)
-        macs += sum(head_cost(branch[-1].block.out, num_classes).macs for branch in chunk)
-        units.append(WorkUnit(stem, steps, tuple(tuple(members[branch]) for branch in chunk), macs))
-    plain = sum(len(members[branch]) * branch_macs(branch) for branch in branches)
+        steps = tuple(_steps(chunk))
+        macs = sum(_macs(step, sides, num_classes) for step in steps)
+        units.append(WorkUnit(steps, tuple(tuple(members[branch]) for branch in chunk), macs))
+    plain = sum(len(members[branch]) * sum(map(costs.__getitem__, branch)) for branch in branches)
     return Plan(tuple(units), len(archs), sum(unit.macs for unit in units), plain)
 
 
-def _branch(split: Split, arch: Arch) -> Branch:
-    depths = arch.depths
-    return tuple(
-        Served(block, split.group_of(block.stage, block.out, depths[block.stage])) for block in split.space.blocks(arch)
-    )
-
-
-@lru_cache(maxsize=1 << 16)
-def _order(served: Served) -> tuple[int, int, int, int]:
-    # Siblings of the same group are adjacent, and among them those of the same out width.
-    return served.block.stage, served.group, served.block.out, served.block.mid
+def _order(node: Node) -> tuple[object, ...]:
+    if isinstance(node, Ending):
+        return (-1, node.home, node.head)
+    # Siblings that the same tensors serve are adjacent, and among them those of the same output.
+    block = node.block
+    return (*node.home, block.out, [op.out for op in block.main], [op.kernel for op in block.main], repr(block))
 
 
 def _chunks(branches: Sequence[Branch], most: int) -> Iterator[Sequence[Branch]]:
@@ -172,7 +166,7 @@ def _chunks(branches: Sequence[Branch], most: int) -> Iterator[Sequence[Branch]]
 
     A unit never contains two different stems.
     """
-    for _, same_stem in groupby(branches, key=lambda branch: branch[0].block.inputs):
+    for _, same_stem in groupby(branches, key=lambda branch: branch[0]):
         rest = list(same_stem)
         while len(rest) > most:
             cut = min(range(-(-most // 2), most + 1), key=lambda at: (_shared(rest[at - 1], rest[at]), -at))
@@ -182,75 +176,107 @@ def _chunks(branches: Sequence[Branch], most: int) -> Iterator[Sequence[Branch]]
 
 
 def _shared(one: Branch, other: Branch) -> int:
-    """The number of blocks that two branches have in common at their beginnings."""
+    """The number of nodes that two branches have in common at their beginnings."""
     for level, (mine, theirs) in enumerate(zip(one, other, strict=False)):
         if mine != theirs:
             return level
     return min(len(one), len(other))
 
 
-def _steps(branches: Sequence[Branch]) -> list[Step]:
+def _steps(branches: Sequence[Branch]) -> list[Step | Leaf]:
     """The depth-first walk over the tree of sorted branches."""
-    steps: list[Step] = []
-    positions: dict[int, int] = {}  # by level: the position of the branch's block in its stage
+    steps: list[Step | Leaf] = []
     latest: dict[int, int] = {}  # by level: the latest step
-    widest: dict[int, int] = {}  # by level: the step that computes the first convolution for its siblings
+    widest: dict[int, int] = {}  # by level: the step that computes the first operation for its siblings
     before: Branch = ()
-    for leaf, branch in enumerate(branches):
+    for number, branch in enumerate(branches):
         shared = _shared(before, branch)
-        for level, (block, group) in enumerate(branch[shared:], start=shared):
-            follows = level > 0 and branch[level - 1].block.stage == block.stage
-            positions[level] = positions[level - 1] + 1 if follows else 0
+        for level, node in enumerate(branch[shared:], start=shared):
+            if isinstance(node, Ending):
+                steps.append(Leaf(level, node, number))
+                continue
+            hidden, shortcut = node.block.main[0].out, bool(node.block.shortcut)
             # Only the first new block can have an earlier sibling, and only if the branch before has a block there.
-            elder = steps[latest[level]] if level == shared < len(before) else None
-            if elder and (elder.block.stage, elder.group) == (block.stage, group):
-                eldest = widest[level]
-                steps[eldest] = steps[eldest]._replace(hidden=max(steps[eldest].hidden, block.mid))
-                hidden, shortcut = 0, block.projects and elder.block.out != block.out
+            elder = steps[latest[level]] if level == shared and isinstance(_at(before, level), Placed) else None
+            if isinstance(elder, Step) and _share_first(elder.placed, node):
+                for index in {latest[level], widest[level]}:
+                    steps[index] = _step(steps[index])._replace(shared=True)
+                eldest = _step(steps[widest[level]])
+                steps[widest[level]] = eldest._replace(hidden=max(eldest.hidden, hidden))
+                hidden, shortcut = 0, shortcut and elder.block.shortcut != node.block.shortcut
             else:
                 widest[level] = len(steps)
-                hidden, shortcut = block.mid, block.projects
             latest[level] = len(steps)
-            last = leaf if level == len(branch) - 1 else -1
-            steps.append(Step(level, block, positions[level], group, hidden, shortcut, last))
+            steps.append(Step(level, node, hidden, shortcut))
         before = branch
     return steps
 
 
-def _macs(step: Step, maps: Sizes) -> int:
+def _step(step: Step | Leaf) -> Step:
+    assert isinstance(step, Step)
+    return step
+
+
+def _at(branch: Branch, level: int) -> Node | None:
+    return branch[level] if level < len(branch) else None
+
+
+def _share_first(one: Placed, other: Placed) -> bool:
+    """Whether the wider of two siblings' first operations contains the other."""
+    first, second = one.block.main[0], other.block.main[0]
+    # What is shared must not be changed in place, which the activation of a sum does.
+    alone = any(len(block.main) == 1 and block.after != "none" for block, _ in (one, other))
+    return one.home == other.home and first.slices and first._replace(out=second.out) == second and not alone
+
+
+def _node_macs(node: Node, sides: Sequence[int], num_classes: int) -> int:
+    """The multiply-adds of a node that is computed alone."""
+    if isinstance(node, Ending):
+        return node.head.cost(num_classes).macs
+    return node.block.cost(sides[node.home[0]]).macs
+
+
+def _macs(step: Step | Leaf, sides: Sequence[int], num_classes: int) -> int:
     """The multiply-adds of a step."""
-    layers = step.layers()
-    after = sides(step.block.layers, maps.before(step.block))
-    macs = sum(layer_cost(layer, side).macs for layer, side in zip(layers, after, strict=True))
-    return macs + (layer_cost(step.block.shortcut, after[-1]).macs if step.shortcut else 0)
+    if isinstance(step, Leaf):
+        return step.ending.head.cost(num_classes).macs
+    after = step.block.sides(sides[step.placed.home[0]])
+    return sum(op.cost(side).macs for op, side in zip(step.ops(), after, strict=True) if op)
 
 
-def peak_elements(space: SearchSpace, unit: WorkUnit, resolution: int | None = None) -> int:
+def peak_elements(space: Space, unit: WorkUnit, resolution: int | None = None) -> int:
     """The largest number of activations that a walk over a unit holds at once for one image.
 
-    This counts the levels of the current branch, and for the running convolution a copy of its input
+    This counts the levels of the current branch, and for the running operation a copy of its input
     (a slice of channels is not dense) and its output twice, before and after the norm.
     """
-    maps = sizes(space, resolution)
-    held = [unit.stem * maps.entry**2]
-    peak = space.in_channels * (resolution or space.resolution) ** 2 + 2 * unit.stem * maps.stem**2
+    sides = space.sides(resolution)
+    held = [space.in_channels * sides[0] ** 2]
+    peak = held[0]
     for step in unit.steps:
+        if isinstance(step, Leaf):
+            continue
         del held[step.level + 1 :]
-        block = step.block
-        first, *rest = step.layers()
-        area, *areas = (side**2 for side in sides(block.layers, maps.before(block)))
-        parts = [(True, first.inputs, first.out, area), (True, 0, block.out * step.shortcut, areas[-1])]
-        parts += [(False, layer.inputs, layer.out, each) for layer, each in zip(rest, areas, strict=True)]
-        for kept, copied, channels, each in parts:
-            peak = max(peak, sum(held) + (copied + 2 * channels) * each)
-            held[-1] += channels * each if kept else 0
-        held.append(block.out * areas[-1])
+        block, side = step.block, sides[step.placed.home[0]]
+        areas = [after**2 for after in block.sides(side)]
+        first, *rest = zip(step.ops(), areas, strict=True)
+        later, shortcuts = rest[: len(block.main) - 1], rest[len(block.main) - 1 :]
+        parts = [
+            (first, True, True),
+            *((each, False, True) for each in shortcuts),
+            *((each, True, False) for each in later),
+        ]
+        taken = 0  # by the first operation and the shortcut, until the block has ended or, for siblings, longer
+        for (op, area), copies, kept in parts:
+            if op:
+                peak = max(peak, sum(held) + taken + (op.inputs * copies + 2 * op.out) * area)
+                taken += op.out * area if kept else 0
+        held[-1] += taken if step.shared else 0
+        held.append(block.out * block.side_after(side) ** 2)
     return peak
 
 
-def kernel_elements(space: SearchSpace, unit: WorkUnit) -> int:
+def kernel_elements(unit: WorkUnit) -> int:
     """Weights of all convolutions of a unit."""
-    layers = [Layer(space.in_channels, unit.stem, space.stem_kernel, space.stem_stride)]
-    for step in unit.steps:
-        layers += [*step.layers(), *([step.block.shortcut] if step.shortcut else [])]
-    return sum(layer.inputs * layer.out * layer.kernel**2 for layer in layers)
+    steps = [step for step in unit.steps if isinstance(step, Step)]
+    return sum(op.weights for step in steps for op in step.ops() if op)

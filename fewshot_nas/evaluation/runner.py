@@ -31,8 +31,7 @@ from fewshot_nas.pace import Pace
 from fewshot_nas.results.score_files import journal_path, manifest_path, part_lock, shard_path
 from fewshot_nas.scores.manifests import read_manifest
 from fewshot_nas.scores.shards import METRICS, Score, write_shards
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Space
 
 Parts = Mapping[int, Mapping[str, Arch]]
 _REMEDY = "remove the directory's files to evaluate anew, or choose another --epoch"
@@ -177,7 +176,7 @@ def _silent(line: str) -> None:
     """The other processes say nothing."""
 
 
-def _write_scores(job: Job, plan: Plan, done: Mapping[int, UnitSums], images: int, space: SearchSpace) -> None:
+def _write_scores(job: Job, plan: Plan, done: Mapping[int, UnitSums], images: int, space: Space) -> None:
     by_arch = plan.by_arch(done[number] for number in range(len(plan.units)))
     results = iter(sums.accuracy(images) for sums in by_arch)
     for part, archs in job.parts.items():

@@ -9,7 +9,7 @@ from fewshot_nas.evaluation.memory import within_memory
 from fewshot_nas.evaluation.prefix_tree import Plan, make_plan
 from fewshot_nas.evaluation.work import Work
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.space import Arch
 
 UNIT_NETWORKS = 128
 

@@ -8,10 +8,8 @@ from typing import Any
 from fewshot_nas.comparing import refuse_difference
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, sha256, write_json
-from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.block import Block
-from fewshot_nas.space.cost import total_cost
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.version import __version__
 
 FORMAT = "fewshot_nas card 1"
@@ -37,25 +35,19 @@ class Knowledge:
     source: Mapping[str, str] = field(default_factory=dict)
 
 
-def deployment_card(
-    space: SearchSpace, arch: Arch, num_classes: int, resolution: int, known: Knowledge
-) -> dict[str, Any]:
+def deployment_card(space: Space, arch: Arch, num_classes: int, resolution: int, known: Knowledge) -> dict[str, Any]:
     """A card as JSON holds it, without the digests of the files that it goes into.
 
     Args:
         resolution: side of the network's input, in pixels.
     """
-    blocks = space.blocks(arch)
-    cost = total_cost(space, arch, resolution=resolution, num_classes=num_classes)
+    cost = space.cost(arch, resolution=resolution, num_classes=num_classes)
     return {
         "format": FORMAT,
         "made_by": f"fewshot-nas {__version__}",
         "code": space.encode(arch),
         "space": space.name,
-        "depths": list(arch.depths),
-        "block": space.block,
-        "stem": {"width": blocks[0].inputs, "kernel": space.stem_kernel, "stride": space.stem_stride},
-        "blocks": [_row(each) for each in blocks],
+        "blocks": [_row(space.places[place].stage, block) for place, block in space.blocks(arch)],
         "macs": cost.macs,
         "parameters": cost.params,
         "input": {"shape": ["batch", space.in_channels, resolution, resolution], "dtype": "float32"},
@@ -109,5 +101,7 @@ class CardFile:
         write_json(self.path, {**onnx, **card, "files": digests})
 
 
-def _row(block: Block) -> dict[str, int]:
-    return {"stage": block.stage + 1, "mid": block.mid, "out": block.out, "stride": block.stride}
+def _row(stage: int, block: Block) -> dict[str, Any]:
+    """A block; the stem has stage 0, and a shortcut is `identity`, `projection` or `none`."""
+    shortcut = "none" if block.shortcut is None else "projection" if block.shortcut else "identity"
+    return {"stage": stage + 1, "main": [op._asdict() for op in block.main], "shortcut": shortcut, "after": block.after}

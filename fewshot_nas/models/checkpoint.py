@@ -21,8 +21,8 @@ from fewshot_nas.models.foreign import foreign_object
 from fewshot_nas.models.published import from_published, is_published
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.presets import TRACK1, space_of
+from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.space.split import split_of
 
 FORMAT = "fewshot_nas supernet 1"
@@ -49,13 +49,13 @@ def save_supernet(path: Path, supernet: Supernet, more: Mapping[str, Any] = NOTH
         torch.save(content, stream)
 
 
-def save_subnet(path: Path, subnet: Subnet, space: SearchSpace, code: str) -> None:
+def save_subnet(path: Path, subnet: Subnet, space: Space, code: str) -> None:
     """Write a subnet with its statistics and what it is, whole or not at all."""
     content = {
         "format": SUBNET_FORMAT,
         "space": space.values(),
         "arch": code,
-        "num_classes": subnet.head.out_features,
+        "num_classes": subnet.num_classes,
         "trained_on": dict(subnet.trained_on),
         "model": subnet.state_dict(),
     }
@@ -68,14 +68,14 @@ def is_subnet(content: Mapping[Any, Any]) -> bool:
     return content.get("format") == SUBNET_FORMAT
 
 
-def subnet_of(path: Path, content: Mapping[Any, Any]) -> tuple[Subnet, SearchSpace, Arch]:
+def subnet_of(path: Path, content: Mapping[Any, Any]) -> tuple[Subnet, Space, Arch]:
     """The subnet in what `read_checkpoint` read, in evaluation mode, its space and its arch.
 
     Raises:
         InputError: the file describes none.
     """
     try:
-        space = SearchSpace.of(content["space"])
+        space = space_of(content["space"])
         arch = space.decode(content["arch"])
         subnet = Subnet(space, arch, content["num_classes"])
         subnet.load_state_dict(content["model"])
@@ -144,7 +144,7 @@ def supernet_of(path: Path, content: Mapping[Any, Any]) -> Supernet:
         InputError: names the file and the first tensor that does not fit.
     """
     try:
-        supernet = from_published(content, SPACES["track1"]) if is_published(content) else _own(content)
+        supernet = from_published(content, TRACK1) if is_published(content) else _own(content)
         supernet.source = path
         return supernet
     except InputError as error:
@@ -155,7 +155,7 @@ def _own(content: Mapping[Any, Any]) -> Supernet:
     if content.get("format") != FORMAT:
         raise InputError(f"format is {content.get('format')!r}, expected {FORMAT!r} or a published state dict")
     try:
-        space = SearchSpace.of(content["space"])
+        space = space_of(content["space"])
         split = split_of(space, content)
         empty = blueprint(lambda: Supernet(split, content["num_classes"]))
         found, trained_on = dict(content["model"]), dict(content.get("trained_on", {}))

@@ -118,8 +118,9 @@ def _program(subnet: Subnet, resolution: int) -> torch.export.ExportedProgram:
 
 def _example(network: Subnet | Preprocessed, resolution: int) -> Tensor:
     raw = isinstance(network, Preprocessed)
-    stem = network.subnet.stem.conv if isinstance(network, Preprocessed) else network.stem.conv
-    images = torch.zeros(2, stem.in_channels, resolution, resolution, device=stem.weight.device)
+    subnet = network.subnet if isinstance(network, Preprocessed) else network
+    channels, device = subnet.in_channels, next(subnet.parameters()).device
+    images = torch.zeros(2, channels, resolution, resolution, device=device)
     return images.to(torch.uint8) if raw else images
 
 

@@ -1,116 +1,135 @@
-"""The modules that supernet and subnet are built of."""
+"""The modules that hold the weights of blocks, in supernets and in single networks."""
+
+import math
 
 from torch import Tensor, nn
 
-from fewshot_nas.models.slicing import EPS, BlockWeights, ConvNorm, View
-from fewshot_nas.space.block import Block
+from fewshot_nas.models.run import EPS, BlockTensors, ConvNorm, Gate, HeadTensors, activate, run
+from fewshot_nas.models.view import View
+from fewshot_nas.space.block import Block, Head, Op
 
 
-class ConvBN(nn.Module):
-    """A convolution and the batch norm after it.
+class Layer(nn.Module):
+    """The weights of one operation.
 
     Args:
         tracks: whether the norm has running statistics. A supernet's norms have none, because
             statistics of many subnets fit none of them.
     """
 
-    def __init__(self, inputs: int, out: int, kernel: int, stride: int, *, tracks: bool) -> None:
+    def __init__(self, op: Op, *, tracks: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, out, kernel, stride, kernel // 2, bias=False)
-        self.norm = nn.BatchNorm2d(out, eps=EPS, track_running_stats=tracks)
+        self.conv = nn.Conv2d(op.inputs, op.out, op.kernel, op.stride, op.kernel // 2, groups=op.groups, bias=False)
+        self.norm = nn.BatchNorm2d(op.out, eps=EPS, track_running_stats=tracks)
+        self.reduce = nn.Conv2d(op.out, op.squeeze, 1) if op.squeeze else None
+        self.expand = nn.Conv2d(op.squeeze, op.out, 1) if op.squeeze else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        normalised: Tensor = self.norm(self.conv(x))
-        return normalised
+    @property
+    def gate(self) -> Gate | None:
+        """The squeeze-and-excitation, if there is one."""
+        if self.reduce is None or self.expand is None:
+            return None
+        assert self.reduce.bias is not None
+        assert self.expand.bias is not None
+        return Gate(self.reduce.weight, self.reduce.bias, self.expand.weight, self.expand.bias)
 
-    def weights(self, inputs: int, out: int, view: View) -> ConvNorm:
-        """The tensors of the leading channels."""
-        conv = view(self.conv.weight, out, inputs)
-        return ConvNorm(conv, view(self.norm.weight, out), view(self.norm.bias, out), self.conv.stride[0])
-
-
-class ResidualBlock(nn.Module):
-    """The common part of both kinds of blocks: the convolutions `conv1`, `conv2`, ... and a shortcut."""
-
-    def _join(self, shape: Block, projects: bool, *, tracks: bool) -> None:
-        self.shortcut = ConvBN(*shape.shortcut, tracks=tracks) if projects else nn.Identity()
-        self.relu = nn.ReLU(inplace=True)
-
-    def convs(self) -> list[ConvBN]:
-        """The convolutions in order, without the shortcut's."""
-        named = self.named_children()
-        return [conv for name, conv in named if name.startswith("conv") and isinstance(conv, ConvBN)]
-
-    def weights(self, shape: Block, view: View) -> BlockWeights:
-        """The tensors of the leading channels, with the widths of a subnet's block."""
-        pairs = zip(self.convs(), shape.layers, strict=True)
-        convs = tuple(conv.weights(layer.inputs, layer.out, view) for conv, layer in pairs)
-        shortcut = None
-        if shape.projects:
-            assert isinstance(self.shortcut, ConvBN), f"a block without shortcut convolution cannot be {shape}"
-            shortcut = self.shortcut.weights(shape.inputs, shape.out, view)
-        return BlockWeights(convs, shortcut, shape.stage)
+    def tensors(self, op: Op, view: View) -> ConvNorm:
+        """The part of the weights that an operation of these sizes uses."""
+        conv = view(self.conv.weight, op.out, op.inputs // op.groups, op.kernel, op.kernel)
+        weight, bias, gate = view(self.norm.weight, op.out), view(self.norm.bias, op.out), self.gate
+        if gate is not None:
+            gate = Gate(
+                view(gate.reduce, op.squeeze, op.out),
+                view(gate.reduce_bias, op.squeeze),
+                view(gate.expand, op.out, op.squeeze),
+                view(gate.expand_bias, op.out),
+            )
+        return ConvNorm(conv, weight, bias, gate)
 
 
-class BasicBlock(ResidualBlock):
-    """Two 3x3 convolutions and a shortcut.
+class BlockLayers(nn.Module):
+    """The weights of a block; called with [B, inputs, H, W], it is the block of a single network.
 
     Args:
-        shape: the widths; in a supernet, the largest ones.
-        projects: whether the shortcut is a 1x1 convolution. A supernet's block has one if any
-            of its subnets needs it.
+        block: the sizes; in a supernet, the largest ones of all blocks that the weights serve.
     """
 
-    def __init__(self, shape: Block, projects: bool, *, tracks: bool) -> None:
+    def __init__(self, block: Block, *, tracks: bool) -> None:
         super().__init__()
-        first, second = shape.layers
-        self.conv1 = ConvBN(*first, tracks=tracks)
-        self.conv2 = ConvBN(*second, tracks=tracks)
-        self._join(shape, projects, tracks=tracks)
+        self.block = block
+        self.main = nn.ModuleList(Layer(op, tracks=tracks) for op in block.main)
+        self.shortcut = nn.ModuleList(Layer(op, tracks=tracks) for op in block.shortcut or ())
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.conv2(self.relu(self.conv1(x)))
-        joined: Tensor = self.relu(residual + self.shortcut(x))
-        return joined
+        """The output of the block, with the norms' running statistics where they have some."""
+        return run(self.block, self.layers(self.main), self.layers(self.shortcut), x, _apply)
+
+    def tensors(self, block: Block, stage: int, view: View) -> BlockTensors:
+        """The part of the weights that a block of these sizes uses."""
+        main = zip(self.layers(self.main), block.main, strict=True)
+        shortcut = zip(self.layers(self.shortcut), block.shortcut or (), strict=False)
+        return BlockTensors(
+            block,
+            stage,
+            tuple(layer.tensors(op, view) for layer, op in main),
+            tuple(layer.tensors(op, view) for layer, op in shortcut),
+        )
+
+    @staticmethod
+    def layers(modules: nn.ModuleList) -> list[Layer]:
+        """The layers of a list of modules."""
+        return [module for module in modules if isinstance(module, Layer)]
 
 
-class BottleneckBlock(ResidualBlock):
-    """Convolutions of 1x1, 3x3 and 1x1, and a shortcut; the arguments are those of `BasicBlock`."""
+def _apply(op: Op, unit: Layer, x: Tensor) -> Tensor:
+    normalised: Tensor = unit.norm(unit.conv(x))
+    return normalised
 
-    def __init__(self, shape: Block, projects: bool, *, tracks: bool) -> None:
+
+class HeadLayers(nn.Module):
+    """The weights after the mean over pixels; called with the last map [B, C, H, W], it gives logits [B, classes]."""
+
+    def __init__(self, head: Head, num_classes: int) -> None:
         super().__init__()
-        first, second, third = shape.layers
-        self.conv1 = ConvBN(*first, tracks=tracks)
-        self.conv2 = ConvBN(*second, tracks=tracks)
-        self.conv3 = ConvBN(*third, tracks=tracks)
-        self._join(shape, projects, tracks=tracks)
+        self.head = head
+        self.hidden = nn.Linear(head.inputs, head.hidden) if head.hidden else None
+        self.linear = nn.Linear(head.hidden or head.inputs, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.relu(self.conv2(self.relu(self.conv1(x))))
-        joined: Tensor = self.relu(self.conv3(residual) + self.shortcut(x))
-        return joined
+        """Logits [B, classes]."""
+        x = x.mean((2, 3))
+        if self.hidden is not None:
+            x = activate(self.hidden(x), self.head.act)
+        logits: Tensor = self.linear(x)
+        return logits
 
-
-def residual_block(shape: Block, projects: bool, *, tracks: bool) -> BasicBlock | BottleneckBlock:
-    """A basic or a bottleneck block, as the shape says."""
-    kind = BasicBlock if shape.kind == "basic" else BottleneckBlock
-    return kind(shape, projects, tracks=tracks)
+    def tensors(self, head: Head, view: View) -> HeadTensors:
+        """The part of the weights that a head of these sizes uses."""
+        hidden = None
+        if self.hidden is not None:
+            hidden = view(self.hidden.weight, head.hidden, head.inputs), view(self.hidden.bias, head.hidden)
+        classes = self.linear.out_features
+        weight = view(self.linear.weight, classes, head.hidden or head.inputs)
+        return HeadTensors(head, hidden, weight, view(self.linear.bias, classes))
 
 
 def initialise(network: nn.Module) -> None:
     """Draw fresh weights, in place.
 
-    Convolutions are initialised as in arXiv:1502.01852. The last norm of each block has weight 0,
-    so that at first the block equals its shortcut (arXiv:1706.02677). The other norms keep torch's
+    Convolutions are initialised as in arXiv:1502.01852. The last norm of each block with a shortcut has
+    weight 0, so that at first the block equals its shortcut (arXiv:1706.02677). The other norms keep torch's
     weight 1 and bias 0. Nothing is drawn for a blueprint.
     """
     if next(network.parameters()).is_meta:
         return
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            fan_out = module.out_channels * module.kernel_size[0] ** 2 // module.groups
+            nn.init.normal_(module.weight, std=math.sqrt(2) / math.sqrt(fan_out))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.01)
             nn.init.zeros_(module.bias)
-        elif isinstance(module, ResidualBlock):
-            nn.init.zeros_(module.convs()[-1].norm.weight)
+        elif isinstance(module, BlockLayers) and module.block.shortcut is not None:
+            nn.init.zeros_(module.layers(module.main)[-1].norm.weight)

@@ -10,23 +10,22 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fewshot_nas.models.blueprint import blueprint, fill
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.resnet import ResNetSpace
+from fewshot_nas.space.space import STEM
 from fewshot_nas.space.split import by_width
 
 _HEAD = re.compile(r"((?:module\.)?)classifier(_groups\.\d+)?\.linear\.linear\.weight")
 # Tensors that are ignored: running statistics, which fit no subnet, and shortcuts that no subnet can use.
 _IDLE = re.compile(r".*\b(bn_tracking\b.*|num_batches_tracked|running_mean|running_var|short_(conv|bn)\..*)")
-_LAYERS = {
-    ("conv1", "conv"): "conv1.conv",
-    ("conv1", "norm"): "bn1.bn",
-    ("conv2", "conv"): "conv2.conv",
-    ("conv2", "norm"): "bn2.bn",
-    ("shortcut", "conv"): "short_conv.conv",
-    ("shortcut", "norm"): "short_bn.bn",
+_UNITS = {
+    ("main", "0"): ("conv1", "bn1"),
+    ("main", "1"): ("conv2", "bn2"),
+    ("shortcut", "0"): ("short_conv", "short_bn"),
 }
 
 
@@ -35,7 +34,7 @@ def is_published(state: Mapping[Any, Any]) -> bool:
     return bool(_heads(state))
 
 
-def from_published(state: Mapping[str, Any], space: SearchSpace) -> Supernet:
+def from_published(state: Mapping[str, Any], space: ResNetSpace) -> Supernet:
     """The supernet of a published state dict. The number of groups is found from the keys.
 
     Args:
@@ -53,24 +52,37 @@ def from_published(state: Mapping[str, Any], space: SearchSpace) -> Supernet:
     def key_of(name: str) -> str:
         return prefix + _key(name, few_shot, space)
 
-    used = {key_of(name) for name, _ in empty.named_parameters()}
-    found = {key: value for key, value in state.items() if key in used or not _IDLE.fullmatch(str(key))}
+    used = {key_of(name): parameter.shape for name, parameter in empty.named_parameters()}
+    found = {key: _used(value, used.get(key)) for key, value in state.items() if key in used or not _idle(key)}
     return fill(empty, found, key_of)
+
+
+def _idle(key: Any) -> bool:
+    return bool(_IDLE.fullmatch(str(key)))
+
+
+def _used(value: Any, shape: torch.Size | None) -> Any:
+    """The inputs that some subnet uses; a group of the first stage has inputs as wide as the whole stem, too."""
+    is_kernel = isinstance(value, Tensor) and value.dim() == 4 and shape is not None
+    return value[:, : shape[1]] if is_kernel and shape is not None and value.shape[1] > shape[1] else value
 
 
 def _heads(state: Mapping[Any, Any]) -> list[re.Match[str]]:
     return [match for key in state if isinstance(key, str) and (match := _HEAD.fullmatch(key))]
 
 
-def _key(name: str, few_shot: bool, space: SearchSpace) -> str:
+def _key(name: str, few_shot: bool, space: ResNetSpace) -> str:
     """The public solution's key for a parameter of a `Supernet`."""
-    match name.split("."):
-        case ["stem", layer, kind]:
-            return f"first_conv.{'conv.conv' if layer == 'conv' else 'bn.bn'}.{kind}"
-        case ["heads", group, kind]:
-            return f"classifier{f'_groups.{group}' if few_shot else ''}.linear.linear.{kind}"
-        case ["stages", stage, group, block, unit, layer, kind]:
-            over_all = sum(most for _, most in space.depths[: int(stage)]) + int(block)
-            place = f"{stage}.{group}.{block}" if few_shot else f"{over_all}"
-            return f"blocks.{place}.{_LAYERS[unit, layer]}.{kind}"
-    raise AssertionError(f"a supernet has no parameter {name}")
+    kind, home, *rest = name.split(".")
+    place, _, group = home.partition("_")
+    if kind == "heads":
+        return f"classifier{f'_groups.{group}' if few_shot else ''}.linear.linear.{rest[-1]}"
+    path, number, layer, parameter = rest
+    stage = space.places[int(place)].stage
+    if stage == STEM:
+        return f"first_conv.{'conv.conv' if layer == 'conv' else 'bn.bn'}.{parameter}"
+    over_all = int(place) - 1  # the stem is the first place
+    position = over_all - sum(most for _, most in space.depths[:stage])
+    conv, norm = _UNITS[path, number]
+    unit = f"{conv}.conv" if layer == "conv" else f"{norm}.bn"
+    return f"blocks.{f'{stage}.{group}.{position}' if few_shot else over_all}.{unit}.{parameter}"

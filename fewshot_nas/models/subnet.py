@@ -1,4 +1,4 @@
-"""A subnet as a plain torch network, to save, script, export, fine-tune or train from scratch."""
+"""A subnet as a plain torch network, to save, export, fine-tune or train from scratch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_nas.models.blueprint import blueprint
-from fewshot_nas.models.layers import ConvBN, initialise, residual_block
+from fewshot_nas.models.layers import BlockLayers, HeadLayers, initialise
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Space
 
 
 class Subnet(nn.Module):
@@ -23,21 +22,17 @@ class Subnet(nn.Module):
         trained_on: facts about its training images, see `Supernet`.
     """
 
-    def __init__(self, space: SearchSpace, arch: Arch, num_classes: int) -> None:
+    def __init__(self, space: Space, arch: Arch, num_classes: int) -> None:
         super().__init__()
         self.trained_on: Mapping[str, Any] = {}
-        shapes = space.blocks(arch)
-        self.stem = ConvBN(space.in_channels, shapes[0].inputs, space.stem_kernel, space.stem_stride, tracks=True)
-        self.relu = nn.ReLU(inplace=True)
-        self.pool = nn.MaxPool2d(3, 2, 1) if space.stem_pool else nn.Identity()
-        self.blocks = nn.Sequential(*(residual_block(shape, shape.projects, tracks=True) for shape in shapes))
-        self.head = nn.Linear(shapes[-1].out, num_classes)
+        self.in_channels, self.num_classes = space.in_channels, num_classes
+        self.blocks = nn.Sequential(*(BlockLayers(block, tracks=True) for _, block in space.blocks(arch)))
+        self.head = HeadLayers(space.head(arch), num_classes)
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, classes] for images [B, C, H, W]."""
-        x = self.blocks(self.pool(self.relu(self.stem(x))))
-        logits: Tensor = self.head(x.mean((2, 3)))
+        logits: Tensor = self.head(self.blocks(x))
         return logits
 
 
@@ -47,7 +42,7 @@ def extract(supernet: Supernet, arch: Arch) -> Subnet:
     The subnet is returned in training mode, in which it computes what the supernet computes. A
     supernet has no batch norm statistics, so calibrate the subnet's before you call `eval()`.
     """
-    weights = supernet.weights(arch)
+    weights = supernet.tensors(arch)
     like = weights.head.weight
     plan = blueprint(lambda: Subnet(supernet.space, arch, supernet.num_classes), like.dtype)
     subnet = plan.to_empty(device=like.device)

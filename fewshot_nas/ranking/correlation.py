@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.influence import Floats, influences, of_tau
 from fewshot_nas.ranking.interval import Interval, shown
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Space
 
 FEWEST = 3
 TELLING = 20  # archs; from fewer, a bootstrap interval promises more than it can hold
@@ -128,7 +126,7 @@ def tau_of_weights(x: Floats, y: Floats, weights: Floats) -> Floats:
 
 
 def proxies(
-    space: SearchSpace, archs: Mapping[str, Arch], *, resolution: int | None = None, num_classes: int = 1000
+    space: Space, archs: Mapping[str, Arch], *, resolution: int | None = None, num_classes: int = 1000
 ) -> dict[str, dict[str, float]]:
     """Scores that need no training: 'depth' (total number of blocks), 'params' and 'macs', each by arch id.
 
@@ -136,11 +134,10 @@ def proxies(
         resolution: side of the square input in pixels; the space's own if None.
     """
     costs = {
-        arch_id: total_cost(space, arch, resolution=resolution, num_classes=num_classes)
-        for arch_id, arch in archs.items()
+        arch_id: space.cost(arch, resolution=resolution, num_classes=num_classes) for arch_id, arch in archs.items()
     }
     return {
-        "depth": {arch_id: float(sum(arch.depths)) for arch_id, arch in archs.items()},
+        "depth": {arch_id: float(space.depth(arch)) for arch_id, arch in archs.items()},
         "params": {arch_id: float(cost.params) for arch_id, cost in costs.items()},
         "macs": {arch_id: float(cost.macs) for arch_id, cost in costs.items()},
     }

@@ -1,15 +1,14 @@
 """What a ranker knows of an arch without any training: its shape and its costs, as numbers."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import numpy as np
 
 from fewshot_nas.ranking.influence import Floats
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.block import Block
+from fewshot_nas.space.space import STEM, Arch, Space
 
 COSTS = 2  # columns of the features that are no shape
 WIDTH_WEIGHT = 3.0  # of an output width, to all other columns; chosen on the study's three beds
@@ -24,9 +23,7 @@ COMPOSITES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-def features(
-    space: SearchSpace, archs: Iterable[Arch], *, resolution: int | None = None, num_classes: int = 1000
-) -> Floats:
+def features(space: Space, archs: Iterable[Arch], *, resolution: int | None = None, num_classes: int = 1000) -> Floats:
     """Describe archs by numbers of a similar scale, [archs, columns].
 
     The columns are, for each stage, its depth, the logarithm of its output width and the mean
@@ -79,26 +76,34 @@ def composites(proxies: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str
     }
 
 
-def widths(space: SearchSpace, archs: Mapping[str, Arch]) -> dict[str, dict[str, float]]:
+def widths(space: Space, archs: Mapping[str, Arch]) -> dict[str, dict[str, float]]:
     """The output width of each stage as a ranking, by name and arch id.
 
     One of them may rank a truth better than anything else does, but only the truth tells which one.
     So they are no proxies to choose from, and each name says so.
     """
+    outs = {arch_id: [blocks[-1].out for blocks in _by_stage(space, arch)] for arch_id, arch in archs.items()}
     return {
-        f"width of stage {stage + 1}, hindsight": {
-            arch_id: float(space.width(stage, arch.outs[stage])) for arch_id, arch in archs.items()
-        }
+        f"width of stage {stage + 1}, hindsight": {arch_id: float(each[stage]) for arch_id, each in outs.items()}
         for stage in range(space.stages)
     }
 
 
-def _described(space: SearchSpace, arch: Arch, resolution: int | None, num_classes: int) -> list[float]:
-    cost = total_cost(space, arch, resolution=resolution, num_classes=num_classes)
-    outs = [math.log(space.width(stage, digit)) for stage, digit in enumerate(arch.outs)]
-    mids = [_mean_log(space, stage, digits) for stage, digits in enumerate(arch.mids)]
-    return [*arch.depths, *outs, *mids, math.log(cost.macs), math.log(cost.params)]
+def _described(space: Space, arch: Arch, resolution: int | None, num_classes: int) -> list[float]:
+    cost, stages = space.cost(arch, resolution=resolution, num_classes=num_classes), _by_stage(space, arch)
+    outs = [math.log(blocks[-1].out) for blocks in stages]
+    mids = [sum(map(_log_mid, blocks)) / len(blocks) for blocks in stages]
+    return [*map(float, map(len, stages)), *outs, *mids, math.log(cost.macs), math.log(cost.params)]
 
 
-def _mean_log(space: SearchSpace, stage: int, digits: Sequence[int]) -> float:
-    return sum(math.log(space.mid_width(stage, digit)) for digit in digits) / len(digits)
+def _by_stage(space: Space, arch: Arch) -> list[list[Block]]:
+    stages: list[list[Block]] = [[] for _ in range(space.stages)]
+    for place, block in space.blocks(arch):
+        if (stage := space.places[place].stage) != STEM:
+            stages[stage].append(block)
+    return stages
+
+
+def _log_mid(block: Block) -> float:
+    """The logarithm of a block's middle width; a depthwise kernel counts by its side."""
+    return math.log(block.main[0].out) + sum(math.log(op.kernel) for op in block.main if op.groups > 1)

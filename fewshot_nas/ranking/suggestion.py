@@ -6,8 +6,7 @@ import numpy as np
 
 from fewshot_nas.ranking.features import features, standardised
 from fewshot_nas.ranking.influence import Floats
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Space
 
 NOISE = 0.5  # variance of a truth's noise, relative to what one standardised column explains a priori
 
@@ -32,7 +31,7 @@ def spread(columns: Floats, count: int) -> list[int]:
     return chosen
 
 
-def sample(space: SearchSpace, pool: Mapping[str, Arch], count: int) -> set[str]:
+def sample(space: Space, pool: Mapping[str, Arch], count: int) -> set[str]:
     """The ids of `count` archs of a pool, spread over depths, widths and costs.
 
     The sample depends on the pool and the space only, and a larger sample contains the smaller ones.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from fewshot_nas.scores.shards import Scored
-from fewshot_nas.space.cost import Cost
+from fewshot_nas.space.block import Cost
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 

@@ -16,9 +16,9 @@ from fewshot_nas.scores.chance import no_better
 from fewshot_nas.scores.evaluations import Evaluation, merged_evaluations, read_evaluation
 from fewshot_nas.scores.found import Found
 from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
-from fewshot_nas.space.cost import Cost
+from fewshot_nas.space.block import Cost
 from fewshot_nas.space.pool import Entry
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Space
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def gather(
     save: str,
     found: Mapping[str, PhaseDirectory],
     truth: Mapping[str, Entry],
-    default: SearchSpace,
+    default: Space,
     metric: str = "top1",
 ) -> Study:
     """Read a run.
@@ -142,7 +142,7 @@ def gather(
 
 
 def _phase(
-    name: str, directory: PhaseDirectory, truth: Mapping[str, Entry], metric: str, default: SearchSpace
+    name: str, directory: PhaseDirectory, truth: Mapping[str, Entry], metric: str, default: Space
 ) -> PhaseRecord:
     log = read_log(directory.log)
     manifest = read_manifest(directory.manifest) if directory.manifest.exists() else {}
@@ -154,7 +154,7 @@ def _phase(
 
 
 def _compared(
-    log: Log, evaluation: Evaluation | None, truth: Mapping[str, Entry], metric: str, space: SearchSpace
+    log: Log, evaluation: Evaluation | None, truth: Mapping[str, Entry], metric: str, space: Space
 ) -> tuple[dict[str, float], str]:
     """Scores of the ground truth's archs: those of the evaluation, or those of the chosen epoch if there are more."""
     measured = [epoch for epoch in log.epochs if truth.keys() & epoch.scores[metric].keys()]
@@ -173,14 +173,14 @@ def _compared(
     return trained, f"training, epoch {chosen[-1].number}" if chosen else ""
 
 
-def _network(phases: Sequence[PhaseRecord], default: SearchSpace) -> Network:
+def _network(phases: Sequence[PhaseRecord], default: Space) -> Network:
     evaluated = [phase.evaluation.manifest for phase in phases if phase.evaluation]
     manifests = [*evaluated, *(phase.manifest for phase in phases)]
     described = next((manifest for manifest in manifests if "space" in manifest), {})
     return network_of(described, Path("the manifest"), default)
 
 
-def _codes(phases: Sequence[PhaseRecord], truth: Mapping[str, Entry], space: SearchSpace) -> dict[str, str]:
+def _codes(phases: Sequence[PhaseRecord], truth: Mapping[str, Entry], space: Space) -> dict[str, str]:
     codes = {arch_id: space.encode(entry.arch) for arch_id, entry in truth.items()}
     for phase in phases:
         for arch_id, scored in phase.evaluation.scores.items() if phase.evaluation else ():

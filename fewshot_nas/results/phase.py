@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.split import MAX_GROUPS
 
-# A split by width is named by its number of groups. No other directory of a run has a name like the other splits'.
-_PART = rf"[1-{MAX_GROUPS}]|depth\d+x\d|table-[a-z0-9]+"
+# A split by width is named by its number of groups; `on` is the parent's split, trained on. No other directory of a run
+# has a name like the other splits'.
+_PART = rf"[1-{MAX_GROUPS}]|depth\d+x\d|choice[a-z0-9]+|on|table-[a-z0-9]+"
 _SPLIT = rf"(?:{_PART})(?:-(?:{_PART}))*"
 
 

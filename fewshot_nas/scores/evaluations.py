@@ -13,7 +13,7 @@ from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_man
 from fewshot_nas.scores.merging import CodesById, codes_that_differ
 from fewshot_nas.scores.shards import BEST_FIRST, Scored, read_scores
 from fewshot_nas.space.pool import Entry, id_beside, read_arch_file
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Space
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _manifest_of(directory: Path) -> Manifest:
     return read_manifest(path) if path.exists() else {}
 
 
-def read_evaluation(directory: Path, metric: str, default: SearchSpace) -> Evaluation:
+def read_evaluation(directory: Path, metric: str, default: Space) -> Evaluation:
     """Read what `merge` has written into an evaluation's directory.
 
     Args:
@@ -112,7 +112,7 @@ def refuse_other_pool(evaluation: Evaluation, codes: CodesById) -> None:
             )
 
 
-def common_network(evaluations: Sequence[Evaluation], default: SearchSpace) -> Network:
+def common_network(evaluations: Sequence[Evaluation], default: Space) -> Network:
     """The space, resolution and number of classes that all evaluations have in common.
 
     Raises:
@@ -128,7 +128,7 @@ def common_network(evaluations: Sequence[Evaluation], default: SearchSpace) -> N
     return networks[0]
 
 
-def read_truth(path: Path, codes: CodesById, space: SearchSpace) -> dict[str, Entry]:
+def read_truth(path: Path, codes: CodesById, space: Space) -> dict[str, Entry]:
     """The ground truth under the pool's ids; an arch that the pool lacks is called by its code. Empty without a file.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_csv, write_json
 from fewshot_nas.results.run import run_directory
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Space
 
 _OWN = ("measures", "front", "pool", "archs")  # what a file has beside the manifest
 
@@ -87,7 +87,7 @@ def write_found(path: Path, table: Path, found: Found) -> None:
     write_csv(table, ["code", "score_percent", *names], rows)
 
 
-def read_found(path: Path, space: SearchSpace | None = None) -> Found:
+def read_found(path: Path, space: Space | None = None) -> Found:
     """Read what `write_found` has written.
 
     Args:

@@ -8,9 +8,9 @@ from typing import Any
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.results.score_files import BESIDE, manifest_path
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import Cost, total_cost
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.block import Cost
+from fewshot_nas.space.presets import space_of
+from fewshot_nas.space.space import Arch, Space
 
 Manifest = Mapping[str, Any]
 
@@ -21,13 +21,13 @@ _OWN = ("part", "archs", "beside")  # the keys that may differ from part to part
 class Network:
     """Everything but the arch that the cost of a subnet depends on."""
 
-    space: SearchSpace
+    space: Space
     resolution: int
     num_classes: int = 1000
 
     def cost(self, arch: Arch) -> Cost:
         """MACs and parameters of a subnet."""
-        return total_cost(self.space, arch, resolution=self.resolution, num_classes=self.num_classes)
+        return self.space.cost(arch, resolution=self.resolution, num_classes=self.num_classes)
 
 
 def read_manifests(directory: Path, parts: Iterable[int]) -> dict[int, Manifest]:
@@ -72,7 +72,7 @@ def joined_manifest(manifests: Mapping[int, Manifest], archs: int) -> dict[str, 
     return {**joined, "archs": archs, **beside, **({"differing": by_part} if by_part else {})}
 
 
-def network_of(manifest: Manifest, where: Path, default: SearchSpace) -> Network:
+def network_of(manifest: Manifest, where: Path, default: Space) -> Network:
     """The network that a manifest describes; values that it leaves out are the default's.
 
     Raises:
@@ -81,8 +81,8 @@ def network_of(manifest: Manifest, where: Path, default: SearchSpace) -> Network
     space, values = default, manifest.get("space")
     if values is not None:
         try:
-            space = SearchSpace.of(values)
-        except (AttributeError, TypeError) as error:
+            space = space_of(values)
+        except (AttributeError, KeyError, TypeError) as error:
             raise InputError(f"{where}: space does not describe a search space ({error})") from None
     resolution, num_classes = (
         manifest.get(key, usual) for key, usual in (("resolution", space.resolution), ("num_classes", 1000))

@@ -15,9 +15,8 @@ from fewshot_nas.files import write_json
 from fewshot_nas.results.score_files import BESIDE, merged_manifest_path, merged_path, parts_with_scores, shard_path
 from fewshot_nas.scores.manifests import Manifest
 from fewshot_nas.scores.shards import Scored, read_scores, write_scores
-from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import changed_settings, part_paths
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Space
 
 CodesById = Mapping[str, str]
 
@@ -36,7 +35,7 @@ class IncompleteError(InputError):
         self.parts = parts
 
 
-def read_codes(pool: Path, space: SearchSpace) -> list[dict[str, str]]:
+def read_codes(pool: Path, space: Space) -> list[dict[str, str]]:
     """The ids and codes of each part of a pool.
 
     Raises:
@@ -57,7 +56,7 @@ def merge_parts(
     metric: str,
     pool: Sequence[CodesById],
     manifests: Mapping[int, Manifest],
-    space: SearchSpace,
+    space: Space,
     parts: Collection[int] | None = None,
 ) -> dict[str, Scored]:
     """Merge the parts of one metric, in the pool's order.
@@ -110,7 +109,7 @@ def write_merged(directory: Path, metric: str, scores: Mapping[str, Scored], man
     return path
 
 
-def codes_that_differ(archs: Mapping[str, Arch], codes: CodesById, space: SearchSpace) -> list[str]:
+def codes_that_differ(archs: Mapping[str, Arch], codes: CodesById, space: Space) -> list[str]:
     """The ids that occur on both sides, with different codes."""
     return [arch_id for arch_id, arch in archs.items() if arch_id in codes and codes[arch_id] != space.encode(arch)]
 

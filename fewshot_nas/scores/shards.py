@@ -15,7 +15,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.results.score_files import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_codes
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Space
 
 # By the value of a command's --top.
 OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob", "likelihood": "likelihood"})
@@ -73,7 +73,7 @@ def write_scores(path: Path, scores: Mapping[str, Scored]) -> None:
     write_codes(path, scores)
 
 
-def read_scores(path: Path, space: SearchSpace) -> dict[str, Scored]:
+def read_scores(path: Path, space: Space) -> dict[str, Scored]:
     """Read an arch file without decoding its codes. The entries keep the file's order.
 
     Raises:

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.measure import Measure
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.cost import Measure
+from fewshot_nas.space.space import Arch, Space
 
 MEASURES = ("macs", "params", "latency")
 _COUNTS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -91,7 +90,7 @@ class Limits:
         measures: all known ones by name, also those without a bound.
     """
 
-    space: SearchSpace
+    space: Space
     bounds: Sequence[Bound]
     measures: Mapping[str, Measure]
 

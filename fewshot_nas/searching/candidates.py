@@ -1,4 +1,4 @@
-"""Archs within bounds: random ones, and children of two; and archs as named numbers."""
+"""Archs within bounds: random ones, and children of two."""
 
 import random
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fewshot_nas.searching.bounds import Limits
-from fewshot_nas.searching.middles import Middles
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import random_arch, shuffled
+from fewshot_nas.searching.repair import Repair
+from fewshot_nas.space.draw import random_arch, shuffled
+from fewshot_nas.space.space import Arch, Options, present
 
 _DRAWS, _SHAPES, _CHILDREN = 20, 10, 5
-Genes = dict[str, int]
+Genes = list[int]  # an option for each slot of the space, also for those that the arch does not have
 
 
 @dataclass(frozen=True)
@@ -19,26 +19,26 @@ class Candidates:
     """The archs of a search.
 
     Attributes:
-        digits: stage s uses the digits 1..digits[s].
+        options: those to choose from, at each slot.
         anchor: an arch within the bounds.
     """
 
     limits: Limits
-    digits: Sequence[int]
+    options: Options
     anchor: Arch
 
     def draw(self, seed: int, number: int) -> Arch:
         """Random arch number 0, 1, ... within the bounds, a function of the seed and the number.
 
-        If the bounds are met by none of twenty draws, middle widths of further ones are changed until they are. If
-        that does not help, the last one also gets genes of the anchor, drawn at random, and no more than it needs.
+        If the bounds are met by none of twenty draws, single blocks of further ones are changed until they are. If
+        that does not help, the last one also gets genes of the anchor, as few as will do of a random order.
         """
         rng = random.Random(f"{seed}/candidate/{number}")
         for _ in range(_DRAWS):
-            if self.limits.fits(arch := random_arch(self.limits.space, rng, self.digits)):
+            if self.limits.fits(arch := random_arch(self.limits.space, rng, self.options)):
                 return arch
         for _ in range(_SHAPES):
-            if found := self.middles.within(random_arch(self.limits.space, rng, self.digits), rng):
+            if found := self.repair.within(random_arch(self.limits.space, rng, self.options), rng):
                 return found
         return self._towards_anchor(arch, rng)
 
@@ -48,8 +48,9 @@ class Candidates:
         low, high = 0, len(order)
         while low < high:  # a bisection, as if more of the anchor's genes were always nearer
             middle = (low + high) // 2
-            names = [list(genes)[place] for place in order[:middle]]
-            if found := self.middles.within(self.arch(genes | {name: wanted[name] for name in names}), rng):
+            taken = set(order[:middle])
+            mixed = [wanted[slot] if slot in taken else gene for slot, gene in enumerate(genes)]
+            if found := self.repair.within(self.limits.space.canonical(mixed), rng):
                 best, high = found, middle
             else:
                 low = middle + 1
@@ -59,7 +60,7 @@ class Candidates:
         """An arch within the bounds that has one parent's genes up to some block, the other's from there on, and about
         one drawn gene.
 
-        If a few such children are outside the bounds, middle widths of the last one are changed, or else of the first
+        If a few such children are outside the bounds, single blocks of the last one are changed, or else of the first
         parent.
 
         Args:
@@ -68,44 +69,30 @@ class Candidates:
         for _ in range(_CHILDREN):
             genes, others = self.genes(one, rng), self.genes(other, rng)
             cut = int(rng.random() * (1 + len(genes)))
-            for place, name in enumerate(genes):
+            for place, slot in enumerate(self._order):
                 if rng.random() < 1 / len(genes):
-                    genes[name] = self._drawn(name, rng)
+                    genes[slot] = self._drawn(slot, rng)
                 elif place >= cut:
-                    genes[name] = others[name]
-            if self.limits.fits(arch := self.arch(genes)):
+                    genes[slot] = others[slot]
+            if self.limits.fits(arch := self.limits.space.canonical(genes)):
                 return arch
-        return self.middles.within(arch, rng) or self.middles.within(one, rng) or one
+        return self.repair.within(arch, rng) or self.repair.within(one, rng) or one
 
     @cached_property
-    def middles(self) -> Middles:
+    def repair(self) -> Repair:
         """How archs outside the bounds are brought within them."""
-        return Middles(self.limits, self.digits)
+        return Repair(self.limits, self.options)
 
     def genes(self, arch: Arch, rng: random.Random) -> Genes:
-        """An arch's genes by name; those of blocks that it does not have are drawn."""
-        known = {f"{stage} depth": len(mids) for stage, mids in enumerate(arch.mids)}
-        known |= {f"{stage} out": digit for stage, digit in enumerate(arch.outs)}
-        known |= {
-            f"{stage} mid {slot}": digit for stage, mids in enumerate(arch.mids) for slot, digit in enumerate(mids)
-        }
-        return {name: known.get(name) or self._drawn(name, rng) for name in self.ranges}
+        """An arch's genes; those of slots that it does not have are drawn."""
+        slots = enumerate(zip(self.limits.space.slots, arch, strict=True))
+        return [option if present(slot.when, arch) else self._drawn(at, rng) for at, (slot, option) in slots]
 
-    def _drawn(self, name: str, rng: random.Random) -> int:
-        least, most = self.ranges[name]
-        return least + int(rng.random() * (1 + most - least))
+    def _drawn(self, slot: int, rng: random.Random) -> int:
+        options = self.options[slot]
+        return options[int(rng.random() * len(options))]
 
     @cached_property
-    def ranges(self) -> dict[str, tuple[int, int]]:
-        """The least and the largest value of each gene, in the order of the network."""
-        found: dict[str, tuple[int, int]] = {}
-        for stage, (depths, count) in enumerate(zip(self.limits.space.depths, self.digits, strict=True)):
-            found |= {f"{stage} depth": depths, f"{stage} out": (1, count)}
-            found |= {f"{stage} mid {slot}": (1, count) for slot in range(depths[1])}
-        return found
-
-    def arch(self, genes: Genes) -> Arch:
-        """The arch that has these genes."""
-        stages = range(self.limits.space.stages)
-        mids = (tuple(genes[f"{stage} mid {slot}"] for slot in range(genes[f"{stage} depth"])) for stage in stages)
-        return Arch(tuple(genes[f"{stage} out"] for stage in stages), tuple(mids))
+    def _order(self) -> Sequence[int]:
+        """The slots in the order of the stages."""
+        return sorted(range(len(self.options)), key=lambda slot: self.limits.space.slots[slot].stage)

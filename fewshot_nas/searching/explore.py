@@ -17,7 +17,7 @@ from fewshot_nas.searching.bounds import Limits
 from fewshot_nas.searching.generation import Generation, generations
 from fewshot_nas.searching.judge import Judge
 from fewshot_nas.searching.proposals import Proposer
-from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.space import Arch
 
 
 @dataclass(frozen=True)

@@ -11,28 +11,24 @@ from scipy.sparse import lil_matrix
 from fewshot_nas.errors import InputError
 from fewshot_nas.searching.bounds import Bound, Limits, shown
 from fewshot_nas.searching.decisions import Decisions
-from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.cost import Measure
+from fewshot_nas.space.space import Arch, Options
 
 PATIENCE_S = 10.0  # for one programme; most take hundredths of a second
 _INFEASIBLE = 2  # scipy's status of a programme that is proven to have no solution
 
 
-def feasible_arch(limits: Limits, digits: Sequence[int]) -> Arch:
+def feasible_arch(limits: Limits, options: Options) -> Arch:
     """An arch within all bounds.
 
     Args:
-        digits: stage s uses the digits 1..digits[s].
+        options: those to choose from, at each slot.
 
     Raises:
         InputError: there is none. The message names the first bound that cannot be met together with the
             bounds before it, and the values that its measure can reach within those.
     """
-    decisions = Decisions(limits.space, digits)
-    for bound in limits.bounds:
-        low, high = decisions.range_of(limits.measures[bound.name])
-        if bound.high < low or bound.low > high:
-            raise InputError(_cannot(bound, low, high, ()))
-    programme = _Programme(decisions, limits)
+    programme = _Programme(Decisions(limits.space, options), limits)
     if (found := programme.solved(limits.bounds)) is not None:
         return found
     *before, bound = _first_conflict(programme, limits.bounds)
@@ -54,18 +50,16 @@ def _cannot(bound: Bound, low: float, high: float, beside: Sequence[Bound]) -> s
 
 
 class _Programme:
-    """The integer programme: a column for each decision, rows for the structure of an arch and for the bounds."""
+    """The integer programme: a column for each choice, rows for the structure of an arch and for the bounds."""
 
     def __init__(self, decisions: Decisions, limits: Limits) -> None:
         self._decisions, self._limits = decisions, limits
-        self._structure = _structure(decisions)
-        self._most = np.array(
-            [1 if each.before is not None else decisions.space.depths[each.stage][1] - 1 for each in decisions.all]
-        )
-        self._costs = {
-            bound.name: np.array([decisions.cost(limits.measures[bound.name], each) for each in decisions.all])
-            for bound in limits.bounds
-        }
+        self._structure, self._most = _structure(decisions), np.array(decisions.most())
+        self._costs = {bound.name: self._costs_of(limits.measures[bound.name]) for bound in limits.bounds}
+
+    def _costs_of(self, measure: Measure) -> Any:
+        own = [self._decisions.cost(measure, each) for each in self._decisions.all]
+        return np.array([*[0.0] * len(self._decisions.slots), *own])
 
     def solved(self, bounds: Sequence[Bound]) -> Arch | None:
         """An arch within these bounds, or None if it is proven that there is none."""
@@ -75,7 +69,7 @@ class _Programme:
         # The solver's sums have rounding errors. If its arch misses a bound by them, the bounds are tightened a little.
         for margin in (0.0, 1e-6):
             taken = self._optimum(nothing, bounds, margin)
-            arch = None if taken is None else self._decisions.arch(taken)
+            arch = None if taken is None else self._arch(taken)
             if arch is None or Limits(self._limits.space, bounds, self._limits.measures).fits(arch):
                 return arch
         return None
@@ -85,12 +79,16 @@ class _Programme:
         costs = self._costs[name]
         taken = self._optimum(sign * costs / costs.max(), bounds, 0.0)
         assert taken is not None, "these bounds can be met"
-        return self._limits.measures[name].of(self._limits.space, self._decisions.arch(taken))
+        return self._limits.measures[name].of(self._limits.space, self._arch(taken))
+
+    def _arch(self, taken: Sequence[int]) -> Arch:
+        slots = len(self._decisions.slots)
+        return self._decisions.arch(taken[:slots], taken[slots:])
 
     def _optimum(
         self, objective: Any, bounds: Sequence[Bound], margin: float, *, whole: bool = True
     ) -> list[int] | None:
-        """The number of times that each decision is taken; None if nothing is within the bounds.
+        """The number of times that each column is taken; None if nothing is within the bounds.
 
         Args:
             whole: whether the numbers must be whole.
@@ -118,23 +116,9 @@ def _row(costs: Any, bound: Bound, margin: float) -> LinearConstraint:
 
 
 def _structure(decisions: Decisions) -> LinearConstraint:
-    """The rows that make decisions an arch: each stage has one first block, whose input is the output of the stage
-    before, and as many later ones as the space allows.
-    """
-    rows: list[tuple[dict[int, float], float, float]] = []
-    numbered = list(enumerate(decisions.all))
-    for stage, (least, most) in enumerate(decisions.space.depths):
-        here = [(column, each) for column, each in numbered if each.stage == stage]
-        rows.append(({column: 1 for column, each in here if each.before is not None}, 1, 1))
-        for out in decisions.outs[stage]:
-            first = [column for column, each in here if each.out == out and each.before is not None]
-            later = {column: 1.0 for column, each in here if each.out == out and each.before is None}
-            rows.append((later | dict.fromkeys(first, 1.0 - most), -math.inf, 0))
-            rows.append((later | dict.fromkeys(first, 1.0 - least), 0, math.inf))
-            follow = {column: -1.0 for column, each in numbered if each.stage == stage + 1 and each.before == out}
-            if follow:
-                rows.append((dict.fromkeys(first, 1.0) | follow, 0, 0))
-    matrix = lil_matrix((len(rows), len(decisions.all)))
+    """The rows that make decisions an arch."""
+    rows = list(decisions.rows())
+    matrix = lil_matrix((len(rows), len(decisions.most())))
     for number, (entries, _, _) in enumerate(rows):
         for column, value in entries.items():
             matrix[number, column] = value

@@ -12,8 +12,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.journal import Journal
 from fewshot_nas.jsonl import Record
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Space
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,13 @@ class Generation:
     plain_macs: int
     seconds: float
 
-    def record(self, space: SearchSpace) -> dict[str, Any]:
+    def record(self, space: Space) -> dict[str, Any]:
         """The form in which a journal holds it."""
         scores = {space.encode(arch): list(asdict(each).values()) for arch, each in self.scores.items()}
         return {**vars(self), "scores": scores}
 
 
-def generations(journal: Journal, space: SearchSpace) -> list[Generation]:
+def generations(journal: Journal, space: Space) -> list[Generation]:
     """The generations that were scored.
 
     Raises:
@@ -45,7 +44,7 @@ def generations(journal: Journal, space: SearchSpace) -> list[Generation]:
     return [_generation(journal, space, record) for record in journal.read()]
 
 
-def _generation(journal: Journal, space: SearchSpace, record: Record) -> Generation:
+def _generation(journal: Journal, space: Space, record: Record) -> Generation:
     try:
         scores = {space.decode(code): Accuracy(*values) for code, values in record["scores"].items()}
         return Generation(**{**record, "scores": scores})

@@ -12,7 +12,7 @@ from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.predictor import can_predict
 from fewshot_nas.ranking.ranker import in_percent, ranker
 from fewshot_nas.scores.manifests import Network
-from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.space import Arch
 
 Scores = Mapping[Arch, float]  # by the metric of the search, in percent
 

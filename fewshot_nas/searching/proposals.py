@@ -8,8 +8,8 @@ import numpy as np
 
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.searching.candidates import Candidates
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import distinct
+from fewshot_nas.space.draw import distinct
+from fewshot_nas.space.space import Arch
 
 Values = Mapping[Arch, Sequence[float]]
 _PATIENCE, _PATIENCE_OF_PARENTS = 200, 50  # repetitions in a row, after which no other archs are expected

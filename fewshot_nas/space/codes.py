@@ -2,8 +2,8 @@
 
 The layout is the competition's: a literal `1`, the depth of each stage, the stem's digit, then two
 digits, `mid` and `out`, for each block slot of each stage. A slot without a block is `00`. Much of
-this is redundant. An `Arch` keeps only what varies, and `decode` refuses a code whose redundant
-parts disagree.
+this is redundant. An arch keeps only what varies (the depths, the out digits, then the mid digits of all
+slots), and `decode` refuses a code whose redundant parts disagree.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import NoReturn
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.space import Arch
 
 _TO_TEXT = bytes((byte + ord("0")) % 256 for byte in range(256))
 _TO_DIGITS = bytes((byte - ord("0")) % 256 for byte in range(256))
@@ -41,37 +41,19 @@ class Codes:
         """Number of characters of a code."""
         return 2 + self.stages + 2 * sum(most for _, most in self.depths)
 
-    def check(self, arch: Arch) -> None:
-        """Refuse an arch that has no code.
-
-        Raises:
-            InputError: says which number of stages, depth or digit is wrong.
-        """
-        if len(arch.outs) != self.stages:
-            raise InputError(f"an arch of this space has {self.stages} stages, got {len(arch.outs)}")
-        if max(arch.outs) > self.digits:
-            raise InputError(f"out digits are {arch.outs}, expected each in 1..{self.digits}")
-        for stage, (mids, (least, most)) in enumerate(zip(arch.mids, self.depths, strict=True)):
-            if not least <= len(mids) <= most:
-                raise InputError(f"{self._depth_rule(stage)}, got {len(mids)}")
-            if max(mids) > self.digits:
-                raise InputError(f"stage {stage + 1} has mid digits {mids}, expected each in 1..{self.digits}")
-
     def encode(self, arch: Arch) -> str:
-        """The code of an arch. `decode` reads it back.
-
-        Raises:
-            InputError: the arch has no code, see `check`.
-        """
-        self.check(arch)
+        """The code of an arch, which must have been checked. `decode` reads it back."""
+        depths, outs = arch[: self.stages], arch[self.stages : 2 * self.stages]
         code = bytearray(self.length)
         code[0] = 1
-        code[1 : 1 + self.stages] = bytes(arch.depths)
-        code[1 + self.stages] = arch.outs[0]
-        for start, out, mids in zip(self._starts, arch.outs, arch.mids, strict=True):
-            end = start + 2 * len(mids)
-            code[start:end:2] = bytes(mids)
-            code[start + 1 : end : 2] = bytes((out,)) * len(mids)
+        code[1 : 1 + self.stages] = bytes(depths)
+        code[1 + self.stages] = outs[0]
+        first = 2 * self.stages
+        for start, out, depth, (_, most) in zip(self._starts, outs, depths, self.depths, strict=True):
+            end = start + 2 * depth
+            code[start:end:2] = bytes(arch[first : first + depth])
+            code[start + 1 : end : 2] = bytes((out,)) * depth
+            first += most
         return code.translate(_TO_TEXT).decode()
 
     def decode(self, code: str) -> Arch:
@@ -90,7 +72,7 @@ class Codes:
         digits = full.encode("ascii", "replace").translate(_TO_DIGITS)
         if digits[0] != 1 or digits[1 + self.stages] != digits[self._starts[0] + 1]:
             self._refuse(code, full)
-        mids = []
+        mids: list[int] = []
         for stage, (start, (least, most)) in enumerate(zip(self._starts, self.depths, strict=True)):
             depth, out = digits[1 + stage], digits[start + 1]
             end = start + 2 * depth
@@ -102,8 +84,8 @@ class Codes:
                 or any(digits[end : start + 2 * most])
             ):
                 self._refuse(code, full)
-            mids.append(tuple(live[::2]))
-        return Arch(tuple(digits[start + 1] for start in self._starts), tuple(mids))
+            mids += [*live[::2], *(0,) * (most - depth)]
+        return (*digits[1 : 1 + self.stages], *(digits[start + 1] for start in self._starts), *mids)
 
     @cached_property
     def _starts(self) -> tuple[int, ...]:

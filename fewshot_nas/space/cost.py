@@ -1,99 +1,60 @@
-"""Multiply-adds and parameters of a subnet, computed from its arch alone.
+"""Costs that add up over the parts of a network, whatever they count.
 
-Multiply-adds are those of the convolutions and of the classifier; one multiply-add counts as 1.
-Parameters include the weight and bias of every batch norm. Convolutions pad by half their kernel.
+Multiply-adds are those of convolutions and linear layers; one multiply-add counts as 1. Parameters include the
+weight and bias of every batch norm.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.block import Block, Layer, side_after, sides
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.block import Block, Cost, Head
+from fewshot_nas.space.space import Arch, Space
 
 
-class Cost(NamedTuple):
-    """Multiply-adds for one image, and parameters, of a network or a part of it."""
+@dataclass(frozen=True)
+class Measure:
+    """A cost of a network that is the sum of its parts' costs, none of them negative.
 
-    macs: int
-    params: int
+    Because it adds up, its extremes over a space, and whether bounds of several measures can be met
+    together, are found exactly.
 
+    Attributes:
+        block: cost of a block at the place with a number.
+        head: cost of what follows the last block.
 
-class Sizes(NamedTuple):
-    """Sides of square feature maps in pixels: the stem's output, the first block's input, each stage's output."""
-
-    stem: int
-    entry: int
-    stages: tuple[int, ...]
-
-    def before(self, block: Block) -> int:
-        """Side of a block's input."""
-        if block.stride == 1:
-            return self.stages[block.stage]
-        return self.stages[block.stage - 1] if block.stage else self.entry
-
-
-def layer_cost(layer: Layer, side: int) -> Cost:
-    """Cost of a convolution whose output is `side` x `side`, and of the batch norm after it."""
-    weights = layer.kernel**2 * layer.inputs * layer.out
-    return Cost(weights * side * side, weights + 2 * layer.out)
-
-
-@lru_cache(maxsize=1 << 16)
-def block_cost(block: Block, side: int) -> Cost:
-    """Cost of a block whose input is `side` x `side`."""
-    layers, after = block.layers, sides(block.layers, side)
-    if block.projects:
-        layers, after = (*layers, block.shortcut), [*after, after[-1]]
-    return _sum(map(layer_cost, layers, after))
-
-
-def sizes(space: SearchSpace, resolution: int | None = None) -> Sizes:
-    """Sides of a space's feature maps.
-
-    Args:
-        resolution: side of the square input; the space's own if None.
+    >>> from fewshot_nas.space.presets import SPACES
+    >>> px8 = SPACES["px8"]
+    >>> macs = cost_measures(px8, num_classes=10)["macs"]
+    >>> f"{macs.of(px8, px8.largest):,}"
+    '5,485,696'
     """
-    stem = side_after(resolution or space.resolution, space.stem_stride)
-    entry = size = side_after(stem, 2) if space.stem_pool else stem
-    stages = []
-    for stride in space.strides:
-        size = side_after(size, stride)
-        stages.append(size)
-    return Sizes(stem, entry, tuple(stages))
+
+    block: Callable[[int, Block], float]
+    head: Callable[[Head], float]
+
+    def of(self, space: Space, arch: Arch) -> float:
+        """The cost of a subnet.
+
+        Raises:
+            InputError: the arch is not of the space.
+        """
+        return sum(self.block(place, block) for place, block in space.blocks(arch)) + self.head(space.head(arch))
 
 
-def stem_cost(space: SearchSpace, width: int, size: int) -> Cost:
-    """Cost of the first convolution, if its output has `width` channels of `size` x `size` pixels."""
-    return layer_cost(Layer(space.in_channels, width, space.stem_kernel, space.stem_stride), size)
-
-
-def head_cost(width: int, num_classes: int) -> Cost:
-    """Cost of the classifier on `width` features."""
-    return Cost(width * num_classes, (width + 1) * num_classes)
-
-
-def costs(space: SearchSpace, arch: Arch, *, resolution: int | None = None, num_classes: int = 1000) -> list[Cost]:
-    """Costs of the stem, of each stage and of the classifier, in this order.
+def cost_measures(space: Space, *, resolution: int | None = None, num_classes: int = 1000) -> dict[str, Measure]:
+    """Multiply-adds of one image and parameters, by the names `macs` and `params`.
 
     Args:
         resolution: side of the square input in pixels; the space's own if None.
     """
-    maps, blocks = sizes(space, resolution), space.blocks(arch)
-    stages: list[list[Cost]] = [[] for _ in range(space.stages)]
-    for block in blocks:
-        stages[block.stage].append(block_cost(block, maps.before(block)))
-    stem = stem_cost(space, blocks[0].inputs, maps.stem)
-    return [stem, *map(_sum, stages), head_cost(blocks[-1].out, num_classes)]
+    sides = space.sides(resolution)
 
+    @lru_cache(maxsize=1 << 16)
+    def cost(place: int, block: Block) -> Cost:
+        return block.cost(sides[place])
 
-def total_cost(space: SearchSpace, arch: Arch, *, resolution: int | None = None, num_classes: int = 1000) -> Cost:
-    """Cost of the whole subnet."""
-    parts = costs(space, arch, resolution=resolution, num_classes=num_classes)
-    return _sum(parts)
-
-
-def _sum(costs: Iterable[Cost]) -> Cost:
-    macs, params = zip(*costs, strict=True)
-    return Cost(sum(macs), sum(params))
+    return {
+        "macs": Measure(lambda place, block: cost(place, block).macs, lambda head: head.cost(num_classes).macs),
+        "params": Measure(lambda place, block: cost(place, block).params, lambda head: head.cost(num_classes).params),
+    }

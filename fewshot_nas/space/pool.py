@@ -7,7 +7,6 @@ form. Accuracies are in percent.
 import dataclasses
 import hashlib
 import json
-import math
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,9 @@ from typing import Any, NamedTuple
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import distinct, random_arch
-from fewshot_nas.space.search_space import SPACES, SearchSpace, preset_of
+from fewshot_nas.space.draw import all_archs, distinct, random_arch
+from fewshot_nas.space.presets import preset
+from fewshot_nas.space.space import Arch, Space, preset_of
 
 POOL_SIZE = 45_000
 PARTS = 8
@@ -43,7 +42,7 @@ def id_beside(code: str) -> str:
     return f"code{code}"
 
 
-def read_arch_file(path: Path, space: SearchSpace) -> dict[str, Entry]:
+def read_arch_file(path: Path, space: Space) -> dict[str, Entry]:
     """Read and check one file. The entries keep the file's order.
 
     Raises:
@@ -57,7 +56,7 @@ def read_arch_file(path: Path, space: SearchSpace) -> dict[str, Entry]:
     return {arch_id: _entry(f"{path}: {arch_id}", value, space) for arch_id, value in content.items()}
 
 
-def write_arch_file(path: Path, space: SearchSpace, entries: Mapping[str, Entry]) -> None:
+def write_arch_file(path: Path, space: Space, entries: Mapping[str, Entry]) -> None:
     """Write entries in their order. The file is written whole or not at all."""
     write_codes(path, {arch_id: (acc, space.encode(arch)) for arch_id, (acc, arch) in entries.items()})
 
@@ -72,7 +71,7 @@ def part_path(directory: Path, part: int) -> Path:
     return directory / f"part{part}.json"
 
 
-def part_paths(directory: Path, space: SearchSpace) -> list[Path]:
+def part_paths(directory: Path, space: Space) -> list[Path]:
     """The files `part1.json`, `part2.json`, ... of a pool of a space.
 
     Raises:
@@ -89,25 +88,25 @@ def part_paths(directory: Path, space: SearchSpace) -> list[Path]:
     return [part_path(directory, number) for number in numbers]
 
 
-def changed_settings(space: SearchSpace) -> list[str]:
+def changed_settings(space: Space) -> list[str]:
     """The settings that make a space of its preset: `space.preset=cifar`, `space.depths=[[2,3],[2,3],[2,3]]`."""
-    preset = SPACES.get(preset_of(space.name), SPACES["px8"])
-    values, usual = dataclasses.asdict(space), dataclasses.asdict(preset)
-    changed = {key: value for key, value in values.items() if key != "name" and value != usual[key]}
-    return [f"space.preset={preset.name}", *(f"space.{key}={_yaml(value)}" for key, value in changed.items())]
+    usual = preset(preset_of(space.name))
+    values, others = dataclasses.asdict(space), dataclasses.asdict(usual)
+    changed = {key: value for key, value in values.items() if key != "name" and value != others[key]}
+    return [f"space.preset={usual.name}", *(f"space.{key}={_yaml(value)}" for key, value in changed.items())]
 
 
 def _yaml(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def pool_sha256(parts: Sequence[Mapping[str, Arch]], space: SearchSpace) -> str:
+def pool_sha256(parts: Sequence[Mapping[str, Arch]], space: Space) -> str:
     """Digest of a pool's ids and archs, in order."""
     lines = (f"{arch_id} {space.encode(arch)}\n" for part in parts for arch_id, arch in part.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def read_pool(directory: Path, space: SearchSpace) -> list[dict[str, Arch]]:
+def read_pool(directory: Path, space: Space) -> list[dict[str, Arch]]:
     """Read `part1.json`, `part2.json`, ... of a directory.
 
     Raises:
@@ -138,30 +137,24 @@ def check_draw(size: int, seed: int) -> None:
         raise InputError(f"--seed is {seed}, expected a whole number >= 0")
 
 
-def make_pool(space: SearchSpace, seed: int, size: int) -> dict[str, Arch]:
+def make_pool(space: Space, seed: int, size: int) -> dict[str, Arch]:
     """Draw `size` distinct archs, named `arch1`, `arch2`, ...; the same seed gives the same pool on every machine.
 
-    Depths are uniform, and each digit is uniform over the stage's pool digits.
+    Each choice is uniform over the pool's options. A pool of all archs has them in the order of their choices.
 
     Raises:
         InputError: the space has fewer archs than that, or hardly more.
     """
-    if size > (most := count_archs(space)):
+    if size > (most := space.count(space.pool_options)):
         raise InputError(f"the pool is to have {size} archs, but space {space.name} has only {most} for a pool")
     rng = random.Random(seed)
-    archs = distinct(lambda: random_arch(space, rng, space.pool_digits), size)
+    if size == most:
+        archs = list(all_archs(space, space.pool_options))
+    else:
+        archs = distinct(lambda: random_arch(space, rng, space.pool_options), size)
     if len(archs) < size:
         raise InputError(f"the pool is to have {size} archs, but drawing found only {len(archs)}; choose a smaller one")
     return {f"arch{number}": arch for number, arch in enumerate(archs, start=1)}
-
-
-def count_archs(space: SearchSpace) -> int:
-    """The number of archs that the pool digits of a space allow."""
-    counts = (
-        digits * sum(digits**depth for depth in range(least, most + 1))
-        for digits, (least, most) in zip(space.pool_digits, space.depths, strict=True)
-    )
-    return math.prod(counts)
 
 
 def split_pool(pool: Mapping[str, Arch], parts: int) -> list[dict[str, Arch]]:
@@ -171,7 +164,7 @@ def split_pool(pool: Mapping[str, Arch], parts: int) -> list[dict[str, Arch]]:
     return [dict(items[low:high]) for low, high in pairwise(bounds)]
 
 
-def _entry(where: str, value: Any, space: SearchSpace) -> Entry:
+def _entry(where: str, value: Any, space: Space) -> Entry:
     if not isinstance(value, dict) or value.keys() != {"acc", "arch"}:
         found = f"the keys {sorted(value)}" if isinstance(value, dict) else repr(value)
         raise InputError(f"{where}: expected an object with the keys 'acc' and 'arch', got {found}")

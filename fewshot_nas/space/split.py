@@ -1,218 +1,367 @@
-"""Which group of a few-shot supernet serves a block: a table for each stage, and the usual rules that make tables.
+"""Which group of a supernet's tensors serves a block: a rule for each place, and the usual ways to make rules.
 
-Few-shot NAS (arXiv:2006.06863) trains separate weights for groups of subnets. Here each stage is
-split independently: the group of a block follows from its stage, its output width and the depth of
-the stage. Stages and groups are counted from 0.
+Few-shot NAS (arXiv:2006.06863) trains separate weights for groups of subnets. Here a block's group follows from the
+options at some slots of the arch: from its stage's output width, from the depth of the stage, or from any choice.
+A choice that has tensors of its own in the one-shot supernet already is the same thing: a group for each option.
+Stages, places and groups are counted from 0.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.block import Block, Head, Placed, widest
+from fewshot_nas.space.space import Arch, Space, present
 
 MAX_GROUPS = 7  # of a split by width; the competition's space has so many digits
-Table = tuple[tuple[int, ...], ...]
+Home = tuple[int, int]
 
 
-class Capacity(NamedTuple):
-    """The size of a group: the widest output and the largest number of blocks among its members."""
+class Rule(NamedTuple):
+    """The group at one place.
 
-    width: int
-    blocks: int
+    Attributes:
+        reads: numbers of the slots that decide, ascending.
+        groups: the group for each combination of their options.
+    """
+
+    reads: tuple[int, ...]
+    groups: Mapping[tuple[int, ...], int]
+
+    def group(self, arch: Sequence[int]) -> int:
+        """The group that serves an arch."""
+        return self.groups[tuple(arch[slot] for slot in self.reads)]
+
+    @property
+    def size(self) -> int:
+        """Number of groups."""
+        return 1 + max(self.groups.values())
+
+
+EVERYTHING = Rule((), {(): 0})
 
 
 @dataclass(frozen=True)
 class Split:
-    """A table of groups for each stage, with a row for each output width and a column for each depth, both ascending.
+    """A rule for each place of a space, and one for the head.
 
     Attributes:
-        name: the number of groups for the rule by width, otherwise a word; part of a phase's name.
+        name: the number of groups for the one-shot supernet (1) and for the rule by width, otherwise a word; part of
+            a phase's name.
     """
 
-    space: SearchSpace
-    tables: tuple[Table, ...]
+    space: Space
+    rules: tuple[Rule, ...] = field(hash=False)  # they hold dicts
     name: str = field(compare=False)
 
     def __post_init__(self) -> None:
-        if len(self.tables) != self.space.stages:
+        if len(self.rules) != len(self.space.places) + 1:
             raise InputError(
-                f"split {self.name} has {len(self.tables)} tables, expected one for each of {self.space.stages} stages"
+                f"split {self.name} has {len(self.rules)} rules, expected {len(self.space.places) + 1}, one for each"
+                " place and one for the head"
             )
-        for stage, table in enumerate(self.tables):
-            self._check(stage, table)
+        for rule in self.rules:
+            used = set(rule.groups.values())
+            if any(type(group) is not int for group in used) or used != set(range(len(used))):
+                raise InputError(
+                    f"split {self.name} has the groups {sorted(used, key=str)}, expected 0, 1, ... without a gap"
+                )
 
-    def _check(self, stage: int, table: Table) -> None:
-        least, most = self.space.depths[stage]
-        rows, columns = len(self.space.widths(stage)), most - least + 1
-        where = f"split {self.name}: the table of stage {stage + 1}"
-        if len(table) != rows or any(len(row) != columns for row in table):
-            raise InputError(
-                f"{where} expects {rows} rows, one for each output width, of {columns} groups, one for each depth"
-            )
-        used = {group for row in table for group in row}
-        if any(type(group) is not int for group in used) or used != set(range(len(used))):
-            raise InputError(f"{where} has the groups {sorted(used, key=str)}, expected 0, 1, ... without a gap")
+    def network(self, arch: Arch) -> tuple[Placed, ...]:
+        """The blocks of an arch, each with its home: the place, and the group that serves it there.
 
-    def group_of(self, stage: int, width: int, depth: int) -> int:
-        """The group that serves the blocks of a stage that has this output width and depth."""
-        return self._groups[stage, width, depth]
+        Raises:
+            InputError: the arch does not belong to the space.
+        """
+        return tuple(Placed(block, (place, self.rules[place].group(arch))) for place, block in self.space.blocks(arch))
 
-    def capacities(self, stage: int) -> tuple[Capacity, ...]:
-        """The size of each group of a stage."""
-        return self._capacities[stage]
+    def head(self, arch: Arch) -> tuple[Head, Home]:
+        """The head of an arch and its home."""
+        return self.space.head(arch), (len(self.space.places), self.rules[-1].group(arch))
+
+    def counts(self) -> list[int]:
+        """Number of groups of each stage."""
+        found = [1] * self.space.stages
+        for place, rule in zip(self.space.places, self.rules, strict=False):
+            if place.stage >= 0:
+                found[place.stage] = max(found[place.stage], rule.size)
+        return found
 
     @property
     def groups(self) -> int:
-        """The largest number of groups of any stage."""
-        return max(map(len, self._capacities))
+        """The largest number of groups of any place."""
+        return max(rule.size for rule in self.rules)
 
     @property
     def by_width(self) -> int | None:
-        """The number of groups if this is the rule by width, otherwise None."""
-        groups = self.groups
-        return groups if groups <= MAX_GROUPS and self.tables == by_width(self.space, groups).tables else None
+        """The number of groups if this is the one-shot supernet's or the rule by width, otherwise None."""
+        if self == one_shot(self.space):
+            return 1
+        if not 1 < self.groups <= MAX_GROUPS or all(place.out is None for place in self.space.places):
+            return None
+        return self.groups if self == by_width(self.space, self.groups) else None
 
-    def parent_group(self, parent: "Split", stage: int, group: int) -> int:
-        """The parent's group that contains all members of a group.
+    def homes(self) -> dict[Home, Block]:
+        """For each place and group, the block whose tensors contain those of all blocks that it serves."""
+        return {home: widest(blocks) for home, blocks in self._members.items()}
+
+    def heads(self) -> dict[Home, Head]:
+        """For each group of the head, the widest head that it serves."""
+        rule, found = self.rules[-1], dict[Home, Head]()
+        for arch in self.space.archs_that_read(_joined(self.space.head_reads, rule.reads), self.space.all_options):
+            home, head = (len(self.space.places), rule.group(arch)), self.space.head(arch)
+            found[home] = max(found.get(home, head), head)
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def _members(self) -> dict[Home, dict[Block, None]]:
+        found: dict[Home, dict[Block, None]] = {}
+        for number, (place, rule) in enumerate(zip(self.space.places, self.rules, strict=False)):
+            here: dict[Home, dict[Block, None]] = {}
+            for arch in self.space.archs_that_read(_joined(place.reads, rule.reads), self.space.all_options):
+                if present(place.when, arch):
+                    here.setdefault((number, rule.group(arch)), {})[self.space.block_at(number, arch)] = None
+            found |= dict(sorted(here.items()))
+        return found
+
+    def parent_home(self, parent: "Split", home: Home) -> Home:
+        """The parent's home that serves all blocks that a home serves.
 
         Raises:
-            InputError: there is no such group, because this split does not refine the parent.
+            InputError: there is no such home, because this split does not refine the parent.
         """
-        homes = {parent._groups[key] for key, each in self._groups.items() if key[0] == stage and each == group}
+        ours, theirs = self.rules[home[0]], parent.rules[home[0]]
+        homes = {there for here, there in _pairs(self.space, ours, theirs) if here == home[1]}
         if len(homes) > 1:
             raise InputError(
-                f"split {self.name} does not refine split {parent.name}: group {group} of stage {stage + 1}"
+                f"split {self.name} does not refine split {parent.name}: group {home[1]} of {self._where(home[0])}"
                 f" joins members of the groups {', '.join(map(str, sorted(homes)))}"
             )
-        return homes.pop()
+        return home[0], homes.pop()
+
+    def _where(self, place: int) -> str:
+        if place == len(self.space.places):
+            return "the head"
+        stage = self.space.places[place].stage
+        return f"stage {stage + 1}" if stage >= 0 else "the stem"
 
     def refines(self, parent: "Split") -> bool:
         """Whether each group lies within one group of the parent."""
         if self.space != parent.space:
             return False
-        try:
-            for stage in range(self.space.stages):
-                for group in range(len(self.capacities(stage))):
-                    self.parent_group(parent, stage, group)
-        except InputError:
-            return False
-        return True
+        return all(
+            len({*pairs}) == len({here for here, _ in pairs})
+            for pairs in (list(_pairs(self.space, *both)) for both in zip(self.rules, parent.rules, strict=True))
+        )
 
     def within(self, parent: "Split") -> "Split":
         """The coarsest split that refines both this one and a parent."""
-        tables = []
-        for ours, theirs in zip(self.tables, parent.tables, strict=True):
-            pairs = [list(zip(*rows, strict=True)) for rows in zip(theirs, ours, strict=True)]
-            number = {pair: group for group, pair in enumerate(sorted({pair for row in pairs for pair in row}))}
-            tables.append(tuple(tuple(number[pair] for pair in row) for row in pairs))
-        name = self.name if parent.groups == 1 else f"{parent.name}-{self.name}"
-        return _named(Split(self.space, tuple(tables), name))
+        rules = tuple(_product(self.space, *both) for both in zip(parent.rules, self.rules, strict=True))
+        name = self.name if parent == one_shot(self.space) else f"{parent.name}-{self.name}"
+        return named(Split(self.space, rules, name))
 
     def values(self) -> dict[str, Any]:
         """Plain values for files; `split_of` reads them. A split by width is its number of groups."""
         groups = self.by_width
-        return {"groups": groups or {"name": self.name, "tables": self.tables}}
-
-    @cached_property
-    def _groups(self) -> Mapping[tuple[int, int, int], int]:
-        """Groups by stage, width and depth."""
-        found = {}
-        for stage, table in enumerate(self.tables):
-            least, most = self.space.depths[stage]
-            members = product(self.space.widths(stage), range(least, most + 1))
-            for (width, depth), group in zip(members, (group for row in table for group in row), strict=True):
-                found[stage, width, depth] = group
-        return found
-
-    @cached_property
-    def _capacities(self) -> tuple[tuple[Capacity, ...], ...]:
-        found: list[dict[int, Capacity]] = [{} for _ in self.tables]
-        for (stage, width, depth), group in self._groups.items():
-            so_far = found[stage].get(group, Capacity(0, 0))
-            found[stage][group] = Capacity(max(width, so_far.width), max(depth, so_far.blocks))
-        return tuple(tuple(stage[group] for group in sorted(stage)) for stage in found)
+        if groups:
+            return {"groups": groups}
+        distinct = list(dict.fromkeys(_frozen(rule) for rule in self.rules))
+        rules = [
+            {"reads": list(reads), "groups": [[list(key), group] for key, group in each]} for reads, each in distinct
+        ]
+        return {"groups": {"name": self.name, "rules": rules, "of": [distinct.index(_frozen(r)) for r in self.rules]}}
 
 
-def by_width(space: SearchSpace, groups: int) -> Split:
+def one_shot(space: Space) -> Split:
+    """The one-shot supernet: all archs share tensors, but for choices that have tensors of their own."""
+    rules = (_by(space, (place.choice,)) if place.choice is not None else EVERYTHING for place in space.places)
+    return Split(space, (*rules, EVERYTHING), "1")
+
+
+def shared(space: Space) -> Split:
+    """A supernet in which the choices at a place share tensors, too: leading channels, and the centre of kernels."""
+    return Split(space, (EVERYTHING,) * (len(space.places) + 1), "shared")
+
+
+def by_width(space: Space, groups: int) -> Split:
     """Split every stage by output width, into a group for each of its `groups` largest widths.
 
-    A group serves the widths up to its own and above the next smaller group's; the last one serves
-    all smaller widths. A stage with fewer distinct widths has fewer groups. A split into one group
-    is the one-shot supernet.
+    A group serves the widths up to its own and above the next smaller group's; the last one serves all smaller
+    widths. A stage with fewer distinct widths has fewer groups. The head is split like the last block.
 
     Raises:
-        InputError: `groups` is not in 1..7.
+        InputError: `groups` is not in 1..7, or the space has no choice of output widths.
     """
     if not 1 <= groups <= MAX_GROUPS:
         raise InputError(f"groups is {groups}, expected 1..{MAX_GROUPS}")
+    if groups == 1:
+        return one_shot(space)
+    if not any(place.out is not None for place in space.places):
+        raise InputError(f"space {space.name} has no choice of output widths to split by")
+    rules = [_by_out(space, number, groups) for number in range(len(space.places))]
+    return Split(space, (*rules, rules[-1]), str(groups))
 
-    def group(stage: int, row: int, column: int) -> int:
-        return max(0, row - max(0, len(space.widths(stage)) - groups))
 
-    return Split(space, _tables(space, group), str(groups))
+def _by_out(space: Space, number: int, groups: int) -> Rule:
+    out = space.places[number].out
+    if out is None:
+        return EVERYTHING
+    archs = list(space.archs_that_read((out,), space.all_options))
+    widths = sorted({space.block_at(number, arch).out for arch in archs})
+    merged = max(0, len(widths) - groups)  # so many of the smallest widths join the next one's group
+    found: dict[tuple[int, ...], int] = {
+        (arch[out],): max(0, widths.index(space.block_at(number, arch).out) - merged) for arch in archs
+    }
+    return Rule((out,), found)
 
 
-def by_depth(space: SearchSpace, stages: Sequence[int], groups: int) -> Split:
+def by_depth(space: Space, stages: Sequence[int], groups: int) -> Split:
     """Split the given stages into `groups` ranges of depths, as equal as possible, and no other stage.
 
     Raises:
         InputError: there is no such stage, or it has fewer depths than groups.
     """
-    columns = [most - least + 1 for least, most in space.depths]
+    depths = {slot.stage: number for number, slot in enumerate(space.slots) if slot.role == "depth"}
     for stage in stages:
-        if not 0 <= stage < space.stages:
-            raise InputError(f"stage {stage + 1} cannot be split by depth, expected one of 1..{space.stages}")
-        if not 1 <= groups <= columns[stage]:
-            raise InputError(f"stage {stage + 1} has {columns[stage]} depths, too few for {groups} groups")
+        if stage not in depths:
+            raise InputError(f"stage {stage + 1} cannot be split by depth, expected one of 1..{len(depths)}")
+        if not 1 <= groups <= len(space.slots[depths[stage]].options):
+            count = len(space.slots[depths[stage]].options)
+            raise InputError(f"stage {stage + 1} has {count} depths, too few for {groups} groups")
 
-    def group(stage: int, row: int, column: int) -> int:
-        return column * groups // columns[stage] if stage in stages else 0
+    def rule(stage: int) -> Rule:
+        if stage not in stages:
+            return EVERYTHING
+        options = space.slots[depths[stage]].options
+        return Rule((depths[stage],), {(depth,): at * groups // len(options) for at, depth in enumerate(options)})
 
+    rules = [rule(place.stage) for place in space.places]
     name = f"depth{''.join(str(stage + 1) for stage in sorted(set(stages)))}x{groups}"
-    return _named(Split(space, _tables(space, group), name))
+    return named(Split(space, (*rules, rules[-1]), name))
 
 
-def explicit(space: SearchSpace, tables: Any, name: str) -> Split:
-    """A split from nested lists, as JSON has them.
+def by_choice(space: Space, slots: Sequence[str]) -> Split:
+    """Split the whole supernet by the options at the given slots, a group for each combination (arXiv:2006.06863).
+
+    Raises:
+        InputError: there is no such slot, or it is not in every arch.
+    """
+    numbers = []
+    for name in slots:
+        found = [number for number, slot in enumerate(space.slots) if slot.name == name and not slot.when]
+        if not found:
+            known = ", ".join(slot.name for slot in space.slots if not slot.when)
+            raise InputError(f"slot {name!r} is not one to split by, expected one of {known}")
+        numbers += found
+    rule = _by(space, sorted({*numbers}))
+    word = "".join(name.replace(" ", "") for name in slots)
+    return Split(space, (rule,) * (len(space.places) + 1), f"choice{word}")
+
+
+def explicit(space: Space, tables: Any, name: str) -> Split:
+    """A split from nested lists, as JSON has them: for each stage a row for each output width, ascending, and in it a
+    group for each depth, ascending.
 
     Raises:
         InputError: the lists are not a table for each stage of the space.
     """
     if not (_all_lists([tables]) and _all_lists(tables) and all(map(_all_lists, tables))):
         raise InputError(f"split {name}: expected for each stage a list of rows, each a list of groups")
-    return _named(Split(space, tuple(tuple(tuple(row) for row in table) for table in tables), name))
+    if len(tables) != space.stages:
+        raise InputError(f"split {name} has {len(tables)} tables, expected one for each of {space.stages} stages")
+    rules = [_from_table(space, number, tables, name) for number in range(len(space.places))]
+    return named(Split(space, (*rules, rules[-1]), name))
 
 
-def split_of(space: SearchSpace, values: Mapping[str, Any]) -> Split:
+def _from_table(space: Space, number: int, tables: Any, name: str) -> Rule:
+    place = space.places[number]
+    if place.stage < 0 or place.out is None:
+        return EVERYTHING
+    table, where = tables[place.stage], f"split {name}: the table of stage {place.stage + 1}"
+    archs = list(space.archs_that_read((place.out,), space.all_options))
+    widths = sorted({space.block_at(number, arch).out for arch in archs})
+    depth = next((at for at, s in enumerate(space.slots) if s.role == "depth" and s.stage == place.stage), None)
+    columns = (0,) if depth is None else space.slots[depth].options
+    if len(table) != len(widths) or any(len(row) != len(columns) for row in table):
+        raise InputError(
+            f"{where} expects {len(widths)} rows, one for each output width, of {len(columns)} groups, one for each"
+            " depth"
+        )
+    used = {group for row in table for group in row}
+    if any(type(group) is not int for group in used) or used != set(range(len(used))):
+        raise InputError(f"{where} has the groups {sorted(used, key=str)}, expected 0, 1, ... without a gap")
+    found = {}
+    for arch in archs:
+        row = table[widths.index(space.block_at(number, arch).out)]
+        for column, option in enumerate(columns):
+            values = {place.out: arch[place.out]} | ({} if depth is None else {depth: option})
+            found[tuple(values[slot] for slot in sorted(values))] = row[column]
+    return _reduced(Rule(_joined((place.out,), () if depth is None else (depth,)), found))
+
+
+def split_of(space: Space, values: Mapping[str, Any]) -> Split:
     """The split that `Split.values` described.
 
     Raises:
         InputError: the values do not describe a split.
-        KeyError, TypeError: they do not have the form of such values.
+        KeyError, TypeError, ValueError: they do not have the form of such values.
     """
     groups = values["groups"]
-    return by_width(space, groups) if isinstance(groups, int) else explicit(space, groups["tables"], groups["name"])
+    if isinstance(groups, int):
+        return by_width(space, groups)
+    rules = [Rule(tuple(r["reads"]), {tuple(key): group for key, group in r["groups"]}) for r in groups["rules"]]
+    return named(Split(space, tuple(rules[number] for number in groups["of"]), groups["name"]))
 
 
-def _all_lists(values: Any) -> bool:
-    return all(isinstance(value, list | tuple) for value in values)
-
-
-def _named(split: Split) -> Split:
-    """The split, named by its number of groups if it is the rule by width."""
+def named(split: Split) -> Split:
+    """The split, named by its number of groups if it is the one-shot supernet's or the rule by width."""
     groups = split.by_width
     return by_width(split.space, groups) if groups else split
 
 
-def _tables(space: SearchSpace, group: Callable[[int, int, int], int]) -> tuple[Table, ...]:
-    return tuple(
-        tuple(
-            tuple(group(stage, row, column) for column in range(most - least + 1))
-            for row in range(len(space.widths(stage)))
-        )
-        for stage, (least, most) in enumerate(space.depths)
-    )
+def _by(space: Space, slots: Sequence[int]) -> Rule:
+    """A group for each combination of options."""
+    keys = product(*(space.slots[slot].options for slot in slots))
+    return Rule(tuple(slots), {key: group for group, key in enumerate(keys)})
+
+
+def _product(space: Space, *rules: Rule) -> Rule:
+    """The coarsest rule that refines all rules; its groups are in the order of theirs."""
+    reads = _joined(*(rule.reads for rule in rules))
+    found = {key: tuple(rule.group(arch) for rule in rules) for key, arch in _keys(space, reads)}
+    number = {groups: at for at, groups in enumerate(sorted(set(found.values())))}
+    return _reduced(Rule(reads, {key: number[groups] for key, groups in found.items()}))
+
+
+def _reduced(rule: Rule) -> Rule:
+    """The same rule without slots on which no group depends, so that equal rules are equal values."""
+    for at in range(len(rule.reads)):
+        shorter: dict[tuple[int, ...], int] = {}
+        if all(shorter.setdefault((*k[:at], *k[at + 1 :]), group) == group for k, group in rule.groups.items()):
+            return _reduced(Rule((*rule.reads[:at], *rule.reads[at + 1 :]), shorter))
+    return rule
+
+
+def _pairs(space: Space, ours: Rule, theirs: Rule) -> Iterator[tuple[int, int]]:
+    for _, arch in _keys(space, _joined(ours.reads, theirs.reads)):
+        yield ours.group(arch), theirs.group(arch)
+
+
+def _keys(space: Space, reads: Sequence[int]) -> Iterator[tuple[tuple[int, ...], Sequence[int]]]:
+    for arch in space.archs_that_read(reads, space.all_options):
+        yield tuple(arch[slot] for slot in reads), arch
+
+
+def _joined(*slots: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted({slot for each in slots for slot in each}))
+
+
+def _frozen(rule: Rule) -> tuple[tuple[int, ...], tuple[tuple[tuple[int, ...], int], ...]]:
+    return rule.reads, tuple(sorted(rule.groups.items()))
+
+
+def _all_lists(values: Any) -> bool:
+    return all(isinstance(value, list | tuple) for value in values)

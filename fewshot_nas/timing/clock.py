@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fewshot_nas.space.sampling import shuffled
+from fewshot_nas.space.draw import shuffled
 from fewshot_nas.timing.table import Timing
 
 K = TypeVar("K", bound=Hashable)

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import nnls
 
 from fewshot_nas.ranking.correlation import correlations
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.timing.table import Head, LatencyFit, LatencyTable, Part, Stem
+from fewshot_nas.space.space import Arch
+from fewshot_nas.timing.table import LatencyFit, LatencyTable, Part, Sized
 
 AIM_ERROR_PERCENT, AIM_TAU = 5.0, 0.95
 
@@ -30,9 +30,11 @@ def fitted(table: LatencyTable, networks: Mapping[Arch, float]) -> LatencyTable:
 
 def _row(table: LatencyTable, arch: Arch) -> list[float]:
     """The factors of the constants: 1, the sum over the parts, and the depth of each stage."""
-    blocks = table.space.blocks(arch)
-    parts: list[Part] = [Stem(blocks[0].inputs), *blocks, Head(blocks[-1].out)]
-    return [1.0, sum(map(table.net_us, parts)), *map(float, arch.depths)]
+    space, sides = table.space, table.space.sides()
+    parts: list[Part] = [Sized(block, sides[place]) for place, block in space.blocks(arch)]
+    stages = [space.places[place].stage for place, _ in space.blocks(arch)]
+    depths = [float(stages.count(stage)) for stage in range(space.stages)]
+    return [1.0, sum(map(table.net_us, [*parts, space.head(arch)])), *depths]
 
 
 def judged(table: LatencyTable, networks: Mapping[Arch, float]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,29 +12,15 @@ import torch
 from torch import nn
 
 from fewshot_nas.errors import InputError
-from fewshot_nas.models.layers import ConvBN, residual_block
+from fewshot_nas.models.layers import BlockLayers, HeadLayers
 from fewshot_nas.models.subnet import Subnet
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.block import Block
-from fewshot_nas.space.cost import sizes
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.block import Head
+from fewshot_nas.space.space import Arch, Options, Space
 from fewshot_nas.timing.onnx_graph import onnx_of
-from fewshot_nas.timing.table import Head, Part, Stem
+from fewshot_nas.timing.table import Part, Sized
 
 Runtime = Literal["torch", "onnxruntime"]
 Program = Callable[[], object]
-
-
-class _Head(nn.Module):
-    """The mean over pixels and the classifier, as `Subnet` has them."""
-
-    def __init__(self, width: int, num_classes: int) -> None:
-        super().__init__()
-        self.head = nn.Linear(width, num_classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.head(x.mean((2, 3)))
-        return logits
 
 
 @dataclass(frozen=True)
@@ -46,7 +32,7 @@ class Programs:
         threads: number of onnxruntime's threads; torch's are set for the process.
     """
 
-    space: SearchSpace
+    space: Space
     num_classes: int
     runtime: Runtime
     device: torch.device
@@ -59,15 +45,9 @@ class Programs:
 
     def of_part(self, part: Part) -> Program:
         """A part alone, with random weights and an input of its usual shape."""
-        space, maps = self.space, sizes(self.space)
-        if isinstance(part, Stem):
-            unit = ConvBN(space.in_channels, part.width, space.stem_kernel, space.stem_stride, tracks=True)
-            pool = nn.MaxPool2d(3, 2, 1) if space.stem_pool else nn.Identity()
-            return self._program(nn.Sequential(unit, nn.ReLU(inplace=True), pool), space.in_channels, space.resolution)
         if isinstance(part, Head):
-            return self._program(_Head(part.width, self.num_classes), part.width, maps.stages[-1])
-        block = residual_block(part, part.projects, tracks=True)
-        return self._program(block, part.inputs, maps.before(part))
+            return self._program(HeadLayers(part, self.num_classes), part.inputs, self.space.sides()[-1])
+        return self._program(BlockLayers(part.block, tracks=True), part.block.inputs, part.side)
 
     def of_arch(self, arch: Arch) -> Program:
         """A whole network."""
@@ -101,12 +81,16 @@ class Programs:
         return lambda: session.run(None, values)
 
 
-def distinct_parts(space: SearchSpace, blocks: Sequence[Block]) -> list[Part]:
-    """The stems, blocks and classifiers of networks of these blocks, each once."""
-    kinds = dict.fromkeys(blocks)
-    stems = dict.fromkeys(Stem(block.inputs) for block in kinds if block.stage == 0)
-    heads = dict.fromkeys(Head(block.out) for block in kinds if block.stage == space.stages - 1)
-    return [*stems, *kinds, *heads]
+def distinct_parts(space: Space, options: Options) -> list[Part]:
+    """The blocks and heads of all networks with these options, each once."""
+    sides, found = space.sides(), dict[Part, None]()
+    for number, place in enumerate(space.places):
+        for arch in space.archs_that_read(place.reads, options):
+            block = space.block_at(number, arch)
+            if block.main:
+                found[Sized(block, sides[number])] = None
+    found |= dict.fromkeys(space.head(arch) for arch in space.archs_that_read(space.head_reads, options))
+    return list(found)
 
 
 def described(device: torch.device, runtime: Runtime, threads: int, batch: int) -> dict[str, Any]:

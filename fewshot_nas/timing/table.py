@@ -11,32 +11,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fewshot_nas.comparing import refuse_difference
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.scores.manifests import Network
-from fewshot_nas.space.block import Block
-from fewshot_nas.space.measure import Measure
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.block import Block, Head, Op
+from fewshot_nas.space.cost import Measure
+from fewshot_nas.space.presets import space_of
+from fewshot_nas.space.space import STEM, Space
 
 FORMAT = "fewshot_nas latency 1"
 
 
-class Stem(NamedTuple):
-    """The first convolution with its output channels, and the pooling after it if the space has one."""
+class Sized(NamedTuple):
+    """A block, and the side of its input in pixels."""
 
-    width: int
-
-
-class Head(NamedTuple):
-    """The classifier with its input channels, and the mean over pixels before it."""
-
-    width: int
+    block: Block
+    side: int
 
 
-Part = Stem | Block | Head
+Part = Sized | Head
 LEAST_SHARE = 0.02  # of a part's time remains at least after the call is taken off; noise must not make it negative
 
 
@@ -73,16 +69,16 @@ class LatencyTable:
     Attributes:
         device: its description, and that of its software.
         num_classes: number of the classifier's outputs.
-        digits: the widths of the digits 1..digits[s] were measured in stage s.
+        options: which of the space's options were measured.
         call: the time of an empty call.
         parts: the time of each part alone, with its call.
         validation: the errors of predictions on networks that nothing was fitted to.
     """
 
     device: Mapping[str, Any]
-    space: SearchSpace
+    space: Space
     num_classes: int
-    digits: Sequence[int]
+    options: Literal["pool", "all"]
     call: Timing
     parts: Mapping[Part, Timing]
     fit: LatencyFit
@@ -94,12 +90,14 @@ class LatencyTable:
 
         Its functions raise InputError for a part that was not measured.
         """
-        fit = self.fit
-        return Measure(
-            lambda width: fit.constant_us + fit.scale * self.net_us(Stem(width)),
-            lambda block: fit.per_block_us[block.stage] + fit.scale * self.net_us(block),
-            lambda width: fit.scale * self.net_us(Head(width)),
-        )
+        fit, places, sides = self.fit, self.space.places, self.space.sides()
+
+        def block_us(place: int, block: Block) -> float:
+            stage = places[place].stage
+            own = fit.per_block_us[stage] if stage != STEM else 0.0
+            return own + fit.scale * self.net_us(Sized(block, sides[place]))
+
+        return Measure(block_us, lambda head: fit.constant_us + fit.scale * self.net_us(head))
 
     def net_us(self, part: Part) -> float:
         """A part's microseconds without the call.
@@ -109,8 +107,8 @@ class LatencyTable:
         """
         if part not in self.parts:
             raise InputError(
-                f"the table of latencies has no {_said(part)}; it was measured for the digits 1 to"
-                f" {', '.join(map(str, self.digits))} of the stages; measure it with --digits all"
+                f"the table of latencies has no {_said(part)}; it was measured for the {self.options} options of the"
+                " space; measure it with --digits all"
             )
         alone = self.parts[part].us
         return max(alone - self.call.us, LEAST_SHARE * alone)
@@ -125,14 +123,11 @@ def write_table(path: Path, table: LatencyTable) -> None:
             "device": dict(table.device),
             "space": table.space.values(),
             "num_classes": table.num_classes,
-            "digits": list(table.digits),
+            "options": table.options,
             "call": table.call._asdict(),
             "fit": asdict(table.fit),
             "validation": dict(table.validation),
-            "parts": [
-                {"part": type(part).__name__.lower(), **part._asdict(), **timing._asdict()}
-                for part, timing in table.parts.items()
-            ],
+            "parts": [{**_written(part), **timing._asdict()} for part, timing in table.parts.items()],
         },
     )
 
@@ -150,9 +145,9 @@ def read_table(path: Path) -> LatencyTable:
         fit = content["fit"]
         return LatencyTable(
             dict(content["device"]),
-            SearchSpace.of(content["space"]),
+            space_of(content["space"]),
             int(content["num_classes"]),
-            tuple(content["digits"]),
+            content["options"],
             Timing(**content["call"]),
             dict(map(_read_part, content["parts"])),
             LatencyFit(float(fit["constant_us"]), float(fit["scale"]), tuple(map(float, fit["per_block_us"]))),
@@ -200,15 +195,30 @@ def table_of(path: Path, network: Network) -> LatencyTable:
     return table
 
 
+def _written(part: Part) -> dict[str, Any]:
+    if isinstance(part, Head):
+        return {"part": "head", **part._asdict()}
+    block = {key: _ops(value) if key in ("main", "shortcut") else value for key, value in part.block._asdict().items()}
+    return {"part": "block", **block, "side": part.side}
+
+
+def _ops(ops: Sequence[Op] | None) -> list[dict[str, Any]] | None:
+    return None if ops is None else [op._asdict() for op in ops]
+
+
 def _read_part(value: Mapping[str, Any]) -> tuple[Part, Timing]:
     values = dict(value)
-    kind = {"stem": Stem, "block": Block, "head": Head}[values.pop("part")]
     timing = Timing(float(values.pop("us")), float(values.pop("spread")))
-    return kind(**values), timing
+    if values.pop("part") == "head":
+        return Head(**values), timing
+    side = int(values.pop("side"))
+    for key in ("main", "shortcut"):
+        values[key] = None if values[key] is None else tuple(Op(**op) for op in values[key])
+    return Sized(Block(**values), side), timing
 
 
 def _said(part: Part) -> str:
-    if isinstance(part, Block):
-        widths = f"{part.inputs}, {part.mid} and {part.out} channels"
-        return f"block of stage {part.stage + 1} with {widths}, stride {part.stride}"
-    return f"{type(part).__name__.lower()} of {part.width} channels"
+    if isinstance(part, Head):
+        return f"head of {part.inputs} channels"
+    widths = " to ".join(str(width) for width in (part.block.inputs, *(op.out for op in part.block.main)))
+    return f"block of {widths} channels on {part.side} x {part.side} pixels"

@@ -11,17 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_nas.models.slicing import convolve_plainly
+from fewshot_nas.models.run import convolve_plainly
 from fewshot_nas.space.block import side_after
 
 _CHANNELS_PER_PIXEL = 16  # input channels per pixel of the output, from which on the product is faster (measured)
 
 
-def convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Convolve [B, inputs, H, W] with [out, inputs, kernel, kernel], padded by half the kernel."""
+def convolve(x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:
+    """Convolve [B, inputs, H, W] with [out, inputs / groups, kernel, kernel], padded by half the kernel."""
     pixels = side_after(x.shape[2], stride) * side_after(x.shape[3], stride)
-    if x.device.type != "cpu" or x.shape[1] < _CHANNELS_PER_PIXEL * pixels:
-        return convolve_plainly(x, weight, stride)
+    if groups > 1 or x.device.type != "cpu" or x.shape[1] < _CHANNELS_PER_PIXEL * pixels:
+        return convolve_plainly(x, weight, stride, groups)
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         x, weight = x.to(dtype), weight.to(dtype)

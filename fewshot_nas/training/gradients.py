@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fewshot_nas.models.slicing import SubnetWeights, leading
+from fewshot_nas.models.run import SubnetTensors
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
+from fewshot_nas.models.view import part
+from fewshot_nas.space.space import Arch
 
 _Leaf = tuple[Tensor, Tensor]  # a parameter, and the leaf that holds its leading slice
 
@@ -31,24 +32,24 @@ class Leaves:
         self._cast: dict[Tensor, Tensor] = {}
         self._subnets: list[list[_Leaf]] = []  # whose gradients are not in the parameters yet
 
-    def weights(self, supernet: Supernet, arch: Arch) -> SubnetWeights:
+    def weights(self, supernet: Supernet, arch: Arch) -> SubnetTensors:
         """A subnet's leaves; gradients that earlier subnets have by now are added to the parameters."""
         self.deposit()
         leaves: list[_Leaf] = []
         copies: list[_Leaf] = []  # of slices
 
         def view(parameter: Tensor, *sizes: int) -> Tensor:
-            part = leading(self._whole(parameter), *sizes)
+            piece = part(self._whole(parameter), *sizes)
             # A dense leaf spares the convolution a copy forwards, and autograd one backwards.
-            leaf = part.detach() if _dense(part) else torch.empty_like(part)
-            if not _dense(part):
-                copies.append((part, leaf))
+            leaf = piece.detach() if _dense(piece) else torch.empty_like(piece)
+            if not _dense(piece):
+                copies.append((piece, leaf))
             leaves.append((parameter, leaf))
             return leaf
 
-        weights = supernet.weights(arch, view)
+        weights = supernet.tensors(arch, view)
         if copies:
-            torch._foreach_copy_([leaf for _, leaf in copies], [part for part, _ in copies])
+            torch._foreach_copy_([leaf for _, leaf in copies], [piece for piece, _ in copies])
         if torch.is_grad_enabled():
             for _, leaf in leaves:
                 leaf.requires_grad_()
@@ -87,7 +88,7 @@ def _deposit(leaves: Sequence[_Leaf]) -> None:
             parameter.grad = torch.empty_like(parameter)
             zeros.append(parameter.grad)
         slices, gradients = sums.setdefault(gradient.dtype, ([], []))
-        slices.append(leading(parameter.grad, *gradient.shape))
+        slices.append(part(parameter.grad, *gradient.shape))
         gradients.append(gradient)
     if zeros:
         torch._foreach_zero_(zeros)

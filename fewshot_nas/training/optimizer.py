@@ -1,8 +1,9 @@
 """The optimizer: parameter groups, few-shot learning-rate multipliers, the schedule."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from itertools import product
 from typing import Literal
 
 import torch
@@ -10,9 +11,10 @@ from torch import nn
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.split import Split
+from fewshot_nas.space.space import Options
+from fewshot_nas.space.split import Rule, Split
 
-Multipliers = Sequence[Sequence[float]]  # by stage, by group
+Multipliers = Sequence[Sequence[float]]  # by place (the head comes last), by group
 
 # The factors of the public few-shot recipe: number of groups -> (stage, group) -> factor; group -1 is the last.
 _TABLE: Mapping[int, Mapping[tuple[int, int], float]] = {
@@ -24,36 +26,38 @@ _TABLE: Mapping[int, Mapping[tuple[int, int], float]] = {
 }
 
 
-def multipliers(split: Split, digits: Sequence[int], kind: Literal["rule", "table", "none"]) -> Multipliers:
-    """The learning-rate factors of the groups of each stage.
+def multipliers(split: Split, options: Options, kind: Literal["rule", "table", "none"]) -> Multipliers:
+    """The learning-rate factors of the groups of each place, and of the head's.
 
     `rule` takes the inverse of the probability that a drawn arch uses the group, so that all groups
     move equally far, scaled so that the mean over draws is 1. A group that no drawn arch uses has
     factor 1. `table` takes the factors of the public recipe.
 
+    Args:
+        options: those that are drawn, at each slot.
+
     Raises:
         InputError: `table` is asked for a split that is not by width, or for a space without four stages.
     """
-    stages = range(split.space.stages)
     if kind == "rule":
-        return [_inverse(_probabilities(split, stage, digits[stage])) for stage in stages]
-    factors = [[1.0] * len(split.capacities(stage)) for stage in stages]
+        return [_inverse(_probabilities(rule, options)) for rule in split.rules]
+    factors = [[1.0] * rule.size for rule in split.rules]
     if kind == "table":
         if split.by_width is None or split.space.stages != 4:
             raise InputError(f"lr_multipliers=table has no values for split {split.name}, expected rule or none")
+        stages = [*(place.stage for place in split.space.places), 3]  # the head is split like the last stage
         for (stage, group), factor in _TABLE.get(split.by_width, {}).items():
-            factors[stage][group] = factor
+            for number in (number for number, each in enumerate(stages) if each == stage):
+                factors[number][group] = factor
     return factors
 
 
 def parameter_groups(supernet: Supernet, factors: Multipliers, weight_decay: float) -> list[dict[str, object]]:
-    """The parameter groups of a supernet, one for each pair of factor and weight decay; vectors have no decay.
-
-    A classifier has the factor of its group of the last stage; the stem has factor 1.
-    """
+    """The parameter groups of a supernet, one for each pair of factor and weight decay; vectors have no decay."""
     sorted_out: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for factor, module in _factored(supernet, factors):
-        for parameter in module.parameters():
+    for place, group in (*supernet.split.homes(), *supernet.split.heads()):
+        factor = factors[place][group]
+        for parameter in supernet.stored((place, group)).parameters():
             decay = weight_decay if parameter.dim() > 1 else 0.0
             sorted_out.setdefault((factor, decay), []).append(parameter)
     return [
@@ -105,25 +109,12 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["factor"]
 
 
-def _probabilities(split: Split, stage: int, digits: int) -> list[Fraction]:
-    """The probability of each group of a stage, over all output digits that are drawn and all depths."""
-    space, (least, most) = split.space, split.space.depths[stage]
-    reached = [
-        split.group_of(stage, space.width(stage, digit), depth)
-        for digit in range(1, digits + 1)
-        for depth in range(least, most + 1)
-    ]
-    return [Fraction(reached.count(group), len(reached)) for group in range(len(split.capacities(stage)))]
+def _probabilities(rule: Rule, options: Options) -> list[Fraction]:
+    """The probability of each group at a place, over all options that are drawn."""
+    reached = [rule.groups[key] for key in product(*(options[slot] for slot in rule.reads))]
+    return [Fraction(reached.count(group), len(reached)) for group in range(rule.size)]
 
 
 def _inverse(probabilities: Sequence[Fraction]) -> list[float]:
     reached = sum(each > 0 for each in probabilities)
     return [float(1 / (reached * each)) if each else 1.0 for each in probabilities]
-
-
-def _factored(supernet: Supernet, factors: Multipliers) -> Iterator[tuple[float, nn.Module]]:
-    yield 1.0, supernet.stem
-    for stage, stage_factors in zip(supernet.stages, factors, strict=True):
-        assert isinstance(stage, nn.ModuleList)
-        yield from zip(stage_factors, stage, strict=True)
-    yield from zip(factors[-1], supernet.heads, strict=True)

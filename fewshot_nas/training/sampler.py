@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import largest, random_arch, smallest
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.draw import random_arch, with_outs
+from fewshot_nas.space.space import Arch, Options, Space
 
 
 class Drawn(Protocol):
@@ -31,51 +30,58 @@ class Ends(Protocol):
 
 @dataclass(frozen=True)
 class RandomArchs:
-    """`sampling: random`. Every depth and digit is uniform.
+    """`sampling: random`. Every choice is uniform.
 
     Attributes:
-        digits: the digits 1..n of each stage that are drawn.
+        options: those that are drawn, at each slot of the space.
     """
 
-    space: SearchSpace
+    space: Space
     seed: int
-    digits: Sequence[int]
+    options: Options
 
     def arch(self, draw: int) -> Arch:
         """A random arch, independent of all other draws."""
-        return random_arch(self.space, random.Random(f"{self.seed}/arch/{draw}"), self.digits)
+        return random_arch(self.space, random.Random(f"{self.seed}/arch/{draw}"), self.options)
 
 
 @dataclass(frozen=True)
 class SpaceEnds:
     """`extremes: space`. The space's largest and smallest arch at every step (BigNAS, arXiv:2003.11142)."""
 
-    space: SearchSpace
+    space: Space
     seed: int
-    digits: Sequence[int]
+    options: Options
 
     def ends(self, step: int) -> tuple[Arch, Arch]:
         """The same two archs at every step."""
-        return largest(self.space), smallest(self.space, self.digits)
+        first, last = (self.space.extreme(self.options, largest=largest) for largest in (True, False))
+        return first, last
 
 
 @dataclass(frozen=True)
 class OutsEnds:
-    """`extremes: outs`. The depths and middle widths of the space's ends, with out digits drawn for each step.
+    """`extremes: outs`. The depths and middle widths of the space's ends, with output widths drawn for each step.
 
-    This way all out widths are trained equally often. With `SpaceEnds`, the largest and the smallest
+    This way all output widths are trained equally often. With `SpaceEnds`, the largest and the smallest
     are trained at every step and the others rarely.
     """
 
-    space: SearchSpace
+    space: Space
     seed: int
-    digits: Sequence[int]
+    options: Options
 
     def ends(self, step: int) -> tuple[Arch, Arch]:
-        """Two archs whose out digits are drawn independently."""
-        generators = (random.Random(f"{self.seed}/{end}/{step}") for end in ("largest", "smallest"))
-        first, last = (random_arch(self.space, rng, self.digits).outs for rng in generators)
-        return largest(self.space, first), smallest(self.space, self.digits, last)
+        """Two archs whose output widths are drawn independently."""
+        first, last = (
+            with_outs(
+                self.space,
+                self.space.extreme(self.options, largest=end == "largest"),
+                random_arch(self.space, random.Random(f"{self.seed}/{end}/{step}"), self.options),
+            )
+            for end in ("largest", "smallest")
+        )
+        return first, last
 
 
 @dataclass(frozen=True)
@@ -120,5 +126,5 @@ class ImageSizes:
 
 
 # The values of the settings `sampling` and `extremes`.
-SAMPLING: Mapping[str, Callable[[SearchSpace, int, Sequence[int]], Drawn]] = MappingProxyType({"random": RandomArchs})
+SAMPLING: Mapping[str, Callable[[Space, int, Options], Drawn]] = MappingProxyType({"random": RandomArchs})
 EXTREMES: Mapping[str, type[SpaceEnds] | type[OutsEnds]] = MappingProxyType({"space": SpaceEnds, "outs": OutsEnds})

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_nas.models.slicing import run_subnet
+from fewshot_nas.models.run import run_subnet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
+from fewshot_nas.space.space import Arch
 from fewshot_nas.training.convolution import convolve
 from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.sampler import ImageSizes, Sampler

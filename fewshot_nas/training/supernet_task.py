@@ -1,6 +1,6 @@
 """Training a supernet phase: sandwich steps, and a ranking of the ground-truth archs after each epoch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,9 +17,8 @@ from fewshot_nas.jsonl import Record
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
-from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import Entry
-from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.space.space import Arch, Options
 from fewshot_nas.training.sandwich import Sandwich
 from fewshot_nas.training.selection import Candidate, choose, keep
 
@@ -68,7 +67,7 @@ class SupernetTask:
     network: Supernet
     optimizer: torch.optim.Optimizer
     sandwich: Sandwich
-    digits: Sequence[int]
+    options: Options
     validation: Validation
     world: World
     candidates: list[Candidate] = field(default_factory=list)
@@ -94,7 +93,7 @@ class SupernetTask:
         if not self.validation.due(epoch):
             return {}
         space, truth = self.network.space, self.validation.truth
-        archs = {"largest": largest(space), "smallest": smallest(space, self.digits)}
+        archs = {end: space.extreme(self.options, largest=end == "largest") for end in ("largest", "smallest")}
         archs |= {arch_id: entry.arch for arch_id, entry in truth.items()}
         scores = shared_scores(self.network, archs, self.validation.inputs, self.world)
         record: Record = {metric: {key: getattr(each, metric) for key, each in scores.items()} for metric in LOGGED}

@@ -5,50 +5,38 @@ The exact number is known, because the choices of a step's archs are uniform and
 scale as a hook, after the gradients have been averaged and clipped.
 """
 
-import itertools
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from itertools import groupby, product
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from fewshot_nas.models.layers import BlockLayers
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import largest, smallest
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.models.view import View
+from fewshot_nas.space.space import Options, Space, present
 
 Kind = Literal["channel", "channel_depth"]
 PerWeight = Mapping[nn.Parameter, Tensor]  # a number for each weight: [out, inputs], or [channels] for a vector
 
 
-@dataclass(frozen=True)
-class Chances:
-    """The choices that an arch is drawn from, for each stage; all are uniform and independent."""
-
-    outs: tuple[Sequence[int], ...]
-    mids: tuple[Sequence[int], ...]
-    depths: tuple[Sequence[int], ...]
-
-
-def chances(space: SearchSpace, digits: Sequence[int], middle: int) -> list[Chances]:
-    """For each arch of a step, the choices that it is drawn from, with `sampling: random` and `extremes: outs`.
+def chances(space: Space, options: Options, middle: int) -> list[Options]:
+    """For each arch of a step, the options that it is drawn from, with `sampling: random` and `extremes: outs`.
 
     Args:
-        digits: the digits 1..n of each stage that are drawn.
+        options: those that are drawn, at each slot.
         middle: archs between the two ends.
     """
-    options = tuple(range(1, count + 1) for count in digits)
-    depths = tuple(range(low, high + 1) for low, high in space.depths)
-    first, last = (replace(_only(arch), outs=options) for arch in (largest(space), smallest(space, digits)))
-    return [first, *[Chances(options, options, depths)] * middle, last]
-
-
-def _only(arch: Arch) -> Chances:
-    """The choices of a single arch, whose middle digits are the same throughout a stage."""
-    outs, depths = (tuple((each,) for each in values) for values in (arch.outs, arch.depths))
-    return Chances(outs, tuple(tuple(set(mids)) for mids in arch.mids), depths)
+    first, last = (space.extreme(options, largest=largest) for largest in (True, False))
+    ends = [
+        tuple(
+            drawn if slot.role == "out" else (choice or drawn[0],)
+            for slot, drawn, choice in zip(space.slots, options, end, strict=True)
+        )
+        for end in (first, last)
+    ]
+    return [ends[0], *[options] * middle, ends[1]]
 
 
 class GradientScale:
@@ -71,7 +59,7 @@ class GradientScale:
             torch._foreach_mul_([gradient for gradient, _ in reached], [factor for _, factor in reached])
 
 
-def gradient_scale(supernet: Supernet, likely: Sequence[Chances], kind: Kind) -> GradientScale:
+def gradient_scale(supernet: Supernet, likely: Sequence[Options], kind: Kind) -> GradientScale:
     """Scale gradients by the inverse of the mean number of archs of a step that train the weight.
 
     With `channel`, the factors of a parameter are normalised so that the sum of its expected
@@ -80,7 +68,7 @@ def gradient_scale(supernet: Supernet, likely: Sequence[Chances], kind: Kind) ->
     last ones. A weight that no arch trains has factor 1.
 
     Args:
-        likely: for each arch of a step, the choices that it is drawn from.
+        likely: for each arch of a step, the options that it is drawn from.
     """
     counts = trained_counts(supernet, likely)
     factors = {parameter: _inverse(count, _mean_of_reached(count)) for parameter, count in counts.items()}
@@ -91,63 +79,53 @@ def gradient_scale(supernet: Supernet, likely: Sequence[Chances], kind: Kind) ->
     return GradientScale({parameter: factor.to(parameter) for parameter, factor in factors.items()})
 
 
-def trained_counts(supernet: Supernet, likely: Sequence[Chances]) -> PerWeight:
+def trained_counts(supernet: Supernet, likely: Sequence[Options]) -> PerWeight:
     """The exact mean number of archs of a step that train each weight."""
     corners = {
         parameter: torch.zeros(parameter.shape[:2], dtype=torch.float64, device="cpu")
         for parameter in supernet.parameters()
     }
-    for kind, alike in itertools.groupby(likely):
+    for options, alike in groupby(likely):
         times = len(list(alike))
-        for stage in range(len(supernet.stages)):
-            own, archs = _parameters(supernet, stage), list(_archs(kind, stage))
-            slices = Counter(each for arch in archs for each in _slices(supernet, arch) if each[0] in own)
-            for (parameter, sizes), count in slices.items():
-                corners[parameter][tuple(size - 1 for size in sizes)] += times * count / len(archs)
+        for found in _slices(supernet, options):
+            for parameter, sizes, share in found:
+                corners[parameter][tuple(size - 1 for size in sizes)] += times * share
     # A leading slice trains all weights up to its last one, so the counts are sums over larger slices.
     return {parameter: _summed_from_the_end(corner) for parameter, corner in corners.items()}
 
 
-def _archs(chances: Chances, stage: int) -> Iterator[Arch]:
-    """An arch for each combination of choices that the slices of a stage depend on; all are equally likely.
+def _slices(supernet: Supernet, options: Options) -> Iterator[list[tuple[nn.Parameter, tuple[int, ...], float]]]:
+    """For each way to be at each place: the parameters, the sizes of their leading slices, and how likely it is."""
+    space, split = supernet.space, supernet.split
+    for number, rule in enumerate(split.rules):
+        place = space.places[number] if number < len(space.places) else None
+        reads = {*rule.reads, *(place.reads if place else space.head_reads)}
+        reads |= {place.when[0]} if place and place.when else set()
+        ways = list(product(*(options[slot] for slot in sorted(reads))))
+        for values in ways:
+            found: list[tuple[nn.Parameter, tuple[int, ...], float]] = []
+            noted = _noting(found, 1 / len(ways))
+            arch = [each[0] for each in options]
+            for slot, value in zip(sorted(reads), values, strict=True):
+                arch[slot] = value
+            home = number, rule.group(arch)
+            if place is None:
+                supernet.head_tensors(space.head(tuple(arch)), home, noted)
+            elif present(place.when, arch):
+                layers = cast(BlockLayers, supernet.stored(home))
+                layers.tensors(space.block_at(number, tuple(arch)), place.stage, noted)
+            yield found
 
-    The slices depend on the stage's digits and depth, and on the previous stage's out digit. No
-    tensor depends on the middle digits of two blocks, so all blocks of an arch have the same one.
-    """
-    before = chances.outs[max(stage - 1, 0)]
-    choices = (before if stage else (0,), chances.outs[stage], chances.mids[stage], chances.depths[stage])
-    for previous, out, mid, depth in itertools.product(*choices):
-        outs = [options[0] for options in chances.outs]
-        mids = [options[:1] * depths[0] for options, depths in zip(_tuples(chances.mids), chances.depths, strict=True)]
-        if stage:
-            outs[stage - 1] = previous
-        outs[stage], mids[stage] = out, (mid,) * depth
-        yield Arch(tuple(outs), tuple(mids))
 
-
-def _tuples(options: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
-    return [tuple(each) for each in options]
-
-
-def _slices(supernet: Supernet, arch: Arch) -> list[tuple[nn.Parameter, tuple[int, ...]]]:
-    """The parameters of an arch with the sizes of their leading slices."""
-    found: list[tuple[nn.Parameter, tuple[int, ...]]] = []
+def _noting(found: list[tuple[nn.Parameter, tuple[int, ...], float]], share: float) -> View:
+    """A view that notes sizes; nothing else is needed of it."""
 
     def noted(parameter: Tensor, *sizes: int) -> Tensor:
         whole = (*sizes, *parameter.shape[len(sizes) : 2])
-        found.append((cast(nn.Parameter, parameter), whole[:2]))
-        return parameter  # only the sizes are needed
+        found.append((cast(nn.Parameter, parameter), whole[:2], share))
+        return parameter
 
-    supernet.weights(arch, noted)
-    return found
-
-
-def _parameters(supernet: Supernet, stage: int) -> set[nn.Parameter]:
-    """The parameters of a stage; the stem belongs to the first stage, the classifiers to the last."""
-    modules: list[nn.Module] = [supernet.stages[stage]]
-    modules += [supernet.stem] if stage == 0 else []
-    modules += [supernet.heads] if stage == len(supernet.stages) - 1 else []
-    return {parameter for module in modules for parameter in module.parameters()}
+    return noted
 
 
 def _summed_from_the_end(corner: Tensor) -> Tensor:
@@ -157,10 +135,14 @@ def _summed_from_the_end(corner: Tensor) -> Tensor:
 
 
 def _depth_factors(supernet: Supernet, counts: PerWeight) -> Iterator[tuple[nn.Module, float]]:
-    """Every block, with the factor of its position in its group."""
-    for group in itertools.chain.from_iterable(cast(Sequence[Sequence[nn.ModuleList]], supernet.stages)):
-        tops = torch.stack([max(counts[parameter].max() for parameter in block.parameters()) for block in group])
-        yield from zip(group, _inverse(tops, _mean_of_reached(tops)).tolist(), strict=True)
+    """Every block, with the factor of its position in its group of its stage."""
+    groups: dict[tuple[int, int], list[nn.Module]] = {}
+    for place, group in supernet.split.homes():
+        stage = supernet.space.places[place].stage
+        groups.setdefault((stage, group), []).append(supernet.stored((place, group)))
+    for blocks in groups.values():
+        tops = torch.stack([max(counts[parameter].max() for parameter in block.parameters()) for block in blocks])
+        yield from zip(blocks, _inverse(tops, _mean_of_reached(tops)).tolist(), strict=True)
 
 
 def _mean_of_reached(counts: Tensor) -> Tensor:

@@ -37,11 +37,11 @@ from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.runs import Run, seed_weights
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
+from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.pool import read_arch_file
-from fewshot_nas.space.sampling import largest, random_arch
-from fewshot_nas.space.search_space import SPACES, SearchSpace
+from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.resnet import ResNetSpace
+from fewshot_nas.space.space import Arch, Options, Space
 from fewshot_nas.space.split import Split, by_depth, by_width, explicit
 from fewshot_nas.supernet_runs import SupernetRun
 from fewshot_nas.training.optimizer import cosine, plain_groups, set_rate, sgd
@@ -78,14 +78,14 @@ class Part:
         images: which of the training images it sees.
         after: the part that it goes on from, with the same seed.
         split: makes its split, from its parent's supernet and the images.
-        archs: makes a step's archs of the space, the digits and the seed, if not as usual.
+        archs: makes a step's archs of the space, the options and the seed, if not as usual.
     """
 
     images: range = range(60_000)
     settings: tuple[str, ...] = ()
     after: str | None = None
     split: Callable[[Supernet, ImageData], Split] | None = None
-    archs: Callable[[SearchSpace, Sequence[int], int], Sampler] | None = None
+    archs: Callable[[Space, Options, int], Sampler] | None = None
     paired: bool = False
     alone: bool = False
     scale: Kind | None = None
@@ -95,35 +95,39 @@ class Part:
 class Weighted:
     """Archs whose out digits are drawn by weight, in place of `RandomArchs`, and of the two ends as well."""
 
-    space: SearchSpace
-    digits: Sequence[int]
+    space: ResNetSpace
+    options: Options
     seed: int
     by_width: bool
 
     def arch(self, draw: int) -> Arch:
         """Independent of all other draws."""
         rng = random.Random(f"{self.seed}/weighted/{draw}")
-        plain = random_arch(self.space, rng, self.digits)
-        return (
-            replace(plain, outs=tuple(map(partial(self._out, rng), range(self.space.stages))))
-            if self.by_width
-            else plain
-        )
+        arch = list(random_arch(self.space, rng, self.options))
+        for number, slot in enumerate(self.space.slots):
+            if self.by_width and slot.role == "out":
+                arch[number] = self._out(rng, slot.stage, self.options[number])
+        return tuple(arch)
 
     def ends(self, step: int) -> tuple[Arch, Arch]:
         """Two draws more."""
         return self.arch(-2 * step - 1), self.arch(-2 * step - 2)
 
-    def _out(self, rng: random.Random, stage: int) -> int:
-        digits = range(1, self.digits[stage] + 1)
+    def _out(self, rng: random.Random, stage: int, digits: Sequence[int]) -> int:
         weights = [*accumulate(self.space.width(stage, digit) for digit in digits)]
         return digits[bisect_right(weights, rng.random() * weights[-1])]
 
 
-def drawn(by_width: bool, space: SearchSpace, digits: Sequence[int], seed: int) -> Sampler:
+def drawn(by_width: bool, space: Space, options: Options, seed: int) -> Sampler:
     """Four archs a step, none of them an end of the space."""
-    archs = Weighted(space, digits, seed, by_width)
+    archs = Weighted(resnets(space), options, seed, by_width)
     return Sampler(archs, archs, 2)
+
+
+def resnets(space: Space) -> ResNetSpace:
+    """The space, which has digits and widths."""
+    assert isinstance(space, ResNetSpace)
+    return space
 
 
 def widths(groups: int, supernet: Supernet, data: ImageData) -> Split:
@@ -139,11 +143,12 @@ def last_depths(supernet: Supernet, data: ImageData) -> Split:
 
 def similar(supernet: Supernet, data: ImageData) -> Split:
     """Each stage's widths in two groups by their gradients."""
-    space, tables = supernet.space, []
+    space, tables = resnets(supernet.space), []
     for stage in range(space.stages):
         group = halves(cosines(gradients(supernet, data, stage)))
         least, most = space.depths[stage]
-        narrower = [0] * (len(space.widths(stage)) - len(group))  # than any of the pool
+        widths = {space.width(stage, digit) for digit in range(1, space.digits + 1)}
+        narrower = [0] * (len(widths) - len(group))  # than any of the pool
         tables.append([[each] * (most - least + 1) for each in narrower + group])
     print(f"groups of the widths by gradients: {[[row[0] for row in table] for table in tables]}", flush=True)
     return explicit(space, tables, "similar2")
@@ -155,19 +160,22 @@ def gradients(supernet: Supernet, data: ImageData, stage: int) -> Tensor:
     Returns:
         [widths, weights], the widths ascending.
     """
-    space, digits = supernet.space, supernet.space.pool_digits
-    by_width = {space.width(stage, digit): digit for digit in range(1, digits[stage] + 1)}
+    space, options = resnets(supernet.space), supernet.space.pool_options
+    slot = space.stages + stage  # of the output width
+    by_width = {space.width(stage, digit): digit for digit in options[slot]}
     found = []
     for digit in (by_width[width] for width in sorted(by_width)):
         supernet.zero_grad()
         for number in range(SIMILAR_BATCHES):
-            arch = random_arch(space, random.Random(f"similar/{stage}/{number}"), digits)
-            outs = [*arch.outs]
-            outs[stage] = digit
+            arch = list(random_arch(space, random.Random(f"similar/{stage}/{number}"), options))
+            arch[slot] = digit
             images, labels = batch(data, number * BATCH)
-            F.cross_entropy(supernet(images, replace(arch, outs=tuple(outs))), labels).backward()  # type: ignore[no-untyped-call]
+            F.cross_entropy(supernet(images, tuple(arch)), labels).backward()  # type: ignore[no-untyped-call]
         own = [
-            torch.zeros_like(each) if each.grad is None else each.grad for each in supernet.stages[stage].parameters()
+            torch.zeros_like(each) if each.grad is None else each.grad
+            for home in supernet.split.homes()
+            if space.places[home[0]].stage == stage
+            for each in supernet.stored(home).parameters()
         ]
         found.append(torch.cat([each.flatten() for each in own]))
     stacked = torch.stack(found)
@@ -268,7 +276,7 @@ class PairedTask(RememberingTask):
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
         weight = 2 * min(1.0, step / (0.3 * self.steps))
         classes = self.network.num_classes
-        loss = Pairwise(weight, lambda arch: total_cost(self.network.space, arch, num_classes=classes).macs)
+        loss = Pairwise(weight, lambda arch: self.network.space.cost(arch, num_classes=classes).macs)
         return replace(self.sandwich, loss=loss).backward(self.network, images, labels, step)
 
 
@@ -287,13 +295,13 @@ class PartRun(SupernetRun):
     def _supernet_task(self, *arguments: Any) -> tuple[SupernetTask, Images]:
         task, images = super()._supernet_task(*arguments)
         if self.part.archs:
-            sampler = self.part.archs(self.space, task.digits, self.config.run.seed)
+            sampler = self.part.archs(self.space, task.options, self.config.run.seed)
             task.sandwich = replace(task.sandwich, sampler=sampler)
         steps = -(-len(images) // BATCH)
         average = Average(task.network, steps)
         task.optimizer.register_step_post_hook(average)
         if self.part.scale:
-            likely = chances(self.space, task.digits, task.sandwich.sampler.middle)
+            likely = chances(self.space, task.options, task.sandwich.sampler.middle)
             task.optimizer.register_step_pre_hook(gradient_scale(task.network, likely, self.part.scale))
         kept = {**vars(task), "memory": {"average": average}}
         return (PairedTask(**kept, steps=steps) if self.part.paired else RememberingTask(**kept)), images
@@ -335,11 +343,11 @@ def train_largest(name: str, seed: int, world: World) -> Path:
         return target
     running = PartRun(HOME.name, settings(seed, ()), world, True, print, PARTS[name])
     seed_weights(seed)
-    network = Subnet(running.space, largest(running.space), running.data.num_classes)
+    network = Subnet(running.space, running.space.largest, running.data.num_classes)
     train_alone(network, running.data, range(0, len(running.data.train), BATCH), 0.3)
     supernet = Supernet(by_width(running.space, 1), running.data.num_classes)
     with torch.no_grad():
-        for ours, theirs in zip(supernet.weights(largest(running.space)).tensors(), network.parameters(), strict=True):
+        for ours, theirs in zip(supernet.tensors(running.space.largest).tensors(), network.parameters(), strict=True):
             ours.copy_(theirs)
     target.parent.mkdir(parents=True, exist_ok=True)
     save_supernet(target, supernet)

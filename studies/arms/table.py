@@ -20,11 +20,9 @@ from fewshot_nas.files import read_json, write_json
 from fewshot_nas.ranking.correlation import agreement, interval_of, tau_gain, tau_of_weights
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.interval import Interval
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_arch_file
-from fewshot_nas.space.search_space import SearchSpace
-from fewshot_nas.space.split import split_of
+from fewshot_nas.space.space import Arch, Space
+from fewshot_nas.space.split import by_width, explicit
 from studies.common import FILES, ROOT, STUDIES, space_of
 
 TRUTH = FILES / "fashion_pairs" / "gt_arch200.json"
@@ -102,7 +100,7 @@ def read(path: Path) -> Arms:
     return {name: found[name] for name in {**ARMS, **MEASURED} if name in found}
 
 
-def lines(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSpace) -> Iterator[str]:
+def lines(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Space) -> Iterator[str]:
     """Markdown: the arms, measures of the same nets, splits."""
     yield from _rankings(arms, truth, archs, space)
     yield ""
@@ -111,12 +109,12 @@ def lines(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSpa
     yield from splits(arms, truth, archs, space)
 
 
-def _rankings(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSpace) -> Iterator[str]:
+def _rankings(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Space) -> Iterator[str]:
     """Each arm's tau, and its gain over what it differs from, with the same seeds on the same resamples."""
     told = {
-        "multiply-adds": lambda arch: total_cost(space, arch, num_classes=45).macs,
-        "first width": lambda arch: space.width(0, arch.outs[0]),
-        "last width": lambda arch: space.width(3, arch.outs[3]),
+        "multiply-adds": lambda arch: space.cost(arch, num_classes=45).macs,
+        "first width": lambda arch: space.width(0, arch[space.stages]),
+        "last width": lambda arch: space.width(3, arch[space.stages + 3]),
     }
     errors = " | ".join(f"error with {name}" for name in told)
     yield f"| arm | seeds | archs | tau | upper half | gain in tau | by top-1 | gain in tau by top-1 | {errors} |"
@@ -167,7 +165,7 @@ def _column(scores: Scores, truth: Scores) -> Floats:
     return np.array([scores[arch_id] for arch_id in truth])
 
 
-def splits(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSpace) -> Iterator[str]:
+def splits(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Space) -> Iterator[str]:
     """What splitting does to scores, apart by pairs of archs and by groups; see studies/arms/run.py."""
     yield (
         "| split | seeds | tau, same groups | without the split | tau, two stages apart or more | without the split "
@@ -191,14 +189,12 @@ def splits(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: SearchSp
         yield f"| {ARMS[name]} | {len(seeds)} | {' | '.join(taus)} | {common:.2f} | {noise:.2f} | {agrees:+.2f} |"
 
 
-def _members(space: SearchSpace, groups: Any, archs: Sequence[Arch]) -> NDArray[np.int64]:
+def _members(space: Space, groups: Any, archs: Sequence[Arch]) -> NDArray[np.int64]:
     """The group that serves each arch in each stage, [archs, stages]."""
-    split = split_of(space, {"groups": groups})
-    found = [
-        [split.group_of(stage, space.width(stage, out), arch.depths[stage]) for stage, out in enumerate(arch.outs)]
-        for arch in archs
-    ]
-    return np.array(found, dtype=np.int64)
+    split = by_width(space, groups) if isinstance(groups, int) else explicit(space, groups["tables"], groups["name"])
+    stages = [place.stage for place in space.places]
+    rules = [split.rules[stages.index(stage)] for stage in range(space.stages)]
+    return np.array([[rule.group(arch) for rule in rules] for arch in archs], dtype=np.int64)
 
 
 def _tau_of_pairs(x: Floats, y: Floats, chosen: NDArray[np.bool_]) -> float:

@@ -1,28 +1,32 @@
 """How often each weight is trained, and gradients scaled by the inverse of it."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from fewshot_nas.models.slicing import leading
+from fewshot_nas.models.view import part
 from fewshot_nas.training.sampler import OutsEnds, RandomArchs, Sampler
 from studies.arms.gradient_scale import chances, gradient_scale, trained_counts
 from tests.training.conftest import TINY
 
+# Fewer digits, so that the mean over steps comes near.
 DIGITS, STEPS = (3, 2, 3, 2), 400
-LIKELY = chances(TINY, DIGITS, 2)
+OPTIONS = dataclasses.replace(TINY, pool_digits=DIGITS).pool_options
+LIKELY = chances(TINY, OPTIONS, 2)
 
 
 def test_counts_are_what_many_steps_have_on_average(supernet):
-    network, sampler = supernet(), Sampler(RandomArchs(TINY, 0, DIGITS), OutsEnds(TINY, 0, DIGITS), 2)
+    network, sampler = supernet(), Sampler(RandomArchs(TINY, 0, OPTIONS), OutsEnds(TINY, 0, OPTIONS), 2)
     counts = {parameter: torch.zeros(parameter.shape[:2]) for parameter in network.parameters()}
 
     def note(parameter, *sizes):
-        leading(counts[parameter], *sizes).add_(1)
-        return leading(parameter, *sizes)
+        part(counts[parameter], *sizes[: counts[parameter].dim()]).add_(1)
+        return part(parameter, *sizes)
 
     for step in range(STEPS):
         for arch in sampler.archs(step):
-            network.weights(arch, note)
+            network.tensors(arch, note)
     found = trained_counts(network, LIKELY)
     for name, parameter in network.named_parameters():
         # Of 4 archs a step, each trains a weight or not: the mean's deviation is at most 1 / sqrt(steps).

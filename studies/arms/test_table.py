@@ -8,13 +8,12 @@ import torch
 
 from fewshot_nas.files import read_json, write_json
 from fewshot_nas.space.pool import make_pool
-from fewshot_nas.space.sampling import largest, smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.training.sandwich import Answer
 from studies.arms import run as arms
 from studies.arms import table as tables
 
-SMALLEST, LARGEST = smallest(SPACES["px28"]), largest(SPACES["px28"])
+SMALLEST, LARGEST = SPACES["px28"].smallest, SPACES["px28"].largest
 
 
 def answers(*gaps):

@@ -32,8 +32,8 @@ from fewshot_nas.ranking.suggestion import sample
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.score_files import merged_path
 from fewshot_nas.scores.shards import read_scores
-from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_arch_file, read_pool
+from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import by_width
 from studies.common import FILES, ROOT, STUDIES
 

@@ -33,7 +33,7 @@ import torch
 from fewshot_nas import cli, runs, scoring, test, train_supernet
 from fewshot_nas.evaluation import executors
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.training.loop import Loop
 
 Command = Callable[[Sequence[str] | None], int]

@@ -4,9 +4,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import shuffled
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.draw import shuffled
+from fewshot_nas.space.space import Arch, Options, Space
 
 
 @dataclass(frozen=True)
@@ -17,26 +16,18 @@ class FairArchs:
     same way.
 
     Attributes:
-        digits: the digits 1..n of each stage that are drawn.
+        options: those that are drawn, at each slot.
     """
 
-    space: SearchSpace
+    space: Space
     seed: int
-    digits: Sequence[int]
+    options: Options
 
     def arch(self, draw: int) -> Arch:
         """Draw number `draw`, which depends on the seed and the number only."""
-        slot = 0
-
-        def pick(options: Sequence[int]) -> int:
-            nonlocal slot
-            slot += 1
-            cycle, position = divmod(draw, len(options))
-            return shuffled(random.Random(f"{self.seed}/{slot}/{cycle}"), options)[position]
-
-        depths = [pick(range(least, most + 1)) for least, most in self.space.depths]
-        options = [range(1, count + 1) for count in self.digits]
-        outs = tuple(map(pick, options))
         # Absent blocks draw too: otherwise a block's draws would depend on other depths.
-        mids = [[pick(each) for _ in range(most)] for each, (_, most) in zip(options, self.space.depths, strict=True)]
-        return Arch(outs, tuple(tuple(each[:depth]) for each, depth in zip(mids, depths, strict=True)))
+        return self.space.canonical([self._pick(slot, draw, each) for slot, each in enumerate(self.options, start=1)])
+
+    def _pick(self, slot: int, draw: int, options: Sequence[int]) -> int:
+        cycle, position = divmod(draw, len(options))
+        return shuffled(random.Random(f"{self.seed}/{slot}/{cycle}"), options)[position]

@@ -26,10 +26,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import phase_directory
 from fewshot_nas.runs import seed_weights
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
-from fewshot_nas.space.sampling import largest, smallest
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Options, Space
 from fewshot_nas.space.split import by_width
 from fewshot_nas.supernet_runs import SupernetRun
 from fewshot_nas.training.board import Board, BoardEntry
@@ -49,12 +46,12 @@ class TeacherBoard:
     A candidate is stored as its code, because a checkpoint can only hold plain values.
     """
 
-    def __init__(self, space: SearchSpace, num_classes: int, digits: Sequence[int]) -> None:
+    def __init__(self, space: Space, num_classes: int, options: Options) -> None:
         self._space, self._num_classes = space, num_classes
-        self._low, self._high = self._macs(smallest(space, digits)), self._macs(largest(space))
+        self._low, self._high = (self._macs(space.extreme(options, largest=end)) for end in (False, True))
         self._pinned: Board[str] = Board(1)
         self._buckets: list[Board[str]] = [Board(1, gap=0.0) for _ in range(BUCKETS)]
-        self.offer(largest(space), 0.0)
+        self.offer(space.largest, 0.0)
 
     @property
     def entries(self) -> tuple[BoardEntry[str], ...]:
@@ -73,7 +70,7 @@ class TeacherBoard:
             accuracy: in percent.
         """
         macs = self._macs(arch)
-        board = self._pinned if arch == largest(self._space) else self._buckets[self._bucket(macs)]
+        board = self._pinned if arch == self._space.largest else self._buckets[self._bucket(macs)]
         board.offer(BoardEntry(self._space.encode(arch), accuracy, macs))
 
     def teacher(self, student: Arch) -> Arch:
@@ -97,7 +94,7 @@ class TeacherBoard:
             board.load_state_dict(entries)
 
     def _macs(self, arch: Arch) -> int:
-        return total_cost(self._space, arch, num_classes=self._num_classes).macs
+        return self._space.cost(arch, num_classes=self._num_classes).macs
 
     def _bucket(self, macs: int) -> int:
         number = BUCKETS * (macs - self._low) // max(1, self._high - self._low)  # nets may all cost the same
@@ -158,7 +155,7 @@ class PrioritizedRun(SupernetRun):
     def _supernet_task(self, *arguments: Any) -> tuple[SupernetTask, Images]:
         task, images = super()._supernet_task(*arguments)
         left, held = held_out(images)
-        board = TeacherBoard(self.space, task.network.num_classes, task.digits)
+        board = TeacherBoard(self.space, task.network.num_classes, task.options)
         teacher = Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world)
         task.sandwich = replace(task.sandwich, teacher=teacher)
         return RememberingTask(**vars(task), memory={"board": board}), left

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from fewshot_nas import train_supernet
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from studies.mnist.fair import FairArchs
 
 PX8 = SPACES["px8"]
@@ -13,24 +13,24 @@ PX8 = SPACES["px8"]
 
 @pytest.mark.parametrize("cycle", [0, 1, 12])
 def test_every_digit_is_used_once_in_seven_draws(cycle):
-    round_ = [FairArchs(PX8, cycle, PX8.all_digits).arch(7 * cycle + position) for position in range(7)]
-    for stage in range(4):
-        assert sorted(arch.outs[stage] for arch in round_) == list(range(1, 8))
-        for block in range(2):  # the blocks that every depth has
-            assert sorted(arch.mids[stage][block] for arch in round_) == list(range(1, 8))
-    assert sorted(arch.depths[2] for arch in round_) == list(range(2, 9))
+    round_ = [FairArchs(PX8, cycle, PX8.all_options).arch(7 * cycle + position) for position in range(7)]
+    for number, slot in enumerate(PX8.slots):
+        if slot.role == "out" or slot.name.endswith(("mid 0", "mid 1")):  # the blocks that every depth has
+            assert sorted(arch[number] for arch in round_) == list(range(1, 8))
+    assert sorted(arch[2] for arch in round_) == list(range(2, 9))  # depths of the third stage
 
 
 def test_the_pools_digits_are_used_equally_often():
-    draws = [FairArchs(PX8, 3, PX8.pool_digits).arch(draw) for draw in range(105)]
-    for stage, most in enumerate(PX8.pool_digits):
-        assert set(Counter(arch.outs[stage] for arch in draws).values()) == {105 // most}
+    draws = [FairArchs(PX8, 3, PX8.pool_options).arch(draw) for draw in range(105)]
+    for number, (slot, options) in enumerate(zip(PX8.slots, PX8.pool_options, strict=True)):
+        if slot.role == "out":
+            assert set(Counter(arch[number] for arch in draws).values()) == {105 // len(options)}
 
 
 @pytest.mark.golden
 def test_draws_are_those_of_the_study():
     code = "1524243414743474472700000023331323000000001646000000"
-    assert PX8.encode(FairArchs(PX8, 0, PX8.all_digits).arch(0)) == code
+    assert PX8.encode(FairArchs(PX8, 0, PX8.all_options).arch(0)) == code
 
 
 def test_a_training_takes_them(workshop, small):

@@ -7,51 +7,45 @@ from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.distributed import World, joined
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import make_pool
-from fewshot_nas.space.sampling import largest, smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from studies.mnist import prioritized as study
 from studies.mnist.prioritized import BUCKETS, Prioritized, TeacherBoard, held_out
 
 PX8 = SPACES["px8"]
 
-SPACE, CLASSES, DIGITS = PX8, 10, (3, 3, 5, 7)
-POOL = tuple(make_pool(PX8, seed=0, size=40).values())
-
 pytestmark = pytest.mark.numeric
 
-SPACE, CLASSES, DIGITS = SPACES["px8"], 10, (3, 3, 5, 7)
+SPACE, CLASSES, OPTIONS = PX8, 10, PX8.pool_options
 POOL = tuple(make_pool(PX8, seed=0, size=40).values())
 
 
 def macs(arch):
-    return total_cost(SPACE, arch, num_classes=CLASSES).macs
+    return SPACE.cost(arch, num_classes=CLASSES).macs
 
 
 def bucket(arch):
-    low, high = macs(smallest(PX8, DIGITS)), macs(largest(PX8))
+    low, high = macs(PX8.extreme(OPTIONS, largest=False)), macs(PX8.largest)
     return min(int(BUCKETS * (macs(arch) - low) / (high - low)), BUCKETS - 1)
 
 
 def deep(digit):
     """The deepest net with one digit everywhere."""
-    return Arch((digit,) * 4, tuple((digit,) * depth for depth in largest(PX8).depths))
+    return PX8.arch((digit,) * 4, [(digit,) * most for _, most in PX8.depths])
 
 
 BIG, MIDDLE, TWIN, SMALL = (
     deep(2),
     deep(3),
-    Arch((3,) * 4, ((3,) * 5, (3,) * 5, (3,) * 8, (3, 3, 3, 4))),
-    smallest(PX8),
+    PX8.arch((3,) * 4, ((3,) * 5, (3,) * 5, (3,) * 8, (3, 3, 3, 4))),
+    PX8.smallest,
 )
 
 
 def make(**accuracies):
     """A board with accuracies of `largest`, `big`, `middle`."""
-    board = TeacherBoard(SPACE, CLASSES, DIGITS)
-    archs = {"largest": largest(PX8), "big": BIG, "middle": MIDDLE}
+    board = TeacherBoard(SPACE, CLASSES, OPTIONS)
+    archs = {"largest": PX8.largest, "big": BIG, "middle": MIDDLE}
     for name, accuracy in accuracies.items():
         board.offer(archs[name], accuracy)
     return board
@@ -64,16 +58,16 @@ def shown(board):
 @pytest.mark.parametrize(
     ("accuracies", "student", "expected"),
     [
-        ({}, SMALL, largest(PX8)),  # nobody else is known
+        ({}, SMALL, PX8.largest),  # nobody else is known
         ({"largest": 60.0, "big": 70.0}, SMALL, BIG),
-        ({"largest": 60.0, "big": 60.0}, SMALL, largest(PX8)),  # as accurate as the largest
-        ({"largest": 60.0, "big": 50.0}, SMALL, largest(PX8)),
+        ({"largest": 60.0, "big": 60.0}, SMALL, PX8.largest),  # as accurate as the largest
+        ({"largest": 60.0, "big": 50.0}, SMALL, PX8.largest),
         ({"largest": 60.0, "big": 70.0, "middle": 80.0}, SMALL, MIDDLE),  # the most accurate, not the nearest
         ({"largest": 60.0, "big": 80.0, "middle": 70.0}, SMALL, BIG),
         ({"largest": 60.0, "big": 70.0, "middle": 70.0}, SMALL, MIDDLE),  # of equals the cheaper
         ({"largest": 60.0, "big": 70.0, "middle": 80.0}, MIDDLE, BIG),  # nobody teaches itself
-        ({"largest": 60.0, "big": 70.0, "middle": 80.0}, BIG, largest(PX8)),  # nobody teaches a dearer net
-        ({"largest": 60.0, "big": 70.0}, largest(PX8), largest(PX8)),
+        ({"largest": 60.0, "big": 70.0, "middle": 80.0}, BIG, PX8.largest),  # nobody teaches a dearer net
+        ({"largest": 60.0, "big": 70.0}, PX8.largest, PX8.largest),
     ],
 )
 def test_who_teaches(accuracies, student, expected):
@@ -84,9 +78,9 @@ def test_a_span_of_macs_keeps_its_most_accurate_net():
     assert bucket(TWIN) == bucket(MIDDLE) != bucket(BIG)
     board = make(middle=50.0, big=40.0)
     board.offer(TWIN, 50.0)
-    assert shown(board) == [largest(PX8), MIDDLE, BIG]
+    assert shown(board) == [PX8.largest, MIDDLE, BIG]
     board.offer(TWIN, 50.1)
-    assert shown(board) == [largest(PX8), TWIN, BIG]
+    assert shown(board) == [PX8.largest, TWIN, BIG]
 
 
 def facts(board):
@@ -100,7 +94,7 @@ def prioritized(tiny, batch):
     def make(world=None):
         images = (batch[0] * 40 + 128).clamp(0, 255).to(torch.uint8)
         held = Inputs(images[:0], 1, images, batch[1], len(images), (0.5,), (0.2,), torch.device("cpu"))
-        return Prioritized(TeacherBoard(tiny, 5, DIGITS), held, world or World.alone())
+        return Prioritized(TeacherBoard(tiny, 5, OPTIONS), held, world or World.alone())
 
     return make
 
@@ -114,10 +108,10 @@ def test_a_review_scores_all_with_the_weights_of_now(supernet, prioritized):
     """The board's nets as well as newcomers, on all held images."""
     network, given = supernet(), prioritized()
     given.review(network, [MIDDLE])
-    torch.nn.init.normal_(network.heads[0].weight)
+    torch.nn.init.normal_(network.stored((len(PX8.places), 0)).linear.weight)
     given.review(network, [BIG])
     accuracies = {PX8.decode(entry.candidate): entry.accuracy for entry in given.board.entries}
-    expected = {arch: by_hand(network, arch, given.held) for arch in (largest(PX8), MIDDLE, BIG)}
+    expected = {arch: by_hand(network, arch, given.held) for arch in (PX8.largest, MIDDLE, BIG)}
     assert accuracies == pytest.approx(expected)
 
 
@@ -138,7 +132,7 @@ def test_ranks_keep_the_board_of_one(supernet, prioritized, ranks, monkeypatch):
     alone = prioritized()
     alone.review(supernet(), POOL[:6])
     assert board == same == facts(alone.board)
-    assert sorted(map(PX8.encode, [*mine, *others])) == sorted(map(PX8.encode, {largest(PX8), *POOL[:6]}))
+    assert sorted(map(PX8.encode, [*mine, *others])) == sorted(map(PX8.encode, {PX8.largest, *POOL[:6]}))
 
 
 def numbered(count, classes=5):

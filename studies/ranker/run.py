@@ -29,9 +29,8 @@ from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import prediction_path
 from fewshot_nas.results.score_files import manifest_path, merged_path, shard_path
 from fewshot_nas.scores.shards import read_scores
-from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import part_paths, read_arch_file
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.space import Arch, Space
 from studies.common import FILES, ROOT, STUDIES, space_of
 
 HERE, RUNS = STUDIES / "ranker", ROOT  # RUNS has results/
@@ -150,7 +149,7 @@ def truth_of(bed: str) -> dict[str, float]:
     return {arch_id: entry.acc for arch_id, entry in read_arch_file(FILES / bed / TRUTHS[bed], space_of(bed)).items()}
 
 
-def _archs(space: SearchSpace, ids: Collection[str]) -> dict[str, Arch]:
+def _archs(space: Space, ids: Collection[str]) -> dict[str, Arch]:
     """Archs of the pool, in its order."""
     codes = (item for path in part_paths(FILES / "json8", space) for item in read_scores(path, space).items())
     return {arch_id: space.decode(scored.code) for arch_id, scored in codes if arch_id in ids}

@@ -8,7 +8,7 @@ from fewshot_nas.ranking.correlation import agreement
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored, write_scores
 from fewshot_nas.space.pool import make_pool
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from studies.budget import run as budget
 from studies.ranker import run as ranker
 

@@ -15,10 +15,8 @@ from fewshot_nas.evaluation.prefix_tree import make_plan
 from fewshot_nas.evaluation.scorer import UNIT_NETWORKS
 from fewshot_nas.models.blueprint import blueprint
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_pool
-from fewshot_nas.space.sampling import largest, smallest
+from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import by_width
 from studies.common import ROOT
 
@@ -53,13 +51,13 @@ def trainings(config: Config) -> Iterator[tuple[str, float]]:
     space, pool = config.space.build(), archs_of(config)[0][:200]
 
     def macs_of(arch: Arch, resolution: int) -> int:
-        return total_cost(space, arch, resolution=resolution, num_classes=CLASSES).macs
+        return space.cost(arch, resolution=resolution, num_classes=CLASSES).macs
 
     def mean_macs(resolution: int) -> float:
         return fmean(macs_of(arch, resolution) for arch in pool)
 
-    sides, digits = config.training.resolutions, space.pool_digits
-    step: float = macs_of(largest(space), max(sides)) + macs_of(smallest(space, digits), min(sides))
+    sides, digits = config.training.resolutions, space.pool_options
+    step: float = macs_of(space.largest, max(sides)) + macs_of(space.extreme(digits, largest=False), min(sides))
     step += config.training.random_subnets * fmean(map(mean_macs, sides))
 
     def epochs(settings: RecipeConfig, macs: float) -> float:

@@ -31,8 +31,8 @@ from fewshot_nas.files import write_json
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.run_images import evaluation_inputs, open_images
-from fewshot_nas.space.arch import Arch
 from fewshot_nas.space.pool import read_arch_file
+from fewshot_nas.space.space import Arch
 
 COUNTS = (2_048, 8_192)  # training images that a classifier of an arch's own is fitted to
 SHRINKAGE = 0.01  # of the features' mean variance

@@ -36,7 +36,6 @@ from fewshot_nas.results.run import (
 )
 from fewshot_nas.scores.found import read_found
 from fewshot_nas.scores.shards import read_scores
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.training.stand_alone import GroundTruth
 
@@ -94,7 +93,7 @@ def pool_costs(bed: str) -> dict[str, dict[str, int]]:
     space = config.space.build()
     archs = [arch for part in read_pool(config.run.pool, space) for arch in part.values()]
     classes = BEDS[bed]["classes"]
-    return {space.encode(arch): total_cost(space, arch, num_classes=classes)._asdict() for arch in archs}
+    return {space.encode(arch): space.cost(arch, num_classes=classes)._asdict() for arch in archs}
 
 
 def find(bed: str, seed: int) -> None:

@@ -22,7 +22,7 @@ from fewshot_nas.results.phase import Phase  # noqa: E402
 from fewshot_nas.results.run import phase_directory  # noqa: E402
 from fewshot_nas.scores.shards import METRICS  # noqa: E402
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file  # noqa: E402
-from fewshot_nas.space.search_space import SPACES  # noqa: E402
+from fewshot_nas.space.presets import SPACES  # noqa: E402
 from fewshot_nas.space.split import by_width  # noqa: E402
 
 pytestmark = pytest.mark.ray

@@ -29,7 +29,7 @@ from fewshot_nas.results.phase import Phase  # noqa: E402
 from fewshot_nas.results.run import phase_directory  # noqa: E402
 from fewshot_nas.results.score_files import journal_path  # noqa: E402
 from fewshot_nas.space.pool import Entry, make_pool, part_path, write_arch_file  # noqa: E402
-from fewshot_nas.space.search_space import SPACES  # noqa: E402
+from fewshot_nas.space.presets import SPACES  # noqa: E402
 from fewshot_nas.space.split import by_width  # noqa: E402
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

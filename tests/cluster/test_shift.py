@@ -17,7 +17,7 @@ from fewshot_nas.cluster.shift import results  # noqa: E402
 from fewshot_nas.errors import InputError, TaskError  # noqa: E402
 from fewshot_nas.evaluation.prefix_tree import make_plan  # noqa: E402
 from fewshot_nas.space.pool import make_pool  # noqa: E402
-from fewshot_nas.space.search_space import SPACES  # noqa: E402
+from fewshot_nas.space.presets import SPACES  # noqa: E402
 from fewshot_nas.space.split import by_width  # noqa: E402
 
 pytestmark = pytest.mark.ray

@@ -3,6 +3,7 @@
 import ast
 import re
 import runpy
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from fewshot_nas.config import load_config
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.models.checkpoint import load_supernet, save_supernet
+from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import phase_directory, ranking_path
+from fewshot_nas.space.draw import all_archs
 from fewshot_nas.space.pool import Entry, read_arch_file, read_pool, write_arch_file
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from tests.data.test_cifar import put
 
@@ -57,7 +60,7 @@ def follow(outside, small):
 
     def run(title, *more):
         for line in "".join(code for kind, code in FENCED.findall(section(title)) if not kind).splitlines():
-            _, _, command, *arguments = line.split()
+            _, _, command, *arguments = shlex.split(line)
             settings = [*small, *more] if command.startswith("fewshot_nas.train") else []
             assert main([command.removeprefix("fewshot_nas."), *arguments, *settings]) == 0
 
@@ -101,8 +104,12 @@ def test_own_data_and_own_split(follow, outside):
     runpy.run_path("widest.py")
     follow("Split", "space.base_widths=null")
     split = load_supernet(phase_directory("flowers", Phase("table-widest", "1")).chosen).split
-    widths = PX8.widths(2)
-    assert [split.group_of(2, *key) for key in ((widths[-1], 8), (widths[-1], 7), (widths[0], 8))] == [1, 0, 0]
+    (place,) = (at for at, place in enumerate(PX8.places) if (place.stage, place.when) == (2, (2, 1)))
+    widest, shorter, narrower = (
+        PX8.arch((1, 1, out, 1), [(1,) * 2, (1,) * 2, (1,) * depth, (1,) * 2])
+        for out, depth in ((1, 8), (1, 7), (2, 8))
+    )
+    assert [split.rules[place].group(arch) for arch in (widest, shorter, narrower)] == [1, 0, 0]
 
 
 def test_own_space(follow, outside):
@@ -111,11 +118,24 @@ def test_own_space(follow, outside):
     assert load_supernet(Path("results/slim/supernet.pth")).space.depths == ((1, 2), (1, 3), (1, 2))
 
 
+def test_own_block(follow, outside):
+    """A block that no preset has goes through every command, and a split by its choice changes no function."""
+    follow("Block", "space.base_widths=null")
+    one, split = (load_supernet(Path(f"results/wide/{phase}supernet.pth")) for phase in ("", "choice0block1/"))
+    assert split.split.counts() == [9, 9]
+    space = one.space
+    archs, images = list(all_archs(space)), torch.randn(2, 1, 8, 8)
+    child = inherit(one, split.split)
+    assert all(torch.equal(one(images, arch), child(images, arch)) for arch in archs)
+    assert sum(op.groups > 1 for _, block in space.blocks(space.decode("1020")) for op in block.main) == 2
+    assert Path("results/wide/searches/small/found.json").exists()
+
+
 def test_own_sampler(follow, outside):
     import deep
 
-    archs = [deep.DeepArchs(PX8, 0, PX8.pool_digits).arch(draw) for draw in range(200)]
-    assert {arch.depths[2] for arch in archs} == {7, 8}
+    archs = [deep.DeepArchs(PX8, 0, PX8.pool_options).arch(draw) for draw in range(200)]
+    assert {arch[2] for arch in archs} == {7, 8}  # the depth of the third stage
     follow("Sampler")
     assert load_config(Path("results/deep/config.yml")).training.sampling == "deep:DeepArchs"
 
@@ -160,7 +180,7 @@ def test_own_proxy(follow, outside, capsys):
     import widths
 
     arch = next(iter(_pool(outside).values()))
-    assert widths.total_width(PX8, arch) == sum(block.out for block in PX8.blocks(arch))
+    assert widths.total_width(PX8, arch) == sum(block.out for _, block in PX8.blocks(arch))
     save_supernet(outside / "results" / "digits" / "supernet.pth", _untrained(), {"epoch": 0})
     few = ["--images=20", "--calibration_images=16"]
     assert main(["test", "--save=digits", "--json_part=1", *few]) == 0
@@ -172,7 +192,7 @@ def test_own_proxy(follow, outside, capsys):
 @pytest.mark.parametrize("setting", ["data.name", "training.sampling", "training.loss"])
 @pytest.mark.parametrize("name", ["nowhere:flowers", "garden:trees", "flowers"])
 def test_a_part_that_is_not_there_is_refused(outside, small, setting, name):
-    with pytest.raises(InputError, match=f"{setting} is '{name}', (expected one of .*module:name|which cannot be)"):
+    with pytest.raises(InputError, match=f"{setting} is '?{name}'?, (expected one of .*module:name|which cannot be)"):
         main(["train_supernet", "--save", "wrong", *small, f"{setting}={name}"])
 
 

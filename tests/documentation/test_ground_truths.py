@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fewshot_nas.space.pool import read_arch_file, read_pool
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
 

@@ -11,7 +11,7 @@ import pytest
 import fewshot_nas
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 ROOT = Path(__file__).parents[2]
 PX8 = SPACES["px8"]

@@ -7,9 +7,8 @@ import torch
 
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.sampling import random_arch
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.draw import random_arch
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]
@@ -51,11 +50,14 @@ def inputs():
 def make_archs():
     """Archs of which many begin alike, as in a large pool."""
 
-    def make(count, digits=(7, 7, 7, 7), stems=4):
-        heads = [random_arch(PX8, random.Random(f"head {seed}"), digits) for seed in range(stems)]
-        tails = [random_arch(PX8, random.Random(f"tail {seed}"), digits) for seed in range(-(-count // stems))]
+    def make(count, options=None, stems=4):
+        heads = [random_arch(PX8, random.Random(f"head {seed}"), options) for seed in range(stems)]
+        tails = [random_arch(PX8, random.Random(f"tail {seed}"), options) for seed in range(-(-count // stems))]
+        stages = [slot.stage for slot in PX8.slots]
         archs = [
-            Arch((*head.outs[:2], *tail.outs[2:]), (*head.mids[:2], *tail.mids[2:])) for tail in tails for head in heads
+            tuple(ours if stage < 2 else theirs for stage, ours, theirs in zip(stages, head, tail, strict=True))
+            for tail in tails
+            for head in heads
         ]
         return archs[:count]
 

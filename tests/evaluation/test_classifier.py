@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from fewshot_nas.evaluation.classifier import SHRINKAGE, TEMPERED, ClassifierFit
-from fewshot_nas.evaluation.engine import Walk
+from fewshot_nas.evaluation.engine import End, Walk
 from fewshot_nas.evaluation.naive import calibrate, fit
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.subnet import extract
@@ -107,9 +107,9 @@ def test_the_engine_fits_what_the_plain_way_fits(make_supernet, make_archs, fitt
         walk = Walk(supernet, unit, fitting)
         walk.calibrate()
         walk.fit()
-        leaves = [node for node in walk.nodes if node.head]
+        leaves = [node for node in walk.nodes if isinstance(node, End)]
         for node, (features, labels) in zip(leaves, given(), strict=True):
-            arch = archs[unit.members[node.step.leaf][0]]
+            arch = archs[unit.members[node.leaf.number][0]]
             subnet = extract(supernet, arch)
             calibrate(subnet, fitting.calibration_batches())
             fit(subnet, fitting, supernet.num_classes)
@@ -117,7 +117,8 @@ def test_the_engine_fits_what_the_plain_way_fits(make_supernet, make_archs, fitt
             assert torch.equal(labels, plain_labels)
             length = terms(supernet.space, [arch], fitting.calibration[: fitting.calibration_batch])
             assert_equal_but_for_rounding(features, plain, length, "a feature")
-            made += [(node.head, features, labels), ([*subnet.head.parameters()], plain, labels)]
+            own = [*subnet.head.linear.parameters()]
+            made += [((node.head.weight, node.head.bias), features, labels), (own, plain, labels)]
     monkeypatch.undo()
     for classifier, features, labels in made:
         assert len(labels) == 60

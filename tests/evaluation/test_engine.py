@@ -11,14 +11,14 @@ from torch import nn
 
 from fewshot_nas.evaluation import engine
 from fewshot_nas.evaluation.accuracy import Sums, sums
-from fewshot_nas.evaluation.engine import Walk
+from fewshot_nas.evaluation.engine import End, Walk
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure, score_plainly
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.subnet import Subnet, extract
-from fewshot_nas.space.sampling import random_arch
-from fewshot_nas.space.search_space import SPACES
-from fewshot_nas.space.split import by_depth, by_width
+from fewshot_nas.space.draw import random_arch
+from fewshot_nas.space.presets import SPACES
+from tests.kinds import SPLITS, few, named
 from tests.rounding import (
     assert_equal_but_for_rounding,
     assert_score_is_plain_but_for_rounding,
@@ -70,29 +70,11 @@ def test_logits_are_those_of_the_plain_way(make_supernet, make_archs, inputs, gr
         assert torch.equal(ours.argmax(1)[clear], plain.argmax(1)[clear])
 
 
-BOTTLENECK = replace(
-    PX8,
-    name="tiny bottleneck",
-    base_widths=(16, 16, 32),
-    strides=(1, 2, 2),
-    pool_digits=(7, 7, 7),
-    depths=((1, 3), (2, 4), (1, 3)),
-    block="bottleneck",
-)
-THREE = replace(BOTTLENECK, name="tiny", base_widths=(4, 6, 8), block="basic")
-SPLITS = [
-    *(by_width(space, groups) for space in (BOTTLENECK, THREE) for groups in (1, 3)),
-    *(by_depth(space, [1, 2], 2) for space in (BOTTLENECK, THREE)),
-    by_depth(PX8, [0, 1, 2, 3], 3),
-    by_depth(PX8, [0, 2], 2).within(by_width(PX8, 2)),
-]
-
-
-@pytest.mark.parametrize("split", SPLITS, ids=lambda split: f"{split.space.name} {split.name}")
-def test_logits_of_other_spaces_and_splits_are_those_of_the_plain_way(make_supernet, inputs, split):
+@pytest.mark.parametrize("split", SPLITS, ids=named)
+def test_logits_of_every_kind_of_space_and_split_are_those_of_the_plain_way(make_supernet, inputs, split):
     """A key without the group would merge the first blocks of a shallow and a deep stage."""
     space, supernet = split.space, make_supernet(split)
-    archs = [random_arch(space, random.Random(seed), (2,) * space.stages) for seed in range(12)]
+    archs = [random_arch(space, random.Random(seed), few(space)) for seed in range(10)]
     for arch, ours in zip(archs, shared_logits(supernet, archs, inputs), strict=True):
         plain = plain_logits(supernet, arch, inputs)
         length = terms(space, [arch], inputs.calibration[: inputs.calibration_batch])
@@ -110,25 +92,23 @@ def test_statistics_are_those_of_the_plain_way(make_supernet, make_archs, inputs
             subnet = extract(supernet, arch)
             calibrate(subnet, inputs.calibration_batches())
             length = terms(supernet.space, [arch], inputs.calibration[: inputs.calibration_batch])
-            assert_close(subnet.stem.norm, walk.stem, length)
-            for block, (conv1, conv2, shortcut) in zip(subnet.blocks, branch, strict=True):
-                assert_close(block.conv1.norm, conv1, length)
-                assert_close(block.conv2.norm, conv2, length)
-                if not isinstance(block.shortcut, nn.Identity):
-                    assert_close(block.shortcut.norm, shortcut, length)
+            for block, convs in zip(subnet.blocks, branch, strict=True):
+                for layer, conv in zip((*block.main, *block.shortcut), convs, strict=True):
+                    assert_close(layer.norm, conv, length)
 
 
 def branches(walk):
     """Each network's convolutions, block by block."""
-    branch, openers, shortcuts = [], {}, {}
+    branch, firsts, shortcuts = [], {}, {}
     for node in walk.nodes:
-        level = node.step.level
+        if isinstance(node, End):
+            yield node.leaf.number, branch[: node.leaf.level]
+            continue
+        level, block = node.step.level, node.step.block
         del branch[level:]
-        openers[level] = node.conv1 or openers[level]
-        shortcuts[level] = node.shortcut or shortcuts.get(level)
-        branch.append((openers[level], node.rest[0], shortcuts[level]))
-        if node.step.leaf >= 0:
-            yield node.step.leaf, list(branch)
+        firsts[level] = node.main[0] if node.first else firsts[level]
+        shortcuts[level] = node.shortcut or (shortcuts[level] if block.shortcut else [])
+        branch.append((firsts[level], *node.main[1:], *(shortcuts[level] if block.shortcut else [])))
 
 
 def assert_close(norm, conv, length):
@@ -149,7 +129,7 @@ def test_scores_of_many_archs_equal_the_plain_way(make_supernet, make_archs, inp
 
 def test_scores_equal_the_plain_way_in_the_competitions_space(make_supernet):
     supernet = make_supernet(3, "track1")
-    archs = [random_arch(PX8, random.Random(seed), (3, 3, 5, 7)) for seed in range(3)]
+    archs = [random_arch(supernet.space, random.Random(seed), supernet.space.pool_options) for seed in range(3)]
     generator = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 256, (24, 3, 48, 48), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 10, (12,), generator=generator)
@@ -248,13 +228,13 @@ def test_an_incomplete_calibration_batch_weighs_by_its_images(make_supernet, inp
     subnet = extract(supernet, arch)
     with torch.no_grad():
         images = torch.cat(list(calibrated.calibration_batches()))
-        expected = subnet.stem.conv(images).mean((0, 2, 3))
+        expected = subnet.blocks[0].main[0].conv(images).mean((0, 2, 3))
     calibrate(subnet, calibrated.calibration_batches())
-    assert torch.allclose(subnet.stem.norm.running_mean, expected, atol=1e-5)
+    assert torch.allclose(subnet.blocks[0].main[0].norm.running_mean, expected, atol=1e-5)
     (unit,) = Scorer(supernet, calibrated).plan([arch]).units
     walk = Walk(supernet, unit, calibrated)
     walk.calibrate()
-    assert torch.allclose(walk.stem.mean, expected, atol=1e-5)
+    assert torch.allclose(walk.nodes[0].main[0].mean, expected, atol=1e-5)
     if len(set(sizes)) == 1:  # as torch's own cumulative mean, to the bit
         usual = extract(supernet, arch)
         for norm in (module for module in usual.modules() if isinstance(module, nn.BatchNorm2d)):

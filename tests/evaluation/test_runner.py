@@ -19,7 +19,7 @@ from fewshot_nas.evaluation.numerics import numerics
 from fewshot_nas.evaluation.runner import Job, run_job
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.space.pool import read_arch_file
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from tests.rounding import assert_score_is_plain_but_for_rounding
 
 pytestmark = pytest.mark.numeric

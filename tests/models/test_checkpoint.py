@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import random
 from argparse import Namespace
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,12 @@ from hypothesis import strategies as st
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.checkpoint import FORMAT, load_supernet, read_checkpoint, save_supernet
-from fewshot_nas.space.sampling import smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.draw import random_arch
+from fewshot_nas.space.presets import SPACES
+from tests.kinds import GATED, SPLITS, named
 
 PX8 = SPACES["px8"]
+SMALLEST = PX8.smallest
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,26 @@ def saved(shared, tmp_path_factory):
 def test_a_supernet_comes_back_as_it_was(saved, shared):
     supernet, images = load_supernet(saved), torch.randn(2, 1, 8, 8)
     assert (supernet.space, supernet.split.groups, supernet.num_classes) == (shared("px8", 2).space, 2, 10)
-    assert torch.equal(supernet(images, smallest(PX8)), shared("px8", 2)(images, smallest(PX8)))
+    assert torch.equal(supernet(images, SMALLEST), shared("px8", 2)(images, SMALLEST))
+
+
+@pytest.mark.parametrize("split", [split for split in SPLITS if split.space != GATED], ids=named)
+def test_a_supernet_of_any_split_comes_back(fresh, tmp_path, split):
+    supernet, images = fresh(split), torch.randn(2, 1, 8, 8)
+    save_supernet(tmp_path / "supernet.pt", supernet)
+    again, arch = load_supernet(tmp_path / "supernet.pt"), random_arch(split.space, random.Random(0))
+    assert (again.split, again.split.name) == (split, split.name)
+    assert torch.equal(again(images, arch), supernet(images, arch))
+
+
+def test_a_supernet_of_ones_own_space_comes_back(fresh, tmp_path):
+    mine = replace(GATED, name="tests.kinds:GATED")
+    supernet = fresh(mine, 2)
+    save_supernet(tmp_path / "supernet.pt", supernet)
+    again = load_supernet(tmp_path / "supernet.pt")
+    assert again.split == supernet.split
+    assert again.space == mine
+    assert all(torch.equal(*both) for both in zip(again.parameters(), supernet.parameters(), strict=True))
 
 
 def test_what_else_is_in_the_file_can_be_read(saved):
@@ -130,9 +153,9 @@ def test_what_else_a_file_holds_is_named_and_nobody_is_told_to_unpickle_it(tmp_p
         ({"space": {"name": "px8"}}, "does not describe a supernet"),
         ({"space": 5}, "does not describe a supernet"),
         ({"model": 5}, "does not describe a supernet"),
-        ({"model": {}}, r"tensor 'stem.conv.weight' is missing, expected one of shape \[8, 1, 3, 3\]"),
-        ({"groups": 3}, "tensor 'stages.0.0.0.conv2.conv.weight' has shape"),
-        ({"num_classes": 11}, r"tensor 'heads.0.weight' has shape \[10, 58\], expected \[11, 58\]"),
+        ({"model": {}}, r"tensor 'blocks.0_0.main.0.conv.weight' is missing, expected one of shape \[8, 1, 3, 3\]"),
+        ({"groups": 3}, "tensor 'blocks.1_0.main.0.conv.weight' has shape"),
+        ({"num_classes": 11}, r"tensor 'heads.24_0.linear.weight' has shape \[10, 58\], expected \[11, 58\]"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(saved, tmp_path, change, message):

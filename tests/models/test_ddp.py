@@ -6,14 +6,14 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.sampling import largest, smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from tests.rounding import assert_equal_but_for_rounding, terms
 
 PX8 = SPACES["px8"]
 
-archs = largest(PX8), smallest(PX8)  # each leaves parameters of the other unused
+# Each leaves parameters of the other unused.
+archs = [PX8.extreme(PX8.all_options, largest=each) for each in (True, False)]
 
 
 def build() -> Supernet:

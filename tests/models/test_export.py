@@ -8,16 +8,16 @@ import torch
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.export import write_onnx, write_weights
 from fewshot_nas.models.subnet import Subnet, extract
-from fewshot_nas.space.sampling import smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from tests.rounding import assert_equal_but_for_rounding, terms
 
 SPACE = SPACES["px8"]
+SMALLEST = SPACE.smallest
 
 
 @pytest.fixture(scope="module")
 def calibrated(shared) -> Subnet:
-    subnet = extract(shared("px8", 2), smallest(SPACE))
+    subnet = extract(shared("px8", 2), SMALLEST)
     with torch.no_grad():
         for _ in range(5):
             subnet(torch.randn(16, 1, 8, 8))
@@ -48,7 +48,7 @@ def test_a_program_needs_nothing_of_ours_for_any_batch(calibrated, tmp_path):
     for batch in (1, 5):
         images = torch.randn(batch, 1, 8, 8)
         expected = calibrated(images)
-        assert_equal_but_for_rounding(program(images), expected, terms(SPACE, [smallest(SPACE)], images))
+        assert_equal_but_for_rounding(program(images), expected, terms(SPACE, [SMALLEST], images))
 
 
 def test_another_ending_is_refused(calibrated, tmp_path):
@@ -66,7 +66,7 @@ def test_onnxruntime_agrees_for_any_batch(calibrated, tmp_path):
     for batch in (1, 5):
         images = torch.randn(batch, 1, 8, 8)
         (logits,) = session.run(["logits"], {"images": images.numpy()})
-        length = terms(SPACE, [smallest(SPACE)], images)
+        length = terms(SPACE, [SMALLEST], images)
         assert_equal_but_for_rounding(torch.from_numpy(logits), calibrated(images), length, "the logits")
 
 

@@ -8,7 +8,7 @@ import pytest
 from fewshot_nas.ranking.features import features, standardised
 from fewshot_nas.ranking.scale import percent
 from fewshot_nas.space.pool import make_pool
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
 

@@ -7,22 +7,21 @@ import pytest
 
 from fewshot_nas.ranking.correlation import proxies
 from fewshot_nas.ranking.features import WIDTH_WEIGHT, composites, features, standardised, weighted, widths
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import make_pool
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
+OUTS = (1, 2, 3, 7)
 
-ARCH = Arch((1, 2, 3, 7), ((1, 3), (2, 2, 2), (1, 5, 3), (7, 1)))
+ARCH = PX8.arch(OUTS, ((1, 3), (2, 2, 2), (1, 5, 3), (7, 1)))
 
 
 def test_the_columns_are_depths_widths_and_costs():
     space = SPACES["px28"]
     (row,) = features(space, [ARCH], resolution=32, num_classes=10)
-    cost = total_cost(space, ARCH, resolution=32, num_classes=10)
+    cost = space.cost(ARCH, resolution=32, num_classes=10)
     assert list(row[:4]) == [2, 3, 3, 2]
-    assert list(np.exp(row[4:8]).round(6)) == [space.width(stage, digit) for stage, digit in enumerate(ARCH.outs)]
+    assert list(np.exp(row[4:8]).round(6)) == [space.width(stage, digit) for stage, digit in enumerate(OUTS)]
     assert row[8] == pytest.approx((math.log(space.width(0, 1)) + math.log(space.width(0, 3))) / 2)
     assert list(row[-2:]) == [math.log(cost.macs), math.log(cost.params)]
 
@@ -54,4 +53,4 @@ def test_composite_proxies_weigh_their_parts_alike():
 def test_each_stage_has_a_width_that_says_it_is_hindsight():
     found = widths(PX8, {"arch1": ARCH})
     assert list(found) == [f"width of stage {stage}, hindsight" for stage in (1, 2, 3, 4)]
-    assert [each["arch1"] for each in found.values()] == [PX8.width(stage, out) for stage, out in enumerate(ARCH.outs)]
+    assert [each["arch1"] for each in found.values()] == [PX8.width(stage, out) for stage, out in enumerate(OUTS)]

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from fewshot_nas.ranking.correlation import agreement, proxies
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import make_pool, read_arch_file
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
 
@@ -17,9 +16,9 @@ def test_proxies_are_blocks_params_and_macs():
     pool = make_pool(PX8, seed=0, size=3)
     scores = proxies(PX8, pool, resolution=16, num_classes=10)
     for arch_id, arch in pool.items():
-        cost = total_cost(PX8, arch, resolution=16, num_classes=10)
+        cost = PX8.cost(arch, resolution=16, num_classes=10)
         found = {name: values[arch_id] for name, values in scores.items()}
-        assert found == {"depth": sum(arch.depths), "params": cost.params, "macs": cost.macs}
+        assert found == {"depth": PX8.depth(arch), "params": cost.params, "macs": cost.macs}
 
 
 @pytest.mark.golden

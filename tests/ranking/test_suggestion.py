@@ -5,7 +5,7 @@ import pytest
 
 from fewshot_nas.ranking.suggestion import NOISE, sample, spread, suggest
 from fewshot_nas.space.pool import make_pool
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 
 @pytest.fixture
@@ -55,4 +55,4 @@ def test_a_sample_of_a_pool_contains_the_smaller_ones_and_all_depths():
     assert small < large < set(pool)
     assert (len(small), len(large)) == (25, 60)
     for stage in range(4):
-        assert {pool[i].depths[stage] for i in large} == {arch.depths[stage] for arch in pool.values()}
+        assert {pool[i][stage] for i in large} == {arch[stage] for arch in pool.values()}

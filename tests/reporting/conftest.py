@@ -11,7 +11,7 @@ from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.pool import Entry, make_pool
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
 

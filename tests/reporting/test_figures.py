@@ -9,7 +9,7 @@ from fewshot_nas.reporting.gather import gather
 from fewshot_nas.reporting.history import accuracy_figure, loss_figure, tau_figure
 from fewshot_nas.reporting.page import figures
 from fewshot_nas.space.pool import Entry
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 
 def filled(study, figure):

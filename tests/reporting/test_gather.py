@@ -1,15 +1,12 @@
 """What is gathered from a run's files, and from which of them where several would do."""
 
-import dataclasses
-
 import pytest
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.ranking.correlation import agreement
 from fewshot_nas.reporting.gather import gather
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import Entry
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
 
@@ -90,13 +87,13 @@ def test_unmerged_evaluations_are_known(phase_files, merged, truth):
 
 def test_costs_are_those_of_the_manifests_network(phase_files, merged, truth, archs):
     files = phase_files("1", evaluations=["1"])
-    merged(files.scores("1"), space=dataclasses.asdict(SPACES["track1"]), num_classes=10, resolution=64)
+    merged(files.scores("1"), space=SPACES["track1"].values(), num_classes=10, resolution=64)
     study = gather("demo", {"1": files}, truth, SPACE)
-    assert study.costs["arch1"] == total_cost(SPACES["track1"], archs["arch1"], resolution=64, num_classes=10)
+    assert study.costs["arch1"] == SPACES["track1"].cost(archs["arch1"], resolution=64, num_classes=10)
 
 
 def test_costs_without_a_manifest_are_the_defaults(study, archs):
-    assert study.costs == {arch_id: total_cost(SPACE, arch) for arch_id, arch in archs.items()}
+    assert study.costs == {arch_id: SPACE.cost(arch) for arch_id, arch in archs.items()}
     assert study.codes == {arch_id: PX8.encode(arch) for arch_id, arch in archs.items()}
 
 

@@ -15,7 +15,7 @@ from fewshot_nas.reporting.sections import sections, verdict
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.pool import Entry
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
 

@@ -1,7 +1,6 @@
 """Merged evaluations, read together."""
 
 import hashlib
-from dataclasses import asdict
 
 import pytest
 
@@ -18,7 +17,7 @@ from fewshot_nas.scores.evaluations import (
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
 
@@ -35,7 +34,7 @@ def scores_of(pool):
 
 
 def written(directory, space="px8", **facts):
-    write_merged(directory, "prob", scores_of(POOL), {"space": asdict(SPACES[space]), "num_classes": 10, **facts})
+    write_merged(directory, "prob", scores_of(POOL), {"space": SPACES[space].values(), "num_classes": 10, **facts})
     return read_evaluation(directory, "prob", PX8)
 
 

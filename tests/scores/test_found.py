@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
 from fewshot_nas.scores.found import Found, FoundArch, front, read_found, write_found
-from fewshot_nas.space.sampling import largest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
 small = st.integers(0, 4)
@@ -50,7 +49,7 @@ def test_other_files_are_refused(tmp_path, content):
 
 
 def test_codes_are_checked_where_the_space_is_known(tmp_path):
-    for code in (PX8.encode(largest(PX8)), "123"):
+    for code in (PX8.encode(PX8.largest), "123"):
         found = Found({}, [FoundArch(code, 1.0, {"macs": 1})], ["macs"], [])
         write_found(tmp_path / "found.json", tmp_path / "front.csv", found)
         if code == "123":

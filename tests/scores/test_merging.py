@@ -1,7 +1,5 @@
 """Merging an evaluation's parts: complete, of this pool, and scored alike, or an error that says what is not."""
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +10,8 @@ from fewshot_nas.results.score_files import shard_path
 from fewshot_nas.scores.manifests import joined_manifest, network_of, objections, read_manifests
 from fewshot_nas.scores.merging import codes_that_differ, merge_parts, read_codes
 from fewshot_nas.scores.shards import Score, Scored, read_scores, write_shards
-from fewshot_nas.space.cost import total_cost
 from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
 
@@ -273,12 +270,12 @@ def test_a_directory_without_a_pool_is_refused(tmp_path):
 
 
 def test_a_manifest_describes_the_network(tmp_path):
-    space = dataclasses.asdict(SPACES["track1"])
+    space = SPACES["track1"].values()
     write_json(tmp_path / "manifest.json", {"space": space, "num_classes": 10, "resolution": 64})
     manifest = read_json(tmp_path / "manifest.json")
     network = network_of(manifest, tmp_path / "manifest.json", PX8)
     arch = ARCHS["arch1"]
-    assert network.cost(arch) == total_cost(SPACES["track1"], arch, resolution=64, num_classes=10)
+    assert network.cost(arch) == SPACES["track1"].cost(arch, resolution=64, num_classes=10)
 
 
 def test_what_a_manifest_leaves_out_is_the_defaults(tmp_path):

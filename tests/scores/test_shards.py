@@ -6,7 +6,7 @@ from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
 from fewshot_nas.scores.shards import Score, write_shards
 from fewshot_nas.space.pool import make_pool
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
 

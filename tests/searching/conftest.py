@@ -1,13 +1,14 @@
 """A small space whose archs can all be counted."""
 
 import dataclasses
-import itertools
 
 import pytest
 
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.measure import cost_measures
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.draw import all_archs
+from fewshot_nas.space.macro import MacroSpace
+from fewshot_nas.space.mobilenet import MobileNetSpace
+from fewshot_nas.space.presets import SPACES
 
 TINY = dataclasses.replace(
     SPACES["cifar"],
@@ -21,25 +22,28 @@ TINY = dataclasses.replace(
 )
 
 
-def all_archs(space, digits):
-    """Every arch of a space."""
-    stages = [
-        [
-            (out, mids)
-            for out in range(1, count + 1)
-            for depth in range(least, most + 1)
-            for mids in itertools.product(range(1, count + 1), repeat=depth)
-        ]
-        for count, (least, most) in zip(digits, space.depths, strict=True)
-    ]
-    for choice in itertools.product(*stages):
-        yield Arch(tuple(out for out, _ in choice), tuple(mids for _, mids in choice))
+MOBILE = MobileNetSpace(
+    "mobile", out_widths=(8, 12), mid_widths=((16,), (24, 20)), last_width=16, digits=3, resolution=8
+)
+MACRO = MacroSpace("little", stem_width=4, widths=(6, 8), lengths=(3, 3), last_width=16, resolution=8)
+
+
+def counted(space):
+    """A space of at most a few thousand archs, its measures, and each arch's costs."""
+    measures = cost_measures(space, num_classes=4)
+    archs = list(all_archs(space, space.pool_options))
+    assert len(set(archs)) == space.count(space.pool_options)
+    costs = {arch: {name: measure.of(space, arch) for name, measure in measures.items()} for arch in archs}
+    return space, measures, costs
 
 
 @pytest.fixture(scope="session")
 def tiny():
-    """A space of a few thousand archs, its measures, and each arch's costs."""
-    measures = cost_measures(TINY, num_classes=4)
-    archs = list(all_archs(TINY, TINY.pool_digits))
-    costs = {arch: {name: measure.of(TINY, arch) for name, measure in measures.items()} for arch in archs}
-    return TINY, measures, costs
+    """ResNets."""
+    return counted(TINY)
+
+
+@pytest.fixture(scope="session", params=[TINY, MOBILE, MACRO], ids=lambda space: space.kind)
+def small(request):
+    """One space of each kind."""
+    return counted(request.param)

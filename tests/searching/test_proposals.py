@@ -9,19 +9,19 @@ from fewshot_nas.searching.bounds import Bound, Limits
 from fewshot_nas.searching.candidates import Candidates
 from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.searching.proposals import Chance, Evolution, best_first
-from fewshot_nas.space.measure import cost_measures
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]
 COSTS = cost_measures(PX8, num_classes=10)
 LIMITS = Limits(PX8, [Bound("macs", high=2_000_000)], COSTS)
-CANDIDATES = Candidates(LIMITS, PX8.pool_digits, feasible_arch(LIMITS, PX8.pool_digits))
+CANDIDATES = Candidates(LIMITS, PX8.pool_options, feasible_arch(LIMITS, PX8.pool_options))
 
 
 def quality(arch):
     """Something to be good at that the bound does not forbid: deep last stages, even digits."""
-    return sum(arch.depths[2:]) + sum(digit % 2 == 0 for mids in arch.mids for digit in mids) / 4
+    return sum(arch[2:4]) + sum(digit % 2 == 0 for digit in arch[8:] if digit) / 4
 
 
 def generations(proposer, count, value=lambda arch: [quality(arch)]):
@@ -79,19 +79,19 @@ def test_a_generation_shares_more_than_random_archs_do():
 def test_nothing_is_proposed_twice_however_narrow_the_bounds():
     """Half a thousandth of the multiply-adds, and less than a hundredth of the parameters."""
     limits = Limits(PX8, [Bound("macs", 2_000_000, 2_001_000), Bound("params", 150_000, 151_000)], COSTS)
-    candidates = Candidates(limits, PX8.pool_digits, feasible_arch(limits, PX8.pool_digits))
+    candidates = Candidates(limits, PX8.pool_options, feasible_arch(limits, PX8.pool_options))
     for proposer in (Chance(candidates, 0, 15), Evolution(candidates, 0, 15)):
         found = [arch for asked in generations(proposer, 4) for arch in asked]
         assert len(found) == len(set(found)) == 60
         assert all(map(limits.fits, found))
-        assert len({arch.depths for arch in found}) > 10
+        assert len({arch[:4] for arch in found}) > 10
 
 
 def test_few_archs_within_the_bounds_are_all_found_and_then_none(tiny):
     space, measures, costs = tiny
     cheap = sorted(cost["macs"] for cost in costs.values())[20]
     limits = Limits(space, [Bound("macs", high=cheap)], measures)
-    candidates = Candidates(limits, space.pool_digits, feasible_arch(limits, space.pool_digits))
+    candidates = Candidates(limits, space.pool_options, feasible_arch(limits, space.pool_options))
     for proposer in (Chance(candidates, 0, 8), Evolution(candidates, 0, 8)):
         found = [arch for asked in generations(proposer, 8, lambda arch: [0.0]) for arch in asked]
         assert set(found) == {arch for arch, cost in costs.items() if cost["macs"] <= cheap}

@@ -1,78 +1,120 @@
 """MACs and parameters, against published numbers and against each other."""
 
+import json
+import os
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.space.arch import Arch
-from fewshot_nas.space.block import Block
-from fewshot_nas.space.cost import block_cost, costs, total_cost
-from fewshot_nas.space.sampling import largest, random_arch, smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.draw import random_arch
+from fewshot_nas.space.presets import SPACES
+from tests.kinds import ALL
 
-PX8 = SPACES["px8"]
+PX8, TRACK1 = SPACES["px8"], SPACES["track1"]
+EVERY = (*SPACES.values(), *ALL)
 
-TRACK1 = SPACES["track1"]
+
+def end(space, *, largest):
+    return space.extreme(space.all_options, largest=largest)
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize(
     ("arch", "macs", "params"),
     [
-        (PX8.decode("1252233313000000223212122253130000000000006515000000"), 2_105_099_904, 9_621_328),
-        (PX8.decode("1448531313231300123222220032124212323242524525756555"), 3_912_912_960, 24_088_464),
-        (largest(PX8), 5_282_238_464, 34_043_688),
+        (TRACK1.decode("1252233313000000223212122253130000000000006515000000"), 2_105_099_904, 9_621_328),
+        (TRACK1.decode("1448531313231300123222220032124212323242524525756555"), 3_912_912_960, 24_088_464),
+        (end(TRACK1, largest=True), 5_282_238_464, 34_043_688),
     ],
 )
 def test_published_costs(arch, macs, params):
-    assert total_cost(TRACK1, arch) == (macs, params)
+    assert TRACK1.cost(arch) == (macs, params)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("name", "code", "macs", "params"),
+    [
+        ("channel_resnet", "4432214", 794_495_488, 6_208_394),
+        ("channel_mobilenet", "2421221", 60_799_488, 446_858),
+        ("macro", "02012100", 47_327_744, 890_666),
+    ],
+)
+def test_costs_of_the_published_tables(name, code, macs, params):
+    assert SPACES[name].cost(SPACES[name].decode(code), num_classes=10) == (macs, params)
+
+
+@pytest.mark.golden
+@pytest.mark.skipif("FEWSHOT_NAS_TRUTHS" not in os.environ, reason="FEWSHOT_NAS_TRUTHS is not set")
+@pytest.mark.parametrize(
+    ("name", "file", "entries"),
+    [
+        ("channel_resnet", "channel_bench_resnet", 8192),
+        ("channel_mobilenet", "channel_bench_mobilenet", 8192),
+        ("macro", "nas_bench_macro", 3295),
+    ],
+)
+def test_every_cost_of_the_published_tables(name, file, entries):
+    """Of the halves of them that one has: each of multiply-adds and parameters, for every key."""
+    space = SPACES[name]
+    truths = json.loads((Path(os.environ["FEWSHOT_NAS_TRUTHS"]) / f"{file}_half.json").read_text())
+    assert len(truths) == entries
+    for code, truth in truths.items():
+        assert space.cost(space.decode(code), num_classes=10) == (truth["flops"], truth["params"]), code
 
 
 def test_costs_by_hand():
     # px8, two blocks a stage, digits 7: widths 3, 6, 13, 26 on images of 8, 8, 4 and 2 pixels.
-    stem, stage1, stage2, stage3, stage4, head = costs(PX8, smallest(PX8), num_classes=10)
-    assert stem == (9 * 3 * 64, 9 * 3 + 6)
-    assert stage1 == (2 * 64 * 9 * (9 + 9), 2 * (9 * 18 + 12))
-    assert stage2.macs == 64 * (9 * (3 * 6 + 36) + 3 * 6 + 9 * 72)
-    assert stage3.params == 9 * 13 * (6 + 13) + 6 * 13 + 6 * 13 + 9 * 13 * 26 + 4 * 13
-    assert stage4.macs == 4 * (9 * 26 * (13 + 26) + 13 * 26 + 9 * 26 * 52)
-    assert head == (260, 270)
-
-
-@given(st.integers(0, 2**32), st.sampled_from(sorted(SPACES)), st.integers(1, 300))
-def test_costs_lie_between_the_smallest_and_the_largest(seed, name, resolution):
-    space, arch = SPACES[name], random_arch(SPACES[name], random.Random(seed))
-    low, middle, high = (
-        total_cost(space, each, resolution=resolution) for each in (smallest(space), arch, largest(space))
+    arch, sides = end(PX8, largest=False), PX8.sides()
+    parts = [(PX8.places[place].stage, block.cost(sides[place])) for place, block in PX8.blocks(arch)]
+    stem, stage1, stage2, stage3, stage4 = (
+        [sum(each) for each in zip(*(cost for stage, cost in parts if stage == number), strict=True)]
+        for number in (-1, 0, 1, 2, 3)
     )
+    assert stem == [9 * 3 * 64, 9 * 3 + 6]
+    assert stage1 == [2 * 64 * 9 * (9 + 9), 2 * (9 * 18 + 12)]
+    assert stage2[0] == 64 * (9 * (3 * 6 + 36) + 3 * 6 + 9 * 72)
+    assert stage3[1] == 9 * 13 * (6 + 13) + 6 * 13 + 6 * 13 + 9 * 13 * 26 + 4 * 13
+    assert stage4[0] == 4 * (9 * 26 * (13 + 26) + 13 * 26 + 9 * 26 * 52)
+    head = PX8.head(arch).cost(10)
+    assert head == (260, 270)
+    assert PX8.cost(arch, num_classes=10).macs == sum(cost.macs for _, cost in parts) + head.macs
+
+
+@given(st.integers(0, 2**32), st.sampled_from(EVERY), st.integers(1, 300))
+def test_costs_lie_between_the_smallest_and_the_largest(seed, space, resolution):
+    archs = end(space, largest=False), random_arch(space, random.Random(seed)), end(space, largest=True)
+    low, middle, high = (space.cost(arch, resolution=resolution) for arch in archs)
     assert low.macs <= middle.macs <= high.macs
     assert low.params <= middle.params <= high.params
 
 
+@given(st.integers(0, 2**32), st.sampled_from(EVERY))
+def test_measures_add_up_to_the_costs_of_the_whole_network(seed, space):
+    measures, arch = cost_measures(space, resolution=40, num_classes=7), random_arch(space, random.Random(seed))
+    cost = space.cost(arch, resolution=40, num_classes=7)
+    assert {key: measure.of(space, arch) for key, measure in measures.items()} == cost._asdict()
+
+
 @given(st.integers(0, 2**32))
 def test_odd_sizes_round_up_as_convolutions_do(seed):
-    arch = random_arch(PX8, random.Random(seed))
-    assert total_cost(TRACK1, arch, resolution=223).macs == total_cost(TRACK1, arch, resolution=224).macs
-
-
-def test_a_bottleneck_by_hand():
-    # 8 -> 2 -> 2 -> 16 channels, stride 2 at the 3x3: from 8 to 4 pixels, and a shortcut of 8 -> 16.
-    cost = block_cost(Block(1, 8, 2, 16, 2, "bottleneck"), 8)
-    assert cost.macs == 64 * 8 * 2 + 16 * (9 * 2 * 2 + 2 * 16 + 8 * 16)
-    assert cost.params == 16 + 36 + 32 + 128 + 2 * (2 + 2 + 16 + 16)
+    arch = random_arch(TRACK1, random.Random(seed))
+    assert TRACK1.cost(arch, resolution=223).macs == TRACK1.cost(arch, resolution=224).macs
 
 
 @pytest.mark.golden
 def test_resnet50_is_torchvisions():
     space = SPACES["resnet50"]
-    arch = Arch((1, 1, 1, 1), ((1,) * 3, (1,) * 4, (1,) * 6, (1,) * 3))
-    assert total_cost(space, arch) == (4_089_184_256, 25_557_032)
+    arch = space.arch((1, 1, 1, 1), ((1,) * 3, (1,) * 4, (1,) * 6, (1,) * 3))
+    assert space.cost(arch) == (4_089_184_256, 25_557_032)
 
 
 @pytest.mark.golden
 def test_the_deepest_cifar_net_has_the_depth_of_resnet56():
     space = SPACES["cifar"]
-    assert largest(space).depths == (9, 9, 9)
+    assert space.depth(end(space, largest=True)) == 27
     assert space.code_length == 1 + 3 + 1 + 2 * 27

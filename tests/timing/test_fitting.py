@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fewshot_nas.space.sampling import random_arch
+from fewshot_nas.space.draw import random_arch
 from fewshot_nas.timing.fitting import fitted, judged
 from fewshot_nas.timing.table import LatencyFit
 
@@ -12,7 +12,7 @@ from fewshot_nas.timing.table import LatencyFit
 @pytest.fixture
 def networks(table):
     rng = random.Random(3)
-    archs = dict.fromkeys(random_arch(table.space, rng, table.space.pool_digits) for _ in range(60))
+    archs = dict.fromkeys(random_arch(table.space, rng, table.space.pool_options) for _ in range(60))
     made = table.__class__(**{**vars(table), "fit": LatencyFit(20.0, 1.2, (0.0, 4.0, 9.0))})
     return {arch: made.measure.of(table.space, arch) for arch in archs}
 

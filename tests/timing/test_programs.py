@@ -9,23 +9,26 @@ import torch
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.export import write_onnx
 from fewshot_nas.models.subnet import Subnet
-from fewshot_nas.searching.decisions import Decisions
-from fewshot_nas.space.sampling import random_arch
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.draw import random_arch
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.timing.onnx_graph import onnx_of
 from fewshot_nas.timing.programs import Programs, described, distinct_parts
-from fewshot_nas.timing.table import Head, Stem
+from fewshot_nas.timing.table import Sized
+from tests.kinds import ALL, GATED
 from tests.rounding import assert_equal_but_for_rounding, terms
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(params=["px8", "cifar", "resnet50"])
+@pytest.fixture(
+    params=[*map(SPACES.get, ("px8", "cifar", "resnet50", "channel_mobilenet_quarter", "macro_quarter")), GATED],
+    ids=lambda space: space.name,
+)
 def network(request):
     """A subnet with statistics that are not the first ones, and images for it."""
-    space = SPACES[request.param]
+    space = request.param
     torch.manual_seed(0)
-    arch = random_arch(space, random.Random(0), space.pool_digits)
+    arch = random_arch(space, random.Random(0), space.pool_options)
     subnet = Subnet(space, arch, 5)
     images = torch.randn(2, space.in_channels, 16, 16)
     subnet.train()(images)
@@ -67,25 +70,28 @@ def test_a_graph_is_what_the_runtime_makes_of_an_exported_file(network, tmp_path
     assert kinds[0] == kinds[1]
 
 
-def test_parts_are_those_of_the_space_s_networks():
-    space = SPACES["px8"]
-    decisions = Decisions(space, space.pool_digits)
-    parts = distinct_parts(space, list(map(decisions.block, decisions.all)))
+def parts_of(space, arch):
+    """The blocks of an arch with the sides of their inputs, and its head."""
+    sides = space.sides()
+    return [*(Sized(block, sides[place]) for place, block in space.blocks(arch)), space.head(arch)]
+
+
+@pytest.mark.parametrize("space", ALL, ids=lambda space: space.name)
+def test_parts_are_those_of_the_space_s_networks(space):
+    parts = distinct_parts(space, space.pool_options)
     assert len(parts) == len(set(parts))
     for seed in range(20):
-        blocks = space.blocks(random_arch(space, random.Random(seed), space.pool_digits))
-        assert {Stem(blocks[0].inputs), *blocks, Head(blocks[-1].out)} <= set(parts)
-    assert len(parts) == 449
+        assert {*parts_of(space, random_arch(space, random.Random(seed), space.pool_options))} <= set(parts)
+    assert space.name != "px8" or len(parts) == 449
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
-def test_every_kind_of_part_can_be_called(runtime):
+@pytest.mark.parametrize("space", ALL, ids=lambda space: space.name)
+def test_every_kind_of_part_can_be_called(space, runtime):
     pytest.importorskip("onnxruntime")
-    space = SPACES["px8"]
     programs = Programs(space, 10, runtime, CPU, 3, 1)
-    arch = random_arch(space, random.Random(0), space.pool_digits)
-    blocks = space.blocks(arch)
-    for part in (Stem(blocks[0].inputs), blocks[0], blocks[-1], Head(blocks[-1].out)):
+    arch = random_arch(space, random.Random(0), space.pool_options)
+    for part in parts_of(space, arch):
         programs.of_part(part)()
     programs.empty()()
     programs.of_arch(arch)()

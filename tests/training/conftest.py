@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.search_space import SearchSpace
+from fewshot_nas.space.resnet import ResNetSpace
 from fewshot_nas.space.split import by_width
 
-TINY = SearchSpace(
+TINY = ResNetSpace(
     name="tiny",
     base_widths=(4, 6, 10, 20),
     ratios=(1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4),

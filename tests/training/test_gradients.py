@@ -4,9 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fewshot_nas.models.slicing import leading
-from fewshot_nas.space.sampling import smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.models.view import part
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
@@ -19,8 +18,8 @@ pytestmark = pytest.mark.numeric
 PX8 = SPACES["px8"]
 
 PLAIN = Regularization(label_smoothing=0.1)
-DIGITS = (7, 7, 7, 7)
-SAMPLER = Sampler(RandomArchs(PX8, 0, DIGITS), SpaceEnds(PX8, 0, DIGITS), middle=2)
+ALL = PX8.all_options
+SAMPLER = Sampler(RandomArchs(PX8, 0, ALL), SpaceEnds(PX8, 0, ALL), middle=2)
 
 
 def straightforward(network, images, labels, archs, precision="fp32"):
@@ -83,7 +82,7 @@ def test_in_bfloat16_it_has_those_of_autocast(supernet, batch):
 @pytest.mark.parametrize("groups", [3, 7])
 def test_what_no_arch_of_a_step_uses_has_no_gradient(supernet, batch, groups):
     network = supernet(groups)
-    archs = [smallest(PX8, (7, 7, 7, 7))] * 2
+    archs = [PX8.smallest] * 2
     ours(network, *batch, archs)
     used = {id(parameter) for parameter in used_parameters(network, archs)}
     for name, parameter in network.named_parameters():
@@ -93,17 +92,17 @@ def test_what_no_arch_of_a_step_uses_has_no_gradient(supernet, batch, groups):
 def used_parameters(network, archs):
     found = []
     for arch in archs:
-        network.weights(arch, lambda parameter, *sizes: found.append(parameter) or leading(parameter, *sizes))
+        network.tensors(arch, lambda parameter, *sizes: found.append(parameter) or part(parameter, *sizes))
     return found
 
 
 def test_what_a_step_does_not_use_keeps_weights_and_momentum(tiny, supernet, batch):
     network = supernet(3)
-    optimizer = sgd(parameter_groups(network, multipliers(by_width(tiny, 3), (7,) * 4, "rule"), 0.1), 0.9)
+    optimizer = sgd(parameter_groups(network, multipliers(by_width(tiny, 3), ALL, "rule"), 0.1), 0.9)
     step(network, optimizer, batch, SAMPLER.archs(0))  # so that there is some momentum
     before = [parameter.detach().clone() for parameter in network.parameters()]
     momenta = [optimizer.state[parameter]["momentum_buffer"].clone() for parameter in network.parameters()]
-    archs = [smallest(PX8, (7, 7, 7, 7))] * 2
+    archs = [PX8.smallest] * 2
     step(network, optimizer, batch, archs)
     used = {id(parameter) for parameter in used_parameters(network, archs)}
     for parameter, weights, momentum in zip(network.parameters(), before, momenta, strict=True):
@@ -132,9 +131,9 @@ def test_gradients_are_laid_out_as_their_parameters(supernet, batch):
 
 def test_weights_are_cast_once_for_all_subnets(supernet):
     network, leaves = supernet(), Leaves(torch.bfloat16)
-    first = leaves.weights(network, smallest(PX8, DIGITS)).stem
+    first = leaves.weights(network, PX8.smallest).blocks[0].main[0]
     with torch.no_grad():
-        network.stem.conv.weight += 1
-    again = leaves.weights(network, smallest(PX8, DIGITS)).stem
+        network.stored((0, 0)).main[0].conv.weight += 1
+    again = leaves.weights(network, PX8.smallest).blocks[0].main[0]
     assert torch.equal(again.conv, first.conv)
     assert (first.conv.dtype, first.weight.dtype) == (torch.bfloat16, torch.float32)

@@ -1,6 +1,7 @@
 """Parameter groups, learning-rate factors and the schedule."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -8,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.optimizer import cosine, multipliers, parameter_groups, plain_groups, set_rate, sgd
 
-ALL, POOL = (7, 7, 7, 7), (3, 3, 5, 7)
 TRACK1 = SPACES["track1"]
+ALL, POOL = TRACK1.all_options, TRACK1.pool_options  # as those of the tiny space
 
 
 @pytest.mark.parametrize("groups", range(1, 8))
@@ -26,20 +27,19 @@ def test_every_parameter_is_in_one_group(supernet, tiny, groups, kind):
 
 
 @pytest.mark.parametrize("groups", [2, 7])
-def test_a_factor_holds_for_all_blocks_of_its_group_and_the_classifier(supernet, tiny, groups):
+def test_a_factor_holds_for_all_tensors_of_a_group_at_a_place(supernet, tiny, groups):
     network = supernet(groups)
-    factors = [[10 * stage + group + 1.0 for group in range(len(network.stages[stage]))] for stage in range(4)]
+    factors = [
+        [10 * place + group + 1.0 for group in range(rule.size)] for place, rule in enumerate(network.split.rules)
+    ]
     factor_of = {
         id(parameter): group["factor"]
         for group in parameter_groups(network, factors, 0.1)
         for parameter in group["params"]
     }
-    for stage, modules in enumerate(network.stages):
-        for group, module in enumerate(modules):
-            assert {factor_of[id(parameter)] for parameter in module.parameters()} == {factors[stage][group]}
-    for group, head in enumerate(network.heads):
-        assert {factor_of[id(parameter)] for parameter in head.parameters()} == {factors[3][group]}
-    assert {factor_of[id(parameter)] for parameter in network.stem.parameters()} == {1.0}
+    for place, group in (*network.split.homes(), *network.split.heads()):
+        found = {factor_of[id(parameter)] for parameter in network.stored((place, group)).parameters()}
+        assert found == {factors[place][group]}
 
 
 @pytest.mark.parametrize("grouping", ["supernet", "plain"])
@@ -51,14 +51,12 @@ def test_norms_and_biases_do_not_decay(supernet, tiny, grouping):
             assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0)
 
 
-@pytest.mark.parametrize("digits", [ALL, POOL])
+@pytest.mark.parametrize("options", [ALL, POOL])
 @pytest.mark.parametrize("groups", range(1, 8))
-def test_the_rule_moves_all_sampled_groups_equally_far(groups, digits):
-    for stage, factors in enumerate(multipliers(by_width(TRACK1, groups), digits, "rule")):
-        drawn = [
-            by_width(TRACK1, groups).group_of(stage, TRACK1.width(stage, digit), 2)
-            for digit in range(1, digits[stage] + 1)
-        ]
+def test_the_rule_moves_all_sampled_groups_equally_far(groups, options):
+    split = by_width(TRACK1, groups)
+    for rule, factors in zip(split.rules, multipliers(split, options, "rule"), strict=True):
+        drawn = [rule.groups[key] for key in product(*(options[slot] for slot in rule.reads))]
         distances = [drawn.count(group) / len(drawn) * factors[group] for group in set(drawn)]
         assert sum(distances) == pytest.approx(1)  # the mean factor of a draw
         assert distances == pytest.approx([distances[0]] * len(distances))
@@ -67,9 +65,10 @@ def test_the_rule_moves_all_sampled_groups_equally_far(groups, digits):
 
 def test_the_rule_comes_near_the_published_table():
     """Stage 4, two groups: six digits of seven draw the smaller one; the table has 6, the rule 6 to 1."""
-    (smaller, larger), (_, published) = (multipliers(by_width(TRACK1, 2), ALL, kind)[3] for kind in ("rule", "table"))
-    assert larger / smaller == pytest.approx(6)
-    assert published == 6
+    rule, table = (multipliers(by_width(TRACK1, 2), ALL, kind) for kind in ("rule", "table"))
+    for place in (-1, -2):  # the head, and the last block
+        assert rule[place][1] / rule[place][0] == pytest.approx(6)
+        assert table[place] == [1, 6]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +81,9 @@ def test_the_rule_comes_near_the_published_table():
     ],
 )
 def test_the_table_is_the_published_one(groups, expected):
-    assert multipliers(by_width(TRACK1, groups), ALL, "table") == expected
+    factors = multipliers(by_width(TRACK1, groups), ALL, "table")
+    stages = [*(place.stage for place in TRACK1.places), 3]  # the head is split like the last stage
+    assert factors == [[1] if stage < 0 else expected[stage] for stage in stages]
 
 
 def test_the_rate_rises_and_falls_as_told():

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from fewshot_nas.space.pool import make_pool
-from fewshot_nas.space.sampling import largest, smallest
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.training import sandwich as under_test
 from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
@@ -20,12 +19,12 @@ pytestmark = pytest.mark.numeric
 
 PX8 = SPACES["px8"]
 
-POOL = (3, 3, 5, 7)
+POOL = PX8.pool_options
 NONE = Regularization()
 
 
-def sampler(seed=3, digits=POOL, sampling="random", extremes="space", middle=2):
-    return Sampler(SAMPLING[sampling](PX8, seed, digits), EXTREMES[extremes](PX8, seed, digits), middle)
+def sampler(seed=3, options=POOL, sampling="random", extremes="space", middle=2):
+    return Sampler(SAMPLING[sampling](PX8, seed, options), EXTREMES[extremes](PX8, seed, options), middle)
 
 
 def sandwich(network, images, labels, archs, sizes, regularization=NONE, teachers=None):
@@ -41,7 +40,7 @@ def sandwich(network, images, labels, archs, sizes, regularization=NONE, teacher
 def test_a_step_has_the_largest_some_others_and_the_smallest(sampling):
     archs = sampler(sampling=sampling, middle=3).archs(7)
     assert len(archs) == 5
-    assert (archs[0], archs[-1]) == (largest(PX8), smallest(PX8, POOL))
+    assert (archs[0], archs[-1]) == (PX8.largest, PX8.extreme(POOL, largest=False))
 
 
 @pytest.mark.parametrize("extremes", EXTREMES)
@@ -69,27 +68,31 @@ def test_another_seed_draws_other_archs():
 
 
 @pytest.mark.parametrize("sampling", SAMPLING)
-def test_only_the_digits_of_the_pool_are_drawn(sampling):
+@pytest.mark.parametrize("extremes", EXTREMES)
+def test_only_the_options_of_the_pool_are_drawn(sampling, extremes):
     for step in range(30):
-        for arch in sampler(sampling=sampling).archs(step):
-            for out, mids, digits in zip(arch.outs, arch.mids, POOL, strict=True):
-                assert max(out, *mids) <= digits
+        for arch in sampler(sampling=sampling, extremes=extremes).archs(step):
+            assert PX8.in_pool(arch)
 
 
-def test_drawn_ends_are_extreme_in_all_but_the_out_digits():
+def test_drawn_ends_are_extreme_in_all_but_the_output_widths():
+    others = [number for number, slot in enumerate(PX8.slots) if slot.role != "out"]
     for step in range(20):
         plain, drawn = sampler().archs(step), sampler(extremes="outs").archs(step)
-        assert (drawn[0].mids, drawn[-1].mids) == (plain[0].mids, plain[-1].mids)
+        for end in (0, -1):
+            assert [drawn[end][slot] for slot in others] == [plain[end][slot] for slot in others]
         assert drawn[1:-1] == plain[1:-1]
 
 
-def test_every_out_digit_has_its_turn_at_both_ends_independently():
+def test_every_output_width_has_its_turn_at_both_ends_independently():
     steps = [sampler(extremes="outs").archs(step) for step in range(3000)]
-    for stage, digits in enumerate(POOL):
-        pairs = Counter((archs[0].outs[stage], archs[-1].outs[stage]) for archs in steps)
-        assert len(pairs) == digits**2
+    for slot, options in enumerate(POOL):
+        if PX8.slots[slot].role != "out":
+            continue
+        pairs = Counter((archs[0][slot], archs[-1][slot]) for archs in steps)
+        assert len(pairs) == len(options) ** 2
         for count in pairs.values():
-            assert count / len(steps) == pytest.approx(1 / digits**2, rel=0.6)
+            assert count / len(steps) == pytest.approx(1 / len(options) ** 2, rel=0.6)
 
 
 def test_the_largest_sees_the_largest_images_and_the_smallest_the_smallest():
@@ -167,15 +170,15 @@ def test_labels_are_smoothed_for_all_that_learn_them(supernet, batch):
 
 
 def test_images_of_another_size_reach_the_subnet(supernet, batch):
-    archs = [largest(PX8), smallest(PX8, POOL)]
+    archs = [PX8.largest, PX8.extreme(POOL, largest=False)]
     same, other = (sandwich(supernet(), *batch, archs, sizes, NONE) for sizes in ([8, 8], [8, 5]))
     assert same[0] == other[0]
     assert same[1] != other[1]
 
 
 TEACHER, *STUDENTS = make_pool(PX8, seed=1, size=3).values()
-TAUGHT = [largest(PX8), *STUDENTS, smallest(PX8, POOL)]
-TEACHERS = [TEACHER, largest(PX8), TEACHER]
+TAUGHT = [PX8.largest, *STUDENTS, PX8.extreme(POOL, largest=False)]
+TEACHERS = [TEACHER, PX8.largest, TEACHER]
 
 
 def gradients(network):
@@ -205,7 +208,7 @@ def test_a_teacher_gets_no_gradient(supernet, batch):
     assert_same_step(network, reference, losses, expected, TAUGHT, images)
 
 
-@pytest.mark.parametrize(("teacher", "teachers"), [(Labels(), [None] * 3), (Largest(), [largest(PX8)] * 3)])
+@pytest.mark.parametrize(("teacher", "teachers"), [(Labels(), [None] * 3), (Largest(), [PX8.largest] * 3)])
 def test_a_step_is_its_parts(supernet, batch, teacher, teachers):
     """The same archs, sizes, teachers and losses as put together by hand."""
     one, other, drawn, sizes = supernet(), supernet(), sampler(), ImageSizes(3, 2, (6, 8))
@@ -231,7 +234,7 @@ def test_a_loss_may_compare_the_archs_of_a_step(supernet, batch):
     """Its gradients are those of plain autograd on the whole."""
     images, labels = batch
     network, reference = supernet(), supernet()
-    archs = [smallest(PX8, POOL), *STUDENTS, largest(PX8)]  # so that some pairs are in the wrong order
+    archs = [PX8.extreme(POOL, largest=False), *STUDENTS, PX8.largest]  # so that some pairs are in the wrong order
     leaves = Leaves()
     losses = Pairs().backward(answers(network, leaves, images, labels, archs, [None] * 4, [None] * 4, NONE))
     leaves.deposit()
@@ -257,7 +260,7 @@ def test_an_arch_runs_when_its_answer_is_asked_for_and_its_graph_is_free_before(
     assert freed == TAUGHT
 
 
-@pytest.mark.parametrize(("teachers", "forwards"), [([None] * 3, 4), ([largest(PX8)] * 3, 4), (TEACHERS, 5)])
+@pytest.mark.parametrize(("teachers", "forwards"), [([None] * 3, 4), ([PX8.largest] * 3, 4), (TEACHERS, 5)])
 def test_a_teacher_costs_one_forward_and_the_largest_none(supernet, batch, monkeypatch, teachers, forwards):
     sizes, real = [], under_test.run_subnet
 

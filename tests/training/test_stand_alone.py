@@ -6,7 +6,7 @@ import pytest
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.pool import make_pool, read_arch_file
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneResult
 
 PX8 = SPACES["px8"]

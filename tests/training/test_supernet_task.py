@@ -7,7 +7,7 @@ from fewshot_nas.distributed import World, joined
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry, make_pool
-from fewshot_nas.space.search_space import SPACES
+from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.sampler import ImageSizes, RandomArchs, Sampler, SpaceEnds
@@ -18,7 +18,7 @@ from tests.rounding import assert_score_is_plain_but_for_rounding
 PX8 = SPACES["px8"]
 
 
-DIGITS = (3, 3, 5, 7)
+OPTIONS = PX8.pool_options
 ALONE = World(0, 1, torch.device("cpu"))
 POOL = make_pool(PX8, seed=0, size=5)
 TRUTH = {arch_id: Entry(50.0 + number**2, arch) for number, (arch_id, arch) in enumerate(POOL.items())}
@@ -38,9 +38,9 @@ def make(tmp_path, tiny, supernet, inputs):
         network = supernet(2)
         return SupernetTask(
             network,
-            sgd(parameter_groups(network, multipliers(by_width(tiny, 2), DIGITS, "rule"), 0.0), 0.9),
-            Sandwich(Sampler(RandomArchs(PX8, 0, DIGITS), SpaceEnds(PX8, 0, DIGITS), 2), ImageSizes(0, 2), Largest()),
-            DIGITS,
+            sgd(parameter_groups(network, multipliers(by_width(tiny, 2), OPTIONS, "rule"), 0.0), 0.9),
+            Sandwich(Sampler(RandomArchs(PX8, 0, OPTIONS), SpaceEnds(PX8, 0, OPTIONS), 2), ImageSizes(0, 2), Largest()),
+            OPTIONS,
             Validation(inputs, truth, PhaseDirectory(tmp_path / "run"), kept, every, epochs),
             world,
         )
@@ -56,8 +56,8 @@ def test_the_truth_the_largest_and_the_smallest_are_scored(make):
 
 
 def test_proxies_stand_beside_tau(make):
-    deepest_last = sorted(POOL.items(), key=lambda item: sum(item[1].depths))
-    truth = {arch_id: Entry(float(sum(arch.depths)), arch) for arch_id, arch in deepest_last}
+    deepest_last = sorted(POOL.items(), key=lambda item: sum(item[1][:4]))
+    truth = {arch_id: Entry(float(sum(arch[:4])), arch) for arch_id, arch in deepest_last}
     assert make(truth=truth).end_epoch(0)["proxies"]["depth"] == pytest.approx(1)
 
 

@@ -1,0 +1,203 @@
+"""What blocks compute: the only statement of the arithmetic.
+
+Training, calibration, folded scoring, single networks and timing all call `run`. They differ in what a unit is (the
+weights of one operation: slices of a supernet, leaves for gradients, folded kernels, modules) and in `apply`, which
+convolves and normalises with it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import stochastic_depth
+
+from fewshot_nas.space.block import Act, Block, Head, Op
+
+EPS = 1e-5  # of every batch norm
+DROPPED_STAGES = 2  # the last stages, the only ones with drop connect
+
+
+class Gate(NamedTuple):
+    """The two 1x1 convolutions of a squeeze-and-excitation: [squeeze, out, 1, 1], [squeeze], and the way back."""
+
+    reduce: Tensor
+    reduce_bias: Tensor
+    expand: Tensor
+    expand_bias: Tensor
+
+
+class Unit(Protocol):
+    """The weights of one operation, in whatever form `apply` takes them."""
+
+    @property
+    def gate(self) -> Gate | None:
+        """The squeeze-and-excitation of the operation, if it has one."""
+
+
+U = TypeVar("U", bound=Unit)
+Apply = Callable[[Op, U, Tensor], Tensor]  # convolves [B, inputs, H, W], padded by half the kernel, and normalises
+
+
+class ConvNorm(NamedTuple):
+    """A convolution without bias and the batch norm after it, as tensors."""
+
+    conv: Tensor  # [out, inputs / groups, kernel, kernel]
+    weight: Tensor  # [out]
+    bias: Tensor  # [out]
+    gate: Gate | None = None
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor, in the order of a `Layer`'s parameters."""
+        yield from (self.conv, self.weight, self.bias)
+        yield from self.gate or ()
+
+
+class BlockTensors(NamedTuple):
+    """The tensors of a block, and the stage that it stands in."""
+
+    block: Block
+    stage: int
+    main: tuple[ConvNorm, ...]
+    shortcut: tuple[ConvNorm, ...]
+
+
+class HeadTensors(NamedTuple):
+    """The layers after the mean over pixels: weight and bias of a hidden layer or None, and those of the classifier."""
+
+    head: Head
+    hidden: tuple[Tensor, Tensor] | None
+    weight: Tensor  # [classes, inputs]
+    bias: Tensor  # [classes]
+
+
+class SubnetTensors(NamedTuple):
+    """All tensors of a subnet; the first block is the stem."""
+
+    blocks: tuple[BlockTensors, ...]
+    head: HeadTensors
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor once, in the order of a static `Subnet`'s parameters."""
+        for block in self.blocks:
+            for unit in (*block.main, *block.shortcut):
+                yield from unit.tensors()
+        yield from self.head.hidden or ()
+        yield from (self.head.weight, self.head.bias)
+
+
+class Convolve(Protocol):
+    """Convolves [B, inputs, H, W], padded by half the kernel."""
+
+    def __call__(self, x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor: ...
+
+
+def convolve_plainly(x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:
+    """torch's own convolution."""
+    # A sliced weight needs no `.contiguous()`: torch does that before it chooses a kernel.
+    return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, groups=groups)
+
+
+def batch_norm(convolve: Convolve = convolve_plainly) -> Apply[ConvNorm]:
+    """Convolve, then normalise by the statistics of this batch, as supernets always do."""
+
+    def apply(op: Op, unit: ConvNorm, x: Tensor) -> Tensor:
+        x = convolve(x, unit.conv, op.stride, op.groups)
+        return F.batch_norm(x, None, None, unit.weight, unit.bias, training=True, eps=EPS)
+
+    return apply
+
+
+def run(
+    block: Block,
+    main: Sequence[U],
+    shortcut: Sequence[U],
+    x: Tensor,
+    apply: Apply[U],
+    *,
+    drop_connect: float = 0.0,
+    first: Tensor | None = None,
+    projected: Tensor | None = None,
+) -> Tensor:
+    """The output of a block for [B, inputs, H, W].
+
+    Args:
+        main, shortcut: the weights of the block's operations.
+        drop_connect: the probability that an image skips the main path; the other images' results
+            are scaled up to keep the mean (stochastic depth, arXiv:1603.09382).
+        first: the output of the first operation, if it is known.
+        projected: the output of the shortcut's operation, if it is known.
+    """
+    if not block.main:
+        return x
+    y = run_op(block.main[0], main[0], x, apply) if first is None else first
+    for op, unit in zip(block.main[1:], main[1:], strict=True):
+        y = run_op(op, unit, y, apply)
+    if block.shortcut is not None:
+        if drop_connect > 0:
+            y = stochastic_depth(y, drop_connect, "row")
+        if projected is None:
+            projected = x
+            for op, unit in zip(block.shortcut, shortcut, strict=True):
+                projected = run_op(op, unit, projected, apply)
+        owned = len(block.main) > 1 or first is None  # no one else reads y
+        y = y.add_(projected) if owned and not torch.is_grad_enabled() else y + projected
+    y = activate(y, block.after)
+    return F.max_pool2d(y, 3, 2, 1) if block.pool else y
+
+
+def run_op(op: Op, unit: U, x: Tensor, apply: Apply[U]) -> Tensor:
+    """The output [B, out, H', W'] of one operation."""
+    x = activate(apply(op, unit, x), op.act)
+    return gated(x, unit.gate) if unit.gate is not None else x
+
+
+def activate(x: Tensor, act: Act) -> Tensor:
+    """The activation, in place where autograd allows it."""
+    if act == "relu":
+        return F.relu(x, inplace=True)
+    if act == "silu":
+        return F.silu(x, inplace=not torch.is_grad_enabled())
+    return x
+
+
+def gated(x: Tensor, gate: Gate) -> Tensor:
+    """Channels [B, C, H, W], scaled by squeeze-and-excitation with a hard sigmoid (arXiv:1709.01507, 1905.02244)."""
+    squeezed = F.relu(F.conv2d(x.mean((2, 3), keepdim=True), gate.reduce, gate.reduce_bias), inplace=True)
+    return x * F.hardsigmoid(F.conv2d(squeezed, gate.expand, gate.expand_bias))
+
+
+def features(head: HeadTensors, x: Tensor) -> Tensor:
+    """What the classifier takes [B, inputs], for the last map [B, C, H, W]."""
+    x = x.mean((2, 3)).to(head.weight.dtype)
+    if head.hidden is not None:
+        x = activate(F.linear(x, *head.hidden), head.head.act)
+    return x
+
+
+def run_subnet(
+    weights: SubnetTensors,
+    images: Tensor,
+    *,
+    dropout: float = 0.0,
+    drop_connect: float = 0.0,
+    convolve: Convolve = convolve_plainly,
+) -> Tensor:
+    """Logits [B, classes] of a subnet for images [B, C, H, W].
+
+    Args:
+        dropout: the probability that a feature before the classifier is set to 0.
+        drop_connect: the rate of the last block. Block n of N, counted from 1 after the stem, has
+            n / N of this rate; blocks before the last two stages have none.
+        convolve: how convolutions are computed.
+    """
+    apply, x = batch_norm(convolve), images
+    last = weights.blocks[-1].stage
+    for number, (block, stage, main, shortcut) in enumerate(weights.blocks):
+        rate = drop_connect * number / (len(weights.blocks) - 1) * (stage > last - DROPPED_STAGES)
+        x = run(block, main, shortcut, x, apply, drop_connect=rate)
+    taken = features(weights.head, x)
+    if dropout > 0:
+        taken = F.dropout(taken, dropout)
+    return F.linear(taken, weights.head.weight, weights.head.bias)
