@@ -16,6 +16,7 @@ from fewshot_nas.cli import (
     read_numbers,
     run,
 )
+from fewshot_nas.config import Config
 from fewshot_nas.errors import InputError
 from fewshot_nas.opening import known_run
 from fewshot_nas.results.phase import ONE_SHOT, Phase
@@ -35,7 +36,6 @@ from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, net
 from fewshot_nas.scores.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
 from fewshot_nas.scores.shards import BEST_FIRST, METRICS, OF_TOP, Scored, write_scores
 from fewshot_nas.space.pool import Entry
-from fewshot_nas.space.space import Space
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parts = _parts(options.parts, len(pool))
     beside = [BESIDE] if all(shard_path(scores, metric, BESIDE).exists() for metric in METRICS) else []
     manifests = read_manifests(scores, [*beside, *parts])
-    merged = _merged(options, scores, pool, parts, manifests, space)
+    merged = _merged(options, config, scores, pool, parts, manifests)
     _object(objections(scores, manifests, parts), options.force)
     manifest = joined_manifest(manifests, len(next(iter(merged.values()))))
     if options.parts:
@@ -100,19 +100,19 @@ def _write(
 
 def _merged(
     options: argparse.Namespace,
+    config: Config,
     scores: Path,
     pool: Sequence[CodesById],
     parts: Sequence[int],
     manifests: Mapping[int, Manifest],
-    space: Space,
 ) -> dict[str, dict[str, Scored]]:
     """The merged scores by the metric that `--top` asks for; without it, by each that there is, the leading first."""
     written = [metric for metric in BEST_FIRST if parts_with_scores(scores, metric).keys() & set(parts)]
-    wanted = [OF_TOP[options.top]] if options.top else written or BEST_FIRST[:1]
+    wanted, space = [OF_TOP[options.top]] if options.top else written or BEST_FIRST[:1], config.space.build()
     try:
         return {metric: merge_parts(scores, metric, pool, manifests, space, parts) for metric in wanted}
     except IncompleteError as error:
-        raise InputError(f"{error}; {_ways_out(options, error.parts, parts, manifests)}") from None
+        raise InputError(f"{error}; {_ways_out(options, config, error.parts, parts, manifests)}") from None
 
 
 def _asked(options: argparse.Namespace) -> tuple[str, str]:
@@ -160,13 +160,17 @@ def _parts(text: str | None, count: int) -> list[int]:
 
 
 def _ways_out(
-    options: argparse.Namespace, missing: Sequence[int], parts: Sequence[int], manifests: Mapping[int, Manifest]
+    options: argparse.Namespace,
+    config: Config,
+    missing: Sequence[int],
+    parts: Sequence[int],
+    manifests: Mapping[int, Manifest],
 ) -> str:
     """The commands that score the missing parts, or merge the others."""
     known: Manifest = next(iter(manifests.values()), {})
     sample = known.get("sample")
     which = {"sample": sample} if sample else {"json_part": as_list(missing), "limit": known.get("limit")}
-    said = f"`{_test(options, **which)}` fills them"
+    said = f"`{_test(options, **which, **_unusual(known, config))}` fills them"
     there = [part for part in parts if part not in missing]
     if there:
         merge = following(
@@ -179,6 +183,19 @@ def _ways_out(
         )
         said += f", `{merge}` merges the others only"
     return said
+
+
+def _unusual(known: Manifest, config: Config) -> dict[str, object]:
+    """The options of `test` that the other parts were scored with, and that do not follow from the settings."""
+    usual = {
+        "model_name": "supernet",
+        "calibration_images": config.evaluation.calibration_images,
+        "classifier_images": config.evaluation.classifier_images,
+        "precision": config.run.precision,
+    }
+    model = {"model_name": Path(known["checkpoint"]).stem} if "checkpoint" in known else {}
+    found = usual | {"classifier_images": 0} | dict(known) | model if known else usual
+    return {name: found[name] for name, value in usual.items() if found[name] != value}
 
 
 def _test(options: argparse.Namespace, **more: object) -> str:
