@@ -21,16 +21,22 @@ def by_guessing(most: int, images: int) -> float:
 
 
 def no_better(top1: Iterable[float], guessing: float) -> str:
-    """A warning if no top-1, in percent, is above that of guessing; otherwise nothing.
+    """A warning if these top-1, in percent, are together no better than guessing; otherwise nothing.
+
+    Their mean decides, because among many the best one is above by luck.
 
     >>> no_better([10.0, 30.0], 16.0)
     ''
+    >>> no_better([5.0, 15.0], 13.0).partition(", and")[0]
+    'warning: the mean top-1 of 2 networks is 10.00 %'
     """
-    best = max(top1)
-    if best > guessing:
+    known = list(top1)
+    mean = sum(known) / len(known)
+    if mean > guessing:
         return ""
+    what = "top-1 is" if len(known) == 1 else f"mean top-1 of {len(known)} networks is"
     return (
-        f"warning: the best top-1 is {best:.2f} %, and naming one class for every image reaches up to {guessing:.2f} %:"
+        f"warning: the {what} {mean:.2f} %, and naming one class for every image reaches up to {guessing:.2f} %:"
         " nothing was learned, and no ranking by it means anything; lower the learning rate, train longer, or look at"
         " the labels"
     )
