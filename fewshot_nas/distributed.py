@@ -41,8 +41,8 @@ class World:
         return cls(0, 1, torch.device("cpu"))
 
     @property
-    def is_main(self) -> bool:
-        """Whether this process is the one that writes files and speaks."""
+    def is_rank0(self) -> bool:
+        """Whether this process is the one that writes files and reports to the user."""
         return self.rank == 0
 
 
@@ -144,7 +144,7 @@ def _meet(backend: str) -> None:
 @contextmanager
 def _watched(world: World, silence_s: float) -> Iterator[None]:
     """Watch the other processes, which all do."""
-    name = told_by_main(uuid.uuid4().hex, world)
+    name = broadcast_object(uuid.uuid4().hex, world)
     others = dict(enumerate(gathered(whereabouts(), world)))
     del others[world.rank]
     watch = Watch(name, world.rank, others, silence_s, connection)
@@ -195,8 +195,8 @@ def average_gradients(parameters: Iterable[nn.Parameter], world: World, extra: T
     return extra
 
 
-def from_main(tensor: Tensor, world: World) -> Tensor:
-    """Rank 0's tensor, on all processes; all have one of that shape."""
+def broadcast(tensor: Tensor, world: World) -> Tensor:
+    """Rank 0's tensor, on all processes. All of them call this with a tensor of the same shape."""
     if world.size == 1:
         return tensor
     tensor = tensor.contiguous()
@@ -204,13 +204,13 @@ def from_main(tensor: Tensor, world: World) -> Tensor:
     return tensor
 
 
-def told_by_main(value: T, world: World) -> T:
-    """The main process's value, on all processes, however long it takes; it has to be picklable."""
+def broadcast_object(value: T, world: World) -> T:
+    """Rank 0's picklable value, on all processes. Waits as long as rank 0 needs."""
     if world.size == 1:
         return value
-    told = [value]
-    dist.broadcast_object_list(told, 0, group=world.patient)
-    return told[0]
+    values = [value]
+    dist.broadcast_object_list(values, 0, group=world.patient)
+    return values[0]
 
 
 def gathered(value: T, world: World) -> list[T]:
@@ -223,7 +223,7 @@ def gathered(value: T, world: World) -> list[T]:
 
 
 @contextmanager
-def together(world: World) -> Iterator[None]:
+def fail_together(world: World) -> Iterator[None]:
     """Wait for all processes at the end of the block, and fail on all of them if one fails.
 
     The block must not talk to other processes: they would wait there for one that has failed.
@@ -247,24 +247,24 @@ def together(world: World) -> Iterator[None]:
         raise failures[0]
 
 
-def decided(world: World, decide: Callable[[], T]) -> T:
-    """What rank 0 finds out, on all processes: two may see different files on a network's disk.
+def on_rank0(world: World, function: Callable[[], T]) -> T:
+    """Call a function on rank 0 only, and return its result on all processes. Two may see different files on a network's disk.
 
     Raises:
-        InputError: as `decide`, on all processes.
+        InputError: the function failed; raised on all processes.
     """
     found: T | None = None
-    with together(world):
-        if world.is_main:
-            found = decide()
+    with fail_together(world):
+        if world.is_rank0:
+            found = function()
     return gathered(found, world)[0]  # type: ignore[return-value]
 
 
-def agreed(values: Mapping[str, Any], world: World) -> Mapping[str, Any]:
-    """These values, which are the same on all processes: on a network's disk two may see different files.
+def check_equal_on_all_ranks(values: Mapping[str, Any], world: World) -> Mapping[str, Any]:
+    """Return the values if they are the same on all processes. On a network's disk two may see different files.
 
     Raises:
-        InputError: they are not; says which value differs, on all processes.
+        InputError: a value differs; names it, on all processes.
     """
     for rank, seen in enumerate(all_seen := gathered(values, world)):
         for key, value in seen.items():

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.network_runs import NetworkRun
 
     with joined(options.device, config.run) as world:
-        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_main), words, options.plan)
+        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_rank0), words, options.plan)
         facts = {"arch": space.encode(arch), "parent_sha256": sha256(chosen.model)}
         training.train_network(
             "finetune",

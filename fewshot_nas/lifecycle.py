@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from fewshot_nas.cli import Report
 from fewshot_nas.config import dump_config
-from fewshot_nas.distributed import World, agreed, decided, together
+from fewshot_nas.distributed import World, check_equal_on_all_ranks, fail_together, on_rank0
 from fewshot_nas.files import locked
 from fewshot_nas.manifest import UNCOMPARED, begin, goes_on
 from fewshot_nas.results.directories import PhaseDirectory
@@ -63,7 +63,7 @@ class LifeCycle:
         Args:
             content: makes the manifest.
             start: makes what is trained; refuses settings that do not fit each other.
-            finish: writes the result; called on the main process only.
+            finish: writes the result; called on rank 0 only.
             finished: says that the training is finished, or nothing; told whether an earlier run goes on.
                 By default it is finished once `directory.chosen` exists.
 
@@ -72,27 +72,29 @@ class LifeCycle:
             InputError: an earlier run of that name is not one to go on with, or training fails.
         """
         if self.plan:
-            with together(self.world):
+            with fail_together(self.world):
                 content()
                 training = start()
             self.report(f"{self.directory.path}: {self._loop(training, RunLog(*self._logs)).plan()}")
             return
         with alone(self.directory.lock, self.world):
-            with together(self.world):
+            with fail_together(self.world):
                 written = content()
-            agreed({key: value for key, value in written.items() if key not in UNCOMPARED}, self.world)
-            going_on, done = decided(self.world, lambda: self._found(written, finished or self._chosen))
+            check_equal_on_all_ranks(
+                {key: value for key, value in written.items() if key not in UNCOMPARED}, self.world
+            )
+            going_on, done = on_rank0(self.world, lambda: self._found(written, finished or self._chosen))
             if done:
                 self.report(done)
                 return
-            with together(self.world):
+            with fail_together(self.world):
                 training = start()
             if not going_on:
-                decided(self.world, lambda: begin(self.directory, written, dump_config(self.config)))
+                on_rank0(self.world, lambda: begin(self.directory, written, dump_config(self.config)))
             with RunLog(*self._logs) as log:
                 task = self._trained(training, log)
-                decided(self.world, lambda: finish(task, log))
-            if said := decided(self.world, lambda: collapse(self.directory.log)):
+                on_rank0(self.world, lambda: finish(task, log))
+            if said := on_rank0(self.world, lambda: collapse(self.directory.log)):
                 self.report(said)
 
     def _found(self, written: Mapping[str, Any], finished: Callable[[bool], str]) -> tuple[bool, str]:
@@ -129,9 +131,9 @@ def alone(lock: Path, world: World) -> Iterator[None]:
         BusyError: another run holds the lock.
     """
     held = locked(lock, wait=False)
-    decided(world, held.__enter__)
+    on_rank0(world, held.__enter__)
     try:
         yield
     finally:
-        if world.is_main:
+        if world.is_rank0:
             held.__exit__(None, None, None)

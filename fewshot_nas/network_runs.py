@@ -43,7 +43,7 @@ class NetworkRun(Run):
             section: of the settings: `finetune` or `stand_alone`.
             start: makes the task, its weights included.
             facts: what the training depends on beside settings and data.
-            finish: writes the result; called on the main process only.
+            finish: writes the result; called on rank 0 only.
 
         Raises:
             InputError: an earlier run of that name is not one to go on with, or training fails.

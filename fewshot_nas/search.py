@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     proposer = _proposer(options, limits, choices, config.run.seed)
     # Here, so that --help and a wrong bound are answered at once.
     from fewshot_nas.data.sources import fixed_part
-    from fewshot_nas.distributed import decided, gathered, joined
+    from fewshot_nas.distributed import gathered, joined, on_rank0
     from fewshot_nas.evaluation.numerics import numerics
     from fewshot_nas.journal import Journal
     from fewshot_nas.lifecycle import alone
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.searching.explore import Search
 
     with joined(options.device, config.run) as world:
-        supernet, report = load_supernet(model, world.device), speaker(world.is_main)
+        supernet, report = load_supernet(model, world.device), speaker(world.is_rank0)
         if (supernet.space, supernet.num_classes) != (network.space, network.num_classes):
             raise InputError(f"{model}: is of another space or number of classes than {directory.manifest} tells")
         data = images_for(config, model, supernet.space, supernet.num_classes, supernet.trained_on)
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             metric = OF_TOP[options.top]
             search = Search(proposer, scorer, judge, metric, limits, options.minimize, journal, ways, world, report)
             known = search.run(options.budget)
-            decided(world, lambda: _finish(found, search.outcome(known), judge.title, report))
+            on_rank0(world, lambda: _finish(found, search.outcome(known), judge.title, report))
             if said := no_better((each.top1 for each in known.values()), manifest["guessing"]):
                 report(said)
     return 0

@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.limit is not None and options.json_part is None:
         raise InputError("--limit is for --json_part; a sample has the size that --sample says")
     from fewshot_nas.data.sources import fixed_part
-    from fewshot_nas.distributed import agreed, decided, joined
+    from fewshot_nas.distributed import check_equal_on_all_ranks, joined, on_rank0
     from fewshot_nas.evaluation.runner import Job
     from fewshot_nas.models.checkpoint import supernet_of
     from fewshot_nas.scoring import scorer_for
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = directory.model(options.model_name)
     with ExitStack() as stack:
         world = stack.enter_context(joined("cpu" if on_ray else options.device, config.run))
-        report = speaker(world.is_main)
+        report = speaker(world.is_rank0)
         executor = stack.enter_context(_on_ray(options, config)) if on_ray else None
         content = _content(options, directory, model, world)
         supernet = supernet_of(model, content) if content else _future_supernet(options, config)
@@ -95,25 +95,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             **({} if options.plan else _manifest(options, config, model, supernet, data, scored)),
             "pool_sha256": pool_sha256(pool, supernet.space),
         }
-        _evaluate(options, Job(scores, parts, agreed(facts, world)), scorer, world)
+        _evaluate(options, Job(scores, parts, check_equal_on_all_ranks(facts, world)), scorer, world)
         if options.json_part is None:
             beside = _truth_beside(config.truth_path(options.save), pool, parts, supernet.space)
-            job = Job(scores, {BESIDE: beside}, agreed({**facts, "beside": list(beside)}, world))
+            job = Job(scores, {BESIDE: beside}, check_equal_on_all_ranks({**facts, "beside": list(beside)}, world))
             if beside:
                 report(f"the {len(beside)} archs of the ground truth that are not among them:")
                 if not options.plan:
-                    decided(world, lambda: _forget_another_truth(job))
+                    on_rank0(world, lambda: _forget_another_truth(job))
                 _evaluate(options, job, scorer, world)
     return 0
 
 
 def _evaluate(options: argparse.Namespace, job: "Job", scorer: "Scorer", world: "World") -> None:
     """Score a job's archs, or only show the plan."""
-    from fewshot_nas.distributed import decided
+    from fewshot_nas.distributed import on_rank0
     from fewshot_nas.evaluation.runner import run_job
 
-    report = speaker(world.is_main)
-    if not options.plan and decided(world, job.finished):
+    report = speaker(world.is_rank0)
+    if not options.plan and on_rank0(world, job.finished):
         report(f"{job.directory}: the scores of part {job.name} are there already")
         return
     plan = scorer.plan(job.archs)
@@ -169,7 +169,7 @@ def _images(
     """The data set, and the first line of the command; a plan does without images."""
     from fewshot_nas.run_images import images_for, opened, planned_images, say_shortages
 
-    report, space = speaker(world.is_main), supernet.space
+    report, space = speaker(world.is_rank0), supernet.space
     try:
         data = images_for(config, model, space, supernet.num_classes, supernet.trained_on)
         report(opened(f"run {model.parent}, {model.name}", data, space.name, world))

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.training.stand_alone import GroundTruth
 
     with joined("cpu" if on_ray else options.device, config.run) as world:
-        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_main), words, options.plan)
+        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_rank0), words, options.plan)
         truth = GroundTruth(path) if path else None
         if on_ray and truth:
             _train_on_ray(options, training, chosen, truth)

@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.supernet_runs import SupernetRun
 
     with joined(options.device, config.run) as world:
-        training = SupernetRun(options.save, config, world, options.resume, speaker(world.is_main), words, options.plan)
+        training = SupernetRun(
+            options.save, config, world, options.resume, speaker(world.is_rank0), words, options.plan
+        )
 
         def start() -> Supernet:
             seed_weights(config.run.seed)

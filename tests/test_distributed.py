@@ -7,13 +7,13 @@ import torch.distributed as dist
 from fewshot_nas.distributed import (
     Usual,
     World,
-    agreed,
     average_gradients,
-    decided,
+    broadcast_object,
+    check_equal_on_all_ranks,
+    fail_together,
     gathered,
     joined,
-    together,
-    told_by_main,
+    on_rank0,
 )
 from fewshot_nas.errors import InputError
 
@@ -22,7 +22,7 @@ def test_alone_there_is_a_world_of_one(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with joined("cpu") as world:
         assert world == World(0, 1, torch.device("cpu"))
-        assert world.is_main
+        assert world.is_rank0
         assert gathered(3, world) == [3]
     assert not dist.is_initialized()
 
@@ -88,7 +88,7 @@ def test_values_are_gathered_in_order_of_ranks(ranks):
 
 @pytest.mark.parametrize("error", [InputError("the disk is full"), KeyError("x")])
 def test_alone_an_error_stays_what_it_is(error):
-    with pytest.raises(type(error)), together(World.alone()):
+    with pytest.raises(type(error)), fail_together(World.alone()):
         raise error
 
 
@@ -102,7 +102,7 @@ def test_an_error_on_one_rank_reaches_all(ranks, failing):
         with joined("cpu") as world:
             for error in (InputError("the disk is full"), OSError("bad image")):
                 try:
-                    with together(world):
+                    with fail_together(world):
                         if world.rank == failing:
                             raise error
                 except Exception as caught:
@@ -118,7 +118,7 @@ def test_an_error_on_one_rank_reaches_all(ranks, failing):
 def test_rank_0_decides_for_all(ranks):
     def one_of_two():
         with joined("cpu") as world:
-            return decided(world, lambda: f"seen by {world.rank}")
+            return on_rank0(world, lambda: f"seen by {world.rank}")
 
     assert ranks(2, one_of_two) == ["seen by 0"] * 2
 
@@ -133,7 +133,7 @@ def test_what_rank_0_tells_is_waited_for_in_the_patient_group(ranks, monkeypatch
             monkeypatch.setattr(
                 dist, "broadcast_object_list", lambda *told, group: groups.append(group) or real(*told, group)
             )
-            told = told_by_main(f"said by {world.rank}", world)
+            told = broadcast_object(f"said by {world.rank}", world)
             return told, groups == [world.patient]
 
     assert ranks(2, one_of_two) == [("said by 0", True)] * 2
@@ -143,8 +143,8 @@ def test_what_rank_0_tells_is_waited_for_in_the_patient_group(ranks, monkeypatch
 def test_processes_that_see_different_files_end_with_one_sentence(ranks):
     def one_of_three():
         with joined("cpu") as world:
-            assert agreed({"parent": "a", "images": 5}, world) == {"parent": "a", "images": 5}
+            assert check_equal_on_all_ranks({"parent": "a", "images": 5}, world) == {"parent": "a", "images": 5}
             with pytest.raises(InputError, match="process 2 sees parent new, process 0 sees old; wait until all see"):
-                agreed({"images": 5, "parent": "new" if world.rank == 2 else "old"}, world)
+                check_equal_on_all_ranks({"images": 5, "parent": "new" if world.rank == 2 else "old"}, world)
 
     ranks(3, one_of_three)

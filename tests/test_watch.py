@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from fewshot_nas import watch
 from fewshot_nas.cli import Terminated, run
-from fewshot_nas.distributed import Usual, gathered, joined, told_by_main
+from fewshot_nas.distributed import Usual, broadcast_object, gathered, joined
 from fewshot_nas.errors import InputError
 
 SIZE = 3
@@ -51,9 +51,9 @@ def work_units(world):
     try:
         yield 1
     finally:
-        if world.is_main:
+        if world.is_rank0:
             time.sleep(0.5)
-            told_by_main("all done", world)
+            broadcast_object("all done", world)
             gathered(None, world)
 
 

@@ -14,7 +14,7 @@ from fewshot_nas.cream.paths import CHOICES, CreamPath
 from fewshot_nas.cream.scorer import PathScorer
 from fewshot_nas.cream.step import entry_for, share_right
 from fewshot_nas.cream.supernet import CreamSupernet, batch_statistics
-from fewshot_nas.distributed import World, from_main, gathered
+from fewshot_nas.distributed import World, broadcast, gathered
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.training.board import Board, BoardEntry
 
@@ -148,7 +148,7 @@ class ByReview:
     def _entry(self, path: CreamPath, score: float, images: Tensor) -> BoardEntry[CreamPath]:
         with batch_statistics(self.supernet):
             answers = self.supernet(images, path).softmax(1)
-        return BoardEntry(path, score, self.budget.mflops(path), images, from_main(answers, self.world))
+        return BoardEntry(path, score, self.budget.mflops(path), images, broadcast(answers, self.world))
 
 
 def neighbour(path: CreamPath, budget: Budget, rng: random.Random) -> CreamPath:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.cream.paths import CreamPath
-from fewshot_nas.distributed import World, from_main
+from fewshot_nas.distributed import World, broadcast
 from fewshot_nas.training.board import Board, BoardEntry
 
 HELD = 16  # the most offers that wait; each holds a few images
@@ -56,7 +56,7 @@ class Offers:
         if self._world.size == 1 or not own:
             return
         tensors = [tensor for entry in own for tensor in (entry.images, entry.softmax)]
-        told = from_main(torch.cat([tensor.flatten() for tensor in tensors]), self._world)
+        told = broadcast(torch.cat([tensor.flatten() for tensor in tensors]), self._world)
         for tensor, part in zip(tensors, torch.split(told, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view(tensor.shape))
 

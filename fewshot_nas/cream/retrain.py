@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.run_images import trained_on
 
     with joined(options.device, config.run) as world:
-        report = speaker(world.is_main)
+        report = speaker(world.is_rank0)
         training = CreamRun(config, model.resolution, world, options.resume, report, words=words, plan=options.plan)
 
         training.begin()

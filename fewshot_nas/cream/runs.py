@@ -162,7 +162,7 @@ class CreamRun:
 
         Args:
             facts: what the run depends on besides settings and data.
-            finish: writes the result, `directory.chosen`; called on the main process only.
+            finish: writes the result, `directory.chosen`; called on rank 0 only.
 
         Raises:
             InputError: an earlier run of that name cannot be continued, settings contradict each

@@ -47,10 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with joined(options.device, config.run) as world:
         resolution = config.IMAGE_SIZE or config.budget().resolution
         words = f"search {directory.path}"
-        training = CreamRun(config, resolution, world, True, speaker(world.is_main), config.held_images, words)
+        training = CreamRun(config, resolution, world, True, speaker(world.is_rank0), config.held_images, words)
         _refuse_other_settings(training, directory)
         found = _scores(training, config, directory, pool)
-        if world.is_main:
+        if world.is_rank0:
             write_paths(directory.path_scores, {name: PathEntry(found[name].prob, pool[name].path) for name in pool})
             if said := no_better((each.top1 for each in found.values()), guessing(training.data.valid.labels)):
                 print(said, file=sys.stderr)

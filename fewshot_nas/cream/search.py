@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import joined
 
     with joined(options.device, config.run) as world:
-        resolution, report = config.IMAGE_SIZE or budget.resolution, speaker(world.is_main)
+        resolution, report = config.IMAGE_SIZE or budget.resolution, speaker(world.is_rank0)
         training = CreamRun(
             config, resolution, world, options.resume, report, config.held_images, words, plan=options.plan
         )

@@ -112,7 +112,7 @@ class SearchTask:
         self.keeping.settle()
         entries = [describe(entry, self.keeping.measure) for entry in self.board.entries]
         record: Record = {"board": {"paths": len(entries), "measure": self.keeping.measure, "entries": entries}}
-        if self.world.is_main:
+        if self.world.is_rank0:
             write_json(self.board_file, {"epoch": epoch, "board": entries})
             if epoch in self.due and entries:
                 best = self.best().candidate

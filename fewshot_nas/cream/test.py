@@ -37,18 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.runs import placed
 
     with joined(options.device, config.run) as world:
-        report, unlike = speaker(world.is_main), "" if options.from_search else config.unlike_public()
+        report, unlike = speaker(world.is_rank0), "" if options.from_search else config.unlike_public()
         if unlike:
             report(unlike)
         data = images_of(config.data)
-        speaker(world.is_main)(opened(f"network {checkpoint}", data, space_words(config), world))
+        speaker(world.is_rank0)(opened(f"network {checkpoint}", data, space_words(config), world))
         classes, channels, content = data.num_classes, len(data.mean), read_checkpoint(checkpoint, world.device)
         refuse_other_images(checkpoint, content.get("trained_on", {}), data)
         network = placed(child_of(checkpoint, content, model, classes, channels), world).eval()
         found = _measured(network, scoring_inputs(config, data, data.test, model.resolution, world), world)
         cost = path_cost(model.path, model.resolution, num_classes=classes, in_channels=channels, space=model.space)
         home = RetrainDirectory(checkpoint.parent, config.name)
-        if world.is_main and home.manifest.exists() and home.chosen == checkpoint:
+        if world.is_rank0 and home.manifest.exists() and home.chosen == checkpoint:
             write_json(home.tested, {"top1": found.top1, "top5": found.top5, "images": len(data.test)})
         report(
             f"{checkpoint}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of the {len(data.test)} test images of"

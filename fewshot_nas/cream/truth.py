@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.training.stand_alone import GroundTruth
 
     with joined(options.device, config.run) as world:
-        report = speaker(world.is_main)
+        report = speaker(world.is_rank0)
         training = CreamRun(config, config.IMAGE_SIZE, world, options.resume, report, words=words, plan=options.plan)
         truth = GroundTruth(options.ground_truth or ground_truth_path(options.save))
         if options.plan:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
-from fewshot_nas.distributed import World, gathered, told_by_main
+from fewshot_nas.distributed import World, broadcast_object, gathered
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.numerics import numerics
@@ -64,7 +64,7 @@ class Local(Executor):
 class Torchrun(Executor):
     """Computes on all processes that torchrun started. Each process takes the largest unit that is left.
 
-    All processes have to call `results` with the same work. The main process decides which units
+    All processes have to call `results` with the same work. Rank 0 decides which units
     are computed, and yields the results as they finish; it computes units itself in between. The
     other processes yield all results at the end, so that all processes get the same results.
 
@@ -87,9 +87,9 @@ class Torchrun(Executor):
     def results(self, numbers: Sequence[int], work: Work) -> Results:
         """As `Executor.results`."""
         largest_first = sorted(numbers, key=work.macs, reverse=True)
-        name, units = told_by_main((uuid.uuid4().hex, largest_first), self._world)
+        name, units = broadcast_object((uuid.uuid4().hex, largest_first), self._world)
         exchange = _Exchange(name, units, self._world)
-        yield from self._lead(exchange, work) if self._world.is_main else self._follow(exchange, work)
+        yield from self._lead(exchange, work) if self._world.is_rank0 else self._follow(exchange, work)
 
     def _lead(self, exchange: "_Exchange", work: Work) -> Results:
         found: dict[int, UnitSums] = {}
@@ -99,7 +99,7 @@ class Torchrun(Executor):
                 found[number] = result
         finally:
             exchange.stop()
-            told_by_main(found if len(found) == len(exchange.units) else None, self._world)
+            broadcast_object(found if len(found) == len(exchange.units) else None, self._world)
 
     def _follow(self, exchange: "_Exchange", work: Work) -> Results:
         error = None
@@ -109,7 +109,7 @@ class Torchrun(Executor):
         except Exception as failure:
             error = failure
             exchange.send({"error": f"process {self._world.rank}: {str(failure) or type(failure).__name__}"})
-        found: dict[int, UnitSums] | None = told_by_main(None, self._world)
+        found: dict[int, UnitSums] | None = broadcast_object(None, self._world)
         if error:
             raise error
         if found is None:
@@ -118,7 +118,7 @@ class Torchrun(Executor):
 
 
 class _Exchange:
-    """Where processes take units and the main process collects results: keys of a store.
+    """Where processes take units and rank 0 collects results: keys of a store.
 
     taken               how many units of the list have been taken
     <rank>/0, 1, ...    what a process has sent, in order
@@ -140,12 +140,12 @@ class _Exchange:
         self._store.add("taken", len(self.units))
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a result or an error to the main process."""
+        """Send a result or an error to rank 0."""
         self._store.set(f"{self._world.rank}/{self._sent}", json.dumps(message))
         self._sent += 1
 
     def all_results(self, work: Work) -> Iterator[tuple[int, UnitSums]]:
-        """On the main process: its own results and those of the others, as they finish."""
+        """On rank 0: its own results and those of the others, as they finish."""
         missing, received = len(self.units), dict.fromkeys(range(1, self._world.size), 0)
         for number in self.taken():
             yield number, work(number)

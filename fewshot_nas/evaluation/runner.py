@@ -19,7 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from fewshot_nas.comparing import differing, refuse_difference
-from fewshot_nas.distributed import World, decided
+from fewshot_nas.distributed import World, on_rank0
 from fewshot_nas.errors import InputError, TaskError
 from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.prefix_tree import Plan
@@ -107,7 +107,7 @@ class Job:
 def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
     """Score all parts of a job and write their files; an interrupted job is continued.
 
-    All processes call this. Only the main process reads the directory, decides which units are
+    All processes call this. Only rank 0 reads the directory, decides which units are
     missing, and writes.
 
     Args:
@@ -126,9 +126,9 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
             job.refuse_others()
             return {record["unit"]: [Sums(*each) for each in record["correct"]] for record in journal.read()}
 
-        done = decided(world, begin)
+        done = on_rank0(world, begin)
         if len(done) < len(plan.units):
-            known = decided(world, journal.numerics)
+            known = on_rank0(world, journal.numerics)
             batch = scorer.within_memory(plan)[0].batch
             ways = scorer.executor.numerics(scorer.inputs.device, known)
             _compute(job, plan, [{**way, "batch": batch} for way in ways], scorer, world, done)
@@ -139,7 +139,7 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
             )
             journal.path.unlink(missing_ok=True)
 
-        decided(world, finish)
+        on_rank0(world, finish)
 
 
 def _compute(
@@ -147,8 +147,8 @@ def _compute(
 ) -> None:
     """Compute the units that are not done, and note each in the journal."""
     missing = [number for number in range(len(plan.units)) if number not in done]
-    note = job.journal(plan).writing(ways) if world.is_main else _nothing
-    pace = Pace(sum(plan.units[number].macs for number in missing), tqdm.write if world.is_main else _silent)
+    note = job.journal(plan).writing(ways) if world.is_rank0 else _nothing
+    pace = Pace(sum(plan.units[number].macs for number in missing), tqdm.write if world.is_rank0 else _silent)
     with _bar(plan, done, world) as bar, closing(scorer.results(plan, missing)) as results:
         try:
             for number, sums in results:
@@ -190,5 +190,5 @@ def _write_scores(job: Job, plan: Plan, done: Mapping[int, UnitSums], images: in
 
 def _bar(plan: Plan, done: Iterable[int], world: World) -> "tqdm[Any]":
     scored = sum(len(members) for number in done for members in plan.units[number].members)
-    hidden = None if world.is_main else True  # None: hidden where there is no terminal
+    hidden = None if world.is_rank0 else True  # None: hidden where there is no terminal
     return tqdm(total=plan.archs, initial=scored, unit="subnet", smoothing=0.1, disable=hidden)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fewshot_nas.distributed import World, decided
+from fewshot_nas.distributed import World, on_rank0
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.journal import Journal
@@ -22,10 +22,10 @@ from fewshot_nas.space.space import Arch
 
 @dataclass(frozen=True)
 class Search:
-    """A search. Every process has one; the main process decides and writes.
+    """A search. Every process has one; rank 0 decides and writes.
 
     Attributes:
-        proposer: used on the main process only.
+        proposer: used on rank 0 only.
         metric: of the scores, one of `shards.METRICS`.
         minimize: measures that are objectives, too, beside the judge's value.
         numerics: how the processes compute.
@@ -50,17 +50,17 @@ class Search:
             InputError: the journal is another search's.
         """
         space = self.limits.space
-        cache = _Cache(decided(self.world, lambda: generations(self.journal, space)))
-        note = self.journal.writing(self.numerics) if self.world.is_main else _nothing
+        cache = _Cache(on_rank0(self.world, lambda: generations(self.journal, space)))
+        note = self.journal.writing(self.numerics) if self.world.is_rank0 else _nothing
         known: dict[Arch, Accuracy] = {}
         pace = Pace(budget - min(budget, len(cache.scores)))
-        while len(known) < budget and (asked := decided(self.world, self.proposer.ask)):
+        while len(known) < budget and (asked := on_rank0(self.world, self.proposer.ask)):
             new = asked[: budget - len(known)]
             missing = [arch for arch in new if arch not in cache.scores]
             if missing:
                 note(cache.added(self._scored(missing)).record(space))
             known |= {arch: cache.scores[arch] for arch in new}
-            best = decided(self.world, partial(self._tell, new, known))
+            best = on_rank0(self.world, partial(self._tell, new, known))
             if missing:
                 pace.advance(len(missing))
                 said = _said(len(known), budget, self.judge.title, best, cache.generations[-1])

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import TrainBatches, batch_share, lost_workers_said
 from fewshot_nas.data.transforms import Transform, normalize
-from fewshot_nas.distributed import World, average_gradients, decided, gathered, together
+from fewshot_nas.distributed import World, average_gradients, fail_together, gathered, on_rank0
 from fewshot_nas.errors import InputError, with_memory
 from fewshot_nas.jsonl import Record
 from fewshot_nas.models.checkpoint import read_checkpoint
@@ -158,12 +158,12 @@ class Loop:
             InputError: the file is not the state of this kind of run.
         """
         position = 0
-        if decided(self.world, self.last.exists):
-            with together(self.world):
+        if on_rank0(self.world, self.last.exists):
+            with fail_together(self.world):
                 position = self._restore()
         self._refuse_different_states()
-        with together(self.world):
-            if self.world.is_main and (lost := self.log.rewind(position, self.step)):
+        with fail_together(self.world):
+            if self.world.is_rank0 and (lost := self.log.rewind(position, self.step)):
                 self._report(f"the log beside {self.last} has lost {lost:,} bytes: a report will lack their epochs")
 
     def _restore(self) -> int:
@@ -207,10 +207,10 @@ class Loop:
             with with_memory(_IN_EVALUATION):
                 record |= self.task.end_epoch(epoch)
             self._losses.zero_()
-            if self.world.is_main:
+            if self.world.is_rank0:
                 self.log.write(record)
             self._save()
-            if self.world.is_main:
+            if self.world.is_rank0:
                 left = self._pace.left() if self._pace else ""
                 self._report("; ".join(filter(None, (summary(record, self.schedule.epochs), left))))
 
@@ -319,8 +319,8 @@ class Loop:
     def _save(self) -> None:
         self._check_losses()
         self._refuse_broken_weights()
-        with together(self.world):
-            if self.world.is_main:
+        with fail_together(self.world):
+            if self.world.is_rank0:
                 self.task.save(self.last, {"step": self.step, "losses": self._losses, "log": self.log.position()})
 
     def _progress(self, epoch: int, done: int) -> "tqdm[Any]":
@@ -331,7 +331,7 @@ class Loop:
             initial=done * self._batch,
             unit=" images",
             leave=False,
-            disable=None if self.world.is_main else True,
+            disable=None if self.world.is_rank0 else True,
         )
 
     def _show(self, bar: "tqdm[Any]") -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fewshot_nas.distributed import World, together
+from fewshot_nas.distributed import World, fail_together
 from fewshot_nas.evaluation.accuracy import Accuracy, guessing
 from fewshot_nas.evaluation.executors import executor_for
 from fewshot_nas.evaluation.inputs import Inputs
@@ -141,8 +141,8 @@ class SupernetTask:
 
     def _enter(self, candidate: Candidate) -> None:
         self.candidates = keep([*self.candidates, candidate], self.validation.kept)
-        with together(self.world):
-            if self.world.is_main and candidate in self.candidates:
+        with fail_together(self.world):
+            if self.world.is_rank0 and candidate in self.candidates:
                 more = {"epoch": candidate.epoch, "tau": candidate.tau}
                 save_supernet(self.file_of(candidate), self.network, more)
 

@@ -132,7 +132,7 @@ def while_saving(step: int, once: Callable[[], None]) -> None:
     real, fsync = Loop._save, os.fsync
 
     def save(self: Loop) -> None:
-        if self.step >= step and self.world.is_main:
+        if self.step >= step and self.world.is_rank0:
             os.fsync = lambda stream: (once(), fsync(stream))  # type: ignore[assignment]
         elif self.step >= step:
             once()

@@ -170,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if config.training.extremes != "space":  # the largest net is always on the board, so every step has to train it
         raise InputError(f"training.extremes is {config.training.extremes}, expected space for prioritized teachers")
     with joined(options.device, config.run) as world:
-        training = PrioritizedRun(options.save, config, world, options.resume, speaker(world.is_main))
+        training = PrioritizedRun(options.save, config, world, options.resume, speaker(world.is_rank0))
 
         def start() -> Supernet:
             seed_weights(config.run.seed)

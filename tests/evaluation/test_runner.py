@@ -182,7 +182,7 @@ def test_two_ranks_continue_what_one_began(job, supernet, inputs, tmp_path, rank
     def one_of_two():
         computed = count_units(monkeypatch)
         with joined("cpu") as world:
-            mine = job if world.is_main else replace(job, directory=tmp_path / "stale")
+            mine = job if world.is_rank0 else replace(job, directory=tmp_path / "stale")
             run(mine, supernet, inputs, world)
         return len(computed)
 

@@ -148,7 +148,7 @@ def test_a_rank_stops_when_the_main_one_no_longer_wants_results(make_supernet, m
             scorer = Scorer(supernet, inputs, Torchrun(world), unit_networks=2)
             plan = scorer.plan(archs)
             results = scorer.results(plan, range(len(plan.units)))
-            if world.is_main:
+            if world.is_rank0:
                 next(results)
                 results.close()
                 return "closed"
