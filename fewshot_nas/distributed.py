@@ -248,7 +248,7 @@ def fail_together(world: World) -> Iterator[None]:
 
 
 def on_rank0(world: World, function: Callable[[], T]) -> T:
-    """Call a function on rank 0 only, and return its result on all processes. Two may see different files on a network's disk.
+    """Call a function on rank 0 only; all ranks return its result. On a network's disk two may see different files.
 
     Raises:
         InputError: the function failed; raised on all processes.

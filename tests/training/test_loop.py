@@ -248,7 +248,7 @@ class Terminal(io.StringIO):
 )
 def test_a_bar_is_for_the_terminal_of_rank_0(tmp_path, monkeypatch, stream, rank, shown):
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr(under_test, "together", lambda world: nullcontext())
+    monkeypatch.setattr(under_test, "fail_together", lambda world: nullcontext())
     monkeypatch.setattr(under_test, "on_rank0", lambda world, decide: decide())
     monkeypatch.setattr(under_test, "gathered", lambda value, world: [value])
     monkeypatch.setattr(under_test, "average_gradients", lambda parameters, world, losses: losses)
