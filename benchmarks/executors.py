@@ -20,11 +20,11 @@ import torch
 from evaluate import dense_slice, random_inputs, random_supernet
 from machine import duration_s
 
-from fewshot_nas.cluster.crew import Crew, crew_on
+from fewshot_nas.cluster.dispatch import results
 from fewshot_nas.cluster.evaluation import PackedWork, packed
 from fewshot_nas.cluster.schedule import TaskSchedule
-from fewshot_nas.cluster.shift import results
-from fewshot_nas.distributed import Usual, World
+from fewshot_nas.cluster.worker_pool import WorkerPool, workers_on
+from fewshot_nas.distributed import DefaultSettings, World
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.evaluation.work import Work
 from fewshot_nas.space.presets import SPACES
@@ -42,13 +42,13 @@ def main() -> None:
     inputs = random_inputs(space, options.images, options.images, options.images, classes)
     work = Work(supernet, inputs, Scorer(supernet, inputs, unit_networks=options.unit).plan(archs).units)
     passes: dict[str, list[Pass]] = {"local": [], "ray": []}
-    with crew_on(options.address, 1, "cpu", Usual(threads=1), print) as crew:
-        start_s = duration_s(lambda: crew.first({}))
+    with workers_on(options.address, 1, "cpu", DefaultSettings(threads=1), print) as workers:
+        start_s = duration_s(lambda: workers.first({}))
         for turn in range(options.passes):
             for name in sorted(passes, reverse=bool(turn % 2)):
-                passes[name].append(measured(on_ray(crew, work) if name == "ray" else here(work)))
+                passes[name].append(measured(on_ray(workers, work) if name == "ray" else here(work)))
         empty = TaskSchedule(dict.fromkeys(range(EMPTY), 1.0), slowest=1e3)
-        empty_ms = 1000 / EMPTY * duration_s(lambda: list(results(crew, Empty(), empty)))
+        empty_ms = 1000 / EMPTY * duration_s(lambda: list(results(workers, Empty(), empty)))
     size = f"{len(archs)} archs in {len(work.units)} units, {2 * options.images} images"
     print(
         f"{options.space}, {space.resolution} px, {size}, {options.passes} passes each; without each pass's first unit:"
@@ -90,10 +90,10 @@ def here(work: Work) -> Iterator[float]:
         yield 0.0
 
 
-def on_ray(crew: Crew, work: Work) -> Iterator[float]:
-    """Compute all units on a crew."""
+def on_ray(workers: WorkerPool, work: Work) -> Iterator[float]:
+    """Compute all units on a pool of workers."""
     costs = {number: float(work.macs(number)) for number in largest_first(work)}
-    return (spent_s for _, spent_s in results(crew, Timed(packed(work)), TaskSchedule(costs, slowest=1.0)))
+    return (spent_s for _, spent_s in results(workers, Timed(packed(work)), TaskSchedule(costs, slowest=1.0)))
 
 
 def largest_first(work: Work) -> list[int]:
@@ -103,13 +103,13 @@ def largest_first(work: Work) -> list[int]:
 
 @dataclass(frozen=True)
 class Timed:
-    """A parcel whose results are seconds of the worker's processor."""
+    """Packed work whose results are seconds of the worker's processor."""
 
-    parcel: PackedWork
+    packed_work: PackedWork
 
     def unpacked(self, world: World) -> Callable[[int], float]:
-        """As `worker.Parcel.unpacked`."""
-        work = self.parcel.unpacked(world)
+        """As `worker.Packed.unpacked`."""
+        work = self.packed_work.unpacked(world)
 
         def timed(number: int) -> float:
             begun = time.process_time()
@@ -121,7 +121,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Empty:
-    """A parcel of no work."""
+    """Packed work of nothing to do."""
 
     def unpacked(self, world: World) -> "Empty":
         """Itself."""

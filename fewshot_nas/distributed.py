@@ -60,8 +60,8 @@ class Settings(Protocol):
 
 
 @dataclass(frozen=True)
-class Usual:
-    """`Settings` where there are none."""
+class DefaultSettings:
+    """The default settings of a process."""
 
     threads: int = 0
     tf32: bool = True
@@ -70,7 +70,7 @@ class Usual:
 
 
 @contextmanager
-def joined(device: str | None, settings: Settings = Usual()) -> Iterator[World]:
+def joined(device: str | None, settings: Settings = DefaultSettings()) -> Iterator[World]:
     """Join the processes that torchrun started; alone, a world of one.
 
     A process that raises an error, is killed or is stopped ends all of them, see `watch.py`.

@@ -19,7 +19,7 @@ from fewshot_nas.space.space import Arch, Space
 
 if TYPE_CHECKING:
     from fewshot_nas.evaluation.inputs import Inputs
-    from fewshot_nas.models.card import CardFile, Knowledge
+    from fewshot_nas.models.card import CardFile, Provenance
     from fewshot_nas.models.subnet import Subnet
 
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stored = PhaseDirectory(options.model.parent).config
     config = config_of(options, stored)
     # Here, so that --help answers at once.
-    from fewshot_nas.models.card import CardFile, Knowledge, deployment_card
+    from fewshot_nas.models.card import CardFile, Provenance, deployment_card
     from fewshot_nas.models.export import check_formats
 
     check_formats(options.out or Path("network.pt"), options.onnx)
@@ -58,12 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     resolution = options.resolution or network.space.resolution
     refuse_settings(config, options.model, fixed_by_network(network.space, network.module.num_classes))
     classes = network.module.trained_on.get("classes", ())
-    known, said = Knowledge(classes=classes, source=source), _UNKNOWN if network.trained else _UNCALIBRATED
+    provenance, said = Provenance(classes=classes, source=source), _UNKNOWN if network.trained else _UNCALIBRATED
     if not (told and options.calibrate):
         print(first_line(f"network {code} of {options.model}", space=network.space.name))
     else:
-        known, said = _measured(config, network, resolution, source)
-    card = deployment_card(network.space, network.arch, network.module.num_classes, resolution, known)
+        provenance, said = _measured(config, network, resolution, source)
+    card = deployment_card(network.space, network.arch, network.module.num_classes, resolution, provenance)
     card_file.refuse_another(card)
     _write(options, network, card, out, card_file)
     print(said)
@@ -100,12 +100,12 @@ def _network(options: argparse.Namespace) -> Exported:
     return Exported(extract(supernet, arch), supernet.space, arch, trained=False)
 
 
-def _measured(config: Config, network: Exported, resolution: int, source: dict[str, str]) -> tuple["Knowledge", str]:
+def _measured(config: Config, network: Exported, resolution: int, source: dict[str, str]) -> tuple["Provenance", str]:
     """Calibrate the network if it needs it, and score it. Returns the knowledge about it, and a line for the user."""
     from fewshot_nas.data.transforms import eval_transform
     from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.naive import calibrate
-    from fewshot_nas.models.card import Knowledge
+    from fewshot_nas.models.card import Provenance
     from fewshot_nas.run_images import evaluation_inputs, images_for, opened
 
     module = network.module
@@ -135,10 +135,10 @@ def _measured(config: Config, network: Exported, resolution: int, source: dict[s
         "std": list(data.std),
     }
     classes = module.trained_on.get("classes") or (data.class_names if data.classes else ())
-    known = Knowledge(preprocessing, classes, scores, calibration, source)
+    provenance = Provenance(preprocessing, classes, scores, calibration, source)
     said = [f"top-1 {each['top1']:.2f} % on {each['images']} {each['part']} images of {data.name}" for each in scores]
     begin = "" if network.trained else f"calibrated on {len(inputs['validation'].calibration)} training images; "
-    return known, begin + ", ".join(said)
+    return provenance, begin + ", ".join(said)
 
 
 def _score(network: Exported, part: str, inputs: "Inputs", images: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fewshot_nas.distributed import World, gathered
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.accuracy import guessing
 from fewshot_nas.evaluation.executors import Executor, executor_for
-from fewshot_nas.evaluation.room import room_mb
+from fewshot_nas.evaluation.memory_limit import memory_limit_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import sha256
 from fewshot_nas.models.supernet import Supernet
@@ -53,7 +53,7 @@ def scorer_for(
     inputs = with_classifier_images(config, supernet.space, data, inputs, decode=computes)
     memory_mb = config.evaluation.memory_mb
     if executor is None:
-        executor, memory_mb = executor_for(world), memory_mb or min(gathered(room_mb(world.device), world))
+        executor, memory_mb = executor_for(world), memory_mb or min(gathered(memory_limit_mb(world.device), world))
     return Scorer(supernet, inputs, executor, memory_mb=memory_mb)
 
 

@@ -127,10 +127,10 @@ def _evaluate(options: argparse.Namespace, job: "Job", scorer: "Scorer", world: 
 def _on_ray(options: argparse.Namespace, config: Config) -> "OnRay":
     from tqdm import tqdm
 
-    from fewshot_nas.cluster.crew import crew_on
     from fewshot_nas.cluster.evaluation import OnRay
+    from fewshot_nas.cluster.worker_pool import workers_on
 
-    return OnRay(lambda: crew_on(options.address, options.workers, options.device, config.run, tqdm.write))
+    return OnRay(lambda: workers_on(options.address, options.workers, options.device, config.run, tqdm.write))
 
 
 def _with_settings(options: argparse.Namespace) -> argparse.Namespace:

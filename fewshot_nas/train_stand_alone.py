@@ -88,12 +88,15 @@ def _train_on_ray(
 ) -> None:
     from tqdm import tqdm
 
-    from fewshot_nas.cluster.crew import crew_on
     from fewshot_nas.cluster.trainings import train
+    from fewshot_nas.cluster.worker_pool import workers_on
 
     settings = training.config.run
     train(
-        training, archs, truth, lambda: crew_on(options.address, options.workers, options.device, settings, tqdm.write)
+        training,
+        archs,
+        truth,
+        lambda: workers_on(options.address, options.workers, options.device, settings, tqdm.write),
     )
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.distributed as dist
 
 from fewshot_nas.distributed import (
-    Usual,
+    DefaultSettings,
     World,
     average_gradients,
     broadcast_object,
@@ -35,9 +35,9 @@ def test_how_is_computed_is_the_callers_choice_again_afterwards(monkeypatch):
         return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), *backends
 
     threads, *others = before = way()
-    with joined("cpu", Usual(threads=threads + 1, tf32=False, deterministic=True)):
+    with joined("cpu", DefaultSettings(threads=threads + 1, tf32=False, deterministic=True)):
         assert way() == (threads + 1, True, False, False)
-    with joined("cpu", Usual()):
+    with joined("cpu", DefaultSettings()):
         assert way() == (threads, False, True, True)
     assert way() == before == (threads, *others)
 

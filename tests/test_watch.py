@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from fewshot_nas import watch
 from fewshot_nas.cli import Terminated, run
-from fewshot_nas.distributed import Usual, broadcast_object, gathered, joined
+from fewshot_nas.distributed import DefaultSettings, broadcast_object, gathered, joined
 from fewshot_nas.errors import InputError
 
 SIZE = 3
@@ -25,7 +25,7 @@ def work_until(fault, rank, silence_s):
     """A command that reduces for ever, and what its process `rank` does after a few times."""
 
     def main(argv):
-        with joined("cpu", Usual(silence_s=silence_s)) as world:
+        with joined("cpu", DefaultSettings(silence_s=silence_s)) as world:
             for step in range(100_000):
                 if (step, world.rank) == (20, rank):
                     fault()
@@ -37,7 +37,7 @@ def work_until(fault, rank, silence_s):
 
 def tidying_up(argv):
     """A command whose processes all get SIGTERM; the first one then talks to the others, which have gone."""
-    with joined("cpu", Usual(silence_s=3)) as world:
+    with joined("cpu", DefaultSettings(silence_s=3)) as world:
         gathered(None, world)
         units = work_units(world)
         with closing(units):

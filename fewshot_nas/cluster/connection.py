@@ -30,8 +30,8 @@ class Needs:
     device: str | None
     settings: Settings
 
-    def settled(self) -> "Needs":
-        """The same needs with a device that the cluster has."""
+    def resolved(self) -> "Needs":
+        """The same needs with the kind of device that the cluster has: `cuda` or `cpu`."""
         gpus = any("GPU" in node["Resources"] for node in nodes())
         kind = (self.device or ("cuda" if gpus else "cpu")).partition(":")[0]  # Ray says which GPU
         return Needs(kind, self.settings)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_nas.cluster.crew import Crew
+from fewshot_nas.cluster.dispatch import results
 from fewshot_nas.cluster.schedule import SLOWEST, TaskSchedule
-from fewshot_nas.cluster.shift import results
+from fewshot_nas.cluster.worker_pool import WorkerPool
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.executors import Executor, Results
@@ -24,18 +24,18 @@ from fewshot_nas.models.supernet import Supernet
 
 
 class OnRay(Executor):
-    """Computes on the workers of a crew.
+    """Computes on a pool of workers.
 
     Args:
-        crew: makes the crew when it is first needed.
+        make_workers: starts the pool; called when it is first needed.
     """
 
-    def __init__(self, crew: Callable[[], AbstractContextManager[Crew]]) -> None:
-        self._make_crew, self._stack = crew, ExitStack()
+    def __init__(self, make_workers: Callable[[], AbstractContextManager[WorkerPool]]) -> None:
+        self._make_workers, self._stack = make_workers, ExitStack()
 
     @cached_property
-    def _crew(self) -> Crew:
-        return self._stack.enter_context(self._make_crew())
+    def _workers(self) -> WorkerPool:
+        return self._stack.enter_context(self._make_workers())
 
     def __enter__(self) -> "OnRay":
         return self
@@ -46,17 +46,17 @@ class OnRay(Executor):
     @property
     def workers(self) -> int:
         """As `Executor.workers`."""
-        return len(self._crew.members)
+        return len(self._workers.accepted)
 
     def numerics(self, device: torch.device, known: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """As `Executor.numerics`; waits for the first worker. If the known ones agree, all workers must have them."""
         agree = len(known) > 0 and all(each == known[0] for each in known)
-        return [self._crew.first(known[0] if agree else {}).numerics]
+        return [self._workers.first(known[0] if agree else {}).numerics]
 
     def results(self, numbers: Sequence[int], work: Work) -> Results:
         """As `Executor.results`."""
         costs = {number: float(work.macs(number) * work.inputs.count) for number in numbers}
-        yield from results(self._crew, packed(work), TaskSchedule(costs, slowest=1 / SLOWEST))
+        yield from results(self._workers, packed(work), TaskSchedule(costs, slowest=1 / SLOWEST))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class PackedWork:
     digests: Mapping[str, str]
 
     def unpacked(self, world: World) -> Work:
-        """As `worker.Parcel.unpacked`."""
+        """As `worker.Packed.unpacked`."""
         inputs = _with(self.work.inputs, {name: _tensor(array) for name, array in self.arrays.items()})
         found = digests(self.work.supernet, inputs)
         if differing := [name for name in found if found[name] != self.digests[name]]:

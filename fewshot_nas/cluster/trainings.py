@@ -15,9 +15,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fewshot_nas.cluster.crew import Crew
+from fewshot_nas.cluster.dispatch import results
 from fewshot_nas.cluster.schedule import SLOWEST, TaskSchedule
-from fewshot_nas.cluster.shift import results
+from fewshot_nas.cluster.worker_pool import WorkerPool
 from fewshot_nas.comparing import differing
 from fewshot_nas.config import Config
 from fewshot_nas.distributed import World
@@ -33,13 +33,16 @@ _BUSY_S = 30.0  # a worker that was killed may hold its lock for a while
 
 
 def train(
-    run: NetworkRun, archs: Mapping[str, Arch], truth: GroundTruth, crew: Callable[[], AbstractContextManager[Crew]]
+    run: NetworkRun,
+    archs: Mapping[str, Arch],
+    truth: GroundTruth,
+    make_workers: Callable[[], AbstractContextManager[WorkerPool]],
 ) -> None:
     """Train the archs that a ground truth does not have, and add them.
 
     Args:
         run: this process's run; it reads and writes but does not train.
-        crew: makes the workers, if any are needed.
+        make_workers: starts the pool; called if there is anything to train.
 
     Raises:
         InputError: the machines have no directory in common, or a training failed three times.
@@ -51,14 +54,18 @@ def train(
         for arch_id in wanted:
             with locked(run.stand_alone(arch_id).lock, wait=False):
                 clear(run.stand_alone(arch_id))
-    with _token(run.save) as token, crew() as workers, tqdm(total=len(wanted), unit="training", disable=None) as bar:
+    with (
+        _token(run.save) as token,
+        make_workers() as workers,
+        tqdm(total=len(wanted), unit="training", disable=None) as bar,
+    ):
         trainings = Trainings.of(run, wanted, truth, token)
         try:
             for number, (result, said) in results(workers, trainings, _schedule(run, wanted)):
                 if result:
                     truth.add(result)
                 workers.report(said or f"{trainings.archs[number][0]} is left out: another process is at work on it")
-                bar.set_postfix_str(f"workers: {len(workers.members)}", refresh=False)
+                bar.set_postfix_str(f"workers: {len(workers.accepted)}", refresh=False)
                 bar.update()
         except TaskError as error:
             raise InputError(f"{trainings.archs[error.number][0]} {error}; all others are kept") from None
@@ -116,7 +123,7 @@ class Trainings:
         return cls(run.save, run.config, tuple(archs.items()), truth.path, manifest, Path.cwd(), token)
 
     def unpacked(self, world: World) -> Callable[[int], tuple[StandAloneResult | None, str]]:
-        """As `worker.Parcel.unpacked`; the work's result is that of a training, with a line for a person."""
+        """As `worker.Packed.unpacked`; the work's result is that of a training, with a line for a person."""
         try:
             os.chdir(self.directory)
             seen = self.token.read_text() == self.token.name

@@ -16,7 +16,7 @@ from fewshot_nas.evaluation.numerics import numerics
 from fewshot_nas.version import __version__
 
 
-class Parcel(Protocol):
+class Packed(Protocol):
     """Work as it is sent to the workers."""
 
     def unpacked(self, world: World) -> Callable[[int], Any]:
@@ -28,7 +28,7 @@ class Parcel(Protocol):
 
 
 @dataclass(frozen=True)
-class Greeting:
+class WorkerInfo:
     """A worker's description of itself.
 
     Attributes:
@@ -60,7 +60,7 @@ def package() -> str:
     return f"{__version__} (source {digest.hexdigest()[:12]})"
 
 
-class Worker:
+class WorkerActor:
     """The object that runs as an actor of Ray.
 
     Args:
@@ -73,15 +73,15 @@ class Worker:
         self._world = self._joined.enter_context(joined(device, settings))
         self._work: Callable[[int], Any] | None = None
 
-    def greet(self) -> Greeting:
+    def describe(self) -> WorkerInfo:
         """Describe this worker and how it computes."""
         host = f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"
         node = ray.get_runtime_context().get_node_id()
-        return Greeting(node, host, os.getpid(), package(), numerics(self._world.device))
+        return WorkerInfo(node, host, os.getpid(), package(), numerics(self._world.device))
 
-    def take(self, parcel: Parcel) -> None:
+    def take(self, work: Packed) -> None:
         """Take the work that `compute` does from now on."""
-        self._work = parcel.unpacked(self._world)
+        self._work = work.unpacked(self._world)
 
     def compute(self, number: int) -> Any:
         """Compute a task by its number."""

@@ -17,7 +17,8 @@ from fewshot_nas.settings import Count, Share, Within
 
 OWN = -1  # the MODEL_SELECTION for your own path
 
-Several = Annotated[int, Within(low=2)]  # images for batch norm statistics; a single image may be a single pixel there
+# Images for batch norm statistics: a single image may be a single pixel in a late stage.
+AtLeastTwo = Annotated[int, Within(low=2)]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class TrainConfig(CreamConfig):
     # Passes over the training images.
     EPOCHS: Count = 12
     # Images of a step, of all processes together; at least 2.
-    BATCH_SIZE: Several = 64
+    BATCH_SIZE: AtLeastTwo = 64
     # Learning rate.
     LR: float = 0.05
     # Weight decay (L2).
@@ -74,7 +75,7 @@ class SearchConfig(TrainConfig):
     # Passes over the training images.
     EPOCHS: Count = 24
     # Images of a step, of all processes together; at least 2.
-    BATCH_SIZE: Several = 32
+    BATCH_SIZE: AtLeastTwo = 32
     # Momentum of the gradient descent, in [0, 1).
     MOMENTUM: Share = 0.9
     # Strength of the colour jitter; 0: none.
@@ -100,7 +101,7 @@ class SearchConfig(TrainConfig):
     # New paths that a review scores beside those on the board. With BOARD=review only.
     REVIEW_PATHS: Count = 30
     # Training images held out for reviews and for the choice after FINAL_STEPS, at most an eighth of all.
-    HELD_IMAGES: Several = 1024
+    HELD_IMAGES: AtLeastTwo = 1024
     # Steps that each path of the last board trains alone, before the best of them is chosen on the held images;
     # 0: the board's order decides, as published.
     FINAL_STEPS: int = 0
@@ -114,12 +115,12 @@ class SearchConfig(TrainConfig):
     # Paths on the board.
     POOL_SIZE: Count = 10
     # Images on which the matching network compares the answers of two paths.
-    SLICE: Several = 4
+    SLICE: AtLeastTwo = 4
     # Percentage points by which a more expensive path must beat the board's worst path to replace it. With
     # BOARD=batch only.
     ACC_GAP: float = 5.0
     # Training images from which the batch norms of a path are estimated, whenever it is scored.
-    CALIBRATION_IMAGES: Several = 256
+    CALIBRATION_IMAGES: AtLeastTwo = 256
 
     @property
     def held_images(self) -> int:

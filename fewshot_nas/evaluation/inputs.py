@@ -54,8 +54,8 @@ class Inputs:
         held = (self.calibration, self.images, self.fitting)
         return sum(each.nbytes for each in held if each is not None)
 
-    def near(self) -> "Inputs":
-        """The same with all images on the device, if it is to hold them."""
+    def on_device(self) -> "Inputs":
+        """These inputs with all images on the device if `holds_images`, else unchanged."""
         if not self.holds_images:
             return self
         names = ("calibration", "images", "labels", "fitting", "fitting_labels")

@@ -30,8 +30,8 @@ class Work:
 
     def __call__(self, number: int) -> UnitSums:
         """Score the networks of a unit."""
-        return Walk(self.supernet, self.units[number], self._near).sums()
+        return Walk(self.supernet, self.units[number], self._inputs).sums()
 
     @cached_property
-    def _near(self) -> Inputs:
-        return self.inputs.near()
+    def _inputs(self) -> Inputs:
+        return self.inputs.on_device()

@@ -17,8 +17,8 @@ KEY = "fewshot_nas.card"  # of the metadata in files
 
 
 @dataclass(frozen=True)
-class Knowledge:
-    """What is known of a network beside its weights; all of it empty where no settings tell the images.
+class Provenance:
+    """Everything about an exported network except its weights. Empty if we do not know its images.
 
     Attributes:
         preprocessing: from an image to the network's input, in order; pixels are 0..255.
@@ -35,7 +35,9 @@ class Knowledge:
     source: Mapping[str, str] = field(default_factory=dict)
 
 
-def deployment_card(space: Space, arch: Arch, num_classes: int, resolution: int, known: Knowledge) -> dict[str, Any]:
+def deployment_card(
+    space: Space, arch: Arch, num_classes: int, resolution: int, provenance: Provenance
+) -> dict[str, Any]:
     """A card as JSON holds it, without the digests of the files that it goes into.
 
     Args:
@@ -51,12 +53,12 @@ def deployment_card(space: Space, arch: Arch, num_classes: int, resolution: int,
         "macs": cost.macs,
         "parameters": cost.params,
         "input": {"shape": ["batch", space.in_channels, resolution, resolution], "dtype": "float32"},
-        "preprocessing": known.preprocessing,
+        "preprocessing": provenance.preprocessing,
         "output": {"logits": num_classes},
-        "classes": list(known.classes) or None,
-        "scores": list(known.scores),
-        "calibration": known.calibration,
-        "source": dict(known.source),
+        "classes": list(provenance.classes) or None,
+        "scores": list(provenance.scores),
+        "calibration": provenance.calibration,
+        "source": dict(provenance.source),
     }
 
 
@@ -81,7 +83,7 @@ class CardFile:
         """Refuse to replace the card of files that stay, if they are of another network.
 
         Args:
-            card: as much of it as is known.
+            card: as much of it as is provenance.
 
         Raises:
             InputError: names the first difference.

@@ -25,7 +25,7 @@ from fewshot_nas.cli import run
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.sources import ImageData
-from fewshot_nas.distributed import Usual, World, joined
+from fewshot_nas.distributed import DefaultSettings, World, joined
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate
@@ -443,7 +443,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("truth", type=Path, nargs="?", help="adapt the archs of this file only")
     options = parser.parse_args(argv)
     name, seed = options.arm, options.seed
-    with joined("cpu", Usual(threads=1)) as world:
+    with joined("cpu", DefaultSettings(threads=1)) as world:
         running = PartRun(HOME.name, settings(seed, ()), world, True, print, Part())
         inputs = running.inputs(running.data.valid)
         if name in ADAPTED:

@@ -23,7 +23,7 @@ from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import calibration_subset
 from fewshot_nas.data.sources import fixed_part
 from fewshot_nas.data.transforms import eval_transform
-from fewshot_nas.distributed import Usual, joined
+from fewshot_nas.distributed import DefaultSettings, joined
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.out.exists():
         return 0
     config = load_config(options.config, options.overrides)
-    with joined("cpu", Usual(threads=1)) as world:
+    with joined("cpu", DefaultSettings(threads=1)) as world:
         supernet = load_supernet(options.model)
         data = open_images(config, supernet.space)
         images = fixed_part("--images", data.valid, min(options.images, len(data.valid)))

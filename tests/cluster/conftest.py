@@ -49,32 +49,32 @@ def ray_cluster():
 
 
 @pytest.fixture(scope="session")
-def make_crew(cluster, crew_at):
-    """Makes crews on the cluster: a context; takes a list for the lines that are reported."""
-    return partial(crew_at, cluster)
+def make_workers(cluster, workers_at):
+    """Makes pools of workers on the cluster: a context; takes a list for the lines that are reported."""
+    return partial(workers_at, cluster)
 
 
 @pytest.fixture(scope="session")
-def crew_at():
-    """As `make_crew`, on any cluster."""
+def workers_at():
+    """As `make_workers`, on any cluster."""
     pytest.importorskip("ray")
-    from fewshot_nas.cluster.crew import crew_on
-    from fewshot_nas.distributed import Usual
+    from fewshot_nas.cluster.worker_pool import workers_on
+    from fewshot_nas.distributed import DefaultSettings
 
     @contextmanager
     def make(cluster, workers, said=None, threads=1):
         report = [].append if said is None else said.append
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with crew_on(cluster.address, workers, "cpu", Usual(threads=threads), report) as crew:
-                yield crew
+            with workers_on(cluster.address, workers, "cpu", DefaultSettings(threads=threads), report) as workers:
+                yield workers
 
     return make
 
 
 @dataclass(frozen=True)
 class Tasks:
-    """A parcel: `do(number)` on the workers; with `place`, each beginning of a task leaves a line in `place/begun`."""
+    """Packed work: `do(number)` on the workers; with `place`, each task leaves a line in `place/begun` as it begins."""
 
     do: object
     place: Path | None = None
@@ -91,7 +91,7 @@ class Tasks:
 
 @pytest.fixture
 def tasks(tmp_path):
-    """Makes a parcel of a function; numbers of the tasks in the order in which they were begun."""
+    """Makes packed work of a function; numbers of the tasks in the order in which they were begun."""
     import ray
 
     # Workers cannot import tests.

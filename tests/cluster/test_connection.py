@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("ray")
 
 from fewshot_nas.cluster.connection import Needs, connected
-from fewshot_nas.distributed import Usual
+from fewshot_nas.distributed import DefaultSettings
 from fewshot_nas.errors import InputError
 
 pytestmark = pytest.mark.ray
@@ -67,4 +67,4 @@ def test_sigterm_stays_ours(cluster):
     ],
 )
 def test_a_machine_holds_a_worker_for_each_gpu_or_some_cores(device, threads, machine, workers):
-    assert Needs(device, Usual(threads=threads)).fit_into({"Resources": machine}) == workers
+    assert Needs(device, DefaultSettings(threads=threads)).fit_into({"Resources": machine}) == workers

@@ -10,7 +10,7 @@ import torch
 ray = pytest.importorskip("ray")
 
 from fewshot_nas.cluster.evaluation import OnRay, packed  # noqa: E402
-from fewshot_nas.cluster.worker import Greeting  # noqa: E402
+from fewshot_nas.cluster.worker import WorkerInfo  # noqa: E402
 from fewshot_nas.distributed import World  # noqa: E402
 from fewshot_nas.errors import InputError  # noqa: E402
 from fewshot_nas.evaluation.inputs import Inputs  # noqa: E402
@@ -100,47 +100,47 @@ def work(supernet, inputs, archs):
     return Work(supernet, inputs, Scorer(supernet, inputs, unit_networks=4).plan(archs).units)
 
 
-def test_a_scorer_s_scores_are_the_local_ones(make_crew, supernet, inputs, archs):
+def test_a_scorer_s_scores_are_the_local_ones(make_workers, supernet, inputs, archs):
     local = Scorer(supernet, inputs, unit_networks=4).scores(archs)
-    with OnRay(lambda: make_crew(2)) as executor:
+    with OnRay(lambda: make_workers(2)) as executor:
         scorer = Scorer(supernet, inputs, executor, unit_networks=4)
         assert scorer.scores(archs) == local
         assert scorer.scores(archs[:5]) == Scorer(supernet, inputs, unit_networks=4).scores(archs[:5])
 
 
 def test_what_differs_on_a_worker_is_named(work):
-    parcel = packed(work)
-    assert parcel.unpacked(World.alone()).units == work.units
-    images = parcel.arrays["images"].copy()
+    packed_work = packed(work)
+    assert packed_work.unpacked(World.alone()).units == work.units
+    images = packed_work.arrays["images"].copy()
     images[0, 0, 0, 0] ^= 1
     with pytest.raises(InputError, match="has not the driver's images; the SHA-256 digests differ"):
-        replace(parcel, arrays={**parcel.arrays, "images": images}).unpacked(World.alone())
-    other = replace(parcel.work, supernet=Supernet(by_width(PX8, 2), 10))
+        replace(packed_work, arrays={**packed_work.arrays, "images": images}).unpacked(World.alone())
+    other = replace(packed_work.work, supernet=Supernet(by_width(PX8, 2), 10))
     with pytest.raises(InputError, match="has not the driver's checkpoint;"):
-        replace(parcel, work=other).unpacked(World.alone())
+        replace(packed_work, work=other).unpacked(World.alone())
 
 
-def test_a_greeting_tells_what_is_different():
-    greeting = Greeting("node", "host", 1, "0.1 (source a)", {"device": "cpu", "threads": 2})
-    assert greeting.differences({"fewshot-nas": "0.1 (source a)", "device": "cpu", "batch": 8}) == []
-    assert greeting.differences({"fewshot-nas": "0.1 (source b)", "threads": 1}) == [
+def test_a_worker_s_differences_are_named():
+    info = WorkerInfo("node", "host", 1, "0.1 (source a)", {"device": "cpu", "threads": 2})
+    assert info.differences({"fewshot-nas": "0.1 (source a)", "device": "cpu", "batch": 8}) == []
+    assert info.differences({"fewshot-nas": "0.1 (source b)", "threads": 1}) == [
         "fewshot-nas 0.1 (source a), expected 0.1 (source b)",
         "threads 2, expected 1",
     ]
 
 
-def test_a_machine_with_other_kernels_is_left_out_and_named(cluster, make_crew, supernet, inputs, archs):
+def test_a_machine_with_other_kernels_is_left_out_and_named(cluster, make_workers, supernet, inputs, archs):
     """The first worker decides how all compute; a machine that joins with other kernels gets nothing to do."""
     said = []
-    with OnRay(lambda: make_crew(None, said, threads=2)) as executor:
+    with OnRay(lambda: make_workers(None, said, threads=2)) as executor:
         (first,) = executor.numerics(inputs.device, [])
         if first["cpu_capability"] == "DEFAULT":
             pytest.skip("this processor has no other kernels")
         odd = cluster.add_node(num_cpus=2, object_store_memory=80 << 20, env_vars={"ATEN_CPU_CAPABILITY": "default"})
         try:
             while not said:
-                executor._crew.hire(9)
-                list(executor._crew.answers())
+                executor._workers.start(9)
+                list(executor._workers.replies())
             scores = Scorer(supernet, inputs, executor, unit_networks=4).scores(archs)
         finally:
             cluster.remove_node(odd)
@@ -157,11 +157,11 @@ def torch_threads(count):
     torch.set_num_threads(1)
 
 
-def test_if_all_machines_differ_from_those_before_it_stops(make_crew, inputs):
+def test_if_all_machines_differ_from_those_before_it_stops(make_workers, inputs):
     """Scores of a mixture would depend on who computed which."""
     before = {"cpu_capability": "OTHER", "device": "cpu"}
     with (
-        OnRay(lambda: make_crew(1)) as executor,
+        OnRay(lambda: make_workers(1)) as executor,
         pytest.raises(
             InputError, match=r"no other machine is left: .* is left out, it has cpu_capability .*, expected OTHER"
         ),

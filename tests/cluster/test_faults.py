@@ -59,8 +59,8 @@ def note(notes, what, number):
 class Disturbed(OnRay):
     """Notes which units are done, and does harm after some of them."""
 
-    def __init__(self, crew, notes, harm, moments):
-        super().__init__(crew)
+    def __init__(self, workers, notes, harm, moments):
+        super().__init__(workers)
         self._notes, self._harm, self._moments = notes, harm, moments
 
     def results(self, numbers, work):
@@ -69,7 +69,7 @@ class Disturbed(OnRay):
             note(self._notes, "done", number)
             yield number, sums
             if done in self._moments:
-                self._harm(self._crew)
+                self._harm(self._workers)
 
 
 @pytest.fixture
@@ -117,20 +117,20 @@ def moments(count, units, seed):
     return set(random.Random(seed).sample(range(1, units - WORKERS), count))
 
 
-def test_workers_killed_at_twenty_moments(score, make_crew, tmp_path):
+def test_workers_killed_at_twenty_moments(score, make_workers, tmp_path):
     units, alone = score("alone")
     picked = random.Random(1)
 
-    def kill(crew):
-        os.kill(picked.choice(crew.members).greeting.pid, signal.SIGKILL)
+    def kill(workers):
+        os.kill(picked.choice(workers.accepted).info.pid, signal.SIGKILL)
 
-    executor = Disturbed(lambda: make_crew(WORKERS), tmp_path / "notes", kill, moments(20, units, 0))
+    executor = Disturbed(lambda: make_workers(WORKERS), tmp_path / "notes", kill, moments(20, units, 0))
     with executor:
         assert score("disturbed", executor) == (units, alone)
     check(tmp_path / "notes", 20, units)
 
 
-def test_machines_killed_at_ten_moments(score, ray_cluster, crew_at, tmp_path):
+def test_machines_killed_at_ten_moments(score, ray_cluster, workers_at, tmp_path):
     """Each time another one joins; a machine has two workers."""
     units, alone = score("alone")
     picked = random.Random(1)
@@ -138,11 +138,11 @@ def test_machines_killed_at_ten_moments(score, ray_cluster, crew_at, tmp_path):
         machine = {"num_cpus": 2, "object_store_memory": 80 << 20}
         machines = [cluster.add_node(**machine) for _ in range(2)]
 
-        def kill(crew):
+        def kill(workers):
             cluster.remove_node(machines.pop(picked.randrange(2)), allow_graceful=False)
             machines.append(cluster.add_node(**machine))
 
-        executor = Disturbed(lambda: crew_at(cluster, WORKERS), tmp_path / "notes", kill, moments(10, units, 0))
+        executor = Disturbed(lambda: workers_at(cluster, WORKERS), tmp_path / "notes", kill, moments(10, units, 0))
         with warnings.catch_warnings(), executor:
             warnings.simplefilter("ignore")
             assert score("disturbed", executor) == (units, alone)

@@ -1,4 +1,4 @@
-"""How much memory this machine has to spare for an evaluation, where no setting says it."""
+"""The default limit on an evaluation's memory: what this machine has available."""
 
 import os
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ _CPU_SHARE = 0.8  # of what is available; the rest is for others, and for the ca
 _ROOT = Path("/")
 
 
-def room_mb(device: torch.device) -> int:
-    """Memory in MB that this process may take.
+def memory_limit_mb(device: torch.device) -> int:
+    """The memory that this process may take, in MB.
 
     On a GPU a share of what is free. On the CPU a share of what the machine and this process's control groups
     have available, divided by the processes that torchrun started on this machine.

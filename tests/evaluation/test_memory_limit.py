@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from fewshot_nas.evaluation import room
-from fewshot_nas.evaluation.room import available_bytes, room_mb
+from fewshot_nas.evaluation import memory_limit
+from fewshot_nas.evaluation.memory_limit import available_bytes, memory_limit_mb
 
 GIB = 1 << 30
 
@@ -63,15 +63,15 @@ def test_where_linux_tells_nothing_there_is_what_the_machine_has(tmp_path):
 
 
 def test_processes_of_one_machine_share_it(monkeypatch):
-    monkeypatch.setattr(room, "available_bytes", lambda: 10 * GIB)
+    monkeypatch.setattr(memory_limit, "available_bytes", lambda: 10 * GIB)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    alone = room_mb(torch.device("cpu"))
+    alone = memory_limit_mb(torch.device("cpu"))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert (alone, room_mb(torch.device("cpu"))) == (8192, 2048)
+    assert (alone, memory_limit_mb(torch.device("cpu"))) == (8192, 2048)
 
 
 def test_a_gpu_has_what_is_free_and_what_torch_keeps_for_itself(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (6 * GIB, 80 * GIB))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 5 * GIB)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: GIB)
-    assert room_mb(torch.device("cuda", 0)) == 9216
+    assert memory_limit_mb(torch.device("cuda", 0)) == 9216

@@ -1,4 +1,4 @@
-"""A crew of real processes at tasks that raise, hang, die or take long."""
+"""A pool of real worker processes at tasks that raise, hang, die or take long."""
 
 import logging
 import os
@@ -12,8 +12,8 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from fewshot_nas.cluster import schedule as module  # noqa: E402
+from fewshot_nas.cluster.dispatch import results  # noqa: E402
 from fewshot_nas.cluster.schedule import TaskSchedule  # noqa: E402
-from fewshot_nas.cluster.shift import results  # noqa: E402
 from fewshot_nas.errors import InputError, TaskError  # noqa: E402
 from fewshot_nas.evaluation.prefix_tree import make_plan  # noqa: E402
 from fewshot_nas.space.pool import make_pool  # noqa: E402
@@ -28,23 +28,23 @@ WORKERS = 3
 
 @pytest.fixture(scope="module")
 def said():
-    """The lines that the crew has reported."""
+    """The lines that the pool of workers has reported."""
     return []
 
 
 @pytest.fixture(scope="module")
-def crew(make_crew, said):
-    with make_crew(WORKERS, said) as made:
+def workers(make_workers, said):
+    with make_workers(WORKERS, said) as made:
         yield made
 
 
 @pytest.fixture
-def run(crew, tasks):
+def run(workers, tasks):
     """Does tasks of these costs; their results by number."""
 
     def run(do, costs=None, **arguments):
         costs = costs or dict.fromkeys(range(12), 1.0)
-        return dict(results(crew, tasks(do), TaskSchedule(costs, slowest=1000.0, **arguments)))
+        return dict(results(workers, tasks(do), TaskSchedule(costs, slowest=1000.0, **arguments)))
 
     return run
 
@@ -118,18 +118,18 @@ def test_if_nothing_can_be_done_that_is_said_soon(run, begun):
     assert len(begun()) <= 3 * WORKERS
 
 
-def test_who_does_not_begin_is_named(crew):
+def test_who_does_not_begin_is_named(workers):
     class Odd:
         def unpacked(self, world):
             raise InputError("has not the driver's images")
 
     with pytest.raises(InputError, match=r"\(\d+\.\d+\.\d+\.\d+\): has not the driver's images"):
-        dict(results(crew, Odd(), TaskSchedule({0: 1.0}, slowest=1000.0)))
+        dict(results(workers, Odd(), TaskSchedule({0: 1.0}, slowest=1000.0)))
 
 
-def test_a_shift_that_is_broken_off_leaves_nobody_at_work(crew, run, tasks, tmp_path):
+def test_a_dispatch_that_is_broken_off_leaves_nobody_at_work(workers, run, tasks, tmp_path):
     begun = results(
-        crew, tasks(lambda number: time.sleep(0.01 if number else 1e6)), TaskSchedule({0: 1.0, 1: 1.0}, slowest=1e3)
+        workers, tasks(lambda number: time.sleep(0.01 if number else 1e6)), TaskSchedule({0: 1.0, 1: 1.0}, slowest=1e3)
     )
     next(begun)
     begun.close()

@@ -1,4 +1,4 @@
-"""A driver's workers: it starts them where there is room, gives them questions, and ends them."""
+"""A pool of workers: the driver starts them where there is room, calls their methods, and stops them."""
 
 import time
 import uuid
@@ -11,41 +11,41 @@ import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from fewshot_nas.cluster.connection import Needs, connected, nodes
-from fewshot_nas.cluster.worker import Greeting, Worker, package
+from fewshot_nas.cluster.worker import WorkerActor, WorkerInfo, package
 from fewshot_nas.distributed import Settings
 from fewshot_nas.errors import InputError
 
 _POLL_S = 0.2
 _LOOK_S = 1.0  # between two looks at the cluster's machines
-_WAIT_S = 15.0  # without a worker, before the user is told
+_WAIT_S = 15.0  # without a worker, before a line tells the user
 _FAILED_STARTS = 3  # in a row, before any worker has come
 
 
 @dataclass(eq=False)
-class Member:
+class Worker:
     """A worker as its driver knows it."""
 
     name: str
     actor: Any
-    greeting: Greeting | None = None
+    info: WorkerInfo | None = None
 
     @property
     def host(self) -> str:
         """The machine's name, for messages."""
-        return self.greeting.host if self.greeting else "a machine"
+        return self.info.host if self.info else "a machine"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A member's answer to a question, or the error that came instead."""
+    """What a worker's method returned, or the error that it raised."""
 
-    question: str
-    member: Member
+    method: str
+    worker: Worker
     value: Any = None
     error: RayError | None = None
 
 
-class Crew:
+class WorkerPool:
     """Workers that come and go, and all compute alike.
 
     If no numerics are known beforehand, all workers must have those of the first one that answers. A machine
@@ -60,10 +60,10 @@ class Crew:
 
     def __init__(self, needs: Needs, most: int | None, report: Callable[[str], None]) -> None:
         self.report = report
-        self._needs, self._most = needs.settled(), most
-        self._members: dict[str, Member] = {}
-        self._asked: dict[Any, tuple[str, Member]] = {}
-        self._first: Greeting | None = None
+        self._needs, self._most = needs.resolved(), most
+        self._started: dict[str, Worker] = {}
+        self._calls: dict[Any, tuple[str, Worker]] = {}
+        self._first: WorkerInfo | None = None
         self._expected: dict[str, Any] = {"fewshot-nas": package()}
         self._refused: dict[str, str] = {}
         self._failed_starts = 0
@@ -71,12 +71,12 @@ class Crew:
         self._alone_s: float | None = time.monotonic()
 
     @property
-    def members(self) -> list[Member]:
+    def accepted(self) -> list[Worker]:
         """The workers that have answered and were accepted."""
-        return [member for member in self._members.values() if member.greeting]
+        return [worker for worker in self._started.values() if worker.info]
 
-    def first(self, expected: Mapping[str, Any]) -> Greeting:
-        """Wait for the first worker, and return its greeting.
+    def first(self, expected: Mapping[str, Any]) -> WorkerInfo:
+        """Wait for the first worker, and return its description.
 
         Args:
             expected: numerics that the workers must have; may be empty.
@@ -86,11 +86,11 @@ class Crew:
         """
         self._expected |= expected
         while self._first is None:
-            self.hire(1)
-            list(self.answers())
+            self.start(1)
+            list(self.replies())
         return self._first
 
-    def hire(self, useful: int) -> None:
+    def start(self, useful: int) -> None:
         """Start workers where there is room.
 
         Args:
@@ -100,9 +100,9 @@ class Crew:
             InputError: there is no machine on which a worker may run.
         """
         room = self._room()
-        while len(self._members) < min(self._most or room, useful):
-            self._start()
-        if self.members:
+        while len(self._started) < min(self._most or room, useful):
+            self._start_one()
+        if self.accepted:
             self._alone_s = None
         elif self._alone_s is None:
             self._alone_s = time.monotonic()
@@ -110,39 +110,39 @@ class Crew:
             self._alone_s += 20 * _WAIT_S  # said again after minutes
             self.report(f"waiting for a machine with room for a worker ({self._needs})")
 
-    def ask(self, question: str, member: Member, *arguments: Any) -> None:
-        """Call a method of a worker; its answer will be among `answers`."""
-        self._asked[getattr(member.actor, question).remote(*arguments)] = question, member
+    def call(self, method: str, worker: Worker, *arguments: Any) -> None:
+        """Call a method of a worker; the reply comes by `replies`."""
+        self._calls[getattr(worker.actor, method).remote(*arguments)] = method, worker
 
-    def answers(self) -> Iterator[Reply]:
-        """Yield the replies that have arrived; wait a moment if there are none. A new worker first answers `greet`."""
-        if not self._asked:
+    def replies(self) -> Iterator[Reply]:
+        """Yield the replies that have come; wait a moment if there are none. A worker's first is `describe`'s."""
+        if not self._calls:
             time.sleep(_POLL_S)
             return
-        ready, _ = ray.wait(list(self._asked), num_returns=1, timeout=_POLL_S)
+        ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=_POLL_S)
         for reference in ready:
-            question, member = self._asked.pop(reference)
+            method, worker = self._calls.pop(reference)
             try:
-                answer = Reply(question, member, ray.get(reference))
+                reply = Reply(method, worker, ray.get(reference))
             except RayError as error:
-                answer = Reply(question, member, error=error)
-            if question != "greet" or self._welcome(answer):
-                yield answer
+                reply = Reply(method, worker, error=error)
+            if method != "describe" or self._accept(reply):
+                yield reply
 
-    def dismiss(self, member: Member) -> None:
-        """End a worker, even in the middle of a task."""
-        self._members.pop(member.name, None)
-        self._asked = {reference: asked for reference, asked in self._asked.items() if asked[1] is not member}
-        ray.kill(member.actor)
+    def stop(self, worker: Worker) -> None:
+        """Stop a worker, even in the middle of a task."""
+        self._started.pop(worker.name, None)
+        self._calls = {reference: call for reference, call in self._calls.items() if call[1] is not worker}
+        ray.kill(worker.actor)
 
-    def is_there(self, member: Member) -> bool:
+    def is_there(self, worker: Worker) -> bool:
         """Whether a worker's machine still belongs to the cluster."""
-        return member.greeting is not None and any(node["NodeID"] == member.greeting.node for node in nodes())
+        return worker.info is not None and any(node["NodeID"] == worker.info.node for node in nodes())
 
     def close(self) -> None:
-        """End all workers."""
-        for member in list(self._members.values()):
-            self.dismiss(member)
+        """Stop all workers."""
+        for worker in list(self._started.values()):
+            self.stop(worker)
 
     def _room(self) -> int:
         if time.monotonic() - self._looked_s >= _LOOK_S:
@@ -153,54 +153,54 @@ class Crew:
                 raise InputError(f"no other machine is left: {'; '.join(self._refused.values())}")
         return self._places
 
-    def _start(self) -> None:
+    def _start_one(self) -> None:
         allowed = {"ray.io/node-id": f"!in({','.join(self._refused)})"} if self._refused else None
         options = {"num_cpus": self._needs.cores, "num_gpus": self._needs.gpus, "label_selector": allowed}
-        actor = ray.remote(Worker).options(**options).remote(self._needs.device, self._needs.settings)
-        member = Member(uuid.uuid4().hex, actor)
-        self._members[member.name] = member
-        self.ask("greet", member)
+        actor = ray.remote(WorkerActor).options(**options).remote(self._needs.device, self._needs.settings)
+        worker = Worker(uuid.uuid4().hex, actor)
+        self._started[worker.name] = worker
+        self.call("describe", worker)
 
-    def _welcome(self, answer: Reply) -> bool:
+    def _accept(self, reply: Reply) -> bool:
         """Accept a new worker if it has started and computes like the others; returns whether it was accepted."""
-        member = answer.member
-        if answer.error:
-            self.dismiss(member)
+        worker = reply.worker
+        if reply.error:
+            self.stop(worker)
             self._failed_starts += 1
             if self._failed_starts == _FAILED_STARTS and self._first is None:
-                raise InputError(f"no worker can be started: {reason(answer.error)}")
+                raise InputError(f"no worker can be started: {reason(reply.error)}")
             return False
-        greeting: Greeting = answer.value
+        info: WorkerInfo = reply.value
         self._failed_starts = 0
-        if differences := greeting.differences(self._expected):
-            self._refuse(member, greeting, differences)
+        if differences := info.differences(self._expected):
+            self._refuse(worker, info, differences)
             return False
         if self._first is None:
-            self._first, self._expected = greeting, {**self._expected, **greeting.numerics}
-        member.greeting = greeting
+            self._first, self._expected = info, {**self._expected, **info.numerics}
+        worker.info = info
         return True
 
-    def _refuse(self, member: Member, greeting: Greeting, differences: list[str]) -> None:
-        self.dismiss(member)
-        if greeting.node not in self._refused:
-            said = f"{greeting.host} is left out, it has {', '.join(differences)}"
-            self._refused[greeting.node] = said
+    def _refuse(self, worker: Worker, info: WorkerInfo, differences: list[str]) -> None:
+        self.stop(worker)
+        if info.node not in self._refused:
+            said = f"{info.host} is left out, it has {', '.join(differences)}"
+            self._refused[info.node] = said
             self._looked_s = -_LOOK_S
             self.report(said)
 
 
 @contextmanager
-def crew_on(
+def workers_on(
     address: str | None, most: int | None, device: str | None, settings: Settings, report: Callable[[str], None]
-) -> Iterator[Crew]:
-    """A crew on the cluster at an address; the arguments are those of `connected`, `Crew` and `Needs`.
+) -> Iterator[WorkerPool]:
+    """A pool of workers on the cluster at an address; the arguments are those of `connected`, `WorkerPool` and `Needs`.
 
     Raises:
         InputError: there is no such cluster.
     """
     needs = Needs(device, settings)
-    with connected(address, (most or 0) * needs.cores, report), closing(Crew(needs, most, report)) as crew:
-        yield crew
+    with connected(address, (most or 0) * needs.cores, report), closing(WorkerPool(needs, most, report)) as workers:
+        yield workers
 
 
 def reason(error: RayError) -> str:
