@@ -108,7 +108,6 @@ class Timed:
     packed_work: PackedWork
 
     def unpacked(self, world: World) -> Callable[[int], float]:
-        """As `worker.Packed.unpacked`."""
         work = self.packed_work.unpacked(world)
 
         def timed(number: int) -> float:

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     directory = phase_directory(options.save, phase)
     _refuse_unfinished(options, phase, directory)
     config = config_of(options, directory.config)
-    from fewshot_nas.choosing import Truth, choose_anew, judged
+    from fewshot_nas.choosing import Truth, choose_anew, measured_epochs
     from fewshot_nas.distributed import joined
     from fewshot_nas.run_images import refuse_other_images
     from fewshot_nas.runs import Run
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not truth.entries:
             make = following(options, "train_stand_alone", target_arch_num="all")
             raise InputError(f"{truth.path}: no such file, so there is nothing to choose by; `{make}` makes one")
-        epochs = judged(directory, truth, running.inputs(running.data.valid))
+        epochs = measured_epochs(directory, truth, running.inputs(running.data.valid))
         for each in epochs:
             print(
                 f"epoch {each.candidate.epoch + 1}: tau {each.tau.text()}, {len(truth.entries)} archs of {truth.path}"

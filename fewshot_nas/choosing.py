@@ -47,7 +47,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class JudgedEpoch:
+class MeasuredEpoch:
     """A kept checkpoint, and how well its supernet ranks a ground truth.
 
     Attributes:
@@ -65,16 +65,16 @@ def chosen_by(directory: PhaseDirectory) -> str | None:
     return (last_choice(directory.log).get("ground_truth") or {}).get("sha256")
 
 
-def judged(directory: PhaseDirectory, truth: Truth, inputs: Inputs) -> list[JudgedEpoch]:
+def measured_epochs(directory: PhaseDirectory, truth: Truth, inputs: Inputs) -> list[MeasuredEpoch]:
     """Measure the kept checkpoints of a phase by a ground truth, in this process.
 
     Raises:
         InputError: a checkpoint is damaged.
     """
-    return [_judged(path, truth, inputs) for path in sorted(directory.candidates(), key=_epoch)]
+    return [_measured(path, truth, inputs) for path in sorted(directory.candidates(), key=_epoch)]
 
 
-def _judged(path: Path, truth: Truth, inputs: Inputs) -> JudgedEpoch:
+def _measured(path: Path, truth: Truth, inputs: Inputs) -> MeasuredEpoch:
     supernet = load_supernet(path, inputs.device)
     archs = {arch_id: entry.arch for arch_id, entry in truth.entries.items()}
     found = shared_scores(supernet, archs, inputs, World(0, 1, inputs.device))
@@ -82,7 +82,7 @@ def _judged(path: Path, truth: Truth, inputs: Inputs) -> JudgedEpoch:
     tau = UNDEFINED
     if len(archs) >= FEWEST:
         tau = agreement(scores["prob"], {key: entry.acc for key, entry in truth.entries.items()}).kendall
-    return JudgedEpoch(Candidate(_epoch(path), tau.value, tau.error), path, tau, scores)
+    return MeasuredEpoch(Candidate(_epoch(path), tau.value, tau.error), path, tau, scores)
 
 
 def _epoch(path: Path) -> int:
@@ -92,8 +92,8 @@ def _epoch(path: Path) -> int:
     return int(found[1])
 
 
-def choose_anew(directory: PhaseDirectory, epochs: Sequence[JudgedEpoch], truth: Truth, log: RunLog) -> str:
-    """Make the best of the judged epochs the phase's supernet, and name each file by its new tau.
+def choose_anew(directory: PhaseDirectory, epochs: Sequence[MeasuredEpoch], truth: Truth, log: RunLog) -> str:
+    """Make the best of the measured epochs the phase's supernet, and name each file by its new tau.
 
     Returns:
         A line for the user that says what was done.
@@ -101,14 +101,14 @@ def choose_anew(directory: PhaseDirectory, epochs: Sequence[JudgedEpoch], truth:
     best = choose([each.candidate for each in epochs])
     renamed = {each.candidate: each.path.rename(directory.candidate(*_name(each.candidate))) for each in epochs}
     scores = next(each.scores for each in epochs if each.candidate == best)
-    return settle(directory, best, renamed[best], truth, log, scores)
+    return publish(directory, best, renamed[best], truth, log, scores)
 
 
 def _name(candidate: Candidate) -> tuple[float, int]:
     return candidate.tau, candidate.epoch
 
 
-def settle(
+def publish(
     directory: PhaseDirectory,
     chosen: Candidate,
     path: Path,
@@ -116,7 +116,7 @@ def settle(
     log: RunLog,
     scores: Mapping[str, Any] | None = None,
 ) -> str:
-    """Note a choice and copy its checkpoint, `path`, to the phase's supernet.
+    """Publish a choice: write it to the log, and copy its checkpoint, `path`, to the phase's supernet.
 
     Args:
         scores: of the truth's archs by metric, if they were measured for this choice alone.

@@ -80,7 +80,7 @@ class NetworkRun(Run):
         return steps < STEADY_STEPS
 
     def manifest(self, section: str, directory: PhaseDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """As of every run, and where the statistics come from that the network is measured with."""
+        """The manifest of every run, and whether the network is measured with calibrated statistics."""
         calibrated = {"statistics": "calibrated"} if self._calibrates(section) else {}
         return super().manifest(section, directory, {**facts, **calibrated})
 

@@ -43,8 +43,8 @@ from fewshot_nas.space.space import Options, Space
 from fewshot_nas.timing.table import chosen_path, left_out_unless, table_of
 
 if TYPE_CHECKING:
-    from fewshot_nas.searching.judge import Judge
     from fewshot_nas.searching.proposals import Proposer
+    from fewshot_nas.searching.valuation import Valuation
 
 _SHOWN = 10
 
@@ -85,25 +85,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         say_shortages(config, data, report)
         scored = fixed_part("--images", data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world)
-        judge, judged = _judge(options, directory, network, sha256(model))
+        valuation, valued = _valuation(options, directory, network, sha256(model))
         facts = scoring_facts(config, options.save, model, supernet, data, scored)
-        manifest = {**facts, **_manifest(options, network, limits, latency_matters), **judged}
+        manifest = {**facts, **_manifest(options, network, limits, latency_matters), **valued}
         found = found_directory(options.save, options.name or _name(phase.name, options))
         remedy = "go on with the old one, or choose another --name"
         journal = Journal(found.journal, f"{found.path} was begun with", manifest, remedy)
         ways = gathered(numerics(world.device), world)
         with alone(found.lock, world):
             metric = OF_TOP[options.top]
-            search = Search(proposer, scorer, judge, metric, limits, options.minimize, journal, ways, world, report)
+            search = Search(proposer, scorer, valuation, metric, limits, options.minimize, journal, ways, world, report)
             known = search.run(options.budget)
-            on_rank0(world, lambda: _finish(found, search.outcome(known), judge.title, report))
+            on_rank0(world, lambda: _finish(found, search.outcome(known), valuation.title, report))
             if said := no_better((each.top1 for each in known.values()), manifest["guessing"]):
                 report(said)
     return 0
 
 
 def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path, usual: Space) -> Network:
-    """The supernet's space and classes, by its phase's manifest, so that bounds are judged before it is loaded."""
+    """The supernet's space and classes, by its phase's manifest, so that bounds are checked before it is loaded."""
     if directory.manifest.exists():
         manifest = read_manifest(directory.manifest)
         return network_of({**manifest, **manifest.get("data", {})}, directory.manifest, usual)
@@ -182,18 +182,18 @@ def _name(phase: str, options: argparse.Namespace) -> str:
     return "_".join(part.replace("=", "") for part in parts)
 
 
-def _judge(
+def _valuation(
     options: argparse.Namespace, directory: PhaseDirectory, network: Network, checkpoint: str
-) -> tuple["Judge", dict[str, Any]]:
-    """The judge, by default by the ranker if the run has a ranking, and the facts that it depends on."""
-    from fewshot_nas.searching.judges import ranker_judge, supernet_judge
+) -> tuple["Valuation", dict[str, Any]]:
+    """The valuation, by default by the ranker if the run has a ranking, and the facts that it depends on."""
+    from fewshot_nas.searching.valuation import valuation_by_ranker, valuation_by_supernet
 
     metric = OF_TOP[options.top]
     if (options.by or ("ranker" if ranking_path(options.save).exists() else "supernet")) == "ranker":
-        judge, facts = ranker_judge(options.save, checkpoint, metric, network)
-        return judge, {"by": "ranker", "metric": metric, "measure": judge.title, **facts}
-    judge = supernet_judge(directory, checkpoint, metric, network)
-    return judge, {"by": "supernet", "metric": metric, "measure": judge.title}
+        valuation, facts = valuation_by_ranker(options.save, checkpoint, metric, network)
+        return valuation, {"by": "ranker", "metric": metric, "measure": valuation.title, **facts}
+    valuation = valuation_by_supernet(directory, checkpoint, metric, network)
+    return valuation, {"by": "supernet", "metric": metric, "measure": valuation.title}
 
 
 def _finish(directory: FoundDirectory, found: Found, measure: str, report: Report) -> None:

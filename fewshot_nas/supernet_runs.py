@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fewshot_nas.choosing import Truth, choose_anew, chosen_by, judged, settle
+from fewshot_nas.choosing import Truth, choose_anew, chosen_by, measured_epochs, publish
 from fewshot_nas.commands import command_line
 from fewshot_nas.config import FewShotConfig, TrainingConfig
 from fewshot_nas.data.images import Images
@@ -62,9 +62,11 @@ class SupernetRun(Run):
             begun_with = read_json(directory.manifest).get("ground_truth") or {}
             if begun_with.get("sha256") == truth.digest:
                 chosen = task.chosen()
-                self.report(settle(directory, chosen, task.file_of(chosen), truth, log))
+                self.report(publish(directory, chosen, task.file_of(chosen), truth, log))
             else:  # taus by different truths cannot be compared
-                self.report(choose_anew(directory, judged(directory, truth, task.validation.inputs), truth, log))
+                self.report(
+                    choose_anew(directory, measured_epochs(directory, truth, task.validation.inputs), truth, log)
+                )
 
         self.life(directory).run(content, training, finish, finished)
 

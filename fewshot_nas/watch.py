@@ -38,7 +38,7 @@ class Watch:
     """One process's part: its own signs of life, and what it knows of the others.
 
     Signs and board are keys of the store that the process group was made with, under a name of
-    their own. A thread exchanges them. Another one judges, because the first one is stuck if the
+    their own. A thread exchanges them. Another one checks them, because the first one is stuck if the
     process that keeps the store is stopped. Both count their own rounds rather than seconds: a
     process that has been stopped itself, or that a busy machine starves, accuses nobody.
 
@@ -72,7 +72,7 @@ class Watch:
 
     def start(self) -> None:
         """Begin; all processes have been constructed by now."""
-        for work in (self._exchange, self._judge):
+        for work in (self._exchange, self._check):
             threading.Thread(target=work, name=f"watch{work.__name__}", daemon=True).start()
 
     def stop(self) -> None:
@@ -144,7 +144,7 @@ class Watch:
                 before, since = self._signs[rank]
                 self._signs[rank] = sign, since + 1 if sign == before else 0
 
-    def _judge(self) -> None:
+    def _check(self) -> None:
         late = f"has given no sign of life for {self._silence_s:g} s, so all end; {AGAIN}"
         while not self._over.wait(self._interval_s):
             self._unanswered += 1

@@ -28,7 +28,7 @@ from fewshot_nas.results.score_files import merged_path
 from fewshot_nas.scores.manifests import Network
 from fewshot_nas.scores.merging import write_merged
 from fewshot_nas.scores.shards import Scored, read_scores
-from fewshot_nas.searching.judges import supernet_judge
+from fewshot_nas.searching.valuation import valuation_by_supernet
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 
@@ -95,7 +95,7 @@ def test_without_truth_the_combined_scores_are_the_predictions(run, capsys):
     assert "(run.ground_truth; 2 of truth.json are too few)" in capsys.readouterr().out
 
 
-def test_a_truth_too_small_for_a_predictor_only_judges(run):
+def test_a_truth_too_small_for_a_predictor_only_measures(run):
     write_truth(8)
     assert main([run, WITH_TRUTH]) == 0
     content = read_json(ranking_path("run"))
@@ -163,7 +163,7 @@ def test_no_two_commands_go_by_different_evaluations(run, monkeypatch):
     assert main([run, WITH_TRUTH]) == report.main([run, WITH_TRUTH]) == 0
     assert read_json(ranking_path("run"))["scores"] == ["json_results/epoch3"]
     assert "evaluation 3<" in report_path("run").read_text()
-    assert len(supernet_judge(phase, present, "prob", Network(PX8, 8, 10)).pool({})) == 100
+    assert len(valuation_by_supernet(phase, present, "prob", Network(PX8, 8, 10)).pool({})) == 100
 
 
 def test_what_was_merged_decides_the_measure(run):

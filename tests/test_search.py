@@ -156,7 +156,7 @@ def test_the_pool_s_scores_stand_beside_the_front(fresh_run):
     assert found("1").pool[0].code == SPACE.encode(pool["arch30"])
 
 
-def test_the_ranker_judges_where_there_is_one(fresh_run):
+def test_the_ranker_values_archs_if_there_is_one(fresh_run):
     search.main([*QUICK, "--budget=4"])
     directory = phase_directory("run", Phase.parse("1"))
     pool = make_pool(SPACE, seed=0, size=40)
@@ -207,7 +207,7 @@ def test_another_search_of_the_same_name_is_refused(fresh_run):
 
 
 def test_a_refusal_needs_no_network():
-    """Bounds are judged before torch is imported, so that it takes a moment only."""
+    """Bounds are checked before torch is imported, so that it takes a moment only."""
     script = "import sys, fewshot_nas.search as s; s._proposer; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"
 

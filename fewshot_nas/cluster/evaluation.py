@@ -45,16 +45,14 @@ class OnRay(Executor):
 
     @property
     def workers(self) -> int:
-        """As `Executor.workers`."""
         return len(self._workers.accepted)
 
     def numerics(self, device: torch.device, known: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """As `Executor.numerics`; waits for the first worker. If the known ones agree, all workers must have them."""
+        """Waits for the first worker. If the known ones are equal, all workers must have them."""
         agree = len(known) > 0 and all(each == known[0] for each in known)
         return [self._workers.first(known[0] if agree else {}).numerics]
 
     def results(self, numbers: Sequence[int], work: Work) -> Results:
-        """As `Executor.results`."""
         costs = {number: float(work.macs(number) * work.inputs.count) for number in numbers}
         yield from results(self._workers, packed(work), TaskSchedule(costs, slowest=1 / SLOWEST))
 
@@ -74,7 +72,6 @@ class PackedWork:
     digests: Mapping[str, str]
 
     def unpacked(self, world: World) -> Work:
-        """As `worker.Packed.unpacked`."""
         inputs = _with(self.work.inputs, {name: _tensor(array) for name, array in self.arrays.items()})
         found = digests(self.work.supernet, inputs)
         if differing := [name for name in found if found[name] != self.digests[name]]:

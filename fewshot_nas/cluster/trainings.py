@@ -123,7 +123,7 @@ class Trainings:
         return cls(run.save, run.config, tuple(archs.items()), truth.path, manifest, Path.cwd(), token)
 
     def unpacked(self, world: World) -> Callable[[int], tuple[StandAloneResult | None, str]]:
-        """As `worker.Packed.unpacked`; the work's result is that of a training, with a line for a person."""
+        """The work's result is that of a training, with a line for a person."""
         try:
             os.chdir(self.directory)
             seen = self.token.read_text() == self.token.name

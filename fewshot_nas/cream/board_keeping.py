@@ -1,4 +1,4 @@
-"""Who comes onto the board, and by which accuracy: of a step's batch as published, or of images held out."""
+"""Board policies: by the accuracy on the step's batch, as published, or by reviews on held-out images."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -46,18 +46,18 @@ class BoardKeeping(Protocol):
     def measure(self) -> str:
         """What the board's accuracies are called in files."""
 
-    def renew(self, trained: Trained) -> None:
-        """Hear of a step; all processes call this."""
+    def after_step(self, trained: Trained) -> None:
+        """Take note of a step's path. All processes call this after each step."""
 
-    def settle(self, *, share: bool = False) -> None:
-        """Bring the board up to date.
+    def apply_pending(self, *, share: bool = False) -> None:
+        """Bring the paths that wait for their accuracy onto the board.
 
         Args:
             share: also give all processes the same images and answers; then all of them call this.
         """
 
     def restart(self) -> None:
-        """Forget what has been heard, for the board was taken up from a file."""
+        """Forget the steps noted so far: the board was read from a file."""
 
 
 class ByBatch:
@@ -73,20 +73,18 @@ class ByBatch:
         self._board, self._budget, self._images_kept, self._world = board, budget, images_kept, world
         self.restart()
 
-    def renew(self, trained: Trained) -> None:
+    def after_step(self, trained: Trained) -> None:
         """Offer the step's path, once its accuracy is known."""
         cost = self._budget.mflops(trained.path)
         entry = entry_for(trained.path, cost, trained.images, trained.logits, self._images_kept)
         self._offers.add(entry, trained.right)
 
-    def settle(self, *, share: bool = False) -> None:
-        """As `BoardKeeping.settle`."""
+    def apply_pending(self, *, share: bool = False) -> None:
         self._offers.decide()
         if share:
             self._offers.share()
 
     def restart(self) -> None:
-        """As `BoardKeeping.restart`."""
         self._offers = Offers(self._board, self._world)
 
 
@@ -118,7 +116,7 @@ class ByReview:
     world: World
     measure: str = MEASURES["review"]
 
-    def renew(self, trained: Trained) -> None:
+    def after_step(self, trained: Trained) -> None:
         """Scores by the labels' mean probability, which has no ties; each process scores its share of the paths."""
         if trained.step not in self.steps:
             return
@@ -131,7 +129,7 @@ class ByReview:
         images = next(self.inputs.scoring_batches())[0][: self.images_kept]
         self.board.replace([self._entry(paths[place], scores[place], images) for place in best])
 
-    def settle(self, *, share: bool = False) -> None:
+    def apply_pending(self, *, share: bool = False) -> None:
         """Nothing is left to do after a review."""
 
     def restart(self) -> None:

@@ -71,7 +71,7 @@ def _answers(student: Student, entries: Sequence[BoardEntry[C]]) -> Tensor:
 
 def meta_gradients(
     rho: Tensor,
-    judges: Sequence[Tensor],
+    parameters: Sequence[Tensor],
     weights: Sequence[Tensor],
     distillation: Callable[[], Tensor],
     validation: Callable[[], Tensor],
@@ -79,20 +79,20 @@ def meta_gradients(
 ) -> tuple[Tensor, ...]:
     """The gradient, in the matching network's parameters, of the student's validation loss after its next step.
 
-    The student steps to W' = W - rate * rho * grad KD(W), where only rho depends on the judges. So
+    The student steps to W' = W - rate * rho * grad KD(W), where only rho depends on the parameters. So
     the chain rule gives an inner product and needs no second derivative:
-    -rate * <grad L(W'), grad KD(W)> * d rho / d judges.
+    -rate * <grad L(W'), grad KD(W)> * d rho / d parameters.
 
     Args:
         rho: a scalar, from `guide`.
-        judges: the parameters of the matching network.
+        parameters: the parameters of the matching network.
         weights: leaves that the student computes with; their values are restored bit by bit.
         distillation: KD, the student's distillation loss with the weights at the time of the call.
         validation: L, the student's loss on other images.
         rate: learning rate of the student's step.
 
     Returns:
-        A gradient for each of the judges.
+        A gradient for each of the parameters.
     """
     slopes = torch.autograd.grad(distillation(), weights, allow_unused=True)
     moved = [(weight, slope) for weight, slope in zip(weights, slopes, strict=True) if slope is not None]
@@ -100,7 +100,7 @@ def meta_gradients(
     with _moved(reached, [-rate * rho.detach() * step for step in steps]):
         ahead = torch.autograd.grad(validation(), reached)
     agreement = torch.stack([(one * other).sum() for one, other in zip(ahead, steps, strict=True)]).sum()
-    return torch.autograd.grad(rho, judges, grad_outputs=-rate * agreement)
+    return torch.autograd.grad(rho, parameters, grad_outputs=-rate * agreement)
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def _start(
         network=network,
         optimizer=sgd(plain_groups(network, config.WEIGHT_DECAY), config.MOMENTUM),
         matching=matching,
-        judge=torch.optim.Adam(matching.parameters(), config.META_LR),
+        matching_optimizer=torch.optim.Adam(matching.parameters(), config.META_LR),
         board=board,
         sampler=sampler,
         teaching=teaching,
@@ -201,7 +201,7 @@ def _finish(training: "CreamRun", config: SearchConfig, task: "SearchTask", dire
     from fewshot_nas.cream.paths import Model, format_path
     from fewshot_nas.evaluation.accuracy import guessing
 
-    task.keeping.settle()
+    task.keeping.apply_pending()
     best, decided = _decided(training, config, task)
     data, path, accuracy = training.data, best.candidate, task.validated(best.candidate)
     model = Model(path, training.resolution, training.config.SPACE)

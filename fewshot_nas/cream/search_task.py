@@ -55,7 +55,7 @@ class SearchTask:
     """A search, for `Loop`.
 
     Attributes:
-        judge: the optimizer of the matching network.
+        matching_optimizer: the optimizer of the matching network.
         board_file: where the board is written after each epoch.
         due: epochs, counted from 0, after which the best path is validated on `inputs`.
     """
@@ -63,7 +63,7 @@ class SearchTask:
     network: CreamSupernet
     optimizer: torch.optim.Optimizer
     matching: Matching
-    judge: torch.optim.Optimizer
+    matching_optimizer: torch.optim.Optimizer
     board: Board[CreamPath]
     sampler: PathSampler
     teaching: Teaching
@@ -87,7 +87,7 @@ class SearchTask:
         if step == self.pace.shared > 0:
             self.network.inherit()
         if epoch > self.teaching.start_epoch:
-            self.keeping.settle(share=self.teaching.pick == "meta")
+            self.keeping.apply_pending(share=self.teaching.pick == "meta")
         teaches, updates = (due(epoch, self.board, batch) for due in (self.teaching.teaches, self.teaching.updates))
         self.network.train()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -100,7 +100,7 @@ class SearchTask:
         logits = outcome.logits.detach().float()
         numbers = torch.stack([outcome.loss.detach(), share_right(logits, labels)])
         if not self.network.shared:
-            self.keeping.renew(Trained(step, path, images, logits, numbers[1]))
+            self.keeping.after_step(Trained(step, path, images, logits, numbers[1]))
         return numbers
 
     def culprit(self, loss: int, step: int) -> str:
@@ -109,7 +109,7 @@ class SearchTask:
 
     def end_epoch(self, epoch: int) -> Record:
         """Write the board, and validate the best path if there is one and it is due."""
-        self.keeping.settle()
+        self.keeping.apply_pending()
         entries = [describe(entry, self.keeping.measure) for entry in self.board.entries]
         record: Record = {"board": {"paths": len(entries), "measure": self.keeping.measure, "entries": entries}}
         if self.world.is_rank0:
@@ -122,7 +122,7 @@ class SearchTask:
 
     def best(self) -> BoardEntry[CreamPath]:
         """The best entry of the board, which must not be empty."""
-        self.keeping.settle()
+        self.keeping.apply_pending()
         return self.board.entries[0]
 
     def validated(self, path: CreamPath) -> Accuracy:
@@ -134,7 +134,7 @@ class SearchTask:
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """Write the supernet, the matching network, their optimizers and the board."""
-        self.keeping.settle()
+        self.keeping.apply_pending()
         with replacing(path) as stream:
             torch.save({**{name: part.state_dict() for name, part in self._state().items()}, **state}, stream)
 
@@ -152,18 +152,18 @@ class SearchTask:
             "model": self.network,
             "optimizer": self.optimizer,
             "matching": self.matching,
-            "judge": self.judge,
+            "judge": self.matching_optimizer,
             "board": self.board,
         }
 
     def _learn_to_match(
         self, path: CreamPath, images: Tensor, labels: Tensor, guidance: Guidance[CreamPath], rate: float
     ) -> None:
-        size, judges = self.teaching.slice, list(self.matching.parameters())
+        size, parameters = self.teaching.slice, list(self.matching.parameters())
         meta_update(self.network, path, images, labels, guidance=guidance, matching=self.matching, size=size, rate=rate)
-        average_gradients(judges, self.world, judges[0].new_zeros(0))
-        self.judge.step()
-        self.judge.zero_grad(set_to_none=True)
+        average_gradients(parameters, self.world, parameters[0].new_zeros(0))
+        self.matching_optimizer.step()
+        self.matching_optimizer.zero_grad(set_to_none=True)
 
 
 def describe(entry: BoardEntry[CreamPath], measure: str) -> dict[str, Any]:

@@ -127,18 +127,18 @@ def meta_update(
     assert len(images) >= 2 * size, f"{len(images)} images are fewer than two slices of {size}"
     first, second = slice(size), slice(size, 2 * size)
     taught = teacher_probabilities(supernet, guidance.teacher.candidate, images[first])
-    judges = tuple(matching.parameters())
+    parameters = tuple(matching.parameters())
     with batch_statistics(supernet):
         gradients = meta_gradients(
             guidance.rho,
-            judges,
+            parameters,
             tuple(supernet.parameters()),
             lambda: F.cross_entropy(supernet(images[first], path), taught),
             lambda: F.cross_entropy(supernet(images[second], path), labels[second]),
             rate,
         )
-    for judge, gradient in zip(judges, gradients, strict=True):
-        judge.grad = gradient
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
 
 
 def entry_for(path: CreamPath, cost: float, images: Tensor, logits: Tensor, images_kept: int) -> BoardEntry[CreamPath]:

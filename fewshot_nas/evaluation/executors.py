@@ -56,7 +56,6 @@ class Local(Executor):
     """Computes in this process, in the order given."""
 
     def results(self, numbers: Sequence[int], work: Work) -> Results:
-        """As `Executor.results`."""
         for number in numbers:
             yield number, work(number)
 
@@ -77,15 +76,13 @@ class Torchrun(Executor):
 
     @property
     def workers(self) -> int:
-        """As `Executor.workers`."""
         return self._world.size
 
     def numerics(self, device: torch.device, known: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """As `Executor.numerics`; all processes have to call it."""
+        """All processes have to call this."""
         return gathered(numerics(device), self._world)
 
     def results(self, numbers: Sequence[int], work: Work) -> Results:
-        """As `Executor.results`."""
         largest_first = sorted(numbers, key=work.macs, reverse=True)
         name, units = broadcast_object((uuid.uuid4().hex, largest_first), self._world)
         exchange = _Exchange(name, units, self._world)

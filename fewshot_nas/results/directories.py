@@ -148,7 +148,7 @@ class NetworkDirectory(PhaseDirectory):
         return self.path / "result.json"
 
     def files(self) -> tuple[Path, ...]:
-        """As of every run, and the result."""
+        """The files of every run, and the result."""
         return (*super().files(), self.result)
 
 

@@ -38,7 +38,7 @@ class Found:
         manifest: what it depends on, its bounds among it.
         archs: all of them, the best first.
         measures: names of the costs that the front trades for the score.
-        pool: the front of the pool's archs within the same bounds, by the same judge; empty where
+        pool: the front of the pool's archs within the same bounds, by the same valuation; empty where
             the pool has no scores.
     """
 

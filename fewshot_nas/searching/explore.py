@@ -15,8 +15,8 @@ from fewshot_nas.pace import Pace
 from fewshot_nas.scores.found import Found, FoundArch, front
 from fewshot_nas.searching.bounds import Limits
 from fewshot_nas.searching.generation import Generation, generations
-from fewshot_nas.searching.judge import Judge
 from fewshot_nas.searching.proposals import Proposer
+from fewshot_nas.searching.valuation import Valuation
 from fewshot_nas.space.space import Arch
 
 
@@ -27,14 +27,14 @@ class Search:
     Attributes:
         proposer: used on rank 0 only.
         metric: of the scores, one of `shards.METRICS`.
-        minimize: measures that are objectives, too, beside the judge's value.
+        minimize: measures that are objectives, too, beside the valuation's value.
         numerics: how the processes compute.
         report: takes lines for a person.
     """
 
     proposer: Proposer
     scorer: Scorer
-    judge: Judge
+    valuation: Valuation
     metric: str
     limits: Limits
     minimize: Sequence[str]
@@ -63,7 +63,7 @@ class Search:
             best = on_rank0(self.world, partial(self._tell, new, known))
             if missing:
                 pace.advance(len(missing))
-                said = _said(len(known), budget, self.judge.title, best, cache.generations[-1])
+                said = _said(len(known), budget, self.valuation.title, best, cache.generations[-1])
                 self.report("; ".join(filter(None, (said, pace.left()))))
         if len(known) < budget:
             self.report(self._ended_early(len(known), budget))
@@ -81,7 +81,7 @@ class Search:
     def outcome(self, known: Mapping[Arch, Accuracy]) -> Found:
         """The result: all scored archs with their values, and the front of the pool."""
         scores, bounds = self.raw(known), self.limits.bounds
-        values, pool = self.judge(scores), self.judge.pool(scores)
+        values, pool = self.valuation(scores), self.valuation.pool(scores)
         measures = list(self.minimize) or [each.name for each in bounds if each.high < math.inf] or ["macs"]
         archs = sorted(map(self._found, values, values.values()), key=lambda each: (-each.score, each.code))
         inside = (self._found(arch, value) for arch, value in pool.items() if self.limits.fits(arch))
@@ -98,7 +98,7 @@ class Search:
 
     def _tell(self, asked: Iterable[Arch], known: Mapping[Arch, Accuracy]) -> float:
         """Value all archs anew, tell the proposer the values of the archs it proposed, and return the best value."""
-        values, space = self.judge(self.raw(known)), self.limits.space
+        values, space = self.valuation(self.raw(known)), self.limits.space
         costs = [self.limits.measures[name] for name in self.minimize]
         self.proposer.tell({arch: [values[arch], *(-cost.of(space, arch) for cost in costs)] for arch in asked})
         return max(values.values(), default=math.nan)

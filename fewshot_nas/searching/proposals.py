@@ -49,13 +49,12 @@ class Chance:
         self._draw, self._population, self._asked = _Draws(candidates, seed), population, set[Arch]()
 
     def ask(self) -> list[Arch]:
-        """As `Proposer.ask`."""
         asked = self._draw.others(self._population, self._asked)
         self._asked.update(asked)
         return asked
 
     def tell(self, values: Values) -> None:
-        """As `Proposer.tell`; chance does not learn."""
+        """Random draws do not learn."""
 
 
 class Evolution:
@@ -75,7 +74,6 @@ class Evolution:
         self._values: dict[Arch, Sequence[float]] = {}  # of the parents
 
     def ask(self) -> list[Arch]:
-        """As `Proposer.ask`."""
         asked = distinct(self._child, self._population, self._asked, _PATIENCE_OF_PARENTS) if self._parents else []
         self._asked.update(asked)
         asked += self._draw.others(self._population - len(asked), self._asked)
@@ -83,7 +81,6 @@ class Evolution:
         return asked
 
     def tell(self, values: Values) -> None:
-        """As `Proposer.tell`."""
         known = self._values | {arch: list(each) for arch, each in values.items()}
         archs = list(known)
         best = best_first(np.array([known[arch] for arch in archs], dtype=float))[: self._population] if archs else []

@@ -124,6 +124,6 @@ class Repair:
 
 
 def _excess(bound: Bound, values: Any) -> Any:
-    """As `Bound.excess`, of many values."""
+    """`Bound.excess` of many values at once."""
     over = values / bound.high - 1 if bound.high > 0 else values
     return np.maximum(np.maximum(over, 1 - values / bound.low if bound.low > 0 else 0), 0)

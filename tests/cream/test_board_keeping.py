@@ -36,8 +36,8 @@ def review(board, supernet, inputs, **changed):
 def test_a_step_s_path_is_offered_with_its_batch_s_accuracy(trained):
     board = Board(2)
     keeping = ByBatch(board, BUDGET, 2, World.alone())
-    keeping.renew(trained)
-    keeping.settle()
+    keeping.after_step(trained)
+    keeping.apply_pending()
     (entry,) = board.entries
     assert (entry.candidate, entry.accuracy, entry.cost) == (trained.path, 75.0, BUDGET.mflops(trained.path))
     assert torch.equal(entry.images, trained.images[:2])
@@ -48,7 +48,7 @@ def test_the_best_of_all_that_are_scored_stay_with_today_s_scores(supernet, inpu
     keeping = review(board, supernet, inputs)
     scored = [*dict.fromkeys([*old, *keeping._new(old, random.Random("0/review/5"))])]
     expected = sorted((each.prob for each in PathScorer(supernet, inputs).scores(scored)), reverse=True)
-    keeping.renew(trained)
+    keeping.after_step(trained)
     assert len(scored) > 6
     assert [entry.accuracy for entry in board.entries] == expected[:3]  # those before had 48 to 50 %
     for entry in board.entries:
@@ -60,7 +60,7 @@ def test_the_best_of_all_that_are_scored_stay_with_today_s_scores(supernet, inpu
 
 def test_entries_share_their_images_after_a_resume_too(supernet, inputs, trained, board, tmp_path):
     """So the student sees these images once, in one batch of the same size as without the interruption."""
-    review(board, supernet, inputs).renew(trained)
+    review(board, supernet, inputs).after_step(trained)
     torch.save(board.state_dict(), tmp_path / "board.pth")
     resumed = Board(3)
     resumed.load_state_dict(torch.load(tmp_path / "board.pth", weights_only=True))
@@ -70,7 +70,7 @@ def test_entries_share_their_images_after_a_resume_too(supernet, inputs, trained
 
 def test_between_reviews_nothing_changes(supernet, inputs, trained, board):
     before = board.entries
-    review(board, supernet, inputs, steps=frozenset({4, 6})).renew(trained)
+    review(board, supernet, inputs, steps=frozenset({4, 6})).after_step(trained)
     assert board.entries == before
 
 
@@ -111,13 +111,13 @@ def test_the_last_review_is_after_the_last_step(first, total, reviews):
 def test_two_processes_review_as_one(supernet, inputs, trained, board, ranks):
     alone = Board(3)
     alone.replace(board.entries)
-    review(alone, supernet, inputs).renew(trained)
+    review(alone, supernet, inputs).after_step(trained)
 
     def on_a_rank():
         from fewshot_nas.distributed import joined
 
         with joined("cpu") as world:
-            review(board, supernet, inputs, world=world).renew(trained)
+            review(board, supernet, inputs, world=world).after_step(trained)
         return [(entry.candidate, entry.accuracy, entry.softmax.tolist()) for entry in board.entries]
 
     first, second = ranks(2, on_a_rank)

@@ -207,8 +207,8 @@ def test_two_ranks_keep_the_same_board(here, ranks):
     def state(task):
         entries = [(entry.candidate, entry.accuracy) for entry in task.board.entries]
         drawn = [task.sampler.path(step) for step in range(4)]
-        judges = [parameter.tolist() for parameter in task.matching.parameters()]
-        return entries, drawn, judges
+        parameters = [parameter.tolist() for parameter in task.matching.parameters()]
+        return entries, drawn, parameters
 
     first, second = ranks(2, one_of_two)
     assert first == second

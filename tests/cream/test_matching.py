@@ -80,7 +80,7 @@ def test_the_closed_form_is_what_finite_differences_find(classroom):
 def test_autocast_computes_with_the_weights_of_the_step_ahead():
     """It keeps copies of weights, which are to be neither older nor younger than the weights."""
     torch.manual_seed(0)
-    student, judge, images = nn.Linear(3, 2), nn.Parameter(torch.zeros(())), torch.randn(4, 3)
+    student, weight, images = nn.Linear(3, 2), nn.Parameter(torch.zeros(())), torch.randn(4, 3)
     seen = []
 
     def loss():
@@ -88,7 +88,7 @@ def test_autocast_computes_with_the_weights_of_the_step_ahead():
         return F.cross_entropy(seen[-1].float(), torch.tensor([0, 1, 0, 1]))
 
     with torch.autocast("cpu", torch.bfloat16):
-        meta_gradients(judge.sigmoid(), (judge,), tuple(student.parameters()), loss, loss, rate=10.0)
+        meta_gradients(weight.sigmoid(), (weight,), tuple(student.parameters()), loss, loss, rate=10.0)
         loss()
     before, ahead, after = seen
     assert not torch.equal(ahead, before)
@@ -131,8 +131,8 @@ def test_a_teacher_that_agrees_with_validation_gains_weight(classroom, aligned):
     before = guide(board, matching, student, "meta")
     gradients = closed_form(classroom)
     with torch.no_grad():
-        for judge, gradient in zip(matching.parameters(), gradients, strict=True):
-            judge -= 1e-3 * gradient
+        for weight, gradient in zip(matching.parameters(), gradients, strict=True):
+            weight -= 1e-3 * gradient
         entry = before.teacher
         answers = student(entry.images).softmax(1)
         after = matching(answers[None], entry.softmax[None]).sigmoid()

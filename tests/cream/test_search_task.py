@@ -35,7 +35,7 @@ def task(supernet, batch, tmp_path):
         network=supernet,
         optimizer=sgd(plain_groups(supernet, 1e-4), 0.9),
         matching=matching,
-        judge=torch.optim.Adam(matching.parameters(), 0.01),
+        matching_optimizer=torch.optim.Adam(matching.parameters(), 0.01),
         board=board,
         sampler=PathSampler(0, BUDGET),
         teaching=Teaching(start_epoch=1, slice=2, update_every=2),
@@ -209,7 +209,7 @@ def test_choices_share_weights_at_first_and_then_have_their_own(task, batch):
     for block in place[:-1]:
         width = block.conv_dw.out_channels
         assert torch.equal(block.conv_pwl.weight, place[-1].conv_pwl.weight[:, :width])
-    task.keeping.settle()
+    task.keeping.apply_pending()
     assert len(task.board) == 1
     kept = place[4].conv_pwl.weight.clone()
     with torch.no_grad():

@@ -3,21 +3,29 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from fewshot_nas.ranking.features import features
+from fewshot_nas.commands import command_line
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json
+from fewshot_nas.ranking.features import column, features
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.predictor import can_predict
 from fewshot_nas.ranking.ranker import in_percent, ranker
+from fewshot_nas.reporting.wording import metric_title, prediction_title
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.run import from_run, ranking_path
+from fewshot_nas.scores.evaluations import merged_evaluations, read_evaluation, read_truth
 from fewshot_nas.scores.manifests import Network
+from fewshot_nas.scores.shards import top_of
 from fewshot_nas.space.space import Arch
 
 Scores = Mapping[Arch, float]  # by the metric of the search, in percent
 
 
-class Judge(Protocol):
+class Valuation(Protocol):
     """Gives archs values in percent, by their scores; a larger value is better."""
 
     @property
@@ -47,11 +55,9 @@ class BySupernet:
     title: str
 
     def __call__(self, scores: Scores) -> dict[Arch, float]:
-        """As `Judge`."""
         return dict(scores)
 
     def pool(self, scores: Scores) -> dict[Arch, float]:
-        """As `Judge.pool`."""
         return dict(self.known)
 
 
@@ -66,7 +72,7 @@ class ByRanker:
         scores: for each supernet that the ranker uses, in percent, nan where an arch has none, [archs].
         own: the number of the supernet that is searched.
         truth: accuracies in percent, nan where there is none, [archs].
-        title: as in `Judge`.
+        title: what the predictions are of, for people.
     """
 
     network: Network
@@ -77,11 +83,9 @@ class ByRanker:
     title: str
 
     def __call__(self, scores: Scores) -> dict[Arch, float]:
-        """As `Judge`."""
         return dict(zip(scores, self._predicted(scores)[len(self.archs) :], strict=True))
 
     def pool(self, scores: Scores) -> dict[Arch, float]:
-        """As `Judge.pool`."""
         return dict(zip(self.archs, self._predicted(scores), strict=False))
 
     def _predicted(self, scores: Scores) -> list[float]:
@@ -103,3 +107,52 @@ class ByRanker:
     def _features(self, archs: Sequence[Arch]) -> Floats:
         network = self.network
         return features(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
+
+
+def valuation_by_supernet(directory: PhaseDirectory, checkpoint: str, metric: str, network: Network) -> Valuation:
+    """Values are scores. The pool's scores are those of the checkpoint's evaluation that counts.
+
+    Args:
+        checkpoint: digest of the supernet's file.
+        metric: one of `shards.METRICS`.
+    """
+    merged = (read_evaluation(path, metric, network.space) for path in merged_evaluations(directory, metric))
+    own = next((each for each in merged if each.manifest.get("checkpoint_sha256") == checkpoint), None)
+    scores = own.scores.values() if own else ()
+    return BySupernet({network.space.decode(scored.code): scored.acc for scored in scores}, metric_title(metric))
+
+
+def valuation_by_ranker(save: str, checkpoint: str, metric: str, network: Network) -> tuple[Valuation, dict[str, Any]]:
+    """Values are the ranker's predictions. Also returns a record of the scores and truths that they are made from.
+
+    Raises:
+        InputError: the run has no ranking, or it used another metric or other supernets' scores.
+    """
+    path = ranking_path(save)
+    content, anew = read_json(path), command_line("rank", save=save, top=top_of(metric))
+    if not isinstance(content, dict) or not {"metric", "scores", "truth"} <= content.keys():
+        raise InputError(f"{path}: is not the ranker's table; `{anew}` makes it anew")
+    if content["metric"] != metric:
+        raise InputError(
+            f"{path}: the ranker went by {content['metric']}, the search by {metric}; `{anew}` ranks by it"
+        )
+    evaluations = [read_evaluation(from_run(save, each), metric, network.space) for each in content["scores"]]
+    own = [number for number, each in enumerate(evaluations) if each.manifest.get("checkpoint_sha256") == checkpoint]
+    if not own:
+        raise InputError(
+            f"{path}: the ranker went by {', '.join(content['scores'])}, none of which is of this supernet;"
+            f" `{anew} --scores DIR` ranks by scores of it, or search with --by supernet"
+        )
+    codes = {arch_id: scored.code for each in evaluations for arch_id, scored in each.scores.items()}
+    truth = read_truth(from_run(save, content["truth"]), codes, network.space) if content["truth"] else {}
+    archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
+    archs |= {arch_id: network.space.decode(code) for arch_id, code in codes.items()}
+    valuation = ByRanker(
+        network,
+        list(archs.values()),
+        [column(archs, {key: scored.acc for key, scored in each.scores.items()}) for each in evaluations],
+        own[0],
+        column(archs, {key: entry.acc for key, entry in truth.items()}),
+        prediction_title(content.get("predicted", "score"), metric),
+    )
+    return valuation, {"ranker": {"scores": content["scores"], "truth": content["truth"], "truths": len(truth)}}
