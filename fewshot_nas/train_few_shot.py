@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,9 +152,9 @@ def _check(parent: "Supernet", path: Path, groups: int | None, training: "Supern
     """
     from fewshot_nas.run_images import refuse_other_images
 
-    theirs, ours = asdict(parent.space), asdict(training.space)
+    theirs, ours = parent.space.values(), training.space.values()
     facts = (
-        *((f"space.{key}", theirs[key], ours[key]) for key in ours if key != "name"),
+        *((f"space.{key}", theirs.get(key), ours[key]) for key in ours if key != "name"),
         ("number of classes", parent.num_classes, training.data.num_classes),
         ("number of groups", parent.split.groups, parent.split.groups if groups is None else groups),
     )

@@ -59,7 +59,7 @@ def test_a_phase_starts_as_its_parent(trained, small):
     """With a learning rate of 0 the child's weights are the parent's leading slices."""
     main(["--group_nums=2", "--save=one", *small, "few_shot.lr=0"])
     parent, child = load_supernet(trained / "supernet.pth"), load_supernet(trained / "2" / "supernet.pth")
-    for home in child.split.homes():
+    for home in child.split.homes:
         theirs = dict(parent.stored(child.split.parent_home(parent.split, home)).named_parameters())
         for name, mine in child.stored(home).named_parameters():
             assert torch.equal(mine, theirs[name][tuple(map(slice, mine.shape))])

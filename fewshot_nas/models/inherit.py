@@ -25,7 +25,7 @@ def inherit(parent: Supernet, split: Split) -> Supernet:
     if coarse.refines(split):
         raise InputError(f"split {split.name} has no more groups than the parent's split {coarse.name}, expected more")
     like = next(parent.parameters())
-    homes = {home: split.parent_home(coarse, home) for home in (*split.homes(), *split.heads())}
+    homes = {home: split.parent_home(coarse, home) for home in (*split.homes, *split.heads)}
     child = blueprint(lambda: Supernet(split, parent.num_classes), like.dtype).to_empty(device=like.device)
     with torch.no_grad():
         for home, theirs in homes.items():

@@ -32,9 +32,9 @@ class Supernet(nn.Module):
         self.source: Path | None = None
         self.split, self.space, self.num_classes = split, split.space, num_classes
         self.blocks = nn.ModuleDict(
-            {_key(home): BlockLayers(block, tracks=False) for home, block in split.homes().items()}
+            {_key(home): BlockLayers(block, tracks=False) for home, block in split.homes.items()}
         )
-        self.heads = nn.ModuleDict({_key(home): HeadLayers(head, num_classes) for home, head in split.heads().items()})
+        self.heads = nn.ModuleDict({_key(home): HeadLayers(head, num_classes) for home, head in split.heads.items()})
         initialise(self)
 
     def forward(self, x: Tensor, arch: Arch, *, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:

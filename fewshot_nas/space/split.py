@@ -104,28 +104,26 @@ class Split:
             return None
         return self.groups if self == by_width(self.space, self.groups) else None
 
-    def homes(self) -> dict[Home, Block]:
+    @cached_property
+    def homes(self) -> Mapping[Home, Block]:
         """For each place and group, the block whose tensors contain those of all blocks that it serves."""
-        return {home: widest(blocks) for home, blocks in self._members.items()}
+        found: dict[Home, Block] = {}
+        for number, (place, rule) in enumerate(zip(self.space.places, self.rules, strict=False)):
+            members: dict[int, dict[Block, None]] = {}
+            for arch in self.space.archs_that_read(_joined(place.reads, rule.reads), self.space.all_options):
+                if present(place.when, arch):
+                    members.setdefault(rule.group(arch), {})[self.space.block_at(number, arch)] = None
+            found |= {(number, group): widest(blocks) for group, blocks in sorted(members.items())}
+        return found
 
-    def heads(self) -> dict[Home, Head]:
+    @cached_property
+    def heads(self) -> Mapping[Home, Head]:
         """For each group of the head, the widest head that it serves."""
         rule, found = self.rules[-1], dict[Home, Head]()
         for arch in self.space.archs_that_read(_joined(self.space.head_reads, rule.reads), self.space.all_options):
             home, head = (len(self.space.places), rule.group(arch)), self.space.head(arch)
             found[home] = max(found.get(home, head), head)
         return dict(sorted(found.items()))
-
-    @cached_property
-    def _members(self) -> dict[Home, dict[Block, None]]:
-        found: dict[Home, dict[Block, None]] = {}
-        for number, (place, rule) in enumerate(zip(self.space.places, self.rules, strict=False)):
-            here: dict[Home, dict[Block, None]] = {}
-            for arch in self.space.archs_that_read(_joined(place.reads, rule.reads), self.space.all_options):
-                if present(place.when, arch):
-                    here.setdefault((number, rule.group(arch)), {})[self.space.block_at(number, arch)] = None
-            found |= dict(sorted(here.items()))
-        return found
 
     def parent_home(self, parent: "Split", home: Home) -> Home:
         """The parent's home that serves all blocks that a home serves.

@@ -55,7 +55,7 @@ def multipliers(split: Split, options: Options, kind: Literal["rule", "table", "
 def parameter_groups(supernet: Supernet, factors: Multipliers, weight_decay: float) -> list[dict[str, object]]:
     """The parameter groups of a supernet, one for each pair of factor and weight decay; vectors have no decay."""
     sorted_out: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for place, group in (*supernet.split.homes(), *supernet.split.heads()):
+    for place, group in (*supernet.split.homes, *supernet.split.heads):
         factor = factors[place][group]
         for parameter in supernet.stored((place, group)).parameters():
             decay = weight_decay if parameter.dim() > 1 else 0.0

@@ -137,7 +137,7 @@ def _summed_from_the_end(corner: Tensor) -> Tensor:
 def _depth_factors(supernet: Supernet, counts: PerWeight) -> Iterator[tuple[nn.Module, float]]:
     """Every block, with the factor of its position in its group of its stage."""
     groups: dict[tuple[int, int], list[nn.Module]] = {}
-    for place, group in supernet.split.homes():
+    for place, group in supernet.split.homes:
         stage = supernet.space.places[place].stage
         groups.setdefault((stage, group), []).append(supernet.stored((place, group)))
     for blocks in groups.values():

@@ -173,7 +173,7 @@ def gradients(supernet: Supernet, data: ImageData, stage: int) -> Tensor:
             F.cross_entropy(supernet(images, tuple(arch)), labels).backward()  # type: ignore[no-untyped-call]
         own = [
             torch.zeros_like(each) if each.grad is None else each.grad
-            for home in supernet.split.homes()
+            for home in supernet.split.homes
             if space.places[home[0]].stage == stage
             for each in supernet.stored(home).parameters()
         ]

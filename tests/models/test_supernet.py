@@ -168,7 +168,7 @@ def test_it_runs_on_the_device_it_is_on(fresh):
 @pytest.mark.parametrize("split", SPLITS, ids=named)
 def test_groups_are_as_large_as_their_largest_members(shared, split):
     supernet = shared(split)
-    for home, block in split.homes().items():
+    for home, block in split.homes.items():
         layers = supernet.stored(home)
         assert isinstance(layers, BlockLayers)
         assert [
@@ -178,11 +178,11 @@ def test_groups_are_as_large_as_their_largest_members(shared, split):
             (op.out, op.inputs // op.groups, op.kernel, op.kernel, op.stride, op.stride, op.groups, op.squeeze > 0)
             for op in block.ops()
         ]
-    for home, head in split.heads().items():
+    for home, head in split.heads.items():
         layers = supernet.stored(home)
         assert isinstance(layers, HeadLayers)
         assert (layers.linear.in_features, layers.hidden is not None) == (head.hidden or head.inputs, head.hidden > 0)
-    assert len(supernet.blocks) + len(supernet.heads) == len(split.homes()) + len(split.heads())
+    assert len(supernet.blocks) + len(supernet.heads) == len(split.homes) + len(split.heads)
 
 
 def test_groups_are_as_wide_as_their_caps(shared):

@@ -78,7 +78,7 @@ def test_blocks_that_differ_in_more_than_sizes_cannot_share(blocks):
 
 @pytest.mark.parametrize("split", SPLITS, ids=named)
 def test_every_block_fits_its_home(split):
-    homes, heads = split.homes(), split.heads()
+    homes, heads = split.homes, split.heads
     for seed in range(10):
         arch = random_arch(split.space, random.Random(seed))
         for block, home in split.network(arch):

@@ -40,7 +40,7 @@ def places(space, stage):
 def caps(split, stage):
     """Output width of each group of a stage."""
     first = places(split.space, stage)[0]
-    return tuple(block.out for (place, _), block in split.homes().items() if place == first)
+    return tuple(block.out for (place, _), block in split.homes.items() if place == first)
 
 
 def members(split, stage):
@@ -103,7 +103,7 @@ def test_track1_group_caps(groups, expected):
     assert [caps(split, stage) for stage in range(4)] == expected
     assert split.counts() == list(map(len, expected))
     assert split.groups == groups
-    assert [head.inputs for head in split.heads().values()] == list(expected[-1])
+    assert [head.inputs for head in split.heads.values()] == list(expected[-1])
 
 
 @by_name
@@ -145,7 +145,7 @@ def test_a_split_by_depth_has_spans_of_depths_in_its_stages():
     assert [group[depth] for depth in range(2, 9)] == [0, 0, 0, 0, 1, 1, 1]
     assert split.name == "depth3x2"
     # The group of the shallow ones has no blocks that none of them has.
-    stage = [home for home in split.homes() if home[0] in places(TRACK1, 2)]
+    stage = [home for home in split.homes if home[0] in places(TRACK1, 2)]
     assert Counter(group for _, group in stage) == {0: 5, 1: 8}
 
 
@@ -185,7 +185,7 @@ def test_choices_of_their_own_are_groups_and_the_shared_ones_are_the_parent():
     assert (own.groups, common.groups) == (3, 1)
     # Kernels 3, 5 and 7 with expansions 2, 3 and 1.
     assert [
-        (block.out, block.main[1].kernel, block.main[1].out) for block in common.homes().values() if len(block.main) > 1
+        (block.out, block.main[1].kernel, block.main[1].out) for block in common.homes.values() if len(block.main) > 1
     ] == [
         (6, 7, 12),
         (6, 7, 18),
@@ -193,12 +193,12 @@ def test_choices_of_their_own_are_groups_and_the_shared_ones_are_the_parent():
         (8, 7, 24),
     ]
     with pytest.raises(InputError, match=r"blocks of .* operations cannot share tensors"):
-        shared(MACRO).homes()  # its identities have one operation, or none
+        assert shared(MACRO).homes  # its identities have one operation, or none
 
 
 @pytest.mark.parametrize("split", SPLITS, ids=named)
 def test_blocks_have_the_group_of_their_place(split):
-    homes, heads = split.homes(), split.heads()
+    homes, heads = split.homes, split.heads
     for seed in range(5):
         arch = random_arch(split.space, random.Random(seed))
         for (place, block), (same, home) in zip(split.space.blocks(arch), split.network(arch), strict=True):
@@ -209,7 +209,7 @@ def test_blocks_have_the_group_of_their_place(split):
 
 @given(splits())
 def test_a_group_has_the_widest_and_deepest_of_its_members(split):
-    homes = split.homes()
+    homes = split.homes
     for stage in range(2):
         for group, pairs in members(split, stage).items():
             for position, place in enumerate(places(TINY, stage)):

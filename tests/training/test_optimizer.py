@@ -37,7 +37,7 @@ def test_a_factor_holds_for_all_tensors_of_a_group_at_a_place(supernet, tiny, gr
         for group in parameter_groups(network, factors, 0.1)
         for parameter in group["params"]
     }
-    for place, group in (*network.split.homes(), *network.split.heads()):
+    for place, group in (*network.split.homes, *network.split.heads):
         found = {factor_of[id(parameter)] for parameter in network.stored((place, group)).parameters()}
         assert found == {factors[place][group]}
 
