@@ -65,6 +65,21 @@ def test_a_phase_starts_as_its_parent(trained, small):
             assert torch.equal(mine, theirs[name][tuple(map(slice, mine.shape))])
 
 
+def test_a_supernet_is_trained_on_as_it_is(trained, small, capsys):
+    """What a split is worth shows beside its parent, trained on for as long."""
+    main(["--split_by=none", "--save=one", *small, "few_shot.lr=0"])
+    assert "phase on: " in capsys.readouterr().out
+    parent, child = load_supernet(trained / "supernet.pth"), load_supernet(trained / "on" / "supernet.pth")
+    assert child.split == parent.split
+    assert all(torch.equal(*pair) for pair in zip(parent.parameters(), child.parameters(), strict=True))
+
+
+def test_a_supernet_is_split_by_a_choice(trained, small):
+    main(["--split_by=choice", "--slots=0 out, 1 depth", "--save=one", *small, "few_shot.epochs=1"])
+    child = load_supernet(trained / "choice0out1depth" / "supernet.pth")
+    assert set(child.split.counts()) == {7 * 4}  # output widths of the first stage, depths of the second
+
+
 def head(supernet, group):
     """The classifier of a group."""
     return supernet.stored((len(supernet.space.places), group)).linear
@@ -118,6 +133,11 @@ def test_another_parent_does_not_go_on_with_a_phase(trained, small):
         (["--phase=mine"], "--phase is 'mine', expected 2..7 groups"),
         (["--phase=3_from_2", "--resumed_split_groups=1"], "--phase is '3_from_2', but --resumed_split_groups 1"),
         (["--group_nums=1"], "--group_nums is 1, expected 2..7"),
+        ([], "expected either --group_nums or --split"),
+        (["--split_by=none", "--group_nums=2"], "--group_nums is for a split by width or depth"),
+        (["--split_by=choice"], "expected --slots for --split_by=choice"),
+        (["--group_nums=2", "--slots=0 out"], "expected --slots for --split_by=choice"),
+        (["--split_by=choice", "--slots=1 mid 9"], "slot '1 mid 9' is not one to split by, expected one of 0 depth, "),
         (["--group_nums=8"], "--group_nums is 8, expected 2..7"),
         (
             ["--group_nums=3", "--resumed_split_groups=2"],
