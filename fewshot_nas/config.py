@@ -31,7 +31,7 @@ class SpaceConfig:
     """A preset space. Each of its values can be replaced; None keeps the preset's value."""
 
     # `px8`, `px28`, `track1`, `cifar`, `resnet50`, `channel_resnet`, `channel_mobilenet` or `macro` (these three also
-    # with `_quarter`), or `module:name` for your own.
+    # with `_quarter`), `cream`, or `module:name` for your own.
     # None: the space of the network that is there already, else `px8`.
     preset: str | None = None
     # Channels of the images: 1 for grey, 3 for colour.
@@ -44,11 +44,11 @@ class SpaceConfig:
     ratios: tuple[float, ...] | None = None
     # ResNets and MobileNets: widths are rounded to multiples of this number of channels.
     divisor: int | None = None
-    # ResNets and MobileNets: stride of each stage's first block.
+    # ResNets, MobileNets and cream: stride of each stage's first block.
     strides: tuple[int, ...] | None = None
     # ResNets: side of the first convolution's kernel, in pixels; odd.
     stem_kernel: int | None = None
-    # ResNets and MobileNets: stride of the first convolution.
+    # ResNets, MobileNets and cream: stride of the first convolution.
     stem_stride: int | None = None
     # ResNets: whether a 3x3 max pooling of stride 2 follows the first convolution.
     stem_pool: bool | None = None
@@ -66,16 +66,22 @@ class SpaceConfig:
     mid_widths: tuple[tuple[int, ...], ...] | None = None
     # MobileNets: a digit d stands for d / `digits` of a full width.
     digits: int | None = None
-    # MobileNets and macro: output channels of the last convolution, in full.
+    # MobileNets, macro and cream: output channels of the last convolution, in full.
     last_width: int | None = None
-    # Macro: output channels of the first convolution.
+    # Macro and cream: output channels of the first convolution.
     stem_width: int | None = None
-    # Macro: output channels of each stage.
+    # Macro and cream: output channels of each stage.
     widths: tuple[int, ...] | None = None
-    # Macro: number of blocks of each stage.
+    # Macro and cream: number of blocks of each stage.
     lengths: tuple[int, ...] | None = None
     # Macro: kernel side and expansion of each choice of a block, [0, 0] for the identity.
     choices: tuple[tuple[int, int], ...] | None = None
+    # Cream: features before the classifier.
+    head_width: int | None = None
+    # Cream: sides of the depthwise kernels to choose from, rising.
+    kernels: tuple[int, ...] | None = None
+    # Cream: factors of a block's middle width to choose from, rising.
+    expansions: tuple[int, ...] | None = None
 
     def build(self) -> Space:
         """The preset with its replaced values; its name says if it was changed."""

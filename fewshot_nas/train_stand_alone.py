@@ -121,7 +121,7 @@ def _selected(text: str, pool: dict[str, Arch], space: Space, *, in_truth: bool)
 
 
 def _is_code(text: str, space: Space) -> bool:
-    return len(text) >= space.code_length - 1 and text.isdigit()
+    return text.startswith("[") or (len(text) >= space.code_length - 1 and text.isdigit())
 
 
 def _parser() -> Parser:

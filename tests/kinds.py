@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from fewshot_nas.space.block import Block, Head, Op, inverted_residual, residual
 from fewshot_nas.space.macro import MacroSpace
+from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import STEM, Arch, Options, Place, Slot, Space
 from fewshot_nas.space.split import by_choice, by_depth, by_width, one_shot, shared
@@ -84,7 +85,21 @@ CHOICES = MacroSpace(
     last_width=12,
     choices=((3, 2), (5, 3), (7, 1)),
 )
-ALL = (PX8, CIFAR, BOTTLENECK, CHANNELS, MOBILE, MACRO, CHOICES, GATED)
+MBCONV = MBConvSpace(
+    "mbconvs",
+    lengths=(1, 2),
+    stem_width=8,
+    stem_stride=1,
+    widths=(8, 16),
+    strides=(1, 2),
+    last_width=16,
+    head_width=12,
+    kernels=(3, 5),
+    expansions=(1, 2),
+    in_channels=1,
+    resolution=8,
+)
+ALL = (PX8, CIFAR, BOTTLENECK, CHANNELS, MOBILE, MACRO, CHOICES, MBCONV, GATED)
 
 SPLITS = (
     *map(one_shot, ALL),
@@ -97,6 +112,8 @@ SPLITS = (
     by_choice(MOBILE, ["0 out", "1 mid 1"]),
     by_choice(GATED, ["1 mid"]),
     shared(CHOICES),
+    shared(MBCONV),
+    by_choice(MBCONV, ["2 block 1"]).within(one_shot(MBCONV)),
     by_choice(CHOICES, ["1 block 1"]).within(shared(CHOICES)),
 )
 # (parent, finer split)
@@ -107,6 +124,7 @@ FINER = (
     (one_shot(MACRO), by_choice(MACRO, ["0 block 0", "2 block 1"]).within(one_shot(MACRO))),
     (one_shot(GATED), by_choice(GATED, ["0 out", "1 mid"])),
     (shared(CHOICES), one_shot(CHOICES)),
+    (shared(MBCONV), one_shot(MBCONV)),
     (shared(CHOICES), by_choice(CHOICES, ["0 block 1"])),
 )
 

@@ -113,12 +113,15 @@ class HeadLayers(nn.Module):
         return HeadTensors(head, hidden, weight, view(self.linear.bias, classes))
 
 
-def initialise(network: nn.Module) -> None:
+def initialise(network: nn.Module, *, as_shortcuts: bool = True) -> None:
     """Draw fresh weights, in place.
 
-    Convolutions are initialised as in arXiv:1502.01852. The last norm of each block with a shortcut has
-    weight 0, so that at first the block equals its shortcut (arXiv:1706.02677). The other norms keep torch's
-    weight 1 and bias 0. Nothing is drawn for a blueprint.
+    Convolutions are initialised as in arXiv:1502.01852, and so is a hidden layer, which is a 1x1 convolution of one
+    pixel. The norms keep torch's weight 1 and bias 0. Nothing is drawn for a blueprint.
+
+    Args:
+        as_shortcuts: the last norm of each block with a shortcut has weight 0, so that at first the block equals its
+            shortcut (arXiv:1706.02677).
     """
     if next(network.parameters()).is_meta:
         return
@@ -131,5 +134,8 @@ def initialise(network: nn.Module) -> None:
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.01)
             nn.init.zeros_(module.bias)
-        elif isinstance(module, BlockLayers) and module.block.shortcut is not None:
+        elif as_shortcuts and isinstance(module, BlockLayers) and module.block.shortcut is not None:
             nn.init.zeros_(module.layers(module.main)[-1].norm.weight)
+    for module in network.modules():
+        if isinstance(module, HeadLayers) and module.hidden is not None:
+            nn.init.normal_(module.hidden.weight, std=math.sqrt(2 / module.hidden.out_features))

@@ -28,7 +28,7 @@ class Subnet(nn.Module):
         self.in_channels, self.num_classes = space.in_channels, num_classes
         self.blocks = nn.Sequential(*(BlockLayers(block, tracks=True) for _, block in space.blocks(arch)))
         self.head = HeadLayers(space.head(arch), num_classes)
-        initialise(self)
+        initialise(self, as_shortcuts=space.starts_as_shortcuts)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, classes] for images [B, C, H, W]."""

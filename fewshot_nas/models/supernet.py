@@ -35,7 +35,7 @@ class Supernet(nn.Module):
             {_key(home): BlockLayers(block, tracks=False) for home, block in split.homes.items()}
         )
         self.heads = nn.ModuleDict({_key(home): HeadLayers(head, num_classes) for home, head in split.heads.items()})
-        initialise(self)
+        initialise(self, as_shortcuts=split.space.starts_as_shortcuts)
 
     def forward(self, x: Tensor, arch: Arch, *, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:
         """Logits [B, classes] of one subnet for images [B, C, H, W].

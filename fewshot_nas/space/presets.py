@@ -8,12 +8,13 @@ from typing import Any
 from fewshot_nas.errors import InputError
 from fewshot_nas.plugins import is_outside, named_part
 from fewshot_nas.space.macro import MacroSpace
+from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.mobilenet import MobileNetSpace
 from fewshot_nas.space.resnet import ResNetSpace
 from fewshot_nas.space.space import Space, changed, immutable, preset_of
 
 KINDS: Mapping[str, type[Space]] = MappingProxyType(
-    {kind.kind: kind for kind in (ResNetSpace, MobileNetSpace, MacroSpace)}
+    {kind.kind: kind for kind in (ResNetSpace, MobileNetSpace, MacroSpace, MBConvSpace)}
 )
 
 _PIXELS = ResNetSpace(
@@ -106,6 +107,7 @@ SPACES: Mapping[str, Space] = MappingProxyType(
             ),
             _MACRO,
             dataclasses.replace(_MACRO, name="macro_quarter", stem_width=8, widths=(16, 32, 64), last_width=320),
+            MBConvSpace("cream"),  # the paths of Cream of the Crop (arXiv:2010.15821)
         )
     }
 )

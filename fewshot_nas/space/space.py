@@ -68,11 +68,13 @@ class Space(ABC):
     """A family of networks and the codes that stand for them. Subclasses are frozen dataclasses.
 
     Attributes:
+        starts_as_shortcuts: whether a fresh block with a shortcut computes its shortcut only (arXiv:1706.02677).
         name: the preset's name, ending in ` changed` if values were replaced.
         in_channels, resolution: channels and side of the images, in pixels.
     """
 
     kind: ClassVar[str]  # in files
+    starts_as_shortcuts: ClassVar[bool] = True
     name: str
     in_channels: int
     resolution: int
