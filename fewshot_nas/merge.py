@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fewshot_nas.cli import (
     Parser,
@@ -36,6 +37,9 @@ from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, net
 from fewshot_nas.scores.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
 from fewshot_nas.scores.shards import BEST_FIRST, METRICS, OF_TOP, Scored, write_scores
 from fewshot_nas.space.pool import Entry
+
+if TYPE_CHECKING:
+    from fewshot_nas.ranking.influence import Floats
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,10 +96,19 @@ def _write(
     which = f"in parts {parts} of {pool_parts}, not in the others" if parts else f"in {pool_parts} parts"
     if beside := len(manifest.get("beside", ())):
         which += f", {beside} of them beside the others for the ground truth"
+    described = _described(codes, network) if "sample" in manifest else None
     for metric, found in merged.items():
         print(f"{len(found)} archs {which}: {write_merged(scores, metric, found, manifest)}")
-        if "sample" in manifest:
-            _fill(scores, metric, found, codes, network, frozenset(manifest.get("beside", ())))
+        if described is not None:
+            _fill(scores, metric, found, codes, described, frozenset(manifest.get("beside", ())))
+
+
+def _described(codes: CodesById, network: Network) -> "Floats":
+    """The features of the whole pool, which all metrics are predicted from."""
+    from fewshot_nas.ranking.features import features  # here, so that --help need not wait for numpy
+
+    archs = map(network.space.decode, codes.values())
+    return features(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
 
 
 def _merged(
@@ -210,18 +223,16 @@ def _fill(
     metric: str,
     merged: Mapping[str, Scored],
     codes: CodesById,
-    network: Network,
+    described: "Floats",
     beside: Collection[str],
 ) -> None:
     """Write the scores of a sample, and scores predicted from it alone for the rest of the pool."""
     # Imported here, so that --help need not wait for numpy.
-    from fewshot_nas.ranking.features import column, features
+    from fewshot_nas.ranking.features import column
     from fewshot_nas.ranking.ranker import in_percent
     from fewshot_nas.ranking.scale import log_odds
     from fewshot_nas.ranking.smoothing import smooth
 
-    archs = map(network.space.decode, codes.values())
-    described = features(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
     measured = log_odds(column(codes, {key: scored.acc for key, scored in merged.items() if key not in beside}))
     predicted = in_percent(smooth(described, measured)).value.round(6).tolist()
     filled = {i: merged.get(i, Scored(value, codes[i])) for i, value in zip(codes, predicted, strict=True)}

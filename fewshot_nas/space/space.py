@@ -235,11 +235,18 @@ class Space(ABC):
         Args:
             resolution: side of the square input; the space's own if None.
         """
-        side, found = resolution or self.resolution, []
-        for number in range(len(self.places)):
-            found.append(side)
-            side = self.block_at(number, self.largest).side_after(side)
-        return (*found, side)
+        asked = resolution or self.resolution
+        if asked not in self._known_sides:
+            side, found = asked, []
+            for number in range(len(self.places)):
+                found.append(side)
+                side = self.block_at(number, self.largest).side_after(side)
+            self._known_sides[asked] = (*found, side)
+        return self._known_sides[asked]
+
+    @cached_property
+    def _known_sides(self) -> dict[int, tuple[int, ...]]:
+        return {}
 
     def extreme(self, options: Options, *, largest: bool) -> Arch:
         """The arch that takes the largest option everywhere, or the smallest."""
@@ -274,9 +281,18 @@ class Space(ABC):
         Args:
             resolution: side of the square input in pixels; the space's own if None.
         """
-        sides = self.sides(resolution)
-        blocks = (block.cost(sides[place]) for place, block in self.blocks(arch))
-        return total([*blocks, self.head(arch).cost(num_classes)])
+        sides, known, costs = self.sides(resolution), self._known_costs, []
+        for place, block in self.blocks(arch):
+            key = (block, sides[place])
+            cost = known.get(key)
+            if cost is None:
+                cost = known[key] = block.cost(sides[place])
+            costs.append(cost)
+        return total([*costs, self.head(arch).cost(num_classes)])
+
+    @cached_property
+    def _known_costs(self) -> dict[tuple[Block, int], Cost]:
+        return {}
 
     def values(self) -> dict[str, Any]:
         """The space as plain values, for files; `presets.space_of` reads them back."""

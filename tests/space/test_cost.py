@@ -1,5 +1,6 @@
 """MACs and parameters, against published numbers and against each other."""
 
+import dataclasses
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fewshot_nas.space.block import Block
 from fewshot_nas.space.cost import cost_measures
 from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
@@ -119,3 +121,11 @@ def test_the_deepest_cifar_net_has_the_depth_of_resnet56():
     space = SPACES["cifar"]
     assert space.depth(end(space, largest=True)) == 27
     assert space.code_length == 1 + 3 + 1 + 2 * 27
+
+
+def test_the_cost_of_a_block_is_found_once(monkeypatch):
+    """A ranking asks for the costs of tens of thousands of archs that share few blocks."""
+    space = dataclasses.replace(SPACES["px8"])
+    first = space.cost(space.largest, resolution=9)
+    monkeypatch.setattr(Block, "cost", None)
+    assert space.cost(space.largest, resolution=9) == first

@@ -109,7 +109,7 @@ def test_a_bad_file_is_refused_in_one_sentence(tmp_path, capsys, text, message):
     output = capsys.readouterr()
     assert message in output.err
     assert output.err.count("\n") == 1
-    assert output.out == ""
+    assert output.out == f"pool {tmp_path}; space px8\n"
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path):
