@@ -85,7 +85,9 @@ def images_for(
     Raises:
         InputError: settings or images are of another network, or there is no such data set.
     """
-    refuse_settings(config, where, fixed_by_network(space, num_classes))
+    fixed = fixed_by_network(space, num_classes)
+    named = {key: trained_on[key] for key in ("name",) if key in trained_on}
+    refuse_settings(config, where, fixed | {"data": fixed["data"] | named})
     data = open_images(config, space)
     refuse_other_images(where, trained_on, data)
     return data

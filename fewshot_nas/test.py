@@ -210,6 +210,10 @@ def _score_archs(options: argparse.Namespace, scorer: "Scorer", images: str, rep
     """Print the scores of the archs that `--arch` names; nothing is written."""
     codes = options.arch.split(",")
     archs = [scorer.supernet.space.decode(code) for code in codes]
+    if options.plan:
+        plan = scorer.plan(archs)
+        _show(plan, *scorer.within_memory(plan), report)
+        return
     for code, score in zip(codes, scorer.scores(archs), strict=True):
         found = f"top-1 {score.top1:.2f} %, top-5 {score.top5:.2f} %, mean probability {score.prob:.2f} %"
         report(f"{code}: {found} on {images}")

@@ -101,6 +101,8 @@ def test_a_network_that_was_trained_alone_keeps_its_classes_too(trained, capsys)
     for part in ("train", "val"):
         Path("set", part, "cat").rename(Path("set", part, "zebra"))
     said = refused(capsys, "export", "--model=alone/subnet.pth", "--out=x.pt", *IMAGES, *SPACE)
+    other = refused(capsys, "export", "--model=alone/subnet.pth", "--out=x.pt", "data.name=digits", *SPACE)
+    assert "alone/subnet.pth was made with data.name folders (now digits)" in other
     assert (
         "alone/subnet.pth was trained with data.classes ['cat', 'frog', 'ship'] (now ['frog', 'ship', 'zebra'])" in said
     )

@@ -209,6 +209,8 @@ def test_a_plan_needs_no_supernet_and_no_pixels(saved, capsys, monkeypatch):
     saved.chosen.unlink()
     assert evaluate("--json_part=1-2", "--plan") == 0
     assert capsys.readouterr().out == of_the_supernet
+    assert evaluate("--plan", "--arch", f"{PX8.encode(PX8.largest)},{PX8.encode(PX8.smallest)}") == 0
+    assert "\n2 archs, 2 distinct networks" in capsys.readouterr().out
 
 
 def test_the_scores_of_one_code_are_printed_and_nothing_is_written(saved, capsys):
