@@ -169,20 +169,23 @@ def test_a_setting_that_is_fixed_is_refused_by_every_command(trained, capsys, se
 
 
 def test_a_card_is_of_one_network(trained, capsys):
+    pytest.importorskip("safetensors")
     export = ["export", "--model=results/run/supernet.pth", "--no-calibrate"]
     space = load_supernet(Path("results/run/supernet.pth")).space
     other = space.encode(next(iter(make_pool(space, seed=3, size=1).values())))
     assert main([*export, f"--arch={trained}", "--out=x.pt"]) == 0
-    said = refused(capsys, *export, f"--arch={other}", "--out=x.pt2")
+    said = refused(capsys, *export, f"--arch={other}", "--out=x.safetensors")
     assert f"x.json: is the card of x.pt, with code {trained} (now {other})" in said
-    assert not Path("x.pt2").exists()
-    assert main([*export, f"--arch={trained}", "--out=x.pt2"]) == 0
-    assert set(read_json(Path("x.json"))["files"]) == {"x.pt", "x.pt2"}
+    assert not Path("x.safetensors").exists()
+    assert main([*export, f"--arch={trained}", "--out=x.safetensors"]) == 0
+    assert set(read_json(Path("x.json"))["files"]) == {"x.pt", "x.safetensors"}
     calibrated = [each for each in export if each != "--no-calibrate"]
-    assert "x.json: is the card of x.pt, with" in refused(capsys, *calibrated, f"--arch={trained}", "--out=x.pt2")
+    assert "x.json: is the card of x.pt, with" in refused(
+        capsys, *calibrated, f"--arch={trained}", "--out=x.safetensors"
+    )
     Path("x.pt").unlink()
-    assert main([*export, f"--arch={other}", "--out=x.pt2"]) == 0
-    assert set(read_json(Path("x.json"))["files"]) == {"x.pt2"}
+    assert main([*export, f"--arch={other}", "--out=x.safetensors"]) == 0
+    assert set(read_json(Path("x.json"))["files"]) == {"x.safetensors"}
     Path("mine.json").write_text('{"not": "a card"}')
     assert "mine.json: is no card" in refused(capsys, *export, f"--arch={other}", "--out=mine.pt")
 

@@ -5,10 +5,12 @@ their augmentation, are the same for any number of workers or ranks, and if a ru
 """
 
 import errno
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from traceback import walk_tb
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -160,6 +162,7 @@ def loader_of(
         sampler=wanted,
         num_workers=workers,
         collate_fn=_handed_over,
+        worker_init_fn=_ends_with_the_main_process,
         persistent_workers=persistent,
         pin_memory=pinned,
         generator=torch.Generator(),  # without its own, the loader would draw from the global one
@@ -178,6 +181,16 @@ def items_of(loader: "DataLoader[Any]") -> Iterator[Any]:
             if isinstance(item, InputError):
                 raise item
             yield item
+
+
+def _ends_with_the_main_process(worker: int) -> None:
+    """In a worker, let the thread that hands over images be silent if the other side ends in the middle of that."""
+
+    def say(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if not isinstance(error, EOFError | ConnectionError):
+            sys.__excepthook__(kind, error, traceback)
+
+    sys.excepthook = say
 
 
 def _started(loader: "DataLoader[Any]") -> Iterator[Any]:

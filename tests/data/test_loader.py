@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import time
 from dataclasses import dataclass
 
@@ -167,6 +168,19 @@ def test_shared_memory_too_full_for_any_worker_is_one_sentence(files, monkeypatc
     monkeypatch.setattr(torch.multiprocessing, "Queue", full)
     with pytest.raises(InputError, match=r"cannot be started \(/dev/shm: No space left on device\); choose fewer data"):
         list(ordered_batches(files, eval_transform("shift", 8), batch_size=3, workers=2))
+
+
+class Meets:
+    """Items in whose making a thread of the worker meets an error."""
+
+    def __getitem__(self, error):
+        sys.excepthook(type(error), error, None)
+        return ()
+
+
+def test_the_end_of_the_main_process_is_no_error_of_a_worker(capfd):
+    list(items_of(loader_of(Meets(), [EOFError("gone"), ConnectionResetError("gone"), ValueError("a defect")], 1)))
+    assert capfd.readouterr().err.splitlines() == ["ValueError: a defect"]
 
 
 def test_workers_stay_between_epochs_and_end_with_their_batches(files):
