@@ -47,7 +47,8 @@ def images_of(data: DataConfig) -> ImageData:
         part.take_fingerprint(kept_fingerprint(part, data.cache))
     if data.name in KNOWN:
         return images
-    return replace(images, notes=(*images.notes, *surveyed(images, data.cache, workers=data.workers)))
+    doubts, odd = surveyed(images, data.cache, workers=data.workers)
+    return replace(images, notes=(*images.notes, *odd), doubts=doubts)
 
 
 def training_images(images: Images, data: DataConfig) -> Images:
@@ -222,10 +223,10 @@ def _pixels(config: Config, space: Space, data: ImageData, images: Images, *, de
 
 
 def opened(what: str, data: ImageData, space: str, world: World) -> str:
-    """The first line of a command that has opened its images."""
+    """The first line of a command that has opened its images, and a line for each doubt about them."""
     parts = len(data.train), len(data.valid), len(data.test)
     device = f"{world.device}" + (f", {world.size} processes" if world.size > 1 else "")
-    return first_line(what, image_words(data.name, data.num_classes, *parts), space, device)
+    return "\n".join([first_line(what, image_words(data.name, data.num_classes, *parts), space, device), *data.doubts])
 
 
 def data_facts(data: ImageData) -> dict[str, Any]:

@@ -108,6 +108,13 @@ def test_a_network_that_was_trained_alone_keeps_its_classes_too(trained, capsys)
     )
 
 
+def test_ranking_images_that_are_trained_on_are_said_by_every_command(trained, capsys):
+    """They may have been put there after the training, as ranking images may be chosen anew."""
+    shutil.copy(next(Path("set/train/cat").glob("*.png")), "set/val/cat/copy.png")
+    assert main(["test", *scoring(trained)["test"]]) == 0
+    assert " ranking images is a training image too" in capsys.readouterr().out
+
+
 def test_classes_of_lists_have_the_names_beside_them_or_none(trained, capsys):
     """Without names, permuted labels show in the fingerprint of the training images."""
     shown = {part: sorted(Path("set", part).rglob("*.png")) for part in ("train", "val")}

@@ -45,6 +45,7 @@ class ImageData:
         mean, std: per channel, of pixels in 0..1.
         recipe: the augmentation that suits the images, see `transforms.train_transform`.
         notes: sentences that a user should read before training.
+        doubts: sentences about images that make accuracies mean less, for every command.
         classes: names of the classes; empty where they have none.
     """
 
@@ -57,6 +58,7 @@ class ImageData:
     std: tuple[float, ...]
     recipe: str
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
 
     @property

@@ -32,6 +32,7 @@ MOST = 1_500_000_000  # pixels to decode, or bytes to read: about half a minute
 _OPENING = 50_000  # what opening a file costs, in the same unit
 _LOOKED_AT = 64  # files by which the cost is estimated, or which are looked at where not all are decoded
 _AT_ONCE = 64
+_FORM = 2  # of the file, whose name depends on it
 _FEWEST = 20  # images by which a part is refused, if not all are compared
 _SAID = {
     "transparent": "have transparent pixels ({}), which are shown on the colour data.background",
@@ -50,8 +51,12 @@ class _Part(NamedTuple):
     digests: Digests
 
 
-def surveyed(data: ImageData, directory: Path, *, workers: int = 0, most: int = MOST) -> tuple[str, ...]:
-    """Sentences about what a user should know, from a file in `directory` if the images were looked at before.
+def surveyed(
+    data: ImageData, directory: Path, *, workers: int = 0, most: int = MOST
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Sentences about images that make accuracies mean less, and about what reading changes.
+
+    They come from a file in `directory` if the images were looked at before.
 
     Args:
         most: pixels to decode; if there are more, files are compared by this number of bytes.
@@ -59,18 +64,18 @@ def surveyed(data: ImageData, directory: Path, *, workers: int = 0, most: int = 
     Raises:
         InputError: all images to rank or to test on are training images, or an image cannot be decoded.
     """
-    about = [READING, *(part.fingerprint for part in (data.train, data.valid, data.test)), *data.class_names]
+    about = [_FORM, READING, *(part.fingerprint for part in (data.train, data.valid, data.test)), *data.class_names]
     name = hashlib.sha256(repr(about).encode()).hexdigest()[:32]
     path = directory / "surveys" / f"{name}.json"
     with building(path) as absent:
         if absent:
             write_json(path, _look(data, workers, most))
     kept = read_json(path)
-    if not (isinstance(kept, dict) and isinstance(kept.get("said"), list) and "refused" in kept):
+    if not (isinstance(kept, dict) and {"said", "odd", "refused"} <= kept.keys()):
         raise InputError(f"{path}: is not what was written there; delete the file, and the images are compared again")
     if kept["refused"]:
         raise InputError(str(kept["refused"]))
-    return tuple(map(str, kept["said"]))
+    return tuple(map(str, kept["said"])), tuple(map(str, kept["odd"]))
 
 
 def _look(data: ImageData, workers: int, most: int) -> dict[str, Any]:
@@ -79,7 +84,7 @@ def _look(data: ImageData, workers: int, most: int) -> dict[str, Any]:
     digests, odd = _digests(list(named.values()), workers, most)
     parts = [_Part(*part) for part in zip(named, named.values(), digests, strict=True)]
     refused, said = _shared(parts)
-    return {"refused": refused, "said": [*said, *_two_labels(parts, data.class_names), *odd]}
+    return {"refused": refused, "said": [*said, *_two_labels(parts, data.class_names)], "odd": odd}
 
 
 def _digests(images: Sequence[Images], workers: int, most: int) -> tuple[list[Digests], list[str]]:
