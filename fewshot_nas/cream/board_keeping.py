@@ -10,13 +10,13 @@ from torch import Tensor
 
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.offers import Offers
-from fewshot_nas.cream.paths import CHOICES, CreamPath
-from fewshot_nas.cream.scorer import PathScorer
+from fewshot_nas.cream.paths import CHOICES, CreamPath, arch_of
 from fewshot_nas.cream.step import entry_for, share_right
-from fewshot_nas.cream.supernet import CreamSupernet, batch_statistics
-from fewshot_nas.distributed import World, broadcast, gathered
+from fewshot_nas.distributed import World, broadcast
 from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.training.board import Board, BoardEntry
+from fewshot_nas.training.supernet_task import shared_scores
 
 MEASURES = {"batch": "batch_top1", "review": "held_prob"}  # what the accuracies of each board are called in files
 _MOST_DRAWS = 100  # of a neighbour within the bounds
@@ -27,6 +27,7 @@ class Trained:
     """A step's path, and what it made of its batch.
 
     Attributes:
+        supernet: with the weights of the step.
         images: [B, C, H, W], normalised.
         logits: [B, classes], without gradient.
         right: share of the images that were guessed right, a scalar; the mean of all processes by the next step.
@@ -34,6 +35,7 @@ class Trained:
 
     step: int
     path: CreamPath
+    supernet: Supernet
     images: Tensor
     logits: Tensor
     right: Tensor
@@ -106,7 +108,6 @@ class ByReview:
 
     board: Board[CreamPath]
     budget: Budget
-    supernet: CreamSupernet
     inputs: Inputs
     steps: frozenset[int]
     size: int
@@ -122,12 +123,12 @@ class ByReview:
             return
         old = [entry.candidate for entry in self.board.entries]
         paths = list(dict.fromkeys([*old, *self._new(old, random.Random(f"{self.seed}/review/{trained.step}"))]))
-        mine = PathScorer(self.supernet, self.inputs).scores(paths[self.world.rank :: self.world.size])
-        parts = [iter(part) for part in gathered([each.prob for each in mine], self.world)]
-        scores = [next(parts[place % self.world.size]) for place in range(len(paths))]
+        archs = {str(place): arch_of(path) for place, path in enumerate(paths)}
+        found = shared_scores(trained.supernet, archs, self.inputs, self.world)
+        scores = [each.prob for each in found.values()]
         best = sorted(range(len(paths)), key=lambda place: -scores[place])[: self.size]
         images = next(self.inputs.scoring_batches())[0][: self.images_kept]
-        self.board.replace([self._entry(paths[place], scores[place], images) for place in best])
+        self.board.replace([self._entry(trained.supernet, paths[place], scores[place], images) for place in best])
 
     def apply_pending(self, *, share: bool = False) -> None:
         """Nothing is left to do after a review."""
@@ -143,9 +144,8 @@ class ByReview:
                 yield self.budget.sample(rng, (1 / CHOICES,) * CHOICES)
 
     @torch.no_grad()
-    def _entry(self, path: CreamPath, score: float, images: Tensor) -> BoardEntry[CreamPath]:
-        with batch_statistics(self.supernet):
-            answers = self.supernet(images, path).softmax(1)
+    def _entry(self, supernet: Supernet, path: CreamPath, score: float, images: Tensor) -> BoardEntry[CreamPath]:
+        answers = supernet(images, arch_of(path)).softmax(1)
         return BoardEntry(path, score, self.budget.mflops(path), images, broadcast(answers, self.world))
 
 
@@ -166,7 +166,7 @@ def neighbour(path: CreamPath, budget: Budget, rng: random.Random) -> CreamPath:
 
 
 def board_scores(
-    board: Literal["batch", "review"], supernet: CreamSupernet, paths: Sequence[CreamPath], inputs: Inputs
+    board: Literal["batch", "review"], supernet: Supernet, paths: Sequence[CreamPath], inputs: Inputs, world: World
 ) -> list[float]:
     """What a board would hold of each path with today's weights, in percent.
 
@@ -174,8 +174,8 @@ def board_scores(
         inputs: the images to go by; a board that goes by batches takes one batch.
     """
     if board == "review":
-        return [each.prob for each in PathScorer(supernet, inputs).scores(paths)]
+        archs = {str(place): arch_of(path) for place, path in enumerate(paths)}
+        return [each.prob for each in shared_scores(supernet, archs, inputs, world).values()]
     images, labels = next(inputs.scoring_batches())
-    supernet.train()
-    with torch.no_grad(), batch_statistics(supernet), inputs.autocast():
-        return [100 * share_right(supernet(images, path), labels).item() for path in paths]
+    with torch.no_grad(), inputs.autocast():
+        return [100 * share_right(supernet(images, arch_of(path)), labels).item() for path in paths]

@@ -6,38 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fewshot_nas.cream.child import child_network
-from fewshot_nas.cream.paths import Model, format_path
+from fewshot_nas.cream.names import from_timm, to_timm
+from fewshot_nas.cream.paths import Model, arch_of, format_path
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
 from fewshot_nas.models.checkpoint import NOTHING, read_checkpoint
+from fewshot_nas.models.subnet import Subnet
 
 _AVERAGE, _WEIGHTS = "state_dict_ema", "state_dict"
 
 
 def save_child(
-    path: Path, model: Model, network: nn.Module, average: nn.Module, trained_on: Mapping[str, Any] = NOTHING
+    path: Path, model: Model, network: Subnet, average: Subnet, trained_on: Mapping[str, Any] = NOTHING
 ) -> None:
     """Write a network and its moving average, whole or not at all.
 
     Args:
         trained_on: facts about its images, see `run_images.trained_on`.
     """
-    content = {
-        **_described(model),
-        "trained_on": dict(trained_on),
-        _WEIGHTS: network.state_dict(),
-        _AVERAGE: average.state_dict(),
-    }
+    space = model.network(network.in_channels)
+    weights = {key: to_timm(each.state_dict(), space) for key, each in ((_WEIGHTS, network), (_AVERAGE, average))}
+    content = {**_described(model), "trained_on": dict(trained_on), **weights}
     with replacing(path) as stream:
         torch.save(content, stream)
 
 
 def load_child(
     path: Path, model: Model, num_classes: int, in_channels: int, device: torch.device | str = "cpu"
-) -> nn.Module:
+) -> Subnet:
     """The network of a model, with the averaged weights of a file, or the plain weights if there are no averaged ones.
 
     Raises:
@@ -46,12 +44,14 @@ def load_child(
     return child_of(path, read_checkpoint(path, device), model, num_classes, in_channels).to(device)
 
 
-def child_of(path: Path, content: Mapping[Any, Any], model: Model, num_classes: int, in_channels: int) -> nn.Module:
+def child_of(path: Path, content: Mapping[Any, Any], model: Model, num_classes: int, in_channels: int) -> Subnet:
     """As `load_child`, from what `read_checkpoint` returned."""
     try:
         _check_model(content, model)
-        network = child_network(model.path, num_classes, in_channels, space=model.space)
-        network.load_state_dict(_fitting(_weights(content), network.state_dict()))
+        space = model.network(in_channels)
+        network = Subnet(space, arch_of(model.path), num_classes)
+        state = network.state_dict()
+        network.load_state_dict(from_timm(_fitting(_weights(content), to_timm(state, space)), state, space))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return network

@@ -12,13 +12,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fewshot_nas.cream.paths import CreamPath
-from fewshot_nas.cream.supernet import CreamSupernet
+from fewshot_nas.cream.paths import CreamPath, arch_of
 from fewshot_nas.data.loader import TrainBatches
 from fewshot_nas.data.transforms import normalize
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
+from fewshot_nas.models.subnet import extract
+from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
 from fewshot_nas.training.stand_alone import learn
 
@@ -44,9 +45,9 @@ class Finals:
     smoothing: float
     precision: Literal["fp32", "bf16"] = "fp32"
 
-    def scores(self, supernet: CreamSupernet, paths: Sequence[CreamPath]) -> list[Accuracy]:
+    def scores(self, supernet: Supernet, paths: Sequence[CreamPath]) -> list[Accuracy]:
         """The accuracy of each path after its steps; the supernet stays as it is."""
-        networks = [supernet.extract(path).to(memory_format=torch.channels_last) for path in paths]
+        networks = [extract(supernet, arch_of(path)).to(memory_format=torch.channels_last) for path in paths]
         self._train(networks)
         return [self._measured(network) for network in networks]
 

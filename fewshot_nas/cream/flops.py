@@ -6,32 +6,22 @@ The stem's norm and the classifier do not count. Bounds are in millions. MACs ar
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import chain, islice
-from typing import NamedTuple
+from itertools import islice
 
-from fewshot_nas.cream.bounded import Bounded
-from fewshot_nas.cream.paths import CHOICES, PRIOR, STAGES, CreamPath
-from fewshot_nas.cream.space import DIVISOR, PUBLISHED, CreamSpace
+from fewshot_nas.cream.paths import CHOICES, PRIOR, STAGES, CreamPath, arch_of, check_path
+from fewshot_nas.cream.space import PUBLISHED, CreamSpace
 from fewshot_nas.errors import InputError
-from fewshot_nas.space.block import Cost, side_after
-from fewshot_nas.space.space import round_width
+from fewshot_nas.space.block import Block, Cost
+from fewshot_nas.space.draw import Bounded
 
 FULL_PX, STEP_PX, LEAST_PX = 224, 32, 64
 _MILLION = 1_000_000
 _CHEAPEST, _DEAREST = 0, CHOICES - 1
 _ORDER = (2, 3, 4, 1, 0)  # the order in which stages grow
 _LIMITS = ((3, 3, 3, 2, 2), (4, 4, 4, 4, 4))  # for each of the two rounds, the largest depths, in that order
-
-
-class Tally(NamedTuple):
-    """The cost of a part of a network for one image; `extra` are the FLOPs that are not MACs."""
-
-    macs: int
-    params: int
-    extra: int
 
 
 @dataclass(frozen=True)
@@ -80,10 +70,7 @@ def _bounded(budget: Budget, probabilities: tuple[float, ...]) -> Bounded:
     """The budget's tables, kept from one draw to the next."""
     extremes = [_uniform(budget.depths, choice) for choice in range(CHOICES)]
     resolution = FULL_PX if budget.legacy else budget.resolution
-    costs = [
-        [cell.macs + cell.extra for cell in place]
-        for place in zip(*(_cells(path, resolution, budget.space) for path in extremes), strict=True)
-    ]
+    costs = list(zip(*(_cells(path, resolution, budget.space) for path in extremes), strict=True))
     fixed = budget.flops(extremes[0]) - sum(place[0] for place in costs)
     return Bounded(costs, probabilities, budget.minimum * _MILLION - fixed, budget.maximum * _MILLION - fixed)
 
@@ -142,17 +129,15 @@ def _check(minimum: float, maximum: float, resolution: int, legacy: bool) -> Non
 
 def path_flops(path: CreamPath, resolution: int, space: CreamSpace = PUBLISHED) -> int:
     """FLOPs of a path as in the public code's table: for colour images, without the classifier."""
-    fixed = _sum(_fixed_parts(resolution, 3, space))
-    return fixed.macs + fixed.extra + _blocks_flops(path, resolution, space)
+    return _fixed_flops(resolution, space) + _blocks_flops(path, resolution, space)
 
 
 def path_cost(
     path: CreamPath, resolution: int, *, num_classes: int = 1000, in_channels: int = 3, space: CreamSpace = PUBLISHED
 ) -> Cost:
     """Multiply-adds and parameters of the path's stand-alone network."""
-    parts = _sum(chain(_fixed_parts(resolution, in_channels, space), _cells(path, resolution, space)))
-    classifier = space.head_width * num_classes
-    return Cost(parts.macs + classifier, parts.params + classifier + num_classes)
+    network = space.network(tuple(map(len, path)), in_channels, resolution)
+    return network.cost(arch_of(path), num_classes=num_classes)
 
 
 def _shrunk(budget: Budget) -> Budget:
@@ -207,57 +192,34 @@ def _uniform(depths: Sequence[int], choice: int) -> CreamPath:
 
 
 def _blocks_flops(path: CreamPath, resolution: int, space: CreamSpace) -> int:
-    return sum(cell.macs + cell.extra for cell in _cells(path, resolution, space))
+    return sum(_cells(path, resolution, space))
 
 
-def _cells(path: CreamPath, resolution: int, space: CreamSpace) -> Iterator[Tally]:
-    """The costs of stages 1..5, block by block."""
-    size, inputs = side_after(resolution, space.stem_stride), space.stem_width
-    for stage, (out, stride) in zip(path, space.stages, strict=True):
-        for kernel, expansion in map(space.choices.__getitem__, stage):
-            yield _cell(kernel, expansion * inputs, inputs, out, stride, size)
-            size = side_after(size, stride)
-            inputs, stride = out, 1
-
-
-@lru_cache(maxsize=1 << 12)
-def _cell(kernel: int, width: int, inputs: int, out: int, stride: int, size: int) -> Tally:
-    """The cost of one inverted residual on an input of `size` x `size`."""
-    after = side_after(size, stride)
-    expand, depthwise = _convolution(inputs, width, 1, size), _convolution(1, width, kernel, after)
-    return _sum([expand, depthwise, _squeeze(width, after), _convolution(width, out, 1, after)])
+def _cells(path: CreamPath, resolution: int, space: CreamSpace) -> list[int]:
+    """The FLOPs of stages 1..5, block by block."""
+    network = space.network(tuple(map(len, path)))
+    sides = network.sides(resolution)
+    blocks = network.blocks(arch_of(check_path(path)))
+    return [_flops(block, sides[place]) for place, block in blocks if network.places[place].choice is not None]
 
 
 @lru_cache(maxsize=64)
-def _fixed_parts(resolution: int, in_channels: int, space: CreamSpace) -> tuple[Tally, ...]:
-    """The costs of all parts but stages 1..5 and the classifier."""
-    first = last = side_after(resolution, space.stem_stride)
-    for stage in space.stages:
-        last = side_after(last, stage.stride)
-    stem, (*_, final) = space.stem_width, space.widths
-    return (
-        _convolution(in_channels, stem, 3, first)._replace(extra=0),  # the table forgets its norm
-        _convolution(1, stem, 3, first),
-        _squeeze(stem, first),
-        _convolution(stem, stem, 1, first),
-        _convolution(final, space.last_width, 1, last),
-        Tally(0, 0, space.last_width * last**2),
-        _convolution(space.last_width, space.head_width, 1, 1, vectors=1),
-    )
+def _fixed_flops(resolution: int, space: CreamSpace) -> int:
+    """The FLOPs of all parts but stages 1..5 and the classifier."""
+    network = space.network((1,) * STAGES)
+    sides = network.sides(resolution)
+    parts = [(place, block) for place, block in network.blocks(network.smallest)]
+    fixed = sum(_flops(block, sides[place]) for place, block in parts if network.places[place].choice is None)
+    stem_norm = 2 * space.stem_width * sides[1] ** 2  # the table forgets it
+    return fixed - stem_norm + space.last_width * sides[-1] ** 2 + (space.last_width + 1) * space.head_width
 
 
-def _convolution(inputs: int, out: int, kernel: int, size: int, vectors: int = 2) -> Tally:
-    """The cost of a convolution with an output of `size` x `size`, and its norm (2 vectors) or bias (1)."""
-    weights = kernel**2 * inputs * out
-    return Tally(weights * size**2, weights + vectors * out, vectors * out * size**2)
-
-
-def _squeeze(width: int, size: int) -> Tally:
-    """The cost of squeeze-and-excitation: pool, narrow, rectify, widen."""
-    narrow = round_width(width / 4, DIVISOR)
-    pool = Tally(0, 0, width * size**2 + narrow)
-    return _sum([pool, _convolution(width, narrow, 1, 1, vectors=1), _convolution(narrow, width, 1, 1, vectors=1)])
-
-
-def _sum(parts: Iterable[Tally]) -> Tally:
-    return Tally(*map(sum, zip(*parts, strict=True)))
+@lru_cache(maxsize=1 << 12)
+def _flops(block: Block, side: int) -> int:
+    """The FLOPs of a block on an input of `side` x `side`: its multiply-adds, norms, and squeezes."""
+    found = block.cost(side).macs
+    for op, after in zip(block.ops(), block.sides(side), strict=True):
+        found += 2 * op.out * after**2
+        if op.squeeze:
+            found += op.out * after**2 + op.squeeze + op.squeeze + op.out  # pooled, rectified; the two biases
+    return found

@@ -6,11 +6,14 @@ six inverted residuals. A path lists the index of this choice for every block, s
 
 import json
 from collections.abc import Mapping
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from fewshot_nas.cream.space import PUBLISHED, Choice, CreamSpace
+from fewshot_nas.cream.space import PUBLISHED, CreamSpace
 from fewshot_nas.errors import InputError
+from fewshot_nas.space.mbconv import MBConvSpace
+from fewshot_nas.space.space import Arch
 
 CreamPath = tuple[tuple[int, ...], ...]  # stages 1..5, for each block the index of its choice
 
@@ -22,15 +25,24 @@ class Model(NamedTuple):
     resolution: int
     space: CreamSpace = PUBLISHED
 
+    def network(self, in_channels: int = 3) -> MBConvSpace:
+        """The space of networks that `arch_of(path)` is an arch of."""
+        return self.space.network(tuple(map(len, self.path)), in_channels, self.resolution)
 
-STAGES = len(PUBLISHED.stages)
+
+STAGES = len(PUBLISHED.widths)
 CHOICES = len(PUBLISHED.choices)
 
 PRIOR = (0.05, 0.2, 0.05, 0.5, 0.05, 0.15)  # probability of each choice
 UNIFORM = (1 / 6,) * 6
 
 _FIXED = [0]  # stands for stages 0 and 6 in INPUT_ARCH
-_TEMPLATE = (Choice(3, 4), Choice(5, 4), Choice(3, 6), Choice(3, 6), Choice(5, 6))
+_TEMPLATE = ((3, 4), (5, 4), (3, 6), (3, 6), (5, 6))
+
+
+def arch_of(path: CreamPath) -> Arch:
+    """A path as an arch of `Model.network`: the choices in order."""
+    return tuple(chain.from_iterable(path))
 
 
 def check_path(path: CreamPath) -> CreamPath:

@@ -97,5 +97,5 @@ def _rows(
 
 def _shape(space: CreamSpace, path: CreamPath) -> list[float]:
     chosen = [[space.choices[choice] for choice in stage] for stage in path]
-    kernels = [fmean(choice.kernel for choice in stage) for stage in chosen]
-    return [*kernels, *(fmean(log(choice.expansion) for choice in stage) for stage in chosen)]
+    kernels = [fmean(kernel for kernel, _ in stage) for stage in chosen]
+    return [*kernels, *(fmean(log(expansion) for _, expansion in stage) for stage in chosen)]

@@ -82,17 +82,18 @@ def start_training(training: "CreamRun", config: RetrainConfig, model: "Model") 
     from timm.optim.rmsprop_tf import RMSpropTF
     from timm.utils.model_ema import ModelEmaV3
 
-    from fewshot_nas.cream.child import child_network
+    from fewshot_nas.cream.paths import arch_of
     from fewshot_nas.cream.retrain_task import RetrainTask
     from fewshot_nas.cream.schedules import RetrainSchedule
     from fewshot_nas.lifecycle import Training
+    from fewshot_nas.models.subnet import Subnet
     from fewshot_nas.runs import placed, seed_weights
     from fewshot_nas.training.optimizer import plain_groups
 
     data, world = training.data, training.world
     seed_weights(config.run.seed)
-    child = child_network(model.path, data.num_classes, len(data.mean), config.DROPOUT, model.space)
-    network = placed(child, world)
+    network = placed(Subnet(model.network(len(data.mean)), arch_of(model.path), data.num_classes), world)
+    network.head.dropout = config.DROPOUT
     epochs, batch = config.EPOCHS + config.COOLDOWN_EPOCHS, config.BATCH_SIZE
     task = RetrainTask(
         network,

@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewshot_nas.evaluation.accuracy import guessing
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.files import replacing
 from fewshot_nas.jsonl import Record
+from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.training.stand_alone import learn
 
 
@@ -28,7 +29,7 @@ class RetrainTask:
         due: epochs, counted from 0, after which the average is validated.
     """
 
-    network: nn.Module
+    network: Subnet
     average: ModelEmaV3
     optimizer: torch.optim.Optimizer
     inputs: Inputs

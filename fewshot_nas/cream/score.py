@@ -1,7 +1,7 @@
 """Score paths of a pool with the supernet of a search, and compare the scores with a ground truth."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from fewshot_nas.comparing import SETTINGS, flat, refuse_difference
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import path_cost
 from fewshot_nas.cream.found import FORM
-from fewshot_nas.cream.paths import CreamPath
+from fewshot_nas.cream.paths import arch_of
 from fewshot_nas.cream.pool import NUMBERS, PathEntry, read_paths, select, write_paths
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import write_json
@@ -24,7 +24,10 @@ from fewshot_nas.settings import compared, load
 if TYPE_CHECKING:
     from fewshot_nas.cream.ranking import ScoredPath
     from fewshot_nas.cream.runs import CreamRun
-    from fewshot_nas.cream.supernet import CreamSupernet
+    from fewshot_nas.evaluation.accuracy import Accuracy
+    from fewshot_nas.evaluation.inputs import Inputs
+    from fewshot_nas.models.supernet import Supernet
+    from fewshot_nas.space.space import Arch
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,53 +89,57 @@ def _refuse_others(file: Path | None, truth: Mapping[str, PathEntry], pool: Mapp
 def _scores(
     training: "CreamRun", config: SearchConfig, directory: SearchDirectory, pool: Mapping[str, PathEntry]
 ) -> dict[str, "ScoredPath"]:
-    """By arch id; each process scores its share of the sorted paths, so that neighbours stay together."""
-    from fewshot_nas.distributed import gathered
-
-    world, names = training.world, sorted(pool, key=lambda name: pool[name].path)
-    mine = names[len(names) * world.rank // world.size : len(names) * (world.rank + 1) // world.size]
-    scored = _scored(training, config, supernet_of(training, config, directory), [pool[name].path for name in mine])
-    parts = gathered(dict(zip(mine, scored, strict=True)), world)
-    return {name: each for part in parts for name, each in part.items()}
-
-
-def _scored(
-    training: "CreamRun", config: SearchConfig, supernet: "CreamSupernet", paths: Sequence[CreamPath]
-) -> Iterator["ScoredPath"]:
-    """The paths in their order, with scores on the ranking images and as the board would measure them."""
+    """By arch id, with scores on the ranking images and as the board would measure the paths."""
     from fewshot_nas.cream.board_keeping import board_scores
     from fewshot_nas.cream.ranking import ScoredPath
-    from fewshot_nas.cream.scorer import PathScorer
     from fewshot_nas.data.images import calibration_subset
 
     data, space, budget = training.data, config.SPACE, config.budget()
+    supernet, paths = supernet_of(training, config, directory), [entry.path for entry in pool.values()]
     shown = training.held if config.BOARD == "review" else calibration_subset(data.train, config.BATCH_SIZE, seed=0)
     on_board, ranking = (training.inputs(images, config.CALIBRATION_IMAGES) for images in (shown, data.valid))
-    pace = Pace(ranking.count, training.report)
-    board = board_scores(config.BOARD, supernet, paths, on_board)
+    board = board_scores(config.BOARD, supernet, paths, on_board, training.world)
+    scores = _ranked(training, supernet, [arch_of(path) for path in paths], ranking)
     sizes = {"num_classes": data.num_classes, "in_channels": len(data.mean)}
-    scores = PathScorer(supernet, ranking, pace.advance).scores(paths)
-    for path, accuracy, measured in zip(paths, scores, board, strict=True):
-        cost = path_cost(path, training.resolution, **sizes, space=space)
-        yield ScoredPath(path, budget.mflops(path), cost, accuracy.prob, accuracy.top1, measured)
+    found = {}
+    for (arch_id, entry), accuracy, measured in zip(pool.items(), scores, board, strict=True):
+        cost = path_cost(entry.path, training.resolution, **sizes, space=space)
+        mflops = budget.mflops(entry.path)
+        found[arch_id] = ScoredPath(entry.path, mflops, cost, accuracy.prob, accuracy.top1, measured)
+    return found
 
 
-def supernet_of(training: "CreamRun", config: SearchConfig, directory: SearchDirectory) -> "CreamSupernet":
+def _ranked(
+    training: "CreamRun", supernet: "Supernet", archs: "Sequence[Arch]", inputs: "Inputs"
+) -> "Sequence[Accuracy]":
+    """The accuracies of archs, in their order, by all processes; says how long it takes."""
+    from fewshot_nas.evaluation.executors import executor_for
+    from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
+
+    most = min(UNIT_NETWORKS, -(-len(archs) // training.world.size))
+    scorer = Scorer(supernet, inputs, executor_for(training.world), unit_networks=most)
+    plan, found = scorer.plan(archs), {}
+    pace = Pace(plan.macs, training.report)
+    for number, sums in scorer.results(plan, range(len(plan.units))):
+        found[number] = sums
+        pace.advance(plan.units[number].macs)
+    by_arch = plan.by_arch(found[number] for number in range(len(plan.units)))
+    return [each.accuracy(len(inputs.images)) for each in by_arch]
+
+
+def supernet_of(training: "CreamRun", config: SearchConfig, directory: SearchDirectory) -> "Supernet":
     """The supernet of a finished search.
 
     Raises:
         InputError: the checkpoint holds another one.
     """
-    from fewshot_nas.cream.supernet import CreamSupernet
-    from fewshot_nas.models.checkpoint import read_checkpoint
+    from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.runs import placed
 
-    data = training.data
-    supernet = CreamSupernet(config.budget().depths, data.num_classes, len(data.mean), config.SPACE)
-    try:
-        supernet.load_state_dict(read_checkpoint(directory.last, training.world.device)["model"])
-    except (KeyError, RuntimeError):
-        raise InputError(f"{directory.last}: holds no supernet of these settings") from None
+    data, supernet = training.data, load_supernet(directory.last, training.world.device)
+    space = config.SPACE.network(config.budget().depths, len(data.mean), supernet.space.resolution)
+    if (supernet.space, supernet.num_classes) != (space, data.num_classes):
+        raise InputError(f"{directory.last}: holds no supernet of these settings")
     return placed(supernet, training.world)
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from fewshot_nas.cream.paths import CreamPath
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.cream.search_task import Pace, SearchTask
-    from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.lifecycle import Training
     from fewshot_nas.training.board import Board, BoardEntry
 
@@ -61,10 +60,12 @@ def _start(
     from fewshot_nas.cream.schedules import SearchSchedule
     from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
     from fewshot_nas.cream.step import Teaching
-    from fewshot_nas.cream.supernet import CreamSupernet
     from fewshot_nas.data.loader import batch_share
     from fewshot_nas.lifecycle import Training
+    from fewshot_nas.models.supernet import Supernet
+    from fewshot_nas.run_images import trained_on
     from fewshot_nas.runs import placed, seed_weights
+    from fewshot_nas.space.split import one_shot, shared
     from fewshot_nas.training.board import Board
     from fewshot_nas.training.optimizer import plain_groups, sgd
 
@@ -75,7 +76,10 @@ def _start(
         )
     _check_slices(config, batch_share(len(data.train), config.BATCH_SIZE, world.size), len(training.held))
     seed_weights(seed)
-    network = placed(CreamSupernet(budget.depths, data.num_classes, len(data.mean), budget.space), world)
+    space = budget.space.network(budget.depths, len(data.mean), training.resolution)
+    split = shared(space) if config.SHARED_EPOCHS else one_shot(space)
+    network = placed(Supernet(split, data.num_classes), world)
+    network.trained_on = trained_on(data)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
     sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
     sampler.path(0)  # impossible bounds are refused here, not in the first step
@@ -100,14 +104,14 @@ def _start(
     )
     task = SearchTask(
         network=network,
-        optimizer=sgd(plain_groups(network, config.WEIGHT_DECAY), config.MOMENTUM),
+        optimizer_of=lambda supernet: sgd(plain_groups(supernet, config.WEIGHT_DECAY), config.MOMENTUM),
         matching=matching,
         matching_optimizer=torch.optim.Adam(matching.parameters(), config.META_LR),
         board=board,
         sampler=sampler,
         teaching=teaching,
         pace=pace,
-        keeping=_keeping(training, config, network, board, pace, budget),
+        keeping=_keeping(training, config, board, pace, budget),
         inputs=training.inputs(data.valid, config.CALIBRATION_IMAGES),
         due=training.due(config.EPOCHS),
         board_file=directory.board,
@@ -120,7 +124,6 @@ def _start(
 def _keeping(
     training: "CreamRun",
     config: SearchConfig,
-    network: "CreamSupernet",
     board: "Board[CreamPath]",
     pace: "Pace",
     budget: Budget,
@@ -133,7 +136,6 @@ def _keeping(
     return ByReview(
         board=board,
         budget=budget,
-        supernet=network,
         inputs=training.inputs(training.held, config.CALIBRATION_IMAGES),
         steps=review_steps(pace.shared, config.EPOCHS * training.per_epoch, config.REVIEWS),
         size=config.POOL_SIZE,

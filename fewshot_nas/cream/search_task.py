@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,15 +12,19 @@ from torch import Tensor
 from fewshot_nas.cream.board_keeping import BoardKeeping, Trained
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Guidance, Matching
-from fewshot_nas.cream.paths import PRIOR, CreamPath, format_path
+from fewshot_nas.cream.paths import PRIOR, CreamPath, arch_of, format_path
 from fewshot_nas.cream.step import Teaching, guidance_for, meta_update, search_loss, share_right
-from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.distributed import World, average_gradients
 from fewshot_nas.evaluation.accuracy import Accuracy, guessing
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.naive import calibrate, measure
-from fewshot_nas.files import replacing, write_json
+from fewshot_nas.evaluation.scorer import Scorer
+from fewshot_nas.files import write_json
 from fewshot_nas.jsonl import Record
+from fewshot_nas.models.checkpoint import save_supernet
+from fewshot_nas.models.inherit import inherit
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.runs import placed
+from fewshot_nas.space.split import one_shot, split_of
 from fewshot_nas.training.board import Board, BoardEntry
 
 
@@ -55,13 +59,15 @@ class SearchTask:
     """A search, for `Loop`.
 
     Attributes:
+        network: its split is `shared` at first if choices share weights at the beginning, and then `one_shot`.
+        optimizer_of: makes the optimizer of a supernet.
         matching_optimizer: the optimizer of the matching network.
         board_file: where the board is written after each epoch.
         due: epochs, counted from 0, after which the best path is validated on `inputs`.
     """
 
-    network: CreamSupernet
-    optimizer: torch.optim.Optimizer
+    network: Supernet
+    optimizer_of: Callable[[Supernet], torch.optim.Optimizer]
     matching: Matching
     matching_optimizer: torch.optim.Optimizer
     board: Board[CreamPath]
@@ -75,6 +81,10 @@ class SearchTask:
     world: World
     precision: Literal["fp32", "bf16"] = "fp32"
     loss_names: tuple[str, ...] = ("path",)
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.optimizer = self.optimizer_of(self.network)
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
         """Add the gradients of the step's path; then train the matching network, and offer the path to the board.
@@ -83,13 +93,9 @@ class SearchTask:
         """
         epoch, batch = step // self.pace.per_epoch + 1, step % self.pace.per_epoch
         path = self.sampler.path(step)
-        self.network.shared = step < self.pace.shared
-        if step == self.pace.shared > 0:
-            self.network.inherit()
         if epoch > self.teaching.start_epoch:
             self.keeping.apply_pending(share=self.teaching.pick == "meta")
         teaches, updates = (due(epoch, self.board, batch) for due in (self.teaching.teaches, self.teaching.updates))
-        self.network.train()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             guidance = self._guidance(path) if teaches or updates else None
             teacher = guidance if teaches else None
@@ -99,8 +105,8 @@ class SearchTask:
                 self._learn_to_match(path, images, labels, guidance, self.pace.rate(step))
         logits = outcome.logits.detach().float()
         numbers = torch.stack([outcome.loss.detach(), share_right(logits, labels)])
-        if not self.network.shared:
-            self.keeping.after_step(Trained(step, path, images, logits, numbers[1]))
+        if step >= self.pace.shared:
+            self.keeping.after_step(Trained(step, path, self.network, images, logits, numbers[1]))
         return numbers
 
     def culprit(self, loss: int, step: int) -> str:
@@ -108,7 +114,10 @@ class SearchTask:
         return f"path {format_path(self.sampler.path(step))}"
 
     def end_epoch(self, epoch: int) -> Record:
-        """Write the board, and validate the best path if there is one and it is due."""
+        """Write the board, and validate the best path if there is one and it is due.
+
+        After the last epoch in which choices share weights, each gets a copy of its part.
+        """
         self.keeping.apply_pending()
         entries = [describe(entry, self.keeping.measure) for entry in self.board.entries]
         record: Record = {"board": {"paths": len(entries), "measure": self.keeping.measure, "entries": entries}}
@@ -118,7 +127,16 @@ class SearchTask:
                 best = self.best().candidate
                 record |= {"top1": {"best": self.validated(best).top1}, "path": format_path(best)}
                 record["guessing"] = guessing(self.inputs.labels)
+        if (epoch + 1) * self.pace.per_epoch == self.pace.shared:
+            self._separate()
         return record
+
+    def _separate(self) -> None:
+        """Give every choice weights of its own. Momentum begins anew."""
+        parent = self.network
+        self.network = placed(inherit(parent, one_shot(parent.space)), self.world)
+        self.network.trained_on = parent.trained_on
+        self.optimizer = self.optimizer_of(self.network)
 
     def best(self) -> BoardEntry[CreamPath]:
         """The best entry of the board, which must not be empty."""
@@ -127,19 +145,19 @@ class SearchTask:
 
     def validated(self, path: CreamPath) -> Accuracy:
         """The accuracy of a path with the supernet's weights and with its own batch norm statistics."""
-        child = self.network.extract(path).to(memory_format=torch.channels_last)
-        with self.inputs.autocast():
-            calibrate(child, self.inputs.calibration_batches())
-        return measure(child, self.inputs)
+        return Scorer(self.network, self.inputs).scores([arch_of(path)])[0]
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Write the supernet, the matching network, their optimizers and the board."""
+        """Write a supernet file with the matching network, both optimizers and the board."""
         self.keeping.apply_pending()
-        with replacing(path) as stream:
-            torch.save({**{name: part.state_dict() for name, part in self._state().items()}, **state}, stream)
+        more = {name: part.state_dict() for name, part in self._state().items()}
+        save_supernet(path, self.network, {**more, **state})
 
     def restore(self, content: Mapping[str, Any]) -> None:
         """Restore the state that `save` wrote."""
+        if split_of(self.network.space, content) != self.network.split:
+            self._separate()
+        self.network.load_state_dict(content["model"])
         for name, part in self._state().items():
             part.load_state_dict(content[name])
         self.keeping.restart()
@@ -149,7 +167,6 @@ class SearchTask:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "model": self.network,
             "optimizer": self.optimizer,
             "matching": self.matching,
             "judge": self.matching_optimizer,

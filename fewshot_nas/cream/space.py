@@ -4,26 +4,12 @@ Seven stages: the outer two are fixed, and each block of the five between them i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 from fewshot_nas.errors import InputError
-
-DIVISOR = 8  # of every width, for timm rounds others
-
-
-class Choice(NamedTuple):
-    """An inverted residual: the depthwise kernel's side, and the factor of its middle width."""
-
-    kernel: int
-    expansion: int
-
-
-class Stage(NamedTuple):
-    """What the blocks of a stage share; its first block has the stride, the others 1."""
-
-    out: int
-    stride: int
+from fewshot_nas.space.mbconv import MBConvSpace
+from fewshot_nas.space.presets import SPACES, with_values
 
 
 @dataclass(frozen=True)
@@ -31,7 +17,7 @@ class CreamSpace:
     """What all paths have in common, and what a block may be. The defaults are the published space.
 
     >>> CreamSpace().choices[3]
-    Choice(kernel=5, expansion=6)
+    (5, 6)
 
     Raises:
         InputError: names the value that makes no network.
@@ -59,42 +45,31 @@ class CreamSpace:
         for name, length in lengths.items():
             if len(getattr(self, name)) != length:
                 raise InputError(f"SPACE.{name} is {list(getattr(self, name))}, expected {length} numbers")
-        _check("stem_width, widths and last_width", (self.stem_width, *self.widths, self.last_width), DIVISOR)
-        _check("head_width and expansions", (self.head_width, *self.expansions), 1)
-        if not {self.stem_stride, *self.strides} <= {1, 2}:
-            raise InputError(f"SPACE.stem_stride and strides are {self._strides}, expected each to be 1 or 2")
-        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
-            raise InputError(f"SPACE.kernels is {list(self.kernels)}, expected odd numbers")
-        for name in ("kernels", "expansions"):  # so that the first choice is the cheapest and the last the dearest
-            values = getattr(self, name)
-            if list(values) != sorted(set(values)):
-                raise InputError(f"SPACE.{name} is {list(values)}, expected rising numbers")
+        try:
+            self.network((1,) * 5)
+        except InputError as error:
+            raise InputError(f"SPACE.{str(error).partition(': ')[2]}") from None
+
+    def network(self, depths: Sequence[int], in_channels: int = 3, resolution: int = 224) -> MBConvSpace:
+        """The space of the networks with these numbers of blocks in stages 1..5."""
+        return _network(self, tuple(depths), in_channels, resolution)
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Stages 1..5."""
-        return tuple(map(Stage, self.widths, self.strides))
-
-    @property
-    def choices(self) -> tuple[Choice, ...]:
-        """By index: every kernel with the first and with the second expansion."""
-        return tuple(Choice(kernel, expansion) for kernel in self.kernels for expansion in self.expansions)
+    def choices(self) -> tuple[tuple[int, int], ...]:
+        """By index: kernel side and expansion, as `MBConvSpace.choices`."""
+        return self.network((1,) * 5).choices
 
     def last_side(self, resolution: int) -> int:
         """Side of the smallest feature maps of square images, in pixels."""
-        for stride in self._strides:
-            resolution = -(-resolution // stride)
-        return resolution
-
-    @property
-    def _strides(self) -> list[int]:
-        return [self.stem_stride, *self.strides]
+        return self.network((1,) * 5).sides(resolution)[-1]
 
 
-def _check(names: str, numbers: Sequence[int], divisor: int) -> None:
-    if any(number < 1 or number % divisor for number in numbers):
-        multiples = f"multiples of {divisor}" if divisor > 1 else "positive numbers"
-        raise InputError(f"SPACE.{names} are {list(numbers)}, expected {multiples}")
+@lru_cache(maxsize=256)
+def _network(values: CreamSpace, depths: tuple[int, ...], in_channels: int, resolution: int) -> MBConvSpace:
+    given = {**asdict(values), "lengths": depths, "in_channels": in_channels, "resolution": resolution}
+    space = with_values(SPACES["cream"], given)
+    assert isinstance(space, MBConvSpace)
+    return space
 
 
 PUBLISHED = CreamSpace()

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_nas.cream.matching import Guidance, Matching, guide, meta_gradients
-from fewshot_nas.cream.paths import CreamPath
-from fewshot_nas.cream.supernet import CreamSupernet, batch_statistics
+from fewshot_nas.cream.paths import CreamPath, arch_of
+from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.training.board import Board, BoardEntry
 
 
@@ -54,22 +54,21 @@ class Outcome:
 
 
 def search_loss(
-    supernet: CreamSupernet,
+    supernet: Supernet,
     path: CreamPath,
     images: Tensor,
     labels: Tensor,
     guidance: Guidance[CreamPath] | None,
     smoothing: float,
 ) -> Outcome:
-    """The loss of a path on a batch. Only the batch norm statistics of the path are changed.
-
+    """The loss of a path on a batch.
     Args:
         images: [B, C, H, W], normalised.
         labels: [B] class indices.
         guidance: the path's teacher; None if it learns from the labels only.
         smoothing: label smoothing.
     """
-    logits = supernet(images, path)
+    logits = supernet(images, arch_of(path))
     if guidance is None:
         return Outcome(F.cross_entropy(logits, labels, label_smoothing=smoothing), logits)
     taught = teacher_probabilities(supernet, guidance.teacher.candidate, images)
@@ -77,17 +76,16 @@ def search_loss(
 
 
 def guidance_for(
-    supernet: CreamSupernet, path: CreamPath, board: Board[CreamPath], matching: Matching, pick: Literal["meta", "top1"]
+    supernet: Supernet, path: CreamPath, board: Board[CreamPath], matching: Matching, pick: Literal["meta", "top1"]
 ) -> Guidance[CreamPath]:
-    """Choose the teacher of a path; batch norms keep their statistics."""
-    with batch_statistics(supernet):
-        return guide(board, matching, lambda images: supernet(images, path), pick)
+    """Choose the teacher of a path."""
+    return guide(board, matching, lambda images: supernet(images, arch_of(path)), pick)
 
 
-def teacher_probabilities(supernet: CreamSupernet, teacher: CreamPath, images: Tensor) -> Tensor:
-    """The probabilities of a path for a batch [B, classes], without gradient; batch norms keep their statistics."""
-    with torch.no_grad(), batch_statistics(supernet):
-        probabilities: Tensor = supernet(images, teacher).softmax(1)
+def teacher_probabilities(supernet: Supernet, teacher: CreamPath, images: Tensor) -> Tensor:
+    """The probabilities of a path for a batch [B, classes], without gradient."""
+    with torch.no_grad():
+        probabilities: Tensor = supernet(images, arch_of(teacher)).softmax(1)
     return probabilities
 
 
@@ -103,7 +101,7 @@ def guided_loss(logits: Tensor, labels: Tensor, taught: Tensor, rho: Tensor, smo
 
 
 def meta_update(
-    supernet: CreamSupernet,
+    supernet: Supernet,
     path: CreamPath,
     images: Tensor,
     labels: Tensor,
@@ -128,15 +126,15 @@ def meta_update(
     first, second = slice(size), slice(size, 2 * size)
     taught = teacher_probabilities(supernet, guidance.teacher.candidate, images[first])
     parameters = tuple(matching.parameters())
-    with batch_statistics(supernet):
-        gradients = meta_gradients(
-            guidance.rho,
-            parameters,
-            tuple(supernet.parameters()),
-            lambda: F.cross_entropy(supernet(images[first], path), taught),
-            lambda: F.cross_entropy(supernet(images[second], path), labels[second]),
-            rate,
-        )
+    arch = arch_of(path)
+    gradients = meta_gradients(
+        guidance.rho,
+        parameters,
+        tuple(supernet.parameters()),
+        lambda: F.cross_entropy(supernet(images[first], arch), taught),
+        lambda: F.cross_entropy(supernet(images[second], arch), labels[second]),
+        rate,
+    )
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
 

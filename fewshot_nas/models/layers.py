@@ -2,6 +2,7 @@
 
 import math
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_nas.models.run import EPS, BlockTensors, ConvNorm, Gate, HeadTensors, activate, run
@@ -87,11 +88,15 @@ def _apply(op: Op, unit: Layer, x: Tensor) -> Tensor:
 
 
 class HeadLayers(nn.Module):
-    """The weights after the mean over pixels; called with the last map [B, C, H, W], it gives logits [B, classes]."""
+    """The weights after the mean over pixels; called with the last map [B, C, H, W], it gives logits [B, classes].
+
+    Attributes:
+        dropout: share of the features that a single network drops before the classifier, in training mode.
+    """
 
     def __init__(self, head: Head, num_classes: int) -> None:
         super().__init__()
-        self.head = head
+        self.head, self.dropout = head, 0.0
         self.hidden = nn.Linear(head.inputs, head.hidden) if head.hidden else None
         self.linear = nn.Linear(head.hidden or head.inputs, num_classes)
 
@@ -100,6 +105,8 @@ class HeadLayers(nn.Module):
         x = x.mean((2, 3))
         if self.hidden is not None:
             x = activate(self.hidden(x), self.head.act)
+        if self.dropout:
+            x = F.dropout(x, self.dropout, self.training)
         logits: Tensor = self.linear(x)
         return logits
 
@@ -117,7 +124,8 @@ def initialise(network: nn.Module, *, as_shortcuts: bool = True) -> None:
     """Draw fresh weights, in place.
 
     Convolutions are initialised as in arXiv:1502.01852, and so is a hidden layer, which is a 1x1 convolution of one
-    pixel. The norms keep torch's weight 1 and bias 0. Nothing is drawn for a blueprint.
+    pixel; the classifier after it is as in timm's networks of that kind. The norms keep torch's weight 1 and bias 0.
+    Nothing is drawn for a blueprint.
 
     Args:
         as_shortcuts: the last norm of each block with a shortcut has weight 0, so that at first the block equals its
@@ -139,3 +147,5 @@ def initialise(network: nn.Module, *, as_shortcuts: bool = True) -> None:
     for module in network.modules():
         if isinstance(module, HeadLayers) and module.hidden is not None:
             nn.init.normal_(module.hidden.weight, std=math.sqrt(2 / module.hidden.out_features))
+            most = 1 / math.sqrt(module.linear.out_features)
+            nn.init.uniform_(module.linear.weight, -most, most)

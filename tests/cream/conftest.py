@@ -5,7 +5,9 @@ import copy
 import pytest
 import torch
 
-from fewshot_nas.cream.supernet import CreamSupernet
+from fewshot_nas.cream.space import PUBLISHED
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.split import one_shot
 from fewshot_nas.training.board import Board, BoardEntry
 
 DEPTHS = (1, 2, 1, 1, 1)
@@ -15,12 +17,7 @@ CLASSES = 5
 @pytest.fixture(scope="session")
 def _first_supernet():
     torch.manual_seed(0)
-    network = CreamSupernet(DEPTHS, CLASSES, in_channels=1)
-    for module in network.modules():  # statistics that an evaluation would notice
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
-            torch.nn.init.uniform_(module.running_var, 0.8, 1.2)
-    return network
+    return Supernet(one_shot(PUBLISHED.network(DEPTHS, 1, 32)), CLASSES)
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import torch
 
 from fewshot_nas.cream.board_keeping import ByBatch, ByReview, Trained, neighbour
 from fewshot_nas.cream.flops import Budget
-from fewshot_nas.cream.scorer import PathScorer
+from fewshot_nas.cream.paths import arch_of
 from fewshot_nas.cream.search import review_steps
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.training.board import Board
 
 BUDGET = Budget((1, 2, 1, 1, 1), 32, 0, 4)
@@ -23,14 +24,14 @@ def inputs(batch):
 
 
 @pytest.fixture
-def trained(batch, paths):
+def trained(supernet, batch, paths):
     """A step after which there is a review."""
-    return Trained(5, paths[0], batch[0], torch.randn(8, 5), torch.tensor(0.75))
+    return Trained(5, paths[0], supernet, batch[0], torch.randn(8, 5), torch.tensor(0.75))
 
 
-def review(board, supernet, inputs, **changed):
+def review(board, inputs, **changed):
     values = {"steps": frozenset({5}), "size": 3, "candidates": 6, "seed": 0, "images_kept": 2, "world": World.alone()}
-    return ByReview(board=board, budget=BUDGET, supernet=supernet, inputs=inputs, **(values | changed))
+    return ByReview(board=board, budget=BUDGET, inputs=inputs, **(values | changed))
 
 
 def test_a_step_s_path_is_offered_with_its_batch_s_accuracy(trained):
@@ -45,22 +46,22 @@ def test_a_step_s_path_is_offered_with_its_batch_s_accuracy(trained):
 
 def test_the_best_of_all_that_are_scored_stay_with_today_s_scores(supernet, inputs, trained, board):
     old = [entry.candidate for entry in board.entries]
-    keeping = review(board, supernet, inputs)
+    keeping = review(board, inputs)
     scored = [*dict.fromkeys([*old, *keeping._new(old, random.Random("0/review/5"))])]
-    expected = sorted((each.prob for each in PathScorer(supernet, inputs).scores(scored)), reverse=True)
+    expected = sorted((each.prob for each in Scorer(supernet, inputs).scores([*map(arch_of, scored)])), reverse=True)
     keeping.after_step(trained)
     assert len(scored) > 6
     assert [entry.accuracy for entry in board.entries] == expected[:3]  # those before had 48 to 50 %
     for entry in board.entries:
-        (score,) = PathScorer(supernet, inputs).scores([entry.candidate])
+        (score,) = Scorer(supernet, inputs).scores([arch_of(entry.candidate)])
         assert entry.accuracy == pytest.approx(score.prob)
         assert entry.images.shape == (2, 1, 32, 32)
         torch.testing.assert_close(entry.softmax.sum(1), torch.ones(2))
 
 
-def test_entries_share_their_images_after_a_resume_too(supernet, inputs, trained, board, tmp_path):
+def test_entries_share_their_images_after_a_resume_too(inputs, trained, board, tmp_path):
     """So the student sees these images once, in one batch of the same size as without the interruption."""
-    review(board, supernet, inputs).after_step(trained)
+    review(board, inputs).after_step(trained)
     torch.save(board.state_dict(), tmp_path / "board.pth")
     resumed = Board(3)
     resumed.load_state_dict(torch.load(tmp_path / "board.pth", weights_only=True))
@@ -68,19 +69,19 @@ def test_entries_share_their_images_after_a_resume_too(supernet, inputs, trained
         assert len({id(entry.images) for entry in each.entries}) == 1
 
 
-def test_between_reviews_nothing_changes(supernet, inputs, trained, board):
+def test_between_reviews_nothing_changes(inputs, trained, board):
     before = board.entries
-    review(board, supernet, inputs, steps=frozenset({4, 6})).after_step(trained)
+    review(board, inputs, steps=frozenset({4, 6})).after_step(trained)
     assert board.entries == before
 
 
-def test_half_of_the_new_paths_are_neighbours_of_the_board_s(board, supernet, inputs, paths):
+def test_half_of_the_new_paths_are_neighbours_of_the_board_s(board, inputs, paths):
     old = paths[1:]
-    found = list(review(board, supernet, inputs, candidates=8)._new(old, random.Random(1)))
+    found = list(review(board, inputs, candidates=8)._new(old, random.Random(1)))
     assert len(found) == 8
     for number, path in enumerate(found[1::2]):
         assert 1 <= differences(path, old[number % 3]) <= 2
-    assert list(review(board, supernet, inputs, candidates=8)._new(old, random.Random(1))) == found
+    assert list(review(board, inputs, candidates=8)._new(old, random.Random(1))) == found
 
 
 def differences(one, other):
@@ -108,16 +109,16 @@ def test_the_last_review_is_after_the_last_step(first, total, reviews):
 
 
 @pytest.mark.dist
-def test_two_processes_review_as_one(supernet, inputs, trained, board, ranks):
+def test_two_processes_review_as_one(inputs, trained, board, ranks):
     alone = Board(3)
     alone.replace(board.entries)
-    review(alone, supernet, inputs).after_step(trained)
+    review(alone, inputs).after_step(trained)
 
     def on_a_rank():
         from fewshot_nas.distributed import joined
 
         with joined("cpu") as world:
-            review(board, supernet, inputs, world=world).after_step(trained)
+            review(board, inputs, world=world).after_step(trained)
         return [(entry.candidate, entry.accuracy, entry.softmax.tolist()) for entry in board.entries]
 
     first, second = ranks(2, on_a_rank)

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from fewshot_nas.cream.checkpoint import load_child, save_child
-from fewshot_nas.cream.child import child_network
-from fewshot_nas.cream.paths import MODELS, Model
+from fewshot_nas.cream.names import to_timm
+from fewshot_nas.cream.paths import MODELS, Model, arch_of
 from fewshot_nas.cream.space import CreamSpace
 from fewshot_nas.errors import InputError
+from fewshot_nas.models.subnet import Subnet
 
 PATH = ((0,), (1,), (2,), (3,), (4,))
 MODEL = Model(PATH, 32)
@@ -17,7 +18,12 @@ MODEL = Model(PATH, 32)
 def pair():
     """A network and its average."""
     torch.manual_seed(0)
-    return child_network(PATH, 5, 1), child_network(PATH, 5, 1)
+    return tuple(Subnet(MODEL.network(1), arch_of(PATH), 5) for _ in range(2))
+
+
+def named(network):
+    """Its state dict, as files have it."""
+    return to_timm(network.state_dict(), MODEL.network(1))
 
 
 @pytest.fixture
@@ -32,7 +38,7 @@ def test_the_average_is_read(file, pair):
 
 
 def test_plain_weights_of_several_gpus_are_read_where_there_is_no_average(tmp_path, pair):
-    weights = {f"module.{name}": tensor for name, tensor in pair[0].state_dict().items()}
+    weights = {f"module.{name}": tensor for name, tensor in named(pair[0]).items()}
     torch.save({"state_dict": weights, "state_dict_ema": None, "epoch": 3}, tmp_path / "other.pth.tar")
     found = load_child(tmp_path / "other.pth.tar", MODEL, 5, 1).state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in pair[0].state_dict().items())
@@ -84,6 +90,6 @@ def test_what_is_no_network_is_refused(tmp_path, content, message):
 
 
 def test_a_tensor_too_many_is_refused(tmp_path, pair):
-    torch.save({"state_dict": {**pair[0].state_dict(), "more": torch.zeros(1)}}, tmp_path / "x.pth.tar")
+    torch.save({"state_dict": {**named(pair[0]), "more": torch.zeros(1)}}, tmp_path / "x.pth.tar")
     with pytest.raises(InputError, match="tensor more does not belong to the selected model"):
         load_child(tmp_path / "x.pth.tar", MODEL, 5, 1)

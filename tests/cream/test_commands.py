@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,15 +17,15 @@ from fewshot_nas.cream import test as testing
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import depths_for, path_cost
 from fewshot_nas.cream.found import read_model
-from fewshot_nas.cream.paths import format_path, parse_path
+from fewshot_nas.cream.paths import arch_of, format_path, parse_path
 from fewshot_nas.cream.pool import read_paths, write_paths
 from fewshot_nas.cream.runs import CreamRun
-from fewshot_nas.cream.scorer import PathScorer
-from fewshot_nas.cream.supernet import CreamSupernet
 from fewshot_nas.data import fashion
 from fewshot_nas.data.sources import open_data
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
+from fewshot_nas.evaluation.scorer import Scorer
+from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.settings import load
 from fewshot_nas.training.loop import Loop
 
@@ -270,9 +271,8 @@ def test_a_pool_is_scored_with_the_search_s_supernet_and_compared(here, capsys, 
     ]
     config = load(SearchConfig, here / "results/one/search/config.yml")
     run_of = CreamRun(config, 16, World.alone(), True, print, config.held_images)
-    supernet = CreamSupernet((1,) * 5, 10, 1)
-    supernet.load_state_dict(torch.load("results/one/search/last.pth", weights_only=True)["model"])
-    (expected,) = PathScorer(supernet, run_of.inputs(run_of.data.valid, 16)).scores([pool["arch2"].path])
+    supernet = load_supernet(Path("results/one/search/last.pth"))
+    (expected,) = Scorer(supernet, run_of.inputs(run_of.data.valid, 16)).scores([arch_of(pool["arch2"].path)])
     assert found["arch2"].acc == pytest.approx(expected.prob, rel=1e-4)
     for change in ("LR=5", "SPACE.widths=[8,16,24,32,48]", "data.train_images=31", "DEPTHS=[1,1,1,1,2]"):
         with pytest.raises(InputError, match=r"results/one/search was begun with .*the supernet is of that search"):

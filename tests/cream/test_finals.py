@@ -4,13 +4,17 @@ import pytest
 import torch
 
 from fewshot_nas.cream.config import SearchConfig
+from fewshot_nas.cream.paths import arch_of
 from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.cream.search import finals_of
-from fewshot_nas.cream.supernet import CreamSupernet
+from fewshot_nas.cream.space import PUBLISHED
 from fewshot_nas.data.transforms import normalize
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.naive import calibrate, measure
+from fewshot_nas.models.subnet import extract
+from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.settings import load
+from fewshot_nas.space.split import one_shot
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
 
 pytestmark = pytest.mark.numeric
@@ -20,7 +24,7 @@ PATHS = [((choice,),) * 5 for choice in (0, 3)]
 @pytest.fixture
 def supernet():
     torch.manual_seed(0)
-    return CreamSupernet((1,) * 5, 10, 1).train()
+    return Supernet(one_shot(PUBLISHED.network((1,) * 5, 1)), 10)
 
 
 def finals(steps):
@@ -39,14 +43,14 @@ def test_paths_train_side_by_side_as_they_do_alone(supernet):
 
 def test_without_steps_they_have_the_supernet_s_weights(supernet):
     untrained, inputs = finals(0), finals(0).inputs
-    network = supernet.extract(PATHS[0])
+    network = extract(supernet, arch_of(PATHS[0]))
     calibrate(network, inputs.calibration_batches())
     assert untrained.scores(supernet, PATHS[:1])[0].prob == pytest.approx(measure(network, inputs).prob, rel=1e-4)
 
 
 def test_the_steps_are_sgd_s_with_a_rate_that_falls_to_0(supernet):
     trained = finals(2)
-    network = supernet.extract(PATHS[0]).to(memory_format=torch.channels_last)
+    network = extract(supernet, arch_of(PATHS[0])).to(memory_format=torch.channels_last)
     optimizer = sgd(plain_groups(network, trained.weight_decay), 0.9)
     batches = [batch for batch, _ in zip(trained.batches.epoch(3), range(2), strict=False)]
     for rate, (images, labels) in zip((0.05, 0.025), batches, strict=True):

@@ -7,12 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from fewshot_nas.cream.child import child_network
 from fewshot_nas.cream.flops import Budget, depths_for, path_cost, path_flops
-from fewshot_nas.cream.paths import MODELS, PRIOR, UNIFORM
+from fewshot_nas.cream.paths import MODELS, PRIOR, UNIFORM, Model, arch_of
 from fewshot_nas.errors import InputError
+from fewshot_nas.models.subnet import Subnet
 
 GOLDEN = ((2, 0, 3, 2), (2, 3, 1, 2), (2, 5, 3, 3), (3, 3, 1, 5), (4, 0, 5, 3))
 ONES = (1, 1, 1, 1, 1)
@@ -20,18 +20,9 @@ ONES = (1, 1, 1, 1, 1)
 
 def counted_macs(network, images):
     """Multiply-adds of what a network really runs."""
-    macs = 0
-
-    def note(module, _, out):
-        nonlocal macs
-        macs += module.weight.numel() * (out.numel() // out.shape[1])
-
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(note)
-    with torch.no_grad():
+    with torch.no_grad(), FlopCounterMode(display=False) as counted:
         network.eval()(images)
-    return macs
+    return counted.get_total_flops() // 2
 
 
 @pytest.mark.golden
@@ -81,7 +72,7 @@ def test_published_models_cost_what_their_names_say(model):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_macs_and_parameters_are_those_of_the_child(resolution, channels):
     path = ((0, 5), (1,), (2, 3), (4,), (5, 0, 2))
-    network = child_network(path, 7, channels)
+    network = Subnet(Model(path, resolution).network(channels), arch_of(path), 7)
     cost = path_cost(path, resolution, num_classes=7, in_channels=channels)
     assert cost.macs == counted_macs(network, torch.zeros(1, channels, resolution, resolution))
     assert cost.params == sum(parameter.numel() for parameter in network.parameters())

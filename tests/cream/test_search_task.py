@@ -13,11 +13,15 @@ from fewshot_nas.cream import search_task
 from fewshot_nas.cream.board_keeping import ByBatch
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
-from fewshot_nas.cream.paths import UNIFORM
+from fewshot_nas.cream.paths import UNIFORM, arch_of
 from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
 from fewshot_nas.cream.step import Teaching, guidance_for
 from fewshot_nas.distributed import World, average_gradients, joined
 from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.naive import calibrate, measure
+from fewshot_nas.models.subnet import extract
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.split import one_shot, shared
 from fewshot_nas.training.board import Board
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
 
@@ -33,7 +37,7 @@ def task(supernet, batch, tmp_path):
     cpu = torch.device("cpu")
     return SearchTask(
         network=supernet,
-        optimizer=sgd(plain_groups(supernet, 1e-4), 0.9),
+        optimizer_of=lambda network: sgd(plain_groups(network, 1e-4), 0.9),
         matching=matching,
         matching_optimizer=torch.optim.Adam(matching.parameters(), 0.01),
         board=board,
@@ -66,12 +70,10 @@ def test_weights_and_momentum_of_other_paths_stay(task, batch):
     for name, parameter in task.network.named_parameters():
         same = torch.equal(parameter, before[name][0]) and torch.equal(momentum[name], before[name][1])
         (stayed if same else moved).append(name)
-    path = [choice for stage in task.sampler.path(1) for choice in stage]
-    places = [(stage, place) for stage, depth in enumerate(BUDGET.depths) for place in range(depth)]
-    chosen = {f"stages.{stage}.{place}.{choice}." for (stage, place), choice in zip(places, path, strict=True)}
-    blocks = {".".join(name.split(".")[:4]) + "." for name in moved if name.startswith("stages")}
-    assert blocks == chosen
-    assert not any(name.startswith("frame") for name in stayed)
+    chosen = {f"{place}_{choice}" for place, choice in enumerate(arch_of(task.sampler.path(1)), start=2)}
+    common = {"0_0", "1_0", "8_0"}  # stem, separable block, last convolution
+    assert {name.split(".")[1] for name in moved if name.startswith("blocks")} == chosen | common
+    assert not any(name.startswith("heads") for name in stayed)
 
 
 @pytest.mark.parametrize(("number", "learns"), [(0, False), (1, False), (2, True), (3, False), (4, True)])
@@ -174,12 +176,10 @@ def test_validation_changes_nothing(task, batch):
     assert all(torch.equal(tensor, before[name]) for name, tensor in task.network.state_dict().items())
 
 
-def test_a_path_is_validated_with_statistics_of_its_own(task, batch, monkeypatch):
-    monkeypatch.setattr(search_task, "measure", lambda network, inputs: network)
-    network = task.validated(task.sampler.path(0))
-    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    assert not network.training
-    assert {int(norm.num_batches_tracked) for norm in norms} == {2}  # of calibration, 4 images each
+def test_a_path_is_validated_with_statistics_of_its_own(task):
+    child = extract(task.network, arch_of(task.sampler.path(0)))
+    calibrate(child, task.inputs.calibration_batches())
+    assert task.validated(task.sampler.path(0)).prob == pytest.approx(measure(child, task.inputs).prob, rel=1e-4)
 
 
 def test_only_due_epochs_are_validated(task, batch):
@@ -196,26 +196,32 @@ def test_a_step_draws_its_path_from_seed_and_number_alone():
     assert [PathSampler(4, BUDGET).path(step) for step in range(20)] != paths
 
 
-def test_choices_share_weights_at_first_and_then_have_their_own(task, batch):
-    task.pace = Pace(2, lambda step: 0.1, shared=2)
-    place = task.network.stages[0][0]
-    own = [block.conv_pwl.weight.clone() for block in place]
+def test_choices_share_weights_at_first_and_then_have_their_own(task, batch, tmp_path):
+    shared_net = Supernet(shared(task.network.space), 5)
+    task = replace(task, network=shared_net, pace=Pace(2, lambda step: 0.1, shared=2))
+    own = shared_net.stored((2, 0)).main[2].conv.weight
+    first = own.clone()
     for number in range(2):
         step(task, batch, number)
         assert len(task.board) == 0  # nobody is compared yet
-    assert all(torch.equal(block.conv_pwl.weight, old) for block, old in zip(place[:-1], own[:-1], strict=True))
-    assert not torch.equal(place[-1].conv_pwl.weight, own[-1])
-    task.backward(*batch, 2)  # without a step of the optimizer
-    for block in place[:-1]:
-        width = block.conv_dw.out_channels
-        assert torch.equal(block.conv_pwl.weight, place[-1].conv_pwl.weight[:, :width])
+    assert not torch.equal(own, first)
+    task.end_epoch(0)
+    assert task.network.split == one_shot(task.network.space)
+    blocks = [task.network.stored((2, choice)).main[2].conv.weight for choice in range(6)]
+    assert all(torch.equal(each, own[:, : each.shape[1]]) for each in blocks)
+    assert not any(task.optimizer.state[each]["momentum_buffer"].any() for each in blocks)
+    task.save(tmp_path / "last.pth", {"step": 2})
+    resumed = replace(task, network=Supernet(shared(task.network.space), 5))
+    resumed.restore(torch.load(tmp_path / "last.pth", weights_only=True))
+    assert resumed.network.split == one_shot(task.network.space)
+    step(task, batch, 2)
     task.keeping.apply_pending()
     assert len(task.board) == 1
-    kept = place[4].conv_pwl.weight.clone()
+    kept = blocks[4].clone()
     with torch.no_grad():
-        place[-1].conv_pwl.weight.zero_()
+        blocks[-1].zero_()
     task.backward(*batch, 3)
-    assert torch.equal(place[4].conv_pwl.weight, kept)
+    assert torch.equal(blocks[4], kept)
 
 
 def test_an_empty_board_is_written_down_too(task):

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from fewshot_nas.cream.child import child_network
 from fewshot_nas.cream.flops import path_cost
-from fewshot_nas.cream.space import PUBLISHED, Choice, CreamSpace
+from fewshot_nas.cream.paths import arch_of
+from fewshot_nas.cream.space import PUBLISHED, CreamSpace
 from fewshot_nas.errors import InputError
+from fewshot_nas.models.subnet import Subnet
 from tests.cream.test_flops import counted_macs
 
 SMALL = CreamSpace(8, 1, (8, 16, 24, 32, 48), (2, 2, 1, 2, 1), 96, 256, (1, 3, 5), (1, 4))
@@ -16,16 +17,16 @@ PATH = ((0, 5), (1, 2), (2, 3), (4, 4), (5, 0))
 @pytest.mark.golden
 def test_the_published_space():
     assert PUBLISHED.choices == ((3, 4), (3, 6), (5, 4), (5, 6), (7, 4), (7, 6))
-    assert PUBLISHED.stages == ((24, 2), (40, 2), (80, 2), (96, 1), (192, 2))
+    assert (PUBLISHED.widths, PUBLISHED.strides) == ((24, 40, 80, 96, 192), (2, 2, 2, 1, 2))
 
 
 def test_choices_are_of_the_space():
-    assert SMALL.choices[3] == Choice(3, 4)
+    assert SMALL.choices[3] == (3, 4)
 
 
 @pytest.mark.parametrize("side", [16, 27])
 def test_macs_and_parameters_of_another_space_are_those_of_its_networks(side):
-    network = child_network(PATH, 7, 1, space=SMALL)
+    network = Subnet(SMALL.network((2,) * 5, 1, side), arch_of(PATH), 7)
     cost = path_cost(PATH, side, num_classes=7, in_channels=1, space=SMALL)
     assert cost.macs == counted_macs(network, torch.zeros(1, 1, side, side))
     assert cost.params == sum(parameter.numel() for parameter in network.parameters())
