@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fewshot_nas.cli import Parser, add_config_options, run
+from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.pool import PathEntry, draw_pool, write_paths
@@ -17,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write a pool; the same settings, seed and size give the same file."""
     options = _parser().parse_intermixed_args(argv)
     check_draw(options.size, options.seed)
-    budget = load(SearchConfig, options.config, options.overrides).budget()
+    budget = load(SearchConfig, options.config, options.overrides, (Config,)).budget()
     print(first_line(f"pool {options.out}", space="of Cream"))
     pool = draw_pool(budget, options.size, options.seed)
     write_paths(options.out, {arch_id: PathEntry(0.0, path) for arch_id, path in pool.items()})

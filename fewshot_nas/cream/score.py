@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fewshot_nas.cli import Parser, add_config_options, following, run, speaker
 from fewshot_nas.comparing import SETTINGS, flat, refuse_difference
+from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import path_cost
 from fewshot_nas.cream.found import FORM
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not directory.chosen.exists():
         hint = following(options, "cream.search")
         raise InputError(f"{directory.chosen}: no such file, so there is no finished search; `{hint}` makes one")
-    config = load(SearchConfig, options.config or directory.config, options.overrides)
+    config = load(SearchConfig, options.config or directory.config, options.overrides, (Config,))
     whole, some = read_paths(options.pool), options.target_arch_num
     truth = read_paths(options.ground_truth) if options.ground_truth else {}
     _refuse_others(options.ground_truth, truth, whole)

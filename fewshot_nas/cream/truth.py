@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, run_words, speaker
+from fewshot_nas.config import Config
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.paths import CreamPath, Model, format_path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the paths that the ground truth does not have with this seed."""
     options = _parser().parse_intermixed_args(argv)
-    config, words = load(RetrainConfig, options.config, run_overrides(options)), run_words(options)
+    config, words = load(RetrainConfig, options.config, run_overrides(options), (Config,)), run_words(options)
     for override in options.overrides:
         if override.partition("=")[0] in ("MODEL_SELECTION", "INPUT_ARCH"):
             raise InputError(f"{override!r}: the pool has the paths, and --target_arch_num selects them; leave it out")

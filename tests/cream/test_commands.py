@@ -324,6 +324,9 @@ def test_one_file_serves_both_systems(here, capsys):
     assert run(retrain.main, ["--save=c", "--config=mine.yml", *words]) == 0
     manifest = read(here / "results" / "c" / "retrain_14" / "manifest.json")
     assert (manifest["seed"], manifest["data"]["train"]["images"]) == (3, 16)
+    shared = ["--config=mine.yml", "--pool=pool.json", "--target_arch_num=1", "--plan", "IMAGE_SIZE=16"]
+    assert run(make_pool.main, ["--config=mine.yml", "--size=1", "--out=pool.json", "FLOPS_MAXIMUM=114"]) == 0
+    assert run(truth.main, ["--save=c", *shared]) == 0
     (here / "mine.yml").write_text(SHARED.replace("epochs: 3", "epoch: 3"))
     assert run(retrain.main, ["--save=c", "--config=mine.yml", *words]) == 2
     assert "mine.yml: training.epoch is not a setting" in capsys.readouterr().err

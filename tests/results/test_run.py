@@ -19,7 +19,7 @@ def test_ways_to_name_a_run(save):
     assert run_directory(save) == Path("results/a")
 
 
-@pytest.mark.parametrize("save", ["", ".", "..", "a/../..", "/tmp/a", "results"])
+@pytest.mark.parametrize("save", ["", ".", "..", "a/../..", "/tmp/a", "results", " ", "a /b"])
 def test_a_run_lies_under_results(save):
     with pytest.raises(InputError, match="expected the name of a directory under results/"):
         run_directory(save)
