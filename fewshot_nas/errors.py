@@ -38,7 +38,8 @@ def said_by_machine(error: BaseException) -> str | None:
     named = isinstance(error.filename, str | bytes)
     if error.errno in _DEFECTS and not (named and error.errno == errno.EINVAL):  # such a name may be impossible there
         return None
-    place = os.fsdecode(error.filename) if named else "this machine"
+    unnamed = "the working directory" if error.errno == errno.ENOENT else "this machine"  # os.getcwd names none
+    place = os.fsdecode(error.filename) if named else unnamed
     remedy = _REMEDIES.get(error.errno)
     return f"{place}: {error.strerror}" + (f"; {remedy}" if remedy else "")
 

@@ -115,6 +115,14 @@ def test_results_that_are_a_broken_link_are_refused(workshop, capsys):
     assert "but results is a link that leads nowhere" in capsys.readouterr().err
 
 
+def test_a_working_directory_that_was_removed_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run(main, ["train_supernet"]) == 2
+    assert capsys.readouterr().err == "error: the working directory: No such file or directory\n"
+
+
 def test_a_checkout_that_is_not_installed_trains(workshop, small, monkeypatch):
     def absent(name):
         raise importlib.metadata.PackageNotFoundError(name)

@@ -192,6 +192,11 @@ REFUSED = [
         ["train_supernet", "--save", "../mine"],
         "--save is '../mine', expected the name of a directory under results/",
     ),
+    (  # `--save $UNSET training.epochs=1`
+        nothing,
+        ["train_supernet", "--save", "training.epochs=1"],
+        "--save is 'training.epochs=1', which is a setting; the run's name is missing before it",
+    ),
     (
         nothing,
         ["train_few_shot", "--save=new", "--group_nums=2"],

@@ -22,13 +22,16 @@ def run_directory(save: str) -> Path:
     """`results/<save>`; `./results/<save>` and `./<save>` mean the same.
 
     Raises:
-        InputError: the name leads out of `results/` or has a space at an end, or a file or a broken link is in the way.
+        InputError: the name leads out of `results/`, is a setting or has a space at an end, or a file or a broken link
+            is in the way.
     """
     parts = [part for part in Path(save).parts if part != "."]
     if parts[:1] == [ROOT.name]:
         parts = parts[1:]
     if not parts or ".." in parts or Path(save).is_absolute() or any(part != part.strip() for part in parts):
         raise InputError(f"--save is {save!r}, expected the name of a directory under {ROOT}/")
+    if re.match(r"\w+\.\w+=", save):
+        raise InputError(f"--save is {save!r}, which is a setting; the run's name is missing before it")
     directory = ROOT.joinpath(*parts)
     for path in (directory, *directory.parents):
         if path.is_symlink() and not path.exists():
