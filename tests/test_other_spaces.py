@@ -4,7 +4,19 @@ import json
 
 import pytest
 
-from fewshot_nas import export, make_pool, merge, report, test, train_few_shot, train_supernet
+from fewshot_nas import (
+    export,
+    latency,
+    make_pool,
+    merge,
+    rank,
+    report,
+    search,
+    test,
+    train_few_shot,
+    train_stand_alone,
+    train_supernet,
+)
 from fewshot_nas.errors import InputError
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.space.split import by_depth, explicit
@@ -117,3 +129,46 @@ def test_a_pool_larger_than_the_space_is_refused(tmp_path):
                 f"--out={tmp_path}",
             ]
         )
+
+
+PATHS = """
+space:
+  preset: cream
+  in_channels: 1
+  resolution: 8
+  stem_width: 8
+  stem_stride: 1
+  widths: [8, 16]
+  strides: [1, 2]
+  lengths: [1, 2]
+  last_width: 16
+  head_width: 12
+  kernels: [3, 5]
+  expansions: [1, 2]
+data: {train_images: 100, valid_images: 50}
+training: {epochs: 1, batch_size: 50}
+few_shot: {epochs: 1, batch_size: 50}
+evaluation: {calibration_images: 64, calibration_batch: 32}
+run: {pool: pool, ground_truth: truth.json}
+"""
+
+
+@pytest.mark.slow
+def test_paths_go_through_all_commands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yml").write_text(PATHS)
+    make_pool.main(["--config=own.yml", "--size=24", "--parts=2", "--out=pool"])
+    code = json.loads((tmp_path / "pool" / "part1.json").read_text())["arch1"]["arch"]
+    assert code.startswith("[[0],[")
+    train_supernet.main(["--config=own.yml", "--save=own"])
+    split("--split_by=choice", "--slots=1 block 0")
+    train_stand_alone.main(["--config=own.yml", "--save=own", "--target_arch_num=1-5", "--ground_truth=truth.json"])
+    train_stand_alone.main(["--config=own.yml", "--save=own", f"--target_arch_num={code}", "--ground_truth=one.json"])
+    for phase in ("1", "choice1block0"):
+        scored(phase)
+    rank.main(["--save=own"])
+    search.main(["--save=own", "--phase=choice1block0", "--max=macs=10M", "--budget=15"])
+    latency.main(["--save=own", "--out=table.json", "--rounds=1"])
+    report.main(["--save=own"])
+    export.main(["--model=results/own/choice1block0/supernet.pth", f"--arch={code}", "--out=subnet.pt"])
+    assert (tmp_path / "subnet.pt").exists()
