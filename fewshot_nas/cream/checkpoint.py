@@ -1,7 +1,6 @@
 """Files of retrained networks, `.pth.tar` as in the public code: weights and their moving average."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.cream.names import from_timm, to_timm
-from fewshot_nas.cream.paths import Model, arch_of, format_path
+from fewshot_nas.cream.paths import Model, arch_of
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import replacing
 from fewshot_nas.models.checkpoint import NOTHING, read_checkpoint
@@ -28,7 +27,7 @@ def save_child(
     """
     space = model.network(network.in_channels)
     weights = {key: to_timm(each.state_dict(), space) for key, each in ((_WEIGHTS, network), (_AVERAGE, average))}
-    content = {**_described(model), "trained_on": dict(trained_on), **weights}
+    content = {**model.values(), "trained_on": dict(trained_on), **weights}
     with replacing(path) as stream:
         torch.save(content, stream)
 
@@ -57,15 +56,9 @@ def child_of(path: Path, content: Mapping[Any, Any], model: Model, num_classes: 
     return network
 
 
-def _described(model: Model) -> dict[str, Any]:
-    """What a file says of its network: the strides and the image size do not show in the shapes of its tensors."""
-    space = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(model.space).items()}
-    return {"INPUT_ARCH": format_path(model.path), "resolution": model.resolution, "space": space}
-
-
 def _check_model(content: Mapping[Any, Any], model: Model) -> None:
     """Compare what the file says; files of other programs say nothing."""
-    for key, value in _described(model).items():
+    for key, value in model.values().items():
         if content.get(key, value) != value:
             raise InputError(
                 f"holds a network with {key} {content[key]}, but the selected model has {value};"

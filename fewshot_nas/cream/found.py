@@ -43,8 +43,7 @@ def path_overrides(file: Path | None, overrides: Sequence[str]) -> list[str]:
 
 def write_model(file: Path, model: Model, more: Mapping[str, Any]) -> None:
     """Write a path, the side of its images, its space, and more facts about it."""
-    known = {"INPUT_ARCH": format_path(model.path), "resolution": model.resolution, "space": asdict(model.space)}
-    write_json(file, {**known, **more})
+    write_json(file, {**model.values(), **more})
 
 
 def read_model(file: Path) -> Model:

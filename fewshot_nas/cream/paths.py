@@ -6,6 +6,7 @@ six inverted residuals. A path lists the index of this choice for every block, s
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -28,6 +29,11 @@ class Model(NamedTuple):
     def network(self, in_channels: int = 3) -> MBConvSpace:
         """The space of networks that `arch_of(path)` is an arch of."""
         return self.space.network(tuple(map(len, self.path)), in_channels, self.resolution)
+
+    def values(self) -> dict[str, Any]:
+        """What files say of a network: strides and image size do not show in the shapes of its tensors."""
+        space = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.space).items()}
+        return {"INPUT_ARCH": format_path(self.path), "resolution": self.resolution, "space": space}
 
 
 STAGES = len(PUBLISHED.widths)

@@ -6,15 +6,14 @@ The same form holds a pool (accuracy 0), a ground truth and a supernet's scores,
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fewshot_nas.cli import read_numbers
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.paths import UNIFORM, CreamPath, format_path, parse_path
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
 from fewshot_nas.space.draw import distinct
-from fewshot_nas.space.pool import write_codes
+from fewshot_nas.space.pool import read_codes, write_codes
 
 NUMBERS = "a number such as 1, a list such as 1,5,9 or a range such as 1-60"  # that an option takes
 
@@ -50,22 +49,7 @@ def read_paths(file: Path) -> dict[str, PathEntry]:
     Raises:
         InputError: names the file, the entry and what was expected.
     """
-    content = read_json(file)
-    if not isinstance(content, dict) or not content:
-        raise InputError(f'{file}: expected an object {{"arch1": {{"acc": 0.0, "arch": "[[0],...,[0]]"}}, ...}}')
-    return {arch_id: _entry(f"{file}: {arch_id}", value) for arch_id, value in content.items()}
-
-
-def _entry(where: str, value: Any) -> PathEntry:
-    if not isinstance(value, dict) or value.keys() != {"acc", "arch"}:
-        raise InputError(f"{where}: expected an object with the keys 'acc' and 'arch', got {value!r}")
-    acc = value["acc"]
-    if type(acc) not in (int, float) or not 0 <= acc <= 100:
-        raise InputError(f"{where}: acc is {acc!r}, expected a percentage from 0 to 100")
-    try:
-        return PathEntry(float(acc), parse_path(value["arch"]))
-    except (InputError, TypeError) as error:
-        raise InputError(f"{where}: {error}") from None
+    return {arch_id: PathEntry(*each) for arch_id, each in read_codes(file, parse_path).items()}
 
 
 def select(pool: Path, option: str, text: str) -> dict[str, PathEntry]:

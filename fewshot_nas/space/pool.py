@@ -9,10 +9,10 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from fewshot_nas.commands import command_line
 from fewshot_nas.errors import InputError
@@ -21,6 +21,7 @@ from fewshot_nas.space.draw import all_archs, distinct, random_arch
 from fewshot_nas.space.presets import preset
 from fewshot_nas.space.space import Arch, Space, preset_of
 
+T = TypeVar("T")
 POOL_SIZE = 45_000
 PARTS = 8
 MOST = 10_000_000  # archs: a pool is written and read as a whole
@@ -48,12 +49,21 @@ def read_arch_file(path: Path, space: Space) -> dict[str, Entry]:
     Raises:
         InputError: names the file, the arch id and what was expected.
     """
+    return {arch_id: Entry(*each) for arch_id, each in read_codes(path, space.decode).items()}
+
+
+def read_codes(path: Path, decode: Callable[[str], T]) -> dict[str, tuple[float, T]]:
+    """Accuracies, and what codes stand for, in the file's order.
+
+    Raises:
+        InputError: names the file, the arch id and what was expected.
+    """
     content = read_json(path)
     if not isinstance(content, dict) or not content:
         raise InputError(
             f'{path}: expected an object {{"arch1": {{"acc": 0.0, "arch": "<code>"}}, ...}} with at least one arch'
         )
-    return {arch_id: _entry(f"{path}: {arch_id}", value, space) for arch_id, value in content.items()}
+    return {arch_id: _entry(f"{path}: {arch_id}", value, decode) for arch_id, value in content.items()}
 
 
 def write_arch_file(path: Path, space: Space, entries: Mapping[str, Entry]) -> None:
@@ -164,7 +174,7 @@ def split_pool(pool: Mapping[str, Arch], parts: int) -> list[dict[str, Arch]]:
     return [dict(items[low:high]) for low, high in pairwise(bounds)]
 
 
-def _entry(where: str, value: Any, space: Space) -> Entry:
+def _entry(where: str, value: Any, decode: Callable[[str], T]) -> tuple[float, T]:
     if not isinstance(value, dict) or value.keys() != {"acc", "arch"}:
         found = f"the keys {sorted(value)}" if isinstance(value, dict) else repr(value)
         raise InputError(f"{where}: expected an object with the keys 'acc' and 'arch', got {found}")
@@ -174,6 +184,6 @@ def _entry(where: str, value: Any, space: Space) -> Entry:
     if not isinstance(code, str):
         raise InputError(f"{where}: arch is {code!r}, expected a code in quotes")
     try:
-        return Entry(float(acc), space.decode(code))
+        return float(acc), decode(code)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
