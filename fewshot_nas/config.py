@@ -154,7 +154,7 @@ class RecipeConfig:
 
 @dataclass(frozen=True)
 class StandAloneConfig(RecipeConfig):
-    """How one subnet is trained from scratch, for the ground truth or for itself."""
+    """How one subnet is trained from scratch, for the ground truth or to be used."""
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,9 @@ class Journal:
         return [record for record in self._records() if "manifest" not in record]
 
     def numerics(self) -> list[Any]:
-        """How the processes compute that wrote pieces, each way once."""
-        ways = [way for record in self._records() if "manifest" in record for way in record["numerics"]]
-        return [way for place, way in enumerate(ways) if way not in ways[:place]]
+        """Numerics of all processes that wrote to this journal, without repeats."""
+        found = [each for record in self._records() if "manifest" in record for each in record["numerics"]]
+        return [each for place, each in enumerate(found) if each not in found[:place]]
 
     def writing(self, numerics: Sequence[Any]) -> Callable[[Mapping[str, Any]], None]:
         """A function that notes a piece; when it returns, the piece is on disk."""

@@ -1,4 +1,4 @@
-"""How a process says its last word to the program that has started it, alone or as one of several.
+"""Reports a fatal error: on stderr, or in torchrun's error file; and reads torchrun's environment.
 
 torchrun gives each process a file for its error, and shows the first error of all processes when everything
 has ended. So the sentence comes last, and once.

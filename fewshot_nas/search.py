@@ -91,10 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = found_directory(options.save, options.name or _name(phase.name, options))
         remedy = "go on with the old one, or choose another --name"
         journal = Journal(found.journal, f"{found.path} was begun with", manifest, remedy)
-        ways = gathered(numerics(world.device), world)
+        computing = gathered(numerics(world.device), world)
         with alone(found.lock, world):
             metric = OF_TOP[options.top]
-            search = Search(proposer, scorer, valuation, metric, limits, options.minimize, journal, ways, world, report)
+            search = Search(
+                proposer, scorer, valuation, metric, limits, options.minimize, journal, computing, world, report
+            )
             known = search.run(options.budget)
             on_rank0(world, lambda: _finish(found, search.outcome(known), valuation.title, report))
             if said := no_better((each.top1 for each in known.values()), manifest["guessing"]):

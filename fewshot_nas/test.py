@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate parts of the pool, or show what it would cost."""
+    # 1. Options and settings. The numbers are those of the stages in docs/reading.md.
     options = _parser().parse_intermixed_args(argv)
     on_ray = uses_ray(options)
     directory = phase_directory(options.save, phase_of(options.save, options.phase))
@@ -62,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--epoch is {options.epoch}, expected 0 or more; it names the directory of the scores")
     if options.limit is not None and options.json_part is None:
         raise InputError("--limit is for --json_part; a sample has the size that --sample says")
+    # Imported here, so that `--help` and mistakes in options do not wait for torch.
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import check_equal_on_all_ranks, joined, on_rank0
     from fewshot_nas.evaluation.runner import Job
@@ -70,17 +72,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     model = directory.model(options.model_name)
     with ExitStack() as stack:
+        # 2. Processes. With Ray the workers compute, and this process needs no GPU.
         world = stack.enter_context(joined("cpu" if on_ray else options.device, config.run))
         report = speaker(world.is_rank0)
         executor = stack.enter_context(_on_ray(options, config)) if on_ray else None
+        # 3. The supernet and the images. A plan is made without either: then both are only shapes and counts.
         content = _content(options, directory, model, world)
         supernet = supernet_of(model, content) if content else _future_supernet(options, config)
         data = _images(options, config, model, supernet, world)
+        # 4. The scorer.
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world, executor, computes=not options.plan)
         if options.arch:
             _score_archs(options, scorer, f"{len(scored)} {'test' if options.test_set else 'ranking'} images", report)
             return 0
+        # 5. The archs: parts of the pool, or a sample that is spread over all parts.
         pool = read_pool(config.run.pool_path, supernet.space)
         if options.sample is None and options.json_part is None:
             options.sample = _usual_sample(sum(map(len, pool)), report)
@@ -90,13 +96,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
         if options.sample is not None:
             parts = _sample(parts, supernet, options.sample)
+        # 6. The job. Its manifest holds all that the scores depend on, so scores of two evaluations are never mixed.
         scores = directory.scores(evaluation_name(epoch, bool(options.test_set), options.sample))
         facts = {
             **({} if options.plan else _manifest(options, config, model, supernet, data, scored)),
             "pool_sha256": pool_sha256(pool, supernet.space),
         }
+        # 7 and 8. Plan, compute, write.
         _evaluate(options, Job(scores, parts, check_equal_on_all_ranks(facts, world)), scorer, world)
         if options.json_part is None:
+            # Tau needs scores of the truth's archs, and a sample has few of them by chance. They are a job of their
+            # own, because the truth may grow while the sample stays.
             beside = _truth_beside(config.truth_path(options.save), pool, parts, supernet.space)
             job = Job(scores, {BESIDE: beside}, check_equal_on_all_ranks({**facts, "beside": list(beside)}, world))
             if beside:

@@ -1,4 +1,4 @@
-"""Train subnets from scratch, one after the other: for the ground truth, or one by its code, for itself."""
+"""Train subnets from scratch, one after the other: archs of the ground truth, or one network by its code."""
 
 import argparse
 import sys
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     on_ray, config, words = uses_ray(options), run_config(options, searched), run_words(options, searched)
     space, text = config.space.build(), best.code if best else options.target_arch_num
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
-    # A code names a network that is wanted for itself, such as a search's best; numbers name archs of a ground truth.
+    # A code names a network to be used, such as a search's best; numbers name archs of a ground truth.
     usual = None if _is_code(text, space) else ground_truth_path(options.save)
     path = options.ground_truth or usual
     if on_ray and options.plan:

@@ -227,16 +227,20 @@ class Walk:
                 yield node, levels[node.leaf.level].x
                 continue
             step, block = node.step, node.step.block
+            # Depth first: what lies below the parent belongs to a branch that is done, and its memory is free again.
             del levels[step.level + 1 :]
             level = levels[step.level]
+            # An earlier sibling may have computed the first operation, as wide as the widest of them needs.
             first, projected = level.first, level.projected
             if node.first:
                 first = run_op(node.first, node.main[0], level.x, apply)
             if node.shortcut and block.shortcut:
                 projected = run_op(block.shortcut[0], node.shortcut[0], level.x, apply)
+            # Held only while a later sibling needs them.
             if step.shared:
                 level.first, level.projected = first, projected
             assert first is not None, "the first of siblings computes the first operation"
+            # A narrower sibling takes the leading channels: its kernel is the leading slice of the widest one's.
             x = run(
                 block,
                 node.main,

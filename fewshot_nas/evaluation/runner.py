@@ -86,11 +86,11 @@ class Job:
                 keys = [key for key in differing(found, now) if not key.startswith("numerics")]  # several are named
                 refuse_difference(f"{path}: was written with", found, now, _REMEDY, keys)
 
-    def computed(self, ways: Sequence[Any]) -> "Job":
+    def computed(self, numerics: Sequence[Any]) -> "Job":
         """The job with the numerics of the processes that computed it; a list if they differ."""
-        distinct = [way for place, way in enumerate(ways) if way not in ways[:place]]
-        numerics = {"numerics": distinct[0] if len(distinct) == 1 else distinct} if distinct else {}
-        return replace(self, manifest={**self.manifest, **numerics})
+        distinct = [each for place, each in enumerate(numerics) if each not in numerics[:place]]
+        fact = {"numerics": distinct[0] if len(distinct) == 1 else distinct} if distinct else {}
+        return replace(self, manifest={**self.manifest, **fact})
 
     def journal(self, plan: Plan) -> Journal:
         """The journal of its units; it depends on the plan too, because a unit is known by its number only."""
@@ -119,7 +119,7 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
     """
     journal = job.journal(plan)
     with ExitStack() as locks:
-
+        # Rank 0 takes the locks in `begin`, and keeps them until the score files are written.
         def begin() -> dict[int, UnitSums]:
             for part in job.parts:
                 locks.enter_context(locked(part_lock(job.directory, part), wait=False))
@@ -128,10 +128,12 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
 
         done = on_rank0(world, begin)
         if len(done) < len(plan.units):
+            # An evaluation that goes on on Ray takes only workers that compute as those before.
             known = on_rank0(world, journal.numerics)
             batch = scorer.within_memory(plan)[0].batch
-            ways = scorer.executor.numerics(scorer.inputs.device, known)
-            _compute(job, plan, [{**way, "batch": batch} for way in ways], scorer, world, done)
+            numerics = scorer.executor.numerics(scorer.inputs.device, known)
+            # Sums over batches of another size are rounded differently, so the size is one of the numerics.
+            _compute(job, plan, [{**each, "batch": batch} for each in numerics], scorer, world, done)
 
         def finish() -> None:
             _write_scores(
@@ -143,15 +145,16 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
 
 
 def _compute(
-    job: Job, plan: Plan, ways: Sequence[Any], scorer: Scorer, world: World, done: dict[int, UnitSums]
+    job: Job, plan: Plan, numerics: Sequence[Any], scorer: Scorer, world: World, done: dict[int, UnitSums]
 ) -> None:
     """Compute the units that are not done, and note each in the journal."""
     missing = [number for number in range(len(plan.units)) if number not in done]
-    note = job.journal(plan).writing(ways) if world.is_rank0 else _nothing
+    note = job.journal(plan).writing(numerics) if world.is_rank0 else _nothing
     pace = Pace(sum(plan.units[number].macs for number in missing), tqdm.write if world.is_rank0 else _silent)
     with _bar(plan, done, world) as bar, closing(scorer.results(plan, missing)) as results:
         try:
             for number, sums in results:
+                # First onto the disk: an interruption loses at most the units that are being computed.
                 note({"unit": number, "correct": sums})
                 done[number] = sums
                 pace.advance(plan.units[number].macs)

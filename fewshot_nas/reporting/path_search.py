@@ -79,7 +79,7 @@ class PathSearch:
 
 
 def read_path_search(search: SearchDirectory, retrainings: Sequence[RetrainDirectory]) -> PathSearch | None:
-    """Read a run; None where nothing was search or retrained.
+    """Read a run; None where nothing was searched or retrained.
 
     Raises:
         InputError: a file holds something else.

@@ -207,6 +207,7 @@ class Loop:
             with with_memory(_IN_EVALUATION):
                 record |= self.task.end_epoch(epoch)
             self._losses.zero_()
+            # The log first: the state holds its length, so a state never counts on a line that was lost.
             if self.world.is_rank0:
                 self.log.write(record)
             self._save()
@@ -248,17 +249,20 @@ class Loop:
         batches = self._batches.epoch(epoch, done)
         with self._progress(epoch, done) as bar, lost_workers_said():
             while True:
+                # Time that the loader lets the device wait is reported: it says whether more workers would help.
                 asked = time.perf_counter()
                 batch = next(batches, None)
                 waited_s += time.perf_counter() - asked
                 if batch is None:
                     break
                 self._train_on(*batch)
+                # Reading a loss waits for the device, so losses are looked at every few steps, and at the epoch's end.
                 if self.step % CHECKED_STEPS == 0 or self.step % self._per_epoch == 0:
                     self._check_losses()
                     self._show(bar)
                     self._say_pace(bar)
                 bar.update(self._batch)
+                # The state at an epoch's end is written by `run`, after the validation that it belongs to.
                 if self.step % self._per_epoch and self.step % self.schedule.checkpoint_steps == 0:
                     self._save()
         seconds = time.perf_counter() - start
@@ -279,6 +283,7 @@ class Loop:
         inputs = normalize(images.to(self.world.device), self.source.mean, self.source.std)
         optimizer.zero_grad(set_to_none=True)
         losses = self.task.backward(inputs, labels.to(self.world.device), step)
+        # Averaged before clipping, so that the step does not depend on the number of processes.
         averages = average_gradients(self.task.network.parameters(), self.world, losses)
         self._unchecked.append(averages[: len(self.task.loss_names)])
         if self.schedule.clip_value:
