@@ -114,11 +114,14 @@ def _ranked(
     training: "CreamRun", supernet: "Supernet", archs: "Sequence[Arch]", inputs: "Inputs"
 ) -> "Sequence[Accuracy]":
     """The accuracies of archs, in their order, by all processes; says how long it takes."""
+    from fewshot_nas.distributed import gathered
     from fewshot_nas.evaluation.executors import executor_for
+    from fewshot_nas.evaluation.memory_limit import memory_limit_mb
     from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
 
-    most = min(UNIT_NETWORKS, -(-len(archs) // training.world.size))
-    scorer = Scorer(supernet, inputs, executor_for(training.world), unit_networks=most)
+    world = training.world
+    most, spare_mb = min(UNIT_NETWORKS, -(-len(archs) // world.size)), memory_limit_mb(world.device)
+    scorer = Scorer(supernet, inputs, executor_for(world), memory_mb=min(gathered(spare_mb, world)), unit_networks=most)
     plan, found = scorer.plan(archs), {}
     pace = Pace(plan.macs, training.report)
     for number, sums in scorer.results(plan, range(len(plan.units))):

@@ -38,7 +38,7 @@ def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int
         raise InputError(
             f"the evaluation may take {memory_mb} MB, but {taken_mb + needed * image_mb:.0f} are needed"
             f" for a calibration batch of {needed} images;"
-            " lower evaluation.calibration_batch, or allow more by evaluation.memory_mb"
+            " lower evaluation.calibration_batch (for Cream BATCH_SIZE), or allow more by evaluation.memory_mb"
         )
     batch = int(min(inputs.batch, fits))
     taken_mb += max(batch, needed) * image_mb
