@@ -104,7 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (sys.argv[1:] if argv is None else argv) == ["--check"]:
         if now == before:
             return 0
-        print(f"{PAGE}: has other lists than the code; python {Path(__file__).name} writes them", file=sys.stderr)
+        print(
+            f"{PAGE}: has other lists than the code; python scripts/{Path(__file__).name} writes them", file=sys.stderr
+        )
         return 1
     PAGE.write_text(now, encoding="utf-8")
     return 0

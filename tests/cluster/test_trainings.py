@@ -81,7 +81,7 @@ def worker_at_work():
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             names[int(path.parent.name)] = path.read_bytes()
-    (found,) = (process for process, name in names.items() if name.startswith(b"ray::Worker.compute"))
+    (found,) = (process for process, name in names.items() if name.startswith(b"ray::WorkerActor.compute"))
     return found
 
 
