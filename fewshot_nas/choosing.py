@@ -99,13 +99,12 @@ def choose_anew(directory: PhaseDirectory, epochs: Sequence[MeasuredEpoch], trut
         A line for the user that says what was done.
     """
     best = choose([each.candidate for each in epochs])
-    renamed = {each.candidate: each.path.rename(directory.candidate(*_name(each.candidate))) for each in epochs}
+    renamed = {
+        each.candidate: each.path.rename(directory.candidate(each.candidate.tau, each.candidate.epoch))
+        for each in epochs
+    }
     scores = next(each.scores for each in epochs if each.candidate == best)
     return publish(directory, best, renamed[best], truth, log, scores)
-
-
-def _name(candidate: Candidate) -> tuple[float, int]:
-    return candidate.tau, candidate.epoch
 
 
 def publish(

@@ -149,8 +149,8 @@ def _compute(
 ) -> None:
     """Compute the units that are not done, and note each in the journal."""
     missing = [number for number in range(len(plan.units)) if number not in done]
-    note = job.journal(plan).writing(numerics) if world.is_rank0 else _nothing
-    pace = Pace(sum(plan.units[number].macs for number in missing), tqdm.write if world.is_rank0 else _silent)
+    note = job.journal(plan).writing(numerics) if world.is_rank0 else lambda record: None
+    pace = Pace(sum(plan.units[number].macs for number in missing), tqdm.write if world.is_rank0 else lambda line: None)
     with _bar(plan, done, world) as bar, closing(scorer.results(plan, missing)) as results:
         try:
             for number, sums in results:
@@ -169,14 +169,6 @@ def _named(number: int, job: Job, plan: Plan) -> str:
     ids = [arch_id for part in job.parts.values() for arch_id in part]
     members = [ids[index] for network in plan.units[number].members for index in network]
     return f"work unit {number} ({', '.join(members)})"
-
-
-def _nothing(record: Mapping[str, Any]) -> None:
-    """The other processes keep no journal."""
-
-
-def _silent(line: str) -> None:
-    """The other processes say nothing."""
 
 
 def _write_scores(job: Job, plan: Plan, done: Mapping[int, UnitSums], images: int, space: Space) -> None:

@@ -53,12 +53,10 @@ def from_published(state: Mapping[str, Any], space: ResNetSpace) -> Supernet:
         return prefix + _key(name, few_shot, space)
 
     used = {key_of(name): parameter.shape for name, parameter in empty.named_parameters()}
-    found = {key: _used(value, used.get(key)) for key, value in state.items() if key in used or not _idle(key)}
+    found = {
+        key: _used(value, used.get(key)) for key, value in state.items() if key in used or not _IDLE.fullmatch(str(key))
+    }
     return fill(empty, found, key_of)
-
-
-def _idle(key: Any) -> bool:
-    return bool(_IDLE.fullmatch(str(key)))
 
 
 def _used(value: Any, shape: torch.Size | None) -> Any:

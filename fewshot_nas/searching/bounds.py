@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from fewshot_nas.errors import InputError
 from fewshot_nas.space.cost import Measure
@@ -41,12 +42,10 @@ def shown(name: str, value: float) -> str:
     ('3.3 M', '250 us')
     """
     units = _TIMES if name == "latency" else _COUNTS
-    unit, size = max(((unit, size) for unit, size in units.items() if abs(value) >= size), key=_size, default=("", 1))
+    unit, size = max(
+        ((unit, size) for unit, size in units.items() if abs(value) >= size), key=itemgetter(1), default=("", 1)
+    )
     return f"{value / size:.6g} {unit or ('us' if name == 'latency' else '')}".rstrip()
-
-
-def _size(unit: tuple[str, int]) -> int:
-    return unit[1]
 
 
 def read_bounds(least: Iterable[str], most: Iterable[str]) -> list[Bound]:

@@ -51,7 +51,7 @@ class Search:
         """
         space = self.limits.space
         cache = _Cache(on_rank0(self.world, lambda: generations(self.journal, space)))
-        note = self.journal.writing(self.numerics) if self.world.is_rank0 else _nothing
+        note = self.journal.writing(self.numerics) if self.world.is_rank0 else lambda record: None
         known: dict[Arch, Accuracy] = {}
         pace = Pace(budget - min(budget, len(cache.scores)))
         while len(known) < budget and (asked := on_rank0(self.world, self.proposer.ask)):
@@ -123,7 +123,3 @@ class _Cache:
         self.generations.append(generation)
         self.scores |= generation.scores
         return generation
-
-
-def _nothing(record: Mapping[str, Any]) -> None:
-    """The other processes keep no journal."""

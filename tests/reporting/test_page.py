@@ -160,7 +160,3 @@ def test_nothing_from_a_file_becomes_markup(phase_files, archs):
 def test_undefined_numbers_are_null(phase_files, archs):
     flat = {arch_id: Entry(50, arch) for arch_id, arch in archs.items()}
     embedded(render(gather("demo", {"1": phase_files("1")}, flat, PX8)), "figures")
-
-
-def test_the_same_study_is_the_same_page(study):
-    assert render(study) == render(study)
