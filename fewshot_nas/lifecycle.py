@@ -1,6 +1,6 @@
 """The life cycle of every training: lock, manifest, start or continue, loop, finish.
 
-Rank 0 reads the files, decides, and tells the others, because on a network file system two processes
+Rank 0 reads the files, decides, and broadcasts its decision, because on a network file system two processes
 may see different files.
 """
 

@@ -28,7 +28,7 @@ _FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see 
 
 _CLASSES = "data.classes"  # names may be given later
 _PARTS = ("data.train", "data.valid", _CLASSES)
-UNCOMPARED = ("versions", "git_commit")  # what a manifest tells for people
+UNCOMPARED = ("versions", "git_commit")  # what a manifest holds for people only
 
 
 def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def refuse_settings(config: Config, where: Path | str, fixed: Mapping[str, Any])
 
 
 def _fixed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What a manifest fixes, by dotted keys: all but what it tells for people, and places of files."""
+    """What a manifest fixes, by dotted keys: all but what it holds for people only, and places of files."""
     return {
         key: value for key, value in flat(content) if not key.startswith(UNCOMPARED) and key.split(".")[-1] != "path"
     }

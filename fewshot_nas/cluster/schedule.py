@@ -1,6 +1,6 @@
 """Decides which task a worker gets next, and which worker takes too long.
 
-It knows neither Ray nor a clock: its caller tells the time. The largest tasks go first. A worker gets a task only
+It knows neither Ray nor a clock: its caller passes the time. The largest tasks go first. A worker gets a task only
 if no other worker would finish it sooner, judged by the speed that each has shown. So a slow worker does not get
 a task that all others would have to wait for at the end. When no task is left, an idle worker repeats a task that
 another worker is late with, and the first result counts.

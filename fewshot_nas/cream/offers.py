@@ -56,8 +56,8 @@ class Offers:
         if self._world.size == 1 or not own:
             return
         tensors = [tensor for entry in own for tensor in (entry.images, entry.softmax)]
-        told = broadcast(torch.cat([tensor.flatten() for tensor in tensors]), self._world)
-        for tensor, part in zip(tensors, torch.split(told, [tensor.numel() for tensor in tensors]), strict=True):
+        values = broadcast(torch.cat([tensor.flatten() for tensor in tensors]), self._world)
+        for tensor, part in zip(tensors, torch.split(values, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view(tensor.shape))
 
     def _on_board(self, entries: Sequence[BoardEntry[CreamPath]]) -> list[BoardEntry[CreamPath]]:

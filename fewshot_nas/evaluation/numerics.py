@@ -48,5 +48,5 @@ def onednn_isa(capabilities: Mapping[str, Any], environment: Mapping[str, str]) 
 
 def _capabilities() -> Mapping[str, Any]:
     """The capabilities of this processor; older releases of torch do not report them."""
-    tell = getattr(torch.cpu, "get_capabilities", dict)
-    return dict(tell())
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)
+    return dict(capabilities())
