@@ -72,7 +72,9 @@ def _bounded(budget: Budget, probabilities: tuple[float, ...]) -> Bounded:
     resolution = FULL_PX if budget.legacy else budget.resolution
     costs = list(zip(*(_cells(path, resolution, budget.space) for path in extremes), strict=True))
     fixed = budget.flops(extremes[0]) - sum(place[0] for place in costs)
-    return Bounded(costs, probabilities, budget.minimum * _MILLION - fixed, budget.maximum * _MILLION - fixed)
+    return Bounded(
+        costs, [probabilities] * len(costs), budget.minimum * _MILLION - fixed, budget.maximum * _MILLION - fixed
+    )
 
 
 def depths_for(

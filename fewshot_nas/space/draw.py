@@ -83,12 +83,12 @@ class Bounded:
 
     Args:
         costs: the cost of each choice at each place.
-        probabilities: the probability of each choice, the same at every place.
+        probabilities: the probability of each choice at each place.
         minimum, maximum: bounds of the total cost.
     """
 
     def __init__(
-        self, costs: Sequence[Sequence[float]], probabilities: Sequence[float], minimum: float, maximum: float
+        self, costs: Sequence[Sequence[float]], probabilities: Sequence[Sequence[float]], minimum: float, maximum: float
     ) -> None:
         self._costs, self._probabilities, self._minimum, self._maximum = costs, probabilities, minimum, maximum
         unit = sum(map(max, costs)) / _UNITS
@@ -116,7 +116,7 @@ class Bounded:
         for place, row in enumerate(self._rounded):
             weights = [
                 probability * self._chance(place + 1, spent + cost)
-                for probability, cost in zip(self._probabilities, row, strict=True)
+                for probability, cost in zip(self._probabilities[place], row, strict=True)
             ]
             drawn.append(pick(rng, weights))
             spent += row[drawn[-1]]
@@ -128,7 +128,7 @@ class Bounded:
             return float(self._low <= spent <= self._high)
         return sum(
             probability * self._chance(place + 1, spent + cost)
-            for probability, cost in zip(self._probabilities, self._rounded[place], strict=True)
+            for probability, cost in zip(self._probabilities[place], self._rounded[place], strict=True)
         )
 
 

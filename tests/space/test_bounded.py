@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 from fewshot_nas.space.draw import Bounded, pick
 
 COSTS = [[1.0, 2.1, 3.7], [0.5, 2.2, 2.3], [1.1, 1.9, 5.0], [1.0, 1.0, 4.0]]
-PROBABILITIES = (0.02, 0.18, 0.8)
+PROBABILITIES = [(0.02, 0.18, 0.8), (0.8, 0.02, 0.18), (0.3, 0.3, 0.4), (0.02, 0.18, 0.8)]
 
 
 def within(low, high):
@@ -17,8 +17,8 @@ def within(low, high):
     for sequence in product(range(3), repeat=4):
         if low <= sum(row[choice] for row, choice in zip(COSTS, sequence, strict=True)) <= high:
             weight = 1.0
-            for choice in sequence:
-                weight *= PROBABILITIES[choice]
+            for probabilities, choice in zip(PROBABILITIES, sequence, strict=True):
+                weight *= probabilities[choice]
             fitting[sequence] = weight
     return fitting
 
@@ -38,7 +38,7 @@ def test_what_fits_is_drawn_as_often_as_by_drawing_freely_and_keeping_it(low, hi
 
 
 def test_bounds_that_leave_out_the_likely_are_met_at_once():
-    sampler, rng = Bounded([[1.0, 10.0]] * 20, (1e-4, 1 - 1e-4), 0, 25), random.Random(0)
+    sampler, rng = Bounded([[1.0, 10.0]] * 20, [(1e-4, 1 - 1e-4)] * 20, 0, 25), random.Random(0)
     assert sampler.draw(rng) == (0,) * 20
 
 
