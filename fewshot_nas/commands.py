@@ -11,6 +11,7 @@ COMMANDS = (
     "choose",
     "merge",
     "rank",
+    "judge",
     "latency",
     "search",
     "finetune",

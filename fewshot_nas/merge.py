@@ -246,6 +246,8 @@ def _compare(
 ) -> None:
     # Here, so that --help need not wait for numpy.
     from fewshot_nas.ranking.correlation import FEWEST, TELLING, agreement, agreement_table, proxies
+    from fewshot_nas.ranking.features import column
+    from fewshot_nas.ranking.strata import equal_cost, equal_cost_lines
     from fewshot_nas.reporting.wording import metric_title
 
     scored = next(iter(merged.values()))
@@ -264,6 +266,9 @@ def _compare(
     if len(common) < TELLING:
         print(f"only {len(common)} archs: tau and its interval tell little below {TELLING}")
     print(agreement_table({name: agreement(values, accuracy) for name, values in rows.items()}))
+    columns = {name: column(common, values) for name, values in rows.items()}
+    if lines := equal_cost_lines(equal_cost(columns, column(common, accuracy), columns["macs"])):
+        print(lines)
 
 
 def _parser() -> Parser:

@@ -114,7 +114,8 @@ def _rank(
     from fewshot_nas.ranking.features import column, features
     from fewshot_nas.ranking.predictor import can_predict
     from fewshot_nas.ranking.ranker import in_percent, ranker
-    from fewshot_nas.ranking.rows import row_values
+    from fewshot_nas.ranking.rows import COMBINED, interval_values, row_values
+    from fewshot_nas.ranking.strata import equal_cost
     from fewshot_nas.ranking.suggestion import suggest
 
     archs = {**pool, **beside}
@@ -131,12 +132,15 @@ def _rank(
     best = _write_table(options, network, pool, costs, estimate, enough, latencies)
     singles, others = _proxies(archs, network, options.proxy, latencies)
     ids, rows = list(archs), list(compare(known, accuracy, singles, others))
+    plain = {**singles, "raw": known.raw, COMBINED: known.combined.value}
+    equal = equal_cost(plain, accuracy, singles["macs"])
     taken = [number for number, arch_id in enumerate(ids) if arch_id in truth or arch_id in beside]
     return {
         "predicted": "accuracy alone" if enough else "score",
         "best": best,
         "best_proxy": best_of(singles, accuracy) if rows else None,
         "rows": [row_values(row) for row in rows],
+        "equal_cost": {name: interval_values(tau) for name, tau in equal.items()},
         "notes": list(notes(len(truth), len(extra))),
         "suggested": [ids[row] for row in suggest(known.inputs.columns, options.suggest, taken)],
     }
@@ -216,7 +220,8 @@ def _write_table(
 
 
 def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
-    from fewshot_nas.ranking.rows import gained, ranking_table, read_row
+    from fewshot_nas.ranking.rows import gained, ranking_table, read_interval, read_row
+    from fewshot_nas.ranking.strata import equal_cost_lines
     from fewshot_nas.reporting.wording import prediction_title, quantity, round_quantity
 
     print(f"{content['archs']} archs, {content['scored']} of them scored: {prediction_path(options.save)}")
@@ -225,6 +230,8 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
         print(f"against {content['truth']}, with 95 % intervals{over}:")
         rows = [read_row("the table", row) for row in content["rows"]]
         print(ranking_table(rows))
+        if lines := equal_cost_lines({name: read_interval(each) for name, each in content["equal_cost"].items()}):
+            print(lines)
         print(*gained(rows, content["best_proxy"]), *content["notes"], sep="\n")
     else:
         few = f"; {content['truths']} of {content['truth']} are too few" if content["truths"] else ""

@@ -37,9 +37,12 @@ class Row:
 
 def row_values(row: Row) -> dict[str, Any]:
     """A row as JSON holds it: null where a number is not defined, as in intervals over very few archs."""
-    plain = {"tau": asdict(row.tau), "gain": asdict(row.gain)}
-    known = {name: {key: None if isnan(x) else x for key, x in each.items()} for name, each in plain.items()}
-    return {**asdict(row), **known}
+    return {**asdict(row), "tau": interval_values(row.tau), "gain": interval_values(row.gain)}
+
+
+def interval_values(interval: Interval) -> dict[str, Any]:
+    """An interval as JSON holds it: null where a number is not defined."""
+    return {key: None if isnan(number) else number for key, number in asdict(interval).items()}
 
 
 def read_row(where: str, value: Any) -> Row:
@@ -49,12 +52,13 @@ def read_row(where: str, value: Any) -> Row:
         InputError: the value does not describe a row.
     """
     try:
-        return Row(**{**value, "tau": _interval(value["tau"]), "gain": _interval(value["gain"])})
+        return Row(**{**value, "tau": read_interval(value["tau"]), "gain": read_interval(value["gain"])})
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{where}: {value!r} is not a row of a ranking") from None
 
 
-def _interval(value: Mapping[str, Any]) -> Interval:
+def read_interval(value: Mapping[str, Any]) -> Interval:
+    """The interval that `interval_values` has written."""
     return Interval(**{key: nan if number is None else number for key, number in value.items()})
 
 

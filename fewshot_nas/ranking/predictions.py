@@ -1,0 +1,133 @@
+"""Predictions from files of several forms: a number by key, under one name or several.
+
+JSON: `{key: number}`, `{key: {name: number, ...}}`, or an arch file, whose keys are its codes. CSV: heads, then a line
+for each key; `rank`'s `predicted.csv` is one.
+"""
+
+import csv
+import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fewshot_nas.errors import InputError
+from fewshot_nas.files import read_json
+from fewshot_nas.ranking.influence import Floats
+from fewshot_nas.ranking.truth import Truth
+
+Predictions: TypeAlias = dict[str, float]
+
+_KEYS = ("code", "key", "arch")  # heads of the column with the keys; without them it is the first
+_OF_RANK = "predicted_"  # what the column that `rank` predicts begins with
+
+
+def read_predictions(path: Path, columns: Sequence[str] = ()) -> dict[str, Predictions]:
+    """The numbers of a file by name and key; a cell that is empty has none.
+
+    Args:
+        columns: the names that are wanted; if there are none, what `rank` predicts, or all columns of numbers.
+
+    Raises:
+        InputError: the file has another form, a key occurs twice, or a number is none.
+    """
+    rows = dict(_csv(path) if path.suffix.lower() == ".csv" else _json(path))
+    if not rows:
+        raise InputError(f"{path}: there are no predictions in it")
+    names = _wanted(path, next(iter(rows.values())), columns)
+    found: dict[str, Predictions] = {name: {} for name in names}
+    for key, row in rows.items():
+        for name in names:
+            value = row.get(name)
+            if value not in (None, ""):
+                found[name][key] = _number(f"{path}: {key}: {name}", value)
+    return found
+
+
+def _wanted(path: Path, row: Mapping[str, Any], columns: Sequence[str]) -> Sequence[str]:
+    numbers = [name for name, value in row.items() if value in (None, "") or _is_number(value)]
+    for name in columns:
+        if name not in row:
+            raise InputError(f"{path}: there is no column {name!r}, but there are {', '.join(row)}")
+    names = columns or [name for name in numbers if name.startswith(_OF_RANK)] or numbers
+    if not names:
+        raise InputError(f"{path}: no column of numbers, only {', '.join(row)}")
+    return names
+
+
+def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or error})") from None
+    reader = csv.DictReader(text.splitlines(), strict=True)
+    heads = [head.strip() for head in reader.fieldnames or ()]
+    if len(heads) < 2 or len(set(heads)) < len(heads):
+        raise InputError(f"{path}: the heads are {heads}, expected different ones, for keys and numbers")
+    reader.fieldnames = heads
+    column, seen = next((head for head in _KEYS if head in heads), heads[0]), set[str]()
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise InputError(f"{path}: line {reader.line_num} has another number of cells than the heads")
+            key = row.pop(column).strip()
+            if key in seen:
+                raise InputError(f"{path}: line {reader.line_num}: {key!r} occurs twice, expected each key once")
+            seen.add(key)
+            yield key, {name: value.strip() for name, value in row.items() if name != "id"}
+    except csv.Error as error:
+        raise InputError(f"{path}: line {reader.line_num} is no line of a table ({error})") from None
+
+
+def _json(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected an object with a number for each key")
+    seen = set[str]()
+    for key, value in content.items():
+        if isinstance(value, dict) and value.keys() == {"acc", "arch"}:
+            if value["arch"] in seen:
+                raise InputError(f"{path}: {key}: {value['arch']!r} occurs twice, expected each arch once")
+            seen.add(value["arch"])
+            yield str(value["arch"]), {"acc": value["acc"]}
+        else:
+            yield key, value if isinstance(value, dict) else {"value": value}
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, bool)
+
+
+def _number(where: str, value: Any) -> float:
+    if not _is_number(value) or not math.isfinite(float(value)):
+        raise InputError(f"{where} is {value!r}, expected a finite number")
+    return float(value)
+
+
+def on_truth(path: Path, predictions: Predictions, truth: Truth) -> tuple[Floats, int]:
+    """Predictions in the order of a truth, nan where there is none, and the number of keys that it does not have.
+
+    Keys of the same network count as one, with the mean of their predictions.
+
+    Raises:
+        InputError: a key is none of the truth's.
+    """
+    place: dict[Hashable, int] = {truth.network(key): number for number, key in enumerate(truth.keys)}
+    sums, counts, others = np.zeros(len(place)), np.zeros(len(place)), 0
+    for key, value in predictions.items():
+        try:
+            number = place.get(truth.network(key))
+        except InputError as error:
+            lost = "; were leading zeros lost?" if key.isdigit() else ""
+            raise InputError(f"{path}: {error}{lost}") from None
+        if number is None:
+            others += 1
+        else:
+            sums[number] += value
+            counts[number] += 1
+    return np.divide(sums, counts, out=np.full(len(place), np.nan), where=counts > 0), others
