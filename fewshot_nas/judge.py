@@ -19,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     spent = _spent(options.spent)
     # Here, so that --help need not wait for numpy.
+    import numpy as np
+
     from fewshot_nas.ranking.judgement import judge
     from fewshot_nas.ranking.predictions import on_truth, read_predictions
     from fewshot_nas.ranking.truth import open_truth
@@ -26,11 +28,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     truth = open_truth(options.truth)
     print(first_line(f"truth {truth.name}, {len(truth.keys):,} networks"))
+    fitted = np.zeros(len(truth.keys), dtype=bool)
+    for path in options.fitted_to:
+        known = next(iter(read_predictions(path).values()))
+        fitted |= ~np.isnan(on_truth(path, known, truth)[0])
+    if fitted.any():
+        print(f"{fitted.sum():,} networks that predictions were fitted to do not count")
     columns, several = {}, len(options.predictions) > 1
     for path in options.predictions:
         for name, values in read_predictions(path, options.column).items():
             title = f"{path}: {name}" if several else name
             columns[title], others = on_truth(path, values, truth)
+            columns[title][fitted] = math.nan
             if others:
                 print(f"{path}: {name}: {others:,} of its {len(values):,} keys are not in the truth, and do not count")
     found = judge(columns, truth)
@@ -63,6 +72,8 @@ def _parser() -> Parser:
     add("--truth", required=True, metavar="NAME[=FILE]", help=f"{shipped}; {tables}; or module:name[=FILE]")
     column = "which of the files' columns; may be given several times (default: rank's predictions, or all numbers)"
     add("--column", action="append", default=[], metavar="NAME", help=column)
+    fitted = "truths that the predictions were fitted to, in any of these forms; their networks do not count"
+    add("--fitted_to", action="append", default=[], type=Path, metavar="FILE", help=fitted)
     spent = "what the supernet's training took: images through its subnets, times their mean multiply-adds"
     add("--spent", metavar="IMAGESxMACS", help=spent)
     add("--out", type=Path, metavar="FILE", help="write the same numbers as JSON")

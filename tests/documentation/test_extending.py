@@ -13,7 +13,7 @@ import torch
 from fewshot_nas.__main__ import main
 from fewshot_nas.config import load_config
 from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
+from fewshot_nas.files import read_json, write_json
 from fewshot_nas.models.checkpoint import load_supernet, save_supernet
 from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.supernet import Supernet
@@ -187,6 +187,18 @@ def test_own_proxy(follow, outside, capsys):
     assert main(["merge", "--save=digits", "--stage=1", "--epoch=0", "--top=prob", "--force"]) == 0
     follow("Proxy")
     assert "widths:total_width" in [row["name"] for row in read_json(ranking_path("digits"))["rows"]]
+
+
+def test_own_truth(follow, outside, capsys):
+    ops = ("none", "skip", "conv1", "conv3")
+    keys = [f"{one}|{other}|{last}" for one in ops for other in ops for last in ops]
+    macs = {key: 10 + 5 * key.count("conv1") + 9 * key.count("conv3") for key in keys}
+    entry = {key: {"macs": macs[key], "params": macs[key] ** 2} for key in keys}
+    table = {key: {**entry[key], "accuracy": [macs[key] + at % 7, macs[key] + at % 5]} for at, key in enumerate(keys)}
+    write_json(outside / "cells.json", table)
+    (outside / "scores.csv").write_text("key,score\n" + "".join(f"{key},{key.count('conv3')}\n" for key in keys))
+    follow("Truth")
+    assert re.search(r"\nscore +\+0\.\d", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("setting", ["data.name", "training.sampling", "training.loss"])
