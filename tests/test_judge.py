@@ -1,6 +1,7 @@
 """The judge command, from files of predictions and truths to what it prints."""
 
 import itertools
+import json
 import os
 import re
 from pathlib import Path
@@ -22,9 +23,9 @@ RESNETS = SPACES["channel_resnet"]
 
 @pytest.fixture(scope="module")
 def table():
-    """Every 27th of the ResNets by width, in the form of the public table: wide is good, and the last widths are not."""
+    """Every 41st of the ResNets by width, in the form of the public table: wide is good, but at the end."""
     rng, found = np.random.default_rng(0), {}
-    for digits in list(itertools.product("1234", repeat=7))[::27]:
+    for digits in list(itertools.product("1234", repeat=7))[::41]:
         key = "".join(digits)
         cost = RESNETS.cost(RESNETS.decode(key), num_classes=10)
         quality = 90 + sum(map(int, digits[:4])) / 4 - int(digits[6]) / 8
@@ -64,9 +65,10 @@ def test_each_column_is_judged_beside_counts_and_rankers_without_scores(place, c
     assert "at equal cost, the mean of 10 classes of multiply-adds" in said
     assert "an oracle without noise" in said
     found = read_json(place / "judged.json")
-    assert found["networks"] == 607
+    assert found["networks"] == 400
     one, other = (found["predicted"][name]["equal_cost"]["tau"]["value"] for name in ("rule_0", "rule_30"))
-    assert one == pytest.approx(-other) and one > 0.5
+    assert one == pytest.approx(-other)
+    assert one > 0.5
     assert found["training"] == pytest.approx(
         3e6 * np.mean([each["flops"] for each in read_json(place / "table.json").values()])
     )
@@ -95,13 +97,13 @@ def test_without_a_file_counts_are_judged(place, capsys):
 
 def test_networks_without_a_prediction_and_keys_without_a_truth_do_not_count(place, table, capsys):
     keys = list(table)
-    write_json(place / "part.json", {**dict.fromkeys(keys[:300], 1.0), keys[3]: 2.0, "4444443": 3.0})
+    write_json(place / "part.json", {**dict.fromkeys(keys[:200], 1.0), keys[3]: 2.0, "4444443": 3.0})
     write_json(place / "few.json", {key: {"acc": 90, "arch": key} for key in keys[:50]})
     assert main(["part.json", "mine.json", TRUTH, "--fitted_to=few.json"]) == 0
     said = capsys.readouterr().out
-    assert "part.json: value: 1 of its 301 keys are not in the truth, and do not count" in said
+    assert "part.json: value: 1 of its 201 keys are not in the truth, and do not count" in said
     assert "50 networks that predictions were fitted to do not count" in said
-    assert "250 networks of channel_resnet" in said
+    assert "150 networks of channel_resnet" in said
 
 
 def test_shipped_truths_know_their_archs_by_both_names(tmp_path, capsys):
@@ -110,8 +112,10 @@ def test_shipped_truths_know_their_archs_by_both_names(tmp_path, capsys):
     write_json(tmp_path / "mine.json", by_id)
     assert main([str(tmp_path / "mine.json"), "--truth=digits"]) == 0
     said = capsys.readouterr().out
-    assert "30 networks of" in said and "what the seeds' noise allows" not in said and "points lost" not in said
-    assert truth.network("arch1") == truth.network(truth.keys[0]) or "arch1" not in truth.keys
+    assert "30 networks of" in said
+    assert "what the seeds' noise allows" not in said
+    assert "points lost" not in said
+    assert {truth.network(arch_id) for arch_id in by_id} == {truth.network(key) for key in truth.keys}
     assert len(open_truth("fashion_pairs").keys) == 200
 
 
@@ -122,16 +126,14 @@ def test_shipped_truths_know_their_archs_by_both_names(tmp_path, capsys):
         ({"1111111": 1, "1111112": None, "1111113": "x"}, "1111113: value is 'x', expected a finite number"),
         ({"1111111": float("nan")}, "expected a finite number"),
         ({"1111115": 1}, "character 7 is '5'"),
-        ({"111111": 1}, "expected 7 digits; were leading zeros lost?"),
-        ({"arch1": 1}, "code 'arch1' is not one of space channel_resnet"),
+        ({"111111": 1}, r"were leading zeros lost\?"),
+        ({"arch1": 1}, "space channel_resnet: code 'arch1'"),
         ([1, 2], "expected an object with a number for each key"),
         ({}, "there are no predictions in it"),
         ({"a": {"acc": 1, "arch": "1111111"}, "b": {"acc": 1, "arch": "1111111"}}, "occurs twice"),
     ],
 )
 def test_a_wrong_json_file_is_refused(place, content, said):
-    import json
-
     Path("wrong.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=f"wrong.json.*({said})"):
         main(["wrong.json", TRUTH])
@@ -222,6 +224,6 @@ def test_the_public_tables_have_the_published_figures(name):
     assert found.ceiling[0] == pytest.approx(ceiling, abs=0.03)
     assert found.ridge.keys() >= RIDGES[name].keys()
     for truths, expected in RIDGES[name].items():
-        assert found.ridge[truths] == pytest.approx(expected, abs=0.06 if truths < 100 else 0.025), truths
+        assert found.ridge[truths] == pytest.approx(expected, abs=0.08 if truths < 100 else 0.025), truths
     if name == "channel_resnet":
         assert [each.mean() for each in found.oracle] == pytest.approx([0.11, 0.02], abs=0.02)
