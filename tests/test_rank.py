@@ -103,6 +103,15 @@ def test_a_truth_too_small_for_a_predictor_only_measures(run):
     assert {row["name"] for row in content["rows"]} >= {"raw", "smoothed", "combined", "depth + params"}
 
 
+def test_tau_at_equal_cost_stands_beside_the_table(run, capsys):
+    assert main([run, WITH_TRUTH]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^at equal cost .*\n(.*\n)*?combined +[+-]0\.\d+ \[", said, re.MULTILINE)
+    found = read_json(ranking_path("run"))["equal_cost"]
+    assert {"macs", "params", "raw", "combined"} <= found.keys()
+    assert found["combined"]["value"] > found["macs"]["value"]
+
+
 def test_the_table_is_kept_with_what_it_was_made_of(run):
     assert main([run, WITH_TRUTH, "--suggest=3"]) == 0
     content = read_json(ranking_path("run"))

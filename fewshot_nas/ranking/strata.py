@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau
 
 from fewshot_nas.ranking.correlation import FEWEST, interval_of, resamples_for, tau_of_weights
 from fewshot_nas.ranking.influence import Floats
@@ -66,14 +65,7 @@ def taus(x: Floats, y: Floats, groups: Groups, weights: Floats) -> Floats:
 
 def plain_tau(x: Floats, y: Floats, groups: Groups) -> float:
     """As `taus`, of the archs as they are."""
-    each = [_tau(x[group], y[group]) for group in groups if len(group) >= FEWEST]
-    defined = [tau for tau in each if not np.isnan(tau)]
-    return float(np.mean(defined)) if defined else float("nan")
-
-
-def _tau(x: Floats, y: Floats) -> float:
-    constant = x.min() == x.max() or y.min() == y.max()
-    return float("nan") if constant else float(kendalltau(x, y).statistic)
+    return float(taus(x, y, groups, np.ones((1, len(x))))[0])
 
 
 def interval(rows: Floats) -> Interval:
