@@ -122,10 +122,10 @@ class NetworkRun(Run):
             test = (
                 "there are no test images" if self.data.test is self.data.valid else f"test top-1 {result.test:.2f} %"
             )
-            self.report(f"{arch_id}, seed {seed}: top-1 {result.valid:.2f} %, {test}")
+            # In one line, because a worker on another machine hands on its last line.
+            doubt = no_better([result.valid], guessing(task.valid.labels)) if truth is not None else ""
+            self.report(f"{arch_id}, seed {seed}: top-1 {result.valid:.2f} %, {test}" + (f"; {doubt}" if doubt else ""))
             if truth is not None:
-                if said := no_better([result.valid], guessing(task.valid.labels)):
-                    self.report(said)
                 (add or truth.add)(result)
                 return
             line = command_line("export", model=directory.chosen, out=f"{arch_id}.pt")

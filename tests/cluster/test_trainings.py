@@ -87,7 +87,8 @@ def worker_at_work():
 
 def test_a_worker_trains_but_the_driver_adds(trainings, workshop):
     result, said = trainings.unpacked(World.alone())(0)
-    assert said == f"arch1, seed 0: top-1 {result.valid:.2f} %, test top-1 {result.test:.2f} %"
+    assert said.startswith(f"arch1, seed 0: top-1 {result.valid:.2f} %, test top-1 {result.test:.2f} %")
+    assert "nothing was learned" in said  # a worker's doubt reaches the driver, too
     assert not trainings.truth.exists()
 
 
