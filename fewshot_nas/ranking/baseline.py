@@ -98,8 +98,8 @@ def worth(tau: float, reached: dict[int, float]) -> float:
     Returns:
         0 below its smallest number, infinity above its largest, nan where either side is undefined.
 
-    >>> worth(0.6, {10: 0.5, 100: 0.7})
-    31.6...
+    >>> round(worth(0.6, {10: 0.5, 100: 0.7}), 1)
+    31.6
     """
     known = {size: value for size, value in reached.items() if not math.isnan(value)}
     if math.isnan(tau) or not known:
