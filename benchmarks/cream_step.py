@@ -28,7 +28,7 @@ from torch import Tensor
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget, depths_for
 from fewshot_nas.cream.matching import Guidance, Matching
-from fewshot_nas.cream.paths import CreamPath
+from fewshot_nas.cream.paths import CreamPath, arch_of
 from fewshot_nas.cream.step import (
     entry_for,
     guidance_for,
@@ -37,7 +37,8 @@ from fewshot_nas.cream.step import (
     share_right,
     teacher_probabilities,
 )
-from fewshot_nas.cream.supernet import CreamSupernet
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.split import one_shot
 from fewshot_nas.training.board import Board
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
 
@@ -79,8 +80,9 @@ class Bench:
     def __init__(self, case: Case) -> None:
         torch.manual_seed(0)
         self.budget: Budget = depths_for(*case.mflops, resolution=case.side)
-        supernet = CreamSupernet(self.budget.depths, case.classes, case.channels)
-        self.supernet: CreamSupernet = supernet.to(memory_format=torch.channels_last)
+        space = self.budget.space.network(self.budget.depths, case.channels, case.side)
+        supernet = Supernet(one_shot(space), case.classes)
+        self.supernet: Supernet = supernet.to(memory_format=torch.channels_last)
         self.matching = Matching(SLICE, case.classes)
         self.optimizer = sgd(plain_groups(self.supernet, 4e-5), 0.9)
         set_rate(self.optimizer, 0.01)
@@ -119,7 +121,7 @@ class Bench:
         self.board.replace([replace(each, images=shown) for each, shown in zip(entries, images, strict=True)])
 
     def _loss(self, path: CreamPath) -> Tensor:
-        return F.cross_entropy(self.supernet(self.images, path), self.labels)
+        return F.cross_entropy(self.supernet(self.images, arch_of(path)), self.labels)
 
     def _taught_loss(self, path: CreamPath) -> Tensor:
         return search_loss(self.supernet, path, self.images, self.labels, self._guidance(path), 0.0).loss
