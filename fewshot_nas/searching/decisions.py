@@ -6,7 +6,6 @@ form a class, because their order changes no cost. A cost of an arch then follow
 the depths, and how many blocks of each class take each of their own options.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,8 +61,7 @@ class Decisions:
     @cached_property
     def classes(self) -> list[Alike]:
         """The classes, in the order of the network; the last one is the head."""
-        places, readers = self.space.places, Counter(slot for place in self.space.places for slot in place.reads)
-        readers.update(self.space.head_reads)
+        places, readers = self.space.places, self.space.readers
         found: dict[object, list[int]] = {}
         for number, place in enumerate(places):
             own = [slot for slot in place.reads if readers[slot] == 1]

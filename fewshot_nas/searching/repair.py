@@ -6,7 +6,6 @@ are compared with the bounds at once.
 """
 
 import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -102,9 +101,8 @@ class Repair:
     @cached_property
     def _own(self) -> list[int | None]:
         """For each place, the slot that only it reads."""
-        readers = Counter(slot for place in self.limits.space.places for slot in place.reads)
-        readers.update(self.limits.space.head_reads)
-        return [next((s for s in place.reads if readers[s] == 1), None) for place in self.limits.space.places]
+        space = self.limits.space
+        return [next((slot for slot in place.reads if space.readers[slot] == 1), None) for place in space.places]
 
     def _rows(self, place: int, own: int, arch: Arch) -> Any:
         reads = tuple(arch[slot] for slot in self.limits.space.places[place].reads if slot != own)

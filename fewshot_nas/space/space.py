@@ -8,6 +8,7 @@ reports follow from them. `macro.py` is the shortest example.
 import dataclasses
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -263,6 +264,11 @@ class Space(ABC):
     def smallest(self) -> Arch:
         """The arch with the smallest option everywhere."""
         return self.extreme(self.all_options, largest=False)
+
+    @cached_property
+    def readers(self) -> Counter[int]:
+        """For each slot, how many blocks and heads read it; one that a single block reads changes nothing else."""
+        return Counter([slot for place in self.places for slot in place.reads] + [*self.head_reads])
 
     def archs_that_read(self, slots: Sequence[int], options: Options) -> Iterator[Arch]:
         """For each combination of options at the given slots, an arch that has it; it has all other slots, too."""
