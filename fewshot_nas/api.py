@@ -156,7 +156,7 @@ def score(
     """
     from fewshot_nas.config import load_config
     from fewshot_nas.distributed import joined
-    from fewshot_nas.run_images import images_for
+    from fewshot_nas.running.images import images_for
     from fewshot_nas.scoring import scorer_for
 
     if isinstance(archs, str) or (archs and isinstance(archs[0], int)):

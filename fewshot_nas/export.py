@@ -106,7 +106,7 @@ def _measured(config: Config, network: Exported, resolution: int, source: dict[s
     from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.naive import calibrate
     from fewshot_nas.models.card import Provenance
-    from fewshot_nas.run_images import evaluation_inputs, images_for, opened
+    from fewshot_nas.running.images import evaluation_inputs, images_for, opened
 
     module = network.module
     data = images_for(config, source["model"], network.space, module.num_classes, module.trained_on)

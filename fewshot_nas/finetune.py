@@ -15,7 +15,7 @@ from fewshot_nas.results.run import finetune_directory, phase_directory, phase_o
 from fewshot_nas.scores.found import read_best
 
 if TYPE_CHECKING:
-    from fewshot_nas.network_runs import NetworkRun
+    from fewshot_nas.running.networks import NetworkRun
     from fewshot_nas.space.space import Arch
     from fewshot_nas.training.stand_alone import StandAloneTask
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     directory = finetune_directory(options.save, chosen.name, config.run.seed)
     from fewshot_nas.distributed import joined
-    from fewshot_nas.network_runs import NetworkRun
+    from fewshot_nas.running.networks import NetworkRun
 
     with joined(options.device, config.run) as world:
         training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_rank0), words, options.plan)
@@ -83,7 +83,7 @@ def _begun(training: "NetworkRun", arch: "Arch", model: Path) -> "StandAloneTask
     from fewshot_nas.evaluation.naive import calibrate
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.models.subnet import extract
-    from fewshot_nas.run_images import refuse_other_images
+    from fewshot_nas.running.images import refuse_other_images
 
     space, classes = training.space, training.data.num_classes
     supernet = load_supernet(model)

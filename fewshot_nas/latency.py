@@ -72,7 +72,7 @@ def _network(save: str, config: Config) -> Network:
         refuse_settings(config, model, fixed_by_network(supernet.space, supernet.num_classes))
         return Network(supernet.space, supernet.space.resolution, supernet.num_classes)
     if config.data.num_classes is None:
-        from fewshot_nas.run_images import images_of
+        from fewshot_nas.running.images import images_of
 
         return Network(space, space.resolution, images_of(config.data).num_classes)
     return Network(space, space.resolution, config.data.num_classes)

@@ -70,9 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import gathered, joined, on_rank0
     from fewshot_nas.evaluation.numerics import numerics
     from fewshot_nas.journal import Journal
-    from fewshot_nas.lifecycle import alone
     from fewshot_nas.models.checkpoint import load_supernet
-    from fewshot_nas.run_images import images_for, opened, say_shortages
+    from fewshot_nas.running.images import images_for, opened, say_shortages
+    from fewshot_nas.running.life import alone
     from fewshot_nas.scoring import scorer_for, scoring_facts
     from fewshot_nas.searching.explore import Search
 

@@ -177,7 +177,7 @@ def _images(
     options: argparse.Namespace, config: Config, model: Path, supernet: "Supernet", world: "World"
 ) -> "ImageData":
     """The data set, and the first line of the command; a plan does without images."""
-    from fewshot_nas.run_images import images_for, opened, planned_images, say_shortages
+    from fewshot_nas.running.images import images_for, opened, planned_images, say_shortages
 
     report, space = speaker(world.is_rank0), supernet.space
     try:

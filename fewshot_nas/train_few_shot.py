@@ -18,7 +18,7 @@ from fewshot_nas.space.split import MAX_GROUPS, Split, by_choice, by_depth, by_w
 
 if TYPE_CHECKING:
     from fewshot_nas.models.supernet import Supernet
-    from fewshot_nas.supernet_runs import SupernetRun
+    from fewshot_nas.running.supernets import SupernetRun
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.models.inherit import inherit
-    from fewshot_nas.supernet_runs import SupernetRun
+    from fewshot_nas.running.supernets import SupernetRun
 
     with joined(options.device, config.run) as world:
         training = SupernetRun(
@@ -150,7 +150,7 @@ def _check(parent: "Supernet", path: Path, groups: int | None, training: "Supern
     Raises:
         InputError: names the first difference.
     """
-    from fewshot_nas.run_images import refuse_other_images
+    from fewshot_nas.running.images import refuse_other_images
 
     theirs, ours = parent.space.values(), training.space.values()
     facts = (

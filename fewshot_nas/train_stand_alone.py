@@ -27,7 +27,7 @@ from fewshot_nas.space.pool import id_beside, read_pool
 from fewshot_nas.space.space import Arch, Space
 
 if TYPE_CHECKING:
-    from fewshot_nas.network_runs import NetworkRun
+    from fewshot_nas.running.networks import NetworkRun
     from fewshot_nas.training.stand_alone import GroundTruth
 
 USUAL = 30  # archs in a ground truth
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if best and path is None:
         chosen = dict(zip([best.search], chosen.values(), strict=True))
     from fewshot_nas.distributed import joined
-    from fewshot_nas.network_runs import NetworkRun
+    from fewshot_nas.running.networks import NetworkRun
     from fewshot_nas.training.stand_alone import GroundTruth
 
     with joined("cpu" if on_ray else options.device, config.run) as world:

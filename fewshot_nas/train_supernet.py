@@ -16,8 +16,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = run_words(options)
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.supernet import Supernet
-    from fewshot_nas.runs import seed_weights
-    from fewshot_nas.supernet_runs import SupernetRun
+    from fewshot_nas.running.run import seed_weights
+    from fewshot_nas.running.supernets import SupernetRun
 
     with joined(options.device, config.run) as world:
         training = SupernetRun(

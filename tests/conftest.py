@@ -21,7 +21,7 @@ from fewshot_nas.files import write_json, write_text
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.runs import seed_weights
+from fewshot_nas.running.run import seed_weights
 from fewshot_nas.space.pool import Entry, make_pool, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width

@@ -17,7 +17,7 @@ from fewshot_nas.models.card import KEY
 from fewshot_nas.models.checkpoint import load_supernet, save_subnet, save_supernet
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.run_images import evaluation_inputs, images_of, open_images
+from fewshot_nas.running.images import evaluation_inputs, images_of, open_images
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 

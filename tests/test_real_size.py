@@ -23,7 +23,7 @@ from fewshot_nas.evaluation.scorer import UNIT_NETWORKS
 from fewshot_nas.models.blueprint import blueprint
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.run_images import SCORED_AT_ONCE
+from fewshot_nas.running.images import SCORED_AT_ONCE
 from fewshot_nas.settings import load
 from fewshot_nas.space.pool import part_path, read_arch_file
 from fewshot_nas.space.split import by_width, one_shot

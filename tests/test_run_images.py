@@ -15,7 +15,7 @@ from fewshot_nas.data.pictures import FilePicture
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
-from fewshot_nas.run_images import images_of, training_images
+from fewshot_nas.running.images import images_of, training_images
 from fewshot_nas.train_stand_alone import main as train_stand_alone
 
 

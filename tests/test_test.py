@@ -203,7 +203,7 @@ def test_a_plan_needs_no_images(saved, capsys):
 
 
 def test_a_plan_needs_no_supernet_and_no_pixels(saved, capsys, monkeypatch):
-    monkeypatch.setattr("fewshot_nas.run_images.decoded", None)
+    monkeypatch.setattr("fewshot_nas.running.images.decoded", None)
     assert evaluate("--json_part=1-2", "--plan") == 0
     of_the_supernet = capsys.readouterr().out
     saved.chosen.unlink()

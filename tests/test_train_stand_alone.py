@@ -13,7 +13,7 @@ from fewshot_nas.evaluation.naive import measure
 from fewshot_nas.files import locked, read_json
 from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint, subnet_of
 from fewshot_nas.results.run import stand_alone_directory
-from fewshot_nas.run_images import evaluation_inputs, open_images
+from fewshot_nas.running.images import evaluation_inputs, open_images
 from fewshot_nas.scores.found import Found, FoundArch, write_found
 from fewshot_nas.space.pool import make_pool, read_arch_file, read_pool
 from fewshot_nas.space.presets import SPACES

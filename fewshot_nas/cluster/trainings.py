@@ -24,8 +24,8 @@ from fewshot_nas.distributed import World
 from fewshot_nas.errors import BusyError, InputError, TaskError
 from fewshot_nas.files import locked, write_text
 from fewshot_nas.manifest import clear, recipe_sha256
-from fewshot_nas.network_runs import NetworkRun
 from fewshot_nas.results.run import run_directory
+from fewshot_nas.running.networks import NetworkRun
 from fewshot_nas.space.space import Arch
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneResult
 

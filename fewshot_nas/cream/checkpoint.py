@@ -23,7 +23,7 @@ def save_child(
     """Write a network and its moving average, whole or not at all.
 
     Args:
-        trained_on: facts about its images, see `run_images.trained_on`.
+        trained_on: facts about its images, see `running.images.trained_on`.
     """
     space = model.network(network.in_channels)
     weights = {key: to_timm(each.state_dict(), space) for key, each in ((_WEIGHTS, network), (_AVERAGE, average))}

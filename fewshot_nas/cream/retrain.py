@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fewshot_nas.cream.paths import Model
     from fewshot_nas.cream.retrain_task import RetrainTask
     from fewshot_nas.cream.runs import CreamRun
-    from fewshot_nas.lifecycle import Training
+    from fewshot_nas.running.life import Training
 
 _CALIBRATION_IMAGES = 256
 _FIRST_WEIGHTS = 0.01  # share of the first weights in the average, from which on they are felt
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.cream.paths import format_path
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
-    from fewshot_nas.run_images import trained_on
+    from fewshot_nas.running.images import trained_on
 
     with joined(options.device, config.run) as world:
         report = speaker(world.is_rank0)
@@ -85,9 +85,9 @@ def start_training(training: "CreamRun", config: RetrainConfig, model: "Model") 
     from fewshot_nas.cream.paths import arch_of
     from fewshot_nas.cream.retrain_task import RetrainTask
     from fewshot_nas.cream.schedules import RetrainSchedule
-    from fewshot_nas.lifecycle import Training
     from fewshot_nas.models.subnet import Subnet
-    from fewshot_nas.runs import placed, seed_weights
+    from fewshot_nas.running.life import Training
+    from fewshot_nas.running.run import placed, seed_weights
     from fewshot_nas.training.optimizer import plain_groups
 
     data, world = training.data, training.world

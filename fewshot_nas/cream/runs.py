@@ -18,10 +18,10 @@ from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest_of
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.run_images import data_facts, images_of, opened, refuse_single_values, training_images
+from fewshot_nas.running.images import data_facts, images_of, opened, refuse_single_values, training_images
+from fewshot_nas.running.life import LifeCycle, Training
 from fewshot_nas.settings import compared
 from fewshot_nas.training.loop import Source, Task
 

@@ -70,7 +70,7 @@ _OF_SCORES = ("IMAGE_SIZE", "BATCH_SIZE", "CALIBRATION_IMAGES", "run.", "data.va
 
 def _refuse_other_settings(training: "CreamRun", directory: SearchDirectory) -> None:
     """Refuse settings and images that are not those of the search, whose supernet cannot be changed."""
-    from fewshot_nas.run_images import data_facts
+    from fewshot_nas.running.images import data_facts
 
     begun = read_manifest(directory.manifest)
     now = {"settings": compared(training.config), "data": data_facts(training.data)}
@@ -138,7 +138,7 @@ def supernet_of(training: "CreamRun", config: SearchConfig, directory: SearchDir
         InputError: the checkpoint holds another one.
     """
     from fewshot_nas.models.checkpoint import load_supernet
-    from fewshot_nas.runs import placed
+    from fewshot_nas.running.run import placed
 
     data, supernet = training.data, load_supernet(directory.last, training.world.device)
     space = config.SPACE.network(config.budget().depths, len(data.mean), supernet.space.resolution)

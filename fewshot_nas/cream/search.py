@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fewshot_nas.cream.paths import CreamPath
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.cream.search_task import Pace, SearchTask
-    from fewshot_nas.lifecycle import Training
+    from fewshot_nas.running.life import Training
     from fewshot_nas.training.board import Board, BoardEntry
 
 
@@ -61,10 +61,10 @@ def _start(
     from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
     from fewshot_nas.cream.step import Teaching
     from fewshot_nas.data.loader import batch_share
-    from fewshot_nas.lifecycle import Training
     from fewshot_nas.models.supernet import Supernet
-    from fewshot_nas.run_images import trained_on
-    from fewshot_nas.runs import placed, seed_weights
+    from fewshot_nas.running.images import trained_on
+    from fewshot_nas.running.life import Training
+    from fewshot_nas.running.run import placed, seed_weights
     from fewshot_nas.space.split import one_shot, shared
     from fewshot_nas.training.board import Board
     from fewshot_nas.training.optimizer import plain_groups, sgd

@@ -23,7 +23,7 @@ from fewshot_nas.jsonl import Record
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.runs import placed
+from fewshot_nas.running.run import placed
 from fewshot_nas.space.split import one_shot, split_of
 from fewshot_nas.training.board import Board, BoardEntry
 

@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.cream.runs import scoring_inputs, space_words
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.checkpoint import read_checkpoint
-    from fewshot_nas.run_images import images_of, opened, refuse_other_images
-    from fewshot_nas.runs import placed
+    from fewshot_nas.running.images import images_of, opened, refuse_other_images
+    from fewshot_nas.running.run import placed
 
     with joined(options.device, config.run) as world:
         report, unlike = speaker(world.is_rank0), "" if options.from_search else config.unlike_public()

@@ -20,7 +20,7 @@ from fewshot_nas.settings import load
 if TYPE_CHECKING:
     from fewshot_nas.cream.retrain_task import RetrainTask
     from fewshot_nas.cream.runs import CreamRun
-    from fewshot_nas.lifecycle import Training
+    from fewshot_nas.running.life import Training
     from fewshot_nas.training.stand_alone import GroundTruth
 
 

@@ -36,14 +36,14 @@ from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.runs import Run, seed_weights
+from fewshot_nas.running.run import Run, seed_weights
+from fewshot_nas.running.supernets import SupernetRun
 from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.resnet import ResNetSpace
 from fewshot_nas.space.space import Arch, Options, Space
 from fewshot_nas.space.split import Split, by_depth, by_width, explicit
-from fewshot_nas.supernet_runs import SupernetRun
 from fewshot_nas.training.optimizer import cosine, plain_groups, set_rate, sgd
 from fewshot_nas.training.sampler import Sampler
 from fewshot_nas.training.sandwich import Answer

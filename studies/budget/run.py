@@ -132,7 +132,7 @@ def _save(path: Path, table: NDArray[np.float32]) -> None:
 def _inputs(setting: Setting) -> Any:
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import DefaultSettings, joined
-    from fewshot_nas.run_images import evaluation_inputs, open_images
+    from fewshot_nas.running.images import evaluation_inputs, open_images
 
     with joined("cpu", DefaultSettings(threads=1)) as world:
         evaluation = replace(CONFIG.evaluation, calibration_images=setting.calibration)

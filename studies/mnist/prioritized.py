@@ -25,10 +25,10 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import phase_directory
-from fewshot_nas.runs import seed_weights
+from fewshot_nas.running.run import seed_weights
+from fewshot_nas.running.supernets import SupernetRun
 from fewshot_nas.space.space import Arch, Options, Space
 from fewshot_nas.space.split import by_width
-from fewshot_nas.supernet_runs import SupernetRun
 from fewshot_nas.training.board import Board, BoardEntry
 from fewshot_nas.training.supernet_task import SupernetTask
 from studies.remembering import RememberingTask

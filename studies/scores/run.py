@@ -30,7 +30,7 @@ from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.files import write_json
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.run_images import evaluation_inputs, open_images
+from fewshot_nas.running.images import evaluation_inputs, open_images
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.space import Arch
 

@@ -174,7 +174,7 @@ def cost(bed: str, seed: int) -> None:
     from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.naive import score_plainly
     from fewshot_nas.models.checkpoint import load_supernet
-    from fewshot_nas.run_images import open_images
+    from fewshot_nas.running.images import open_images
     from fewshot_nas.scoring import scorer_for
     from fewshot_nas.searching.generation import Generation
 

@@ -15,8 +15,8 @@ from fewshot_nas.config import load_config  # noqa: E402
 from fewshot_nas.distributed import World  # noqa: E402
 from fewshot_nas.errors import InputError  # noqa: E402
 from fewshot_nas.files import locked, write_text  # noqa: E402
-from fewshot_nas.network_runs import NetworkRun  # noqa: E402
 from fewshot_nas.results.run import stand_alone_directory  # noqa: E402
+from fewshot_nas.running.networks import NetworkRun  # noqa: E402
 from fewshot_nas.space.pool import read_pool  # noqa: E402
 from fewshot_nas.training.stand_alone import GroundTruth  # noqa: E402
 

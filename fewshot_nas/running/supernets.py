@@ -4,20 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fewshot_nas.choosing import Truth, choose_anew, chosen_by, measured_epochs, publish
 from fewshot_nas.commands import command_line
 from fewshot_nas.config import FewShotConfig, TrainingConfig
 from fewshot_nas.data.images import Images
 from fewshot_nas.errors import InputError
 from fewshot_nas.files import read_json
-from fewshot_nas.lifecycle import Training
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.plugins import named_part
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import run_directory
-from fewshot_nas.run_images import trained_on
-from fewshot_nas.runs import Run, placed
+from fewshot_nas.running.choosing import Truth, choose_anew, chosen_by, measured_epochs, publish
+from fewshot_nas.running.images import trained_on
+from fewshot_nas.running.life import Training
+from fewshot_nas.running.run import Run, placed
 from fewshot_nas.space.pool import Entry, changed_settings, part_path, part_paths, read_arch_file
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd

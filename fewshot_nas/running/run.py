@@ -17,11 +17,10 @@ from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.lifecycle import LifeCycle, Training
 from fewshot_nas.manifest import manifest, refuse_another_run
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import trainings
-from fewshot_nas.run_images import (
+from fewshot_nas.running.images import (
     data_facts,
     evaluation_inputs,
     open_images,
@@ -30,6 +29,7 @@ from fewshot_nas.run_images import (
     say_shortages,
     training_images,
 )
+from fewshot_nas.running.life import LifeCycle, Training
 from fewshot_nas.space.space import Space
 from fewshot_nas.training.loop import Schedule, Source, Task, step_seed
 
