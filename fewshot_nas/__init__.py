@@ -11,7 +11,7 @@ from fewshot_nas.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fewshot_nas.api import extract, load_supernet, macs, open_data, params, random_arch, score
-    from fewshot_nas.errors import InputError
+    from fewshot_nas.cli.errors import InputError
     from fewshot_nas.evaluation.scorer import Scorer
     from fewshot_nas.space.presets import SPACES
     from fewshot_nas.space.space import Arch

@@ -5,10 +5,10 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from fewshot_nas.cli import run
-from fewshot_nas.commands import COMMANDS
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import PACKAGE
+from fewshot_nas.cli.commands import COMMANDS
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import run
+from fewshot_nas.records.files import PACKAGE
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.space.draw import random_arch as draw
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import Arch, Space

@@ -4,23 +4,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fewshot_nas.cli import (
-    Parser,
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.options import (
     add_config_options,
     add_device_option,
     add_phase_option,
     add_save_option,
     config_of,
     following,
-    run,
     training_of,
 )
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import locked, sha256
+from fewshot_nas.records.files import locked, sha256
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.manifests import read_manifest
 from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import phase_directory, phase_of, phases, run_directory
-from fewshot_nas.scores.manifests import read_manifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:

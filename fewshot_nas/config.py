@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
 
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.settings import FREE, Count, Part, Share, Within, load
 from fewshot_nas.data.recipes import Recipe
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import here_or_shipped
+from fewshot_nas.records.files import here_or_shipped
 from fewshot_nas.results.run import ground_truth_path
-from fewshot_nas.settings import FREE, Count, Part, Share, Within, load
 from fewshot_nas.space.presets import preset, with_values
 from fewshot_nas.space.resnet import BlockKind
 from fewshot_nas.space.space import Space

@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fewshot_nas import launcher
-from fewshot_nas.errors import InputError, said_by_machine
+from fewshot_nas.cli import launcher
+from fewshot_nas.cli.errors import InputError, said_by_machine
 from fewshot_nas.watch import Watch, connection, whereabouts
 
 T = TypeVar("T")

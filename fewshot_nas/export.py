@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fewshot_nas.cli import Parser, add_config_options, config_of, run
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, run
 from fewshot_nas.config import Config
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import sha256
 from fewshot_nas.manifest import fixed_by_network, refuse_settings
-from fewshot_nas.opening import first_line
+from fewshot_nas.options import add_config_options, config_of, first_line
+from fewshot_nas.records.files import sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.space import Arch, Space
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fewshot_nas.cli import Parser, add_phase_option, add_run_options, run, run_config, run_words, speaker
-from fewshot_nas.commands import command_line
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import sha256, write_json
+from fewshot_nas.cli.commands import command_line
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, run, speaker
+from fewshot_nas.options import add_phase_option, add_run_options, run_config, run_words
+from fewshot_nas.records.files import sha256, write_json
 from fewshot_nas.results.directories import NetworkDirectory, PhaseDirectory
+from fewshot_nas.results.found import read_best
 from fewshot_nas.results.run import finetune_directory, phase_directory, phase_of
-from fewshot_nas.scores.found import read_best
 
 if TYPE_CHECKING:
     from fewshot_nas.running.networks import NetworkRun

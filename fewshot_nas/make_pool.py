@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fewshot_nas.cli import Parser, add_config_options, config_of, run
-from fewshot_nas.errors import InputError
-from fewshot_nas.opening import first_line
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.options import add_config_options, config_of, first_line
 from fewshot_nas.space.pool import (
     PARTS,
     POOL_SIZE,

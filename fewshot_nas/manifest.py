@@ -11,13 +11,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fewshot_nas.comparing import SETTINGS, flat, refuse_difference
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.settings import compared
 from fewshot_nas.config import USUAL_SPACE, Config
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json, write_text
+from fewshot_nas.records.comparing import SETTINGS, flat, refuse_difference
+from fewshot_nas.records.files import read_json, write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.scores.manifests import network_of, read_manifest
-from fewshot_nas.settings import compared
+from fewshot_nas.results.manifests import network_of, read_manifest
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import Space, preset_of
 from fewshot_nas.version import __version__

@@ -6,20 +6,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import (
-    Parser,
-    add_config_options,
-    add_phase_option,
-    add_save_option,
-    as_list,
-    config_of,
-    following,
-    read_numbers,
-    run,
-)
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, as_list, read_numbers, run
 from fewshot_nas.config import Config
-from fewshot_nas.errors import InputError
-from fewshot_nas.opening import known_run
+from fewshot_nas.options import add_config_options, add_phase_option, add_save_option, config_of, following, known_run
+from fewshot_nas.results.chance import no_better
+from fewshot_nas.results.evaluations import read_truth
+from fewshot_nas.results.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
+from fewshot_nas.results.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
 from fewshot_nas.results.phase import ONE_SHOT, Phase
 from fewshot_nas.results.run import known_phases, phase_directory, phase_of, run_directory
 from fewshot_nas.results.score_files import (
@@ -31,11 +25,7 @@ from fewshot_nas.results.score_files import (
     parts_with_scores,
     shard_path,
 )
-from fewshot_nas.scores.chance import no_better
-from fewshot_nas.scores.evaluations import read_truth
-from fewshot_nas.scores.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
-from fewshot_nas.scores.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
-from fewshot_nas.scores.shards import BEST_FIRST, METRICS, OF_TOP, Scored, write_scores
+from fewshot_nas.results.shards import BEST_FIRST, METRICS, OF_TOP, Scored, write_scores
 from fewshot_nas.space.pool import Entry
 
 if TYPE_CHECKING:

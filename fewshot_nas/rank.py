@@ -6,20 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import (
-    Parser,
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.cli.plugins import named_part
+from fewshot_nas.options import (
     add_config_options,
     add_measure_options,
     add_phase_option,
     add_save_option,
     config_of,
     following,
-    run,
+    known_run,
 )
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import write_csv, write_json
-from fewshot_nas.opening import known_run
-from fewshot_nas.plugins import named_part
+from fewshot_nas.records.files import write_csv, write_json
+from fewshot_nas.results.evaluations import (
+    Evaluation,
+    common_network,
+    leading_metric,
+    merged_evaluations,
+    read_evaluation,
+    read_truth,
+    refuse_other_pool,
+)
+from fewshot_nas.results.manifests import Network
 from fewshot_nas.results.run import (
     known_phases,
     latency_tables,
@@ -34,17 +43,7 @@ from fewshot_nas.results.run import (
     trained_phases,
     within_run,
 )
-from fewshot_nas.scores.evaluations import (
-    Evaluation,
-    common_network,
-    leading_metric,
-    merged_evaluations,
-    read_evaluation,
-    read_truth,
-    refuse_other_pool,
-)
-from fewshot_nas.scores.manifests import Network
-from fewshot_nas.scores.shards import OF_TOP, Scored, top_of, write_scores
+from fewshot_nas.results.shards import OF_TOP, Scored, top_of, write_scores
 from fewshot_nas.space.block import Cost
 from fewshot_nas.space.pool import Entry, read_pool
 from fewshot_nas.space.space import Arch, Space

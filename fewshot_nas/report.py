@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fewshot_nas.cli import (
-    Parser,
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.options import (
     add_config_options,
     add_phase_option,
     add_save_option,
     config_of,
     following,
-    run,
+    known_run,
     training_of,
 )
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import write_text
-from fewshot_nas.opening import known_run
+from fewshot_nas.records.files import write_text
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.evaluations import leading_metric
+from fewshot_nas.results.found import read_found
 from fewshot_nas.results.phase import ONE_SHOT, Phase
 from fewshot_nas.results.run import (
     ROOT,
@@ -33,9 +34,7 @@ from fewshot_nas.results.run import (
     search_directory,
     searches,
 )
-from fewshot_nas.scores.evaluations import leading_metric
-from fewshot_nas.scores.found import read_found
-from fewshot_nas.scores.shards import OF_TOP
+from fewshot_nas.results.shards import OF_TOP
 from fewshot_nas.space.pool import read_arch_file
 
 

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import Config
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import World, gathered
-from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.accuracy import guessing
 from fewshot_nas.evaluation.executors import Executor, executor_for
 from fewshot_nas.evaluation.memory_limit import memory_limit_mb
 from fewshot_nas.evaluation.scorer import Scorer
-from fewshot_nas.files import sha256
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.records.files import sha256
 from fewshot_nas.results.run import within_run
 from fewshot_nas.running.images import (
     SCORED_AT_ONCE,

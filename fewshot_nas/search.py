@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import (
-    Parser,
-    Report,
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, Report, run, speaker
+from fewshot_nas.options import (
     add_config_options,
     add_device_option,
     add_measure_options,
@@ -17,13 +17,14 @@ from fewshot_nas.cli import (
     add_save_option,
     config_of,
     following,
-    run,
-    speaker,
     training_of,
 )
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import sha256
+from fewshot_nas.records.files import sha256
+from fewshot_nas.results.chance import no_better
 from fewshot_nas.results.directories import FoundDirectory, PhaseDirectory
+from fewshot_nas.results.evaluations import leading_metric
+from fewshot_nas.results.found import Found, FoundArch, write_found
+from fewshot_nas.results.manifests import Network, network_of, read_manifest
 from fewshot_nas.results.run import (
     found_directory,
     latency_tables,
@@ -32,11 +33,7 @@ from fewshot_nas.results.run import (
     ranking_path,
     trained_phases,
 )
-from fewshot_nas.scores.chance import no_better
-from fewshot_nas.scores.evaluations import leading_metric
-from fewshot_nas.scores.found import Found, FoundArch, write_found
-from fewshot_nas.scores.manifests import Network, network_of, read_manifest
-from fewshot_nas.scores.shards import OF_TOP, top_of
+from fewshot_nas.results.shards import OF_TOP, top_of
 from fewshot_nas.searching.bounds import MEASURES, Limits, read_bounds, shown
 from fewshot_nas.space.cost import cost_measures
 from fewshot_nas.space.space import Options, Space
@@ -69,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.data.sources import fixed_part
     from fewshot_nas.distributed import gathered, joined, on_rank0
     from fewshot_nas.evaluation.numerics import numerics
-    from fewshot_nas.journal import Journal
     from fewshot_nas.models.checkpoint import load_supernet
+    from fewshot_nas.records.journal import Journal
     from fewshot_nas.running.images import images_for, opened, say_shortages
     from fewshot_nas.running.life import alone
     from fewshot_nas.scoring import scorer_for, scoring_facts

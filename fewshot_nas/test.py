@@ -8,29 +8,25 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import (
-    Parser,
-    Report,
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, Report, read_numbers, run, speaker
+from fewshot_nas.config import Config
+from fewshot_nas.options import (
     add_config_options,
     add_device_option,
     add_executor_options,
     add_phase_option,
     add_save_option,
     config_of,
-    read_numbers,
-    run,
-    speaker,
     training_of,
     uses_ray,
 )
-from fewshot_nas.config import Config
-from fewshot_nas.errors import InputError
-from fewshot_nas.jsonl import records
+from fewshot_nas.records.jsonl import records
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.evaluations import read_truth
+from fewshot_nas.results.manifests import read_manifest
 from fewshot_nas.results.run import phase_directory, phase_of, phases
 from fewshot_nas.results.score_files import BESIDE, evaluation_name, journal_path, manifest_path, remove_part
-from fewshot_nas.scores.evaluations import read_truth
-from fewshot_nas.scores.manifests import read_manifest
 from fewshot_nas.space.pool import pool_sha256, read_pool
 from fewshot_nas.space.space import Arch, Space
 

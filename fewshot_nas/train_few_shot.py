@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import Parser, add_phase_option, add_run_options, following, run, run_config, run_words, speaker
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, sha256
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, run, speaker
+from fewshot_nas.options import add_phase_option, add_run_options, following, run_config, run_words
+from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import phase_directory, phases, run_directory

@@ -7,22 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import (
-    Parser,
-    add_executor_options,
-    add_run_options,
-    read_numbers,
-    run,
-    run_config,
-    run_words,
-    speaker,
-    uses_ray,
-)
-from fewshot_nas.errors import BusyError, InputError
-from fewshot_nas.pace import Pace
+from fewshot_nas.cli.errors import BusyError, InputError
+from fewshot_nas.cli.main import Parser, read_numbers, run, speaker
+from fewshot_nas.cli.pace import Pace
+from fewshot_nas.options import add_executor_options, add_run_options, run_config, run_words, uses_ray
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.found import read_best
 from fewshot_nas.results.run import ground_truth_path
-from fewshot_nas.scores.found import read_best
 from fewshot_nas.space.pool import id_beside, read_pool
 from fewshot_nas.space.space import Arch, Space
 

@@ -18,8 +18,8 @@ from datetime import timedelta
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from fewshot_nas.errors import EndedError, InputError, KnownError, interruption, said_by_machine
-from fewshot_nas.launcher import leave_with
+from fewshot_nas.cli.errors import EndedError, InputError, KnownError, interruption, said_by_machine
+from fewshot_nas.cli.launcher import leave_with
 
 AGAIN = "the same command goes on from the last saved state"
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from fewshot_nas.cli.settings import Part, Within, is_free
 from fewshot_nas.config import Config
 from fewshot_nas.cream import config as cream
-from fewshot_nas.settings import Part, Within, is_free
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 

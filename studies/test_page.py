@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import Interval
 from fewshot_nas.ranking.rows import Row
 from studies import page as study

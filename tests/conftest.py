@@ -15,11 +15,11 @@ import hypothesis
 import pytest
 import torch
 
-from fewshot_nas import files
 from fewshot_nas.config import dump_config, load_config
-from fewshot_nas.files import write_json, write_text
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.records import files
+from fewshot_nas.records.files import write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.running.run import seed_weights
 from fewshot_nas.space.pool import Entry, make_pool, split_pool, write_arch_file

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from fewshot_nas import choose, report
-from fewshot_nas.cli import run
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import write_json
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import run
+from fewshot_nas.records.files import write_json
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES

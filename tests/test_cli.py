@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fewshot_nas.cli import Parser, run
+from fewshot_nas.cli.main import Parser, run
 
 COMMAND = """
 import sys, time
-from fewshot_nas.cli import run
+from fewshot_nas.cli.main import run
 
 def main(argv):
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import fewshot_nas
-from fewshot_nas.commands import COMMANDS, command_line
+from fewshot_nas.cli.commands import COMMANDS, command_line
 
 PACKAGE = Path(fewshot_nas.__file__).parent
 SOURCES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fewshot_nas
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import Config, dump_config, load_config
-from fewshot_nas.errors import InputError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.distributed import (
     DefaultSettings,
     World,
@@ -15,7 +16,6 @@ from fewshot_nas.distributed import (
     joined,
     on_rank0,
 )
-from fewshot_nas.errors import InputError
 
 
 def test_alone_there_is_a_world_of_one(monkeypatch):

@@ -17,12 +17,12 @@ from PIL import Image
 
 import fewshot_nas
 from fewshot_nas.__main__ import main
-from fewshot_nas.cli import run
+from fewshot_nas.cli.main import run
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.loader import TrainBatches
 from fewshot_nas.data.transforms import train_transform
-from fewshot_nas.files import read_json
-from fewshot_nas.jsonl import records
+from fewshot_nas.records.files import read_json
+from fewshot_nas.records.jsonl import records
 
 ROOT = Path(fewshot_nas.__file__).parents[1]
 ARCH = "1" + "2222" + "7" + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 6 + "77" * 2 + "00" * 3

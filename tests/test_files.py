@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import locked, read_json, replacing, write_json, write_text
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import locked, read_json, replacing, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):

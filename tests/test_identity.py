@@ -9,12 +9,12 @@ from PIL import Image
 
 import fewshot_nas
 from fewshot_nas.__main__ import main
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, sha256
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint
+from fewshot_nas.records.files import read_json, sha256
+from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.run import found_directory
-from fewshot_nas.scores.merging import write_merged
-from fewshot_nas.scores.shards import Scored
+from fewshot_nas.results.shards import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 
 CLASSES = ("cat", "frog", "ship")

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_csv, write_json
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.judge import main
 from fewshot_nas.ranking.judgement import judge
 from fewshot_nas.ranking.predictions import read_predictions
 from fewshot_nas.ranking.truth import open_truth
+from fewshot_nas.records.files import read_json, write_csv, write_json
 from fewshot_nas.space.presets import SPACES
 
 TABLES = os.environ.get("FEWSHOT_NAS_TRUTHS", "")

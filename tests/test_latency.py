@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from fewshot_nas import latency, rank, search
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.results.found import read_found
+from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import found_directory, phase_directory, prediction_table_path
-from fewshot_nas.scores.found import read_found
-from fewshot_nas.scores.merging import write_merged
-from fewshot_nas.scores.shards import Scored
+from fewshot_nas.results.shards import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.timing.table import read_table
 

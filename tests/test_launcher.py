@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from fewshot_nas import launcher, train_supernet
-from fewshot_nas.cli import run
-from fewshot_nas.errors import InputError, KnownError
+from fewshot_nas import train_supernet
+from fewshot_nas.cli import launcher
+from fewshot_nas.cli.errors import InputError, KnownError
+from fewshot_nas.cli.main import run
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from fewshot_nas.__main__ import COMMANDS, main
-from fewshot_nas.cli import run
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import run
 
 
 def test_commands_are_listed_with_one_line_each(capsys):

@@ -5,12 +5,12 @@ from typing import get_type_hints
 
 import pytest
 
-from fewshot_nas.comparing import flat, refuse_difference
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.settings import compared, is_free
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig, SearchConfig
-from fewshot_nas.errors import InputError
 from fewshot_nas.manifest import manifest, recipe_sha256
-from fewshot_nas.settings import compared, is_free
+from fewshot_nas.records.comparing import flat, refuse_difference
 
 # A change of this list is a decision: a run goes on with another value of these settings.
 FREE = {

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fewshot_nas.__main__ import main
-from fewshot_nas.cli import run
+from fewshot_nas.cli.main import run
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.pool import Entry, make_pool, part_path, write_arch_file

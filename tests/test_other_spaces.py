@@ -17,7 +17,7 @@ from fewshot_nas import (
     train_stand_alone,
     train_supernet,
 )
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.space.split import by_depth, explicit
 

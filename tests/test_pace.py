@@ -1,6 +1,6 @@
 """How long the rest takes."""
 
-from fewshot_nas.pace import Pace
+from fewshot_nas.cli.pace import Pace
 
 
 def test_what_is_left_follows_from_what_is_done():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fewshot_nas.files import PACKAGE, here_or_shipped
+from fewshot_nas.records.files import PACKAGE, here_or_shipped
 
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"

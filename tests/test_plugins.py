@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.plugins import is_outside, named_part
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.plugins import is_outside, named_part
 
 
 def test_a_name_of_ours_comes_first():

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from fewshot_nas import report
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, sha256
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.rank import main
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.features import features, standardised
 from fewshot_nas.ranking.scale import percent
+from fewshot_nas.records.files import read_json, sha256
+from fewshot_nas.results.manifests import Network
+from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import (
     phase_directory,
@@ -25,9 +27,7 @@ from fewshot_nas.results.run import (
     run_directory,
 )
 from fewshot_nas.results.score_files import merged_path
-from fewshot_nas.scores.manifests import Network
-from fewshot_nas.scores.merging import write_merged
-from fewshot_nas.scores.shards import Scored, read_scores
+from fewshot_nas.results.shards import Scored, read_scores
 from fewshot_nas.searching.valuation import valuation_by_supernet
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES

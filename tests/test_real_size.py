@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.settings import load
 from fewshot_nas.config import load_config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig, SearchConfig
 from fewshot_nas.cream.flops import depths_for
 from fewshot_nas.cream.paths import arch_of
 from fewshot_nas.cream.search_task import PathSampler
 from fewshot_nas.data.loader import batch_share
-from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.memory import within_memory
 from fewshot_nas.evaluation.prefix_tree import make_plan
@@ -24,7 +25,6 @@ from fewshot_nas.models.blueprint import blueprint
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.running.images import SCORED_AT_ONCE
-from fewshot_nas.settings import load
 from fewshot_nas.space.pool import part_path, read_arch_file
 from fewshot_nas.space.split import by_width, one_shot
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import DataConfig
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.pictures import FilePicture
 from fewshot_nas.data.transforms import eval_transform
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
+from fewshot_nas.records.files import read_json
 from fewshot_nas.running.images import images_of, training_images
 from fewshot_nas.train_stand_alone import main as train_stand_alone
 

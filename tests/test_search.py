@@ -11,15 +11,15 @@ import time
 import pytest
 
 from fewshot_nas import load_supernet, random_arch, report, score, search
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.evaluation.scorer import Scorer
-from fewshot_nas.files import read_json, write_json
+from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.found import read_found
+from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.phase import Phase
 from fewshot_nas.results.run import found_directory, phase_directory, ranking_path
-from fewshot_nas.scores.found import read_found
-from fewshot_nas.scores.merging import write_merged
-from fewshot_nas.scores.shards import Scored
+from fewshot_nas.results.shards import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES, with_values
 

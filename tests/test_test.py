@@ -11,7 +11,7 @@ import torch
 
 from fewshot_nas import merge, rank, report
 from fewshot_nas import test as command
-from fewshot_nas.cli import run
+from fewshot_nas.cli.main import run
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results.phase import Phase

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from fewshot_nas.cli import run
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import sha256
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import run
 from fewshot_nas.models.checkpoint import load_supernet, save_supernet
 from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.records.files import sha256
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.train_few_shot import main

@@ -5,16 +5,16 @@ import re
 
 import pytest
 
-from fewshot_nas.cli import run
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import run
 from fewshot_nas.config import load_config
 from fewshot_nas.distributed import World
-from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.naive import measure
-from fewshot_nas.files import locked, read_json
 from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint, subnet_of
+from fewshot_nas.records.files import locked, read_json
+from fewshot_nas.results.found import Found, FoundArch, write_found
 from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.running.images import evaluation_inputs, open_images
-from fewshot_nas.scores.found import Found, FoundArch, write_found
 from fewshot_nas.space.pool import make_pool, read_arch_file, read_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.train_stand_alone import _selected, main

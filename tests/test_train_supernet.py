@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from fewshot_nas import merge, report, search, test
-from fewshot_nas.cli import run
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import locked, write_text
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import run
 from fewshot_nas.models.checkpoint import load_supernet
+from fewshot_nas.records.files import locked, write_text
 from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.train_supernet import main

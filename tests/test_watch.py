@@ -14,9 +14,9 @@ import torch
 import torch.distributed as dist
 
 from fewshot_nas import watch
-from fewshot_nas.cli import Terminated, run
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Terminated, run
 from fewshot_nas.distributed import DefaultSettings, broadcast_object, gathered, joined
-from fewshot_nas.errors import InputError
 
 SIZE = 3
 
@@ -165,9 +165,9 @@ def test_who_leaves_lets_the_others_read_the_board_first(monkeypatch, error):
 
 TORCHRUN = """
 import sys
-from fewshot_nas.cli import run
+from fewshot_nas.cli.main import run
 from fewshot_nas.distributed import joined
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 
 def main(argv):
     with joined("cpu") as world:

@@ -11,8 +11,8 @@ from typing import Any
 
 import ray
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.distributed import Settings
-from fewshot_nas.errors import InputError
 
 _REACHED_S = 10.0
 

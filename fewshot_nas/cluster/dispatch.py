@@ -7,10 +7,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
+from fewshot_nas.cli.errors import InputError, TaskError
 from fewshot_nas.cluster.schedule import TaskSchedule
 from fewshot_nas.cluster.worker import Packed
 from fewshot_nas.cluster.worker_pool import Reply, Worker, WorkerPool, reason
-from fewshot_nas.errors import InputError, TaskError
 
 FAILURES = 3  # of one task, before it is given up
 

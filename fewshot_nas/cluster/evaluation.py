@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cluster.dispatch import results
 from fewshot_nas.cluster.schedule import SLOWEST, TaskSchedule
 from fewshot_nas.cluster.worker_pool import WorkerPool
 from fewshot_nas.distributed import World
-from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.executors import Executor, Results
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.work import Work

@@ -15,15 +15,15 @@ from typing import Any
 
 from tqdm import tqdm
 
+from fewshot_nas.cli.errors import BusyError, InputError, TaskError
 from fewshot_nas.cluster.dispatch import results
 from fewshot_nas.cluster.schedule import SLOWEST, TaskSchedule
 from fewshot_nas.cluster.worker_pool import WorkerPool
-from fewshot_nas.comparing import differing
 from fewshot_nas.config import Config
 from fewshot_nas.distributed import World
-from fewshot_nas.errors import BusyError, InputError, TaskError
-from fewshot_nas.files import locked, write_text
 from fewshot_nas.manifest import clear, recipe_sha256
+from fewshot_nas.records.comparing import differing
+from fewshot_nas.records.files import locked, write_text
 from fewshot_nas.results.run import run_directory
 from fewshot_nas.running.networks import NetworkRun
 from fewshot_nas.space.space import Arch

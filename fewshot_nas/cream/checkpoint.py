@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.names import from_timm, to_timm
 from fewshot_nas.cream.paths import Model, arch_of
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import replacing
 from fewshot_nas.models.checkpoint import NOTHING, read_checkpoint
 from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.records.files import replacing
 
 _AVERAGE, _WEIGHTS = "state_dict_ema", "state_dict"
 

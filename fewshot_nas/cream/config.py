@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.settings import Count, Share, Within
 from fewshot_nas.config import DataConfig, ProcessConfig
 from fewshot_nas.cream.flops import FULL_PX, Budget, budget_of, depths_for, path_cost
 from fewshot_nas.cream.paths import MODELS, Model, as_published, format_path, parse_path
 from fewshot_nas.cream.space import PUBLISHED, CreamSpace
-from fewshot_nas.errors import InputError
-from fewshot_nas.settings import Count, Share, Within
 
 OWN = -1  # the MODEL_SELECTION for your own path
 

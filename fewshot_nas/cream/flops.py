@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.paths import CHOICES, PRIOR, STAGES, CreamPath, arch_of, check_path
 from fewshot_nas.cream.space import PUBLISHED, CreamSpace
-from fewshot_nas.errors import InputError
 from fewshot_nas.space.block import Block, Cost
 from fewshot_nas.space.draw import Bounded
 

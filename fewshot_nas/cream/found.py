@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.settings import build
 from fewshot_nas.cream.config import OWN
 from fewshot_nas.cream.paths import Model, format_path, parse_path
 from fewshot_nas.cream.space import CreamSpace
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json
-from fewshot_nas.settings import build
+from fewshot_nas.records.files import read_json, write_json
 
 FORM = "KEY=value"  # of an override
 

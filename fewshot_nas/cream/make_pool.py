@@ -4,13 +4,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fewshot_nas.cli import Parser, add_config_options, run
+from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.pool import PathEntry, draw_pool, write_paths
-from fewshot_nas.opening import first_line
-from fewshot_nas.settings import load
+from fewshot_nas.options import add_config_options, first_line
 from fewshot_nas.space.pool import check_draw
 
 

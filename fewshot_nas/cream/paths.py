@@ -11,8 +11,8 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.space import PUBLISHED, CreamSpace
-from fewshot_nas.errors import InputError
 from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.space import Arch
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from fewshot_nas.cli import read_numbers
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import read_numbers
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.paths import UNIFORM, CreamPath, format_path, parse_path
-from fewshot_nas.errors import InputError
 from fewshot_nas.space.draw import distinct
 from fewshot_nas.space.pool import read_codes, write_codes
 

@@ -4,12 +4,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, run_words, speaker
+from fewshot_nas.cli.main import Parser, run, speaker
+from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
+from fewshot_nas.options import add_run_options, run_overrides, run_words
 from fewshot_nas.results.run import retrain_directory
-from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
     from fewshot_nas.cream.paths import Model

@@ -12,9 +12,9 @@ from torch import Tensor
 from fewshot_nas.evaluation.accuracy import guessing
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
-from fewshot_nas.files import replacing
-from fewshot_nas.jsonl import Record
 from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.records.files import replacing
+from fewshot_nas.records.jsonl import Record
 from fewshot_nas.training.stand_alone import learn
 
 

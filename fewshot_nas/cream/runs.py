@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from fewshot_nas.cli import Report
+from fewshot_nas.cli.main import Report
+from fewshot_nas.cli.settings import compared
 from fewshot_nas.cream.config import CreamConfig, TrainConfig
 from fewshot_nas.cream.space import PUBLISHED
 from fewshot_nas.data.augment import Augmentation
@@ -22,7 +23,6 @@ from fewshot_nas.manifest import manifest_of
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.running.images import data_facts, images_of, opened, refuse_single_values, training_images
 from fewshot_nas.running.life import LifeCycle, Training
-from fewshot_nas.settings import compared
 from fewshot_nas.training.loop import Source, Task
 
 HELD_SHARE = 8  # at most one of so many training images is held out

@@ -5,22 +5,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import Parser, add_config_options, following, run, speaker
-from fewshot_nas.comparing import SETTINGS, flat, refuse_difference
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, run, speaker
+from fewshot_nas.cli.pace import Pace
+from fewshot_nas.cli.settings import compared, load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import path_cost
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.paths import arch_of
 from fewshot_nas.cream.pool import NUMBERS, PathEntry, read_paths, select, write_paths
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import write_json
-from fewshot_nas.pace import Pace
+from fewshot_nas.options import add_config_options, following
+from fewshot_nas.records.comparing import SETTINGS, flat, refuse_difference
+from fewshot_nas.records.files import write_json
+from fewshot_nas.results.chance import no_better
 from fewshot_nas.results.directories import SearchDirectory
+from fewshot_nas.results.manifests import read_manifest
 from fewshot_nas.results.run import search_directory
-from fewshot_nas.scores.chance import no_better
-from fewshot_nas.scores.manifests import read_manifest
-from fewshot_nas.settings import compared, load
 
 if TYPE_CHECKING:
     from fewshot_nas.cream.ranking import ScoredPath

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, run_words, speaker
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, run, speaker
+from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.found import FORM
-from fewshot_nas.errors import InputError
+from fewshot_nas.options import add_run_options, run_overrides, run_words
 from fewshot_nas.results.directories import SearchDirectory
 from fewshot_nas.results.run import search_directory
-from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
     from fewshot_nas.cream.board_keeping import BoardKeeping

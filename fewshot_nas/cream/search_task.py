@@ -18,11 +18,11 @@ from fewshot_nas.distributed import World, average_gradients
 from fewshot_nas.evaluation.accuracy import Accuracy, guessing
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer
-from fewshot_nas.files import write_json
-from fewshot_nas.jsonl import Record
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.records.files import write_json
+from fewshot_nas.records.jsonl import Record
 from fewshot_nas.running.run import placed
 from fewshot_nas.space.split import one_shot, split_of
 from fewshot_nas.training.board import Board, BoardEntry

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli import Parser, add_config_options, run, speaker
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, run, speaker
+from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig
 from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import write_json
+from fewshot_nas.options import add_config_options
+from fewshot_nas.records.files import write_json
 from fewshot_nas.results.directories import PhaseDirectory, RetrainDirectory
-from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
     from torch import nn

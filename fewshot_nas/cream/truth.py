@@ -6,16 +6,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli import Parser, add_run_options, run, run_overrides, run_words, speaker
+from fewshot_nas.cli.errors import BusyError, InputError
+from fewshot_nas.cli.main import Parser, run, speaker
+from fewshot_nas.cli.pace import Pace
+from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.paths import CreamPath, Model, format_path
 from fewshot_nas.cream.pool import NUMBERS, select
-from fewshot_nas.errors import BusyError, InputError
-from fewshot_nas.pace import Pace
+from fewshot_nas.options import add_run_options, run_overrides, run_words
 from fewshot_nas.results.run import ground_truth_path, stand_alone_directory
-from fewshot_nas.settings import load
 
 if TYPE_CHECKING:
     from fewshot_nas.cream.retrain_task import RetrainTask

@@ -13,9 +13,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.pictures import Pixels
 from fewshot_nas.data.transforms import Upright, seeded, small
-from fewshot_nas.errors import InputError
 
 
 @dataclass(frozen=True)

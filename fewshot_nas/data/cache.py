@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import ArrayImages, Images
 from fewshot_nas.data.loader import lost_workers_said, ordered_batches
 from fewshot_nas.data.pairs import PairImages
 from fewshot_nas.data.pictures import READING
 from fewshot_nas.data.transforms import CentreCrop
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import locked, original_of, replacing
+from fewshot_nas.records.files import locked, original_of, replacing
 
 _STALE_S = 600
 # A fingerprint, and for decoded images how they were made.

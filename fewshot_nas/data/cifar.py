@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import ArrayImages
-from fewshot_nas.errors import InputError
 
 FOLDER = "cifar-10-batches-py"
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))

@@ -11,8 +11,8 @@ import torch
 import torchvision
 from torch import Tensor
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import ArrayImages
-from fewshot_nas.errors import InputError
 
 DEBIAN_DIRECTORY = Path("/usr/share/datasets/fashion-mnist")
 DEBIAN_PACKAGE = "dataset-fashion-mnist"

@@ -4,10 +4,10 @@ import hashlib
 import os
 from pathlib import Path
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.cache import building
 from fewshot_nas.data.images import FileImages
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json
+from fewshot_nas.records.files import read_json, write_json
 
 
 def kept_fingerprint(images: FileImages, directory: Path) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 
 # Formats that Pillow recognises, but decodes with another program or not at all.
 _NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.keys import random_keys, random_order
 from fewshot_nas.data.names import Names
 from fewshot_nas.data.pictures import WHITE, Colour, FilePicture, Picture, Pixels
-from fewshot_nas.errors import InputError
 
 S = TypeVar("S", bound="Images")
 

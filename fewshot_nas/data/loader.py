@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.keys import random_keys, random_order
 from fewshot_nas.data.transforms import Transform
-from fewshot_nas.errors import InputError
 
 CPU = torch.device("cpu")
 _PATIENCE_S = 600  # for a batch; the reductions of several processes have the same

@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 
 try:  # gives the same bytes as Pillow in two thirds of the time: pip install 'fewshot-nas[jpeg]'
     from simplejpeg import decode_jpeg

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.plugins import named_part
 from fewshot_nas.data.cifar import read_cifar10
 from fewshot_nas.data.fashion import read_fashion_mnist
 from fewshot_nas.data.folders import class_directories, listed
@@ -18,8 +20,6 @@ from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_in
 from fewshot_nas.data.names import Names
 from fewshot_nas.data.pairs import blended_pairs
 from fewshot_nas.data.pictures import WHITE, Colour
-from fewshot_nas.errors import InputError
-from fewshot_nas.plugins import named_part
 
 CLASSES = "classes.txt"  # beside the lists: a name a line, of the classes 0, 1, 2, ...
 KNOWN = frozenset({"digits", "cifar10", "fashion_mnist", "fashion_pairs"})  # whose parts are apart

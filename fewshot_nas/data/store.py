@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.cache import building
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import items_of, loader_of, lost_workers_said
 from fewshot_nas.data.pictures import READING, Picture, shrunk, size_of, whole
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import replacing
+from fewshot_nas.records.files import replacing
 
 _END = struct.Struct("<8sq")  # the end of a file: _MAGIC and the number of images
 _MAGIC = b"pictures"

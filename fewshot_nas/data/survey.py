@@ -19,14 +19,14 @@ import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.cache import building
 from fewshot_nas.data.images import FileImages, Images
 from fewshot_nas.data.keys import random_keys
 from fewshot_nas.data.loader import items_of, loader_of
 from fewshot_nas.data.pictures import READING, FilePicture, whole
 from fewshot_nas.data.sources import ImageData
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json
+from fewshot_nas.records.files import read_json, write_json
 
 MOST = 1_500_000_000  # pixels to decode, or bytes to read: about half a minute
 _OPENING = 50_000  # what opening a file costs, in the same unit

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.distributed import World, broadcast_object, gathered
-from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.numerics import numerics
 from fewshot_nas.evaluation.work import UnitSums, Work

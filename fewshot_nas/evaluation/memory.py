@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.prefix_tree import Plan, kernel_elements, peak_elements
 from fewshot_nas.models.supernet import Supernet

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from fewshot_nas import launcher
+from fewshot_nas.cli import launcher
 
 _MB = 1 << 20
 _GPU_SHARE = 0.9  # of what is free; the rest is for the kernels' own buffers and for fragments

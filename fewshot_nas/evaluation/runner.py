@@ -18,19 +18,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fewshot_nas.comparing import differing, refuse_difference
+from fewshot_nas.cli.errors import InputError, TaskError
+from fewshot_nas.cli.pace import Pace
 from fewshot_nas.distributed import World, on_rank0
-from fewshot_nas.errors import InputError, TaskError
 from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.evaluation.work import UnitSums
-from fewshot_nas.files import locked, write_json
-from fewshot_nas.journal import Journal
-from fewshot_nas.pace import Pace
+from fewshot_nas.records.comparing import differing, refuse_difference
+from fewshot_nas.records.files import locked, write_json
+from fewshot_nas.records.journal import Journal
+from fewshot_nas.results.manifests import read_manifest
 from fewshot_nas.results.score_files import journal_path, manifest_path, part_lock, shard_path
-from fewshot_nas.scores.manifests import read_manifest
-from fewshot_nas.scores.shards import METRICS, Score, write_shards
+from fewshot_nas.results.shards import METRICS, Score, write_shards
 from fewshot_nas.space.space import Arch, Space
 
 Parts = Mapping[int, Mapping[str, Arch]]

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import replacing
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.blueprint import blueprint, fill
 from fewshot_nas.models.foreign import foreign_object
 from fewshot_nas.models.published import from_published, is_published
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.records.files import replacing
 from fewshot_nas.space.presets import TRACK1, space_of
 from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.space.split import split_of

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import replacing
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.card import KEY
 from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.records.files import replacing
 
 _ONNX = ("onnx", "onnxscript")
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.blueprint import blueprint
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.models.view import part

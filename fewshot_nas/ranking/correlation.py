@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.influence import Floats, influences, of_tau
 from fewshot_nas.ranking.interval import Interval, shown
 from fewshot_nas.space.space import Arch, Space

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.baseline import curve, worth
 from fewshot_nas.ranking.correlation import FEWEST
 from fewshot_nas.ranking.influence import Floats

@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.truth import Truth
+from fewshot_nas.records.files import read_json
 
 Predictions: TypeAlias = dict[str, float]
 

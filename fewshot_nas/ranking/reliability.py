@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import FEWEST, correlations
 from fewshot_nas.ranking.influence import Floats
 

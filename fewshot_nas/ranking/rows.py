@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from math import isnan, nan
 from typing import Any
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.interval import Interval
 
 COMBINED, PREDICTOR, WITHOUT_SCORES = "combined", "predictor", "predictor without scores"  # names of rows

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import FEWEST, interval_of, resamples_for, tau_of_weights
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.interval import UNDEFINED, Interval

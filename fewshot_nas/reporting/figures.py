@@ -13,7 +13,7 @@ from fewshot_nas.reporting.best_archs import macs_front
 from fewshot_nas.reporting.gather import PhaseRecord, Study
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE, Figure, across, layout, padded
 from fewshot_nas.reporting.wording import Unit, interval, metric_title, phase_title, proxy_title, unit_of
-from fewshot_nas.scores.evaluations import Evaluation
+from fewshot_nas.results.evaluations import Evaluation
 
 _MANY = 2_000  # from this many archs on, points overlap so much that only their density is visible
 _RINGS = {"color": ORANGE, "size": 9, "symbol": "circle-open", "line": {"width": 2}}

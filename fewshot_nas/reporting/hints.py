@@ -1,6 +1,6 @@
 """The commands that produce what a report lacks."""
 
-from fewshot_nas.commands import command_line
+from fewshot_nas.cli.commands import command_line
 from fewshot_nas.reporting.gather import PhaseRecord, Study
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.jsonl import numbered
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.interval import Interval
-from fewshot_nas.scores.shards import METRICS
+from fewshot_nas.records.jsonl import numbered
+from fewshot_nas.results.shards import METRICS
 
 
 @dataclass(frozen=True, slots=True)

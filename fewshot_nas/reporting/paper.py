@@ -6,15 +6,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import replacing
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import Agreement
+from fewshot_nas.records.files import replacing
 from fewshot_nas.reporting.best_archs import macs_front
 from fewshot_nas.reporting.gather import Study
 from fewshot_nas.reporting.path_search import MEASURES, PathSearch
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE
 from fewshot_nas.reporting.wording import metric_title, phase_title, proxy_title, unit_of
-from fewshot_nas.scores.evaluations import Evaluation
+from fewshot_nas.results.evaluations import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

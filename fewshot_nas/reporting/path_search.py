@@ -6,16 +6,16 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fewshot_nas.commands import command_line
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
-from fewshot_nas.jsonl import records
+from fewshot_nas.cli.commands import command_line
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import read_json
+from fewshot_nas.records.jsonl import records
 from fewshot_nas.reporting.markup import code, note, plot, table
 from fewshot_nas.reporting.ranked import Ranked, ranked_table, read_ranked
 from fewshot_nas.reporting.style import BLUE, GREY, ORANGE, Figure, layout
 from fewshot_nas.reporting.wording import decimal, quantity
+from fewshot_nas.results.chance import no_better
 from fewshot_nas.results.directories import RetrainDirectory, SearchDirectory
-from fewshot_nas.scores.chance import no_better
 
 MEASURES = {"batch_top1": "top-1 of a training batch", "held_prob": "mean probability on held images"}
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.rows import Row, gained, read_row
+from fewshot_nas.records.files import read_json
 from fewshot_nas.reporting.markup import note, table
 from fewshot_nas.reporting.wording import interval
 

@@ -9,7 +9,7 @@ from html import escape
 from fewshot_nas.reporting.markup import code, missing, note, plot, table
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE, Figure, layout
 from fewshot_nas.reporting.wording import quantity, unit_of
-from fewshot_nas.scores.found import Found, FoundArch, front
+from fewshot_nas.results.found import Found, FoundArch, front
 
 _TITLES = {"macs": "MACs", "params": "parameters", "latency": "latency"}
 _ROWS = 12  # of a front, as a table

@@ -23,7 +23,7 @@ from fewshot_nas.reporting.wording import (
     quantity,
     round_quantity,
 )
-from fewshot_nas.scores.evaluations import Evaluation
+from fewshot_nas.results.evaluations import Evaluation
 
 
 def head(study: Study) -> str:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.results.score_files import epoch_of
 
 _CANDIDATE = re.compile(r"(epoch|\d\.\d{4})_(\d+)\.pth")

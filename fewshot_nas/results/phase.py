@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.space.split import MAX_GROUPS
 
 # A split by width is named by its number of groups; `on` is the parent's split, trained on. No other directory of a run

@@ -9,10 +9,10 @@ from typing import Any
 
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.files import replacing, sha256
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.ranking.correlation import FEWEST, agreement
 from fewshot_nas.ranking.interval import UNDEFINED, Interval
+from fewshot_nas.records.files import replacing, sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.space import Space

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fewshot_nas.cli import Report
+from fewshot_nas.cli.main import Report
 from fewshot_nas.config import dump_config
 from fewshot_nas.distributed import World, check_equal_on_all_ranks, fail_together, on_rank0
-from fewshot_nas.files import locked
 from fewshot_nas.manifest import UNCOMPARED, begin, goes_on
+from fewshot_nas.records.files import locked
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.training.log import RunLog, collapse
 from fewshot_nas.training.loop import Loop, Schedule, Source, Task

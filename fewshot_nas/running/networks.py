@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fewshot_nas.commands import command_line
+from fewshot_nas.cli.commands import command_line
 from fewshot_nas.data.loader import batches_per_epoch
 from fewshot_nas.evaluation.accuracy import guessing
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.files import write_json
 from fewshot_nas.manifest import recipe_sha256
 from fewshot_nas.models.checkpoint import save_subnet
 from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.records.files import write_json
+from fewshot_nas.results.chance import no_better
 from fewshot_nas.results.directories import NetworkDirectory, PhaseDirectory
 from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Training
 from fewshot_nas.running.run import Run, placed, seed_weights
-from fewshot_nas.scores.chance import no_better
 from fewshot_nas.space.space import Arch
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.optimizer import plain_groups, sgd

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from fewshot_nas.cli import Report
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Report
 from fewshot_nas.config import Config, RecipeConfig
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import batch_share
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.distributed import World
-from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.manifest import manifest, refuse_another_run
 from fewshot_nas.results.directories import PhaseDirectory

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fewshot_nas.commands import command_line
+from fewshot_nas.cli.commands import command_line
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.plugins import named_part
 from fewshot_nas.config import FewShotConfig, TrainingConfig
 from fewshot_nas.data.images import Images
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.plugins import named_part
+from fewshot_nas.records.files import read_json
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import run_directory

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from fewshot_nas.cli.pace import Pace
 from fewshot_nas.distributed import World, on_rank0
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.scorer import Scorer
-from fewshot_nas.journal import Journal
-from fewshot_nas.pace import Pace
-from fewshot_nas.scores.found import Found, FoundArch, front
+from fewshot_nas.records.journal import Journal
+from fewshot_nas.results.found import Found, FoundArch, front
 from fewshot_nas.searching.bounds import Limits
 from fewshot_nas.searching.generation import Generation, generations
 from fewshot_nas.searching.proposals import Proposer

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import lil_matrix
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.searching.bounds import Bound, Limits, shown
 from fewshot_nas.searching.decisions import Decisions
 from fewshot_nas.space.cost import Measure

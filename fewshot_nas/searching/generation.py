@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.evaluation.accuracy import Accuracy
-from fewshot_nas.journal import Journal
-from fewshot_nas.jsonl import Record
+from fewshot_nas.records.journal import Journal
+from fewshot_nas.records.jsonl import Record
 from fewshot_nas.space.space import Arch, Space
 
 

@@ -7,19 +7,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fewshot_nas.commands import command_line
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
+from fewshot_nas.cli.commands import command_line
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.features import column, features
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.predictor import can_predict
 from fewshot_nas.ranking.ranker import in_percent, ranker
+from fewshot_nas.records.files import read_json
 from fewshot_nas.reporting.wording import metric_title, prediction_title
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.evaluations import merged_evaluations, read_evaluation, read_truth
+from fewshot_nas.results.manifests import Network
 from fewshot_nas.results.run import from_run, ranking_path
-from fewshot_nas.scores.evaluations import merged_evaluations, read_evaluation, read_truth
-from fewshot_nas.scores.manifests import Network
-from fewshot_nas.scores.shards import top_of
+from fewshot_nas.results.shards import top_of
 from fewshot_nas.space.space import Arch
 
 Scores = Mapping[Arch, float]  # by the metric of the search, in percent

@@ -7,7 +7,7 @@ all built from `Op` and `Block`; `fewshot_nas.models.run` is the only place that
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 
 Act = Literal["none", "relu", "silu"]
 

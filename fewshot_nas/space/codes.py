@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import NoReturn
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.space.space import Arch
 
 _TO_TEXT = bytes((byte + ord("0")) % 256 for byte in range(256))

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import chain, islice
 from typing import ClassVar
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.space.block import Block, Head, Op, inverted_residual, residual
 from fewshot_nas.space.space import STEM, Arch, Place, Slot, Space, round_width
 

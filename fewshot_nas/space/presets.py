@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.plugins import is_outside, named_part
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.plugins import is_outside, named_part
 from fewshot_nas.space.macro import MacroSpace
 from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.mobilenet import MobileNetSpace

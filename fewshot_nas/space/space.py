@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.space.block import Block, Cost, Head, total
 
 Arch: TypeAlias = tuple[int, ...]  # the option taken at each slot of a space; 0 at a slot that the arch does not have

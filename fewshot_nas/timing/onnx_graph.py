@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node, symbolic_trace
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 
 _OPSET, _IR = 17, 8
 _PLAIN = MappingProxyType(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.layers import BlockLayers, HeadLayers
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.space.block import Head

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 
 C = TypeVar("C")
 

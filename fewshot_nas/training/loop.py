@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from fewshot_nas.cli.errors import InputError, with_memory
+from fewshot_nas.cli.pace import Pace, duration
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import TrainBatches, batch_share, lost_workers_said
 from fewshot_nas.data.transforms import Transform, normalize
 from fewshot_nas.distributed import World, average_gradients, fail_together, gathered, on_rank0
-from fewshot_nas.errors import InputError, with_memory
-from fewshot_nas.jsonl import Record
 from fewshot_nas.models.checkpoint import read_checkpoint
-from fewshot_nas.pace import Pace, duration
+from fewshot_nas.records.jsonl import Record
 from fewshot_nas.training.log import RunLog, summary
 from fewshot_nas.training.optimizer import cosine, set_rate
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Options
 from fewshot_nas.space.split import Rule, Split

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.evaluation.accuracy import guessing
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
-from fewshot_nas.files import locked, read_json, replacing, write_json
-from fewshot_nas.jsonl import Record
 from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.records.files import locked, read_json, replacing, write_json
+from fewshot_nas.records.jsonl import Record
 from fewshot_nas.space.pool import write_codes
 
 # In a running statistic each step counts 0.9 of the next one, so its first value, which no image was seen for, still

@@ -13,10 +13,10 @@ from fewshot_nas.evaluation.accuracy import Accuracy, guessing
 from fewshot_nas.evaluation.executors import executor_for
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
-from fewshot_nas.jsonl import Record
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
+from fewshot_nas.records.jsonl import Record
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.space import Arch, Options
 from fewshot_nas.training.sandwich import Sandwich

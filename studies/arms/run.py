@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_nas.cli import run
+from fewshot_nas.cli.main import run
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.sources import ImageData
@@ -30,11 +30,11 @@ from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate
 from fewshot_nas.evaluation.scorer import Scorer
-from fewshot_nas.files import read_json, write_json
 from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint
 from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.running.run import Run, seed_weights
 from fewshot_nas.running.supernets import SupernetRun

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot_nas.files import read_json, write_json
+from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.training.sandwich import Answer

@@ -20,18 +20,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_nas.cli import run
+from fewshot_nas.cli.main import run
 from fewshot_nas.config import load_config
-from fewshot_nas.files import read_json, replacing, write_json
 from fewshot_nas.ranking.combination import combine
 from fewshot_nas.ranking.correlation import Interval, agreement, tau_gain
 from fewshot_nas.ranking.features import column, features
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.smoothing import smooth
 from fewshot_nas.ranking.suggestion import sample
+from fewshot_nas.records.files import read_json, replacing, write_json
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.score_files import merged_path
-from fewshot_nas.scores.shards import read_scores
+from fewshot_nas.results.shards import read_scores
 from fewshot_nas.space.pool import read_arch_file, read_pool
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import by_width

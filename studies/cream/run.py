@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_nas.cli import run
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import run
+from fewshot_nas.cli.settings import load
 from fewshot_nas.cream import retrain, score, search
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.found import read_model, write_model
@@ -27,15 +29,13 @@ from fewshot_nas.cream.ranking import path_features
 from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.cream.score import supernet_of
 from fewshot_nas.distributed import World
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json
 from fewshot_nas.ranking.combination import surplus
 from fewshot_nas.ranking.features import column, standardised
 from fewshot_nas.ranking.predictor import EVIDENCE_WEIGHT, PredictorInputs, predict
 from fewshot_nas.ranking.ranker import Ranker, ranker
 from fewshot_nas.ranking.scale import log_odds
+from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.run import retrain_directory, search_directory
-from fewshot_nas.settings import load
 from studies.common import STUDIES
 from studies.cream.table import (
     ADAPTED,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
+from fewshot_nas.cli.settings import load
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import path_cost
 from fewshot_nas.cream.paths import CreamPath
@@ -15,7 +16,6 @@ from fewshot_nas.cream.pool import read_paths
 from fewshot_nas.ranking.correlation import agreement, interval_of, tau_gain
 from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.ranking.reliability import reliability
-from fewshot_nas.settings import load
 from fewshot_nas.space.cost import Cost
 from studies.common import FILES, ROOT
 

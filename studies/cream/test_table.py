@@ -2,9 +2,9 @@
 
 import pytest
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.pool import read_paths
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json
+from fewshot_nas.records.files import read_json, write_json
 from studies.common import ROOT
 from studies.cream import run as study
 from studies.cream import table as tables

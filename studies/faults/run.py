@@ -30,7 +30,8 @@ from typing import Any, NamedTuple
 import sklearn.datasets
 import torch
 
-from fewshot_nas import cli, runs, scoring, test, train_supernet
+from fewshot_nas import runs, scoring, test, train_supernet
+from fewshot_nas.cli.main import run as run_command
 from fewshot_nas.evaluation import executors
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
@@ -180,9 +181,9 @@ def run(directory: Path, command: Command, argv: list[str], fault: Fault | None)
 
 def _with(fault: Fault | None, parent: int, command: Command, argv: list[str]) -> int:
     if fault is None or fault.rank != int(os.environ["RANK"]):
-        return cli.run(command, argv)
+        return run_command(command, argv)
     prepare_for(fault, parent)
-    return cli.run(command, argv)
+    return run_command(command, argv)
 
 
 def _work(directory: Path, rank: int, port: int, pipe: tuple[int, int], work: Callable[[], int]) -> int:

@@ -16,13 +16,14 @@ from typing import Any
 
 import torch
 
-from fewshot_nas.cli import Parser, add_run_options, run, run_config, speaker
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, run, speaker
 from fewshot_nas.data.images import Images, split_off
 from fewshot_nas.distributed import World, gathered, joined
-from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.accuracy import sums
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.options import add_run_options, run_config
 from fewshot_nas.results.phase import ONE_SHOT
 from fewshot_nas.results.run import phase_directory
 from fewshot_nas.running.run import seed_weights

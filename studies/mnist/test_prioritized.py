@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.distributed import World, joined
-from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES

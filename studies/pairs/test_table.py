@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewshot_nas.files import read_json, write_json
+from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.pool import Entry, make_pool, read_arch_file, write_arch_file
 from fewshot_nas.space.presets import SPACES
 from studies.pairs import table

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewshot_nas.cli import run
-from fewshot_nas.files import read_json, write_json, write_text
+from fewshot_nas.cli.main import run
 from fewshot_nas.ranking.comparison import PREDICTOR, WITHOUT_SCORES, best_of, compare
 from fewshot_nas.ranking.correlation import Floats, proxies
 from fewshot_nas.ranking.features import column, composites, features, widths
@@ -25,10 +24,11 @@ from fewshot_nas.ranking.rows import Row
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.suggestion import suggest
 from fewshot_nas.ranking.validation import judge
+from fewshot_nas.records.files import read_json, write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import prediction_path
 from fewshot_nas.results.score_files import manifest_path, merged_path, shard_path
-from fewshot_nas.scores.shards import read_scores
+from fewshot_nas.results.shards import read_scores
 from fewshot_nas.space.pool import part_paths, read_arch_file
 from fewshot_nas.space.space import Arch, Space
 from studies.common import FILES, ROOT, STUDIES, space_of

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from fewshot_nas.files import read_json
 from fewshot_nas.ranking.correlation import agreement
-from fewshot_nas.scores.merging import write_merged
-from fewshot_nas.scores.shards import Scored, write_scores
+from fewshot_nas.records.files import read_json
+from fewshot_nas.results.merging import write_merged
+from fewshot_nas.results.shards import Scored, write_scores
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
 from studies.budget import run as budget

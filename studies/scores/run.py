@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_nas.cli import run
+from fewshot_nas.cli.main import run
 from fewshot_nas.config import load_config
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import calibration_subset
@@ -27,9 +27,9 @@ from fewshot_nas.distributed import DefaultSettings, joined
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer
-from fewshot_nas.files import write_json
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.records.files import write_json
 from fewshot_nas.running.images import evaluation_inputs, open_images
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.space import Arch

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from fewshot_nas import finetune, merge, rank, search, test, train_stand_alone, train_supernet
-from fewshot_nas.cli import run
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import run
 from fewshot_nas.config import Config, load_config
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json
+from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.results.found import read_found
 from fewshot_nas.results.phase import ONE_SHOT as PHASE
 from fewshot_nas.results.run import (
     finetune_directory,
@@ -34,8 +35,7 @@ from fewshot_nas.results.run import (
     run_directory,
     stand_alone_directory,
 )
-from fewshot_nas.scores.found import read_found
-from fewshot_nas.scores.shards import read_scores
+from fewshot_nas.results.shards import read_scores
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.training.stand_alone import GroundTruth
 
@@ -207,7 +207,7 @@ def _share(generations: Sequence[Any]) -> float:
 
 def _generations(save: str, name: str, space: Any) -> list[Any]:
     from fewshot_nas.evaluation.accuracy import Accuracy
-    from fewshot_nas.jsonl import records
+    from fewshot_nas.records.jsonl import records
     from fewshot_nas.searching.generation import Generation
 
     lines = [record for record in records(found_directory(save, name).journal) if "scores" in record]

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("ray")
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cluster.connection import Needs, connected
 from fewshot_nas.distributed import DefaultSettings
-from fewshot_nas.errors import InputError
 
 pytestmark = pytest.mark.ray
 

@@ -11,10 +11,10 @@ import pytest
 
 ray = pytest.importorskip("ray")
 
+from fewshot_nas.cli.errors import InputError, TaskError  # noqa: E402
 from fewshot_nas.cluster import schedule as module  # noqa: E402
 from fewshot_nas.cluster.dispatch import results  # noqa: E402
 from fewshot_nas.cluster.schedule import TaskSchedule  # noqa: E402
-from fewshot_nas.errors import InputError, TaskError  # noqa: E402
 from fewshot_nas.evaluation.prefix_tree import make_plan  # noqa: E402
 from fewshot_nas.space.pool import make_pool  # noqa: E402
 from fewshot_nas.space.presets import SPACES  # noqa: E402

@@ -10,11 +10,11 @@ import pytest
 
 ray = pytest.importorskip("ray")
 
+from fewshot_nas.cli.errors import InputError  # noqa: E402
 from fewshot_nas.cluster.trainings import Trainings  # noqa: E402
 from fewshot_nas.config import load_config  # noqa: E402
 from fewshot_nas.distributed import World  # noqa: E402
-from fewshot_nas.errors import InputError  # noqa: E402
-from fewshot_nas.files import locked, write_text  # noqa: E402
+from fewshot_nas.records.files import locked, write_text  # noqa: E402
 from fewshot_nas.results.run import stand_alone_directory  # noqa: E402
 from fewshot_nas.running.networks import NetworkRun  # noqa: E402
 from fewshot_nas.space.pool import read_pool  # noqa: E402

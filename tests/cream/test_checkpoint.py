@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.checkpoint import load_child, save_child
 from fewshot_nas.cream.names import to_timm
 from fewshot_nas.cream.paths import MODELS, Model, arch_of
 from fewshot_nas.cream.space import CreamSpace
-from fewshot_nas.errors import InputError
 from fewshot_nas.models.subnet import Subnet
 
 PATH = ((0,), (1,), (2,), (3,), (4,))

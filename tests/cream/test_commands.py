@@ -11,7 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot_nas.cli import run
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import run
+from fewshot_nas.cli.settings import load
 from fewshot_nas.cream import make_pool, retrain, score, search, truth
 from fewshot_nas.cream import test as testing
 from fewshot_nas.cream.config import SearchConfig
@@ -23,10 +25,8 @@ from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.data import fashion
 from fewshot_nas.data.sources import open_data
 from fewshot_nas.distributed import World
-from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.checkpoint import load_supernet
-from fewshot_nas.settings import load
 from fewshot_nas.training.loop import Loop
 
 SMALL = ["IMAGE_SIZE=16", "BATCH_SIZE=8", "data.train_images=16", "data.valid_images=20"]

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.settings import load
 from fewshot_nas.config import dump_config
 from fewshot_nas.cream.config import CheckpointConfig, ModelConfig, RetrainConfig, SearchConfig
 from fewshot_nas.cream.paths import MODELS, Model
 from fewshot_nas.cream.space import CreamSpace
-from fewshot_nas.errors import InputError
-from fewshot_nas.settings import load
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 OWN = ["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]", "IMAGE_SIZE=0"]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fewshot_nas.cli.settings import load
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.paths import arch_of
 from fewshot_nas.cream.runs import CreamRun
@@ -13,7 +14,6 @@ from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.settings import load
 from fewshot_nas.space.split import one_shot
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
 

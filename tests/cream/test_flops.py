@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch.utils.flop_counter import FlopCounterMode
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.flops import Budget, depths_for, path_cost, path_flops
 from fewshot_nas.cream.paths import MODELS, PRIOR, UNIFORM, Model, arch_of
-from fewshot_nas.errors import InputError
 from fewshot_nas.models.subnet import Subnet
 
 GOLDEN = ((2, 0, 3, 2), (2, 3, 1, 2), (2, 5, 3, 3), (3, 3, 1, 5), (4, 0, 5, 3))

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.pool import PathEntry, draw_pool, read_paths, write_paths
-from fewshot_nas.errors import InputError
 
 BUDGET = Budget((1, 1, 1, 1, 1), 32, 1, 3)
 CODE = "[[0],[3],[1],[2],[0],[4],[0]]"

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.settings import load
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.distributed import World
-from fewshot_nas.errors import InputError
-from fewshot_nas.settings import load
 
 
 @pytest.mark.parametrize(

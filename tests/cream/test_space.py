@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.flops import path_cost
 from fewshot_nas.cream.paths import arch_of
 from fewshot_nas.cream.space import PUBLISHED, CreamSpace
-from fewshot_nas.errors import InputError
 from fewshot_nas.models.subnet import Subnet
 from tests.cream.test_flops import counted_macs
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.augment import Augmentation, rand_augment
 from fewshot_nas.data.transforms import Small
-from fewshot_nas.errors import InputError
 
 GREY = torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 KEYS = torch.arange(1, 6) * 12345

@@ -7,11 +7,11 @@ import time
 import pytest
 import torch
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data import cache as under_test
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.transforms import eval_transform
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import locked
+from fewshot_nas.records.files import locked
 
 TRANSFORM = eval_transform("photo", 16)
 

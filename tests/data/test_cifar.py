@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.cifar import FOLDER, TEST, TRAIN, read_cifar10
 from fewshot_nas.data.sources import open_data
-from fewshot_nas.errors import InputError
 
 
 def batch(count, seed):

@@ -8,9 +8,9 @@ import pytest
 import torch
 import torchvision
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data import fashion
 from fewshot_nas.data.fashion import read_fashion_mnist, read_idx
-from fewshot_nas.errors import InputError
 
 
 def idx(*shape, value=7):

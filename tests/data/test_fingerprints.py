@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.fingerprints import kept_fingerprint
 from fewshot_nas.data.images import LOOKED_AT, FileImages
 from fewshot_nas.data.names import Names
-from fewshot_nas.errors import InputError
 
 COUNT = 500
 

@@ -14,10 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.loader import TrainBatches, batches_per_epoch, items_of, loader_of, ordered_batches
 from fewshot_nas.data.transforms import eval_transform, train_transform
-from fewshot_nas.errors import InputError
 
 # On a machine with one core.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data import fashion
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.sources import open_data
-from fewshot_nas.errors import InputError
 
 NOWHERE = Path("nowhere")
 

@@ -5,11 +5,11 @@ import multiprocessing
 import pytest
 import torch
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.loader import TrainBatches
 from fewshot_nas.data.store import stored
 from fewshot_nas.data.transforms import train_transform
-from fewshot_nas.errors import InputError
 
 # On a machine with one core.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.sources import ImageData, open_data
 from fewshot_nas.data.survey import MOST, surveyed
-from fewshot_nas.errors import InputError
 
 BYTES = 120 * 55_000  # fewer than the pixels, and more than the bytes of all files, each with what opening it costs
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.keys import random_keys
 from fewshot_nas.data.recipes import RECIPES
 from fewshot_nas.data.transforms import eval_transform, normalize, seeded, train_transform
-from fewshot_nas.errors import InputError
 
 KEYS = random_keys("test", torch.arange(400))
 

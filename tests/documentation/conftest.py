@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from fewshot_nas.__main__ import COMMANDS
+from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig, SearchConfig
-from fewshot_nas.files import write_text
-from fewshot_nas.settings import load
+from fewshot_nas.records.files import write_text
 
 ROOT = Path(__file__).parents[2]
 SLURM = ("scripts/slurm_train.sh", "scripts/slurm_evaluate.sh", "scripts/slurm_ray.sh")

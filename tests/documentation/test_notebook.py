@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fewshot_nas.files import read_json
+from fewshot_nas.records.files import read_json
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "readme.ipynb"

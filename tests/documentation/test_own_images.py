@@ -20,7 +20,7 @@ from PIL import ExifTags, Image
 from fewshot_nas.__main__ import main
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.names import Names
-from fewshot_nas.files import read_json
+from fewshot_nas.records.files import read_json
 from tests.script_module import load_script
 
 ROOT = Path(__file__).parents[2]

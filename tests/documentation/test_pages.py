@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fewshot_nas.__main__ import COMMANDS, main
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import read_json
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 

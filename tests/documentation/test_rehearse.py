@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fewshot_nas.data.sources import open_data
-from fewshot_nas.files import write_text
+from fewshot_nas.records.files import write_text
 from tests.script_module import load_script
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.scorer import Scorer
 

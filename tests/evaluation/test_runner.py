@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.distributed import World, joined
-from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation import executors, work
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.engine import Walk

@@ -6,8 +6,8 @@ import random
 import pytest
 from torch.distributed.distributed_c10d import _get_default_store
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.distributed import joined
-from fewshot_nas.errors import InputError
 from fewshot_nas.evaluation import work
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.executors import Local, Torchrun

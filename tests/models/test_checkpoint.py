@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.checkpoint import FORMAT, load_supernet, read_checkpoint, save_supernet
 from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES

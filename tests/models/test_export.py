@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.export import write_onnx, write_weights
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.space.presets import SPACES

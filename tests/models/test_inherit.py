@@ -9,7 +9,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet

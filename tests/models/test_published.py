@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.layers import BlockLayers, Layer
 from fewshot_nas.models.published import from_published, is_published

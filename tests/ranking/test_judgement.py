@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.baseline import SIZES, fitted, worth
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.features import standardised

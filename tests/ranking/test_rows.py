@@ -6,7 +6,7 @@ from math import isnan, nan
 
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.interval import UNDEFINED, Interval
 from fewshot_nas.ranking.rows import Row, gained, ranking_table, read_row, row_values
 

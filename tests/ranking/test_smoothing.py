@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.smoothing import smooth
 

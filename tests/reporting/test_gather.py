@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import agreement
 from fewshot_nas.reporting.gather import gather
 from fewshot_nas.space.pool import Entry

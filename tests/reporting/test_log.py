@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import Interval
 from fewshot_nas.reporting.log import Epoch, Log, read_log
 

@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fewshot_nas.files import write_text
 from fewshot_nas.ranking.correlation import Agreement, Interval
+from fewshot_nas.records.files import write_text
 from fewshot_nas.reporting.gather import gather
 from fewshot_nas.reporting.page import render
 from fewshot_nas.reporting.sections import sections, verdict
-from fewshot_nas.scores.merging import write_merged
-from fewshot_nas.scores.shards import Scored
+from fewshot_nas.results.merging import write_merged
+from fewshot_nas.results.shards import Scored
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.presets import SPACES
 

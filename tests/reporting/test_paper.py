@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.reporting.paper import write_figures
 
 

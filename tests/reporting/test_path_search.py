@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.paths import parse_path
 from fewshot_nas.cream.ranking import ScoredPath, ranking_of
 from fewshot_nas.cream.space import PUBLISHED
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import write_json, write_text
-from fewshot_nas.jsonl import append
+from fewshot_nas.records.files import write_json, write_text
+from fewshot_nas.records.jsonl import append
 from fewshot_nas.report import main
 from fewshot_nas.reporting.path_search import board_figure, path_search_tiles, paths_figure, read_path_search
 from fewshot_nas.results.run import retrain_directories, search_directory

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import write_json
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import write_json
 from fewshot_nas.reporting.ranked import read_ranked
 from fewshot_nas.reporting.sections import sections
 

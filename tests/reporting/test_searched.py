@@ -11,7 +11,7 @@ import pytest
 
 from fewshot_nas.reporting.page import figures, render
 from fewshot_nas.reporting.searched import search_figure, search_sections, shown_searches
-from fewshot_nas.scores.found import Found, FoundArch
+from fewshot_nas.results.found import Found, FoundArch
 
 BOUNDS = {
     "bounds": ["macs <= 5 M"],

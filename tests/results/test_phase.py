@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.results.phase import Phase
 
 NAMES = ["1", "2", "7", "3_from_2", "7_from_6", "7_from_2"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.results.phase import ONE_SHOT, Phase
 from fewshot_nas.results.run import known_phases, phase_directory, phase_of, phases, run_directory
 

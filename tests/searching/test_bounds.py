@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.searching.bounds import Bound, Limits, read_bounds, shown
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.searching.bounds import Bound, Limits, shown
 from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.space.cost import Measure, cost_measures

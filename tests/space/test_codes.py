@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
 from tests.kinds import ALL

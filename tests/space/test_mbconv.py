@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.blueprint import blueprint
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.mbconv import MBConvSpace

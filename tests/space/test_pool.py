@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fewshot_nas import make_pool as command
-from fewshot_nas.cli import run
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import run
 from fewshot_nas.space.pool import Entry, make_pool, read_arch_file, read_pool, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.export import write_onnx
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.space.draw import random_arch

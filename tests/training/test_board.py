@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.training.board import Board, BoardEntry
 
 OFFERS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 20), st.integers(0, 3)))

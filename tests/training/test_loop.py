@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.transforms import CentreCrop
 from fewshot_nas.distributed import World, joined
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import replacing
+from fewshot_nas.records.files import replacing
 from fewshot_nas.training import loop as under_test
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Schedule, Source

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.space.pool import make_pool, read_arch_file
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.training.stand_alone import GroundTruth, StandAloneResult

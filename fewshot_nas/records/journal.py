@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fewshot_nas.comparing import differing, refuse_difference
-from fewshot_nas.errors import InputError
-from fewshot_nas.jsonl import Record, appending, records
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.comparing import differing, refuse_difference
+from fewshot_nas.records.jsonl import Record, appending, records
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import named, sync
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import named, sync
 
 Record = dict[str, Any]
 

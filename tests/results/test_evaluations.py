@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.scores.evaluations import (
+from fewshot_nas.results.evaluations import (
     common_network,
     leading_metric,
     merged_evaluations,
@@ -14,8 +14,8 @@ from fewshot_nas.scores.evaluations import (
     read_truth,
     refuse_other_pool,
 )
-from fewshot_nas.scores.merging import write_merged
-from fewshot_nas.scores.shards import Scored
+from fewshot_nas.results.merging import write_merged
+from fewshot_nas.results.shards import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Mapping
 from typing import TypeVar, cast
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 
 T = TypeVar("T")
 

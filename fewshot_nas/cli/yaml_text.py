@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 
 _TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map"))  # of values without a tag
 _MERGE = "<<"

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_json
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.results.manifests import joined_manifest, network_of, objections, read_manifests
+from fewshot_nas.results.merging import codes_that_differ, merge_parts, read_codes
 from fewshot_nas.results.score_files import shard_path
-from fewshot_nas.scores.manifests import joined_manifest, network_of, objections, read_manifests
-from fewshot_nas.scores.merging import codes_that_differ, merge_parts, read_codes
-from fewshot_nas.scores.shards import Score, Scored, read_scores, write_shards
+from fewshot_nas.results.shards import Score, Scored, read_scores, write_shards
 from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 

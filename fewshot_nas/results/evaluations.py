@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, sha256
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.manifests import Manifest, Network, network_of, read_manifest
+from fewshot_nas.results.merging import CodesById, codes_that_differ
 from fewshot_nas.results.score_files import epoch_of, merged_manifest_path, merged_path, on_test
-from fewshot_nas.scores.manifests import Manifest, Network, network_of, read_manifest
-from fewshot_nas.scores.merging import CodesById, codes_that_differ
-from fewshot_nas.scores.shards import BEST_FIRST, Scored, read_scores
+from fewshot_nas.results.shards import BEST_FIRST, Scored, read_scores
 from fewshot_nas.space.pool import Entry, id_beside, read_arch_file
 from fewshot_nas.space.space import Space
 

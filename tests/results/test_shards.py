@@ -2,9 +2,9 @@
 
 import pytest
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
-from fewshot_nas.scores.shards import Score, write_shards
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import read_json
+from fewshot_nas.results.shards import Score, write_shards
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import read_json
 from fewshot_nas.results.score_files import BESIDE, manifest_path
 from fewshot_nas.space.block import Cost
 from fewshot_nas.space.presets import space_of

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import read_json
 from fewshot_nas.results.score_files import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_codes
 from fewshot_nas.space.space import Space

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import write_json
-from fewshot_nas.scores.found import Found, FoundArch, front, read_found, write_found
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import write_json
+from fewshot_nas.results.found import Found, FoundArch, front, read_found, write_found
 from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 
 _FILE = "TORCHELASTIC_ERROR_FILE"
 FAILED = 2  # exit status

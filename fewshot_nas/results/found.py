@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import read_json, write_csv, write_json
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import read_json, write_csv, write_json
 from fewshot_nas.results.run import run_directory
 from fewshot_nas.space.space import Space
 

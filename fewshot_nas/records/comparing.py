@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from fewshot_nas.errors import InputError
+from fewshot_nas.cli.errors import InputError
 
 SETTINGS = "settings."  # the prefix of settings in manifests
 _SHOWN = 4  # differences in a sentence

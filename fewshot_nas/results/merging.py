@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 
-from fewshot_nas.commands import command_line
-from fewshot_nas.errors import InputError
-from fewshot_nas.files import write_json
+from fewshot_nas.cli.commands import command_line
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.files import write_json
+from fewshot_nas.results.manifests import Manifest
 from fewshot_nas.results.score_files import BESIDE, merged_manifest_path, merged_path, parts_with_scores, shard_path
-from fewshot_nas.scores.manifests import Manifest
-from fewshot_nas.scores.shards import Scored, read_scores, write_scores
+from fewshot_nas.results.shards import Scored, read_scores, write_scores
 from fewshot_nas.space.pool import changed_settings, part_paths
 from fewshot_nas.space.space import Arch, Space
 

@@ -1,1 +1,0 @@
-"""Files of scores: a shard for each part and metric, their manifests, and the merge of the parts."""
