@@ -29,14 +29,7 @@ from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget, depths_for
 from fewshot_nas.cream.matching import Guidance, Matching
 from fewshot_nas.cream.paths import CreamPath, arch_of
-from fewshot_nas.cream.step import (
-    entry_for,
-    guidance_for,
-    meta_update,
-    search_loss,
-    share_right,
-    teacher_probabilities,
-)
+from fewshot_nas.cream.step import entry_for, guidance_for, meta_update, search_loss, share_right, teacher_probabilities
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import one_shot
 from fewshot_nas.training.board import Board

@@ -10,7 +10,7 @@ from machine import duration_s
 
 from fewshot_nas.ranking.correlation import agreement
 from fewshot_nas.results.merging import merge_parts, read_codes
-from fewshot_nas.results.shards import Score, write_shards
+from fewshot_nas.results.scores import Score, write_shards
 from fewshot_nas.space.pool import PARTS, POOL_SIZE, read_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import Arch

@@ -17,9 +17,8 @@ from fewshot_nas.options import (
 )
 from fewshot_nas.records.files import locked, sha256
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.manifests import read_manifest
-from fewshot_nas.results.phase import Phase
-from fewshot_nas.results.run import phase_directory, phase_of, phases, run_directory
+from fewshot_nas.results.run import Phase, phase_directory, phase_of, phases, run_directory
+from fewshot_nas.results.scores import read_manifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:

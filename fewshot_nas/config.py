@@ -16,7 +16,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import FREE, Count, Part, Share, Within, load
 from fewshot_nas.data.recipes import Recipe
 from fewshot_nas.records.files import here_or_shipped
-from fewshot_nas.results.run import ground_truth_path
+from fewshot_nas.results.run import run_files
 from fewshot_nas.space.presets import preset, with_values
 from fewshot_nas.space.resnet import BlockKind
 from fewshot_nas.space.space import Space
@@ -295,7 +295,7 @@ class Config:
         """Where the ground truth of a run is, or would be."""
         if self.run.ground_truth:
             return here_or_shipped(self.run.ground_truth)
-        own, shipped = ground_truth_path(save), here_or_shipped(_DIGITS_TRUTH)
+        own, shipped = run_files(save).ground_truth, here_or_shipped(_DIGITS_TRUTH)
         alike = self.space.build().slots == preset(USUAL_SPACE).slots  # else codes mean other archs
         usual = alike and self.data.name == "digits" and self.run.pool == _POOL and shipped.exists()
         return shipped if usual and not own.exists() else own

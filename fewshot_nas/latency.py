@@ -17,9 +17,8 @@ from fewshot_nas.cli.pace import Pace
 from fewshot_nas.config import Config
 from fewshot_nas.manifest import fixed_by_network, refuse_settings
 from fewshot_nas.options import add_config_options, add_device_option, add_save_option, config_of, first_line
-from fewshot_nas.results.manifests import Network, network_of, read_manifest
-from fewshot_nas.results.phase import ONE_SHOT
-from fewshot_nas.results.run import latency_path, phase_directory, run_directory, stored_settings, trainings
+from fewshot_nas.results.run import ONE_SHOT, latency_path, phase_directory, run_directory, stored_settings, trainings
+from fewshot_nas.results.scores import Network, network_of, read_manifest
 from fewshot_nas.space.draw import distinct, random_arch
 
 if TYPE_CHECKING:

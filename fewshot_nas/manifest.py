@@ -17,7 +17,7 @@ from fewshot_nas.config import USUAL_SPACE, Config
 from fewshot_nas.records.comparing import SETTINGS, flat, refuse_difference
 from fewshot_nas.records.files import read_json, write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.manifests import network_of, read_manifest
+from fewshot_nas.results.scores import network_of, read_manifest
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import Space, preset_of
 from fewshot_nas.version import __version__

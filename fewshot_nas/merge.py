@@ -10,13 +10,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, as_list, read_numbers, run
 from fewshot_nas.config import Config
 from fewshot_nas.options import add_config_options, add_phase_option, add_save_option, config_of, following, known_run
-from fewshot_nas.results.chance import no_better
-from fewshot_nas.results.evaluations import read_truth
-from fewshot_nas.results.manifests import Manifest, Network, joined_manifest, network_of, objections, read_manifests
-from fewshot_nas.results.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
-from fewshot_nas.results.phase import ONE_SHOT, Phase
-from fewshot_nas.results.run import known_phases, phase_directory, phase_of, run_directory
-from fewshot_nas.results.score_files import (
+from fewshot_nas.results.directories import (
     BESIDE,
     filled_path,
     is_evaluation_name,
@@ -25,8 +19,22 @@ from fewshot_nas.results.score_files import (
     parts_with_scores,
     shard_path,
 )
-from fewshot_nas.results.shards import BEST_FIRST, METRICS, OF_TOP, Scored, write_scores
-from fewshot_nas.space.pool import Entry
+from fewshot_nas.results.evaluations import no_better, read_truth
+from fewshot_nas.results.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
+from fewshot_nas.results.run import ONE_SHOT, Phase, known_phases, phase_directory, phase_of, run_directory
+from fewshot_nas.results.scores import (
+    BEST_FIRST,
+    METRICS,
+    OF_TOP,
+    Manifest,
+    Network,
+    Scored,
+    joined_manifest,
+    network_of,
+    objections,
+    read_manifests,
+)
+from fewshot_nas.space.pool import Entry, write_codes
 
 if TYPE_CHECKING:
     from fewshot_nas.ranking.influence import Floats
@@ -226,7 +234,7 @@ def _fill(
     measured = log_odds(column(codes, {key: scored.acc for key, scored in merged.items() if key not in beside}))
     predicted = in_percent(smooth(described, measured)).value.round(6).tolist()
     filled = {i: merged.get(i, Scored(value, codes[i])) for i, value in zip(codes, predicted, strict=True)}
-    write_scores(filled_path(scores, metric), filled)
+    write_codes(filled_path(scores, metric), filled)
     predicted_only = len(filled) - len(merged.keys() & codes.keys())
     print(f"{len(filled)} archs, {predicted_only} of them predicted: {filled_path(scores, metric)}")
 

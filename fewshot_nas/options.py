@@ -10,10 +10,16 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import SECTIONS, Config, load_config
 from fewshot_nas.manifest import fixed_by, refuse_settings
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.manifests import read_manifest
-from fewshot_nas.results.phase import ONE_SHOT, Phase
-from fewshot_nas.results.run import retrain_directories, run_directory, search_directory, stored_settings, trainings
-from fewshot_nas.results.shards import OF_TOP
+from fewshot_nas.results.run import (
+    ONE_SHOT,
+    Phase,
+    retrain_directories,
+    run_directory,
+    search_directory,
+    stored_settings,
+    trainings,
+)
+from fewshot_nas.results.scores import OF_TOP, read_manifest
 
 
 def add_config_options(parser: argparse.ArgumentParser, form: str = "section.key=value") -> None:

@@ -28,24 +28,20 @@ from fewshot_nas.results.evaluations import (
     read_truth,
     refuse_other_pool,
 )
-from fewshot_nas.results.manifests import Network
 from fewshot_nas.results.run import (
     known_phases,
     latency_tables,
     phase_directory,
     phase_of,
-    prediction_error_path,
-    prediction_path,
-    prediction_table_path,
-    ranking_path,
     run_directory,
+    run_files,
     stored_settings,
     trained_phases,
     within_run,
 )
-from fewshot_nas.results.shards import OF_TOP, Scored, top_of, write_scores
+from fewshot_nas.results.scores import OF_TOP, Network, Scored, top_of
 from fewshot_nas.space.block import Cost
-from fewshot_nas.space.pool import Entry, read_pool
+from fewshot_nas.space.pool import Entry, read_pool, write_codes
 from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.timing.table import chosen_path, left_out_unless, table_of
 
@@ -88,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "truths": len(truth),
     }
     content = given | _rank(options, pool, beside, network, evaluations, truth)
-    write_json(ranking_path(options.save), content)
+    write_json(run_files(options.save).ranking, content)
     _show(content, options)
     return 0
 
@@ -174,9 +170,10 @@ def _proxies(
 
 def _write(save: str, space: Space, pool: Mapping[str, Arch], estimate: "Estimate") -> None:
     """Write predictions and their standard deviations, as two arch files in the pool's order."""
-    for path, values in ((prediction_path(save), estimate.value), (prediction_error_path(save), estimate.error)):
+    files = run_files(save)
+    for path, values in ((files.prediction, estimate.value), (files.prediction_error, estimate.error)):
         rounded = (round(float(value), 4) for value in values)
-        write_scores(
+        write_codes(
             path,
             {i: Scored(value, space.encode(arch)) for (i, arch), value in zip(pool.items(), rounded, strict=False)},
         )
@@ -209,7 +206,7 @@ def _write_table(
     errors = {row[0]: row[3] for row in table}
     if latencies:
         names, table = [*names, "latency_us"], [[*row, latencies[row[0]]] for row in table]
-    write_csv(prediction_table_path(options.save), names, table)
+    write_csv(run_files(options.save).prediction_table, names, table)
     bounds = macs_bounds(cost.macs for cost in costs.values())
     return [
         {"macs_up_to": each.bound, "id": each.arch_id, "code": each.code, "predicted_percent": each.score}
@@ -223,7 +220,7 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
     from fewshot_nas.ranking.strata import equal_cost_lines
     from fewshot_nas.reporting.wording import prediction_title, quantity, round_quantity
 
-    print(f"{content['archs']} archs, {content['scored']} of them scored: {prediction_path(options.save)}")
+    print(f"{content['archs']} archs, {content['scored']} of them scored: {run_files(options.save).prediction}")
     if content["rows"]:
         over = f"; gain is over {content['best_proxy']}, the best proxy" if content["best_proxy"] else ""
         print(f"against {content['truth']}, with 95 % intervals{over}:")
@@ -239,7 +236,7 @@ def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
             " predictions are scores, smoothed and combined with multiply-adds"
         )
     title = prediction_title(content["predicted"], content["metric"])
-    print(f"the best by {title} within multiply-adds; all are in {prediction_table_path(options.save)}:")
+    print(f"the best by {title} within multiply-adds; all are in {run_files(options.save).prediction_table}:")
     for each in content["best"]:
         print(
             f"  up to {round_quantity(each['macs_up_to'])}: {each['id']} {each['code']},"

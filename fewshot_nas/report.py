@@ -21,20 +21,20 @@ from fewshot_nas.records.files import write_text
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.evaluations import leading_metric
 from fewshot_nas.results.found import read_found
-from fewshot_nas.results.phase import ONE_SHOT, Phase
 from fewshot_nas.results.run import (
+    ONE_SHOT,
     ROOT,
+    Phase,
     known_phases,
     phase_directory,
     phase_of,
-    ranking_path,
-    report_path,
     retrain_directories,
     run_directory,
+    run_files,
     search_directory,
     searches,
 )
-from fewshot_nas.results.shards import OF_TOP
+from fewshot_nas.results.scores import OF_TOP
 from fewshot_nas.space.pool import read_arch_file
 
 
@@ -61,9 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     metric = OF_TOP[options.top] if options.top else leading_metric(found.values())
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, metric)
     found_by = {name: read_found(directory.found) for name, directory in searches(options.save).items()}
-    ranked = read_ranked(ranking_path(options.save), following(options, "rank"))
+    ranked = read_ranked(run_files(options.save).ranking, following(options, "rank"))
     study = replace(study, ranked=ranked, searches=found_by, cream=cream)
-    out = options.out or report_path(options.save)
+    out = options.out or run_files(options.save).report
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
     if options.figures:

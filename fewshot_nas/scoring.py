@@ -15,12 +15,7 @@ from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import sha256
 from fewshot_nas.results.run import within_run
-from fewshot_nas.running.images import (
-    SCORED_AT_ONCE,
-    SCORED_AT_ONCE_ON_GPU,
-    evaluation_inputs,
-    with_classifier_images,
-)
+from fewshot_nas.running.images import SCORED_AT_ONCE, SCORED_AT_ONCE_ON_GPU, evaluation_inputs, with_classifier_images
 
 
 def scorer_for(

@@ -20,20 +20,18 @@ from fewshot_nas.options import (
     training_of,
 )
 from fewshot_nas.records.files import sha256
-from fewshot_nas.results.chance import no_better
 from fewshot_nas.results.directories import FoundDirectory, PhaseDirectory
-from fewshot_nas.results.evaluations import leading_metric
+from fewshot_nas.results.evaluations import leading_metric, no_better
 from fewshot_nas.results.found import Found, FoundArch, write_found
-from fewshot_nas.results.manifests import Network, network_of, read_manifest
 from fewshot_nas.results.run import (
     found_directory,
     latency_tables,
     phase_directory,
     phase_of,
-    ranking_path,
+    run_files,
     trained_phases,
 )
-from fewshot_nas.results.shards import OF_TOP, top_of
+from fewshot_nas.results.scores import OF_TOP, Network, network_of, read_manifest, top_of
 from fewshot_nas.searching.bounds import MEASURES, Limits, read_bounds, shown
 from fewshot_nas.space.cost import cost_measures
 from fewshot_nas.space.space import Options, Space
@@ -188,7 +186,7 @@ def _valuation(
     from fewshot_nas.searching.valuation import valuation_by_ranker, valuation_by_supernet
 
     metric = OF_TOP[options.top]
-    if (options.by or ("ranker" if ranking_path(options.save).exists() else "supernet")) == "ranker":
+    if (options.by or ("ranker" if run_files(options.save).ranking.exists() else "supernet")) == "ranker":
         valuation, facts = valuation_by_ranker(options.save, checkpoint, metric, network)
         return valuation, {"by": "ranker", "metric": metric, "measure": valuation.title, **facts}
     valuation = valuation_by_supernet(directory, checkpoint, metric, network)

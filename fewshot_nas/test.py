@@ -22,11 +22,17 @@ from fewshot_nas.options import (
     uses_ray,
 )
 from fewshot_nas.records.jsonl import records
-from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.directories import (
+    BESIDE,
+    PhaseDirectory,
+    evaluation_name,
+    journal_path,
+    manifest_path,
+    remove_part,
+)
 from fewshot_nas.results.evaluations import read_truth
-from fewshot_nas.results.manifests import read_manifest
 from fewshot_nas.results.run import phase_directory, phase_of, phases
-from fewshot_nas.results.score_files import BESIDE, evaluation_name, journal_path, manifest_path, remove_part
+from fewshot_nas.results.scores import read_manifest
 from fewshot_nas.space.pool import pool_sha256, read_pool
 from fewshot_nas.space.space import Arch, Space
 

@@ -13,8 +13,7 @@ from fewshot_nas.cli.main import Parser, run, speaker
 from fewshot_nas.options import add_phase_option, add_run_options, following, run_config, run_words
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.phase import Phase
-from fewshot_nas.results.run import phase_directory, phases, run_directory
+from fewshot_nas.results.run import Phase, phase_directory, phases, run_directory
 from fewshot_nas.space.split import MAX_GROUPS, Split, by_choice, by_depth, by_width, explicit
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from fewshot_nas.cli.pace import Pace
 from fewshot_nas.options import add_executor_options, add_run_options, run_config, run_words, uses_ray
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.found import read_best
-from fewshot_nas.results.run import ground_truth_path
+from fewshot_nas.results.run import run_files
 from fewshot_nas.space.pool import id_beside, read_pool
 from fewshot_nas.space.space import Arch, Space
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     space, text = config.space.build(), best.code if best else options.target_arch_num
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
     # A code names a network to be used, such as a search's best; numbers name archs of a ground truth.
-    usual = None if _is_code(text, space) else ground_truth_path(options.save)
+    usual = None if _is_code(text, space) else run_files(options.save).ground_truth
     path = options.ground_truth or usual
     if on_ray and options.plan:
         raise InputError("--plan measures on this machine; leave out --executor ray")

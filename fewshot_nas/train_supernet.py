@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from fewshot_nas.cli.main import Parser, run, speaker
 from fewshot_nas.options import add_run_options, run_config, run_words
-from fewshot_nas.results.phase import ONE_SHOT
-from fewshot_nas.results.run import phase_directory
+from fewshot_nas.results.run import ONE_SHOT, phase_directory
 from fewshot_nas.space.split import by_width
 
 

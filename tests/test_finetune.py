@@ -9,8 +9,7 @@ from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint, save_s
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.found import Found, FoundArch, write_found
-from fewshot_nas.results.phase import Phase
-from fewshot_nas.results.run import finetune_directory
+from fewshot_nas.results.run import Phase, finetune_directory
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training import loop
 

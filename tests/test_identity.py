@@ -14,7 +14,7 @@ from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.run import found_directory
-from fewshot_nas.results.shards import Scored
+from fewshot_nas.results.scores import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 
 CLASSES = ("cat", "frog", "ship")

@@ -16,10 +16,9 @@ from fewshot_nas.config import Config, RunConfig, SpaceConfig, dump_config
 from fewshot_nas.merge import main
 from fewshot_nas.ranking.correlation import agreement, proxies
 from fewshot_nas.records.files import read_json, write_json
-from fewshot_nas.results.phase import Phase
-from fewshot_nas.results.run import phase_directory
-from fewshot_nas.results.score_files import manifest_path, merged_manifest_path, merged_path, shard_path
-from fewshot_nas.results.shards import METRICS, Score, write_shards
+from fewshot_nas.results.directories import manifest_path, merged_manifest_path, merged_path, shard_path
+from fewshot_nas.results.run import Phase, phase_directory
+from fewshot_nas.results.scores import METRICS, Score, write_shards
 from fewshot_nas.space.pool import (
     PARTS,
     POOL_SIZE,

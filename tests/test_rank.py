@@ -14,20 +14,10 @@ from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.features import features, standardised
 from fewshot_nas.ranking.scale import percent
 from fewshot_nas.records.files import read_json, sha256
-from fewshot_nas.results.manifests import Network
+from fewshot_nas.results.directories import merged_path
 from fewshot_nas.results.merging import write_merged
-from fewshot_nas.results.phase import Phase
-from fewshot_nas.results.run import (
-    phase_directory,
-    prediction_error_path,
-    prediction_path,
-    prediction_table_path,
-    ranking_path,
-    report_path,
-    run_directory,
-)
-from fewshot_nas.results.score_files import merged_path
-from fewshot_nas.results.shards import Scored, read_scores
+from fewshot_nas.results.run import Phase, phase_directory, run_directory, run_files
+from fewshot_nas.results.scores import Network, Scored, read_scores
 from fewshot_nas.searching.valuation import valuation_by_supernet
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
@@ -74,7 +64,8 @@ def tau(values, archs):
 
 def test_truths_make_predictions_for_archs_that_nobody_scored(run, capsys):
     assert main([run, WITH_TRUTH]) == 0
-    predicted, errors = read_scores(prediction_path("run"), PX8), read_scores(prediction_error_path("run"), PX8)
+    files = run_files("run")
+    predicted, errors = read_scores(files.prediction, PX8), read_scores(files.prediction_error, PX8)
     assert list(predicted) == list(errors) == list(POOL)
     assert {i: scored.code for i, scored in predicted.items()} == {i: PX8.encode(arch) for i, arch in POOL.items()}
     assert tau(predicted, range(120, 200)) > 0.7
@@ -87,7 +78,7 @@ def test_truths_make_predictions_for_archs_that_nobody_scored(run, capsys):
 
 def test_without_truth_the_combined_scores_are_the_predictions(run, capsys):
     assert main([run, "run.ground_truth=nowhere.json"]) == 0
-    content = read_json(ranking_path("run"))
+    content = read_json(run_files("run").ranking)
     assert (content["predicted"], content["rows"], content["truths"], content["truth"]) == ("score", [], 0, None)
     assert "no truth to judge by" in capsys.readouterr().out
     write_truth(2)
@@ -98,7 +89,7 @@ def test_without_truth_the_combined_scores_are_the_predictions(run, capsys):
 def test_a_truth_too_small_for_a_predictor_only_measures(run):
     write_truth(8)
     assert main([run, WITH_TRUTH]) == 0
-    content = read_json(ranking_path("run"))
+    content = read_json(run_files("run").ranking)
     assert content["predicted"] == "score"
     assert {row["name"] for row in content["rows"]} >= {"raw", "smoothed", "combined", "depth + params"}
 
@@ -107,14 +98,14 @@ def test_tau_at_equal_cost_stands_beside_the_table(run, capsys):
     assert main([run, WITH_TRUTH]) == 0
     said = capsys.readouterr().out
     assert re.search(r"^at equal cost .*\n(.*\n)*?combined +[+-]0\.\d+ \[", said, re.MULTILINE)
-    found = read_json(ranking_path("run"))["equal_cost"]
+    found = read_json(run_files("run").ranking)["equal_cost"]
     assert {"macs", "params", "raw", "combined"} <= found.keys()
     assert found["combined"]["value"] > found["macs"]["value"]
 
 
 def test_the_table_is_kept_with_what_it_was_made_of(run):
     assert main([run, WITH_TRUTH, "--suggest=3"]) == 0
-    content = read_json(ranking_path("run"))
+    content = read_json(run_files("run").ranking)
     assert content["scores"] == ["json_results/epoch3"]
     assert (content["archs"], content["scored"], content["truths"], content["metric"]) == (200, 120, 60, "prob")
     best = next(row for row in content["rows"] if row["name"] == content["best_proxy"])
@@ -138,18 +129,18 @@ def test_a_space_of_widths_only_and_equal_truths_have_undefined_taus(tmp_path, m
     write_arch_file(tmp_path / "truth.json", space, truth)
     settings = ["run.pool=pool", "run.ground_truth=truth.json", "space.depths=[[2,2],[2,2],[2,2],[2,2]]"]
     assert main(["--save=run", *settings]) == report.main(["--save=run", *settings]) == 0
-    printed, content = capsys.readouterr().out, read_json(ranking_path("run"))
+    printed, content = capsys.readouterr().out, read_json(run_files("run").ranking)
     assert content["predicted"] == ("score" if equal else "accuracy alone")
     assert content["best_proxy"] in ([None] if equal else ["params", "macs"])
     assert re.search("depth +40 +undefined +undefined", printed)
-    page = report_path("run").read_text()
+    page = run_files("run").report.read_text()
     assert "undefined" in page
     assert not re.search(r"\bnan\b", printed + page.split("<script")[0])
 
 
 def test_suggestions_come_with_the_command_that_trains_them(run, capsys):
     assert main([run, WITH_TRUTH, "--suggest=2"]) == 0
-    numbers = [arch_id.removeprefix("arch") for arch_id in read_json(ranking_path("run"))["suggested"]]
+    numbers = [arch_id.removeprefix("arch") for arch_id in read_json(run_files("run").ranking)["suggested"]]
     assert f"train_stand_alone --save=run --target_arch_num={','.join(numbers)}" in capsys.readouterr().out
 
 
@@ -158,7 +149,7 @@ def test_the_last_phase_s_largest_evaluation_is_the_default(run):
     write_scores(late.scores("1"), 50)
     write_scores(late.scores("0"), 80)
     assert main([run, WITH_TRUTH]) == 0
-    assert read_json(ranking_path("run"))["scores"] == ["2/json_results/epoch0"]
+    assert read_json(run_files("run").ranking)["scores"] == ["2/json_results/epoch0"]
 
 
 def test_no_two_commands_go_by_different_evaluations(run, monkeypatch):
@@ -170,8 +161,8 @@ def test_no_two_commands_go_by_different_evaluations(run, monkeypatch):
     write_scores(phase.scores("3_all_test"), 150, checkpoint_sha256=present, split="test")
     write_scores(phase.scores("9"), 180, checkpoint_sha256="of an older one")
     assert main([run, WITH_TRUTH]) == report.main([run, WITH_TRUTH]) == 0
-    assert read_json(ranking_path("run"))["scores"] == ["json_results/epoch3"]
-    assert "evaluation 3<" in report_path("run").read_text()
+    assert read_json(run_files("run").ranking)["scores"] == ["json_results/epoch3"]
+    assert "evaluation 3<" in run_files("run").report.read_text()
     assert len(valuation_by_supernet(phase, present, "prob", Network(PX8, 8, 10)).pool({})) == 100
 
 
@@ -180,7 +171,7 @@ def test_what_was_merged_decides_the_measure(run):
     scores = {i: Scored(float(v), PX8.encode(POOL[i])) for i, v in zip(POOL, SCORES, strict=True)}
     write_merged(phase_directory("run", Phase.parse("1")).scores("4"), "top1", scores, {"num_classes": 10})
     assert main([run, WITH_TRUTH]) == 0
-    assert read_json(ranking_path("run"))["metric"] == "top1"
+    assert read_json(run_files("run").ranking)["metric"] == "top1"
 
 
 def test_several_supernets_count_together(run):
@@ -188,7 +179,7 @@ def test_several_supernets_count_together(run):
     write_scores(other, 50)
     first = phase_directory("run", Phase.parse("1")).scores("3")
     assert main([run, WITH_TRUTH, "--scores", str(first), str(other)]) == 0
-    content = read_json(ranking_path("run"))
+    content = read_json(run_files("run").ranking)
     assert content["scores"] == ["json_results/epoch3", str(other)]
     assert content["scored"] == 50
 
@@ -204,11 +195,11 @@ def test_without_merged_scores_the_next_command_is_said(run, calls_of_hints):
 
 def test_the_best_stand_first_and_within_each_class_of_cost(run, capsys):
     assert main([run, WITH_TRUTH]) == 0
-    with prediction_table_path("run").open() as stream:
+    with run_files("run").prediction_table.open() as stream:
         rows = list(csv.DictReader(stream))
     predicted = [float(row["predicted_top1_percent"]) for row in rows]
     assert predicted == sorted(predicted, reverse=True)
-    for best in read_json(ranking_path("run"))["best"]:
+    for best in read_json(run_files("run").ranking)["best"]:
         assert next(row["id"] for row in rows if int(row["macs"]) <= best["macs_up_to"]) == best["id"]
     printed = capsys.readouterr().out
     assert "the best by predicted top-1 alone within multiply-adds" in printed
@@ -220,13 +211,13 @@ def test_the_best_stand_first_and_within_each_class_of_cost(run, capsys):
 def test_settings_may_stand_behind_directories(run):
     first = str(phase_directory("run", Phase.parse("1")).scores("3"))
     assert main(["--save", "run", "--scores", first, WITH_TRUTH]) == 0
-    assert read_json(ranking_path("run"))["truths"] == 60
+    assert read_json(run_files("run").ranking)["truths"] == 60
 
 
 def test_a_phase_can_be_named(run):
     write_scores(phase_directory("run", Phase.parse("2")).scores("0"), 50)
     assert main([run, WITH_TRUTH, "--phase=1"]) == 0
-    assert read_json(ranking_path("run"))["scores"] == ["json_results/epoch3"]
+    assert read_json(run_files("run").ranking)["scores"] == ["json_results/epoch3"]
 
 
 def test_mistakes_are_told_in_a_sentence(run):

@@ -11,9 +11,8 @@ from fewshot_nas.config import Config, RunConfig, dump_config
 from fewshot_nas.records.files import write_json, write_text
 from fewshot_nas.report import main
 from fewshot_nas.results.merging import write_merged
-from fewshot_nas.results.phase import Phase
-from fewshot_nas.results.run import phase_directory
-from fewshot_nas.results.shards import Scored
+from fewshot_nas.results.run import Phase, phase_directory
+from fewshot_nas.results.scores import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 

@@ -17,9 +17,8 @@ from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.found import read_found
 from fewshot_nas.results.merging import write_merged
-from fewshot_nas.results.phase import Phase
-from fewshot_nas.results.run import found_directory, phase_directory, ranking_path
-from fewshot_nas.results.shards import Scored
+from fewshot_nas.results.run import Phase, found_directory, phase_directory, run_files
+from fewshot_nas.results.scores import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES, with_values
 
@@ -168,7 +167,7 @@ def test_the_ranker_values_archs_if_there_is_one(fresh_run):
     for known in (None, "truth.json"):
         write_arch_file(fresh_run / "truth.json", SPACE, truth)
         ranking = {"metric": "prob", "scores": [str(directory.scores("1"))], "truth": known}
-        write_json(ranking_path("run"), ranking)
+        write_json(run_files("run").ranking, ranking)
         name = f"by_{known}"
         search.main([*QUICK, "--budget=12", f"--name={name}"])
         assert found(name).manifest["by"] == "ranker"

@@ -14,9 +14,8 @@ from fewshot_nas import test as command
 from fewshot_nas.cli.main import run
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.results.phase import Phase
-from fewshot_nas.results.run import phase_directory
-from fewshot_nas.results.score_files import filled_path, merged_path, shard_path
+from fewshot_nas.results.directories import filled_path, merged_path, shard_path
+from fewshot_nas.results.run import Phase, phase_directory
 from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width

@@ -18,10 +18,10 @@ from fewshot_nas.cream.pool import NUMBERS, PathEntry, read_paths, select, write
 from fewshot_nas.options import add_config_options, following
 from fewshot_nas.records.comparing import SETTINGS, flat, refuse_difference
 from fewshot_nas.records.files import write_json
-from fewshot_nas.results.chance import no_better
 from fewshot_nas.results.directories import SearchDirectory
-from fewshot_nas.results.manifests import read_manifest
+from fewshot_nas.results.evaluations import no_better
 from fewshot_nas.results.run import search_directory
+from fewshot_nas.results.scores import read_manifest
 
 if TYPE_CHECKING:
     from fewshot_nas.cream.ranking import ScoredPath

@@ -16,7 +16,7 @@ from fewshot_nas.cream.found import FORM
 from fewshot_nas.cream.paths import CreamPath, Model, format_path
 from fewshot_nas.cream.pool import NUMBERS, select
 from fewshot_nas.options import add_run_options, run_overrides, run_words
-from fewshot_nas.results.run import ground_truth_path, stand_alone_directory
+from fewshot_nas.results.run import run_files, stand_alone_directory
 
 if TYPE_CHECKING:
     from fewshot_nas.cream.retrain_task import RetrainTask
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with joined(options.device, config.run) as world:
         report = speaker(world.is_rank0)
         training = CreamRun(config, config.IMAGE_SIZE, world, options.resume, report, words=words, plan=options.plan)
-        truth = GroundTruth(options.ground_truth or ground_truth_path(options.save))
+        truth = GroundTruth(options.ground_truth or run_files(options.save).ground_truth)
         if options.plan:
             training.report(f"{len(chosen)} paths; the first of them alone:")
             chosen = dict(islice(chosen.items(), 1))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fewshot_nas.results.chance import by_guessing
+from fewshot_nas.results.evaluations import by_guessing
 
 
 @dataclass(frozen=True)

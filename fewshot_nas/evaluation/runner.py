@@ -28,9 +28,8 @@ from fewshot_nas.evaluation.work import UnitSums
 from fewshot_nas.records.comparing import differing, refuse_difference
 from fewshot_nas.records.files import locked, write_json
 from fewshot_nas.records.journal import Journal
-from fewshot_nas.results.manifests import read_manifest
-from fewshot_nas.results.score_files import journal_path, manifest_path, part_lock, shard_path
-from fewshot_nas.results.shards import METRICS, Score, write_shards
+from fewshot_nas.results.directories import journal_path, manifest_path, part_lock, shard_path
+from fewshot_nas.results.scores import METRICS, Score, read_manifest, write_shards
 from fewshot_nas.space.space import Arch, Space
 
 Parts = Mapping[int, Mapping[str, Arch]]

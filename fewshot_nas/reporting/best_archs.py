@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from fewshot_nas.results.shards import Scored
+from fewshot_nas.results.scores import Scored
 from fewshot_nas.space.block import Cost
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)

@@ -11,11 +11,10 @@ from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.reporting.log import Epoch, Log, read_log
 from fewshot_nas.reporting.path_search import PathSearch
 from fewshot_nas.reporting.ranked import Ranked
-from fewshot_nas.results.chance import no_better
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.evaluations import Evaluation, merged_evaluations, read_evaluation
+from fewshot_nas.results.evaluations import Evaluation, merged_evaluations, no_better, read_evaluation
 from fewshot_nas.results.found import Found
-from fewshot_nas.results.manifests import Manifest, Network, network_of, read_manifest
+from fewshot_nas.results.scores import Manifest, Network, network_of, read_manifest
 from fewshot_nas.space.block import Cost
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.space import Space

@@ -14,8 +14,8 @@ from fewshot_nas.reporting.markup import code, note, plot, table
 from fewshot_nas.reporting.ranked import Ranked, ranked_table, read_ranked
 from fewshot_nas.reporting.style import BLUE, GREY, ORANGE, Figure, layout
 from fewshot_nas.reporting.wording import decimal, quantity
-from fewshot_nas.results.chance import no_better
 from fewshot_nas.results.directories import RetrainDirectory, SearchDirectory
+from fewshot_nas.results.evaluations import no_better
 
 MEASURES = {"batch_top1": "top-1 of a training batch", "held_prob": "mean probability on held images"}
 

@@ -1,13 +1,25 @@
-"""The files of a training or a search, in its directory."""
+"""The files of a training, a search or an evaluation, in its directory."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.results.score_files import epoch_of
 
+BESIDE = 0  # the part of a sample that holds the ground truth's archs, which are scored beside it
 _CANDIDATE = re.compile(r"(epoch|\d\.\d{4})_(\d+)\.pth")
+
+
+class File:
+    """A file of a directory, by its name, in which `{name}` stands for the directory's attribute."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, directory: Any, kind: type) -> Path:
+        path: Path = directory.path
+        return path / self._name.format(**vars(directory))
 
 
 @dataclass(frozen=True)
@@ -15,34 +27,14 @@ class PhaseDirectory:
     """Where one phase of a run keeps its files."""
 
     path: Path
-
-    @property
-    def last(self) -> Path:
-        return self.path / "last.pth"
-
-    @property
-    def chosen(self) -> Path:
-        return self.path / "supernet.pth"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log.jsonl"
-
-    @property
-    def manifest(self) -> Path:
-        return self.path / "manifest.json"
-
-    @property
-    def config(self) -> Path:
-        return self.path / "config.yml"
-
-    @property
-    def events(self) -> Path:
-        return self.path / "events"
-
-    @property
-    def lock(self) -> Path:
-        return self.path / ".lock"
+    last = File("last.pth")
+    chosen = File("supernet.pth")
+    log = File("log.jsonl")
+    manifest = File("manifest.json")
+    config = File("config.yml")
+    events = File("events")
+    lock = File(".lock")
+    all_scores = File("json_results")  # the directory of all evaluations
 
     def files(self) -> tuple[Path, ...]:
         """The files that a run removes before it starts anew, besides candidates and scores."""
@@ -76,11 +68,6 @@ class PhaseDirectory:
         taus = ((each, found[1]) for each, found in known if found and found[1] != "epoch" and found[2] == named[2])
         return next((each for each, tau in taus if f"{float(tau):.{digits}f}" == named[1]), path)
 
-    @property
-    def all_scores(self) -> Path:
-        """The directory of all evaluations."""
-        return self.path / "json_results"
-
     def scores(self, epoch: str) -> Path:
         """The directory of an evaluation's score files; `epoch` comes from `evaluation_name`."""
         return self.all_scores / f"epoch{epoch}"
@@ -95,21 +82,10 @@ class PhaseDirectory:
 class SearchDirectory(PhaseDirectory):
     """Where a Cream search keeps its files."""
 
-    @property
-    def chosen(self) -> Path:
-        return self.path / "path.json"
-
-    @property
-    def board(self) -> Path:
-        return self.path / "board.json"
-
-    @property
-    def path_scores(self) -> Path:
-        return self.path / "scores.json"
-
-    @property
-    def ranking(self) -> Path:
-        return self.path / "ranking.json"
+    chosen = File("path.json")
+    board = File("board.json")
+    path_scores = File("scores.json")
+    ranking = File("ranking.json")
 
     def files(self) -> tuple[Path, ...]:
         """The files of every run, and the board."""
@@ -121,14 +97,8 @@ class RetrainDirectory(PhaseDirectory):
     """Where a Cream retraining keeps its files; `name` is a published model's number, or `arch`."""
 
     name: str
-
-    @property
-    def chosen(self) -> Path:
-        return self.path / f"{self.name}.pth.tar"
-
-    @property
-    def tested(self) -> Path:
-        return self.path / "test.json"
+    chosen = File("{name}.pth.tar")
+    tested = File("test.json")
 
     def files(self) -> tuple[Path, ...]:
         """The files of every run, and the accuracy on the test images."""
@@ -139,13 +109,8 @@ class RetrainDirectory(PhaseDirectory):
 class NetworkDirectory(PhaseDirectory):
     """Where the training of a single network keeps its files."""
 
-    @property
-    def chosen(self) -> Path:
-        return self.path / "subnet.pth"
-
-    @property
-    def result(self) -> Path:
-        return self.path / "result.json"
+    chosen = File("subnet.pth")
+    result = File("result.json")
 
     def files(self) -> tuple[Path, ...]:
         """The files of every run, and the result."""
@@ -157,19 +122,90 @@ class FoundDirectory:
     """Where a search under bounds keeps its files."""
 
     path: Path
+    journal = File("journal.jsonl")
+    found = File("found.json")
+    front = File("front.csv")
+    lock = File(".lock")
 
-    @property
-    def journal(self) -> Path:
-        return self.path / "journal.jsonl"
 
-    @property
-    def found(self) -> Path:
-        return self.path / "found.json"
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a whole run, in its directory."""
 
-    @property
-    def front(self) -> Path:
-        return self.path / "front.csv"
+    path: Path
+    ground_truth = File("gt_arch30.json")  # by default
+    report = File("report.html")  # by default
+    ranking = File("rank/ranking.json")  # the ranker's table, and what it was made from
+    prediction = File("rank/predicted.json")  # the ranker's predictions: an arch file of the whole pool
+    prediction_error = File("rank/error.json")  # their standard deviations, in the same form
+    prediction_table = File("rank/predicted.csv")  # predictions, errors and costs, a line for each arch
 
-    @property
-    def lock(self) -> Path:
-        return self.path / ".lock"
+
+def evaluation_name(epoch: int, on_test: bool, sample: int | None = None) -> str:
+    """The name that `--epoch` uses for an evaluation: `17`, `17_all_test`, `17_sample2000`, ...."""
+    return f"{epoch}{'_all_test' if on_test else ''}{'' if sample is None else f'_sample{sample}'}"
+
+
+def epoch_of(directory: Path) -> str:
+    """The name that `--epoch` uses for the evaluation in a directory of `PhaseDirectory.scores`."""
+    return directory.name.removeprefix("epoch")
+
+
+def on_test(directory: Path) -> bool:
+    """Whether an evaluation's directory holds scores on the test images."""
+    return "_all_test" in directory.name
+
+
+def is_evaluation_name(text: str) -> bool:
+    """Whether `evaluation_name` can have made this name."""
+    return re.fullmatch(r"\d+(_all_test)?(_sample\d+)?", text) is not None
+
+
+def shard_path(directory: Path, metric: str, part: int) -> Path:
+    """The scores of part 1, 2, ..., or `BESIDE`, by a metric (top1, top5 or prob), in an evaluation's directory."""
+    return directory / f"{metric}_json{part}.json"
+
+
+def parts_with_scores(directory: Path, metric: str) -> dict[int, Path]:
+    """The files whose names `shard_path` made for a metric, by part."""
+    matches = (
+        (re.fullmatch(rf"{metric}_json(\d+)\.json", path.name), path) for path in sorted(directory.glob("*.json"))
+    )
+    return {int(match[1]): path for match, path in matches if match}
+
+
+def manifest_path(directory: Path, part: int) -> Path:
+    """The manifest of a part; all metrics share it."""
+    return directory / f"manifest{part}.json"
+
+
+def merged_path(directory: Path, metric: str) -> Path:
+    """The merged scores by a metric."""
+    return directory / f"{metric}_json_final.json"
+
+
+def filled_path(directory: Path, metric: str) -> Path:
+    """Merged scores of a sample, and predicted ones for all other archs of the pool."""
+    return directory / f"{metric}_json_filled.json"
+
+
+def merged_manifest_path(directory: Path) -> Path:
+    """The manifest of the merged scores."""
+    return directory / "manifest_final.json"
+
+
+def journal_path(directory: Path, parts: str) -> Path:
+    """The journal of an unfinished evaluation of some parts: `3`, `1-8`, `1,3`."""
+    return directory / f"journal_{parts}.jsonl"
+
+
+def remove_part(directory: Path, part: int) -> None:
+    """Remove the scores, the manifest and the journal of a part."""
+    scores = (path for path in directory.glob("*_json*.json") if re.fullmatch(rf"\w+_json{part}\.json", path.name))
+    for path in (*scores, manifest_path(directory, part), journal_path(directory, str(part))):
+        path.unlink(missing_ok=True)
+
+
+def part_lock(directory: Path, part: int) -> Path:
+    """The lock that keeps a second process from evaluating the same part."""
+    return directory / f".part{part}.lock"

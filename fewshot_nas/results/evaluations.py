@@ -1,5 +1,6 @@
-"""Which merged evaluation counts, reading it, and checking that several are of one pool and of one kind of network."""
+"""Merged evaluations: which one counts, whether several are of one pool, and whether anything was learned."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +8,49 @@ from pathlib import Path
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json, sha256
-from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.manifests import Manifest, Network, network_of, read_manifest
+from fewshot_nas.results.directories import PhaseDirectory, epoch_of, merged_manifest_path, merged_path, on_test
 from fewshot_nas.results.merging import CodesById, codes_that_differ
-from fewshot_nas.results.score_files import epoch_of, merged_manifest_path, merged_path, on_test
-from fewshot_nas.results.shards import BEST_FIRST, Scored, read_scores
+from fewshot_nas.results.scores import BEST_FIRST, Manifest, Network, Scored, network_of, read_manifest, read_scores
 from fewshot_nas.space.pool import Entry, id_beside, read_arch_file
 from fewshot_nas.space.space import Space
+
+_ERRORS = 2  # standard errors that luck may add
+_MOST = 99.9  # where every image is right, something was learned
+
+
+def by_guessing(most: int, images: int) -> float:
+    """The top-1 in percent that naming one class for every image reaches at most: its share, and two standard errors.
+
+    Args:
+        most: how many of the images are of the most frequent class.
+
+    >>> by_guessing(10, 100)
+    16.0
+    """
+    share = most / images
+    return round(min(100 * share + _ERRORS * 100 * math.sqrt(share * (1 - share) / images), _MOST), 4)
+
+
+def no_better(top1: Iterable[float], guessing: float) -> str:
+    """A warning if these top-1, in percent, are together no better than guessing; otherwise nothing.
+
+    Their mean decides, because among many the best one is above by luck.
+
+    >>> no_better([10.0, 30.0], 16.0)
+    ''
+    >>> no_better([5.0, 15.0], 13.0).partition(", and")[0]
+    'warning: the mean top-1 of 2 networks is 10.00 %'
+    """
+    known = list(top1)
+    mean = sum(known) / len(known)
+    if mean > guessing:
+        return ""
+    what = "top-1 is" if len(known) == 1 else f"mean top-1 of {len(known)} networks is"
+    return (
+        f"warning: the {what} {mean:.2f} %, and naming one class for every image reaches up to {guessing:.2f} %:"
+        " nothing was learned, and no ranking by it means anything; lower the learning rate, train longer, or look at"
+        " the labels"
+    )
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from pathlib import Path
 from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import write_json
-from fewshot_nas.results.manifests import Manifest
-from fewshot_nas.results.score_files import BESIDE, merged_manifest_path, merged_path, parts_with_scores, shard_path
-from fewshot_nas.results.shards import Scored, read_scores, write_scores
-from fewshot_nas.space.pool import changed_settings, part_paths
+from fewshot_nas.results.directories import BESIDE, merged_manifest_path, merged_path, parts_with_scores, shard_path
+from fewshot_nas.results.scores import Manifest, Scored, read_scores
+from fewshot_nas.space.pool import changed_settings, part_paths, write_codes
 from fewshot_nas.space.space import Arch, Space
 
 CodesById = Mapping[str, str]
@@ -105,7 +104,7 @@ def write_merged(directory: Path, metric: str, scores: Mapping[str, Scored], man
     """Write merged scores and their manifest, each file whole or not at all. Returns the path of the scores."""
     write_json(merged_manifest_path(directory), manifest)
     path = merged_path(directory, metric)
-    write_scores(path, scores)
+    write_codes(path, scores)
     return path
 
 

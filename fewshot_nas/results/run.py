@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from fewshot_nas.cli.errors import InputError
@@ -11,9 +12,78 @@ from fewshot_nas.results.directories import (
     NetworkDirectory,
     PhaseDirectory,
     RetrainDirectory,
+    RunFiles,
     SearchDirectory,
 )
-from fewshot_nas.results.phase import ONE_SHOT, Phase
+from fewshot_nas.space.split import MAX_GROUPS
+
+# A split by width is named by its number of groups; `on` is the parent's split, trained on. No other directory of a run
+# has a name like the other splits'.
+_PART = rf"[1-{MAX_GROUPS}]|depth\d+x\d|choice[a-z0-9]+|on|table-[a-z0-9]+"
+_SPLIT = rf"(?:{_PART})(?:-(?:{_PART}))*"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase of training: the names of its split and of its parent's split ("" for the one-shot phase).
+
+    A split by width is named by its number of groups, so the one-shot phase is 1.
+    """
+
+    split: str
+    parent: str
+
+    def __post_init__(self) -> None:
+        numbers = [int(name) for name in (self.split, self.parent or "0") if name.isdigit()]
+        falls = len(numbers) == 2 and not numbers[1] < numbers[0]
+        if (self.split == "1") != (self.parent == "") or falls or max(numbers, default=0) > MAX_GROUPS:
+            raise InputError(
+                f"a phase with {self.split} groups cannot follow one with {self.parent or 0},"
+                f" expected more groups than its parent has, and at most {MAX_GROUPS}"
+            )
+        for name in (self.split, self.parent or "1"):
+            if not re.fullmatch(_SPLIT, name):
+                raise InputError(f"{name!r} is not the name of a split, expected 2, depth34x2, table-mine, ...")
+
+    @property
+    def name(self) -> str:
+        """`1`, `2`, `3_from_2`, `depth34x2`, ...; after the one-shot phase, a phase has the name of its split alone."""
+        return self.split if self.parent in ("", "1") else f"{self.split}_from_{self.parent}"
+
+    @property
+    def training_options(self) -> dict[str, str]:
+        """The options by which `train_few_shot` trains this phase.
+
+        >>> Phase("depth34x2", "2").training_options
+        {'phase': '2', 'split_by': 'depth', 'stages': '3,4'}
+        """
+        rule = re.findall(_PART, self.split)[-1]
+        if depth := re.fullmatch(r"depth(\d+)x(\d)", rule):
+            return {"phase": depth[2], "split_by": "depth", "stages": ",".join(depth[1])}
+        if rule.startswith("table-"):
+            return {"split": f"{rule.removeprefix('table-')}.json"}
+        return {"phase": self.name if self.parent.isdigit() else rule}
+
+    @property
+    def order(self) -> tuple[bool, str, str]:
+        """The key by which phases are sorted: first splits by width, from few groups to many."""
+        return not self.split.isdigit(), self.split, self.parent
+
+    @classmethod
+    def parse(cls, name: str) -> "Phase":
+        """The phase that has this name.
+
+        Raises:
+            InputError: no phase can have it.
+        """
+        match = re.fullmatch(rf"({_SPLIT})(?:_from_({_SPLIT}))?", name)
+        if not match or match[2] == "1":
+            raise InputError(f"{name!r} is not a phase, expected 1, 2, 3_from_2, depth34x2, ...")
+        return cls(match[1], match[2] or ("" if name == "1" else "1"))
+
+
+ONE_SHOT = Phase("1", "")
+
 
 ROOT = Path("results")
 
@@ -64,29 +134,9 @@ def stand_alone_directory(save: str, arch_id: str, seed: int) -> NetworkDirector
     return NetworkDirectory(run_directory(save) / "stand_alone" / f"{arch_id}_seed{seed}")
 
 
-def ground_truth_path(save: str) -> Path:
-    """The default file of a run's ground truth."""
-    return run_directory(save) / "gt_arch30.json"
-
-
-def prediction_path(save: str) -> Path:
-    """The ranker's predictions: an arch file of the whole pool."""
-    return run_directory(save) / "rank" / "predicted.json"
-
-
-def prediction_error_path(save: str) -> Path:
-    """The standard deviations of the predictions, in the form of an arch file."""
-    return run_directory(save) / "rank" / "error.json"
-
-
-def prediction_table_path(save: str) -> Path:
-    """Predictions, errors and costs of the whole pool, a line for each arch."""
-    return run_directory(save) / "rank" / "predicted.csv"
-
-
-def ranking_path(save: str) -> Path:
-    """The ranker's table, and what it was made from."""
-    return run_directory(save) / "rank" / "ranking.json"
+def run_files(save: str) -> RunFiles:
+    """The files of a whole run."""
+    return RunFiles(run_directory(save))
 
 
 def latency_path(save: str, runtime: str, device: str, threads: int, batch: int) -> Path:
@@ -97,11 +147,6 @@ def latency_path(save: str, runtime: str, device: str, threads: int, batch: int)
 def latency_tables(save: str) -> list[Path]:
     """The tables of latencies that a run has."""
     return sorted((run_directory(save) / "latency").glob("*.json"))
-
-
-def report_path(save: str) -> Path:
-    """The default file of a run's report."""
-    return run_directory(save) / "report.html"
 
 
 def search_directory(save: str) -> SearchDirectory:

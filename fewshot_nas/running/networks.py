@@ -13,8 +13,8 @@ from fewshot_nas.manifest import recipe_sha256
 from fewshot_nas.models.checkpoint import save_subnet
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.records.files import write_json
-from fewshot_nas.results.chance import no_better
 from fewshot_nas.results.directories import NetworkDirectory, PhaseDirectory
+from fewshot_nas.results.evaluations import no_better
 from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Training

@@ -12,8 +12,7 @@ from fewshot_nas.data.images import Images
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.phase import ONE_SHOT
-from fewshot_nas.results.run import run_directory
+from fewshot_nas.results.run import ONE_SHOT, run_directory
 from fewshot_nas.running.choosing import Truth, choose_anew, chosen_by, measured_epochs, publish
 from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Training

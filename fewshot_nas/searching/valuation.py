@@ -17,9 +17,8 @@ from fewshot_nas.records.files import read_json
 from fewshot_nas.reporting.wording import metric_title, prediction_title
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.evaluations import merged_evaluations, read_evaluation, read_truth
-from fewshot_nas.results.manifests import Network
-from fewshot_nas.results.run import from_run, ranking_path
-from fewshot_nas.results.shards import top_of
+from fewshot_nas.results.run import from_run, run_files
+from fewshot_nas.results.scores import Network, top_of
 from fewshot_nas.space.space import Arch
 
 Scores = Mapping[Arch, float]  # by the metric of the search, in percent
@@ -128,7 +127,7 @@ def valuation_by_ranker(save: str, checkpoint: str, metric: str, network: Networ
     Raises:
         InputError: the run has no ranking, or it used another metric or other supernets' scores.
     """
-    path = ranking_path(save)
+    path = run_files(save).ranking
     content, anew = read_json(path), command_line("rank", save=save, top=top_of(metric))
     if not isinstance(content, dict) or not {"metric", "scores", "truth"} <= content.keys():
         raise InputError(f"{path}: is not the ranker's table; `{anew}` makes it anew")

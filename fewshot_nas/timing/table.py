@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.comparing import refuse_difference
 from fewshot_nas.records.files import read_json, write_json
-from fewshot_nas.results.manifests import Network
+from fewshot_nas.results.scores import Network
 from fewshot_nas.space.block import Block, Head, Op
 from fewshot_nas.space.cost import Measure
 from fewshot_nas.space.presets import space_of

@@ -29,9 +29,8 @@ from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.smoothing import smooth
 from fewshot_nas.ranking.suggestion import sample
 from fewshot_nas.records.files import read_json, replacing, write_json
-from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.score_files import merged_path
-from fewshot_nas.results.shards import read_scores
+from fewshot_nas.results.directories import PhaseDirectory, merged_path
+from fewshot_nas.results.scores import read_scores
 from fewshot_nas.space.pool import read_arch_file, read_pool
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import by_width

@@ -24,8 +24,7 @@ from fewshot_nas.evaluation.accuracy import sums
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.options import add_run_options, run_config
-from fewshot_nas.results.phase import ONE_SHOT
-from fewshot_nas.results.run import phase_directory
+from fewshot_nas.results.run import ONE_SHOT, phase_directory
 from fewshot_nas.running.run import seed_weights
 from fewshot_nas.running.supernets import SupernetRun
 from fewshot_nas.space.space import Arch, Options, Space

@@ -16,7 +16,7 @@ from fewshot_nas.cli.main import run
 from fewshot_nas.ranking.correlation import Interval, agreement, proxies, tau_gain
 from fewshot_nas.ranking.reliability import reliability
 from fewshot_nas.records.files import read_json, write_json
-from fewshot_nas.results.score_files import shard_path
+from fewshot_nas.results.directories import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_arch_file
 from studies.common import FILES, ROOT, STUDIES, space_of
 

@@ -25,10 +25,9 @@ from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.suggestion import suggest
 from fewshot_nas.ranking.validation import judge
 from fewshot_nas.records.files import read_json, write_json, write_text
-from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.run import prediction_path
-from fewshot_nas.results.score_files import manifest_path, merged_path, shard_path
-from fewshot_nas.results.shards import read_scores
+from fewshot_nas.results.directories import PhaseDirectory, manifest_path, merged_path, shard_path
+from fewshot_nas.results.run import run_files
+from fewshot_nas.results.scores import read_scores
 from fewshot_nas.space.pool import part_paths, read_arch_file
 from fewshot_nas.space.space import Arch, Space
 from studies.common import FILES, ROOT, STUDIES, space_of
@@ -67,7 +66,7 @@ def collect(names: Sequence[str]) -> None:
             if scores := _merged(directories, metric):
                 found[key] = scores
     write_json(SCORES, found)
-    predicted = read_scores(RUNS / prediction_path(names[0]), space_of("fashion_pairs"))
+    predicted = read_scores(RUNS / run_files(names[0]).prediction, space_of("fashion_pairs"))
     content = ",\n".join(f'"{arch_id}": {scored.acc:.3f}' for arch_id, scored in predicted.items())
     write_text(PREDICTIONS, f"{{\n{content}\n}}\n")
 

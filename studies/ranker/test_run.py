@@ -6,8 +6,8 @@ import pytest
 from fewshot_nas.ranking.correlation import agreement
 from fewshot_nas.records.files import read_json
 from fewshot_nas.results.merging import write_merged
-from fewshot_nas.results.shards import Scored, write_scores
-from fewshot_nas.space.pool import make_pool
+from fewshot_nas.results.scores import Scored
+from fewshot_nas.space.pool import make_pool, write_codes
 from fewshot_nas.space.presets import SPACES
 from studies.budget import run as budget
 from studies.ranker import run as ranker
@@ -33,7 +33,7 @@ def test_the_smaller_evaluation_counts_and_predictions_keep_their_order(study_ra
     predicted = {
         arch_id: Scored(70 + rank / 3, SPACE.encode(arch)) for rank, (arch_id, arch) in enumerate(pool.items())
     }
-    write_scores(run / "rank" / "predicted.json", predicted)
+    write_codes(run / "rank" / "predicted.json", predicted)
     study_ranker.collect(["run"])
     assert read_json(study_ranker.SCORES) == {"run": {"arch1": 60.0, "arch2": 60.0, "arch3": 50.0, "arch4": 50.0}}
     assert list(read_json(study_ranker.PREDICTIONS).items()) == [

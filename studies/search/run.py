@@ -26,16 +26,16 @@ from fewshot_nas.cli.main import run
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.found import read_found
-from fewshot_nas.results.phase import ONE_SHOT as PHASE
+from fewshot_nas.results.run import ONE_SHOT as PHASE
 from fewshot_nas.results.run import (
     finetune_directory,
     found_directory,
     phase_directory,
-    prediction_path,
     run_directory,
+    run_files,
     stand_alone_directory,
 )
-from fewshot_nas.results.shards import read_scores
+from fewshot_nas.results.scores import read_scores
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.training.stand_alone import GroundTruth
 
@@ -102,13 +102,12 @@ def find(bed: str, seed: int) -> None:
     if bed == "digits":
         train_supernet.main([*given, f"run.seed={seed}", "evaluation.every_epochs=100"])
     directory = phase_directory(save, PHASE)
-    if not prediction_path(save).exists():
+    if not run_files(save).prediction.exists():
         test.main([*given, f"--sample={SAMPLE}", f"--images={BEDS[bed]['images']}", "--epoch=0"])
         merge.main([*given, "--stage=1", f"--epoch=0_sample{SAMPLE}", "--top=prob"])
         rank.main([*given, "--scores", str(directory.scores(f"0_sample{SAMPLE}"))])
-    predicted = {
-        scored.code: scored.acc for scored in read_scores(prediction_path(save), config_of(bed).space.build()).values()
-    }
+    scores = read_scores(run_files(save).prediction, config_of(bed).space.build())
+    predicted = {scored.code: scored.acc for scored in scores.values()}
     costs, picked = pool_costs(bed), {}
     for name, bounds in bounds_of(bed).items():
         inside = [code for code, cost in costs.items() if all(cost[key] <= most for key, most in bounds.items())]

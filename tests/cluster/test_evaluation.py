@@ -18,9 +18,8 @@ from fewshot_nas.evaluation.scorer import Scorer  # noqa: E402
 from fewshot_nas.evaluation.work import Work  # noqa: E402
 from fewshot_nas.models.checkpoint import save_supernet  # noqa: E402
 from fewshot_nas.models.supernet import Supernet  # noqa: E402
-from fewshot_nas.results.phase import Phase  # noqa: E402
-from fewshot_nas.results.run import phase_directory  # noqa: E402
-from fewshot_nas.results.shards import METRICS  # noqa: E402
+from fewshot_nas.results.run import Phase, phase_directory  # noqa: E402
+from fewshot_nas.results.scores import METRICS  # noqa: E402
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file  # noqa: E402
 from fewshot_nas.space.presets import SPACES  # noqa: E402
 from fewshot_nas.space.split import by_width  # noqa: E402

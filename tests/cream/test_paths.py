@@ -3,12 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cream.paths import (
-    MODELS,
-    as_published,
-    format_path,
-    parse_path,
-)
+from fewshot_nas.cream.paths import MODELS, as_published, format_path, parse_path
 
 EXAMPLE = "[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]"
 STAGE = st.lists(st.integers(0, 5), min_size=1, max_size=6).map(tuple)

@@ -6,15 +6,7 @@ import torch.nn.functional as F
 
 from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.paths import arch_of
-from fewshot_nas.cream.step import (
-    Teaching,
-    entry_for,
-    guidance_for,
-    guided_loss,
-    meta_update,
-    search_loss,
-    share_right,
-)
+from fewshot_nas.cream.step import Teaching, entry_for, guidance_for, guided_loss, meta_update, search_loss, share_right
 from fewshot_nas.training.board import Board
 
 pytestmark = pytest.mark.numeric

@@ -17,8 +17,7 @@ from fewshot_nas.models.checkpoint import load_supernet, save_supernet
 from fewshot_nas.models.inherit import inherit
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, write_json
-from fewshot_nas.results.phase import Phase
-from fewshot_nas.results.run import phase_directory, ranking_path
+from fewshot_nas.results.run import Phase, phase_directory, run_files
 from fewshot_nas.space.draw import all_archs
 from fewshot_nas.space.pool import Entry, read_arch_file, read_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
@@ -186,7 +185,7 @@ def test_own_proxy(follow, outside, capsys):
     assert main(["test", "--save=digits", "--json_part=1", *few]) == 0
     assert main(["merge", "--save=digits", "--stage=1", "--epoch=0", "--top=prob", "--force"]) == 0
     follow("Proxy")
-    assert "widths:total_width" in [row["name"] for row in read_json(ranking_path("digits"))["rows"]]
+    assert "widths:total_width" in [row["name"] for row in read_json(run_files("digits").ranking)["rows"]]
 
 
 def test_own_truth(follow, outside, capsys):

@@ -9,7 +9,7 @@ from fewshot_nas.records.files import write_json, write_text
 from fewshot_nas.reporting.gather import gather
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.merging import write_merged
-from fewshot_nas.results.shards import Scored
+from fewshot_nas.results.scores import Scored
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.presets import SPACES
 

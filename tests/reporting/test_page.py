@@ -13,7 +13,7 @@ from fewshot_nas.reporting.gather import gather
 from fewshot_nas.reporting.page import render
 from fewshot_nas.reporting.sections import sections, verdict
 from fewshot_nas.results.merging import write_merged
-from fewshot_nas.results.shards import Scored
+from fewshot_nas.results.scores import Scored
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.presets import SPACES
 

@@ -15,7 +15,7 @@ from fewshot_nas.results.evaluations import (
     refuse_other_pool,
 )
 from fewshot_nas.results.merging import write_merged
-from fewshot_nas.results.shards import Scored
+from fewshot_nas.results.scores import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 

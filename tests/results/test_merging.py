@@ -6,10 +6,18 @@ from hypothesis import strategies as st
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json, write_json
-from fewshot_nas.results.manifests import joined_manifest, network_of, objections, read_manifests
+from fewshot_nas.results.directories import shard_path
 from fewshot_nas.results.merging import codes_that_differ, merge_parts, read_codes
-from fewshot_nas.results.score_files import shard_path
-from fewshot_nas.results.shards import Score, Scored, read_scores, write_shards
+from fewshot_nas.results.scores import (
+    Score,
+    Scored,
+    joined_manifest,
+    network_of,
+    objections,
+    read_manifests,
+    read_scores,
+    write_shards,
+)
 from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.results.phase import Phase
+from fewshot_nas.results.run import Phase
 
 NAMES = ["1", "2", "7", "3_from_2", "7_from_6", "7_from_2"]
 NAMES += ["depth34x2", "2-depth34x2_from_2", "table-mine", "depth34x2-3_from_depth34x2"]

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.results.phase import ONE_SHOT, Phase
-from fewshot_nas.results.run import known_phases, phase_directory, phase_of, phases, run_directory
+from fewshot_nas.results.run import ONE_SHOT, Phase, known_phases, phase_directory, phase_of, phases, run_directory
 
 
 def test_the_one_shot_phase_lies_at_the_top():

@@ -1,6 +1,6 @@
 """The files of an evaluation."""
 
-from fewshot_nas.results.score_files import (
+from fewshot_nas.results.directories import (
     evaluation_name,
     is_evaluation_name,
     merged_path,

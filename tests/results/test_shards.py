@@ -4,7 +4,7 @@ import pytest
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json
-from fewshot_nas.results.shards import Score, write_shards
+from fewshot_nas.results.scores import Score, write_shards
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
 
