@@ -191,7 +191,8 @@ class TrainingConfig(RecipeConfig):
     random_subnets: Annotated[int, Within(below=1001)] = 2
     # Output widths of the largest and smallest arch: `outs` draws them for each step, so that all are trained
     # equally often; `space` takes those of the space's ends, as BigNAS does (arXiv:2003.11142).
-    extremes: Literal["space", "outs"] = "outs"
+    # `none` trains the drawn archs only; with `random_subnets: 1` a step is a single path (arXiv:1904.00420).
+    extremes: Literal["space", "outs", "none"] = "outs"
     # Teacher: `none` (all learn from the labels) or `sandwich` (the largest teaches the others, as in BigNAS).
     distill: Literal["sandwich", "none"] = "none"
     # Loss of a step: `per_arch` (each arch by itself), or `module:name` for your own.
@@ -199,6 +200,12 @@ class TrainingConfig(RecipeConfig):
     # Image sides in pixels: the largest arch gets the largest, the smallest arch the smallest, the others draw
     # one; empty: always the space's resolution.
     resolutions: tuple[Count, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.extremes == "none" and (self.distill == "sandwich" or not self.random_subnets):
+            raise InputError(
+                "extremes is none, so a step has no largest arch; expected distill=none and some random_subnets"
+            )
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class SupernetRun(Run):
         sampler = Sampler(drawn, EXTREMES[settings.extremes](self.space, seed, options), middle)
         sandwich = Sandwich(
             sampler,
-            ImageSizes(seed, middle, settings.resolutions),
+            ImageSizes(seed, middle, settings.resolutions, ends=settings.extremes != "none"),
             Largest() if settings.distill == "sandwich" else Labels(),
             named_part(settings.loss, LOSSES, f"{section}.loss")(),
             regularization=Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),

@@ -22,10 +22,10 @@ class Drawn(Protocol):
 
 
 class Ends(Protocol):
-    """Gives the two ends of a step: a largest and a smallest arch."""
+    """Gives the ends of a step: a largest and a smallest arch, or none."""
 
-    def ends(self, step: int) -> tuple[Arch, Arch]:
-        """The largest and the smallest arch of a step."""
+    def ends(self, step: int) -> Sequence[Arch]:
+        """The largest and the smallest arch of a step, or no arch."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,21 @@ class OutsEnds:
 
 
 @dataclass(frozen=True)
+class NoEnds:
+    """`extremes: none`. A step trains drawn archs only; with one of them, a single path (SPOS, arXiv:1904.00420)."""
+
+    space: Space
+    seed: int
+    options: Options
+
+    def ends(self, step: int) -> tuple[()]:
+        """No arch."""
+        return ()
+
+
+@dataclass(frozen=True)
 class Sampler:
-    """Gives the archs of a step: the largest, the drawn ones, the smallest.
+    """Gives the archs of a step: the largest, the drawn ones, the smallest; without ends, the drawn ones.
 
     Attributes:
         middle: number of archs that are drawn between the largest and the smallest.
@@ -97,10 +110,10 @@ class Sampler:
     middle: int
 
     def archs(self, step: int) -> list[Arch]:
-        """The archs of a step: the largest, the drawn ones, the smallest."""
-        first, last = self.extremes.ends(step)
+        """The archs of a step: the largest, the drawn ones, the smallest; without ends, the drawn ones."""
+        ends = self.extremes.ends(step)
         draws = range(step * self.middle, (step + 1) * self.middle)
-        return [first, *(self.drawn.arch(draw) for draw in draws), last]
+        return [*ends[:1], *(self.drawn.arch(draw) for draw in draws), *ends[1:]]
 
 
 @dataclass(frozen=True)
@@ -110,21 +123,26 @@ class ImageSizes:
     Attributes:
         middle: number of archs between the largest and the smallest, as in `Sampler`.
         resolutions: image sides in pixels to draw from; if empty, images keep their size.
+        ends: whether the step has a largest and a smallest arch.
     """
 
     seed: int
     middle: int
     resolutions: Sequence[int] = ()
+    ends: bool = True
 
     def sides(self, step: int) -> list[int | None]:
         """The image side of each arch of a step: the largest side first, then drawn ones, the smallest side last."""
         if not self.resolutions:
-            return [None] * (self.middle + 2)
+            return [None] * (self.middle + 2 * self.ends)
         rng = random.Random(f"{self.seed}/size/{step}")
         drawn = [self.resolutions[int(rng.random() * len(self.resolutions))] for _ in range(self.middle)]
-        return [max(self.resolutions), *drawn, min(self.resolutions)]
+        ends = [max(self.resolutions), min(self.resolutions)] if self.ends else []
+        return [*ends[:1], *drawn, *ends[1:]]
 
 
 # The values of the settings `sampling` and `extremes`.
 SAMPLING: Mapping[str, Callable[[Space, int, Options], Drawn]] = MappingProxyType({"random": RandomArchs})
-EXTREMES: Mapping[str, type[SpaceEnds] | type[OutsEnds]] = MappingProxyType({"space": SpaceEnds, "outs": OutsEnds})
+EXTREMES: Mapping[str, Callable[[Space, int, Options], Ends]] = MappingProxyType(
+    {"space": SpaceEnds, "outs": OutsEnds, "none": NoEnds}
+)

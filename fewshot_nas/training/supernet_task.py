@@ -76,7 +76,7 @@ class SupernetTask:
     def loss_names(self) -> tuple[str, ...]:
         """The names of a step's archs, in order."""
         drawn = (f"sampled{number}" for number in range(1, self.sandwich.sampler.middle + 1))
-        return ("largest", *drawn, "smallest")
+        return ("largest", *drawn, "smallest") if self.sandwich.sizes.ends else tuple(drawn)
 
     def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
         """Add the gradients of one sandwich step."""

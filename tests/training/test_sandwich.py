@@ -102,6 +102,14 @@ def test_the_largest_sees_the_largest_images_and_the_smallest_the_smallest():
     assert {size for each in sizes for size in each[1:-1]} == {6, 8, 10}
 
 
+def test_without_ends_a_step_has_the_drawn_archs_of_the_others():
+    """With one of them, a single path."""
+    alone, among = sampler(extremes="none", middle=1), sampler(middle=1)
+    assert [alone.archs(step) for step in range(5)] == [among.archs(step)[1:-1] for step in range(5)]
+    assert ImageSizes(3, 1, (6, 8), ends=False).sides(2) == ImageSizes(3, 1, (6, 8)).sides(2)[1:-1]
+    assert ImageSizes(3, 1, ends=False).sides(2) == [None]
+
+
 def test_without_resolutions_images_stay_as_they_are(batch):
     assert ImageSizes(3, 2).sides(0) == [None] * 4
     assert resized(batch[0], None) is batch[0]

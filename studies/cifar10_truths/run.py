@@ -1,0 +1,144 @@
+"""Train and score the supernets of the study; plan.md says which and why.
+
+    python -m studies.cifar10_truths.run --root DIR --half FILE ARM...
+
+An arm is TABLE/NAME/SEED, such as channel_resnet/default/0; ResNets need `--half`.
+Each command of an arm continues where it was stopped, and what is there already stays. Scores are appended to
+`results/truths/<arm>.jsonl`, a slice of keys at a time.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fewshot_nas import score, train_few_shot, train_supernet
+from fewshot_nas.space.draw import all_archs
+from fewshot_nas.space.presets import preset
+from fewshot_nas.space.space import Arch, Space
+
+HERE = Path(__file__).resolve().parent
+CONFIG = HERE / "config.yml"
+RESULTS = Path("results")
+SCORES = RESULTS / "truths"
+SAMPLE, SLICE, IMAGES = 2048, 1024, 1000
+ONE_SHOT = {
+    "default": [],
+    "sandwich": [],
+    "single": ["training.extremes=none", "training.random_subnets=1", "training.epochs=32"],
+}
+EPOCHS_ON = 6  # of all phases together
+SLOT = "1 block 1"
+
+
+def digest(key: str) -> str:
+    """By what the keys of a sample are chosen."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def sample(keys: Sequence[str], count: int) -> list[str]:
+    """The first keys by their digest, sorted, so that neighbours share computations."""
+    return sorted(sorted(keys, key=digest)[:count])
+
+
+def space_of(table: str) -> Space:
+    """The space of quarter widths whose supernets rank a table."""
+    return preset(f"{table}_quarter")
+
+
+def key_of(space: Space, arch: Arch) -> str:
+    """The key of an arch in its public table, which is its code."""
+    return space.encode(arch)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run arms one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True, help="directory of CIFAR-10")
+    parser.add_argument("--half", type=Path, help="the table's file, whose keys are sampled from")
+    parser.add_argument("arms", nargs="+", metavar="TABLE/ARM/SEED")
+    options = parser.parse_args(argv)
+    for arm in options.arms:
+        table, name, seed = arm.split("/")
+        print(f"=== {arm}", flush=True)
+        path = trained(table, name, int(seed), options.root)
+        score_keys(arm, path, keys_to_score(arm, options.half), options.root)
+    return 0
+
+
+def trained(table: str, name: str, seed: int, root: str) -> Path:
+    """The supernet of an arm, trained if it is not there yet."""
+    kind, _, base = name.partition("-")  # such as on_002-single: training on after `single`
+    if kind in ONE_SHOT:
+        save = f"truths_{table}_{kind}_{seed}"
+        _train(train_supernet.main, save, table, seed, root, *ONE_SHOT[kind])
+        return RESULTS / save / "supernet.pth"
+    parent = trained(table, base or "default", seed, root)
+    how, rate = kind.split("_")
+    save = f"truths_{table}_{name}_{seed}"
+    rate_words = (f"few_shot.lr=0.{rate}", *_short(base))
+    if how == "split":
+        for groups in (2, 3, 4):
+            begin = [f"--pretrained_path={parent}"] if groups == 2 else []
+            _train(train_few_shot.main, save, table, seed, root, f"--group_nums={groups}", *begin, *rate_words)
+        return RESULTS / save / "4_from_3" / "supernet.pth"
+    whole = f"few_shot.epochs={EPOCHS_ON}"
+    split = ["--split_by=choice", f"--slots={SLOT}"] if how == "choice" else ["--split_by=none"]
+    _train(train_few_shot.main, save, table, seed, root, *split, f"--pretrained_path={parent}", *rate_words, whole)
+    (directory,) = [path.parent for path in (RESULTS / save).glob("*/supernet.pth")]
+    return directory / "supernet.pth"
+
+
+def _short(base: str) -> list[str]:
+    return ["few_shot.extremes=none", "few_shot.random_subnets=1"] if base == "single" else []
+
+
+def _train(command, save: str, table: str, seed: int, root: str, *words: str) -> None:  # type: ignore[no-untyped-def]
+    settings = [f"space.preset={table}_quarter", f"data.root={root}", f"data.cache={root}/cache", f"run.seed={seed}"]
+    status = command([f"--config={CONFIG}", f"--save={save}", *words, *settings])
+    if status:
+        raise SystemExit(f"{save}: {words} ended with {status}")
+
+
+def keys_to_score(arm: str, half: Path | None) -> list[str]:
+    """All keys of a table, or the sample that arms of the ResNets are compared by."""
+    table, name, seed = arm.split("/")
+    if table != "channel_resnet" or (name, seed) == ("default", "0"):
+        space = space_of(table)
+        return [key_of(space, arch) for arch in all_archs(space)]
+    if half is None:
+        raise SystemExit("--half names the table's file, whose keys are sampled from")
+    return sample([key for key in json.loads(half.read_text()) if key.isdigit()], SAMPLE)
+
+
+def score_keys(arm: str, supernet: Path, keys: Sequence[str], root: str) -> None:
+    """Append the scores of the keys that have none yet, [top1, prob, likelihood] each."""
+    path = SCORES / f"{arm.replace('/', '_')}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = {key for key, _ in read_scores(path)}
+    missing = [key for key in keys if key not in done]
+    space = space_of(arm.split("/")[0])
+    settings = [f"data.root={root}", f"data.cache={root}/cache", f"data.valid_images={IMAGES}"]
+    for begin in range(0, len(missing), SLICE):
+        part = missing[begin : begin + SLICE]
+        found = score(supernet, [space.decode(key) for key in part], overrides=settings, config=CONFIG)
+        lines = [
+            json.dumps([key, [each.top1, each.prob, each.likelihood]]) for key, each in zip(part, found, strict=True)
+        ]
+        with path.open("a") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+        print(f"{arm}: {begin + len(part)} of {len(missing)} scored", flush=True)
+
+
+def read_scores(path: Path) -> Iterator[tuple[str, list[float]]]:
+    """The keys and scores of a file."""
+    if path.exists():
+        for line in path.read_text().splitlines():
+            key, values = json.loads(line)
+            yield key, values
+
+
+if __name__ == "__main__":
+    sys.exit(main())
