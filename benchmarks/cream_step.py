@@ -28,9 +28,9 @@ from torch import Tensor
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget, depths_for
 from fewshot_nas.cream.matching import Guidance, Matching
-from fewshot_nas.cream.paths import CreamPath, arch_of
 from fewshot_nas.cream.step import entry_for, guidance_for, meta_update, search_loss, share_right, teacher_probabilities
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot
 from fewshot_nas.training.board import Board
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
@@ -73,7 +73,7 @@ class Bench:
     def __init__(self, case: Case) -> None:
         torch.manual_seed(0)
         self.budget: Budget = depths_for(*case.mflops, resolution=case.side)
-        space = self.budget.space.network(self.budget.depths, case.channels, case.side)
+        space = replace(self.budget.space, in_channels=case.channels, resolution=case.side)
         supernet = Supernet(one_shot(space), case.classes)
         self.supernet: Supernet = supernet.to(memory_format=torch.channels_last)
         self.matching = Matching(SLICE, case.classes)
@@ -82,16 +82,16 @@ class Bench:
         images = torch.randn(case.batch, case.channels, case.side, case.side)
         self.images = images.to(memory_format=torch.channels_last)
         self.labels = torch.randint(case.classes, (case.batch,))
-        self.board: Board[CreamPath] = Board(POOL_SIZE)
+        self.board: Board[Arch] = Board(POOL_SIZE)
         self._rng = random.Random(0)
         while len(self.board) < POOL_SIZE:
             self._offer(self.path(), torch.randn(case.batch, case.classes))
 
-    def path(self) -> CreamPath:
+    def path(self) -> Arch:
         """The next one."""
         return self.budget.sample(self._rng)
 
-    def parts(self, path: CreamPath, way: Way) -> dict[str, Callable[[], object]]:
+    def parts(self, path: Arch, way: Way) -> dict[str, Callable[[], object]]:
         """What a step does, in the order in which it is timed."""
         self._show(way)
         logits = torch.randn(len(self.images), self.supernet.num_classes)
@@ -113,20 +113,20 @@ class Bench:
         images = (same if way.shares_images else torch.randn_like(same) for _ in entries)
         self.board.replace([replace(each, images=shown) for each, shown in zip(entries, images, strict=True)])
 
-    def _loss(self, path: CreamPath) -> Tensor:
-        return F.cross_entropy(self.supernet(self.images, arch_of(path)), self.labels)
+    def _loss(self, path: Arch) -> Tensor:
+        return F.cross_entropy(self.supernet(self.images, path), self.labels)
 
-    def _taught_loss(self, path: CreamPath) -> Tensor:
+    def _taught_loss(self, path: Arch) -> Tensor:
         return search_loss(self.supernet, path, self.images, self.labels, self._guidance(path), 0.0).loss
 
-    def _guidance(self, path: CreamPath) -> Guidance[CreamPath]:
+    def _guidance(self, path: Arch) -> Guidance[Arch]:
         return guidance_for(self.supernet, path, self.board, self.matching, "meta")
 
-    def _answers(self, path: CreamPath) -> Tensor:
+    def _answers(self, path: Arch) -> Tensor:
         """Of the path itself, for paths differ in cost, and a teacher costs as much as its student on average."""
         return teacher_probabilities(self.supernet, path, self.images)
 
-    def _meta(self, path: CreamPath) -> None:
+    def _meta(self, path: Arch) -> None:
         """With a choice of its own, which a step with a teacher has made already."""
         chosen, parts = self._guidance(path), {"matching": self.matching, "size": SLICE, "rate": 0.01}
         meta_update(self.supernet, path, self.images, self.labels, guidance=chosen, **parts)
@@ -136,7 +136,7 @@ class Bench:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
 
-    def _offer(self, path: CreamPath, logits: Tensor) -> None:
+    def _offer(self, path: Arch, logits: Tensor) -> None:
         entry = entry_for(path, self.budget.mflops(path), self.images, logits, SLICE)
         self.board.offer(replace(entry, accuracy=100 * share_right(logits, self.labels).item()))
 
@@ -146,7 +146,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     for name in options.case:
         bench = Bench(CASES[name])
-        print(f"{name}: {CASES[name].batch} images of {CASES[name].side} px, depths {bench.budget.depths}")
+        print(f"{name}: {CASES[name].batch} images of {CASES[name].side} px, depths {bench.budget.space.lengths}")
         for way in WAYS:
             _measure(bench, way, options.rounds)
 

@@ -14,7 +14,6 @@ from fewshot_nas.cli.settings import load
 from fewshot_nas.config import load_config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig, SearchConfig
 from fewshot_nas.cream.flops import depths_for
-from fewshot_nas.cream.paths import arch_of
 from fewshot_nas.cream.search_task import PathSampler
 from fewshot_nas.data.loader import batch_share
 from fewshot_nas.evaluation.inputs import Inputs
@@ -109,7 +108,7 @@ def test_the_published_search_has_paths_and_a_network():
     config = load(SearchConfig, ROOT / "configs" / "cream_search.yml")
     budget = depths_for(config.FLOPS_MINIMUM, config.FLOPS_MAXIMUM, legacy=config.LEGACY)
     assert config.FLOPS_MINIMUM <= budget.mflops(PathSampler(0, budget).path(0)) <= config.FLOPS_MAXIMUM
-    network = blueprint(lambda: Supernet(one_shot(budget.space.network(budget.depths)), IMAGENET[2]))
+    network = blueprint(lambda: Supernet(one_shot(budget.space), IMAGENET[2]))
     assert sum(parameter.numel() for parameter in network.parameters()) > 10_000_000
     assert batch_share(IMAGENET[0], config.BATCH_SIZE, PROCESSES) >= 2 * config.SLICE
 
@@ -119,6 +118,6 @@ def test_the_published_network_takes_images_of_its_size(kind, name):
     config = load(kind, ROOT / "configs" / f"cream_{name}.yml")
     model = config.model()
     side = config.IMAGE_SIZE or model.resolution
-    network = blueprint(lambda: Subnet(model.network(), arch_of(model.path), IMAGENET[2]))
+    network = blueprint(lambda: Subnet(*model, IMAGENET[2]))
     assert network(torch.empty(2, 3, side, side, device="meta")).shape == (2, IMAGENET[2])
     assert config.BATCH_SIZE % PROCESSES == 0

@@ -3,18 +3,19 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from fewshot_nas.cream.flops import Budget
+from fewshot_nas.cream.flops import UNIFORM, Budget
 from fewshot_nas.cream.offers import Offers
-from fewshot_nas.cream.paths import CHOICES, CreamPath, arch_of
 from fewshot_nas.cream.step import entry_for, share_right
 from fewshot_nas.distributed import World, broadcast
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.space import Arch
 from fewshot_nas.training.board import Board, BoardEntry
 from fewshot_nas.training.supernet_task import shared_scores
 
@@ -34,7 +35,7 @@ class Trained:
     """
 
     step: int
-    path: CreamPath
+    path: Arch
     supernet: Supernet
     images: Tensor
     logits: Tensor
@@ -71,7 +72,7 @@ class ByBatch:
 
     measure = MEASURES["batch"]
 
-    def __init__(self, board: Board[CreamPath], budget: Budget, images_kept: int, world: World) -> None:
+    def __init__(self, board: Board[Arch], budget: Budget, images_kept: int, world: World) -> None:
         self._board, self._budget, self._images_kept, self._world = board, budget, images_kept, world
         self.restart()
 
@@ -106,7 +107,7 @@ class ByReview:
         images_kept: by the entries, the first of the held ones; all entries share them.
     """
 
-    board: Board[CreamPath]
+    board: Board[Arch]
     budget: Budget
     inputs: Inputs
     steps: frozenset[int]
@@ -123,7 +124,7 @@ class ByReview:
             return
         old = [entry.candidate for entry in self.board.entries]
         paths = list(dict.fromkeys([*old, *self._new(old, random.Random(f"{self.seed}/review/{trained.step}"))]))
-        archs = {str(place): arch_of(path) for place, path in enumerate(paths)}
+        archs = {str(place): path for place, path in enumerate(paths)}
         found = shared_scores(trained.supernet, archs, self.inputs, self.world)
         scores = [each.prob for each in found.values()]
         best = sorted(range(len(paths)), key=lambda place: -scores[place])[: self.size]
@@ -136,37 +137,37 @@ class ByReview:
     def restart(self) -> None:
         """Nothing is remembered between reviews."""
 
-    def _new(self, old: Sequence[CreamPath], rng: random.Random) -> Iterator[CreamPath]:
+    def _new(self, old: Sequence[Arch], rng: random.Random) -> Iterator[Arch]:
         for number in range(self.candidates):
             if number % 2 and old:
                 yield neighbour(old[number // 2 % len(old)], self.budget, rng)
             else:
-                yield self.budget.sample(rng, (1 / CHOICES,) * CHOICES)
+                yield self.budget.sample(rng, UNIFORM)
 
     @torch.no_grad()
-    def _entry(self, supernet: Supernet, path: CreamPath, score: float, images: Tensor) -> BoardEntry[CreamPath]:
-        answers = supernet(images, arch_of(path)).softmax(1)
+    def _entry(self, supernet: Supernet, path: Arch, score: float, images: Tensor) -> BoardEntry[Arch]:
+        answers = supernet(images, path).softmax(1)
         return BoardEntry(path, score, self.budget.mflops(path), images, broadcast(answers, self.world))
 
 
-def neighbour(path: CreamPath, budget: Budget, rng: random.Random) -> CreamPath:
+def neighbour(path: Arch, budget: Budget, rng: random.Random) -> Arch:
     """A path within the bounds that differs in one or two blocks; the path itself where there is hardly one.
 
     Only `rng.random()` is called, the one method whose sequence Python promises to keep.
     """
     for _ in range(_MOST_DRAWS):
-        changed = [list(stage) for stage in path]
+        changed = [list(stage) for stage in budget.space.by_stage(path)]
         for _ in range(2):
             stage = changed[int(rng.random() * len(changed))]
-            stage[int(rng.random() * len(stage))] = int(rng.random() * CHOICES)
-        found = tuple(map(tuple, changed))
+            stage[int(rng.random() * len(stage))] = int(rng.random() * len(budget.space.choices))
+        found = tuple(chain.from_iterable(changed))
         if found != path and budget.minimum <= budget.mflops(found) <= budget.maximum:
             return found
     return path
 
 
 def board_scores(
-    board: Literal["batch", "review"], supernet: Supernet, paths: Sequence[CreamPath], inputs: Inputs, world: World
+    board: Literal["batch", "review"], supernet: Supernet, paths: Sequence[Arch], inputs: Inputs, world: World
 ) -> list[float]:
     """What a board would hold of each path with today's weights, in percent.
 
@@ -174,8 +175,8 @@ def board_scores(
         inputs: the images to go by; a board that goes by batches takes one batch.
     """
     if board == "review":
-        archs = {str(place): arch_of(path) for place, path in enumerate(paths)}
+        archs = {str(place): path for place, path in enumerate(paths)}
         return [each.prob for each in shared_scores(supernet, archs, inputs, world).values()]
     images, labels = next(inputs.scoring_batches())
     with torch.no_grad(), inputs.autocast():
-        return [100 * share_right(supernet(images, arch_of(path)), labels).item() for path in paths]
+        return [100 * share_right(supernet(images, path), labels).item() for path in paths]

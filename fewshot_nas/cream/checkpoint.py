@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cream.model import Model
 from fewshot_nas.cream.names import from_timm, to_timm
-from fewshot_nas.cream.paths import Model, arch_of
 from fewshot_nas.models.checkpoint import NOTHING, read_checkpoint
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.records.files import replacing
@@ -25,7 +25,7 @@ def save_child(
     Args:
         trained_on: facts about its images, see `running.images.trained_on`.
     """
-    space = model.network(network.in_channels)
+    space = model.on(network.in_channels)
     weights = {key: to_timm(each.state_dict(), space) for key, each in ((_WEIGHTS, network), (_AVERAGE, average))}
     content = {**model.values(), "trained_on": dict(trained_on), **weights}
     with replacing(path) as stream:
@@ -47,8 +47,8 @@ def child_of(path: Path, content: Mapping[Any, Any], model: Model, num_classes: 
     """As `load_child`, from what `read_checkpoint` returned."""
     try:
         _check_model(content, model)
-        space = model.network(in_channels)
-        network = Subnet(space, arch_of(model.path), num_classes)
+        space = model.on(in_channels)
+        network = Subnet(space, model.arch, num_classes)
         state = network.state_dict()
         network.load_state_dict(from_timm(_fitting(_weights(content), to_timm(state, space)), state, space))
     except InputError as error:

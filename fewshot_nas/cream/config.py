@@ -4,21 +4,57 @@ The defaults run on the embedded digits in minutes; `configs/cream_*.yml` contai
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import Count, Share, Within
 from fewshot_nas.config import DataConfig, ProcessConfig
-from fewshot_nas.cream.flops import FULL_PX, Budget, budget_of, depths_for, path_cost
-from fewshot_nas.cream.paths import MODELS, Model, as_published, format_path, parse_path
-from fewshot_nas.cream.space import PUBLISHED, CreamSpace
-
-OWN = -1  # the MODEL_SELECTION for your own path
+from fewshot_nas.cream.flops import FULL_PX, Budget, budget_of, depths_for
+from fewshot_nas.cream.model import MODELS, OWN, STAGES, Model, as_published, model_of, space_of
 
 # Images for batch norm statistics: a single image may be a single pixel in a late stage.
 AtLeastTwo = Annotated[int, Within(low=2)]
+
+
+@dataclass(frozen=True)
+class CreamSpace:
+    """What all paths have in common, and what a block may be. The defaults are the published space.
+
+    Raises:
+        InputError: names the value that makes no network.
+    """
+
+    # Channels of the stem and of stage 0.
+    stem_width: int = 16
+    # Stride of the stem: 1 or 2.
+    stem_stride: int = 2
+    # Channels of stages 1..5.
+    widths: tuple[int, ...] = (24, 40, 80, 96, 192)
+    # Stride of the first block of stages 1..5: 1 or 2.
+    strides: tuple[int, ...] = (2, 2, 2, 1, 2)
+    # Channels of stage 6.
+    last_width: int = 320
+    # Features before the classifier.
+    head_width: int = 1280
+    # Three sides of a depthwise kernel, for choices 0 and 1, 2 and 3, 4 and 5.
+    kernels: tuple[int, ...] = (3, 5, 7)
+    # Two factors of a block's middle width, for even and for odd choices.
+    expansions: tuple[int, ...] = (4, 6)
+
+    def __post_init__(self) -> None:
+        for name, length in {"widths": STAGES, "strides": STAGES, "kernels": 3, "expansions": 2}.items():
+            if len(getattr(self, name)) != length:
+                raise InputError(f"SPACE.{name} is {list(getattr(self, name))}, expected {length} numbers")
+        try:
+            space_of(asdict(self), (1,) * STAGES, FULL_PX)
+        except InputError as error:
+            raise InputError(f"SPACE.{str(error).partition(': ')[2]}") from None
+
+    def last_side(self, resolution: int) -> int:
+        """Side of the smallest feature maps of square images, in pixels."""
+        return space_of(asdict(self), (1,) * STAGES, resolution).sides()[-1]
 
 
 @dataclass(frozen=True)
@@ -133,10 +169,10 @@ class SearchConfig(TrainConfig):
         Raises:
             InputError: no depths do, or those asked for have no path within the bounds.
         """
-        bounds = self.FLOPS_MINIMUM, self.FLOPS_MAXIMUM
+        bounds, values = (self.FLOPS_MINIMUM, self.FLOPS_MAXIMUM), asdict(self.SPACE)
         if self.DEPTHS:
-            return budget_of(self.DEPTHS, *bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.SPACE)
-        return depths_for(*bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, space=self.SPACE)
+            return budget_of(self.DEPTHS, *bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, values=values)
+        return depths_for(*bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, values=values)
 
 
 @dataclass(frozen=True)
@@ -167,34 +203,35 @@ class ModelConfig(CreamConfig):
                 f"MODEL_SELECTION is {self.MODEL_SELECTION} and INPUT_ARCH is {json.dumps(self.INPUT_ARCH)},"
                 f" expected either a published model or MODEL_SELECTION={OWN} with INPUT_ARCH=[[0],...,[0]]"
             )
+        usual = CreamSpace() == self.SPACE
         if self.MODEL_SELECTION == OWN:
-            path = parse_path(json.dumps(self.INPUT_ARCH))
+            model = model_of(json.dumps(self.INPUT_ARCH), FULL_PX, asdict(self.SPACE))
             if self.SINGLE_BLOCKS == "template":
-                if self.SPACE != PUBLISHED:
+                if not usual:
                     raise InputError("SINGLE_BLOCKS is template, but SPACE is changed; only the published one has them")
-                path = as_published(path)
-            model = Model(path, FULL_PX, self.SPACE)
-        elif self.SPACE != PUBLISHED:
+                model = as_published(model)
+        elif usual:
+            model = MODELS[self.MODEL_SELECTION]
+        else:
             raise InputError(
                 f"SPACE is changed, but MODEL_SELECTION={self.MODEL_SELECTION} is a network of the published one;"
                 f" choose MODEL_SELECTION={OWN} with INPUT_ARCH"
             )
-        else:
-            model = MODELS[self.MODEL_SELECTION]
-        return model._replace(resolution=self.IMAGE_SIZE or model.resolution)
+        return model._replace(space=replace(model.space, resolution=self.IMAGE_SIZE or model.resolution))
 
     def unlike_public(self) -> str:
         """A sentence about the stages of INPUT_ARCH that the public code would build otherwise; empty without any."""
-        path, resolution, space = self.model()
-        public = as_published(path)
-        if self.MODEL_SELECTION != OWN or space != PUBLISHED or path == public:
+        model = self.model()
+        public = as_published(model)
+        if self.MODEL_SELECTION != OWN or CreamSpace() != self.SPACE or model == public:
             return ""
-        stages = [str(stage) for stage, pair in enumerate(zip(path, public, strict=True), 1) if pair[0] != pair[1]]
-        here, there = (path_cost(each, resolution).params for each in (path, public))
+        pairs = zip(*(model.space.by_stage(each.arch) for each in (model, public)), strict=True)
+        stages = [str(stage) for stage, (mine, theirs) in enumerate(pairs, 1) if mine != theirs]
+        here, there = (each.space.cost(each.arch).params for each in (model, public))
         return (
             f"stage{'s' * (len(stages) > 1)} {', '.join(stages)} of INPUT_ARCH, of one block, built as written:"
             f" {here:,} params with 1,000 classes; the public code ignores the choice there and builds"
-            f" {format_path(public)}, {there:,} params, as SINGLE_BLOCKS=template does"
+            f" {public.code}, {there:,} params, as SINGLE_BLOCKS=template does"
         )
 
 

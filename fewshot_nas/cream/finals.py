@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fewshot_nas.cream.paths import CreamPath, arch_of
 from fewshot_nas.data.loader import TrainBatches
 from fewshot_nas.data.transforms import normalize
 from fewshot_nas.evaluation.accuracy import Accuracy
@@ -20,6 +19,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.space import Arch
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
 from fewshot_nas.training.stand_alone import learn
 
@@ -45,9 +45,9 @@ class Finals:
     smoothing: float
     precision: Literal["fp32", "bf16"] = "fp32"
 
-    def scores(self, supernet: Supernet, paths: Sequence[CreamPath]) -> list[Accuracy]:
+    def scores(self, supernet: Supernet, paths: Sequence[Arch]) -> list[Accuracy]:
         """The accuracy of each path after its steps; the supernet stays as it is."""
-        networks = [extract(supernet, arch_of(path)).to(memory_format=torch.channels_last) for path in paths]
+        networks = [extract(supernet, path).to(memory_format=torch.channels_last) for path in paths]
         self._train(networks)
         return [self._measured(network) for network in networks]
 

@@ -6,50 +6,50 @@ The stem's norm and the classifier do not count. Bounds are in millions. MACs ar
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
+from types import MappingProxyType
+from typing import Any
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cream.paths import CHOICES, PRIOR, STAGES, CreamPath, arch_of, check_path
-from fewshot_nas.cream.space import PUBLISHED, CreamSpace
-from fewshot_nas.space.block import Block, Cost
+from fewshot_nas.cream.model import STAGES, space_of
+from fewshot_nas.space.block import Block
 from fewshot_nas.space.draw import Bounded
+from fewshot_nas.space.mbconv import MBConvSpace
+from fewshot_nas.space.space import Arch
 
+PRIOR = (0.05, 0.2, 0.05, 0.5, 0.05, 0.15)  # probability of each choice
+UNIFORM = (1 / 6,) * 6
 FULL_PX, STEP_PX, LEAST_PX = 224, 32, 64
 _MILLION = 1_000_000
-_CHEAPEST, _DEAREST = 0, CHOICES - 1
 _ORDER = (2, 3, 4, 1, 0)  # the order in which stages grow
 _LIMITS = ((3, 3, 3, 2, 2), (4, 4, 4, 4, 4))  # for each of the two rounds, the largest depths, in that order
+_USUAL: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Fixed depths and image size, and bounds in M FLOPs for the sampled paths.
+    """A space, whose depths and image size are those of all paths, and bounds in M FLOPs for the sampled ones.
 
     Attributes:
         legacy: whether to compare as the public code does: only the blocks count, at 224 pixels.
     """
 
-    depths: tuple[int, ...]
-    resolution: int
+    space: MBConvSpace
     minimum: float
     maximum: float
     legacy: bool = False
-    space: CreamSpace = PUBLISHED
 
-    def mflops(self, path: CreamPath) -> float:
+    def mflops(self, arch: Arch) -> float:
         """The cost that is compared with the bounds, in M FLOPs."""
-        return self.flops(path) / _MILLION
+        return self.flops(arch) / _MILLION
 
-    def flops(self, path: CreamPath) -> int:
+    def flops(self, arch: Arch) -> int:
         """The same in FLOPs."""
-        if self.legacy:
-            return _blocks_flops(path, FULL_PX, self.space)
-        return path_flops(path, self.resolution, self.space)
+        return sum(_cells(self.space, arch, FULL_PX)) if self.legacy else path_flops(self.space, arch)
 
-    def sample(self, rng: random.Random, probabilities: Sequence[float] = PRIOR) -> CreamPath:
+    def sample(self, rng: random.Random, probabilities: Sequence[float] = PRIOR) -> Arch:
         """Draw a path within the bounds, with the probabilities of the choices.
 
         Raises:
@@ -58,27 +58,35 @@ class Budget:
         drawn = _bounded(self, tuple(probabilities)).draw(rng)
         if drawn is None:
             raise InputError(
-                f"hardly any path of depths {self.depths} has {self.minimum:g} to {self.maximum:g} M FLOPs"
-                f" at {self.resolution} px; widen FLOPS_MINIMUM and FLOPS_MAXIMUM"
+                f"hardly any path of depths {self.space.lengths} has {self.minimum:g} to {self.maximum:g} M FLOPs"
+                f" at {self.space.resolution} px; widen FLOPS_MINIMUM and FLOPS_MAXIMUM"
             )
-        choices = iter(drawn)
-        return tuple(tuple(islice(choices, depth)) for depth in self.depths)
+        return drawn
+
+    def extremes(self) -> tuple[float, float]:
+        """M FLOPs of the cheapest path and of the dearest one."""
+        return self.mflops(self.space.smallest), self.mflops(self.space.largest)
 
 
 @lru_cache(maxsize=8)
 def _bounded(budget: Budget, probabilities: tuple[float, ...]) -> Bounded:
     """The budget's tables, kept from one draw to the next."""
-    extremes = [_uniform(budget.depths, choice) for choice in range(CHOICES)]
-    resolution = FULL_PX if budget.legacy else budget.resolution
-    costs = list(zip(*(_cells(path, resolution, budget.space) for path in extremes), strict=True))
-    fixed = budget.flops(extremes[0]) - sum(place[0] for place in costs)
+    space, resolution = budget.space, FULL_PX if budget.legacy else budget.space.resolution
+    alike = [(choice,) * len(space.slots) for choice in range(len(space.choices))]
+    costs = list(zip(*(_cells(space, arch, resolution) for arch in alike), strict=True))
+    fixed = budget.flops(alike[0]) - sum(place[0] for place in costs)
     return Bounded(
         costs, [probabilities] * len(costs), budget.minimum * _MILLION - fixed, budget.maximum * _MILLION - fixed
     )
 
 
 def depths_for(
-    minimum: float, maximum: float, *, resolution: int = FULL_PX, legacy: bool = False, space: CreamSpace = PUBLISHED
+    minimum: float,
+    maximum: float,
+    *,
+    resolution: int = FULL_PX,
+    legacy: bool = False,
+    values: Mapping[str, Any] = _USUAL,
 ) -> Budget:
     """Choose depths and image size for bounds in M FLOPs.
 
@@ -91,15 +99,21 @@ def depths_for(
         legacy: whether to use the public code's rule. It counts the blocks only, always at 224
             pixels, and raises both bounds by 7/6, then by 7/5, and so on as images shrink, although
             costs fall with the square.
+        values: of the space, as `space_of` takes them.
 
     Raises:
         InputError: no depths and no resolution fit.
     """
     _check(minimum, maximum, resolution, legacy)
-    budget = Budget((1,) * STAGES, resolution, minimum, maximum, legacy, space)
-    while _extreme(budget, _CHEAPEST) > budget.maximum:
+    budget = Budget(space_of(values, (1,) * STAGES, resolution), minimum, maximum, legacy)
+    while budget.extremes()[0] > budget.maximum:
         budget = _shrunk(budget)
-    return _grown(budget)
+    for deeper in _growth(budget):
+        # Depths exceed the maximum only if the minimum requires it.
+        if budget.extremes()[1] >= budget.minimum and deeper.extremes()[1] > budget.maximum:
+            break
+        budget = deeper
+    return _reachable(budget)
 
 
 def budget_of(
@@ -109,7 +123,7 @@ def budget_of(
     *,
     resolution: int = FULL_PX,
     legacy: bool = False,
-    space: CreamSpace = PUBLISHED,
+    values: Mapping[str, Any] = _USUAL,
 ) -> Budget:
     """Bounds in M FLOPs for depths of one's own; images do not shrink.
 
@@ -119,7 +133,7 @@ def budget_of(
     _check(minimum, maximum, resolution, legacy)
     if len(depths) != STAGES:
         raise InputError(f"DEPTHS are {list(depths)}, expected {STAGES} numbers")
-    return _reachable(Budget(tuple(depths), resolution, minimum, maximum, legacy, space))
+    return _reachable(Budget(space_of(values, depths, resolution), minimum, maximum, legacy))
 
 
 def _check(minimum: float, maximum: float, resolution: int, legacy: bool) -> None:
@@ -129,89 +143,57 @@ def _check(minimum: float, maximum: float, resolution: int, legacy: bool) -> Non
         raise InputError(f"the legacy FLOPs rule starts from {FULL_PX} px, got {resolution}")
 
 
-def path_flops(path: CreamPath, resolution: int, space: CreamSpace = PUBLISHED) -> int:
-    """FLOPs of a path as in the public code's table: for colour images, without the classifier."""
-    return _fixed_flops(resolution, space) + _blocks_flops(path, resolution, space)
-
-
-def path_cost(
-    path: CreamPath, resolution: int, *, num_classes: int = 1000, in_channels: int = 3, space: CreamSpace = PUBLISHED
-) -> Cost:
-    """Multiply-adds and parameters of the path's stand-alone network."""
-    network = space.network(tuple(map(len, path)), in_channels, resolution)
-    return network.cost(arch_of(path), num_classes=num_classes)
-
-
 def _shrunk(budget: Budget) -> Budget:
     """The budget for the next smaller images; the legacy rule raises the bounds instead of lowering the costs."""
-    resolution = budget.resolution - STEP_PX
+    before = budget.space.resolution
+    resolution = before - STEP_PX
     if resolution < LEAST_PX:
         raise InputError(
-            f"FLOPS_MAXIMUM is too small for any network: at {budget.resolution} px the cheapest one costs"
-            f" {_extreme(budget, _CHEAPEST):.1f} M, but the bound there is {budget.maximum:.1f} M"
+            f"FLOPS_MAXIMUM is too small for any network: at {before} px the cheapest one costs"
+            f" {budget.extremes()[0]:.1f} M, but the bound there is {budget.maximum:.1f} M"
         )
-    raised = FULL_PX / resolution if budget.legacy else 1
-    return replace(budget, resolution=resolution, minimum=budget.minimum * raised, maximum=budget.maximum * raised)
-
-
-def _grown(budget: Budget) -> Budget:
-    """The depths for the chosen resolution; they exceed the maximum only if the minimum requires it."""
-    for deeper in _growth(budget):
-        if _extreme(budget, _DEAREST) >= budget.minimum and _extreme(deeper, _DEAREST) > budget.maximum:
-            break
-        budget = deeper
-    return _reachable(budget)
+    raised, space = FULL_PX / resolution if budget.legacy else 1, replace(budget.space, resolution=resolution)
+    return replace(budget, space=space, minimum=budget.minimum * raised, maximum=budget.maximum * raised)
 
 
 def _reachable(budget: Budget) -> Budget:
     """The budget itself, if its depths have paths on both sides of a bound."""
-    cheapest, dearest = (_extreme(budget, choice) for choice in (_CHEAPEST, _DEAREST))
+    cheapest, dearest = budget.extremes()
     if dearest < budget.minimum or cheapest > budget.maximum:
+        depths, px = budget.space.lengths, budget.space.resolution
         raise InputError(
-            f"no depths have paths of {budget.minimum:g} to {budget.maximum:g} M FLOPs at {budget.resolution} px:"
-            f" depths {budget.depths} have {cheapest:.1f} to {dearest:.1f} M; change FLOPS_MINIMUM or FLOPS_MAXIMUM"
+            f"no depths have paths of {budget.minimum:g} to {budget.maximum:g} M FLOPs at {px} px: depths {depths}"
+            f" have {cheapest:.1f} to {dearest:.1f} M; change FLOPS_MINIMUM or FLOPS_MAXIMUM"
         )
     return budget
 
 
 def _growth(budget: Budget) -> Iterator[Budget]:
     """Budgets that are deeper and deeper, by one block each."""
-    depths = list(budget.depths)
+    depths = list(budget.space.lengths)
     for limits in _LIMITS:
         for stage, limit in zip(_ORDER, limits, strict=True):
             while depths[stage] < limit:
                 depths[stage] += 1
-                yield replace(budget, depths=tuple(depths))
+                yield replace(budget, space=replace(budget.space, lengths=tuple(depths)))
 
 
-def _extreme(budget: Budget, choice: int) -> float:
-    """M FLOPs of the path that has the same choice in all blocks."""
-    return budget.mflops(_uniform(budget.depths, choice))
+def path_flops(space: MBConvSpace, arch: Arch) -> int:
+    """FLOPs of a path as in the public code's table, without the classifier."""
+    return _fixed_flops(space) + sum(_cells(space, arch, space.resolution))
 
 
-def _uniform(depths: Sequence[int], choice: int) -> CreamPath:
-    return tuple((choice,) * depth for depth in depths)
-
-
-def _blocks_flops(path: CreamPath, resolution: int, space: CreamSpace) -> int:
-    return sum(_cells(path, resolution, space))
-
-
-def _cells(path: CreamPath, resolution: int, space: CreamSpace) -> list[int]:
+def _cells(space: MBConvSpace, arch: Arch, resolution: int) -> list[int]:
     """The FLOPs of stages 1..5, block by block."""
-    network = space.network(tuple(map(len, path)))
-    sides = network.sides(resolution)
-    blocks = network.blocks(arch_of(check_path(path)))
-    return [_flops(block, sides[place]) for place, block in blocks if network.places[place].choice is not None]
+    sides = space.sides(resolution)
+    return [_flops(block, sides[place]) for place, block in space.blocks(arch) if space.places[place].reads]
 
 
 @lru_cache(maxsize=64)
-def _fixed_flops(resolution: int, space: CreamSpace) -> int:
+def _fixed_flops(space: MBConvSpace) -> int:
     """The FLOPs of all parts but stages 1..5 and the classifier."""
-    network = space.network((1,) * STAGES)
-    sides = network.sides(resolution)
-    parts = [(place, block) for place, block in network.blocks(network.smallest)]
-    fixed = sum(_flops(block, sides[place]) for place, block in parts if network.places[place].choice is None)
+    sides, blocks = space.sides(), space.blocks(space.smallest)
+    fixed = sum(_flops(block, sides[place]) for place, block in blocks if not space.places[place].reads)
     stem_norm = 2 * space.stem_width * sides[1] ** 2  # the table forgets it
     return fixed - stem_norm + space.last_width * sides[-1] ** 2 + (space.last_width + 1) * space.head_width
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fewshot_nas.cream.paths import CreamPath
 from fewshot_nas.distributed import World, broadcast
+from fewshot_nas.space.space import Arch
 from fewshot_nas.training.board import Board, BoardEntry
 
 HELD = 16  # the most offers that wait; each holds a few images
@@ -21,12 +21,12 @@ class Offers:
     and answers of an entry are rank 0's; only those of accepted entries are sent.
     """
 
-    def __init__(self, board: Board[CreamPath], world: World) -> None:
+    def __init__(self, board: Board[Arch], world: World) -> None:
         self._board, self._world = board, world
-        self._waiting: list[tuple[BoardEntry[CreamPath], Tensor]] = []
-        self._own: list[BoardEntry[CreamPath]] = []  # entries on the board that still have this process's images
+        self._waiting: list[tuple[BoardEntry[Arch], Tensor]] = []
+        self._own: list[BoardEntry[Arch]] = []  # entries on the board that still have this process's images
 
-    def add(self, entry: BoardEntry[CreamPath], right: Tensor) -> None:
+    def add(self, entry: BoardEntry[Arch], right: Tensor) -> None:
         """Keep a path, to offer it later.
 
         Args:
@@ -60,6 +60,6 @@ class Offers:
         for tensor, part in zip(tensors, torch.split(values, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view(tensor.shape))
 
-    def _on_board(self, entries: Sequence[BoardEntry[CreamPath]]) -> list[BoardEntry[CreamPath]]:
+    def _on_board(self, entries: Sequence[BoardEntry[Arch]]) -> list[BoardEntry[Arch]]:
         """Those of the entries that are on the board, in its order, which is the same on all processes."""
         return [entry for entry in self._board.entries if any(entry is each for each in entries)]

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_nas.cream.paths import CreamPath, format_path
-from fewshot_nas.cream.space import CreamSpace
 from fewshot_nas.ranking.comparison import best_of, fixed_rows
 from fewshot_nas.ranking.correlation import FEWEST
 from fewshot_nas.ranking.features import column
@@ -18,6 +16,8 @@ from fewshot_nas.ranking.ranker import ranker
 from fewshot_nas.ranking.rows import COMBINED, Row, row_values
 from fewshot_nas.ranking.smoothing import FEWEST_SCORED
 from fewshot_nas.space.block import Cost
+from fewshot_nas.space.mbconv import MBConvSpace
+from fewshot_nas.space.space import Arch
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ScoredPath:
         board: by the measure that the search's board went by, in percent.
     """
 
-    path: CreamPath
+    path: Arch
     mflops: float
     cost: Cost
     prob: float
@@ -38,7 +38,7 @@ class ScoredPath:
     board: float
 
 
-def path_features(space: CreamSpace, paths: Iterable[tuple[CreamPath, Cost]]) -> Floats:
+def path_features(space: MBConvSpace, paths: Iterable[tuple[Arch, Cost]]) -> Floats:
     """Describe paths with their costs by numbers of a similar scale, [paths, columns].
 
     The columns are, for each stage, the mean kernel and the mean logarithm of the expansions; then the logarithms of
@@ -48,7 +48,7 @@ def path_features(space: CreamSpace, paths: Iterable[tuple[CreamPath, Cost]]) ->
 
 
 def ranking_of(
-    space: CreamSpace, pool: Mapping[str, ScoredPath], truth: Mapping[str, float], board: str
+    space: MBConvSpace, pool: Mapping[str, ScoredPath], truth: Mapping[str, float], board: str
 ) -> dict[str, Any]:
     """The ranker's table in the form that `report` reads, and the points of its picture.
 
@@ -61,7 +61,7 @@ def ranking_of(
         board: what the board's measure is called in files.
     """
     points = [
-        {"arch": arch_id, "path": format_path(pool[arch_id].path), "score": pool[arch_id].prob, "truth": accuracy}
+        {"arch": arch_id, "path": space.encode(pool[arch_id].path), "score": pool[arch_id].prob, "truth": accuracy}
         for arch_id, accuracy in truth.items()
     ]
     counts = {"archs": len(pool), "scored": len(pool), "truths": len(truth), "board": board}
@@ -71,7 +71,7 @@ def ranking_of(
 
 
 def _rows(
-    space: CreamSpace, pool: Mapping[str, ScoredPath], truth: Mapping[str, float]
+    space: MBConvSpace, pool: Mapping[str, ScoredPath], truth: Mapping[str, float]
 ) -> tuple[Sequence[Row], str | None]:
     if len(truth) < FEWEST:
         return [], None
@@ -95,7 +95,7 @@ def _rows(
     return list(fixed_rows(columns, accuracy, columns[best] if best else None)), best
 
 
-def _shape(space: CreamSpace, path: CreamPath) -> list[float]:
-    chosen = [[space.choices[choice] for choice in stage] for stage in path]
+def _shape(space: MBConvSpace, path: Arch) -> list[float]:
+    chosen = [[space.choices[choice] for choice in stage] for stage in space.by_stage(path)]
     kernels = [fmean(kernel for kernel, _ in stage) for stage in chosen]
     return [*kernels, *(fmean(log(expansion) for _, expansion in stage) for stage in chosen)]

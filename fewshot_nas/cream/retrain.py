@@ -8,12 +8,12 @@ from fewshot_nas.cli.main import Parser, run, speaker
 from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import RetrainConfig
-from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
+from fewshot_nas.cream.model import FORM, add_path_option, path_overrides
 from fewshot_nas.options import add_run_options, run_overrides, run_words
 from fewshot_nas.results.run import retrain_directory
 
 if TYPE_CHECKING:
-    from fewshot_nas.cream.paths import Model
+    from fewshot_nas.cream.model import Model
     from fewshot_nas.cream.retrain_task import RetrainTask
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.running.life import Training
@@ -28,7 +28,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load(RetrainConfig, options.config, path_overrides(options.from_search, run_overrides(options)), (Config,))
     model, directory, words = config.model(), retrain_directory(options.save, config.name), run_words(options)
     from fewshot_nas.cream.checkpoint import save_child
-    from fewshot_nas.cream.paths import format_path
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
     from fewshot_nas.running.images import trained_on
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             save_child(directory.chosen, model, task.network, task.average.module, trained_on(training.data))
             training.report(f"wrote {directory.chosen}")
 
-        facts = {"path": format_path(model.path), "resolution": model.resolution, **statistics(training, config)}
+        facts = {"path": model.code, "resolution": model.resolution, **statistics(training, config)}
         training.train(directory, facts, lambda: start_training(training, config, model), finish)
     return 0
 
@@ -83,7 +82,6 @@ def start_training(training: "CreamRun", config: RetrainConfig, model: "Model") 
     from timm.optim.rmsprop_tf import RMSpropTF
     from timm.utils.model_ema import ModelEmaV3
 
-    from fewshot_nas.cream.paths import arch_of
     from fewshot_nas.cream.retrain_task import RetrainTask
     from fewshot_nas.cream.schedules import RetrainSchedule
     from fewshot_nas.models.subnet import Subnet
@@ -93,7 +91,7 @@ def start_training(training: "CreamRun", config: RetrainConfig, model: "Model") 
 
     data, world = training.data, training.world
     seed_weights(config.run.seed)
-    network = placed(Subnet(model.network(len(data.mean)), arch_of(model.path), data.num_classes), world)
+    network = placed(Subnet(model.on(len(data.mean)), model.arch, data.num_classes), world)
     network.head.dropout = config.DROPOUT
     epochs, batch = config.EPOCHS + config.COOLDOWN_EPOCHS, config.BATCH_SIZE
     task = RetrainTask(

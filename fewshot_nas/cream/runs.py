@@ -9,8 +9,7 @@ from torch import Tensor
 
 from fewshot_nas.cli.main import Report
 from fewshot_nas.cli.settings import compared
-from fewshot_nas.cream.config import CreamConfig, TrainConfig
-from fewshot_nas.cream.space import PUBLISHED
+from fewshot_nas.cream.config import CreamConfig, CreamSpace, TrainConfig
 from fewshot_nas.data.augment import Augmentation
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import Images, calibration_subset, split_off
@@ -62,7 +61,7 @@ def scoring_inputs(
 
 def space_words(config: CreamConfig) -> str:
     """The space in the first line of a command."""
-    return "of Cream" if config.SPACE == PUBLISHED else "of Cream, changed"
+    return "of Cream" if CreamSpace() == config.SPACE else "of Cream, changed"
 
 
 @dataclass(frozen=True)

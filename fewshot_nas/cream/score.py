@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,7 @@ from fewshot_nas.cli.pace import Pace
 from fewshot_nas.cli.settings import compared, load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.flops import path_cost
-from fewshot_nas.cream.found import FORM
-from fewshot_nas.cream.paths import arch_of
-from fewshot_nas.cream.pool import NUMBERS, PathEntry, read_paths, select, write_paths
+from fewshot_nas.cream.model import FORM
 from fewshot_nas.options import add_config_options, following
 from fewshot_nas.records.comparing import SETTINGS, flat, refuse_difference
 from fewshot_nas.records.files import write_json
@@ -22,6 +20,7 @@ from fewshot_nas.results.directories import SearchDirectory
 from fewshot_nas.results.evaluations import no_better
 from fewshot_nas.results.run import search_directory
 from fewshot_nas.results.scores import read_manifest
+from fewshot_nas.space.pool import Entry, read_arch_file, write_arch_file
 
 if TYPE_CHECKING:
     from fewshot_nas.cream.ranking import ScoredPath
@@ -40,23 +39,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = following(options, "cream.search")
         raise InputError(f"{directory.chosen}: no such file, so there is no finished search; `{hint}` makes one")
     config = load(SearchConfig, options.config or directory.config, options.overrides, (Config,))
-    whole, some = read_paths(options.pool), options.target_arch_num
-    truth = read_paths(options.ground_truth) if options.ground_truth else {}
-    _refuse_others(options.ground_truth, truth, whole)
-    pool = select(options.pool, "--target_arch_num", some) if some else whole
-    pool = {**pool, **{arch_id: whole[arch_id] for arch_id in truth}}  # or the truth would compare nothing
+    space = config.budget().space
+    pool = read_arch_file(options.pool, space)
+    truth = read_arch_file(options.ground_truth, space) if options.ground_truth else {}
+    _refuse_others(options.ground_truth, truth, pool)
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.distributed import joined
     from fewshot_nas.evaluation.accuracy import guessing
 
     with joined(options.device, config.run) as world:
-        resolution = config.IMAGE_SIZE or config.budget().resolution
+        resolution = config.IMAGE_SIZE or space.resolution
         words = f"search {directory.path}"
         training = CreamRun(config, resolution, world, True, speaker(world.is_rank0), config.held_images, words)
         _refuse_other_settings(training, directory)
         found = _scores(training, config, directory, pool)
         if world.is_rank0:
-            write_paths(directory.path_scores, {name: PathEntry(found[name].prob, pool[name].path) for name in pool})
+            write_arch_file(directory.path_scores, space, {i: Entry(found[i].prob, pool[i].arch) for i in pool})
             if said := no_better((each.top1 for each in found.values()), guessing(training.data.valid.labels)):
                 print(said, file=sys.stderr)
             print(f"{len(pool)} paths on {len(training.data.valid):,} images: {directory.path_scores}")
@@ -82,32 +80,30 @@ def _refuse_other_settings(training: "CreamRun", directory: SearchDirectory) -> 
     refuse_difference(f"{directory.path} was begun with", fixed, now, remedy, keys)
 
 
-def _refuse_others(file: Path | None, truth: Mapping[str, PathEntry], pool: Mapping[str, PathEntry]) -> None:
+def _refuse_others(file: Path | None, truth: Mapping[str, Entry], pool: Mapping[str, Entry]) -> None:
     for arch_id, entry in truth.items():
-        if arch_id not in pool or pool[arch_id].path != entry.path:
+        if arch_id not in pool or pool[arch_id].arch != entry.arch:
             raise InputError(f"{file}: {arch_id} is another path than in the pool; does it belong to another pool?")
 
 
 def _scores(
-    training: "CreamRun", config: SearchConfig, directory: SearchDirectory, pool: Mapping[str, PathEntry]
+    training: "CreamRun", config: SearchConfig, directory: SearchDirectory, pool: Mapping[str, Entry]
 ) -> dict[str, "ScoredPath"]:
     """By arch id, with scores on the ranking images and as the board would measure the paths."""
     from fewshot_nas.cream.board_keeping import board_scores
     from fewshot_nas.cream.ranking import ScoredPath
     from fewshot_nas.data.images import calibration_subset
 
-    data, space, budget = training.data, config.SPACE, config.budget()
-    supernet, paths = supernet_of(training, config, directory), [entry.path for entry in pool.values()]
+    data, budget = training.data, config.budget()
+    supernet, paths = supernet_of(training, config, directory), [entry.arch for entry in pool.values()]
     shown = training.held if config.BOARD == "review" else calibration_subset(data.train, config.BATCH_SIZE, seed=0)
     on_board, ranking = (training.inputs(images, config.CALIBRATION_IMAGES) for images in (shown, data.valid))
     board = board_scores(config.BOARD, supernet, paths, on_board, training.world)
-    scores = _ranked(training, supernet, [arch_of(path) for path in paths], ranking)
-    sizes = {"num_classes": data.num_classes, "in_channels": len(data.mean)}
+    scores = _ranked(training, supernet, paths, ranking)
     found = {}
     for (arch_id, entry), accuracy, measured in zip(pool.items(), scores, board, strict=True):
-        cost = path_cost(entry.path, training.resolution, **sizes, space=space)
-        mflops = budget.mflops(entry.path)
-        found[arch_id] = ScoredPath(entry.path, mflops, cost, accuracy.prob, accuracy.top1, measured)
+        cost = supernet.space.cost(entry.arch, num_classes=data.num_classes)
+        found[arch_id] = ScoredPath(entry.arch, budget.mflops(entry.arch), cost, accuracy.prob, accuracy.top1, measured)
     return found
 
 
@@ -142,7 +138,7 @@ def supernet_of(training: "CreamRun", config: SearchConfig, directory: SearchDir
     from fewshot_nas.running.run import placed
 
     data, supernet = training.data, load_supernet(directory.last, training.world.device)
-    space = config.SPACE.network(config.budget().depths, len(data.mean), supernet.space.resolution)
+    space = replace(config.budget().space, in_channels=len(data.mean), resolution=supernet.space.resolution)
     if (supernet.space, supernet.num_classes) != (space, data.num_classes):
         raise InputError(f"{directory.last}: holds no supernet of these settings")
     return placed(supernet, training.world)
@@ -157,7 +153,7 @@ def _compare(
     from fewshot_nas.cream.ranking import ranking_of
     from fewshot_nas.ranking.rows import gained, ranking_table, read_row
 
-    ranking = ranking_of(config.SPACE, found, truth, MEASURES[config.BOARD])
+    ranking = ranking_of(config.budget().space, found, truth, MEASURES[config.BOARD])
     write_json(directory.ranking, ranking)
     rows = [read_row("the table", row) for row in ranking["rows"]]
     if not rows:
@@ -173,7 +169,6 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("--save", default="save", metavar="NAME", help="directory under results/ that the search wrote (default save)")
     add("--pool", type=Path, required=True, metavar="FILE", help="paths that `cream.make_pool` has drawn")
-    add("--target_arch_num", metavar="PATHS", help=f"some of them, beside those of the truth: {NUMBERS} (default: all)")
     add("--ground_truth", type=Path, metavar="FILE", help="accuracies of some of them that `cream.truth` has found")
     add("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
     add_config_options(parser, FORM)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.cli.errors import InputError
@@ -11,15 +11,15 @@ from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget
-from fewshot_nas.cream.found import FORM
+from fewshot_nas.cream.model import FORM
 from fewshot_nas.options import add_run_options, run_overrides, run_words
 from fewshot_nas.results.directories import SearchDirectory
 from fewshot_nas.results.run import search_directory
+from fewshot_nas.space.space import Arch
 
 if TYPE_CHECKING:
     from fewshot_nas.cream.board_keeping import BoardKeeping
     from fewshot_nas.cream.finals import Finals
-    from fewshot_nas.cream.paths import CreamPath
     from fewshot_nas.cream.runs import CreamRun
     from fewshot_nas.cream.search_task import Pace, SearchTask
     from fewshot_nas.running.life import Training
@@ -36,12 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import joined
 
     with joined(options.device, config.run) as world:
-        resolution, report = config.IMAGE_SIZE or budget.resolution, speaker(world.is_rank0)
+        resolution, report = config.IMAGE_SIZE or budget.space.resolution, speaker(world.is_rank0)
         training = CreamRun(
             config, resolution, world, options.resume, report, config.held_images, words, plan=options.plan
         )
         training.begin()
-        training.report(f"depths {budget.depths}, FLOPs counted at {budget.resolution} px, images of {resolution} px")
+        counted = f"depths {budget.space.lengths}, FLOPs counted at {budget.space.resolution} px"
+        training.report(f"{counted}, images of {resolution} px")
         training.train(
             directory,
             {"budget": {key: value for key, value in asdict(budget).items() if key != "space"}},
@@ -56,8 +57,8 @@ def _start(
 ) -> "Training[SearchTask]":
     import torch
 
+    from fewshot_nas.cream.flops import PRIOR, UNIFORM
     from fewshot_nas.cream.matching import Matching
-    from fewshot_nas.cream.paths import PRIOR, UNIFORM, CreamPath
     from fewshot_nas.cream.schedules import SearchSchedule
     from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
     from fewshot_nas.cream.step import Teaching
@@ -77,7 +78,7 @@ def _start(
         )
     _check_slices(config, batch_share(len(data.train), config.BATCH_SIZE, world.size), len(training.held))
     seed_weights(seed)
-    space = budget.space.network(budget.depths, len(data.mean), training.resolution)
+    space = replace(budget.space, in_channels=len(data.mean), resolution=training.resolution)
     split = shared(space) if config.SHARED_EPOCHS else one_shot(space)
     network = placed(Supernet(split, data.num_classes), world)
     network.trained_on = trained_on(data)
@@ -93,7 +94,7 @@ def _start(
         seed=seed,
         checkpoint_steps=config.run.checkpoint_steps,
     )
-    board: Board[CreamPath] = Board(config.POOL_SIZE, config.ACC_GAP)
+    board: Board[Arch] = Board(config.POOL_SIZE, config.ACC_GAP)
     pace = Pace(per_epoch, schedule.rate(per_epoch), config.SHARED_EPOCHS * per_epoch)
     teaching = Teaching(
         start_epoch=config.META_STA_EPOCH,
@@ -125,7 +126,7 @@ def _start(
 def _keeping(
     training: "CreamRun",
     config: SearchConfig,
-    board: "Board[CreamPath]",
+    board: "Board[Arch]",
     pace: "Pace",
     budget: Budget,
 ) -> "BoardKeeping":
@@ -199,39 +200,37 @@ def finals_of(training: "CreamRun", config: SearchConfig) -> "Finals":
 
 
 def _finish(training: "CreamRun", config: SearchConfig, task: "SearchTask", directory: SearchDirectory) -> None:
-    from fewshot_nas.cream.flops import path_cost
-    from fewshot_nas.cream.found import write_model
-    from fewshot_nas.cream.paths import Model, format_path
+    from fewshot_nas.cream.model import Model, write_model
     from fewshot_nas.evaluation.accuracy import guessing
 
     task.keeping.apply_pending()
     best, decided = _decided(training, config, task)
     data, path, accuracy = training.data, best.candidate, task.validated(best.candidate)
-    model = Model(path, training.resolution, training.config.SPACE)
-    cost = path_cost(*model[:2], num_classes=data.num_classes, in_channels=len(data.mean), space=model.space)
+    space = replace(config.budget().space, in_channels=len(data.mean), resolution=training.resolution)
+    model = Model(space, path)
+    cost = model.space.cost(path, num_classes=data.num_classes)
     known = {"macs": cost.macs, "params": cost.params, "mflops": best.cost}
     scores = {"top1": accuracy.top1, "top5": accuracy.top5, task.keeping.measure: best.accuracy}
     scores["guessing"] = guessing(task.inputs.labels)
     write_model(directory.chosen, model, {**known, **scores, **decided, "data": data.name})
     training.report(
-        f"INPUT_ARCH={format_path(path)}: top-1 {accuracy.top1:.2f} % with the supernet's weights,"
+        f"INPUT_ARCH={model.code}: top-1 {accuracy.top1:.2f} % with the supernet's weights,"
         f" {cost.params:,} params, {cost.macs:,} MACs; wrote {directory.chosen}"
     )
 
 
 def _decided(
     training: "CreamRun", config: SearchConfig, task: "SearchTask"
-) -> tuple["BoardEntry[CreamPath]", dict[str, Any]]:
+) -> tuple["BoardEntry[Arch]", dict[str, Any]]:
     """The entry of the board that is the result, and what decided it beside the board."""
-    from fewshot_nas.cream.paths import format_path
 
-    entries = task.board.entries
+    entries, encode = task.board.entries, task.network.space.encode
     if not config.FINAL_STEPS:
         return entries[0], {}
     found = finals_of(training, config).scores(task.network, [entry.candidate for entry in entries])
     probs = [accuracy.prob for accuracy in found]
     finals = [
-        {"INPUT_ARCH": format_path(entry.candidate), task.keeping.measure: entry.accuracy, "final_prob": prob}
+        {"INPUT_ARCH": encode(entry.candidate), task.keeping.measure: entry.accuracy, "final_prob": prob}
         for entry, prob in zip(entries, probs, strict=True)
     ]
     return entries[probs.index(max(probs))], {"final_prob": max(probs), "finals": finals}

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.cream.board_keeping import BoardKeeping, Trained
-from fewshot_nas.cream.flops import Budget
+from fewshot_nas.cream.flops import PRIOR, Budget
 from fewshot_nas.cream.matching import Guidance, Matching
-from fewshot_nas.cream.paths import PRIOR, CreamPath, arch_of, format_path
 from fewshot_nas.cream.step import Teaching, guidance_for, meta_update, search_loss, share_right
 from fewshot_nas.distributed import World, average_gradients
 from fewshot_nas.evaluation.accuracy import Accuracy, guessing
@@ -24,6 +23,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import write_json
 from fewshot_nas.records.jsonl import Record
 from fewshot_nas.running.run import placed
+from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot, split_of
 from fewshot_nas.training.board import Board, BoardEntry
 
@@ -36,7 +36,7 @@ class PathSampler:
     budget: Budget
     probabilities: Sequence[float] = PRIOR
 
-    def path(self, step: int) -> CreamPath:
+    def path(self, step: int) -> Arch:
         """The path of a step, within the budget's bounds."""
         return self.budget.sample(random.Random(f"{self.seed}/path/{step}"), self.probabilities)
 
@@ -70,7 +70,7 @@ class SearchTask:
     optimizer_of: Callable[[Supernet], torch.optim.Optimizer]
     matching: Matching
     matching_optimizer: torch.optim.Optimizer
-    board: Board[CreamPath]
+    board: Board[Arch]
     sampler: PathSampler
     teaching: Teaching
     pace: Pace
@@ -111,7 +111,7 @@ class SearchTask:
 
     def culprit(self, loss: int, step: int) -> str:
         """The path."""
-        return f"path {format_path(self.sampler.path(step))}"
+        return f"path {self.network.space.encode(self.sampler.path(step))}"
 
     def end_epoch(self, epoch: int) -> Record:
         """Write the board, and validate the best path if there is one and it is due.
@@ -119,13 +119,13 @@ class SearchTask:
         After the last epoch in which choices share weights, each gets a copy of its part.
         """
         self.keeping.apply_pending()
-        entries = [describe(entry, self.keeping.measure) for entry in self.board.entries]
+        entries = [self._described(entry) for entry in self.board.entries]
         record: Record = {"board": {"paths": len(entries), "measure": self.keeping.measure, "entries": entries}}
         if self.world.is_rank0:
             write_json(self.board_file, {"epoch": epoch, "board": entries})
             if epoch in self.due and entries:
                 best = self.best().candidate
-                record |= {"top1": {"best": self.validated(best).top1}, "path": format_path(best)}
+                record |= {"top1": {"best": self.validated(best).top1}, "path": self.network.space.encode(best)}
                 record["guessing"] = guessing(self.inputs.labels)
         if (epoch + 1) * self.pace.per_epoch == self.pace.shared:
             self._separate()
@@ -138,14 +138,14 @@ class SearchTask:
         self.network.trained_on = parent.trained_on
         self.optimizer = self.optimizer_of(self.network)
 
-    def best(self) -> BoardEntry[CreamPath]:
+    def best(self) -> BoardEntry[Arch]:
         """The best entry of the board, which must not be empty."""
         self.keeping.apply_pending()
         return self.board.entries[0]
 
-    def validated(self, path: CreamPath) -> Accuracy:
+    def validated(self, path: Arch) -> Accuracy:
         """The accuracy of a path with the supernet's weights and with its own batch norm statistics."""
-        return Scorer(self.network, self.inputs).scores([arch_of(path)])[0]
+        return Scorer(self.network, self.inputs).scores([path])[0]
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """Write a supernet file with the matching network, both optimizers and the board."""
@@ -162,7 +162,7 @@ class SearchTask:
             part.load_state_dict(content[name])
         self.keeping.restart()
 
-    def _guidance(self, path: CreamPath) -> Guidance[CreamPath]:
+    def _guidance(self, path: Arch) -> Guidance[Arch]:
         return guidance_for(self.network, path, self.board, self.matching, self.teaching.pick)
 
     def _state(self) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class SearchTask:
         }
 
     def _learn_to_match(
-        self, path: CreamPath, images: Tensor, labels: Tensor, guidance: Guidance[CreamPath], rate: float
+        self, path: Arch, images: Tensor, labels: Tensor, guidance: Guidance[Arch], rate: float
     ) -> None:
         size, parameters = self.teaching.slice, list(self.matching.parameters())
         meta_update(self.network, path, images, labels, guidance=guidance, matching=self.matching, size=size, rate=rate)
@@ -182,7 +182,6 @@ class SearchTask:
         self.matching_optimizer.step()
         self.matching_optimizer.zero_grad(set_to_none=True)
 
-
-def describe(entry: BoardEntry[CreamPath], measure: str) -> dict[str, Any]:
-    """An entry as JSON; `measure` names its accuracy."""
-    return {"INPUT_ARCH": format_path(entry.candidate), measure: entry.accuracy, "mflops": entry.cost}
+    def _described(self, entry: BoardEntry[Arch]) -> dict[str, Any]:
+        code = self.network.space.encode(entry.candidate)
+        return {"INPUT_ARCH": code, self.keeping.measure: entry.accuracy, "mflops": entry.cost}

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_nas.cream.matching import Guidance, Matching, guide, meta_gradients
-from fewshot_nas.cream.paths import CreamPath, arch_of
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.space.space import Arch
 from fewshot_nas.training.board import Board, BoardEntry
 
 
@@ -33,15 +33,15 @@ class Teaching:
     update_every: int = 200
     smoothing: float = 0.1
 
-    def teaches(self, epoch: int, board: Board[CreamPath], batch: int) -> bool:
+    def teaches(self, epoch: int, board: Board[Arch], batch: int) -> bool:
         """Whether the path of this batch has a teacher; epochs are counted from 1, the batches of one from 0."""
         return self._begun(epoch, board) and batch % self.every == 0
 
-    def updates(self, epoch: int, board: Board[CreamPath], batch: int) -> bool:
+    def updates(self, epoch: int, board: Board[Arch], batch: int) -> bool:
         """Whether the matching network learns from this batch."""
         return self.pick == "meta" and self._begun(epoch, board) and batch % self.update_every == 0
 
-    def _begun(self, epoch: int, board: Board[CreamPath]) -> bool:
+    def _begun(self, epoch: int, board: Board[Arch]) -> bool:
         return epoch > self.start_epoch and len(board) > 0
 
 
@@ -55,10 +55,10 @@ class Outcome:
 
 def search_loss(
     supernet: Supernet,
-    path: CreamPath,
+    path: Arch,
     images: Tensor,
     labels: Tensor,
-    guidance: Guidance[CreamPath] | None,
+    guidance: Guidance[Arch] | None,
     smoothing: float,
 ) -> Outcome:
     """The loss of a path on a batch.
@@ -68,7 +68,7 @@ def search_loss(
         guidance: the path's teacher; None if it learns from the labels only.
         smoothing: label smoothing.
     """
-    logits = supernet(images, arch_of(path))
+    logits = supernet(images, path)
     if guidance is None:
         return Outcome(F.cross_entropy(logits, labels, label_smoothing=smoothing), logits)
     taught = teacher_probabilities(supernet, guidance.teacher.candidate, images)
@@ -76,16 +76,16 @@ def search_loss(
 
 
 def guidance_for(
-    supernet: Supernet, path: CreamPath, board: Board[CreamPath], matching: Matching, pick: Literal["meta", "top1"]
-) -> Guidance[CreamPath]:
+    supernet: Supernet, path: Arch, board: Board[Arch], matching: Matching, pick: Literal["meta", "top1"]
+) -> Guidance[Arch]:
     """Choose the teacher of a path."""
-    return guide(board, matching, lambda images: supernet(images, arch_of(path)), pick)
+    return guide(board, matching, lambda images: supernet(images, path), pick)
 
 
-def teacher_probabilities(supernet: Supernet, teacher: CreamPath, images: Tensor) -> Tensor:
+def teacher_probabilities(supernet: Supernet, teacher: Arch, images: Tensor) -> Tensor:
     """The probabilities of a path for a batch [B, classes], without gradient."""
     with torch.no_grad():
-        probabilities: Tensor = supernet(images, arch_of(teacher)).softmax(1)
+        probabilities: Tensor = supernet(images, teacher).softmax(1)
     return probabilities
 
 
@@ -102,11 +102,11 @@ def guided_loss(logits: Tensor, labels: Tensor, taught: Tensor, rho: Tensor, smo
 
 def meta_update(
     supernet: Supernet,
-    path: CreamPath,
+    path: Arch,
     images: Tensor,
     labels: Tensor,
     *,
-    guidance: Guidance[CreamPath],
+    guidance: Guidance[Arch],
     matching: Matching,
     size: int,
     rate: float,
@@ -126,20 +126,19 @@ def meta_update(
     first, second = slice(size), slice(size, 2 * size)
     taught = teacher_probabilities(supernet, guidance.teacher.candidate, images[first])
     parameters = tuple(matching.parameters())
-    arch = arch_of(path)
     gradients = meta_gradients(
         guidance.rho,
         parameters,
         tuple(supernet.parameters()),
-        lambda: F.cross_entropy(supernet(images[first], arch), taught),
-        lambda: F.cross_entropy(supernet(images[second], arch), labels[second]),
+        lambda: F.cross_entropy(supernet(images[first], path), taught),
+        lambda: F.cross_entropy(supernet(images[second], path), labels[second]),
         rate,
     )
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
 
 
-def entry_for(path: CreamPath, cost: float, images: Tensor, logits: Tensor, images_kept: int) -> BoardEntry[CreamPath]:
+def entry_for(path: Arch, cost: float, images: Tensor, logits: Tensor, images_kept: int) -> BoardEntry[Arch]:
     """The board entry of a path, without its accuracy.
 
     Args:

@@ -10,7 +10,7 @@ from fewshot_nas.cli.main import Parser, run, speaker
 from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig
-from fewshot_nas.cream.found import FORM, add_path_option, path_overrides
+from fewshot_nas.cream.model import FORM, add_path_option, path_overrides
 from fewshot_nas.options import add_config_options
 from fewshot_nas.records.files import write_json
 from fewshot_nas.results.directories import PhaseDirectory, RetrainDirectory
@@ -30,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load(CheckpointConfig, options.config or _stored(overrides), overrides, (RetrainConfig, Config))
     model, checkpoint = config.model(), _checkpoint(config)
     from fewshot_nas.cream.checkpoint import child_of
-    from fewshot_nas.cream.flops import path_cost
     from fewshot_nas.cream.runs import scoring_inputs, space_words
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.checkpoint import read_checkpoint
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         refuse_other_images(checkpoint, content.get("trained_on", {}), data)
         network = placed(child_of(checkpoint, content, model, classes, channels), world).eval()
         found = _measured(network, scoring_inputs(config, data, data.test, model.resolution, world), world)
-        cost = path_cost(model.path, model.resolution, num_classes=classes, in_channels=channels, space=model.space)
+        cost = model.on(channels).cost(model.arch, num_classes=classes)
         home = RetrainDirectory(checkpoint.parent, config.name)
         if world.is_rank0 and home.manifest.exists() and home.chosen == checkpoint:
             write_json(home.tested, {"top1": found.top1, "top5": found.top5, "images": len(data.test)})

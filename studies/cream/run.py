@@ -22,23 +22,22 @@ from fewshot_nas.cli.main import run
 from fewshot_nas.cli.settings import load
 from fewshot_nas.cream import retrain, score, search
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.found import read_model, write_model
-from fewshot_nas.cream.paths import Model, parse_path
-from fewshot_nas.cream.pool import PathEntry, read_paths, write_paths
-from fewshot_nas.cream.ranking import path_features
+from fewshot_nas.cream.model import Model, read_model, write_model
 from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.cream.score import supernet_of
 from fewshot_nas.distributed import World
 from fewshot_nas.ranking.combination import surplus
-from fewshot_nas.ranking.features import column, standardised
+from fewshot_nas.ranking.features import column, features, standardised
 from fewshot_nas.ranking.predictor import EVIDENCE_WEIGHT, PredictorInputs, predict
 from fewshot_nas.ranking.ranker import Ranker, ranker
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.run import retrain_directory, search_directory
+from fewshot_nas.space.pool import Entry, read_arch_file, read_codes, write_arch_file
 from studies.common import STUDIES
 from studies.cream.table import (
     ADAPTED,
+    CLASSES,
     COMBINED,
     FOUND,
     PICKS,
@@ -50,8 +49,8 @@ from studies.cream.table import (
     SHAPES,
     SMALL,
     TRUTHS,
-    cost_of,
     lines,
+    small_space,
 )
 
 STUDY = STUDIES / "cream" / "results.json"
@@ -117,8 +116,9 @@ def search_arm(arm: str, seed: int) -> None:
 def _pool_of(arm: str, seed: int) -> Path:
     """A file of the paths that the arm's supernet scores."""
     directory = search_directory(_save(arm, seed))
-    first = list(read_paths(POOL).items())[: SCORED if arm == "default" else TRUTHS]
-    write_paths(directory.path / "pool.json", {**dict(first), FOUND: PathEntry(0.0, read_model(directory.chosen).path)})
+    space, found = small_space(), Entry(0.0, read_model(directory.chosen).arch)
+    first = list(read_arch_file(POOL, space).items())[: SCORED if arm == "default" else TRUTHS]
+    write_arch_file(directory.path / "pool.json", space, {**dict(first), FOUND: found})
     return directory.path / "pool.json"
 
 
@@ -142,16 +142,17 @@ def pick_predicted(arm: str, seed: int) -> None:
 
 def _ranker(seed: int) -> Ranker:
     """Of all paths of the pool, from the scores of the default arm's supernet."""
-    space, pool = load(SearchConfig, SMALL).SPACE, read_paths(POOL)
-    scores = _accuracies(search_directory(_save("default", seed)).path_scores)
-    described = path_features(space, [(entry.path, cost_of(entry.path)) for entry in pool.values()])
+    space, scores = small_space(), _accuracies(search_directory(_save("default", seed)).path_scores)
+    pool = read_arch_file(POOL, space)
+    described = features(space, [entry.arch for entry in pool.values()], num_classes=CLASSES)
     return ranker(described, [column(pool, scores)])
 
 
 def _write_pick(arm: str, seed: int, place: int) -> None:
-    config, path = load(SearchConfig, SMALL), list(read_paths(POOL).values())[place].path
-    facts = {"mflops": config.budget().mflops(path)}
-    write_model(search_directory(_save(arm, seed)).chosen, Model(path, config.IMAGE_SIZE, config.SPACE), facts)
+    space = small_space()
+    arch = list(read_arch_file(POOL, space).values())[place].arch
+    facts = {"mflops": load(SearchConfig, SMALL).budget().mflops(arch)}
+    write_model(search_directory(_save(arm, seed)).chosen, Model(space, arch), facts)
 
 
 def pick_adapted(seed: int) -> None:
@@ -159,16 +160,17 @@ def pick_adapted(seed: int) -> None:
     directory, home = search_directory(_save("default", seed)), search_directory(_save(ADAPTED, seed))
     config = load(SearchConfig, directory.config, ["FINAL_STEPS=32"])
     training = CreamRun(config, config.IMAGE_SIZE, World.alone(), True, print, config.held_images)
-    board = [parse_path(entry["INPUT_ARCH"]) for entry in read_json(directory.board)["board"]]
-    paths = {name: entry.path for name, entry in list(read_paths(POOL).items())[:TRUTHS]}
+    space = small_space()
+    board = [space.decode(entry["INPUT_ARCH"]) for entry in read_json(directory.board)["board"]]
+    paths = {name: entry.arch for name, entry in list(read_arch_file(POOL, space).items())[:TRUTHS]}
     paths |= {f"board{place}": path for place, path in enumerate(board)}
     supernet = supernet_of(training, config, directory)
     accuracies = search.finals_of(training, config).scores(supernet, list(paths.values()))
-    found = {name: PathEntry(each.prob, paths[name]) for name, each in zip(paths, accuracies, strict=True)}
-    write_paths(home.path_scores, found)
+    found = {name: Entry(each.prob, paths[name]) for name, each in zip(paths, accuracies, strict=True)}
+    write_arch_file(home.path_scores, space, found)
     best = max(found, key=lambda name: found[name].acc)
     mflops = config.budget().mflops(paths[best])
-    write_model(home.chosen, Model(paths[best], config.IMAGE_SIZE, config.SPACE), {"mflops": mflops})
+    write_model(home.chosen, Model(space, paths[best]), {"mflops": mflops})
 
 
 def retrain_arm(arm: str, seed: int) -> None:
@@ -205,7 +207,7 @@ def _top1(arm: str, seed: int) -> float:
 
 
 def _accuracies(file: Path) -> dict[str, float]:
-    return {name: entry.acc for name, entry in read_paths(file).items()} if file.exists() else {}
+    return {name: acc for name, (acc, _) in read_codes(file, str).items()} if file.exists() else {}
 
 
 def _found(arm: str, seed: int) -> dict[str, Any]:

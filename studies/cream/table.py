@@ -1,6 +1,7 @@
 """The tables of docs/cream.md, from what studies/cream/run.py has collected."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from statistics import fmean, median, stdev
 from typing import Any
@@ -10,13 +11,13 @@ from scipy.stats import t
 
 from fewshot_nas.cli.settings import load
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.flops import path_cost
-from fewshot_nas.cream.paths import CreamPath
-from fewshot_nas.cream.pool import read_paths
 from fewshot_nas.ranking.correlation import agreement, interval_of, tau_gain
 from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.ranking.reliability import reliability
 from fewshot_nas.space.cost import Cost
+from fewshot_nas.space.mbconv import MBConvSpace
+from fewshot_nas.space.pool import read_arch_file
+from fewshot_nas.space.space import Arch
 from studies.common import FILES, ROOT
 
 HOME = FILES / "cream_small"
@@ -26,6 +27,7 @@ PICKS = COMBINED, ADAPTED, PREDICTED, SHAPES = "combined", "adapted", "predicted
 FOUND = "found"  # a path among scored ones
 RANDOM_PATHS, TRUTHS = 20, 60
 SEEDS = range(3)
+CLASSES = 45  # pairs of garments
 
 Study = dict[str, Any]
 
@@ -127,14 +129,20 @@ def _of_seeds(values: Mapping[str, Any], arm: str) -> list[Any]:
     return list(_by_seed(values, arm).values())
 
 
-def cost_of(path: CreamPath) -> Cost:
-    """Of a path of the small space, on blends of two garments."""
-    return path_cost(path, 16, num_classes=45, in_channels=1, space=load(SearchConfig, SMALL).SPACE)
+def small_space() -> MBConvSpace:
+    """Of the small space's paths, on blends of two garments."""
+    return replace(load(SearchConfig, SMALL).budget().space, in_channels=1)
+
+
+def cost_of(arch: Arch) -> Cost:
+    """Of a path of the small space."""
+    return small_space().cost(arch, num_classes=CLASSES)
 
 
 def _costs(names: Iterable[str]) -> dict[str, dict[str, float]]:
-    budget, pool = load(SearchConfig, SMALL).budget(), read_paths(POOL)
-    paths = {name: pool[name].path for name in names}
+    budget = load(SearchConfig, SMALL).budget()
+    pool = read_arch_file(POOL, budget.space)
+    paths = {name: pool[name].arch for name in names}
     return {
         "FLOPs": {name: budget.mflops(path) for name, path in paths.items()},
         "params": {name: float(cost_of(path).params) for name, path in paths.items()},

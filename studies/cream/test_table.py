@@ -3,8 +3,8 @@
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cream.pool import read_paths
 from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.space.pool import read_codes
 from studies.common import ROOT
 from studies.cream import run as study
 from studies.cream import table as tables
@@ -27,12 +27,12 @@ def test_without_a_study_there_is_one_sentence(monkeypatch, tmp_path):
 
 @pytest.mark.golden
 def test_the_truth_is_of_the_pool_and_of_the_committed_runs():
-    pool, truth = read_paths(study.POOL), read_paths(tables.HOME / "gt_paths60.json")
+    pool, truth = (read_codes(path, str) for path in (study.POOL, tables.HOME / "gt_paths60.json"))
     runs = read_json(study.STUDY)["truth"]
     assert len(truth) == len(runs) == 60
-    for name, entry in truth.items():
-        assert entry.path == pool[name].path
-        assert entry.acc == pytest.approx(sum(runs[name]) / len(runs[name]), abs=0.01)
+    for name, (accuracy, code) in truth.items():
+        assert code == pool[name][1]
+        assert accuracy == pytest.approx(sum(runs[name]) / len(runs[name]), abs=0.01)
 
 
 def test_a_gain_is_of_means_over_a_median():

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from fewshot_nas.cream.space import PUBLISHED
+from fewshot_nas.cream.model import space_of
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import one_shot
 from fewshot_nas.training.board import Board, BoardEntry
@@ -17,7 +17,7 @@ CLASSES = 5
 @pytest.fixture(scope="session")
 def _first_supernet():
     torch.manual_seed(0)
-    return Supernet(one_shot(PUBLISHED.network(DEPTHS, 1, 32)), CLASSES)
+    return Supernet(one_shot(space_of({}, DEPTHS, 32, 1)), CLASSES)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def batch():
 @pytest.fixture
 def paths():
     """Four paths that share no block."""
-    return [((choice,), (choice, choice), (choice,), (choice,), (choice,)) for choice in (1, 2, 3, 5)]
+    return [(choice,) * 6 for choice in (1, 2, 3, 5)]
 
 
 @pytest.fixture

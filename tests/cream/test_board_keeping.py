@@ -7,14 +7,14 @@ import torch
 
 from fewshot_nas.cream.board_keeping import ByBatch, ByReview, Trained, neighbour
 from fewshot_nas.cream.flops import Budget
-from fewshot_nas.cream.paths import arch_of
+from fewshot_nas.cream.model import space_of
 from fewshot_nas.cream.search import review_steps
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.training.board import Board
 
-BUDGET = Budget((1, 2, 1, 1, 1), 32, 0, 4)
+BUDGET = Budget(space_of({}, (1, 2, 1, 1, 1), 32), 0, 4)
 
 
 @pytest.fixture
@@ -48,12 +48,12 @@ def test_the_best_of_all_that_are_scored_stay_with_today_s_scores(supernet, inpu
     old = [entry.candidate for entry in board.entries]
     keeping = review(board, inputs)
     scored = [*dict.fromkeys([*old, *keeping._new(old, random.Random("0/review/5"))])]
-    expected = sorted((each.prob for each in Scorer(supernet, inputs).scores([*map(arch_of, scored)])), reverse=True)
+    expected = sorted((each.prob for each in Scorer(supernet, inputs).scores([*scored])), reverse=True)
     keeping.after_step(trained)
     assert len(scored) > 6
     assert [entry.accuracy for entry in board.entries] == expected[:3]  # those before had 48 to 50 %
     for entry in board.entries:
-        (score,) = Scorer(supernet, inputs).scores([arch_of(entry.candidate)])
+        (score,) = Scorer(supernet, inputs).scores([entry.candidate])
         assert entry.accuracy == pytest.approx(score.prob)
         assert entry.images.shape == (2, 1, 32, 32)
         torch.testing.assert_close(entry.softmax.sum(1), torch.ones(2))
@@ -85,13 +85,13 @@ def test_half_of_the_new_paths_are_neighbours_of_the_board_s(board, inputs, path
 
 
 def differences(one, other):
-    return sum(a != b for mine, theirs in zip(one, other, strict=True) for a, b in zip(mine, theirs, strict=True))
+    return sum(mine != theirs for mine, theirs in zip(one, other, strict=True))
 
 
 def test_neighbours_lie_within_the_bounds(paths):
     rng = random.Random(0)
     low, high = BUDGET.mflops(paths[1]) - 0.3, BUDGET.mflops(paths[1]) + 0.3
-    budget = Budget(BUDGET.depths, 32, low, high)
+    budget = Budget(BUDGET.space, low, high)
     found = {neighbour(paths[1], budget, rng) for _ in range(60)}
     assert len(found) > 5
     assert paths[1] not in found
@@ -100,7 +100,7 @@ def test_neighbours_lie_within_the_bounds(paths):
 
 def test_a_path_without_neighbours_stays(paths):
     cost = BUDGET.mflops(paths[1])
-    assert neighbour(paths[1], Budget(BUDGET.depths, 32, cost, cost), random.Random(0)) == paths[1]
+    assert neighbour(paths[1], Budget(BUDGET.space, cost, cost), random.Random(0)) == paths[1]
 
 
 @pytest.mark.parametrize(("first", "total", "reviews"), [(0, 10, 1), (4, 10, 3), (5, 7, 9)])

@@ -5,25 +5,24 @@ import torch
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.checkpoint import load_child, save_child
+from fewshot_nas.cream.model import MODELS, model_of
 from fewshot_nas.cream.names import to_timm
-from fewshot_nas.cream.paths import MODELS, Model, arch_of
-from fewshot_nas.cream.space import CreamSpace
 from fewshot_nas.models.subnet import Subnet
 
-PATH = ((0,), (1,), (2,), (3,), (4,))
-MODEL = Model(PATH, 32)
+CODE = "[[0],[0],[1],[2],[3],[4],[0]]"
+MODEL = model_of(CODE, 32)
 
 
 @pytest.fixture(scope="module")
 def pair():
     """A network and its average."""
     torch.manual_seed(0)
-    return tuple(Subnet(MODEL.network(1), arch_of(PATH), 5) for _ in range(2))
+    return tuple(Subnet(MODEL.on(1), MODEL.arch, 5) for _ in range(2))
 
 
 def named(network):
     """Its state dict, as files have it."""
-    return to_timm(network.state_dict(), MODEL.network(1))
+    return to_timm(network.state_dict(), MODEL.on(1))
 
 
 @pytest.fixture
@@ -51,9 +50,9 @@ def test_plain_weights_of_several_gpus_are_read_where_there_is_no_average(tmp_pa
             MODELS[43],
             r"holds a network with INPUT_ARCH \[\[0\],\[0\],\[1\],\[2\],\[3\],\[4\],\[0\]\], but the selected",
         ),
-        (Model(PATH, 64), "holds a network with resolution 32, but the selected model has 64"),
+        (model_of(CODE, 64), "holds a network with resolution 32, but the selected model has 64"),
         (
-            Model(PATH, 32, CreamSpace(strides=(2, 2, 1, 2, 2))),
+            model_of(CODE, 32, {"strides": (2, 2, 1, 2, 2)}),
             r"holds a network with space .*\[2, 2, 2, 1, 2\].*, but the selected model has .*\[2, 2, 1, 2, 2\]",
         ),
     ],

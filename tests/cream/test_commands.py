@@ -17,16 +17,15 @@ from fewshot_nas.cli.settings import load
 from fewshot_nas.cream import make_pool, retrain, score, search, truth
 from fewshot_nas.cream import test as testing
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.flops import depths_for, path_cost
-from fewshot_nas.cream.found import read_model
-from fewshot_nas.cream.paths import arch_of, format_path, parse_path
-from fewshot_nas.cream.pool import read_paths, write_paths
+from fewshot_nas.cream.flops import depths_for
+from fewshot_nas.cream.model import model_of, read_model
 from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.data import fashion
 from fewshot_nas.data.sources import open_data
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.checkpoint import load_supernet
+from fewshot_nas.space.pool import read_arch_file, write_arch_file
 from fewshot_nas.training.loop import Loop
 
 SMALL = ["IMAGE_SIZE=16", "BATCH_SIZE=8", "data.train_images=16", "data.valid_images=20"]
@@ -88,7 +87,7 @@ def test_from_a_search_to_a_tested_network(here, capsys):
     assert first == f"network {checkpoint}; {images}"
     assert read(here / "results/way/retrain_arch/test.json")["images"] == 300
     model = read_model(found)
-    cost = path_cost(model.path, 16, num_classes=10, in_channels=1, space=model.space)
+    cost = model.on(1).cost(model.arch, num_classes=10)
     assert model.space.strides == (2, 2, 1, 2, 1)
     assert re.fullmatch(
         rf"{re.escape(checkpoint)}: top-1 [\d.]+ %, top-5 [\d.]+ % of the 300 test images of digits at 16 px;"
@@ -100,8 +99,8 @@ def test_from_a_search_to_a_tested_network(here, capsys):
 def test_a_search_tells_its_path(here):
     search.main(["--save", "one", *SEARCH])
     content = read(here / "results" / "one" / "search" / "path.json")
-    path = parse_path(content["INPUT_ARCH"])
-    cost = path_cost(path, 16, num_classes=10, in_channels=1)
+    model = model_of(content["INPUT_ARCH"], 16)
+    cost = model.on(1).cost(model.arch, num_classes=10)
     assert (content["macs"], content["params"]) == (cost.macs, cost.params)
     assert content["mflops"] <= 114
     assert 0 <= content["top1"] <= content["top5"] <= 100
@@ -149,7 +148,8 @@ def test_every_path_on_the_board_lies_within_the_bounds(here, legacy):
     budget = depths_for(60, 114, legacy=legacy == "true")
     board = read(here / "results" / "one" / "search" / "board.json")["board"]
     assert len(board) == 4
-    assert all(budget.minimum <= budget.mflops(parse_path(entry["INPUT_ARCH"])) <= budget.maximum for entry in board)
+    found = [budget.space.decode(entry["INPUT_ARCH"]) for entry in board]
+    assert all(budget.minimum <= budget.mflops(arch) <= budget.maximum for arch in found)
 
 
 def die_at(step, main, argv):
@@ -231,11 +231,13 @@ def test_a_ground_truth_of_paths(here, capsys):
     argv = ["--pool", "pool.json", "--save", "one", *RETRAIN[:-1], "data.valid_images=20"]
     for seed in (0, 1):
         truth.main([*argv, "--target_arch_num", "2,4", f"run.seed={seed}"])
-    found, pool = (read_paths(here / name) for name in ("results/one/gt_arch30.json", "pool.json"))
-    assert {name: entry.path for name, entry in found.items()} == {name: pool[name].path for name in ("arch2", "arch4")}
+    found, pool = (read(here / name) for name in ("results/one/gt_arch30.json", "pool.json"))
+    assert {name: entry["arch"] for name, entry in found.items()} == {
+        name: pool[name]["arch"] for name in ("arch2", "arch4")
+    }
     runs = [read(path) for path in (here / "results/one/gt_arch30.runs").glob("arch2_seed*.json")]
     assert sorted(run["seed"] for run in runs) == [0, 1]
-    assert found["arch2"].acc == pytest.approx(sum(run["valid"] for run in runs) / 2)
+    assert found["arch2"]["acc"] == pytest.approx(sum(run["valid"] for run in runs) / 2)
     capsys.readouterr()
     truth.main([*argv, "--target_arch_num", "2", "run.seed=0"])
     assert "arch2 with seed 0 is in results/one/gt_arch30.json already" in capsys.readouterr().out
@@ -249,10 +251,13 @@ def test_a_ground_truth_of_paths(here, capsys):
 def test_a_pool_is_scored_with_the_search_s_supernet_and_compared(here, capsys, settings, size):
     search.main(["--save", "one", *settings])
     make_pool.main(["--size", str(size), "--out", "pool.json"])
-    pool = read_paths(here / "pool.json")
-    costs = {name: path_cost(entry.path, 16, num_classes=10, in_channels=1) for name, entry in pool.items()}
+    space = load_supernet(Path("results/one/search/last.pth")).space
+    pool = read_arch_file(here / "pool.json", space)
+    costs = {name: space.cost(entry.arch, num_classes=10) for name, entry in pool.items()}
     order = sorted(pool, key=lambda name: costs[name].params)[:9]  # a truth that parameters rank without fault
-    write_paths(here / "gt.json", {name: pool[name]._replace(acc=float(place)) for place, name in enumerate(order)})
+    write_arch_file(
+        here / "gt.json", space, {name: pool[name]._replace(acc=float(place)) for place, name in enumerate(order)}
+    )
     capsys.readouterr()
     score.main(["--save", "one", "--pool", "pool.json", "--ground_truth", "gt.json"])
     lines = capsys.readouterr().out.splitlines()
@@ -262,8 +267,8 @@ def test_a_pool_is_scored_with_the_search_s_supernet_and_compared(here, capsys, 
     names = ["FLOPs", "macs", "params", "raw", "top-1", "board", *(("smoothed", "combined") if size == 20 else ())]
     assert list(rows)[: len(names)] == names
     assert "+1.000" in rows["params"]
-    found = read_paths(here / "results/one/search/scores.json")
-    assert {name: entry.path for name, entry in found.items()} == {name: entry.path for name, entry in pool.items()}
+    found = read_arch_file(here / "results/one/search/scores.json", space)
+    assert {name: entry.arch for name, entry in found.items()} == {name: entry.arch for name, entry in pool.items()}
     ranking = read(here / "results/one/search/ranking.json")
     assert [row["name"] for row in ranking["rows"]] == names
     assert [(each["arch"], each["score"], each["truth"]) for each in ranking["points"]] == [
@@ -272,9 +277,9 @@ def test_a_pool_is_scored_with_the_search_s_supernet_and_compared(here, capsys, 
     config = load(SearchConfig, here / "results/one/search/config.yml")
     run_of = CreamRun(config, 16, World.alone(), True, print, config.held_images)
     supernet = load_supernet(Path("results/one/search/last.pth"))
-    (expected,) = Scorer(supernet, run_of.inputs(run_of.data.valid, 16)).scores([arch_of(pool["arch2"].path)])
+    (expected,) = Scorer(supernet, run_of.inputs(run_of.data.valid, 16)).scores([pool["arch2"].arch])
     assert found["arch2"].acc == pytest.approx(expected.prob, rel=1e-4)
-    for change in ("LR=5", "SPACE.widths=[8,16,24,32,48]", "data.train_images=31", "DEPTHS=[1,1,1,1,2]"):
+    for change in ("LR=5", "data.train_images=31"):
         with pytest.raises(InputError, match=r"results/one/search was begun with .*the supernet is of that search"):
             score.main(["--save", "one", "--pool", "pool.json", change])
 
@@ -458,7 +463,7 @@ def test_a_mistake_is_not_what_a_run_was_begun_with(here, main, mistake):
     ("content", "message"),
     [
         ("[]", "is not the result of a search"),
-        ('{"INPUT_ARCH": "[[0],[9],[0]]", "resolution": 32}', "INPUT_ARCH is"),
+        ('{"INPUT_ARCH": "[[0],[9],[0]]", "resolution": 32}', "INPUT_ARCH: code"),
         (f'{{"INPUT_ARCH": "{PATH}"}}', "is not the result of a search"),
         ('{"INPUT_ARCH": [[0]], "resolution": 32}', "is not the result of a search"),
     ],
@@ -473,10 +478,6 @@ def test_a_file_that_is_no_search_is_refused(here, content, message):
 def test_a_command_is_understood_before_torch_is_imported(command):
     probe = f"import sys, fewshot_nas.cream.{command}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     subprocess.run([sys.executable, "-c", probe], check=True)
-
-
-def test_a_path_survives_being_written():
-    assert format_path(parse_path(PATH)) == PATH
 
 
 def write_photos(root):

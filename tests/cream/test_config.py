@@ -7,9 +7,8 @@ import pytest
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import load
 from fewshot_nas.config import dump_config
-from fewshot_nas.cream.config import CheckpointConfig, ModelConfig, RetrainConfig, SearchConfig
-from fewshot_nas.cream.paths import MODELS, Model
-from fewshot_nas.cream.space import CreamSpace
+from fewshot_nas.cream.config import CheckpointConfig, CreamSpace, ModelConfig, RetrainConfig, SearchConfig
+from fewshot_nas.cream.model import MODELS, model_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 OWN = ["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]", "IMAGE_SIZE=0"]
@@ -73,7 +72,7 @@ def test_the_image_size_may_be_another():
 
 def test_a_path_of_ones_own():
     config = load(ModelConfig, None, OWN)
-    assert config.model() == Model(((3,), (3, 3), (3, 1, 3), (3, 3, 3, 3), (3, 3, 3)), 224)
+    assert config.model() == model_of("[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]", 224)
     assert config.name == "arch"
 
 
@@ -96,8 +95,11 @@ def test_what_the_public_code_builds_otherwise_is_said_and_can_be_built():
         (["MODEL_SELECTION=44"], "MODEL_SELECTION is 44, expected one of -1, 14, 43, 114, 287, 481, 604"),
         (["MODEL_SELECTION=-1"], r"MODEL_SELECTION is -1 and INPUT_ARCH is \[\], expected either"),
         (["INPUT_ARCH=[[0],[1],[1],[1],[1],[1],[0]]"], "MODEL_SELECTION is 43 and INPUT_ARCH is .*, expected either"),
-        (["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[1],[0]]"], "INPUT_ARCH is .*, expected 5 stages"),
-        (["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[6],[1],[1],[1],[1],[0]]"], "INPUT_ARCH is .*, but stage 1"),
+        (["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[1],[0]]"], "INPUT_ARCH: code .*, expected 5 stages"),
+        (
+            ["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[6],[1],[1],[1],[1],[0]]"],
+            "INPUT_ARCH: .*: slot 1 block 0 is 6",
+        ),
         (["MODEL_SELECTION=-1", "INPUT_ARCH=[0,1]"], r"INPUT_ARCH is 0, expected a list such as \[1, 2\]"),
     ],
 )
@@ -113,7 +115,9 @@ def test_the_small_search_and_its_retraining_have_one_space():
     )
     assert searched.SPACE == retrained.SPACE != CreamSpace()
     assert searched.IMAGE_SIZE == searched.FLOPS_SIZE == retrained.IMAGE_SIZE
-    assert retrained.model().space == searched.SPACE
+    assert retrained.model().values()["space"] == {
+        name: list(value) if isinstance(value, tuple) else value for name, value in vars(searched.SPACE).items()
+    }
 
 
 def test_a_published_model_is_not_built_in_another_space():
@@ -137,7 +141,7 @@ def test_a_budget_that_suits_nothing_is_named(overrides, message):
 
 def test_depths_of_ones_own_are_those_searched():
     budget = load(SearchConfig, None, ["DEPTHS=[1,2,1,2,1]", "FLOPS_SIZE=64", "FLOPS_MAXIMUM=40"]).budget()
-    assert (budget.depths, budget.resolution) == ((1, 2, 1, 2, 1), 64)
+    assert (budget.space.lengths, budget.space.resolution) == ((1, 2, 1, 2, 1), 64)
 
 
 @pytest.mark.golden

@@ -5,10 +5,9 @@ import torch
 
 from fewshot_nas.cli.settings import load
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.paths import arch_of
+from fewshot_nas.cream.model import space_of
 from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.cream.search import finals_of
-from fewshot_nas.cream.space import PUBLISHED
 from fewshot_nas.data.transforms import normalize
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.naive import calibrate, measure
@@ -18,13 +17,13 @@ from fewshot_nas.space.split import one_shot
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
 
 pytestmark = pytest.mark.numeric
-PATHS = [((choice,),) * 5 for choice in (0, 3)]
+PATHS = [(choice,) * 5 for choice in (0, 3)]
 
 
 @pytest.fixture
 def supernet():
     torch.manual_seed(0)
-    return Supernet(one_shot(PUBLISHED.network((1,) * 5, 1)), 10)
+    return Supernet(one_shot(space_of({}, (1,) * 5, 224, 1)), 10)
 
 
 def finals(steps):
@@ -43,14 +42,14 @@ def test_paths_train_side_by_side_as_they_do_alone(supernet):
 
 def test_without_steps_they_have_the_supernet_s_weights(supernet):
     untrained, inputs = finals(0), finals(0).inputs
-    network = extract(supernet, arch_of(PATHS[0]))
+    network = extract(supernet, PATHS[0])
     calibrate(network, inputs.calibration_batches())
     assert untrained.scores(supernet, PATHS[:1])[0].prob == pytest.approx(measure(network, inputs).prob, rel=1e-4)
 
 
 def test_the_steps_are_sgd_s_with_a_rate_that_falls_to_0(supernet):
     trained = finals(2)
-    network = extract(supernet, arch_of(PATHS[0])).to(memory_format=torch.channels_last)
+    network = extract(supernet, PATHS[0]).to(memory_format=torch.channels_last)
     optimizer = sgd(plain_groups(network, trained.weight_decay), 0.9)
     batches = [batch for batch, _ in zip(trained.batches.epoch(3), range(2), strict=False)]
     for rate, (images, labels) in zip((0.05, 0.025), batches, strict=True):

@@ -10,11 +10,11 @@ from scipy.stats import chisquare
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cream.flops import Budget, depths_for, path_cost, path_flops
-from fewshot_nas.cream.paths import MODELS, PRIOR, UNIFORM, Model, arch_of
+from fewshot_nas.cream.flops import PRIOR, UNIFORM, Budget, depths_for, path_flops
+from fewshot_nas.cream.model import MODELS, model_of, space_of
 from fewshot_nas.models.subnet import Subnet
 
-GOLDEN = ((2, 0, 3, 2), (2, 3, 1, 2), (2, 5, 3, 3), (3, 3, 1, 5), (4, 0, 5, 3))
+GOLDEN = model_of("[[0],[2,0,3,2],[2,3,1,2],[2,5,3,3],[3,3,1,5],[4,0,5,3],[0]]", 224)
 ONES = (1, 1, 1, 1, 1)
 
 
@@ -27,13 +27,13 @@ def counted_macs(network, images):
 
 @pytest.mark.golden
 def test_flops_of_the_golden_path():
-    assert path_flops(GOLDEN, 224) / 1e6 == pytest.approx(421.331, abs=5e-4)
+    assert path_flops(*GOLDEN) / 1e6 == pytest.approx(421.331, abs=5e-4)
 
 
 @pytest.mark.golden
 def test_flops_of_the_part_that_never_changes():
-    cells = Budget((4,) * 5, 224, 0, 600, legacy=True).flops(GOLDEN)
-    assert (path_flops(GOLDEN, 224) - cells) / 1e6 == pytest.approx(14.909, abs=5e-4)
+    cells = Budget(GOLDEN.space, 0, 600, legacy=True).flops(GOLDEN.arch)
+    assert (path_flops(*GOLDEN) - cells) / 1e6 == pytest.approx(14.909, abs=5e-4)
 
 
 @pytest.mark.golden
@@ -50,7 +50,7 @@ def test_flops_of_the_part_that_never_changes():
 )
 def test_the_legacy_rule_as_published(bounds, depths, resolution):
     budget = depths_for(*bounds, legacy=True)
-    assert (budget.depths, budget.resolution) == (depths, resolution)
+    assert (budget.space.lengths, budget.space.resolution) == (depths, resolution)
 
 
 @pytest.mark.golden
@@ -63,24 +63,23 @@ def test_more_than_the_space_has_is_refused(legacy):
 @pytest.mark.golden
 @pytest.mark.parametrize("model", MODELS)
 def test_published_models_cost_what_their_names_say(model):
-    path, resolution, *_ = MODELS[model]
     classifier = 1.281  # the names count it, the table does not
-    assert path_flops(path, resolution) / 1e6 + classifier == pytest.approx(model, abs=0.7)
+    assert path_flops(*MODELS[model]) / 1e6 + classifier == pytest.approx(model, abs=0.7)
 
 
 @pytest.mark.parametrize("resolution", [224, 96, 33])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_macs_and_parameters_are_those_of_the_child(resolution, channels):
-    path = ((0, 5), (1,), (2, 3), (4,), (5, 0, 2))
-    network = Subnet(Model(path, resolution).network(channels), arch_of(path), 7)
-    cost = path_cost(path, resolution, num_classes=7, in_channels=channels)
+    model = model_of("[[0],[0,5],[1],[2,3],[4],[5,0,2],[0]]", resolution)
+    network = Subnet(model.on(channels), model.arch, 7)
+    cost = model.on(channels).cost(model.arch, num_classes=7)
     assert cost.macs == counted_macs(network, torch.zeros(1, channels, resolution, resolution))
     assert cost.params == sum(parameter.numel() for parameter in network.parameters())
 
 
 def test_small_bounds_shrink_the_images_until_a_whole_network_fits():
     budget = depths_for(0, 14)
-    assert (budget.resolution, budget.depths, budget.maximum) == (64, (1, 1, 2, 1, 1), 14)
+    assert (budget.space.resolution, budget.space.lengths, budget.maximum) == (64, (1, 1, 2, 1, 1), 14)
 
 
 def test_the_legacy_rule_raises_the_bounds_instead():
@@ -89,12 +88,12 @@ def test_the_legacy_rule_raises_the_bounds_instead():
 
 
 def test_stages_grow_past_the_maximum_only_to_reach_the_minimum():
-    assert depths_for(0, 300).depths == (1, 1, 3, 3, 3)
-    assert depths_for(290, 300).depths == (1, 2, 3, 3, 3)
+    assert depths_for(0, 300).space.lengths == (1, 1, 3, 3, 3)
+    assert depths_for(290, 300).space.lengths == (1, 2, 3, 3, 3)
 
 
 def test_a_search_may_start_from_small_images():
-    assert depths_for(0, 20, resolution=32) == Budget((4, 4, 4, 4, 4), 32, 0, 20)
+    assert depths_for(0, 20, resolution=32) == Budget(space_of({}, (4, 4, 4, 4, 4), 32), 0, 20)
 
 
 @settings(deadline=None, max_examples=25)
@@ -105,8 +104,7 @@ def test_sampled_paths_lie_within_the_bounds(minimum, width, seed):
         path = budget.sample(random.Random(seed))
     except InputError:
         return  # the bounds suit nothing, and somebody was told so
-    assert minimum <= path_flops(path, budget.resolution) / 1e6 <= minimum + width
-    assert tuple(map(len, path)) == budget.depths
+    assert minimum <= path_flops(budget.space, path) / 1e6 <= minimum + width
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -119,7 +117,7 @@ def test_the_published_sizes_can_be_searched_for(model):
 def test_choices_are_drawn_by_their_probabilities(probabilities):
     budget, rng = depths_for(0, 600), random.Random(0)
     paths = (budget.sample(rng, probabilities) for _ in range(1000))
-    drawn = Counter(choice for path in paths for stage in path for choice in stage)
+    drawn = Counter(choice for path in paths for choice in path)
     expected = [20_000 * probability for probability in probabilities]
     assert chisquare([drawn[choice] for choice in range(6)], expected).pvalue > 0.01
 
@@ -130,12 +128,12 @@ def test_the_generator_alone_decides():
 
 
 def test_within_the_bounds_the_prior_holds():
-    budget, rng = Budget(ONES, 224, 100, 115), random.Random(0)
+    budget, rng = Budget(space_of({}, ONES, 224), 100, 115), random.Random(0)
     likely = {}
     for code in range(6**5):
-        path = tuple((code // 6**stage % 6,) for stage in range(5))
+        path = tuple(code // 6**stage % 6 for stage in range(5))
         if budget.minimum <= budget.mflops(path) <= budget.maximum:
-            likely[path] = math.prod(PRIOR[choice] for (choice,) in path)
+            likely[path] = math.prod(PRIOR[choice] for choice in path)
     assert 10 < len(likely) < 6**5
     draws = 2000
     drawn = Counter(budget.sample(rng) for _ in range(draws))
@@ -163,4 +161,4 @@ def test_bounds_that_cannot_be_are_refused(arguments, complaint):
 
 def test_bounds_between_two_paths_are_refused_by_name():
     with pytest.raises(InputError, match="widen FLOPS_MINIMUM and FLOPS_MAXIMUM"):
-        Budget(ONES, 224, 100, 100.000001).sample(random.Random(0))
+        Budget(space_of({}, ONES, 224), 100, 100.000001).sample(random.Random(0))

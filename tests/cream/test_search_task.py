@@ -11,9 +11,9 @@ import torch.distributed as dist
 
 from fewshot_nas.cream import search_task
 from fewshot_nas.cream.board_keeping import ByBatch
-from fewshot_nas.cream.flops import Budget
+from fewshot_nas.cream.flops import UNIFORM, Budget
 from fewshot_nas.cream.matching import Matching
-from fewshot_nas.cream.paths import UNIFORM, arch_of
+from fewshot_nas.cream.model import space_of
 from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
 from fewshot_nas.cream.step import Teaching, guidance_for
 from fewshot_nas.distributed import World, average_gradients, joined
@@ -25,7 +25,7 @@ from fewshot_nas.space.split import one_shot, shared
 from fewshot_nas.training.board import Board
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
 
-BUDGET = Budget((1, 2, 1, 1, 1), 224, 0, 1000)
+BUDGET = Budget(space_of({}, (1, 2, 1, 1, 1), 224), 0, 1000)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_weights_and_momentum_of_other_paths_stay(task, batch):
     for name, parameter in task.network.named_parameters():
         same = torch.equal(parameter, before[name][0]) and torch.equal(momentum[name], before[name][1])
         (stayed if same else moved).append(name)
-    chosen = {f"{place}_{choice}" for place, choice in enumerate(arch_of(task.sampler.path(1)), start=2)}
+    chosen = {f"{place}_{choice}" for place, choice in enumerate(task.sampler.path(1), start=2)}
     common = {"0_0", "1_0", "8_0"}  # stem, separable block, last convolution
     assert {name.split(".")[1] for name in moved if name.startswith("blocks")} == chosen | common
     assert not any(name.startswith("heads") for name in stayed)
@@ -177,7 +177,7 @@ def test_validation_changes_nothing(task, batch):
 
 
 def test_a_path_is_validated_with_statistics_of_its_own(task):
-    child = extract(task.network, arch_of(task.sampler.path(0)))
+    child = extract(task.network, task.sampler.path(0))
     calibrate(child, task.inputs.calibration_batches())
     assert task.validated(task.sampler.path(0)).prob == pytest.approx(measure(child, task.inputs).prob, rel=1e-4)
 
@@ -232,7 +232,7 @@ def test_an_empty_board_is_written_down_too(task):
 def test_the_prior_can_be_given_up():
     def share(sampler):
         """Of the choice that the prior likes best."""
-        drawn = [choice for step in range(300) for stage in sampler.path(step) for choice in stage]
+        drawn = [choice for step in range(300) for choice in sampler.path(step)]
         return drawn.count(3) / len(drawn)
 
     assert share(PathSampler(0, BUDGET)) == pytest.approx(1 / 2, abs=0.04)

@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 
 from fewshot_nas.cream.matching import Matching
-from fewshot_nas.cream.paths import arch_of
 from fewshot_nas.cream.step import Teaching, entry_for, guidance_for, guided_loss, meta_update, search_loss, share_right
 from fewshot_nas.training.board import Board
 
@@ -44,7 +43,7 @@ def update(supernet, paths, batch, board, matching):
 
 def homes(path):
     """Where the tensors of a path's blocks are; stem and separable block come first."""
-    return [(place, choice) for place, choice in enumerate(arch_of(path), start=2)]
+    return [(place, choice) for place, choice in enumerate(path, start=2)]
 
 
 def test_without_a_teacher_the_labels_teach(loss_of, batch):
@@ -64,7 +63,7 @@ def test_with_a_teacher_both_teach(loss_of, supernet, paths, board, matching, ba
     outcome = loss_of(guidance)
     rho = float(guidance.rho.detach())
     with torch.no_grad():
-        taught = supernet(batch[0], arch_of(guidance.teacher.candidate)).softmax(1)
+        taught = supernet(batch[0], guidance.teacher.candidate).softmax(1)
     distillation = -(taught * outcome.logits.log_softmax(1)).sum(1).mean()
     expected = (rho * distillation + (2 - rho) * F.cross_entropy(outcome.logits, batch[1])) / 2
     torch.testing.assert_close(outcome.loss, expected)

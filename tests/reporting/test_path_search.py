@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cream.paths import parse_path
+from fewshot_nas.cream.model import model_of, space_of
 from fewshot_nas.cream.ranking import ScoredPath, ranking_of
-from fewshot_nas.cream.space import PUBLISHED
 from fewshot_nas.records.files import write_json, write_text
 from fewshot_nas.records.jsonl import append
 from fewshot_nas.report import main
@@ -99,11 +98,11 @@ def ranked(save):
     truth = {"arch1": 90.0, "arch4": 93.5, "arch2": 91.0}
     scored = {
         f"arch{number}": ScoredPath(
-            parse_path(PATHS[number % 2]), 9.0 - number, Cost(100 + number, 100 + number), 50 + number, 60, 70
+            model_of(PATHS[number % 2], 32).arch, 9.0 - number, Cost(100 + number, 100 + number), 50 + number, 60, 70
         )
         for number in range(1, 6)
     }
-    write_json(search_directory(save).ranking, ranking_of(PUBLISHED, scored, truth, "held_prob"))
+    write_json(search_directory(save).ranking, ranking_of(space_of({}, (1,) * 5, 32), scored, truth, "held_prob"))
     return save
 
 
