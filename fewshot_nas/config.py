@@ -14,7 +14,7 @@ import yaml
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import FREE, Count, Part, Share, Within, load
-from fewshot_nas.data.recipes import Recipe
+from fewshot_nas.data import Recipe
 from fewshot_nas.records.files import here_or_shipped
 from fewshot_nas.results.run import run_files
 from fewshot_nas.space.presets import preset, with_values

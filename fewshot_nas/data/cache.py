@@ -1,5 +1,7 @@
-"""A cache of decoded images, for images that are used again and again."""
+"""A cache of what is found out about images once: their pixels, and fingerprints of lists of files."""
 
+import hashlib
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -12,12 +14,12 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data.images import ArrayImages, Images
-from fewshot_nas.data.loader import lost_workers_said, ordered_batches
+from fewshot_nas.data.images import ArrayImages, FileImages, Images
+from fewshot_nas.data.loader import in_parts, lost_workers_said
 from fewshot_nas.data.pairs import PairImages
 from fewshot_nas.data.pictures import READING
 from fewshot_nas.data.transforms import CentreCrop
-from fewshot_nas.records.files import locked, original_of, replacing
+from fewshot_nas.records.files import locked, original_of, read_json, replacing, write_json
 
 _STALE_S = 600
 # A fingerprint, and for decoded images how they were made.
@@ -78,7 +80,7 @@ def _remove_leftovers(directory: Path) -> None:
 def _build(path: Path, shape: tuple[int, ...], images: Images, transform: CentreCrop, workers: int) -> None:
     with replacing(path) as stream, lost_workers_said():
         np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for batch, _ in ordered_batches(images, transform, batch_size=64, workers=workers):
+        for batch in in_parts(images, transform, workers=workers):
             stream.write(batch.contiguous().numpy().data)
 
 
@@ -91,3 +93,36 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
     if array.shape != shape or array.dtype != np.uint8:
         raise InputError(f"{path}: the cached images are damaged; delete the file, and it will be built again")
     return torch.from_numpy(array)
+
+
+def kept_fingerprint(images: FileImages, directory: Path) -> str:
+    """`images.fingerprint`, stored in `directory` under a digest of root, background, list, labels and the
+    sizes and beginnings of 64 files.
+
+    The fingerprint is computed again if the list or one of these files changes. The 64
+    files are spread evenly over the list. If other files are replaced, delete the directory
+    `fingerprints`, because the change is not noticed. One process computes the fingerprint, the
+    others wait.
+
+    Raises:
+        InputError: a file is missing.
+    """
+    path = directory / "fingerprints" / f"{_digest(images)}.json"
+    with building(path) as absent:
+        if absent:
+            facts = {"root": str(images.root.resolve()), "images": len(images), "fingerprint": images.fingerprint}
+            write_json(path, facts)
+    kept = read_json(path)
+    if isinstance(kept, dict) and isinstance(kept.get("fingerprint"), str):
+        return str(kept["fingerprint"])
+    raise InputError(f"{path}: has no fingerprint; delete the file, and the fingerprint will be computed again")
+
+
+def _digest(images: FileImages) -> str:
+    digest = hashlib.sha256(os.fsencode(images.root.resolve()) + repr(images.background).encode())
+    for part in (images.names.text, images.names.ends.tobytes(), images.labels.numpy().tobytes()):
+        digest.update(b"\0%d\0" % len(part) + part)
+    for name in images.looked_at():
+        digest.update(b"%d\n" % images.file_size(name))
+    digest.update(images.glimpse())
+    return digest.hexdigest()[:32]

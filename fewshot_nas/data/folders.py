@@ -1,29 +1,92 @@
-"""The image files in a directory of classes: which are read, which are left out, and what is said about it."""
+"""The image files of a data set, by lists or by directories of classes: which are read, and what is said about it."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+import torch
 from PIL import Image
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.data.images import FileImages, Names
 
+CLASSES = "classes.txt"  # beside the lists: a name a line, of the classes 0, 1, 2, ...
+LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
+_LINE = re.compile(r"(.*[^\s,])\s*[,\s]\s*(\d{1,9})")
 # Formats that Pillow recognises, but decodes with another program or not at all.
 _NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 _HIDDEN, _BESIDE = "hidden", "beside the class directories"
+
+
+def read_list(root: Path, path: Path) -> FileImages:
+    """The images of a list, a line each: a path and a label.
+
+    Raises:
+        InputError: the file is missing, has no images, or a line is something else.
+    """
+    try:
+        # Names that are no UTF-8 keep their bytes, as the file system gives them.
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        if "\0" in text:
+            raise OSError("it has zero bytes")
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read as text ({error})"
+        expected = f"expected {', '.join(LISTS.values())} in the data root, each line a path and a label"
+        raise InputError(f"{path.absolute()}: {reason}; {expected}") from None
+    names, labels = [], []
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+        match = _LINE.fullmatch(line)
+        if match:
+            names.append(match[1])
+            labels.append(int(match[2]))
+        elif line:
+            expected = "a path and a label (0, 1, 2, ...) separated by a comma or white space"
+            raise InputError(f"{path}: line {number} is {line!r}, expected {expected}")
+    return images_of(root, names, labels, path)
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """The names of the classes of lists; empty if the file is not there.
+
+    Raises:
+        InputError: a line is empty, or two are the same.
+    """
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names, start=1):
+        if not name or name in seen:
+            reason = f"repeats {name}, which line {seen[name]} has" if name else "is empty"
+            raise InputError(f"{path}: line {number} {reason}; expected the name of class {number - 1}")
+        seen[name] = number
+    return tuple(names)
+
+
+def images_of(root: Path, names: list[str], labels: list[int], origin: Path) -> FileImages:
+    """Image files by their names and labels, which cannot be none."""
+    if not names:
+        raise InputError(f"{origin}: no images")
+    return FileImages(root, Names.of(names), torch.tensor(labels))
 
 
 class Listed(NamedTuple):
     """The images of one part of a data set, class by class.
 
     Attributes:
+        part: its directory's name.
         names: relative to the root.
         note: a sentence about the files that were found, read and left out.
     """
 
+    part: str
     names: list[str]
     labels: list[int]
     note: str
@@ -73,7 +136,7 @@ def listed(root: Path, part: str, classes: Sequence[str]) -> Listed:
         left += others
     read = Counter(PurePath(name).suffix.lower() for name in names)
     note = f"{root / part}: {len(names) + left.total()} files found, {len(names)} read ({_shown(read)})"
-    return Listed(names, labels, note + (f", {left.total()} left out ({_shown(left)})" if left else ""))
+    return Listed(part, names, labels, note + (f", {left.total()} left out ({_shown(left)})" if left else ""))
 
 
 def _files(directory: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:

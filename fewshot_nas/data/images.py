@@ -2,20 +2,67 @@
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.keys import random_keys, random_order
-from fewshot_nas.data.names import Names
 from fewshot_nas.data.pictures import WHITE, Colour, FilePicture, Picture, Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Names(Sequence[str]):
+    """Strings that lie one after the other in one buffer.
+
+    Forked workers share the buffer. They would copy Python strings, because reading one changes its
+    reference count.
+
+    Attributes:
+        text: all strings in UTF-8; file names that are not valid UTF-8 keep their bytes.
+        ends: the end of each string in `text`, int64 [N].
+    """
+
+    text: bytes
+    ends: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "Names":
+        """The buffer that holds these names."""
+        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+        return cls(b"".join(encoded), np.cumsum([len(name) for name in encoded], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Names": ...
+
+    def __getitem__(self, index: int | slice) -> "str | Names":
+        if isinstance(index, slice):
+            return self.select(range(*index.indices(len(self))))
+        index = range(len(self))[index]
+        start = int(self.ends[index - 1]) if index else 0
+        return self.text[start : int(self.ends[index])].decode("utf-8", "surrogateescape")
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[index] for index in range(len(self)))
+
+    def select(self, indices: Iterable[int]) -> "Names":
+        """The names at `indices`, in their order."""
+        return Names.of(self[index] for index in indices)
+
 
 S = TypeVar("S", bound="Images")
 
@@ -126,8 +173,7 @@ class FileImages:
 
     def looked_at(self) -> list[str]:
         """The names of 64 files, evenly spaced in the list."""
-        places = torch.linspace(0, len(self) - 1, min(LOOKED_AT, len(self))).long()
-        return [self.names[place] for place in places.tolist()]
+        return [self.names[place] for place in spread(len(self))]
 
     def glimpse(self) -> bytes:
         """Hash of the beginnings of the files that are looked at: images of one format may all have the same size."""
@@ -181,6 +227,12 @@ class FileImages:
             return (self.root / name).stat().st_size
         except OSError as error:
             raise InputError(f"{self.root / name}: cannot be read ({error.strerror})") from None
+
+
+def spread(count: int, most: int = LOOKED_AT) -> list[int]:
+    """At most so many of the places 0..count-1, evenly spaced, the first and the last among them."""
+    places: list[int] = torch.linspace(0, count - 1, min(most, count)).long().tolist()
+    return places
 
 
 def balanced_indices(labels: Tensor, count: int) -> Tensor:

@@ -6,7 +6,7 @@ their augmentation, are the same for any number of workers or ranks, and if a ru
 
 import errno
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from traceback import walk_tb
@@ -23,8 +23,10 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.keys import random_keys, random_order
+from fewshot_nas.data.pictures import Pixels
 from fewshot_nas.data.transforms import Transform
 
+AT_ONCE = 64  # images of a part
 CPU = torch.device("cpu")
 _PATIENCE_S = 600  # for a batch; the reductions of several processes have the same
 _MORE_MEMORY = "choose fewer data.workers (0 needs none), or give a container more (docker run --shm-size=8g)"
@@ -111,12 +113,24 @@ class TrainBatches:
         return self._transform.finish(pixels.to(self._device, non_blocking=True), keys)
 
 
-def ordered_batches(images: Images, transform: Transform, *, batch_size: int, workers: int = 0) -> Iterator[Batch]:
-    """All images once, in their own order; the last batch may be smaller."""
-    parts = torch.split(torch.arange(len(images)), batch_size)
-    wanted: list[_Request] = [("ordered", part.numpy()) for part in parts]
-    for pixels, labels, _ in items_of(loader_of(_Batches(images, transform, finishes=True), wanted, workers)):
-        yield pixels, labels
+def in_parts(images: Images, made: Callable[[Pixels], Any], *, size: int = AT_ONCE, workers: int = 0) -> Iterator[Any]:
+    """What `made` makes of the pixels of `size` images at a time: of all images once, in their own order."""
+    parts = [part.numpy() for part in torch.split(torch.arange(len(images)), size)]
+    yield from items_of(loader_of(_Parts(images, made), parts, workers))
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts(Dataset[Any]):
+    """A data set whose items are what is made of several images at a time."""
+
+    images: Images
+    made: Callable[[Pixels], Any]
+
+    def __getitem__(self, numbers: npt.NDArray[np.int64]) -> Any:
+        try:
+            return self.made(self.images.pixels(torch.from_numpy(numbers)))
+        except InputError as error:
+            return error  # if it were raised here, the message would contain a worker's traceback
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +250,7 @@ def _handed_over(item: Any) -> Any:
     worker = get_worker_info()
     if worker is None or isinstance(item, InputError):
         return item
-    tensors = [part for part in item if isinstance(part, Tensor)]
+    tensors = [part for part in (item if isinstance(item, tuple) else (item,)) if isinstance(part, Tensor)]
     try:
         for tensor in tensors:
             tensor.share_memory_()  # type: ignore[no-untyped-call]

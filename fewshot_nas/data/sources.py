@@ -1,6 +1,5 @@
 """Data sets by name, each in three parts: training, ranking (valid) and test images."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,25 +12,19 @@ import torch
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.plugins import named_part
-from fewshot_nas.data.cifar import read_cifar10
-from fewshot_nas.data.fashion import read_fashion_mnist
-from fewshot_nas.data.folders import class_directories, listed
-from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices, split_off
-from fewshot_nas.data.names import Names
+from fewshot_nas.data.folders import CLASSES, LISTS, class_directories, class_names, images_of, listed, read_list
+from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices, split_off, spread
+from fewshot_nas.data.known import read_cifar10, read_fashion_mnist
 from fewshot_nas.data.pairs import blended_pairs
 from fewshot_nas.data.pictures import WHITE, Colour
 
-CLASSES = "classes.txt"  # beside the lists: a name a line, of the classes 0, 1, 2, ...
 KNOWN = frozenset({"digits", "cifar10", "fashion_mnist", "fashion_pairs"})  # whose parts are apart
-LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
 _FOLDERS_VALID = 2500
 _TRAIN_PAIRS, _HELD_OUT_PAIRS = 1_000_000, 10_000
-_LINE = re.compile(r"(.*[^\s,])\s*[,\s]\s*(\d{1,9})")
 _PHOTO: Any = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}  # the usual values, of ImageNet
 _PHOTO_SIDE = 64  # pixels; images at least as large as this are treated as photographs
 _GARMENTS = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_LOOKED_AT = 64  # images whose sizes are looked at to decide this
 
 
 @dataclass(frozen=True)
@@ -128,6 +121,8 @@ def open_data(
     """
     data = named_part(name, SOURCES, "data.name")(root).on(background)
     _refuse_gaps(data, num_classes)
+    if num_classes is not None and num_classes < data.num_classes:
+        raise InputError(f"{data.name}: num_classes is {num_classes}, but the labels need {data.num_classes}")
     if valid_images is None and name == "folders":
         valid_images = min(_FOLDERS_VALID, len(data.valid))
     train = fixed_part(f"{name}: train_images", data.train, train_images)
@@ -140,7 +135,7 @@ def open_data(
         data,
         train=train,
         valid=fixed_part(f"{name}: valid_images", data.valid, valid_images),
-        num_classes=_class_count(data, num_classes),
+        num_classes=num_classes or data.num_classes,
     )
 
 
@@ -196,8 +191,8 @@ def _garments(root: Path) -> tuple[ArrayImages, ArrayImages, ArrayImages]:
 
 
 def _lists(root: Path) -> ImageData:
-    parts = {part: _read_list(root, root / file) for part, file in LISTS.items()}
-    classes = _class_names(root / CLASSES)
+    parts = {part: read_list(root, root / file) for part, file in LISTS.items()}
+    classes = class_names(root / CLASSES)
     num_classes = max(len(classes), 1 + max(int(images.labels.max()) for images in parts.values()))
     if classes and len(classes) < num_classes:
         raise InputError(f"{root / CLASSES}: has {len(classes)} names, but the labels go up to {num_classes - 1}")
@@ -209,27 +204,6 @@ def _lists(root: Path) -> ImageData:
     )
 
 
-def _class_names(path: Path) -> tuple[str, ...]:
-    """The names of the classes of lists; empty if the file is not there.
-
-    Raises:
-        InputError: a line is empty, or two are the same.
-    """
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
-    except FileNotFoundError:
-        return ()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from None
-    seen: dict[str, int] = {}
-    for number, name in enumerate(names, start=1):
-        if not name or name in seen:
-            reason = f"repeats {name}, which line {seen[name]} has" if name else "is empty"
-            raise InputError(f"{path}: line {number} {reason}; expected the name of class {number - 1}")
-        seen[name] = number
-    return tuple(names)
-
-
 def _folders(root: Path) -> ImageData:
     classes = class_directories(root / "train")
     parts = ["val", "test"] if (root / "test").is_dir() else ["val"]
@@ -238,22 +212,17 @@ def _folders(root: Path) -> ImageData:
         if unknown:
             raise InputError(f"{root / part / unknown[0]}: no such class in {root / 'train'}")
     found = [listed(root, part, classes) for part in ("train", *parts)]
-    train, val, *test = (
-        _files(root, each.names, each.labels, root / part) for each, part in zip(found, ("train", *parts), strict=True)
-    )
+    train, val, *test = (images_of(root, each.names, each.labels, root / each.part) for each in found)
     recipe, note = _recipe_for("folders", train)
     said = (*(each.note for each in found), note)
-    notes = (*said, *_unseen(root / "val", val, classes), *([] if test else [_no_test(root)]))
+    no_test = (
+        f"{root / 'test'} is not there, so the images of val are both ranked on and tested on;"
+        " test accuracies are those of the choice itself"
+    )
+    notes = (*said, *_unseen(root / "val", val, classes), *([] if test else [no_test]))
     parts_there = train, val, (test or [val])[0]
     return ImageData(
         "folders", *parts_there, len(classes), **_PHOTO, recipe=recipe, notes=notes, classes=tuple(classes)
-    )
-
-
-def _no_test(root: Path) -> str:
-    return (
-        f"{root / 'test'} is not there, so the images of val are both ranked on and tested on;"
-        " test accuracies are those of the choice itself"
     )
 
 
@@ -269,7 +238,7 @@ def _unseen(where: Path, images: Images, classes: Sequence[str]) -> list[str]:
 def _recipe_for(name: str, images: FileImages) -> tuple[str, str]:
     """The augmentation that suits the images, by the median shorter side of some; and a sentence about it."""
     sides = []
-    for place in torch.linspace(0, len(images) - 1, min(_LOOKED_AT, len(images))).long().tolist():
+    for place in spread(len(images)):
         with suppress(InputError):  # the error is reported when the image is used
             sides.append(min(images.picture(place).size))
     side = sorted(sides)[len(sides) // 2] if sides else None
@@ -300,37 +269,3 @@ SOURCES: Mapping[str, Callable[[Path], ImageData]] = MappingProxyType(
         "folders": _folders,
     }
 )
-
-
-def _read_list(root: Path, path: Path) -> FileImages:
-    try:
-        # Names that are no UTF-8 keep their bytes, as the file system gives them.
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-        if "\0" in text:
-            raise OSError("it has zero bytes")
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read as text ({error})"
-        expected = f"expected {', '.join(LISTS.values())} in the data root, each line a path and a label"
-        raise InputError(f"{path.absolute()}: {reason}; {expected}") from None
-    names, labels = [], []
-    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
-        match = _LINE.fullmatch(line)
-        if match:
-            names.append(match[1])
-            labels.append(int(match[2]))
-        elif line:
-            expected = "a path and a label (0, 1, 2, ...) separated by a comma or white space"
-            raise InputError(f"{path}: line {number} is {line!r}, expected {expected}")
-    return _files(root, names, labels, path)
-
-
-def _files(root: Path, names: list[str], labels: list[int], origin: Path) -> FileImages:
-    if not names:
-        raise InputError(f"{origin}: no images")
-    return FileImages(root, Names.of(names), torch.tensor(labels))
-
-
-def _class_count(data: ImageData, wanted: int | None) -> int:
-    if wanted is not None and wanted < data.num_classes:
-        raise InputError(f"{data.name}: num_classes is {wanted}, but the labels need {data.num_classes}")
-    return data.num_classes if wanted is None else wanted

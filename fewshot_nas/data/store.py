@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -10,19 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.cache import building
 from fewshot_nas.data.images import Images
-from fewshot_nas.data.loader import items_of, loader_of, lost_workers_said
-from fewshot_nas.data.pictures import READING, Picture, shrunk, size_of, whole
+from fewshot_nas.data.loader import in_parts, lost_workers_said
+from fewshot_nas.data.pictures import READING, Picture, Pixels, shrunk, size_of, whole
 from fewshot_nas.records.files import replacing
 
 _END = struct.Struct("<8sq")  # the end of a file: _MAGIC and the number of images
 _MAGIC = b"pictures"
-_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -96,27 +95,11 @@ def stored(images: Images, side: int, directory: Path, *, workers: int = 0) -> S
     return StoredImages(path, images.labels, f"{images.fingerprint}/{side}", np.cumsum(lengths) - lengths, sizes)
 
 
-@dataclass(frozen=True, eq=False)
-class _Parts(Dataset["_Part | InputError"]):
-    """A data set whose items are several shrunk images, as one array of bytes, and their sizes."""
-
-    images: Images
-    side: int
-
-    def __len__(self) -> int:
-        return -(-len(self.images) // _AT_ONCE)
-
-    def __getitem__(self, number: int) -> "_Part | InputError":
-        indices = torch.arange(number * _AT_ONCE, min((number + 1) * _AT_ONCE, len(self.images)))
-        try:
-            small = [_small(picture, self.side) for picture in self.images.pixels(indices)]
-        except InputError as error:
-            return error  # if it were raised here, the message would contain a worker's traceback
-        sizes = np.array([image.shape[-2:] for image in small], np.int32)
-        return torch.cat([image.permute(1, 2, 0).flatten() for image in small]).numpy(), sizes
-
-
-_Part = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]
+def _shrunk_part(side: int, pixels: Pixels) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Some images, shrunk, as one array of bytes, and their sizes."""
+    small = [_small(picture, side) for picture in pixels]
+    sizes = np.array([image.shape[-2:] for image in small], np.int32)
+    return torch.cat([image.permute(1, 2, 0).flatten() for image in small]).numpy(), sizes
 
 
 def _small(image: Tensor | Picture, side: int) -> Tensor:
@@ -130,8 +113,7 @@ def _small(image: Tensor | Picture, side: int) -> Tensor:
 def _build(path: Path, images: Images, side: int, workers: int) -> None:
     with replacing(path) as stream, lost_workers_said():
         sizes = []
-        parts = _Parts(images, side)
-        for pixels, part in items_of(loader_of(parts, range(len(parts)), workers)):
+        for pixels, part in in_parts(images, partial(_shrunk_part, side), workers=workers):
             stream.write(pixels.data)
             sizes.append(part)
         stream.write(np.concatenate(sizes).data)

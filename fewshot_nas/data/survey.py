@@ -9,29 +9,25 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.cache import building
-from fewshot_nas.data.images import FileImages, Images
+from fewshot_nas.data.images import LOOKED_AT, FileImages, Images, spread
 from fewshot_nas.data.keys import random_keys
-from fewshot_nas.data.loader import items_of, loader_of
-from fewshot_nas.data.pictures import READING, FilePicture, whole
+from fewshot_nas.data.loader import AT_ONCE, in_parts
+from fewshot_nas.data.pictures import READING, FilePicture, Pixels, whole
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.records.files import read_json, write_json
 
 MOST = 1_500_000_000  # pixels to decode, or bytes to read: about half a minute
 _OPENING = 50_000  # what opening a file costs, in the same unit
-_LOOKED_AT = 64  # files by which the cost is estimated, or which are looked at where not all are decoded
-_AT_ONCE = 64
 _FORM = 2  # of the file, whose name depends on it
 _FEWEST = 20  # images by which a part is refused, if not all are compared
 _SAID = {
@@ -91,39 +87,26 @@ def _digests(images: Sequence[Images], workers: int, most: int) -> tuple[list[Di
     """Digests of the images of each part, and sentences about odd files."""
     files = [part for part in images if isinstance(part, FileImages)]
     if len(files) == len(images) and _cost(files) > most:
-        some = [part.picture(place) for part in files for place in _spread(len(part), _LOOKED_AT // len(files))]
+        some = [part.picture(place) for part in files for place in spread(len(part), LOOKED_AT // len(files))]
         return _by_bytes(files, most), _odd(len(some), ((picture.path, picture.oddities()) for picture in some))
     digests, oddities = [], list[tuple[Path, list[str]]]()
     for part in images:
-        items = _Looked(part)
-        loader = loader_of(items, range(len(items)), workers)
-        found = list(tqdm(items_of(loader), "comparing images", len(items), leave=False, disable=None))
+        looked = in_parts(part, _looked, workers=workers)
+        found = list(tqdm(looked, "comparing images", -(-len(part) // AT_ONCE), leave=False, disable=None))
         digests.append(np.concatenate([several for several, _ in found]))
         oddities += [each for _, several in found for each in several]
     return digests, _odd(sum(map(len, images)), oddities)
 
 
-@dataclass(frozen=True, eq=False)
-class _Looked(Dataset["tuple[Digests, list[Any]] | InputError"]):
-    """A data set whose items are the digests of some images' pixels, and paths of odd files with what is odd."""
-
-    images: Images
-
-    def __len__(self) -> int:
-        return -(-len(self.images) // _AT_ONCE)
-
-    def __getitem__(self, number: int) -> "tuple[Digests, list[Any]] | InputError":
-        indices = torch.arange(number * _AT_ONCE, min((number + 1) * _AT_ONCE, len(self.images)))
-        digests, odd = [], []
-        try:
-            for image in self.images.pixels(indices):
-                if isinstance(image, FilePicture) and (found := image.oddities()):
-                    odd.append((image.path, found))
-                pixels = whole(image)
-                digests.append(_digest(repr(tuple(pixels.shape)).encode(), pixels.contiguous().numpy().data))
-        except InputError as error:
-            return error  # if it were raised here, the message would contain a worker's traceback
-        return np.array(digests, np.uint64), odd
+def _looked(pixels: Pixels) -> tuple[Digests, list[tuple[Path, list[str]]]]:
+    """Digests of some images' pixels, and paths of odd files with what is odd."""
+    digests, odd = [], []
+    for image in pixels:
+        if isinstance(image, FilePicture) and (found := image.oddities()):
+            odd.append((image.path, found))
+        read = whole(image)
+        digests.append(_digest(repr(tuple(read.shape)).encode(), read.contiguous().numpy().data))
+    return np.array(digests, np.uint64), odd
 
 
 def _by_bytes(parts: Sequence[FileImages], most: int) -> list[Digests]:
@@ -162,13 +145,9 @@ def _cost(parts: Sequence[FileImages]) -> float:
     """The number of pixels of all files, and what opening them costs; by the sizes of some."""
     cost = 0.0
     for part in parts:
-        sides = [part.picture(place).size for place in _spread(len(part), _LOOKED_AT)]
+        sides = [part.picture(place).size for place in spread(len(part))]
         cost += len(part) * (_OPENING + sum(height * width for height, width in sides) / len(sides))
     return cost
-
-
-def _spread(count: int, most: int) -> list[int]:
-    return [int(place) for place in torch.linspace(0, count - 1, min(most, count)).long()]
 
 
 def _shared(parts: Sequence[_Part]) -> tuple[str | None, list[str]]:

@@ -17,10 +17,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.data import RECIPES
 from fewshot_nas.data.geometry import cuts, jittered
 from fewshot_nas.data.keys import uniform
 from fewshot_nas.data.pictures import Pixels, whole
-from fewshot_nas.data.recipes import RECIPES
 
 
 class Transform(Protocol):

@@ -20,7 +20,7 @@ from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import depths_for
 from fewshot_nas.cream.model import model_of, read_model
 from fewshot_nas.cream.runs import CreamRun
-from fewshot_nas.data import fashion
+from fewshot_nas.data import known
 from fewshot_nas.data.sources import open_data
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.scorer import Scorer
@@ -339,8 +339,8 @@ def test_one_file_serves_both_systems(here, capsys):
 
 def test_a_test_takes_data_and_model_of_the_retraining(here, capsys):
     """Without them it scored the digits, at the published size."""
-    if not fashion.DEBIAN_DIRECTORY.is_dir():
-        pytest.skip(f"needs the Debian package {fashion.DEBIAN_PACKAGE}")
+    if not known.DEBIAN_DIRECTORY.is_dir():
+        pytest.skip(f"needs the Debian package {known.DEBIAN_PACKAGE}")
     assert run(retrain.main, ["--save=c", *RETRAIN, "data.name=fashion_mnist", "data.root=nowhere"]) == 0
     said = capsys.readouterr().out
     assert "1 epochs, and 1 more at the rate MIN_LR (COOLDOWN_EPOCHS)" in said

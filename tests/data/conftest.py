@@ -4,8 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot_nas.data.images import ArrayImages, FileImages
-from fewshot_nas.data.names import Names
+from fewshot_nas.data.images import ArrayImages, FileImages, Names
 
 
 @pytest.fixture

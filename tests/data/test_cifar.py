@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data.cifar import FOLDER, TEST, TRAIN, read_cifar10
+from fewshot_nas.data.known import CIFAR_TEST, CIFAR_TRAIN, FOLDER, read_cifar10
 from fewshot_nas.data.sources import open_data
 
 
@@ -22,7 +22,7 @@ def put(root, count=20):
     """A miniature of the data set, in protocol 2 as the published files."""
     place = root / FOLDER
     place.mkdir(parents=True)
-    for seed, name in enumerate((*TRAIN, *TEST)):
+    for seed, name in enumerate((*CIFAR_TRAIN, *CIFAR_TEST)):
         (place / name).write_bytes(pickle.dumps(batch(count, seed), protocol=2))
     return place
 
@@ -42,7 +42,7 @@ def test_it_is_read_as_torchvision_reads_it(tmp_path, monkeypatch):
 
 def test_the_published_files_name_numpy_as_it_was(tmp_path):
     place = put(tmp_path)
-    for name in (*TRAIN, *TEST):
+    for name in (*CIFAR_TRAIN, *CIFAR_TEST):
         content = (place / name).read_bytes()
         (place / name).write_bytes(content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
     assert len(read_cifar10(tmp_path)[1]) == 20
@@ -73,6 +73,6 @@ def test_it_says_where_it_looked(tmp_path):
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path, content, reason):
-    (put(tmp_path) / TEST[0]).write_bytes(content)
+    (put(tmp_path) / CIFAR_TEST[0]).write_bytes(content)
     with pytest.raises(InputError, match=reason):
         read_cifar10(tmp_path)

@@ -9,8 +9,8 @@ import torch
 import torchvision
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data import fashion
-from fewshot_nas.data.fashion import read_fashion_mnist, read_idx
+from fewshot_nas.data import known
+from fewshot_nas.data.known import read_fashion_mnist, read_idx
 
 
 def idx(*shape, value=7):
@@ -35,7 +35,7 @@ def put(place, zipped, counts=(5, 2)):
 
 @pytest.fixture(autouse=True)
 def debian(tmp_path, monkeypatch):
-    monkeypatch.setattr(fashion, "DEBIAN_DIRECTORY", tmp_path / "debian")
+    monkeypatch.setattr(known, "DEBIAN_DIRECTORY", tmp_path / "debian")
     return tmp_path / "debian"
 
 

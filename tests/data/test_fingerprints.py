@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data.fingerprints import kept_fingerprint
-from fewshot_nas.data.images import LOOKED_AT, FileImages
-from fewshot_nas.data.names import Names
+from fewshot_nas.data.cache import kept_fingerprint
+from fewshot_nas.data.images import LOOKED_AT, FileImages, Names
 
 COUNT = 500
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data.images import ArrayImages, FileImages, balanced_indices, calibration_subset
-from fewshot_nas.data.names import Names
+from fewshot_nas.data.images import ArrayImages, FileImages, Names, balanced_indices, calibration_subset
 
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(torch.tensor)
 

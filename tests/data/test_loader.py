@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import ArrayImages
-from fewshot_nas.data.loader import TrainBatches, batches_per_epoch, items_of, loader_of, ordered_batches
+from fewshot_nas.data.loader import TrainBatches, batches_per_epoch, in_parts, items_of, loader_of
 from fewshot_nas.data.transforms import eval_transform, train_transform
 
 # On a machine with one core.
@@ -129,13 +129,13 @@ def test_a_corrupt_image_is_one_sentence_from_a_worker_too(files, workers):
 class KillsItsWorker:
     """A transform, as the system may end a process for memory."""
 
-    def __call__(self, pixels, keys):
+    def __call__(self, pixels):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_killed_worker_is_one_sentence(files):
     with pytest.raises(InputError, match=r"prepares images has ended .*; choose fewer data\.workers"):
-        list(ordered_batches(files, KillsItsWorker(), batch_size=3, workers=1))
+        list(in_parts(files, KillsItsWorker(), size=3, workers=1))
 
 
 class Late:
@@ -156,7 +156,7 @@ def test_full_shared_memory_is_one_sentence(files):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
         with pytest.raises(InputError, match=r"data\.workers=2 needs up to 0 MB of shared memory \(/dev/shm\), for 4 "):
-            list(ordered_batches(files, eval_transform("shift", 8), batch_size=3, workers=2))
+            list(in_parts(files, eval_transform("shift", 8), size=3, workers=2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -167,7 +167,7 @@ def test_shared_memory_too_full_for_any_worker_is_one_sentence(files, monkeypatc
 
     monkeypatch.setattr(torch.multiprocessing, "Queue", full)
     with pytest.raises(InputError, match=r"cannot be started \(/dev/shm: No space left on device\); choose fewer data"):
-        list(ordered_batches(files, eval_transform("shift", 8), batch_size=3, workers=2))
+        list(in_parts(files, eval_transform("shift", 8), size=3, workers=2))
 
 
 class Meets:
@@ -204,9 +204,8 @@ def test_an_epoch_left_early_does_not_reach_into_the_next(files):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ordered_batches_hold_all_images_once(files, workers):
+def test_parts_hold_all_images_once(files, workers):
     transform = eval_transform("shift", 8)
-    batches = list(ordered_batches(files, transform, batch_size=3, workers=workers))
-    assert [len(labels) for _, labels in batches] == [3, 3, 1]
-    assert torch.equal(torch.cat([pixels for pixels, _ in batches]), transform(files.pixels(torch.arange(7))))
-    assert torch.equal(torch.cat([labels for _, labels in batches]), files.labels)
+    parts = list(in_parts(files, transform, size=3, workers=workers))
+    assert [len(pixels) for pixels in parts] == [3, 3, 1]
+    assert torch.equal(torch.cat(parts), transform(files.pixels(torch.arange(7))))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.data.names import Names
+from fewshot_nas.data.images import Names
 
 TEXTS = st.lists(st.text(max_size=8), max_size=20)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data import fashion
+from fewshot_nas.data import known
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.sources import open_data
 
@@ -71,8 +71,8 @@ def test_mean_and_std_are_those_of_the_digits():
 
 @pytest.fixture(scope="module")
 def fashion_data():
-    if not fashion.DEBIAN_DIRECTORY.is_dir():
-        pytest.skip(f"needs the Debian package {fashion.DEBIAN_PACKAGE}")
+    if not known.DEBIAN_DIRECTORY.is_dir():
+        pytest.skip(f"needs the Debian package {known.DEBIAN_PACKAGE}")
     return open_data("fashion_mnist", NOWHERE)
 
 
@@ -83,7 +83,7 @@ def test_fashion_mnist_holds_out_a_balanced_part(fashion_data):
 
 
 def test_fashion_mnist_never_trains_on_what_it_ranks_on(fashion_data):
-    everything, _ = fashion.read_fashion_mnist(NOWHERE)
+    everything, _ = known.read_fashion_mnist(NOWHERE)
     assert rows(fashion_data.train, fashion_data.valid) == rows(everything)
 
 

@@ -18,8 +18,7 @@ import torch
 from PIL import ExifTags, Image
 
 from fewshot_nas.__main__ import main
-from fewshot_nas.data.images import FileImages
-from fewshot_nas.data.names import Names
+from fewshot_nas.data.images import FileImages, Names
 from fewshot_nas.records.files import read_json
 from tests.script_module import load_script
 

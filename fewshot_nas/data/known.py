@@ -1,18 +1,79 @@
-"""Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv:1708.07747): finding, downloading and reading its four idx files."""
+"""Published data sets: CIFAR-10, and Fashion-MNIST, which is downloaded if it is nowhere."""
 
 import gzip
+import io
 import math
+import pickle
 import struct
 import tempfile
 import zlib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torchvision
 from torch import Tensor
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import ArrayImages
+
+FOLDER = "cifar-10-batches-py"
+CIFAR_TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
+CIFAR_TEST = ("test_batch",)
+_ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+_ROW = 3 * 32 * 32
+# The only names in CIFAR's pickles; any other name could run code.
+_NAMES = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+
+
+def read_cifar10(root: Path) -> tuple[ArrayImages, ArrayImages]:
+    """Read the 50,000 training and the 10,000 test images, uint8 [N, 3, 32, 32].
+
+    The files may be in `root/cifar-10-batches-py` or in `root` itself.
+
+    Raises:
+        InputError: a file is missing or damaged; names the directories that were searched.
+    """
+    places = (root / FOLDER, root)
+    found = [place for place in places if all((place / name).is_file() for name in (*CIFAR_TRAIN, *CIFAR_TEST))]
+    if not found:
+        raise InputError(
+            f"CIFAR-10 is neither in {places[0]} nor in {places[1]}, expected {', '.join((*CIFAR_TRAIN, *CIFAR_TEST))};"
+            f" unpack {_ARCHIVE} in {root}, or set data.root"
+        )
+    train = [_read_batch(found[0] / name) for name in CIFAR_TRAIN]
+    joined = ArrayImages(*(torch.cat([getattr(batch, part) for batch in train]) for part in ("array", "labels")))
+    return joined, _read_batch(found[0] / CIFAR_TEST[0])
+
+
+def _read_batch(path: Path) -> ArrayImages:
+    try:
+        content = _Plain(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        pixels, labels = np.asarray(content["data"]), np.asarray(content["labels"])
+    except Exception as error:  # a damaged pickle may raise anything
+        raise InputError(f"{path}: is not a batch of CIFAR-10 ({error})") from None
+    if pixels.dtype != np.uint8 or pixels.shape != (len(labels), _ROW):
+        raise InputError(f"{path}: has {pixels.dtype} pixels {pixels.shape}, expected uint8 ({len(labels)}, {_ROW})")
+    if labels.dtype.kind != "i" or not 0 <= labels.min() <= labels.max() <= 9:
+        raise InputError(f"{path}: has labels other than 0 to 9")
+    return ArrayImages(torch.from_numpy(pixels.copy()).view(-1, 3, 32, 32), torch.from_numpy(labels).long())
+
+
+class _Plain(pickle.Unpickler):
+    """An unpickler that reads arrays, lists and strings, and refuses everything else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _NAMES:
+            raise pickle.UnpicklingError(f"names {module}.{name}")
+        return super().find_class(module, name)
+
 
 DEBIAN_DIRECTORY = Path("/usr/share/datasets/fashion-mnist")
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
