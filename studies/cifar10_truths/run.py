@@ -2,9 +2,9 @@
 
     python -m studies.cifar10_truths.run --root DIR --half FILE ARM...
 
-An arm is TABLE/NAME/SEED, such as channel_resnet/default/0; ResNets need `--half`.
-Each command of an arm continues where it was stopped, and what is there already stays. Scores are appended to
-`results/truths/<arm>.jsonl`, a slice of keys at a time.
+An arm is TABLE/NAME/SEED, such as channel_resnet/default/0; ResNets need `--half`. `--sampled` scores the sample
+only, so that arms can be compared before every key is scored. Each command of an arm continues where it was stopped,
+and what is there already stays. Scores are appended to `results/truths/<arm>.jsonl`, a slice of keys at a time.
 """
 
 import argparse
@@ -58,13 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="directory of CIFAR-10")
     parser.add_argument("--half", type=Path, help="the table's file, whose keys are sampled from")
+    parser.add_argument("--sampled", action="store_true", help="score the sample of the ResNets' keys only")
     parser.add_argument("arms", nargs="+", metavar="TABLE/ARM/SEED")
     options = parser.parse_args(argv)
     for arm in options.arms:
         table, name, seed = arm.split("/")
         print(f"=== {arm}", flush=True)
         path = trained(table, name, int(seed), options.root)
-        score_keys(arm, path, keys_to_score(arm, options.half), options.root)
+        score_keys(arm, path, keys_to_score(arm, options.half, options.sampled), options.root)
     return 0
 
 
@@ -102,10 +103,10 @@ def _train(command, save: str, table: str, seed: int, root: str, *words: str) ->
         raise SystemExit(f"{save}: {words} ended with {status}")
 
 
-def keys_to_score(arm: str, half: Path | None) -> list[str]:
+def keys_to_score(arm: str, half: Path | None, sampled: bool) -> list[str]:
     """All keys of a table, or the sample that arms of the ResNets are compared by."""
     table, name, seed = arm.split("/")
-    if table != "channel_resnet" or (name, seed) == ("default", "0"):
+    if table != "channel_resnet" or (not sampled and (name, seed) == ("default", "0")):
         space = space_of(table)
         return [key_of(space, arch) for arch in all_archs(space)]
     if half is None:
