@@ -91,12 +91,12 @@ def _measured(programs: "Programs", choices: Choices, count: int, device: Mappin
     rng = Random(0)
     archs = distinct(lambda: random_arch(space, rng, options), FITTED + JUDGED)
     fits = max(1, len(archs) * FITTED // (FITTED + JUDGED))
-    print(f"{len(parts)} parts and {len(archs)} networks, {count} rounds, on {device['name']}")
+    print(f"{len(parts)} parts and {len(archs)} networks, {count} rounds, on {device['name']}: {device['timed']}")
     made: dict[Any, Program] = {Call(): programs.empty()}
     for each in tqdm([*parts, *archs], desc="making", disable=None, leave=False):
         made[each] = programs.of_part(each) if isinstance(each, Sized | Head) else programs.of_arch(each)
     pace, measured = Pace(count, tqdm.write), []
-    for each_round in tqdm(rounds(made, count), desc="rounds", total=count, disable=None):
+    for each_round in tqdm(rounds(made, count, stopwatch=programs.stopwatch), desc="rounds", total=count, disable=None):
         measured.append(each_round)
         pace.advance()
     times = timings(measured)

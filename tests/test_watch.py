@@ -136,7 +136,7 @@ def test_a_killed_process_ends_all(ended, rank):
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_stopped_process_ends_all(ended, rank):
     """Also the one that keeps the store, at which the others would notice."""
     codes, said = ended(stop, rank)

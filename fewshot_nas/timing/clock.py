@@ -16,11 +16,19 @@ LEAST_RUNS, MOST_RUNS = 3, 30
 TURN_S = 0.006  # a short program is repeated for so long in its turn
 
 
+Program = Callable[[], object]
+Stopwatch = Callable[[Program], float]  # runs a program once; the seconds that it took
+
+
+def by_wall(program: Program) -> float:
+    """Seconds of a call, by the clock on the wall: for programs that have ended when they return."""
+    start = time.perf_counter()
+    program()
+    return time.perf_counter() - start
+
+
 def rounds(
-    programs: Mapping[K, Callable[[], object]],
-    count: int,
-    seed: int = 0,
-    clock: Callable[[], float] = time.perf_counter,
+    programs: Mapping[K, Program], count: int, seed: int = 0, stopwatch: Stopwatch = by_wall
 ) -> Iterator[dict[K, float]]:
     """Yield the times of a round, in microseconds: each program has one turn, in a random order.
 
@@ -29,20 +37,17 @@ def rounds(
 
     Args:
         count: number of rounds.
-        clock: in seconds.
     """
     names = list(programs)
     for number in range(count):
         order = shuffled(Random(f"{seed}/{number}"), range(len(names)))
-        yield {names[place]: 1e6 * _fastest(programs[names[place]], clock) for place in order}
+        yield {names[place]: 1e6 * _fastest(programs[names[place]], stopwatch) for place in order}
 
 
-def _fastest(program: Callable[[], object], clock: Callable[[], float]) -> float:
+def _fastest(program: Program, stopwatch: Stopwatch) -> float:
     best, spent, runs = math.inf, 0.0, 0
     while runs < LEAST_RUNS or (spent < TURN_S and runs < MOST_RUNS):
-        start = clock()
-        program()
-        taken = clock() - start
+        taken = stopwatch(program)
         best, spent, runs = min(best, taken), spent + taken, runs + 1
     return best
 

@@ -6,6 +6,7 @@ from studies.common import ROOT
 from studies.search import run as study
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 def test_the_page_shows_what_the_script_prints():
     page = (ROOT / "docs" / "search.md").read_text()
