@@ -12,12 +12,13 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
 from fewshot_nas.config import Config
 from fewshot_nas.manifest import fixed_by_network, refuse_settings
-from fewshot_nas.options import add_config_options, config_of, first_line
+from fewshot_nas.options import add_config_options, add_device_option, config_of, first_line
 from fewshot_nas.records.files import sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.space import Arch, Space
 
 if TYPE_CHECKING:
+    from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.inputs import Inputs
     from fewshot_nas.models.card import CardFile, Provenance
     from fewshot_nas.models.subnet import Subnet
@@ -62,7 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (told and options.calibrate):
         print(first_line(f"network {code} of {options.model}", space=network.space.name))
     else:
-        provenance, said = _measured(config, network, resolution, source)
+        from fewshot_nas.distributed import joined
+
+        with joined(options.device, config.run) as world:
+            network.module.to(world.device)
+            provenance, said = _measured(config, network, resolution, source, world)
+            network.module.cpu()  # files are written for any machine
     card = deployment_card(network.space, network.arch, network.module.num_classes, resolution, provenance)
     card_file.refuse_another(card)
     _write(options, network, card, out, card_file)
@@ -100,10 +106,11 @@ def _network(options: argparse.Namespace) -> Exported:
     return Exported(extract(supernet, arch), supernet.space, arch, trained=False)
 
 
-def _measured(config: Config, network: Exported, resolution: int, source: dict[str, str]) -> tuple["Provenance", str]:
+def _measured(
+    config: Config, network: Exported, resolution: int, source: dict[str, str], world: "World"
+) -> tuple["Provenance", str]:
     """Calibrate the network if it needs it, and score it. Returns the knowledge about it, and a line for the user."""
     from fewshot_nas.data.transforms import eval_transform
-    from fewshot_nas.distributed import World
     from fewshot_nas.evaluation.naive import calibrate
     from fewshot_nas.models.card import Provenance
     from fewshot_nas.running.images import evaluation_inputs, images_for, opened
@@ -112,7 +119,6 @@ def _measured(config: Config, network: Exported, resolution: int, source: dict[s
     data = images_for(config, source["model"], network.space, module.num_classes, module.trained_on)
     if data.num_classes != module.num_classes:
         raise InputError(f"the model has {module.num_classes} classes, but {data.name} has {data.num_classes}")
-    world = World.alone()
     what = f"network {network.space.encode(network.arch)} of {source['model']}"
     print(opened(what, data, network.space.name, world))
     parts = {"validation": data.valid} | ({} if data.test is data.valid else {"test": data.test})
@@ -201,6 +207,7 @@ def _parser() -> Parser:
         " of the run that the model lies in (default)",
     )
     add("--resolution", type=int, metavar="N", help="side of the ONNX file's images in pixels (default: the space's)")
+    add_device_option(parser)
     add_config_options(parser)
     return parser
 

@@ -22,7 +22,8 @@ from fewshot_nas.results.scores import Network, network_of, read_manifest
 from fewshot_nas.space.draw import distinct, random_arch
 
 if TYPE_CHECKING:
-    from fewshot_nas.timing.programs import Program, Programs
+    from fewshot_nas.timing.clock import Program
+    from fewshot_nas.timing.programs import Programs
     from fewshot_nas.timing.table import LatencyTable
 
 Choices = Literal["pool", "all"]  # of a space's options

@@ -48,7 +48,8 @@ def build(out: Path) -> dict[str, str]:
         _run("gcc", "-c", *flags, HERE / f"{source.stem}.c", "-o", source)
     asked = [packages / "torch" / "lib" / name for name in ASKING]
     wanted = {name.partition("@")[0] for name in _symbols("-D", "--undefined-only", *filter(Path.exists, asked))}
-    stubs = sorted({name for name in wanted if ANSWERED.fullmatch(name)} - set(_symbols("--defined-only", *objects[:2])))
+    written = set(_symbols("--defined-only", *objects[:2]))
+    stubs = sorted(name for name in wanted - written if ANSWERED.fullmatch(name))
     lines = ["void null_named(const char*); void null_add(int, long);", *map(_stub, stubs)]
     (out / "stubs.c").write_text("\n".join(lines))
     _run("gcc", "-c", *flags, out / "stubs.c", "-o", objects[2])

@@ -42,6 +42,7 @@ PHOTOGRAPHS = [
     "training.batch_size=8",
     "evaluation.calibration_images=16",
 ]
+TINY_SPACE = ["space.ratios=[1.0]", "space.pool_digits=[1,1,1,1]", "space.depths=[[1,2],[1,2],[1,2],[1,2]]"]
 COMMANDS: dict[str, list[str]] = {
     "train_supernet": ["--save=a", "training.epochs=1", *FEW],
     "train_supernet bf16": [
@@ -72,7 +73,7 @@ COMMANDS: dict[str, list[str]] = {
     "train_stand_alone": ["--save=a", "--target_arch_num=1", "stand_alone.epochs=1", *FEW],
     "finetune": ["--save=a", f"--arch={CODE}", "finetune.epochs=1", *FEW],
     "choose": ["--save=a", "--stage=2", *FEW],
-    "latency": ["--save=l", "--rounds=1", "space.ratios=[1.0]", "space.pool_digits=[1,1,1,1]", "space.depths=[[1,2],[1,2],[1,2],[1,2]]"],
+    "latency": ["--save=l", "--rounds=1", *TINY_SPACE],
     "export": ["--model=results/a/supernet.pth", f"--arch={CODE}", "--out=network.pt"],
     "cream.search": ["--save=a", *CREAM],
     "cream.search top1 bf16": ["--save=t", *CREAM, "PICK_METHOD=top1", "run.precision=bf16"],
@@ -85,7 +86,7 @@ COMMANDS: dict[str, list[str]] = {
         "REVIEW_PATHS=3",
         "FINAL_STEPS=1",
     ],
-        "cream.make_pool": ["--size=4", "--out=paths.json", *CREAM],
+    "cream.make_pool": ["--size=4", "--out=paths.json", *CREAM],
     "cream.score": ["--save=a", "--pool=paths.json", *CREAM],
     "cream.retrain": ["--save=a", *SMALL, "EPOCHS=1", "COOLDOWN_EPOCHS=1", "WARMUP_EPOCHS=0", "MODEL_SELECTION=14"],
     "cream.test": [*SMALL, "MODEL_SELECTION=14", "RESUME_PATH=results/a/retrain_14/14.pth.tar"],

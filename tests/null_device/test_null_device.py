@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fewshot_nas.files import locked
+from fewshot_nas.records.files import locked
 from tests.null_device.build import build, why_not
 from tests.null_device.every_command import COMMANDS
 from tests.null_device.memory import CARDS_MB
