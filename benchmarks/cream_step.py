@@ -19,21 +19,24 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from fewshot_nas.cream.board import Board, BoardEntry
+from fewshot_nas.cream.board_keeping import share_right
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget, depths_for
-from fewshot_nas.cream.matching import Guidance, Matching
-from fewshot_nas.cream.step import entry_for, guidance_for, meta_update, search_loss, share_right, teacher_probabilities
+from fewshot_nas.cream.matching import Guidance, Matching, guide
+from fewshot_nas.cream.teaching import meta_update
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot
-from fewshot_nas.training.board import Board
+from fewshot_nas.training.loop import Batch
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
+from fewshot_nas.training.step import Lesson, Step
 
 POOL_SIZE, SLICE = 10, 4
 
@@ -97,13 +100,13 @@ class Bench:
         logits = torch.randn(len(self.images), self.supernet.num_classes)
         offer = {} if way.shares_images else {"offer to the board": lambda: self._offer(path, logits)}
         return {
-            "plain step": lambda: self._step(self._loss(path)),
+            "plain step": lambda: self._step(path, None),
             "sample a path": self.path,
             "choose the teacher": lambda: self._guidance(path),
             "teacher's answers": lambda: self._answers(path),
             "meta update": lambda: self._meta(path),
             **offer,
-            _WHOLE: lambda: self._step(self._taught_loss(path)),
+            _WHOLE: lambda: self._step(path, self._lesson(path)),
         }
 
     def _show(self, way: Way) -> None:
@@ -113,32 +116,34 @@ class Bench:
         images = (same if way.shares_images else torch.randn_like(same) for _ in entries)
         self.board.replace([replace(each, images=shown) for each, shown in zip(entries, images, strict=True)])
 
-    def _loss(self, path: Arch) -> Tensor:
-        return F.cross_entropy(self.supernet(self.images, path), self.labels)
-
-    def _taught_loss(self, path: Arch) -> Tensor:
-        return search_loss(self.supernet, path, self.images, self.labels, self._guidance(path), 0.0).loss
+    def _lesson(self, path: Arch) -> Lesson:
+        found = self._guidance(path)
+        return Lesson(found.teacher.candidate, found.rho.detach())
 
     def _guidance(self, path: Arch) -> Guidance[Arch]:
-        return guidance_for(self.supernet, path, self.board, self.matching, "meta")
+        return guide(self.board, self.matching, lambda images: self.supernet(images, path), "meta")
 
     def _answers(self, path: Arch) -> Tensor:
         """Of the path itself, for paths differ in cost, and a teacher costs as much as its student on average."""
-        return teacher_probabilities(self.supernet, path, self.images)
+        with torch.no_grad():
+            return self.supernet(self.images, path).softmax(1)  # type: ignore[no-any-return]
 
     def _meta(self, path: Arch) -> None:
         """With a choice of its own, which a step with a teacher has made already."""
-        chosen, parts = self._guidance(path), {"matching": self.matching, "size": SLICE, "rate": 0.01}
-        meta_update(self.supernet, path, self.images, self.labels, guidance=chosen, **parts)
+        found, batch = self._guidance(path), Batch(self.images, self.labels, 0)
+        teacher, parts = found.teacher.candidate, {"matching": self.matching, "size": SLICE, "rate": 0.01}
+        meta_update(self.supernet, path, batch, teacher, found.rho, **parts)  # type: ignore[arg-type]
 
-    def _step(self, loss: Tensor) -> None:
+    def _step(self, path: Arch, lesson: Lesson | None) -> None:
+        given: Any = SimpleNamespace(archs=lambda step: [path], lessons=lambda *_: [lesson])
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        Step(given, teacher=given).backward(self.supernet, Batch(self.images, self.labels, 0))
         self.optimizer.step()
 
     def _offer(self, path: Arch, logits: Tensor) -> None:
-        entry = entry_for(path, self.budget.mflops(path), self.images, logits, SLICE)
-        self.board.offer(replace(entry, accuracy=100 * share_right(logits, self.labels).item()))
+        kept, accuracy = slice(SLICE), 100 * share_right(logits, self.labels).item()
+        images, answers = self.images[kept].clone(), logits[kept].softmax(1)
+        self.board.offer(BoardEntry(path, accuracy, self.budget.mflops(path), images, answers))
 
 
 def main() -> None:

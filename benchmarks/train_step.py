@@ -11,7 +11,6 @@ backward passes into one set of gradients, torch's SGD. Without options all four
 import argparse
 import itertools
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,14 +29,12 @@ from fewshot_nas.models.run import ConvNorm, SubnetTensors
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.block import Op
 from fewshot_nas.space.presets import SPACES
-from fewshot_nas.space.space import Arch, Space
+from fewshot_nas.space.space import Space
 from fewshot_nas.space.split import by_width
-from fewshot_nas.training.gradients import Leaves
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop, Schedule, Source
+from fewshot_nas.training.loop import Batch, Loop, Schedule, Source, Trained
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
-from fewshot_nas.training.sampler import RandomArchs, Sampler, SpaceEnds
-from fewshot_nas.training.sandwich import PerArch, Regularization, answers
+from fewshot_nas.training.step import Largest, RandomArchs, Regularization, Sampler, SpaceEnds, Step
 
 CASES = {"track1": (32, 64, 1000), "px28": (128, 28, 10)}  # images, their side, classes
 SMOOTHING = 0.1
@@ -50,30 +47,35 @@ KINDS = {
 
 
 class Ours:
-    """The step as `SupernetTask` takes it."""
+    """The step as `SupernetTask` takes it, in which the largest teaches; for `Loop`, without validation or files."""
+
+    loss_names = ("largest", "sampled1", "sampled2", "smallest")
 
     def __init__(self, space: Space, classes: int, precision: Any) -> None:
-        self.network, self.precision = fresh(space, classes), precision
+        self.network = fresh(space, classes)
+        smoothed = Regularization(SMOOTHING)
+        self.step = Step(sampler_of(space), teacher=Largest(), regularization=smoothed, precision=precision)
         groups = parameter_groups(self.network, multipliers(by_width(space, 1), space.pool_options, "none"), 1e-5)
         self.optimizer = sgd(groups, 0.9)
 
-    def __call__(self, images: Tensor, labels: Tensor, archs: Sequence[Arch]) -> None:
+    def __call__(self, images: Tensor, labels: Tensor, number: int) -> None:
         self.optimizer.zero_grad()
-        backward(self.network, images, labels, archs, self.precision)
+        self.backward(Batch(images, labels, number))
         torch.nn.utils.clip_grad_value_(self.network.parameters(), 1.0)
         set_rate(self.optimizer, 0.01)
         self.optimizer.step()
 
+    def backward(self, batch: Batch) -> Trained:
+        return self.step.backward(self.network, batch)
 
-def backward(network: Supernet, images: Tensor, labels: Tensor, archs: Sequence[Arch], precision: Any) -> Tensor:
-    """The gradients of a sandwich step in which the largest teaches."""
-    sizes, teachers = [None] * len(archs), [None, *[archs[0]] * (len(archs) - 1)]
-    leaves = Leaves(_DTYPES[precision])
-    losses = PerArch().backward(
-        answers(network, leaves, images, labels, archs, sizes, teachers, Regularization(SMOOTHING))
-    )
-    leaves.deposit()
-    return losses
+    def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
+        pass
+
+    def end_epoch(self, epoch: int) -> dict[str, Any]:
+        return {}
+
+    def save(self, path: Path, state: object) -> None:
+        pass
 
 
 def sampler_of(space: Space) -> Sampler:
@@ -85,15 +87,15 @@ class Straightforward:
     """The step as one would first write it."""
 
     def __init__(self, space: Space, classes: int, precision: str) -> None:
-        self.network, self.precision = fresh(space, classes), precision
+        self.network, self.precision, self.sampler = fresh(space, classes), precision, sampler_of(space)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), 0.01, 0.9, weight_decay=1e-5, nesterov=True, foreach=True
         )
 
-    def __call__(self, images: Tensor, labels: Tensor, archs: Sequence[Arch]) -> None:
+    def __call__(self, images: Tensor, labels: Tensor, number: int) -> None:
         self.optimizer.zero_grad()
         teacher = None
-        for arch in archs:
+        for arch in self.sampler.archs(number):
             with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
                 logits = forward(self.network.tensors(arch), images).float()
             if teacher is None:
@@ -151,13 +153,13 @@ def main() -> None:
 def show_counts(name: str, precision: str) -> None:
     """Operations of a step on two images; their number does not depend on how many there are."""
     space = SPACES[name]
-    sampler, side = sampler_of(space), space.resolution
+    side = space.resolution
     images, labels = torch.randn(2, space.in_channels, side, side), torch.zeros(2, dtype=torch.long)
     print(f"{name}, {precision}:")
     for way, step in {"ours": Ours, "straightforward": Straightforward}.items():
         run = step(space, 10, precision)
-        run(images, labels, sampler.archs(0))  # the first step makes momenta
-        counts = operations(lambda run=run: run(images, labels, sampler.archs(1)))  # type: ignore[misc]
+        run(images, labels, 0)  # the first step makes momenta
+        counts = operations(lambda run=run: run(images, labels, 1))  # type: ignore[misc]
         kinds = ", ".join(f"{kind} {count}" for kind, count in counts.most_common(12))
         print(f"  {way:15}: {counts.total()} operations: {kinds}")
 
@@ -174,7 +176,7 @@ def _compare(name: str, precision: str, rounds: int, peak: float) -> None:
         archs = sampler.archs(number)
         flops.append(6 * batch * sum(space.cost(arch, resolution=side, num_classes=classes).macs for arch in archs))
         for way, step in ways.items():
-            times[way].append(duration_s(lambda step=step, archs=archs: step(images, labels, archs)))
+            times[way].append(duration_s(lambda step=step, number=number: step(images, labels, number)))
     print(f"{name}, {batch} images of {side} pixels, {precision}:")
     for way, seconds in times.items():
         rate = sum(flops[1:]) / sum(seconds[1:]) / 1e9  # the first round warms up
@@ -182,7 +184,7 @@ def _compare(name: str, precision: str, rounds: int, peak: float) -> None:
         print(f"  {way:15}: {batch / median(seconds[1:]):6.1f} images/s, {share}")
     pairs = zip(*(seconds[1:] for seconds in times.values()), strict=True)
     print(f"  ours is {median(theirs / mine for mine, theirs in pairs):.2f} times as fast")
-    _show_kinds(lambda: ways["ours"](images, labels, sampler.archs(rounds)))
+    _show_kinds(lambda: ways["ours"](images, labels, rounds))
 
 
 def _show_kinds(step: Any) -> None:
@@ -213,28 +215,10 @@ def _wait_for_data(name: str) -> None:
         epochs=1, warmup_epochs=0, batch_size=batch, lr=0.01, clip_value=1.0, seed=0, checkpoint_steps=1000
     )
     with tempfile.TemporaryDirectory() as scratch, RunLog(Path(scratch) / "log", Path(scratch) / "events") as log:
-        task: Any = _BareTask(Ours(space, classes, "fp32"), sampler_of(space))
+        task: Any = Ours(space, classes, "fp32")
         world = World(0, 1, torch.device("cpu"))
         last = Path(scratch) / "last"
         Loop(task, source, schedule, last, log, world, lambda line: print(f"{name}, in the loop: {line}")).run()
-
-
-class _BareTask:
-    """A sandwich task that neither validates nor saves."""
-
-    loss_names = ("largest", "sampled1", "sampled2", "smallest")
-
-    def __init__(self, ours: Ours, sampler: Sampler) -> None:
-        self.network, self.optimizer, self._sampler = ours.network, ours.optimizer, sampler
-
-    def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        return backward(self.network, images, labels, self._sampler.archs(step), "fp32")
-
-    def end_epoch(self, epoch: int) -> dict[str, Any]:
-        return {}
-
-    def save(self, path: Path, state: object) -> None:
-        pass
 
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

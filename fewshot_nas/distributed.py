@@ -179,20 +179,21 @@ def average_gradients(parameters: Iterable[nn.Parameter], world: World, extra: T
     because all processes draw the same archs.
 
     Args:
-        extra: numbers [N] averaged along in place, such as losses.
+        extra: numbers [N] to be averaged along, such as losses.
 
     Returns:
         The mean of `extra`.
     """
     if world.size == 1:
         return extra
-    tensors = [parameter.grad for parameter in parameters if parameter.grad is not None] + [extra]
-    flat = torch.cat([tensor.reshape(-1).float() for tensor in tensors])
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([tensor.reshape(-1).float() for tensor in (*gradients, extra)])
     dist.all_reduce(flat)
     flat /= world.size
-    for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
-        tensor.copy_(mean.view(tensor.shape))
-    return extra
+    *means, numbers = torch.split(flat, [tensor.numel() for tensor in (*gradients, extra)])
+    for gradient, mean in zip(gradients, means, strict=True):
+        gradient.copy_(mean.view(gradient.shape))
+    return numbers.to(extra.dtype)
 
 
 def broadcast(tensor: Tensor, world: World) -> Tensor:

@@ -18,7 +18,7 @@ class Stateful(Protocol):
         """Restore the state that `state_dict` returned."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RememberingTask(SupernetTask):
     """A phase with parts of its own.
 

@@ -1,37 +1,39 @@
-"""Board policies: by the accuracy on the step's batch, as published, or by reviews on held-out images."""
+"""Board policies: by the accuracy on the step's batch, as published, or by reviews on held-out images.
+
+Both keep boards alike on all processes.
+"""
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from fewshot_nas.cream.board import Board, BoardEntry
 from fewshot_nas.cream.flops import UNIFORM, Budget
-from fewshot_nas.cream.offers import Offers
-from fewshot_nas.cream.step import entry_for, share_right
 from fewshot_nas.distributed import World, broadcast
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
-from fewshot_nas.training.board import Board, BoardEntry
 from fewshot_nas.training.supernet_task import shared_scores
 
 MEASURES = {"batch": "batch_top1", "review": "held_prob"}  # what the accuracies of each board are called in files
+WAITING = 16  # the most paths that wait for their accuracy; each holds a few images
 _MOST_DRAWS = 100  # of a neighbour within the bounds
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedPath:
     """A step's path, and what it made of its batch.
 
     Attributes:
         supernet: with the weights of the step.
         images: [B, C, H, W], normalised.
         logits: [B, classes], without gradient.
-        right: share of the images that were guessed right, a scalar; the mean of all processes by the next step.
+        right: share of the images of all processes that were guessed right, a scalar on the device.
     """
 
     step: int
@@ -46,11 +48,15 @@ class BoardKeeping(Protocol):
     """Renews the board, alike on all processes."""
 
     @property
+    def board(self) -> Board[Arch]:
+        """The best paths."""
+
+    @property
     def measure(self) -> str:
         """What the board's accuracies are called in files."""
 
-    def after_step(self, trained: Trained) -> None:
-        """Take note of a step's path. All processes call this after each step."""
+    def note(self, trained: TrainedPath) -> None:
+        """Take note of a step's path. All processes call this after each step that may change the board."""
 
     def apply_pending(self, *, share: bool = False) -> None:
         """Bring the paths that wait for their accuracy onto the board.
@@ -66,29 +72,61 @@ class BoardKeeping(Protocol):
 class ByBatch:
     """As published: the path of each step is offered with its accuracy on the step's batch.
 
+    Paths wait for the board, so that a step waits neither for the device nor for another process. All processes read
+    the same accuracies, so they decide alike. Images and answers of an entry are rank 0's; only those of accepted
+    entries are sent.
+
     Args:
         images_kept: of a batch, by an entry.
+        first: the first step whose path is offered.
     """
 
     measure = MEASURES["batch"]
 
-    def __init__(self, board: Board[Arch], budget: Budget, images_kept: int, world: World) -> None:
-        self._board, self._budget, self._images_kept, self._world = board, budget, images_kept, world
+    def __init__(self, board: Board[Arch], budget: Budget, images_kept: int, world: World, *, first: int = 0) -> None:
+        self.board, self._budget, self._images_kept, self._world, self._first = board, budget, images_kept, world, first
         self.restart()
 
-    def after_step(self, trained: Trained) -> None:
-        """Offer the step's path, once its accuracy is known."""
-        cost = self._budget.mflops(trained.path)
-        entry = entry_for(trained.path, cost, trained.images, trained.logits, self._images_kept)
-        self._offers.add(entry, trained.right)
+    def restart(self) -> None:
+        self._waiting: list[tuple[BoardEntry[Arch], Tensor]] = []
+        self._own: list[BoardEntry[Arch]] = []  # entries on the board that still have this process's images
+
+    def note(self, trained: TrainedPath) -> None:
+        """Keep the path, to offer it when the board is needed."""
+        if trained.step < self._first:
+            return
+        if len(self._waiting) == WAITING:
+            self.apply_pending()
+        kept = slice(self._images_kept)
+        images, answers = trained.images[kept].clone(), trained.logits[kept].softmax(1)
+        entry = BoardEntry(trained.path, float("nan"), self._budget.mflops(trained.path), images, answers)
+        self._waiting.append((entry, trained.right))
 
     def apply_pending(self, *, share: bool = False) -> None:
-        self._offers.decide()
+        if self._waiting:
+            shares = torch.stack([right for _, right in self._waiting]).tolist()
+            for (entry, _), right in zip(self._waiting, shares, strict=True):
+                measured = replace(entry, accuracy=100 * right)
+                self.board.offer(measured)
+                self._own.append(measured)
+            self._waiting.clear()
+            self._own = self._on_board()
         if share:
-            self._offers.share()
+            self._share()
 
-    def restart(self) -> None:
-        self._offers = Offers(self._board, self._world)
+    def _share(self) -> None:
+        """Send rank 0's images and answers to all processes."""
+        own, self._own = self._on_board(), []
+        if self._world.size == 1 or not own:
+            return
+        tensors = [tensor for entry in own for tensor in (entry.images, entry.softmax)]
+        values = broadcast(torch.cat([tensor.flatten() for tensor in tensors]), self._world)
+        for tensor, part in zip(tensors, torch.split(values, [tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view(tensor.shape))
+
+    def _on_board(self) -> list[BoardEntry[Arch]]:
+        """Those of the own entries that are on the board, in its order, which is the same on all processes."""
+        return [entry for entry in self.board.entries if any(entry is each for each in self._own)]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -118,15 +156,13 @@ class ByReview:
     world: World
     measure: str = MEASURES["review"]
 
-    def after_step(self, trained: Trained) -> None:
+    def note(self, trained: TrainedPath) -> None:
         """Scores by the labels' mean probability, which has no ties; each process scores its share of the paths."""
         if trained.step not in self.steps:
             return
         old = [entry.candidate for entry in self.board.entries]
         paths = list(dict.fromkeys([*old, *self._new(old, random.Random(f"{self.seed}/review/{trained.step}"))]))
-        archs = {str(place): path for place, path in enumerate(paths)}
-        found = shared_scores(trained.supernet, archs, self.inputs, self.world)
-        scores = [each.prob for each in found.values()]
+        scores = board_scores("review", trained.supernet, paths, self.inputs, self.world)
         best = sorted(range(len(paths)), key=lambda place: -scores[place])[: self.size]
         images = next(self.inputs.scoring_batches())[0][: self.images_kept]
         self.board.replace([self._entry(trained.supernet, paths[place], scores[place], images) for place in best])
@@ -148,6 +184,15 @@ class ByReview:
     def _entry(self, supernet: Supernet, path: Arch, score: float, images: Tensor) -> BoardEntry[Arch]:
         answers = supernet(images, path).softmax(1)
         return BoardEntry(path, score, self.budget.mflops(path), images, broadcast(answers, self.world))
+
+
+def review_steps(first: int, total: int, reviews: int) -> frozenset[int]:
+    """The steps, counted from 0, after which the board is reviewed: evenly spread from `first` on, the last included.
+
+    >>> sorted(review_steps(100, 200, 4))
+    [124, 149, 174, 199]
+    """
+    return frozenset(first + (total - first) * number // reviews - 1 for number in range(1, reviews + 1))
 
 
 def neighbour(path: Arch, budget: Budget, rng: random.Random) -> Arch:
@@ -180,3 +225,8 @@ def board_scores(
     images, labels = next(inputs.scoring_batches())
     with torch.no_grad(), inputs.autocast():
         return [100 * share_right(supernet(images, path), labels).item() for path in paths]
+
+
+def share_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """The share of a batch that is classified correctly, from 0 to 1, as a scalar on the batch's device."""
+    return (logits.argmax(1) == labels).float().mean()

@@ -20,6 +20,7 @@ from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
+from fewshot_nas.training.loop import Batch
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
 from fewshot_nas.training.stand_alone import learn
 
@@ -57,7 +58,7 @@ class Finals:
         for step, (images, labels) in enumerate(self._normalised()):
             for network, optimizer in zip(networks, optimizers, strict=True):
                 optimizer.zero_grad(set_to_none=True)
-                learn(network, images, labels, self.smoothing, self.precision)
+                learn(network, Batch(images, labels, step), self.smoothing, self.precision)
                 set_rate(optimizer, self.rate * (1 - step / self.steps))
                 optimizer.step()
 

@@ -8,7 +8,7 @@ from typing import Generic, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fewshot_nas.training.board import Board, BoardEntry
+from fewshot_nas.cream.board import Board, BoardEntry
 
 C = TypeVar("C")
 Student = Callable[[Tensor], Tensor]  # images [B, C, H, W] to logits [B, classes]

@@ -15,6 +15,7 @@ from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.records.files import replacing
 from fewshot_nas.records.jsonl import Record
+from fewshot_nas.training.loop import Batch, Trained
 from fewshot_nas.training.stand_alone import learn
 
 
@@ -41,9 +42,12 @@ class RetrainTask:
     def __post_init__(self) -> None:
         self.optimizer.register_step_post_hook(lambda *_: self.average.update(self.network))
 
-    def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
+    def backward(self, batch: Batch) -> Trained:
         """Add the gradients of the cross-entropy."""
-        return learn(self.network, images, labels, self.smoothing, self.precision)
+        return learn(self.network, batch, self.smoothing, self.precision)
+
+    def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
+        """Nothing is left to do."""
 
     def culprit(self, loss: int, step: int) -> str:
         """The network; there is only one."""

@@ -18,12 +18,12 @@ from fewshot_nas.results.run import search_directory
 from fewshot_nas.space.space import Arch
 
 if TYPE_CHECKING:
+    from fewshot_nas.cream.board import BoardEntry
     from fewshot_nas.cream.board_keeping import BoardKeeping
     from fewshot_nas.cream.finals import Finals
     from fewshot_nas.cream.runs import CreamRun
-    from fewshot_nas.cream.search_task import Pace, SearchTask
+    from fewshot_nas.cream.search_task import SearchTask
     from fewshot_nas.running.life import Training
-    from fewshot_nas.training.board import Board, BoardEntry
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,16 +60,16 @@ def _start(
     from fewshot_nas.cream.flops import PRIOR, UNIFORM
     from fewshot_nas.cream.matching import Matching
     from fewshot_nas.cream.schedules import SearchSchedule
-    from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
-    from fewshot_nas.cream.step import Teaching
+    from fewshot_nas.cream.search_task import PathSampler, SearchTask
+    from fewshot_nas.cream.teaching import BoardTeacher
     from fewshot_nas.data.loader import batch_share
     from fewshot_nas.models.supernet import Supernet
     from fewshot_nas.running.images import trained_on
     from fewshot_nas.running.life import Training
     from fewshot_nas.running.run import placed, seed_weights
     from fewshot_nas.space.split import one_shot, shared
-    from fewshot_nas.training.board import Board
     from fewshot_nas.training.optimizer import plain_groups, sgd
+    from fewshot_nas.training.step import Regularization, Step
 
     data, world, seed, per_epoch = training.data, training.world, config.run.seed, training.per_epoch
     if config.SHARED_EPOCHS >= config.EPOCHS:
@@ -94,67 +94,56 @@ def _start(
         seed=seed,
         checkpoint_steps=config.run.checkpoint_steps,
     )
-    board: Board[Arch] = Board(config.POOL_SIZE, config.ACC_GAP)
-    pace = Pace(per_epoch, schedule.rate(per_epoch), config.SHARED_EPOCHS * per_epoch)
-    teaching = Teaching(
+    keeping = _keeping(training, config, budget)
+    teacher = BoardTeacher(
+        keeping=keeping,
+        matching=matching,
+        optimizer=torch.optim.Adam(matching.parameters(), config.META_LR),
+        per_epoch=per_epoch,
+        rate=schedule.rate(per_epoch),
+        world=world,
         start_epoch=config.META_STA_EPOCH,
         pick=config.PICK_METHOD,
         slice=config.SLICE,
         every=config.TEACH_EVERY,
         update_every=config.UPDATE_ITER,
-        smoothing=config.SMOOTHING,
     )
+    smoothed, precision = Regularization(config.SMOOTHING), config.run.precision
     task = SearchTask(
         network=network,
         optimizer_of=lambda supernet: sgd(plain_groups(supernet, config.WEIGHT_DECAY), config.MOMENTUM),
-        matching=matching,
-        matching_optimizer=torch.optim.Adam(matching.parameters(), config.META_LR),
-        board=board,
+        step=Step(sampler, teacher=teacher, regularization=smoothed, precision=precision),
+        world=world,
         sampler=sampler,
-        teaching=teaching,
-        pace=pace,
-        keeping=_keeping(training, config, board, pace, budget),
+        teacher=teacher,
+        keeping=keeping,
         inputs=training.inputs(data.valid, config.CALIBRATION_IMAGES),
         due=training.due(config.EPOCHS),
         board_file=directory.board,
-        world=world,
-        precision=config.run.precision,
+        shared_epochs=config.SHARED_EPOCHS,
     )
     return Training(task, training.source("", config.COLOR_JITTER), schedule)
 
 
-def _keeping(
-    training: "CreamRun",
-    config: SearchConfig,
-    board: "Board[Arch]",
-    pace: "Pace",
-    budget: Budget,
-) -> "BoardKeeping":
-    from fewshot_nas.cream.board_keeping import ByBatch, ByReview
+def _keeping(training: "CreamRun", config: SearchConfig, budget: Budget) -> "BoardKeeping":
+    from fewshot_nas.cream.board import Board
+    from fewshot_nas.cream.board_keeping import ByBatch, ByReview, review_steps
 
-    world = training.world
+    world, first = training.world, config.SHARED_EPOCHS * training.per_epoch
+    board: Board[Arch] = Board(config.POOL_SIZE, config.ACC_GAP)
     if config.BOARD == "batch":
-        return ByBatch(board, budget, config.SLICE, world)
+        return ByBatch(board, budget, config.SLICE, world, first=first)
     return ByReview(
         board=board,
         budget=budget,
         inputs=training.inputs(training.held, config.CALIBRATION_IMAGES),
-        steps=review_steps(pace.shared, config.EPOCHS * training.per_epoch, config.REVIEWS),
+        steps=review_steps(first, config.EPOCHS * training.per_epoch, config.REVIEWS),
         size=config.POOL_SIZE,
         candidates=config.REVIEW_PATHS,
         seed=config.run.seed,
         images_kept=config.SLICE,
         world=world,
     )
-
-
-def review_steps(first: int, total: int, reviews: int) -> frozenset[int]:
-    """The steps, counted from 0, after which the board is reviewed: evenly spread from `first` on, the last included.
-
-    >>> sorted(review_steps(100, 200, 4))
-    [124, 149, 174, 199]
-    """
-    return frozenset(first + (total - first) * number // reviews - 1 for number in range(1, reviews + 1))
 
 
 def _check_slices(config: SearchConfig, batch: int, held: int) -> None:
@@ -224,7 +213,7 @@ def _decided(
 ) -> tuple["BoardEntry[Arch]", dict[str, Any]]:
     """The entry of the board that is the result, and what decided it beside the board."""
 
-    entries, encode = task.board.entries, task.network.space.encode
+    entries, encode = task.keeping.board.entries, task.network.space.encode
     if not config.FINAL_STEPS:
         return entries[0], {}
     found = finals_of(training, config).scores(task.network, [entry.candidate for entry in entries])

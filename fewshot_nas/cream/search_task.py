@@ -4,16 +4,15 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fewshot_nas.cream.board_keeping import BoardKeeping, Trained
+from fewshot_nas.cream.board import BoardEntry
+from fewshot_nas.cream.board_keeping import BoardKeeping, TrainedPath, share_right
 from fewshot_nas.cream.flops import PRIOR, Budget
-from fewshot_nas.cream.matching import Guidance, Matching
-from fewshot_nas.cream.step import Teaching, guidance_for, meta_update, search_loss, share_right
-from fewshot_nas.distributed import World, average_gradients
+from fewshot_nas.cream.teaching import BoardTeacher
 from fewshot_nas.evaluation.accuracy import Accuracy, guessing
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer
@@ -25,7 +24,8 @@ from fewshot_nas.records.jsonl import Record
 from fewshot_nas.running.run import placed
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot, split_of
-from fewshot_nas.training.board import Board, BoardEntry
+from fewshot_nas.training.loop import Batch, Trained
+from fewshot_nas.training.supernet_task import StepTask
 
 
 @dataclass(frozen=True)
@@ -35,83 +35,51 @@ class PathSampler:
     seed: int
     budget: Budget
     probabilities: Sequence[float] = PRIOR
+    names: Sequence[str] = ("path",)
 
     def path(self, step: int) -> Arch:
         """The path of a step, within the budget's bounds."""
         return self.budget.sample(random.Random(f"{self.seed}/path/{step}"), self.probabilities)
 
-
-@dataclass(frozen=True)
-class Pace:
-    """The steps of an epoch, and the learning rate of each step.
-
-    Attributes:
-        shared: so many steps at the beginning train weights that all choices of a block share.
-    """
-
-    per_epoch: int
-    rate: Callable[[int], float]
-    shared: int = 0
+    def archs(self, step: int) -> Sequence[Arch]:
+        """The path as the only arch of its step."""
+        return [self.path(step)]
 
 
 @dataclass(kw_only=True)
-class SearchTask:
+class SearchTask(StepTask):
     """A search, for `Loop`.
 
     Attributes:
         network: its split is `shared` at first if choices share weights at the beginning, and then `one_shot`.
         optimizer_of: makes the optimizer of a supernet.
-        matching_optimizer: the optimizer of the matching network.
+        shared_epochs: number of epochs, at the beginning, in which all choices of a block share their weights.
         board_file: where the board is written after each epoch.
         due: epochs, counted from 0, after which the best path is validated on `inputs`.
     """
 
-    network: Supernet
+    optimizer: torch.optim.Optimizer = field(init=False)
     optimizer_of: Callable[[Supernet], torch.optim.Optimizer]
-    matching: Matching
-    matching_optimizer: torch.optim.Optimizer
-    board: Board[Arch]
     sampler: PathSampler
-    teaching: Teaching
-    pace: Pace
+    teacher: BoardTeacher
     keeping: BoardKeeping
     inputs: Inputs
     due: frozenset[int]
     board_file: Path
-    world: World
-    precision: Literal["fp32", "bf16"] = "fp32"
-    loss_names: tuple[str, ...] = ("path",)
-    optimizer: torch.optim.Optimizer = field(init=False)
+    shared_epochs: int = 0
 
     def __post_init__(self) -> None:
         self.optimizer = self.optimizer_of(self.network)
 
-    def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Add the gradients of the step's path; then train the matching network, and offer the path to the board.
+    def backward(self, batch: Batch) -> Trained:
+        """Add the gradients of the step's path; its accuracy on the batch follows the loss."""
+        (loss,), (logits,) = self.step.backward(self.network, batch)
+        return Trained(torch.stack([loss, share_right(logits, batch.labels)]), [logits])
 
-        Its accuracy on the batch follows the loss in what is returned.
-        """
-        epoch, batch = step // self.pace.per_epoch + 1, step % self.pace.per_epoch
-        path = self.sampler.path(step)
-        if epoch > self.teaching.start_epoch:
-            self.keeping.apply_pending(share=self.teaching.pick == "meta")
-        teaches, updates = (due(epoch, self.board, batch) for due in (self.teaching.teaches, self.teaching.updates))
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            guidance = self._guidance(path) if teaches or updates else None
-            teacher = guidance if teaches else None
-            outcome = search_loss(self.network, path, images, labels, teacher, self.teaching.smoothing)
-            outcome.loss.backward()  # type: ignore[no-untyped-call]
-            if guidance and updates:
-                self._learn_to_match(path, images, labels, guidance, self.pace.rate(step))
-        logits = outcome.logits.detach().float()
-        numbers = torch.stack([outcome.loss.detach(), share_right(logits, labels)])
-        if step >= self.pace.shared:
-            self.keeping.after_step(Trained(step, path, self.network, images, logits, numbers[1]))
-        return numbers
-
-    def culprit(self, loss: int, step: int) -> str:
-        """The path."""
-        return f"path {self.network.space.encode(self.sampler.path(step))}"
+    def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
+        """Offer the path to the board."""
+        path = self.sampler.path(batch.step)
+        self.keeping.note(TrainedPath(batch.step, path, self.network, batch.images, trained.logits[0], means[1]))
 
     def end_epoch(self, epoch: int) -> Record:
         """Write the board, and validate the best path if there is one and it is due.
@@ -119,7 +87,7 @@ class SearchTask:
         After the last epoch in which choices share weights, each gets a copy of its part.
         """
         self.keeping.apply_pending()
-        entries = [self._described(entry) for entry in self.board.entries]
+        entries = [self._described(entry) for entry in self.keeping.board.entries]
         record: Record = {"board": {"paths": len(entries), "measure": self.keeping.measure, "entries": entries}}
         if self.world.is_rank0:
             write_json(self.board_file, {"epoch": epoch, "board": entries})
@@ -127,7 +95,7 @@ class SearchTask:
                 best = self.best().candidate
                 record |= {"top1": {"best": self.validated(best).top1}, "path": self.network.space.encode(best)}
                 record["guessing"] = guessing(self.inputs.labels)
-        if (epoch + 1) * self.pace.per_epoch == self.pace.shared:
+        if epoch + 1 == self.shared_epochs:
             self._separate()
         return record
 
@@ -141,7 +109,7 @@ class SearchTask:
     def best(self) -> BoardEntry[Arch]:
         """The best entry of the board, which must not be empty."""
         self.keeping.apply_pending()
-        return self.board.entries[0]
+        return self.keeping.board.entries[0]
 
     def validated(self, path: Arch) -> Accuracy:
         """The accuracy of a path with the supernet's weights and with its own batch norm statistics."""
@@ -162,25 +130,13 @@ class SearchTask:
             part.load_state_dict(content[name])
         self.keeping.restart()
 
-    def _guidance(self, path: Arch) -> Guidance[Arch]:
-        return guidance_for(self.network, path, self.board, self.matching, self.teaching.pick)
-
     def _state(self) -> dict[str, Any]:
         return {
             "optimizer": self.optimizer,
-            "matching": self.matching,
-            "judge": self.matching_optimizer,
-            "board": self.board,
+            "matching": self.teacher.matching,
+            "judge": self.teacher.optimizer,
+            "board": self.keeping.board,
         }
-
-    def _learn_to_match(
-        self, path: Arch, images: Tensor, labels: Tensor, guidance: Guidance[Arch], rate: float
-    ) -> None:
-        size, parameters = self.teaching.slice, list(self.matching.parameters())
-        meta_update(self.network, path, images, labels, guidance=guidance, matching=self.matching, size=size, rate=rate)
-        average_gradients(parameters, self.world, parameters[0].new_zeros(0))
-        self.matching_optimizer.step()
-        self.matching_optimizer.zero_grad(set_to_none=True)
 
     def _described(self, entry: BoardEntry[Arch]) -> dict[str, Any]:
         code = self.network.space.encode(entry.candidate)

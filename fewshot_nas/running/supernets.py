@@ -20,8 +20,17 @@ from fewshot_nas.running.run import Run, placed
 from fewshot_nas.space.pool import Entry, changed_settings, part_path, part_paths, read_arch_file
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
-from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
-from fewshot_nas.training.sandwich import LOSSES, Labels, Largest, Regularization, Sandwich
+from fewshot_nas.training.step import (
+    EXTREMES,
+    LOSSES,
+    SAMPLING,
+    ImageSizes,
+    Labels,
+    Largest,
+    Regularization,
+    Sampler,
+    Step,
+)
 from fewshot_nas.training.supernet_task import SupernetTask, Validation
 
 
@@ -114,15 +123,18 @@ class SupernetRun(Run):
         seed, middle = config.run.seed, settings.random_subnets
         drawn = named_part(settings.sampling, SAMPLING, f"{section}.sampling")(self.space, seed, options)
         sampler = Sampler(drawn, EXTREMES[settings.extremes](self.space, seed, options), middle)
-        sandwich = Sandwich(
+        step = Step(
             sampler,
-            ImageSizes(seed, middle, settings.resolutions, ends=settings.extremes != "none"),
+            ImageSizes(seed, settings.resolutions, ends=settings.extremes != "none"),
             Largest() if settings.distill == "sandwich" else Labels(),
             named_part(settings.loss, LOSSES, f"{section}.loss")(),
-            regularization=Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
-            precision=config.run.precision,
+            Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
+            config.run.precision,
         )
         every = config.evaluation.every_epochs
         validation = Validation(self.inputs(self.data.valid), truth, directory, config.run.keep, every, settings.epochs)
         optimizer = sgd(groups, settings.momentum)
-        return SupernetTask(supernet, optimizer, sandwich, options, validation, self.world), self.data.train
+        task = SupernetTask(
+            network=supernet, optimizer=optimizer, step=step, world=self.world, options=options, validation=validation
+        )
+        return task, self.data.train

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +78,32 @@ class Source:
         )
 
 
+class Batch(NamedTuple):
+    """What a step trains on.
+
+    Attributes:
+        images: [B, C, H, W], normalised.
+        labels: class indices [B].
+        step: its number, from 0.
+    """
+
+    images: Tensor
+    labels: Tensor
+    step: int
+
+
+class Trained(NamedTuple):
+    """What a step has found.
+
+    Attributes:
+        numbers: losses [loss_names], followed by any other numbers to be averaged over the processes.
+        logits: of the networks that it trained, each [B, classes], without graphs; for `Task.after_backward`.
+    """
+
+    numbers: Tensor
+    logits: Sequence[Tensor] = ()
+
+
 class Task(Protocol):
     """What the loop trains: the loop decides when something happens, the task does it."""
 
@@ -93,13 +119,11 @@ class Task(Protocol):
     def loss_names(self) -> Sequence[str]:
         """The names of a step's losses."""
 
-    def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Add this batch's gradients to the parameters.
+    def backward(self, batch: Batch) -> Trained:
+        """Add this batch's gradients to the parameters."""
 
-        Returns:
-            Losses [loss_names], followed by any other numbers. The loop replaces all of them, in
-            place, by their means over the processes.
-        """
+    def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
+        """Take note of a step, before the optimizer's. `means` are its numbers' over the processes."""
 
     def culprit(self, loss: int, step: int) -> str:
         """The owner of a loss, for the message if the loss is not finite."""
@@ -282,10 +306,12 @@ class Loop:
         torch.manual_seed(step_seed(self.schedule.seed, step, self.world.rank))
         inputs = normalize(images.to(self.world.device), self.source.mean, self.source.std)
         optimizer.zero_grad(set_to_none=True)
-        losses = self.task.backward(inputs, labels.to(self.world.device), step)
+        batch = Batch(inputs, labels.to(self.world.device), step)
+        trained = self.task.backward(batch)
         # Averaged before clipping, so that the step does not depend on the number of processes.
-        averages = average_gradients(self.task.network.parameters(), self.world, losses)
-        self._unchecked.append(averages[: len(self.task.loss_names)])
+        means = average_gradients(self.task.network.parameters(), self.world, trained.numbers)
+        self._unchecked.append(means[: len(self.task.loss_names)])
+        self.task.after_backward(batch, trained, means)
         if self.schedule.clip_value:
             nn.utils.clip_grad_value_(self.task.network.parameters(), self.schedule.clip_value)
         set_rate(optimizer, self._rate(step))

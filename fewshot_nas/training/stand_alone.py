@@ -17,22 +17,21 @@ from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.records.files import locked, read_json, replacing, write_json
 from fewshot_nas.records.jsonl import Record
 from fewshot_nas.space.pool import write_codes
+from fewshot_nas.training.loop import Batch, Trained
 
 # In a running statistic each step counts 0.9 of the next one, so its first value, which no image was seen for, still
 # counts 18 % after 16 steps, and half a percent after 50.
 STEADY_STEPS = 50
 
 
-def learn(
-    network: nn.Module, images: Tensor, labels: Tensor, smoothing: float, precision: Literal["fp32", "bf16"]
-) -> Tensor:
-    """Add the gradients of a batch's cross-entropy to a network's parameters. Returns the loss [1]."""
+def learn(network: nn.Module, batch: Batch, smoothing: float, precision: Literal["fp32", "bf16"]) -> Trained:
+    """Add the gradients of a batch's cross-entropy to a network's parameters."""
     network.train()
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits = network(images)
-    loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+    with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits = network(batch.images)
+    loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
     loss.backward()  # type: ignore[no-untyped-call]
-    return loss.detach()[None]
+    return Trained(loss.detach()[None])
 
 
 @dataclass
@@ -57,9 +56,12 @@ class StandAloneTask:
     watched: bool = False
     loss_names: tuple[str, ...] = ("arch",)
 
-    def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
+    def backward(self, batch: Batch) -> Trained:
         """Add the gradients of the cross-entropy."""
-        return learn(self.network, images, labels, self.label_smoothing, self.precision)
+        return learn(self.network, batch, self.label_smoothing, self.precision)
+
+    def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
+        """Nothing is left to do."""
 
     def culprit(self, loss: int, step: int) -> str:
         """The arch."""

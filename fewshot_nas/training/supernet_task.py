@@ -1,6 +1,6 @@
 """Training a supernet phase: sandwich steps, and a ranking of the ground-truth archs after each epoch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,8 +19,9 @@ from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
 from fewshot_nas.records.jsonl import Record
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.space import Arch, Options
-from fewshot_nas.training.sandwich import Sandwich
+from fewshot_nas.training.loop import Batch, Trained
 from fewshot_nas.training.selection import Candidate, choose, keep
+from fewshot_nas.training.step import Step
 
 LOGGED = ("top1", "prob")  # tau is measured by prob: on few images, accuracies have too many ties to choose an epoch
 
@@ -56,37 +57,44 @@ class Validation:
         return (epoch + 1) % self.every == 0 or epoch + 1 == self.epochs
 
 
-@dataclass
-class SupernetTask:
-    """One phase, for `Loop`.
-
-    Attributes:
-        digits: the digits 1..n of each stage that are drawn.
-    """
+@dataclass(kw_only=True)
+class StepTask:
+    """A supernet that is trained by steps of one kind, for `Loop`; what an epoch ends with is its subclasses' part."""
 
     network: Supernet
     optimizer: torch.optim.Optimizer
-    sandwich: Sandwich
-    options: Options
-    validation: Validation
+    step: Step
     world: World
-    candidates: list[Candidate] = field(default_factory=list)
 
     @property
-    def loss_names(self) -> tuple[str, ...]:
+    def loss_names(self) -> Sequence[str]:
         """The names of a step's archs, in order."""
-        drawn = (f"sampled{number}" for number in range(1, self.sandwich.sampler.middle + 1))
-        return ("largest", *drawn, "smallest") if self.sandwich.sizes.ends else tuple(drawn)
+        return self.step.sampler.names
 
-    def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Add the gradients of one sandwich step."""
-        return self.sandwich.backward(self.network, images, labels, step)
+    def backward(self, batch: Batch) -> Trained:
+        """Add the gradients of one step."""
+        return self.step.backward(self.network, batch)
+
+    def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
+        """Nothing is left to do."""
 
     def culprit(self, loss: int, step: int) -> str:
         """The arch that a loss belongs to."""
-        return (
-            f"the {self.loss_names[loss]} arch, {self.network.space.encode(self.sandwich.sampler.archs(step)[loss])},"
-        )
+        code = self.network.space.encode(self.step.sampler.archs(step)[loss])
+        return f"the {self.loss_names[loss]} arch, {code},"
+
+
+@dataclass(kw_only=True)
+class SupernetTask(StepTask):
+    """One phase.
+
+    Attributes:
+        options: those that are drawn, at each slot.
+    """
+
+    options: Options
+    validation: Validation
+    candidates: list[Candidate] = field(default_factory=list)
 
     def end_epoch(self, epoch: int) -> Record:
         """Rank the ground truth's archs, and keep this epoch's weights if they may be chosen."""

@@ -44,10 +44,10 @@ from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.resnet import ResNetSpace
 from fewshot_nas.space.space import Arch, Options, Space
 from fewshot_nas.space.split import Split, by_depth, by_width, explicit
+from fewshot_nas.training.loop import Batch, Trained
 from fewshot_nas.training.optimizer import cosine, plain_groups, set_rate, sgd
-from fewshot_nas.training.sampler import Sampler
-from fewshot_nas.training.sandwich import Answer
 from fewshot_nas.training.stand_alone import learn
+from fewshot_nas.training.step import Answer, Sampler
 from fewshot_nas.training.supernet_task import SupernetTask
 from studies.arms.gradient_scale import Kind, chances, gradient_scale
 from studies.remembering import RememberingTask
@@ -267,17 +267,17 @@ class Pairwise:
         return losses.detach()
 
 
-@dataclass
+@dataclass(kw_only=True)
 class PairedTask(RememberingTask):
     """A phase whose steps have a pairwise loss with a rising weight."""
 
     steps: int = 1
 
-    def backward(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        weight = 2 * min(1.0, step / (0.3 * self.steps))
+    def backward(self, batch: Batch) -> Trained:
+        weight = 2 * min(1.0, batch.step / (0.3 * self.steps))
         classes = self.network.num_classes
         loss = Pairwise(weight, lambda arch: self.network.space.cost(arch, num_classes=classes).macs)
-        return replace(self.sandwich, loss=loss).backward(self.network, images, labels, step)
+        return replace(self.step, loss=loss).backward(self.network, batch)
 
 
 @dataclass(frozen=True)
@@ -296,12 +296,12 @@ class PartRun(SupernetRun):
         task, images = super()._supernet_task(*arguments)
         if self.part.archs:
             sampler = self.part.archs(self.space, task.options, self.config.run.seed)
-            task.sandwich = replace(task.sandwich, sampler=sampler)
+            task.step = replace(task.step, sampler=sampler)
         steps = -(-len(images) // BATCH)
         average = Average(task.network, steps)
         task.optimizer.register_step_post_hook(average)
         if self.part.scale:
-            likely = chances(self.space, task.options, task.sandwich.sampler.middle)
+            likely = chances(self.space, task.options, self.config.training.random_subnets)
             task.optimizer.register_step_pre_hook(gradient_scale(task.network, likely, self.part.scale))
         kept = {**vars(task), "memory": {"average": average}}
         return (PairedTask(**kept, steps=steps) if self.part.paired else RememberingTask(**kept)), images
@@ -359,7 +359,7 @@ def train_alone(network: Subnet, data: ImageData, starts: Sequence[int], lr: flo
     optimizer, rate = sgd(plain_groups(network, 1e-5), 0.9), cosine(lr, len(starts), 0)
     for step, first in enumerate(starts):
         optimizer.zero_grad(set_to_none=True)
-        learn(network, *batch(data, first), 0.0, "fp32")
+        learn(network, Batch(*batch(data, first), step), 0.0, "fp32")
         nn.utils.clip_grad_value_(network.parameters(), 1.0)
         set_rate(optimizer, rate(step))
         optimizer.step()

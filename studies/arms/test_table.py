@@ -9,7 +9,7 @@ import torch
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
-from fewshot_nas.training.sandwich import Answer
+from fewshot_nas.training.step import Answer
 from studies.arms import run as arms
 from studies.arms import table as tables
 

@@ -18,6 +18,7 @@ import torch
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run, speaker
+from fewshot_nas.cream.board import Board, BoardEntry
 from fewshot_nas.data.images import Images, split_off
 from fewshot_nas.distributed import World, gathered, joined
 from fewshot_nas.evaluation.accuracy import sums
@@ -29,7 +30,8 @@ from fewshot_nas.running.run import seed_weights
 from fewshot_nas.running.supernets import SupernetRun
 from fewshot_nas.space.space import Arch, Options, Space
 from fewshot_nas.space.split import by_width
-from fewshot_nas.training.board import Board, BoardEntry
+from fewshot_nas.training.loop import Batch
+from fewshot_nas.training.step import Lesson
 from fewshot_nas.training.supernet_task import SupernetTask
 from studies.remembering import RememberingTask
 
@@ -113,11 +115,11 @@ class Prioritized:
     held: Inputs
     world: World
 
-    def teachers(self, supernet: Supernet, archs: Sequence[Arch], step: int) -> Sequence[Arch | None]:
+    def lessons(self, supernet: Supernet, archs: Sequence[Arch], batch: Batch) -> Sequence[Lesson | None]:
         """The board's teacher for each arch but the first. Every `REVIEW_STEPS` steps, the board is reviewed before."""
-        if step % REVIEW_STEPS == 0:
+        if batch.step % REVIEW_STEPS == 0:
             self.review(supernet, archs[1:-1])
-        return [None, *(self.board.teacher(arch) for arch in archs[1:])]
+        return [None, *(Lesson(self.board.teacher(arch)) for arch in archs[1:])]
 
     def review(self, supernet: Supernet, newcomers: Iterable[Arch]) -> None:
         """Score the nets of the board and the newcomers with the present weights, and offer them to the board.
@@ -157,7 +159,7 @@ class PrioritizedRun(SupernetRun):
         left, held = held_out(images)
         board = TeacherBoard(self.space, task.network.num_classes, task.options)
         teacher = Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world)
-        task.sandwich = replace(task.sandwich, teacher=teacher)
+        task.step = replace(task.step, teacher=teacher)
         return RememberingTask(**vars(task), memory={"board": board}), left
 
 

@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
+from fewshot_nas.cream.board import Board, BoardEntry
 from fewshot_nas.cream.model import space_of
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import one_shot
-from fewshot_nas.training.board import Board, BoardEntry
 
 DEPTHS = (1, 2, 1, 1, 1)
 CLASSES = 5

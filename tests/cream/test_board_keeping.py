@@ -5,14 +5,13 @@ import random
 import pytest
 import torch
 
-from fewshot_nas.cream.board_keeping import ByBatch, ByReview, Trained, neighbour
+from fewshot_nas.cream.board import Board
+from fewshot_nas.cream.board_keeping import ByBatch, ByReview, TrainedPath, neighbour, review_steps, share_right
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.model import space_of
-from fewshot_nas.cream.search import review_steps
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer
-from fewshot_nas.training.board import Board
 
 BUDGET = Budget(space_of({}, (1, 2, 1, 1, 1), 32), 0, 4)
 
@@ -26,7 +25,7 @@ def inputs(batch):
 @pytest.fixture
 def trained(supernet, batch, paths):
     """A step after which there is a review."""
-    return Trained(5, paths[0], supernet, batch[0], torch.randn(8, 5), torch.tensor(0.75))
+    return TrainedPath(5, paths[0], supernet, batch[0], torch.randn(8, 5), torch.tensor(0.75))
 
 
 def review(board, inputs, **changed):
@@ -37,19 +36,32 @@ def review(board, inputs, **changed):
 def test_a_step_s_path_is_offered_with_its_batch_s_accuracy(trained):
     board = Board(2)
     keeping = ByBatch(board, BUDGET, 2, World.alone())
-    keeping.after_step(trained)
+    keeping.note(trained)
     keeping.apply_pending()
     (entry,) = board.entries
     assert (entry.candidate, entry.accuracy, entry.cost) == (trained.path, 75.0, BUDGET.mflops(trained.path))
     assert torch.equal(entry.images, trained.images[:2])
+    assert entry.images.untyped_storage().nbytes() == entry.images.nbytes  # not the whole batch kept alive
+    torch.testing.assert_close(entry.softmax, trained.logits[:2].softmax(1))
+
+
+def test_paths_before_the_first_step_are_not_offered(trained):
+    keeping = ByBatch(Board(2), BUDGET, 2, World.alone(), first=6)
+    keeping.note(trained)
+    keeping.apply_pending()
+    assert not len(keeping.board)
+
+
+def test_a_share_is_of_the_batch():
+    assert share_right(torch.eye(4)[[0, 1, 2, 2]], torch.arange(4)) == 0.75
 
 
 def test_the_best_of_all_that_are_scored_stay_with_today_s_scores(supernet, inputs, trained, board):
     old = [entry.candidate for entry in board.entries]
     keeping = review(board, inputs)
     scored = [*dict.fromkeys([*old, *keeping._new(old, random.Random("0/review/5"))])]
-    expected = sorted((each.prob for each in Scorer(supernet, inputs).scores([*scored])), reverse=True)
-    keeping.after_step(trained)
+    expected = sorted((each.prob for each in Scorer(supernet, inputs).scores(scored)), reverse=True)
+    keeping.note(trained)
     assert len(scored) > 6
     assert [entry.accuracy for entry in board.entries] == expected[:3]  # those before had 48 to 50 %
     for entry in board.entries:
@@ -61,7 +73,7 @@ def test_the_best_of_all_that_are_scored_stay_with_today_s_scores(supernet, inpu
 
 def test_entries_share_their_images_after_a_resume_too(inputs, trained, board, tmp_path):
     """So the student sees these images once, in one batch of the same size as without the interruption."""
-    review(board, inputs).after_step(trained)
+    review(board, inputs).note(trained)
     torch.save(board.state_dict(), tmp_path / "board.pth")
     resumed = Board(3)
     resumed.load_state_dict(torch.load(tmp_path / "board.pth", weights_only=True))
@@ -71,7 +83,7 @@ def test_entries_share_their_images_after_a_resume_too(inputs, trained, board, t
 
 def test_between_reviews_nothing_changes(inputs, trained, board):
     before = board.entries
-    review(board, inputs, steps=frozenset({4, 6})).after_step(trained)
+    review(board, inputs, steps=frozenset({4, 6})).note(trained)
     assert board.entries == before
 
 
@@ -112,13 +124,13 @@ def test_the_last_review_is_after_the_last_step(first, total, reviews):
 def test_two_processes_review_as_one(inputs, trained, board, ranks):
     alone = Board(3)
     alone.replace(board.entries)
-    review(alone, inputs).after_step(trained)
+    review(alone, inputs).note(trained)
 
     def on_a_rank():
         from fewshot_nas.distributed import joined
 
         with joined("cpu") as world:
-            review(board, inputs, world=world).after_step(trained)
+            review(board, inputs, world=world).note(trained)
         return [(entry.candidate, entry.accuracy, entry.softmax.tolist()) for entry in board.entries]
 
     first, second = ranks(2, on_a_rank)

@@ -206,9 +206,9 @@ def test_two_ranks_keep_the_same_board(here, ranks):
         return boards
 
     def state(task):
-        entries = [(entry.candidate, entry.accuracy) for entry in task.board.entries]
+        entries = [(entry.candidate, entry.accuracy) for entry in task.keeping.board.entries]
         drawn = [task.sampler.path(step) for step in range(4)]
-        parameters = [parameter.tolist() for parameter in task.matching.parameters()]
+        parameters = [parameter.tolist() for parameter in task.teacher.matching.parameters()]
         return entries, drawn, parameters
 
     first, second = ranks(2, one_of_two)

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
+from fewshot_nas.cream.board import Board, BoardEntry
 from fewshot_nas.cream.matching import Matching, guide, meta_gradients
-from fewshot_nas.training.board import Board, BoardEntry
 
 pytestmark = pytest.mark.numeric
 

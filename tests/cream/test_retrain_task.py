@@ -10,6 +10,7 @@ from torch import nn
 
 from fewshot_nas.cream.retrain_task import RetrainTask
 from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.training.loop import Batch
 
 LABELS = torch.tensor([0, 0, 0, 1])
 
@@ -33,12 +34,12 @@ def task():
 def test_labels_are_smoothed(task):
     images = torch.randn(4, 1, 2, 2)
     expected = F.cross_entropy(task.network(images), LABELS, label_smoothing=0.3)
-    torch.testing.assert_close(task.backward(images, LABELS, 0), expected.detach()[None])
+    torch.testing.assert_close(task.backward(Batch(images, LABELS, 0)).numbers, expected.detach()[None])
 
 
 def test_the_average_follows_each_step(task):
     before = task.network[1].weight.detach().clone()
-    task.backward(torch.randn(4, 1, 2, 2), LABELS, 0)
+    task.backward(Batch(torch.randn(4, 1, 2, 2), LABELS, 0))
     task.optimizer.step()
     after = task.network[1].weight.detach()
     assert not torch.equal(after, before)

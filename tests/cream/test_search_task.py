@@ -9,22 +9,25 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from fewshot_nas.cream import search_task
+from fewshot_nas.cream import teaching
+from fewshot_nas.cream.board import Board
 from fewshot_nas.cream.board_keeping import ByBatch
 from fewshot_nas.cream.flops import UNIFORM, Budget
-from fewshot_nas.cream.matching import Matching
+from fewshot_nas.cream.matching import Matching, guide
 from fewshot_nas.cream.model import space_of
-from fewshot_nas.cream.search_task import Pace, PathSampler, SearchTask
-from fewshot_nas.cream.step import Teaching, guidance_for
+from fewshot_nas.cream.search_task import PathSampler, SearchTask
+from fewshot_nas.cream.teaching import BoardTeacher
 from fewshot_nas.distributed import World, average_gradients, joined
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import one_shot, shared
-from fewshot_nas.training.board import Board
+from fewshot_nas.training.loop import Batch
 from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
+from fewshot_nas.training.step import Regularization, Step
 
+RATE = 0.1
 BUDGET = Budget(space_of({}, (1, 2, 1, 1, 1), 224), 0, 1000)
 
 
@@ -32,33 +35,36 @@ BUDGET = Budget(space_of({}, (1, 2, 1, 1, 1), 224), 0, 1000)
 def task(supernet, batch, tmp_path):
     """Teaches from the second epoch on, of two steps each."""
     torch.manual_seed(0)
-    matching, board = Matching(2, 5), Board(3)
     images = (batch[0] * 40 + 128).clamp(0, 255).to(torch.uint8)
     cpu = torch.device("cpu")
     return SearchTask(
         network=supernet,
         optimizer_of=lambda network: sgd(plain_groups(network, 1e-4), 0.9),
-        matching=matching,
-        matching_optimizer=torch.optim.Adam(matching.parameters(), 0.01),
-        board=board,
-        sampler=PathSampler(0, BUDGET),
-        teaching=Teaching(start_epoch=1, slice=2, update_every=2),
-        pace=Pace(2, lambda step: 0.1),
-        keeping=ByBatch(board, BUDGET, 2, World.alone()),
+        **parts(World.alone(), Board(3), update_every=2),
         inputs=Inputs(images, 4, images, batch[1], 4, (0.5,), (0.2,), cpu),
         due=frozenset({1}),
         board_file=tmp_path / "board.json",
-        world=World.alone(),
     )
+
+
+def parts(world, board, first=0, **settings):
+    """Who is drawn, who teaches, and who comes onto the board."""
+    matching, sampler, keeping = Matching(2, 5), PathSampler(0, BUDGET), ByBatch(board, BUDGET, 2, world, first=first)
+    optimizer = torch.optim.Adam(matching.parameters(), 0.01)
+    own = {"per_epoch": 2, "rate": lambda step: RATE, "world": world, "start_epoch": 1, "slice": 2}
+    teacher = BoardTeacher(keeping=keeping, matching=matching, optimizer=optimizer, **own, **settings)
+    step = Step(sampler, teacher=teacher, regularization=Regularization(0.1))
+    return {"world": world, "sampler": sampler, "keeping": keeping, "teacher": teacher, "step": step}
 
 
 def step(task, batch, number):
     """What `Loop` does."""
     task.optimizer.zero_grad(set_to_none=True)
-    losses = task.backward(*batch, number)
-    set_rate(task.optimizer, task.pace.rate(number))
+    given = Batch(*batch, number)
+    trained = task.backward(given)
+    task.after_backward(given, trained, average_gradients(task.network.parameters(), task.world, trained.numbers))
+    set_rate(task.optimizer, RATE)
     task.optimizer.step()
-    return losses
 
 
 def test_weights_and_momentum_of_other_paths_stay(task, batch):
@@ -80,17 +86,18 @@ def test_weights_and_momentum_of_other_paths_stay(task, batch):
 def test_the_matching_network_learns_at_its_steps_only(task, batch, number, learns):
     for each in (0, 1):
         step(task, batch, each)
-    before = task.matching.linear.weight.clone()
+    before = task.teacher.matching.linear.weight.clone()
     step(task, batch, number)
-    assert torch.equal(task.matching.linear.weight, before) != learns
+    assert torch.equal(task.teacher.matching.linear.weight, before) != learns
 
 
 @pytest.mark.parametrize(("every", "choices"), [(1, [0, 0, 1, 1, 1, 1]), (2, [0, 0, 1, 0, 1, 0])])
 def test_a_teacher_is_chosen_at_its_steps_and_once_only(task, batch, monkeypatch, every, choices):
     """The meta update of every second step takes the teacher that the path has."""
     asked = []
-    monkeypatch.setattr(search_task, "guidance_for", lambda *given: (asked.append(given), guidance_for(*given))[1])
-    task.teaching = replace(task.teaching, every=every)
+    monkeypatch.setattr(teaching, "guide", lambda *given: (asked.append(given), guide(*given))[1])
+    task.teacher = replace(task.teacher, every=every)
+    task.step = replace(task.step, teacher=task.teacher)
     for number, expected in enumerate(choices):
         step(task, batch, number)
         assert len(asked) == expected
@@ -100,7 +107,7 @@ def test_a_teacher_is_chosen_at_its_steps_and_once_only(task, batch, monkeypatch
 def test_the_board_hears_of_each_step_in_percent_and_mflops(task, batch):
     step(task, batch, 0)
     entry = task.best()
-    assert len(task.board) == 1
+    assert len(task.keeping.board) == 1
     assert entry.candidate == task.sampler.path(0)
     assert entry.accuracy in [100 * right / 8 for right in range(9)]
     assert entry.cost == BUDGET.mflops(entry.candidate)
@@ -117,17 +124,12 @@ def test_a_step_of_two_ranks_has_one_reduction_and_sends_accepted_entries_only(t
 
     def one_of_two():
         with joined("cpu") as world:
-            teaching = Teaching(start_epoch=1, slice=2, update_every=100)
-            board = Board(1, gap=20)
-            keeping = ByBatch(board, BUDGET, 2, world)
-            mine = replace(task, world=world, board=board, keeping=keeping, teaching=teaching)
+            mine = replace(task, **parts(world, Board(1, gap=20), update_every=100))
             own, found = (batch[0] + world.rank, batch[1]), []
             for number in range(8):
                 calls.clear()
-                losses = mine.backward(*own, number)
-                average_gradients(mine.network.parameters(), world, losses)
-                mine.optimizer.step()
-                entries = [(each.candidate, each.accuracy, each.images.tolist()) for each in mine.board.entries]
+                step(mine, own, number)
+                entries = [(each.candidate, each.accuracy, each.images.tolist()) for each in mine.keeping.board.entries]
                 found.append((list(calls), entries))
             return found
 
@@ -147,10 +149,9 @@ def test_no_step_waits_for_the_device_while_nobody_is_taught(task, batch, monkey
     """On `meta`, tensors have no values: whoever asks for one fails."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know this device
     task.network.to("meta")
-    task.optimizer = torch.optim.SGD(task.network.parameters(), 0.1)
+    task.optimizer = torch.optim.SGD(plain_groups(task.network, 0.0), 0.1)
     for number in (0, 1):
-        task.backward(*(tensor.to("meta") for tensor in batch), number)
-        task.optimizer.step()
+        step(task, [tensor.to("meta") for tensor in batch], number)
     with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
         task.best()
 
@@ -159,13 +160,13 @@ def test_what_was_saved_is_taken_up(task, batch, tmp_path):
     for number in range(3):
         step(task, batch, number)
     task.save(tmp_path / "last.pth", {"step": 3})
-    kept = [parameter.clone() for parameter in (*task.network.parameters(), *task.matching.parameters())]
-    board = task.board.entries
+    kept = [parameter.clone() for parameter in (*task.network.parameters(), *task.teacher.matching.parameters())]
+    board = task.keeping.board.entries
     step(task, batch, 3)
     task.restore(torch.load(tmp_path / "last.pth", weights_only=True))
-    for parameter, old in zip((*task.network.parameters(), *task.matching.parameters()), kept, strict=True):
+    for parameter, old in zip((*task.network.parameters(), *task.teacher.matching.parameters()), kept, strict=True):
         assert torch.equal(parameter, old)
-    assert [entry.candidate for entry in task.board.entries] == [entry.candidate for entry in board]
+    assert [entry.candidate for entry in task.keeping.board.entries] == [entry.candidate for entry in board]
 
 
 def test_validation_changes_nothing(task, batch):
@@ -198,12 +199,12 @@ def test_a_step_draws_its_path_from_seed_and_number_alone():
 
 def test_choices_share_weights_at_first_and_then_have_their_own(task, batch, tmp_path):
     shared_net = Supernet(shared(task.network.space), 5)
-    task = replace(task, network=shared_net, pace=Pace(2, lambda step: 0.1, shared=2))
+    task = replace(task, network=shared_net, shared_epochs=1, **parts(World.alone(), Board(3), first=2))
     own = shared_net.stored((2, 0)).main[2].conv.weight
     first = own.clone()
     for number in range(2):
         step(task, batch, number)
-        assert len(task.board) == 0  # nobody is compared yet
+        assert len(task.keeping.board) == 0  # nobody is compared yet
     assert not torch.equal(own, first)
     task.end_epoch(0)
     assert task.network.split == one_shot(task.network.space)
@@ -216,11 +217,11 @@ def test_choices_share_weights_at_first_and_then_have_their_own(task, batch, tmp
     assert resumed.network.split == one_shot(task.network.space)
     step(task, batch, 2)
     task.keeping.apply_pending()
-    assert len(task.board) == 1
+    assert len(task.keeping.board) == 1
     kept = blocks[4].clone()
     with torch.no_grad():
         blocks[-1].zero_()
-    task.backward(*batch, 3)
+    task.backward(Batch(*batch, 3))
     assert torch.equal(blocks[4], kept)
 
 

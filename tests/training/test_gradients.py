@@ -1,5 +1,7 @@
 """Gradients through leaves of a slice's size equal those through sliced views, four times over."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,9 +10,9 @@ from fewshot_nas.models.view import part
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.gradients import Leaves
+from fewshot_nas.training.loop import Batch
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
-from fewshot_nas.training.sampler import RandomArchs, Sampler, SpaceEnds
-from fewshot_nas.training.sandwich import PerArch, Regularization, answers
+from fewshot_nas.training.step import Largest, RandomArchs, Regularization, Sampler, SpaceEnds, Step
 from tests.rounding import assert_equal_but_for_rounding, terms
 
 pytestmark = pytest.mark.numeric
@@ -38,12 +40,9 @@ def straightforward(network, images, labels, archs, precision="fp32"):
 
 
 def ours(network, images, labels, archs, precision="fp32"):
-    teachers = [None, *[archs[0]] * (len(archs) - 1)]
-    leaves = Leaves(torch.bfloat16 if precision == "bf16" else torch.float32)
-    told = answers(network, leaves, images, labels, archs, [None] * len(archs), teachers, PLAIN)
-    losses = PerArch().backward(told)
-    leaves.deposit()
-    return losses
+    given = SimpleNamespace(archs=lambda step: archs)
+    taken = Step(given, teacher=Largest(), regularization=PLAIN, precision=precision)
+    return taken.backward(network, Batch(images, labels, 0)).numbers
 
 
 @pytest.mark.parametrize("groups", [1, 3, 7])

@@ -23,7 +23,7 @@ from fewshot_nas.distributed import World, joined
 from fewshot_nas.records.files import replacing
 from fewshot_nas.training import loop as under_test
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop, Schedule, Source
+from fewshot_nas.training.loop import Loop, Schedule, Source, Trained
 from fewshot_nas.training.optimizer import plain_groups, sgd
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -46,10 +46,13 @@ class Toy:
         self.optimizer = sgd(plain_groups(self.network, 0.01), 0.9)
         self.ended = []
 
-    def backward(self, images, labels, step):
-        loss = F.cross_entropy(self.network(F.dropout(images.flatten(1), self.dropout)), labels)
+    def backward(self, batch):
+        loss = F.cross_entropy(self.network(F.dropout(batch.images.flatten(1), self.dropout)), batch.labels)
         loss.backward()
-        return loss.detach()[None] * (math.inf if step == self.bad_step else 1)
+        return Trained(loss.detach()[None] * (math.inf if batch.step == self.bad_step else 1))
+
+    def after_backward(self, batch, trained, means):
+        pass
 
     def culprit(self, loss, step):
         return "the toy"
@@ -106,12 +109,12 @@ def train_until(directory, steps, while_saving, kill_me):
     loop.resume()
     backward, last = loop.task.backward, loop.step + steps
 
-    def dying_backward(images, labels, step):
-        if step >= last:
+    def dying_backward(batch):
+        if batch.step >= last:
             if not while_saving:
                 kill_me()
             os.fsync = lambda stream: kill_me()  # the state is written, but has not its name yet
-        return backward(images, labels, step)
+        return backward(batch)
 
     loop.task.backward = dying_backward
     loop.run()

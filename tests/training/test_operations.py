@@ -28,19 +28,6 @@ def benchmark(monkeypatch):
     return train_step, counting
 
 
-class Sandwiches:
-    """Sandwich steps for `Loop`, without validation."""
-
-    loss_names = ("largest", "sampled1", "sampled2", "smallest")
-
-    def __init__(self, train_step, ours, sampler, precision="fp32"):
-        self.network, self.optimizer, self.sampler = ours.network, ours.optimizer, sampler
-        self.train_step, self.precision = train_step, precision
-
-    def backward(self, images, labels, step):
-        return self.train_step.backward(self.network, images, labels, self.sampler.archs(step), self.precision)
-
-
 def loop_of(task, tmp_path, device="cpu"):
     return Loop(task, SOURCE, SCHEDULE, tmp_path / "last.pth", None, World(0, 1, torch.device(device)))
 
@@ -50,15 +37,14 @@ def test_a_step_has_fewer_operations_than_the_straightforward_one(benchmark, tin
     """The loop's whole step, against forward, backward and optimizer alone."""
     monkeypatch.setattr("fewshot_nas.training.convolution._CHANNELS_PER_PIXEL", 1e9)  # as on a GPU
     train_step, counting = benchmark
-    sampler = train_step.sampler_of(tiny)
-    loop = loop_of(Sandwiches(train_step, train_step.Ours(tiny, 5, precision), sampler, precision), tmp_path)
+    loop = loop_of(train_step.Ours(tiny, 5, precision), tmp_path)
     plain = train_step.Straightforward(tiny, 5, precision)
     batch = IMAGES.array[:4], IMAGES.labels[:4]
     ours, theirs = [], []
     for number in range(3):
         ours.append(counting.operations(lambda: loop._train_on(*batch)).total())
-        inputs, archs = torch.zeros(4, 1, 8, 8), sampler.archs(number)
-        theirs.append(counting.operations(lambda: plain(inputs, batch[1], archs)).total())  # noqa: B023
+        inputs = torch.zeros(4, 1, 8, 8)
+        theirs.append(counting.operations(lambda: plain(inputs, batch[1], number)).total())  # noqa: B023
     assert all(mine < 0.8 * their for mine, their in zip(ours[1:], theirs[1:], strict=True)), (ours, theirs)
 
 
@@ -71,8 +57,11 @@ class Alone:
         layers = [torch.nn.Conv2d(1, 4, 3, 2), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(36, 5)]
         self.network = torch.nn.Sequential(*layers)
 
-    def backward(self, images, labels, step):
-        return learn(self.network, images, labels, 0.1, "fp32")
+    def backward(self, batch):
+        return learn(self.network, batch, 0.1, "fp32")
+
+    def after_backward(self, batch, trained, means):
+        pass
 
 
 @pytest.mark.parametrize("kind", ["supernet", "alone"])
@@ -80,11 +69,7 @@ def test_no_step_waits_for_the_device(benchmark, tiny, tmp_path, monkeypatch, ki
     """On `meta`, tensors have no values: whoever asks for one, or copies one to the processor, fails."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know this device
     train_step, _ = benchmark
-    if kind == "supernet":
-        ours = train_step.Ours(tiny, 5, "fp32")
-        task = Sandwiches(train_step, ours, train_step.sampler_of(tiny))
-    else:
-        task = Alone()
+    task = train_step.Ours(tiny, 5, "fp32") if kind == "supernet" else Alone()
     task.network.to("meta")
     task.optimizer = torch.optim.SGD(plain_groups(task.network, 0.1), 0.1, momentum=0.9, foreach=True)
     loop = loop_of(task, tmp_path, "meta")

@@ -9,9 +9,9 @@ from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
+from fewshot_nas.training.loop import Batch
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
-from fewshot_nas.training.sampler import ImageSizes, RandomArchs, Sampler, SpaceEnds
-from fewshot_nas.training.sandwich import Largest, Sandwich
+from fewshot_nas.training.step import Largest, RandomArchs, Sampler, SpaceEnds, Step
 from fewshot_nas.training.supernet_task import SupernetTask, Validation, shared_scores
 from tests.rounding import assert_score_is_plain_but_for_rounding
 
@@ -37,12 +37,12 @@ def make(tmp_path, tiny, supernet, inputs):
     def task(*, truth=TRUTH, kept=2, every=1, epochs=4, world=ALONE):
         network = supernet(2)
         return SupernetTask(
-            network,
-            sgd(parameter_groups(network, multipliers(by_width(tiny, 2), OPTIONS, "rule"), 0.0), 0.9),
-            Sandwich(Sampler(RandomArchs(PX8, 0, OPTIONS), SpaceEnds(PX8, 0, OPTIONS), 2), ImageSizes(0, 2), Largest()),
-            OPTIONS,
-            Validation(inputs, truth, PhaseDirectory(tmp_path / "run"), kept, every, epochs),
-            world,
+            network=network,
+            optimizer=sgd(parameter_groups(network, multipliers(by_width(tiny, 2), OPTIONS, "rule"), 0.0), 0.9),
+            step=Step(Sampler(RandomArchs(PX8, 0, OPTIONS), SpaceEnds(PX8, 0, OPTIONS), 2), teacher=Largest()),
+            world=world,
+            options=OPTIONS,
+            validation=Validation(inputs, truth, PhaseDirectory(tmp_path / "run"), kept, every, epochs),
         )
 
     return task
@@ -93,7 +93,7 @@ def test_only_candidates_stay_on_disk_once_the_state_knows(make, tmp_path, monke
 
 def test_a_restored_task_has_weights_momentum_and_candidates(make, tmp_path, batch):
     one, other = make(), make()
-    one.backward(*batch, step=0)
+    one.backward(Batch(*batch, 0))
     one.optimizer.step()
     one.end_epoch(0)
     one.save(tmp_path / "last.pth", {"more": 1})
@@ -103,7 +103,7 @@ def test_a_restored_task_has_weights_momentum_and_candidates(make, tmp_path, bat
     assert other.candidates == one.candidates
     for task in (one, other):
         task.optimizer.zero_grad()
-        task.backward(*batch, step=1)
+        task.backward(Batch(*batch, 1))
         task.optimizer.step()
     for mine, theirs in zip(one.network.parameters(), other.network.parameters(), strict=True):
         assert torch.equal(mine, theirs)

@@ -9,10 +9,21 @@ import torch.nn.functional as F
 
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
-from fewshot_nas.training import sandwich as under_test
-from fewshot_nas.training.gradients import Leaves
-from fewshot_nas.training.sampler import EXTREMES, SAMPLING, ImageSizes, Sampler
-from fewshot_nas.training.sandwich import Labels, Largest, PerArch, Regularization, Sandwich, answers, resized
+from fewshot_nas.training import step as under_test
+from fewshot_nas.training.loop import Batch
+from fewshot_nas.training.step import (
+    EXTREMES,
+    SAMPLING,
+    ImageSizes,
+    Labels,
+    Largest,
+    Lesson,
+    PerArch,
+    Regularization,
+    Sampler,
+    Step,
+    resized,
+)
 from tests.rounding import assert_equal_but_for_rounding, terms
 
 pytestmark = pytest.mark.numeric
@@ -27,13 +38,21 @@ def sampler(seed=3, options=POOL, sampling="random", extremes="space", middle=2)
     return Sampler(SAMPLING[sampling](PX8, seed, options), EXTREMES[extremes](PX8, seed, options), middle)
 
 
-def sandwich(network, images, labels, archs, sizes, regularization=NONE, teachers=None):
-    """A step with archs, sizes and teachers of the test's own."""
-    teachers = [None, *[archs[0]] * (len(archs) - 1)] if teachers is None else [None, *teachers]
-    leaves = Leaves()
-    losses = PerArch().backward(answers(network, leaves, images, labels, archs, sizes, teachers, regularization))
-    leaves.deposit()
-    return losses
+class Given:
+    """Archs, sizes and teachers of the test's own, as all three parts of a step."""
+
+    def __init__(self, archs, sizes, teachers):
+        self.archs, self.sides = (lambda step: archs), (lambda step, count: sizes)
+        self.lessons = lambda *_: [each and Lesson(each) for each in teachers]
+
+
+def sandwich(network, images, labels, archs, sizes, regularization=NONE, teachers=None, loss=None):
+    """The losses of a step with archs, sizes and teachers of the test's own, by default of the largest."""
+    teachers = [archs[0]] * (len(archs) - 1) if teachers is None else teachers
+    given = Given(archs, sizes, [None, *teachers])
+    return (
+        Step(given, given, given, loss or PerArch(), regularization).backward(network, Batch(images, labels, 0)).numbers
+    )
 
 
 @pytest.mark.parametrize("sampling", SAMPLING)
@@ -48,10 +67,10 @@ def test_a_step_has_the_largest_some_others_and_the_smallest(sampling):
 def test_archs_and_sizes_are_a_function_of_the_step(sampling, extremes):
     """So ranks draw the same, and a resumed run draws what the unbroken one would have."""
     one, other = (sampler(sampling=sampling, extremes=extremes) for _ in range(2))
-    small, large = (ImageSizes(3, 2, (6, 8)) for _ in range(2))
-    other.archs(4), large.sides(4)
+    small, large = (ImageSizes(3, (6, 8)) for _ in range(2))
+    other.archs(4), large.sides(4, 4)
     assert one.archs(5) == other.archs(5)
-    assert small.sides(5) == large.sides(5)
+    assert small.sides(5, 4) == large.sides(5, 4)
 
 
 def test_ranks_draw_the_same_archs(ranks):
@@ -96,7 +115,7 @@ def test_every_output_width_has_its_turn_at_both_ends_independently():
 
 
 def test_the_largest_sees_the_largest_images_and_the_smallest_the_smallest():
-    sizes = [ImageSizes(3, 2, (6, 8, 10)).sides(step) for step in range(30)]
+    sizes = [ImageSizes(3, (6, 8, 10)).sides(step, 4) for step in range(30)]
     assert {each[0] for each in sizes} == {10}
     assert {each[-1] for each in sizes} == {6}
     assert {size for each in sizes for size in each[1:-1]} == {6, 8, 10}
@@ -106,12 +125,12 @@ def test_without_ends_a_step_has_the_drawn_archs_of_the_others():
     """With one of them, a single path."""
     alone, among = sampler(extremes="none", middle=1), sampler(middle=1)
     assert [alone.archs(step) for step in range(5)] == [among.archs(step)[1:-1] for step in range(5)]
-    assert ImageSizes(3, 1, (6, 8), ends=False).sides(2) == ImageSizes(3, 1, (6, 8)).sides(2)[1:-1]
-    assert ImageSizes(3, 1, ends=False).sides(2) == [None]
+    assert ImageSizes(3, (6, 8), ends=False).sides(2, 1) == ImageSizes(3, (6, 8)).sides(2, 3)[1:-1]
+    assert ImageSizes(3, ends=False).sides(2, 1) == [None]
 
 
 def test_without_resolutions_images_stay_as_they_are(batch):
-    assert ImageSizes(3, 2).sides(0) == [None] * 4
+    assert ImageSizes(3).sides(0, 4) == [None] * 4
     assert resized(batch[0], None) is batch[0]
     assert resized(batch[0], 8) is batch[0]
 
@@ -219,9 +238,9 @@ def test_a_teacher_gets_no_gradient(supernet, batch):
 @pytest.mark.parametrize(("teacher", "teachers"), [(Labels(), [None] * 3), (Largest(), [PX8.largest] * 3)])
 def test_a_step_is_its_parts(supernet, batch, teacher, teachers):
     """The same archs, sizes, teachers and losses as put together by hand."""
-    one, other, drawn, sizes = supernet(), supernet(), sampler(), ImageSizes(3, 2, (6, 8))
-    losses = Sandwich(drawn, sizes, teacher).backward(one, *batch, 5)
-    expected = sandwich(other, *batch, drawn.archs(5), sizes.sides(5), NONE, teachers)
+    one, other, drawn, sizes = supernet(), supernet(), sampler(), ImageSizes(3, (6, 8))
+    losses = Step(drawn, sizes, teacher).backward(one, Batch(*batch, 5)).numbers
+    expected = sandwich(other, *batch, drawn.archs(5), sizes.sides(5, 4), NONE, teachers)
     assert torch.equal(losses, expected)
     theirs = gradients(other)
     assert all(torch.equal(gradient, theirs[name]) for name, gradient in gradients(one).items())
@@ -243,9 +262,7 @@ def test_a_loss_may_compare_the_archs_of_a_step(supernet, batch):
     images, labels = batch
     network, reference = supernet(), supernet()
     archs = [PX8.extreme(POOL, largest=False), *STUDENTS, PX8.largest]  # so that some pairs are in the wrong order
-    leaves = Leaves()
-    losses = Pairs().backward(answers(network, leaves, images, labels, archs, [None] * 4, [None] * 4, NONE))
-    leaves.deposit()
+    losses = sandwich(network, images, labels, archs, [None] * 4, NONE, [None] * 3, Pairs())
     expected = [F.cross_entropy(reference(images, arch), labels) for arch in archs]
     pairs = [F.relu(dear - cheap.detach()) for dear, cheap in pairwise(expected)]
     assert sum(pairs) > 0
@@ -255,16 +272,20 @@ def test_a_loss_may_compare_the_archs_of_a_step(supernet, batch):
 
 def test_an_arch_runs_when_its_answer_is_asked_for_and_its_graph_is_free_before(supernet, batch):
     """So one graph at a time is in memory: each of the default's losses is differentiated before the next arch runs."""
-    network, freed = supernet(), []
+    freed = []
 
-    def noted(given):
-        for answer in given:
-            yield answer
-            with pytest.raises(RuntimeError, match="second time"):
-                answer.logits.sum().backward()
-            freed.append(answer.arch)
+    class Noted:
+        def backward(self, answers):
+            return PerArch().backward(self._noted(answers))
 
-    PerArch().backward(noted(answers(network, Leaves(), *batch, TAUGHT, [None] * 4, [None] * 4, NONE)))
+        def _noted(self, answers):
+            for answer in answers:
+                yield answer
+                with pytest.raises(RuntimeError, match="second time"):
+                    answer.logits.sum().backward()
+                freed.append(answer.arch)
+
+    sandwich(supernet(), *batch, TAUGHT, [None] * 4, teachers=[None] * 3, loss=Noted())
     assert freed == TAUGHT
 
 

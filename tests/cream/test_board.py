@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.training.board import Board, BoardEntry
+from fewshot_nas.cream.board import Board, BoardEntry
 
 OFFERS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 20), st.integers(0, 3)))
 
