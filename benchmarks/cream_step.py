@@ -28,7 +28,7 @@ from torch import Tensor
 from fewshot_nas.cream.board import Board, BoardEntry
 from fewshot_nas.cream.board_keeping import share_right
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.flops import Budget, depths_for
+from fewshot_nas.cream.flops import Budget, budget_for
 from fewshot_nas.cream.matching import Guidance, Matching, guide
 from fewshot_nas.cream.teaching import meta_update
 from fewshot_nas.models.supernet import Supernet
@@ -75,7 +75,7 @@ class Bench:
 
     def __init__(self, case: Case) -> None:
         torch.manual_seed(0)
-        self.budget: Budget = depths_for(*case.mflops, resolution=case.side)
+        self.budget: Budget = budget_for(*case.mflops, resolution=case.side)
         space = replace(self.budget.space, in_channels=case.channels, resolution=case.side)
         supernet = Supernet(one_shot(space), case.classes)
         self.supernet: Supernet = supernet.to(memory_format=torch.channels_last)

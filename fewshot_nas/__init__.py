@@ -34,7 +34,7 @@ __all__ = [
 
 _ELSEWHERE = {
     "Arch": "space.space",
-    "InputError": "errors",
+    "InputError": "cli.errors",
     "SPACES": "space.presets",
     "Scorer": "evaluation.scorer",
     "Space": "space.space",

@@ -248,7 +248,7 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class ProcessConfig:
+class RunConfig:
     """The settings of all runs, whatever they compute."""
 
     # Seed of everything random: initial weights, archs, batches, augmentation.
@@ -265,18 +265,12 @@ class ProcessConfig:
     threads: int = 1
     # Steps between two writes of the state for resuming; it is also written after each epoch.
     checkpoint_steps: Annotated[Count, FREE] = 500
-
-
-@dataclass(frozen=True)
-class RunConfig(ProcessConfig):
-    """The settings of runs that rank archs."""
-
     # Number of checkpoints to keep on disk, of epochs that may still be chosen.
     keep: Annotated[Count, FREE] = 3
     # Stand-alone accuracies of some archs, an arch file; without the file there is no tau. None: the run's own,
     # which `train_stand_alone` makes; for the digits and the usual pool, until there is one, the package's.
     ground_truth: Annotated[Path | None, FREE] = None
-    # Directory of the pool: part1.json, part2.json, ...
+    # The pool: a directory with part1.json, part2.json, ..., or a single file.
     pool: Annotated[Path, FREE] = _POOL
 
     @property
@@ -317,7 +311,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     Raises:
         InputError: names the unknown key, or the value of a wrong type or out of range.
     """
-    config = load(Config, path, overrides)
+    config = load(Config, path, overrides, foreign=str.isupper)  # the keys of Cream's commands, which check them
     config.space.build()
     return config
 

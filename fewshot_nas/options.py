@@ -12,6 +12,7 @@ from fewshot_nas.manifest import fixed_by, refuse_settings
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import (
     ONE_SHOT,
+    SEARCH,
     Phase,
     retrain_directories,
     run_directory,
@@ -196,8 +197,8 @@ def following(options: argparse.Namespace, command: str, **more: object) -> str:
 
 def training_of(options: argparse.Namespace, phase: Phase) -> str:
     """The command line that trains a phase, for a hint."""
-    if phase == ONE_SHOT:
-        return following(options, "train_supernet")
+    if phase in (first := {ONE_SHOT: "train_supernet", SEARCH: "cream.search"}):
+        return following(options, first[phase])
     return following(options, "train_few_shot", **phase.training_options)
 
 

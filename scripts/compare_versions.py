@@ -177,7 +177,7 @@ def trainings() -> Iterator[Command]:
 
 
 def cream() -> Iterator[Command]:
-    """Cream's searches of 30 steps, retraining, ground truth and scores."""
+    """Cream's searches of 30 steps, retraining and ground truth."""
     yield ["cream.search", "--save=reviewed", *CREAM, *REVIEWED]
     yield ["cream.search", "--save=published", *CREAM, *AS_PUBLISHED]
     retrain = [
@@ -198,7 +198,6 @@ def cream() -> Iterator[Command]:
     ]
     space = [each for each in CREAM if "SPACE" in each]
     yield ["cream.truth", "--save=reviewed", "--pool=paths.json", "--target_arch_num=1-3", *retrain, *space]
-    yield ["cream.score", "--save=reviewed", "--pool=paths.json", "--ground_truth=results/reviewed/gt_arch30.json"]
     yield ["cream.retrain", "--save=small", "MODEL_SELECTION=14", *retrain]
 
 

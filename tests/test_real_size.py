@@ -13,7 +13,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import load
 from fewshot_nas.config import load_config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig, SearchConfig
-from fewshot_nas.cream.flops import depths_for
+from fewshot_nas.cream.flops import budget_for
 from fewshot_nas.cream.search_task import PathSampler
 from fewshot_nas.data.loader import batch_share
 from fewshot_nas.evaluation.inputs import Inputs
@@ -106,7 +106,7 @@ def test_eight_processes_share_each_batch(path):
 
 def test_the_published_search_has_paths_and_a_network():
     config = load(SearchConfig, ROOT / "configs" / "cream_search.yml")
-    budget = depths_for(config.FLOPS_MINIMUM, config.FLOPS_MAXIMUM, legacy=config.LEGACY)
+    budget = budget_for(config.FLOPS_MINIMUM, config.FLOPS_MAXIMUM, legacy=config.LEGACY)
     assert config.FLOPS_MINIMUM <= budget.mflops(PathSampler(0, budget).path(0)) <= config.FLOPS_MAXIMUM
     network = blueprint(lambda: Supernet(one_shot(budget.space), IMAGENET[2]))
     assert sum(parameter.numel() for parameter in network.parameters()) > 10_000_000

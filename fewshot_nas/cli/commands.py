@@ -22,7 +22,6 @@ COMMANDS = (
     "cream.test",
     "cream.make_pool",
     "cream.truth",
-    "cream.score",
 )
 
 TRAINING_COMMANDS = frozenset(

@@ -8,7 +8,7 @@ import math
 import re
 import reprlib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -62,16 +62,24 @@ class Given(str):
     __slots__ = ()
 
 
-def load(kind: type[T], path: Path | None = None, overrides: Sequence[str] = (), also: Sequence[type] = ()) -> T:
+def load(
+    kind: type[T],
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    also: Sequence[type] = (),
+    foreign: Callable[[str], bool] = lambda key: False,
+) -> T:
     """The settings: defaults, replaced by the file's, replaced by `section.key=value`, or by `KEY=value`.
 
     Args:
         also: other kinds of settings that the file may hold; they are checked and left out.
+        foreign: says which keys of the file are another program's; they are left out unchecked.
 
     Raises:
         InputError: names the unknown key, or the value of a wrong type or out of range.
     """
-    return build(kind, _merged(kind, path, overrides, also), "")
+    values = {key: value for key, value in (_read_file(path) if path else {}).items() if not foreign(str(key))}
+    return build(kind, _merged(kind, values, path, overrides, also), "")
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -111,8 +119,9 @@ def compared(settings: Any) -> dict[str, Any]:
     return {key: compared(value) if dataclasses.is_dataclass(value) else value for key, value in values.items()}
 
 
-def _merged(kind: type, path: Path | None, overrides: Sequence[str], also: Sequence[type]) -> dict[str, Any]:
-    values = _read_file(path) if path else {}
+def _merged(
+    kind: type, values: dict[str, Any], path: Path | None, overrides: Sequence[str], also: Sequence[type]
+) -> dict[str, Any]:
     for other in also:
         values = _without(values, kind, other, f"{path}: ")
     build(kind, values, f"{path}: ")  # so that the message for a mistake in the file names the file

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +20,6 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
 from fewshot_nas.training.supernet_task import shared_scores
 
-MEASURES = {"batch": "batch_top1", "review": "held_prob"}  # what the accuracies of each board are called in files
 WAITING = 16  # the most paths that wait for their accuracy; each holds a few images
 _MOST_DRAWS = 100  # of a neighbour within the bounds
 
@@ -81,7 +80,7 @@ class ByBatch:
         first: the first step whose path is offered.
     """
 
-    measure = MEASURES["batch"]
+    measure = "batch_top1"
 
     def __init__(self, board: Board[Arch], budget: Budget, images_kept: int, world: World, *, first: int = 0) -> None:
         self.board, self._budget, self._images_kept, self._world, self._first = board, budget, images_kept, world, first
@@ -154,7 +153,7 @@ class ByReview:
     seed: int
     images_kept: int
     world: World
-    measure: str = MEASURES["review"]
+    measure: str = "held_prob"
 
     def note(self, trained: TrainedPath) -> None:
         """Scores by the labels' mean probability, which has no ties; each process scores its share of the paths."""
@@ -162,7 +161,8 @@ class ByReview:
             return
         old = [entry.candidate for entry in self.board.entries]
         paths = list(dict.fromkeys([*old, *self._new(old, random.Random(f"{self.seed}/review/{trained.step}"))]))
-        scores = board_scores("review", trained.supernet, paths, self.inputs, self.world)
+        archs = {str(place): path for place, path in enumerate(paths)}
+        scores = [each.prob for each in shared_scores(trained.supernet, archs, self.inputs, self.world).values()]
         best = sorted(range(len(paths)), key=lambda place: -scores[place])[: self.size]
         images = next(self.inputs.scoring_batches())[0][: self.images_kept]
         self.board.replace([self._entry(trained.supernet, paths[place], scores[place], images) for place in best])
@@ -209,22 +209,6 @@ def neighbour(path: Arch, budget: Budget, rng: random.Random) -> Arch:
         if found != path and budget.minimum <= budget.mflops(found) <= budget.maximum:
             return found
     return path
-
-
-def board_scores(
-    board: Literal["batch", "review"], supernet: Supernet, paths: Sequence[Arch], inputs: Inputs, world: World
-) -> list[float]:
-    """What a board would hold of each path with today's weights, in percent.
-
-    Args:
-        inputs: the images to go by; a board that goes by batches takes one batch.
-    """
-    if board == "review":
-        archs = {str(place): path for place, path in enumerate(paths)}
-        return [each.prob for each in shared_scores(supernet, archs, inputs, world).values()]
-    images, labels = next(inputs.scoring_batches())
-    with torch.no_grad(), inputs.autocast():
-        return [100 * share_right(supernet(images, path), labels).item() for path in paths]
 
 
 def share_right(logits: Tensor, labels: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import Count, Share, Within
-from fewshot_nas.config import DataConfig, ProcessConfig
-from fewshot_nas.cream.flops import FULL_PX, Budget, budget_of, depths_for
+from fewshot_nas.config import DataConfig, EvaluationConfig, RunConfig, SpaceConfig
+from fewshot_nas.cream.flops import FULL_PX, Budget, budget_for
 from fewshot_nas.cream.model import MODELS, OWN, STAGES, Model, as_published, model_of, space_of
+from fewshot_nas.space.mbconv import MBConvSpace
 
 # Images for batch norm statistics: a single image may be a single pixel in a late stage.
 AtLeastTwo = Annotated[int, Within(low=2)]
@@ -69,8 +70,12 @@ class CreamConfig:
     SPACE: CreamSpace = field(default_factory=CreamSpace)
     # Where images come from, as for the other commands.
     data: DataConfig = field(default_factory=DataConfig)
-    # Seed, precision, threads and checkpoints, as for the other commands.
-    run: ProcessConfig = field(default_factory=ProcessConfig)
+    # Seed, precision, threads, checkpoints, pool and ground truth, as for the other commands.
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def stored(self, in_channels: int) -> "CreamConfig":
+        """The settings as a run keeps them."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -170,9 +175,27 @@ class SearchConfig(TrainConfig):
             InputError: no depths do, or those asked for have no path within the bounds.
         """
         bounds, values = (self.FLOPS_MINIMUM, self.FLOPS_MAXIMUM), asdict(self.SPACE)
-        if self.DEPTHS:
-            return budget_of(self.DEPTHS, *bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, values=values)
-        return depths_for(*bounds, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, values=values)
+        return budget_for(*bounds, self.DEPTHS, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, values=values)
+
+    def network(self, in_channels: int) -> MBConvSpace:
+        """The space of the search's paths, at the side of its images."""
+        space = self.budget().space
+        return replace(space, in_channels=in_channels, resolution=self.IMAGE_SIZE or space.resolution)
+
+    def stored(self, in_channels: int) -> "StoredSearch":
+        """With the sections that the commands of all spaces read."""
+        space = asdict(self.network(in_channels))
+        scored = EvaluationConfig(calibration_images=self.CALIBRATION_IMAGES, calibration_batch=self.BATCH_SIZE)
+        section = SpaceConfig(preset="cream", **{key: value for key, value in space.items() if key != "name"})
+        return StoredSearch(**vars(self), space=section, evaluation=scored)
+
+
+@dataclass(frozen=True)
+class StoredSearch(SearchConfig):
+    """A search's settings, and what they are for the commands of all spaces, which leave out keys in capitals."""
+
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ FULL_PX, STEP_PX, LEAST_PX = 224, 32, 64
 _MILLION = 1_000_000
 _ORDER = (2, 3, 4, 1, 0)  # the order in which stages grow
 _LIMITS = ((3, 3, 3, 2, 2), (4, 4, 4, 4, 4))  # for each of the two rounds, the largest depths, in that order
-_USUAL: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -80,21 +79,23 @@ def _bounded(budget: Budget, probabilities: tuple[float, ...]) -> Bounded:
     )
 
 
-def depths_for(
+def budget_for(
     minimum: float,
     maximum: float,
+    depths: Sequence[int] = (),
     *,
     resolution: int = FULL_PX,
     legacy: bool = False,
-    values: Mapping[str, Any] = _USUAL,
+    values: Mapping[str, Any] = MappingProxyType({}),
 ) -> Budget:
-    """Choose depths and image size for bounds in M FLOPs.
+    """Bounds in M FLOPs, with depths and image size that suit them.
 
     Each stage starts with one block. While even the cheapest network exceeds the maximum, images
     are made smaller. Then stages get more blocks until the most expensive network would exceed the
     maximum. Costs are those of whole paths at the size of their images.
 
     Args:
+        depths: your own, for which images do not shrink; none are given: as above.
         resolution: side in pixels to start from.
         legacy: whether to use the public code's rule. It counts the blocks only, always at 224
             pixels, and raises both bounds by 7/6, then by 7/5, and so on as images shrink, although
@@ -102,45 +103,30 @@ def depths_for(
         values: of the space, as `space_of` takes them.
 
     Raises:
-        InputError: no depths and no resolution fit.
+        InputError: no depths and no resolution fit, or your own have no path within the bounds.
     """
-    _check(minimum, maximum, resolution, legacy)
-    budget = Budget(space_of(values, (1,) * STAGES, resolution), minimum, maximum, legacy)
-    while budget.extremes()[0] > budget.maximum:
-        budget = _shrunk(budget)
-    for deeper in _growth(budget):
-        # Depths exceed the maximum only if the minimum requires it.
-        if budget.extremes()[1] >= budget.minimum and deeper.extremes()[1] > budget.maximum:
-            break
-        budget = deeper
-    return _reachable(budget)
-
-
-def budget_of(
-    depths: Sequence[int],
-    minimum: float,
-    maximum: float,
-    *,
-    resolution: int = FULL_PX,
-    legacy: bool = False,
-    values: Mapping[str, Any] = _USUAL,
-) -> Budget:
-    """Bounds in M FLOPs for depths of one's own; images do not shrink.
-
-    Raises:
-        InputError: the depths are not five, or have no path within the bounds.
-    """
-    _check(minimum, maximum, resolution, legacy)
-    if len(depths) != STAGES:
-        raise InputError(f"DEPTHS are {list(depths)}, expected {STAGES} numbers")
-    return _reachable(Budget(space_of(values, depths, resolution), minimum, maximum, legacy))
-
-
-def _check(minimum: float, maximum: float, resolution: int, legacy: bool) -> None:
     if not 0 <= minimum <= maximum:
         raise InputError(f"FLOPs bounds are {minimum:g} to {maximum:g} M, expected 0 <= FLOPS_MINIMUM <= FLOPS_MAXIMUM")
     if legacy and resolution != FULL_PX:
         raise InputError(f"the legacy FLOPs rule starts from {FULL_PX} px, got {resolution}")
+    if len(depths) not in (0, STAGES):
+        raise InputError(f"DEPTHS are {list(depths)}, expected {STAGES} numbers")
+    budget = Budget(space_of(values, depths or (1,) * STAGES, resolution), minimum, maximum, legacy)
+    while not depths and budget.extremes()[0] > budget.maximum:
+        budget = _shrunk(budget)
+    for deeper in () if depths else _growth(budget):
+        # Depths exceed the maximum only if the minimum requires it.
+        if budget.extremes()[1] >= budget.minimum and deeper.extremes()[1] > budget.maximum:
+            break
+        budget = deeper
+    cheapest, dearest = budget.extremes()
+    if dearest < budget.minimum or cheapest > budget.maximum:
+        raise InputError(
+            f"no depths have paths of {budget.minimum:g} to {budget.maximum:g} M FLOPs at {budget.space.resolution} px:"
+            f" depths {budget.space.lengths} have {cheapest:.1f} to {dearest:.1f} M; change FLOPS_MINIMUM or"
+            " FLOPS_MAXIMUM"
+        )
+    return budget
 
 
 def _shrunk(budget: Budget) -> Budget:
@@ -154,18 +140,6 @@ def _shrunk(budget: Budget) -> Budget:
         )
     raised, space = FULL_PX / resolution if budget.legacy else 1, replace(budget.space, resolution=resolution)
     return replace(budget, space=space, minimum=budget.minimum * raised, maximum=budget.maximum * raised)
-
-
-def _reachable(budget: Budget) -> Budget:
-    """The budget itself, if its depths have paths on both sides of a bound."""
-    cheapest, dearest = budget.extremes()
-    if dearest < budget.minimum or cheapest > budget.maximum:
-        depths, px = budget.space.lengths, budget.space.resolution
-        raise InputError(
-            f"no depths have paths of {budget.minimum:g} to {budget.maximum:g} M FLOPs at {px} px: depths {depths}"
-            f" have {cheapest:.1f} to {dearest:.1f} M; change FLOPS_MINIMUM or FLOPS_MAXIMUM"
-        )
-    return budget
 
 
 def _growth(budget: Budget) -> Iterator[Budget]:

@@ -1,21 +1,17 @@
-"""Draw distinct random paths within the FLOPs bounds of a search, as a pool for `truth` and `score`."""
+"""Draw distinct random paths within the FLOPs bounds of a search, as a pool for `truth` and `test`."""
 
-import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
 from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.flops import UNIFORM, Budget
+from fewshot_nas.cream.flops import UNIFORM
 from fewshot_nas.cream.model import FORM
 from fewshot_nas.options import add_config_options, first_line
-from fewshot_nas.space.draw import distinct
-from fewshot_nas.space.pool import Entry, check_draw, write_arch_file
-from fewshot_nas.space.space import Arch
+from fewshot_nas.space.pool import Entry, check_draw, make_pool, write_arch_file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,26 +20,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_draw(options.size, options.seed)
     budget = load(SearchConfig, options.config, options.overrides, (Config,)).budget()
     print(first_line(f"pool {options.out}", space="of Cream"))
-    pool = draw_pool(budget, options.size, options.seed)
+    # Each path within the bounds is as likely as any other.
+    pool = make_pool(budget.space, options.seed, options.size, lambda rng: budget.sample(rng, UNIFORM))
     write_arch_file(options.out, budget.space, {arch_id: Entry(0.0, arch) for arch_id, arch in pool.items()})
     costs = sorted(map(budget.mflops, pool.values()))
     print(
         f"{len(pool)} paths of depths {budget.space.lengths}, {costs[0]:.3f} to {costs[-1]:.3f} M FLOPs: {options.out}"
     )
     return 0
-
-
-def draw_pool(budget: Budget, size: int, seed: int) -> dict[str, Arch]:
-    """`size` distinct paths within the bounds, each as likely as any other, the same for the same seed.
-
-    Raises:
-        InputError: there are hardly so many.
-    """
-    rng = random.Random(seed)
-    archs = distinct(lambda: budget.sample(rng, UNIFORM), size)
-    if len(archs) < size:
-        raise InputError(f"{size} paths are asked for, but only {len(archs)} were found within the FLOPs bounds")
-    return {f"arch{number}": arch for number, arch in enumerate(archs, start=1)}
 
 
 def _parser() -> Parser:

@@ -86,7 +86,8 @@ class CreamRun:
     plan: bool = False
 
     @cached_property
-    def _images(self) -> ImageData:
+    def images(self) -> ImageData:
+        """The data set of the settings, the held images among the training images."""
         data = images_of(self.config.data)
         if self.words:
             self.report(opened(self.words, data, space_words(self.config), self.world))
@@ -97,7 +98,7 @@ class CreamRun:
     @cached_property
     def _split(self) -> tuple[Images, Images]:
         """Images to train on, and those held out of them."""
-        train = self._images.train
+        train = self.images.train
         return (
             split_off(train, max(2, min(self.held_images, len(train) // HELD_SHARE)))
             if self.held_images
@@ -107,11 +108,11 @@ class CreamRun:
     @cached_property
     def data(self) -> ImageData:
         """The data set of the settings, without the held images."""
-        return replace(self._images, train=self._split[0])
+        return replace(self.images, train=self._split[0])
 
     def begin(self) -> None:
         """Open the images, and say which they are."""
-        assert self._images
+        assert self.images
 
     @property
     def held(self) -> Images:
@@ -167,7 +168,9 @@ class CreamRun:
             InputError: an earlier run of that name cannot be continued, settings contradict each
                 other, or training fails.
         """
-        self.life(directory).run(lambda: self.manifest(facts), start, lambda task, log: finish(task))
+        stored = self.config.stored(len(self.images.mean))
+        life = LifeCycle(directory, stored, self.world, self.resume, self.report, self.plan)
+        life.run(lambda: self.manifest(facts), start, lambda task, log: finish(task))
 
     def life(self, directory: PhaseDirectory) -> LifeCycle:
         """Of a training that keeps its files there."""
@@ -182,5 +185,5 @@ class CreamRun:
         """
         share = batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
         refuse_single_values(share, self.config.SPACE.last_side(self.resolution), "BATCH_SIZE")
-        noted = {"processes": self.world.size, **facts, "data": data_facts(self.data)}
+        noted = {"processes": self.world.size, **facts, "data": data_facts(self.images)}
         return manifest_of(compared(self.config), noted)

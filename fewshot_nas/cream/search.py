@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.cli.errors import InputError
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         training.report(f"{counted}, images of {resolution} px")
         training.train(
             directory,
-            {"budget": {key: value for key, value in asdict(budget).items() if key != "space"}},
+            {"space": config.network(len(training.images.mean)).values()},
             lambda: _start(training, config, budget, directory),
             lambda task: _finish(training, config, task, directory),
         )
@@ -78,10 +77,10 @@ def _start(
         )
     _check_slices(config, batch_share(len(data.train), config.BATCH_SIZE, world.size), len(training.held))
     seed_weights(seed)
-    space = replace(budget.space, in_channels=len(data.mean), resolution=training.resolution)
+    space = config.network(len(data.mean))
     split = shared(space) if config.SHARED_EPOCHS else one_shot(space)
     network = placed(Supernet(split, data.num_classes), world)
-    network.trained_on = trained_on(data)
+    network.trained_on = trained_on(training.images)
     matching = placed(Matching(config.SLICE, data.num_classes), world)
     sampler = PathSampler(seed, budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
     sampler.path(0)  # impossible bounds are refused here, not in the first step
@@ -191,16 +190,17 @@ def finals_of(training: "CreamRun", config: SearchConfig) -> "Finals":
 def _finish(training: "CreamRun", config: SearchConfig, task: "SearchTask", directory: SearchDirectory) -> None:
     from fewshot_nas.cream.model import Model, write_model
     from fewshot_nas.evaluation.accuracy import guessing
+    from fewshot_nas.models.checkpoint import save_supernet
 
     task.keeping.apply_pending()
     best, decided = _decided(training, config, task)
     data, path, accuracy = training.data, best.candidate, task.validated(best.candidate)
-    space = replace(config.budget().space, in_channels=len(data.mean), resolution=training.resolution)
-    model = Model(space, path)
+    model = Model(config.network(len(data.mean)), path)
     cost = model.space.cost(path, num_classes=data.num_classes)
     known = {"macs": cost.macs, "params": cost.params, "mflops": best.cost}
     scores = {"top1": accuracy.top1, "top5": accuracy.top5, task.keeping.measure: best.accuracy}
     scores["guessing"] = guessing(task.inputs.labels)
+    save_supernet(directory.supernet, task.network, {"epoch": config.EPOCHS - 1})
     write_model(directory.chosen, model, {**known, **scores, **decided, "data": data.name})
     training.report(
         f"INPUT_ARCH={model.code}: top-1 {accuracy.top1:.2f} % with the supernet's weights,"

@@ -2,15 +2,23 @@
 
 from fewshot_nas.cli.commands import command_line
 from fewshot_nas.reporting.gather import PhaseRecord, Study
+from fewshot_nas.results.run import SEARCH
+
+
+def _paths(study: Study) -> bool:
+    """Whether it is a Cream search's."""
+    return any(phase.name == SEARCH.name for phase in study.phases)
 
 
 def train_command(study: Study) -> str:
-    """Trains the one-shot phase."""
-    return command_line("train_supernet", save=study.save)
+    """Trains the first phase."""
+    return command_line("cream.search" if _paths(study) else "train_supernet", save=study.save)
 
 
 def truth_command(study: Study) -> str:
     """Trains the ground truth's archs."""
+    if _paths(study):
+        return command_line("cream.truth", save=study.save, pool="POOL.json", target_arch_num="1-30")
     return command_line("train_stand_alone", save=study.save, target_arch_num="all")
 
 
@@ -20,7 +28,7 @@ def rank_command(study: Study) -> str:
 
 
 def search_command(study: Study) -> str:
-    """Searches the one-shot supernet for the best score."""
+    """Searches the first phase's supernet for the best score."""
     return command_line("search", save=study.save)
 
 

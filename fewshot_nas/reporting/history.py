@@ -29,6 +29,7 @@ def loss_figure(study: Study) -> Figure:
             ("largest", BLUE, lambda epoch: epoch.loss.get("largest")),
             ("sampled", GREEN, _sampled_loss),
             ("smallest", ORANGE, lambda epoch: epoch.loss.get("smallest")),
+            ("the step's path", BLUE, lambda epoch: epoch.loss.get("path")),
         ],
     )
 
@@ -42,6 +43,7 @@ def accuracy_figure(study: Study) -> Figure:
             ("largest", BLUE, lambda epoch: epoch.top1.get("largest")),
             ("ground truth's archs, mean", GREEN, lambda epoch: _mean_of(epoch.top1, study.truth.keys())),
             ("smallest", ORANGE, lambda epoch: epoch.top1.get("smallest")),
+            ("the board's best path", BLUE, lambda epoch: epoch.top1.get("best")),
         ],
     )
 
@@ -72,7 +74,8 @@ def _taus(span: Span) -> Iterator[Figure]:
 
 
 def _curves(study: Study, y_title: str, quantities: Sequence[tuple[str, str, Quantity]]) -> Figure:
-    data = [_curve(study.spans, *quantity) for quantity in quantities]
+    curves = (_curve(study.spans, *quantity) for quantity in quantities)
+    data = [curve for curve in curves if any(value is not None for value in curve["y"])]
     return {"data": data, "layout": _timeline(y_title, study.spans, height=340, legend=True)}
 
 

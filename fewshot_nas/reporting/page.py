@@ -11,7 +11,7 @@ from typing import Any
 from fewshot_nas.reporting.figures import columns, cost_figure, ranking_figure, truth_figure
 from fewshot_nas.reporting.gather import Study
 from fewshot_nas.reporting.history import accuracy_figure, loss_figure, tau_figure
-from fewshot_nas.reporting.path_search import board_figure, paths_figure
+from fewshot_nas.reporting.path_search import board_figure
 from fewshot_nas.reporting.searched import search_figure, shown_searches
 from fewshot_nas.reporting.sections import head, sections
 from fewshot_nas.reporting.style import Figure
@@ -45,8 +45,6 @@ def figures(study: Study) -> Iterator[tuple[str, Figure]]:
             yield f"cost {phase.name}", cost_figure(study, phase.name, phase.evaluation)
     if study.cream and study.cream.boards:
         yield "board", board_figure(study.cream)
-    if study.cream and study.cream.compared:
-        yield "paths", paths_figure(study.cream)
     for name, pair in shown_searches(study.searches).items():
         if pair[0].archs:
             yield f"search {name}", search_figure(*pair)

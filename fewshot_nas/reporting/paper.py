@@ -11,7 +11,7 @@ from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.records.files import replacing
 from fewshot_nas.reporting.best_archs import macs_front
 from fewshot_nas.reporting.gather import Study
-from fewshot_nas.reporting.path_search import MEASURES, PathSearch
+from fewshot_nas.reporting.path_search import PathSearch
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE
 from fewshot_nas.reporting.wording import metric_title, phase_title, proxy_title, unit_of
 from fewshot_nas.results.evaluations import Evaluation
@@ -154,8 +154,8 @@ def _board(search: PathSearch) -> "Figure":
     axes.plot([epoch for epoch, _ in validated], [top1 for _, top1 in validated], color=ORANGE, linewidth=1)
     axes.locator_params("x", integer=True)
     axes.set_xlabel("epoch")
-    axes.set_ylabel("top-1, %" if search.measure == "batch_top1" else "accuracy, %")
-    title = f"paths on the board, the best of them (line): {MEASURES.get(search.measure, search.measure)}"
+    axes.set_ylabel("accuracy, %")
+    title = f"paths on the board, the best of them (line): {search.title}"
     axes.set_title(f"{title};\ntop-1 of the best on the ranking images (upper line)", fontsize=6)
     return figure
 

@@ -11,7 +11,7 @@ from fewshot_nas.reporting.gather import PhaseRecord, Study
 from fewshot_nas.reporting.hints import rank_command, score_command, search_command, train_command, truth_command
 from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.markup import code, missing, note, plot, section, table
-from fewshot_nas.reporting.path_search import cream_section, found_sentence, path_search_tiles
+from fewshot_nas.reporting.path_search import cream_section
 from fewshot_nas.reporting.ranked import ranked_table
 from fewshot_nas.reporting.searched import search_sections
 from fewshot_nas.reporting.wording import (
@@ -28,7 +28,7 @@ from fewshot_nas.results.evaluations import Evaluation
 
 def head(study: Study) -> str:
     """Title, verdict, and the most important numbers."""
-    tiles = path_search_tiles(study.cream) if study.cream and not study.phases else _tiles(study)
+    tiles = (_tiles(study) if study.phases or not study.cream else {}) | (study.cream.tiles() if study.cream else {})
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in tiles.items())
     return (
         f'<p class="eyebrow">fewshot_nas report</p>\n<h1>{escape(study.save)}</h1>\n'
@@ -39,8 +39,6 @@ def head(study: Study) -> str:
 def _collapses(study: Study) -> str:
     """A paragraph for each phase in which nothing was learned."""
     said = {f"phase {phase.name}": phase.collapse for phase in study.phases}
-    if study.cream:
-        said |= {"the search": study.cream.collapse}
     return "".join(f'<p class="verdict">{escape(f"{name}: {text}")}</p>\n' for name, text in said.items() if text)
 
 
@@ -57,11 +55,10 @@ def _tiles(study: Study) -> dict[str, object]:
 
 
 def verdict(study: Study) -> str:
-    """Whether the supernet ranks better than the best proxy, which needs no training."""
-    if study.cream and not study.phases:
-        return found_sentence(study.cream)
+    """What a Cream search found, and whether the supernet ranks better than the best proxy, which needs no training."""
+    found = study.cream.sentence() if study.cream else ""
     if not study.best_phase or not study.best_proxy:
-        return "It is not known yet how well this supernet ranks."
+        return f"{found}It is not known yet how well this supernet ranks." if study.phases else found
     row, proxy = study.phase_rows[study.best_phase], study.proxy_rows[study.best_proxy].kendall.value
     if row.kendall.value <= proxy:
         outcome = "this supernet does not beat it"
@@ -72,7 +69,7 @@ def verdict(study: Study) -> str:
     others = study.proxy_rows[study.best_proxy].n
     over = f" over {others} archs" if others != row.n else ""
     return (
-        f"Phase {study.best_phase} ranks {row.n} archs with a tau of {interval(row.kendall)}. Going by"
+        f"{found}Phase {study.best_phase} ranks {row.n} archs with a tau of {interval(row.kendall)}. Going by"
         f" {proxy_title(study.best_proxy)} alone reaches {decimal(proxy)}{over} without any training: {outcome}."
     )
 

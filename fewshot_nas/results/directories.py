@@ -83,13 +83,12 @@ class SearchDirectory(PhaseDirectory):
     """Where a Cream search keeps its files."""
 
     chosen = File("path.json")
+    supernet = File("supernet.pth")  # the `chosen` one of this phase, for the commands of all spaces
     board = File("board.json")
-    path_scores = File("scores.json")
-    ranking = File("ranking.json")
 
     def files(self) -> tuple[Path, ...]:
-        """The files of every run, and the board."""
-        return (*super().files(), self.board)
+        """The files of every run, the supernet, and the board."""
+        return (*super().files(), self.supernet, self.board)
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,17 @@ from fewshot_nas.results.directories import (
 from fewshot_nas.space.split import MAX_GROUPS
 
 # A split by width is named by its number of groups; `on` is the parent's split, trained on. No other directory of a run
-# has a name like the other splits'.
-_PART = rf"[1-{MAX_GROUPS}]|depth\d+x\d|choice[a-z0-9]+|on|table-[a-z0-9]+"
+# has a name like the other splits'. A Cream search is named `search`.
+_FIRST = ("1", "search")  # the phases that follow no other
+_PART = rf"search|[1-{MAX_GROUPS}]|depth\d+x\d|choice[a-z0-9]+|on|table-[a-z0-9]+"
 _SPLIT = rf"(?:{_PART})(?:-(?:{_PART}))*"
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase of training: the names of its split and of its parent's split ("" for the one-shot phase).
+    """A phase of training: the names of its split and of its parent's split ("" for a first phase).
 
-    A split by width is named by its number of groups, so the one-shot phase is 1.
+    A split by width is named by its number of groups, so the one-shot phase is 1. The phase `search` is a Cream search.
     """
 
     split: str
@@ -36,7 +37,7 @@ class Phase:
     def __post_init__(self) -> None:
         numbers = [int(name) for name in (self.split, self.parent or "0") if name.isdigit()]
         falls = len(numbers) == 2 and not numbers[1] < numbers[0]
-        if (self.split == "1") != (self.parent == "") or falls or max(numbers, default=0) > MAX_GROUPS:
+        if (self.split in _FIRST) != (self.parent == "") or falls or max(numbers, default=0) > MAX_GROUPS:
             raise InputError(
                 f"a phase with {self.split} groups cannot follow one with {self.parent or 0},"
                 f" expected more groups than its parent has, and at most {MAX_GROUPS}"
@@ -79,10 +80,10 @@ class Phase:
         match = re.fullmatch(rf"({_SPLIT})(?:_from_({_SPLIT}))?", name)
         if not match or match[2] == "1":
             raise InputError(f"{name!r} is not a phase, expected 1, 2, 3_from_2, depth34x2, ...")
-        return cls(match[1], match[2] or ("" if name == "1" else "1"))
+        return cls(match[1], match[2] or ("" if name in _FIRST else "1"))
 
 
-ONE_SHOT = Phase("1", "")
+ONE_SHOT, SEARCH = Phase("1", ""), Phase("search", "")
 
 
 ROOT = Path("results")
@@ -197,12 +198,19 @@ def phases(save: str) -> list[Phase]:
 
 
 def known_phases(save: str) -> list[Phase]:
-    """The one-shot phase, and every phase that a run has a directory for, in their order."""
+    """The first phase, and every phase that a run has a directory for, in their order."""
     found = {ONE_SHOT}
     for path in run_directory(save).glob("*/"):
         with suppress(InputError):
             found.add(Phase.parse(path.name))
-    return sorted(found, key=lambda phase: phase.order)
+    return sorted({*found - {ONE_SHOT, SEARCH}, first_phase(save)}, key=lambda phase: phase.order)
+
+
+def first_phase(save: str) -> Phase:
+    """The one-shot phase; the Cream search in a run that has nothing else to begin with."""
+    one_shot, search = (phase_directory(save, phase) for phase in (ONE_SHOT, SEARCH))
+    begun = one_shot.manifest.exists() or one_shot.chosen.exists()
+    return SEARCH if search.manifest.exists() and not begun else ONE_SHOT
 
 
 def trained_phases(save: str) -> list[PhaseDirectory]:
@@ -222,12 +230,14 @@ def stored_settings(save: str) -> Path | None:
 
 
 def phase_of(save: str, text: str) -> Phase:
-    """The phase of a run that is meant by the name of a split or of a phase.
+    """The phase of a run that is meant by the name of a split or of a phase; 1 is the first one.
 
     Raises:
         InputError: several phases of the run have that split.
     """
-    if text == "1" or "_from_" in text:
+    if text == ONE_SHOT.name:
+        return first_phase(save)
+    if "_from_" in text:
         return Phase.parse(text)
     named = [phase for phase in known_phases(save) if phase.split == text]
     if len(named) > 1:

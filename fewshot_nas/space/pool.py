@@ -82,11 +82,13 @@ def part_path(directory: Path, part: int) -> Path:
 
 
 def part_paths(directory: Path, space: Space) -> list[Path]:
-    """The files `part1.json`, `part2.json`, ... of a pool of a space.
+    """The files `part1.json`, `part2.json`, ... of a pool of a space; a file is a pool of one part.
 
     Raises:
         InputError: there is no such file, or a number is left out.
     """
+    if directory.is_file():
+        return [directory]
     matches = (re.fullmatch(r"part([1-9]\d*)\.json", path.name) for path in directory.glob("part*.json"))
     numbers = sorted(int(match[1]) for match in matches if match)
     if not numbers:
@@ -147,10 +149,14 @@ def check_draw(size: int, seed: int) -> None:
         raise InputError(f"--seed is {seed}, expected a whole number >= 0")
 
 
-def make_pool(space: Space, seed: int, size: int) -> dict[str, Arch]:
+def make_pool(
+    space: Space, seed: int, size: int, draw: Callable[[random.Random], Arch] | None = None
+) -> dict[str, Arch]:
     """Draw `size` distinct archs, named `arch1`, `arch2`, ...; the same seed gives the same pool on every machine.
 
-    Each choice is uniform over the pool's options. A pool of all archs has them in the order of their choices.
+    Args:
+        draw: an arch; by default each choice is uniform over the pool's options, and a pool of all archs has them in
+            the order of their choices.
 
     Raises:
         InputError: the space has fewer archs than that, or hardly more.
@@ -158,10 +164,10 @@ def make_pool(space: Space, seed: int, size: int) -> dict[str, Arch]:
     if size > (most := space.count(space.pool_options)):
         raise InputError(f"the pool is to have {size} archs, but space {space.name} has only {most} for a pool")
     rng = random.Random(seed)
-    if size == most:
+    if size == most and draw is None:
         archs = list(all_archs(space, space.pool_options))
     else:
-        archs = distinct(lambda: random_arch(space, rng, space.pool_options), size)
+        archs = distinct(lambda: draw(rng) if draw else random_arch(space, rng, space.pool_options), size)
     if len(archs) < size:
         raise InputError(f"the pool is to have {size} archs, but drawing found only {len(archs)}; choose a smaller one")
     return {f"arch{number}": arch for number, arch in enumerate(archs, start=1)}

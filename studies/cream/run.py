@@ -17,21 +17,23 @@ from typing import Any
 
 import numpy as np
 
+from fewshot_nas import test
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
 from fewshot_nas.cli.settings import load
-from fewshot_nas.cream import retrain, score, search
+from fewshot_nas.cream import retrain, search
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.model import Model, read_model, write_model
 from fewshot_nas.cream.runs import CreamRun
-from fewshot_nas.cream.score import supernet_of
 from fewshot_nas.distributed import World
+from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.ranking.combination import surplus
 from fewshot_nas.ranking.features import column, features, standardised
 from fewshot_nas.ranking.predictor import EVIDENCE_WEIGHT, PredictorInputs, predict
 from fewshot_nas.ranking.ranker import Ranker, ranker
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.results.directories import shard_path
 from fewshot_nas.results.run import retrain_directory, search_directory
 from fewshot_nas.space.pool import Entry, read_arch_file, read_codes, write_arch_file
 from studies.common import STUDIES
@@ -110,7 +112,8 @@ def search_arm(arm: str, seed: int) -> None:
     else:
         settings = ["FINAL_STEPS=0", *ABLATIONS[arm]]  # the board's order decides
         search.main(["--save", save, "--config", str(SMALL), f"run.seed={seed}", *settings])
-        score.main(["--save", save, "--pool", str(_pool_of(arm, seed)), "data.valid_images=2000"])
+        pool = f"run.pool={_pool_of(arm, seed)}"
+        test.main(["--save", save, "--json_part", "all", pool, "data.valid_images=2000"])
 
 
 def _pool_of(arm: str, seed: int) -> Path:
@@ -142,7 +145,7 @@ def pick_predicted(arm: str, seed: int) -> None:
 
 def _ranker(seed: int) -> Ranker:
     """Of all paths of the pool, from the scores of the default arm's supernet."""
-    space, scores = small_space(), _accuracies(search_directory(_save("default", seed)).path_scores)
+    space, scores = small_space(), _scores("default", seed)
     pool = read_arch_file(POOL, space)
     described = features(space, [entry.arch for entry in pool.values()], num_classes=CLASSES)
     return ranker(described, [column(pool, scores)])
@@ -164,10 +167,10 @@ def pick_adapted(seed: int) -> None:
     board = [space.decode(entry["INPUT_ARCH"]) for entry in read_json(directory.board)["board"]]
     paths = {name: entry.arch for name, entry in list(read_arch_file(POOL, space).items())[:TRUTHS]}
     paths |= {f"board{place}": path for place, path in enumerate(board)}
-    supernet = supernet_of(training, config, directory)
+    supernet = load_supernet(directory.supernet)
     accuracies = search.finals_of(training, config).scores(supernet, list(paths.values()))
     found = {name: Entry(each.prob, paths[name]) for name, each in zip(paths, accuracies, strict=True)}
-    write_arch_file(home.path_scores, space, found)
+    write_arch_file(shard_path(home.scores("0"), "prob", 1), space, found)
     best = max(found, key=lambda name: found[name].acc)
     mflops = config.budget().mflops(paths[best])
     write_model(home.chosen, Model(space, paths[best]), {"mflops": mflops})
@@ -190,7 +193,7 @@ def collect() -> None:
     arms = [(arm, seed) for arm in (*ABLATIONS, *PICKS) for seed in SEEDS if _done(arm, seed)]
     content = {
         "learning": {arm: [_top1(arm, seed) for seed in SEEDS if _done(arm, seed)] for arm in LEARNING},
-        "scores": {f"{arm}_s{seed}": _accuracies(search_directory(_save(arm, seed)).path_scores) for arm, seed in arms},
+        "scores": {f"{arm}_s{seed}": _scores(arm, seed) for arm, seed in arms},
         "found": {f"{arm}_s{seed}": _found(arm, seed) for arm, seed in arms},
         "truth": runs_of(RUNS),
     }
@@ -206,8 +209,10 @@ def _top1(arm: str, seed: int) -> float:
     return float(read_json(search_directory(_save(arm, seed)).chosen)["top1"])
 
 
-def _accuracies(file: Path) -> dict[str, float]:
-    return {name: acc for name, (acc, _) in read_codes(file, str).items()} if file.exists() else {}
+def _scores(arm: str, seed: int) -> dict[str, float]:
+    """Of the paths that the arm's supernet has scored last, if it has."""
+    scored = [*search_directory(_save(arm, seed)).evaluations().values()][-1:]
+    return {name: acc for each in scored for name, (acc, _) in read_codes(shard_path(each, "prob", 1), str).items()}
 
 
 def _found(arm: str, seed: int) -> dict[str, Any]:

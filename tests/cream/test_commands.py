@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,19 +12,12 @@ from PIL import Image
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
-from fewshot_nas.cli.settings import load
-from fewshot_nas.cream import make_pool, retrain, score, search, truth
+from fewshot_nas.cream import make_pool, retrain, search, truth
 from fewshot_nas.cream import test as testing
-from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.flops import depths_for
+from fewshot_nas.cream.flops import budget_for
 from fewshot_nas.cream.model import model_of, read_model
-from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.data import known
 from fewshot_nas.data.sources import open_data
-from fewshot_nas.distributed import World
-from fewshot_nas.evaluation.scorer import Scorer
-from fewshot_nas.models.checkpoint import load_supernet
-from fewshot_nas.space.pool import read_arch_file, write_arch_file
 from fewshot_nas.training.loop import Loop
 
 SMALL = ["IMAGE_SIZE=16", "BATCH_SIZE=8", "data.train_images=16", "data.valid_images=20"]
@@ -145,7 +137,7 @@ def test_the_last_board_s_paths_train_alone_before_the_best_is_chosen(here):
 @pytest.mark.parametrize("legacy", ["false", "true"])
 def test_every_path_on_the_board_lies_within_the_bounds(here, legacy):
     search.main(["--save", "one", *SEARCH, "FLOPS_MINIMUM=60", "POOL_SIZE=9", f"LEGACY={legacy}"])
-    budget = depths_for(60, 114, legacy=legacy == "true")
+    budget = budget_for(60, 114, legacy=legacy == "true")
     board = read(here / "results" / "one" / "search" / "board.json")["board"]
     assert len(board) == 4
     found = [budget.space.decode(entry["INPUT_ARCH"]) for entry in board]
@@ -245,53 +237,6 @@ def test_a_ground_truth_of_paths(here, capsys):
         truth.main([*argv, "--target_arch_num", "1", "LR=0.01"])
     with pytest.raises(InputError, match=r"--target_arch_num names arch5, but pool.json has 4 paths"):
         truth.main([*argv, "--target_arch_num", "5"])
-
-
-@pytest.mark.parametrize(("settings", "size"), [(REVIEW, 20), (SEARCH, 5)], ids=["review", "batch"])
-def test_a_pool_is_scored_with_the_search_s_supernet_and_compared(here, capsys, settings, size):
-    search.main(["--save", "one", *settings])
-    make_pool.main(["--size", str(size), "--out", "pool.json"])
-    space = load_supernet(Path("results/one/search/last.pth")).space
-    pool = read_arch_file(here / "pool.json", space)
-    costs = {name: space.cost(entry.arch, num_classes=10) for name, entry in pool.items()}
-    order = sorted(pool, key=lambda name: costs[name].params)[:9]  # a truth that parameters rank without fault
-    write_arch_file(
-        here / "gt.json", space, {name: pool[name]._replace(acc=float(place)) for place, name in enumerate(order)}
-    )
-    capsys.readouterr()
-    score.main(["--save", "one", "--pool", "pool.json", "--ground_truth", "gt.json"])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("search results/one/search; digits, ")
-    first = next(place for place, line in enumerate(lines) if line.startswith("FLOPs"))
-    rows = {line.split("  ")[0]: line for line in lines[first:]}
-    names = ["FLOPs", "macs", "params", "raw", "top-1", "board", *(("smoothed", "combined") if size == 20 else ())]
-    assert list(rows)[: len(names)] == names
-    assert "+1.000" in rows["params"]
-    found = read_arch_file(here / "results/one/search/scores.json", space)
-    assert {name: entry.arch for name, entry in found.items()} == {name: entry.arch for name, entry in pool.items()}
-    ranking = read(here / "results/one/search/ranking.json")
-    assert [row["name"] for row in ranking["rows"]] == names
-    assert [(each["arch"], each["score"], each["truth"]) for each in ranking["points"]] == [
-        (name, found[name].acc, float(place)) for place, name in enumerate(order)
-    ]
-    config = load(SearchConfig, here / "results/one/search/config.yml")
-    run_of = CreamRun(config, 16, World.alone(), True, print, config.held_images)
-    supernet = load_supernet(Path("results/one/search/last.pth"))
-    (expected,) = Scorer(supernet, run_of.inputs(run_of.data.valid, 16)).scores([pool["arch2"].arch])
-    assert found["arch2"].acc == pytest.approx(expected.prob, rel=1e-4)
-    for change in ("LR=5", "data.train_images=31"):
-        with pytest.raises(InputError, match=r"results/one/search was begun with .*the supernet is of that search"):
-            score.main(["--save", "one", "--pool", "pool.json", change])
-
-
-def test_another_pool_s_truth_is_refused(here):
-    (here / "results/one/search").mkdir(parents=True)
-    (here / "results/one/search/path.json").write_text("{}")
-    (here / "results/one/search/config.yml").write_text("{}")
-    for seed in ("0", "1"):
-        make_pool.main(["--size", "3", "--seed", seed, "--out", f"{seed}.json"])
-    with pytest.raises(InputError, match=r"1.json: arch1 is another path than in the pool"):
-        score.main(["--save", "one", "--pool", "0.json", "--ground_truth", "1.json"])
 
 
 def test_what_is_finished_is_left_alone(here, capsys):
@@ -424,11 +369,6 @@ def test_a_checkpoint_of_another_model_is_refused(here):
         (make_pool.main, ["--out=x.json", "FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM is too small for any network"),
         (truth.main, ["--pool=none.json", "--target_arch_num=1"], "none.json: no such file"),
         (truth.main, ["--pool=none.json", "--target_arch_num=1", "IMAGE_SIZE=0"], "IMAGE_SIZE is 0, but the paths"),
-        (
-            score.main,
-            ["--pool=none.json"],
-            "no finished search; `python -m fewshot_nas.cream.search --save=save` makes",
-        ),
         (search.main, ["data.name=nowhere"], "data.name is 'nowhere'"),
         (search.main, ["FLOPS=3"], "FLOPS is not a setting"),
         (retrain.main, ["MODEL_SELECTION=112"], "MODEL_SELECTION is 112, expected one of"),
@@ -474,7 +414,7 @@ def test_a_file_that_is_no_search_is_refused(here, content, message):
         retrain.main(["--from_search", "path.json"])
 
 
-@pytest.mark.parametrize("command", ["make_pool", "search", "retrain", "score", "test", "truth"])
+@pytest.mark.parametrize("command", ["make_pool", "search", "retrain", "test", "truth"])
 def test_a_command_is_understood_before_torch_is_imported(command):
     probe = f"import sys, fewshot_nas.cream.{command}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     subprocess.run([sys.executable, "-c", probe], check=True)

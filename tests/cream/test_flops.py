@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cream.flops import PRIOR, UNIFORM, Budget, depths_for, path_flops
+from fewshot_nas.cream.flops import PRIOR, UNIFORM, Budget, budget_for, path_flops
 from fewshot_nas.cream.model import MODELS, model_of, space_of
 from fewshot_nas.models.subnet import Subnet
 
@@ -49,7 +49,7 @@ def test_flops_of_the_part_that_never_changes():
     ],
 )
 def test_the_legacy_rule_as_published(bounds, depths, resolution):
-    budget = depths_for(*bounds, legacy=True)
+    budget = budget_for(*bounds, legacy=True)
     assert (budget.space.lengths, budget.space.resolution) == (depths, resolution)
 
 
@@ -57,7 +57,7 @@ def test_the_legacy_rule_as_published(bounds, depths, resolution):
 @pytest.mark.parametrize("legacy", [True, False])
 def test_more_than_the_space_has_is_refused(legacy):
     with pytest.raises(InputError, match=r"depths \(4, 4, 4, 4, 4\) have"):
-        depths_for(600, 1000, legacy=legacy)
+        budget_for(600, 1000, legacy=legacy)
 
 
 @pytest.mark.golden
@@ -78,29 +78,29 @@ def test_macs_and_parameters_are_those_of_the_child(resolution, channels):
 
 
 def test_small_bounds_shrink_the_images_until_a_whole_network_fits():
-    budget = depths_for(0, 14)
+    budget = budget_for(0, 14)
     assert (budget.space.resolution, budget.space.lengths, budget.maximum) == (64, (1, 1, 2, 1, 1), 14)
 
 
 def test_the_legacy_rule_raises_the_bounds_instead():
-    assert depths_for(7, 43, legacy=True).maximum == pytest.approx(43 * 7 / 6 * 7 / 5)
-    assert depths_for(7, 43, legacy=True).minimum == pytest.approx(7 * 7 / 6 * 7 / 5)
+    assert budget_for(7, 43, legacy=True).maximum == pytest.approx(43 * 7 / 6 * 7 / 5)
+    assert budget_for(7, 43, legacy=True).minimum == pytest.approx(7 * 7 / 6 * 7 / 5)
 
 
 def test_stages_grow_past_the_maximum_only_to_reach_the_minimum():
-    assert depths_for(0, 300).space.lengths == (1, 1, 3, 3, 3)
-    assert depths_for(290, 300).space.lengths == (1, 2, 3, 3, 3)
+    assert budget_for(0, 300).space.lengths == (1, 1, 3, 3, 3)
+    assert budget_for(290, 300).space.lengths == (1, 2, 3, 3, 3)
 
 
 def test_a_search_may_start_from_small_images():
-    assert depths_for(0, 20, resolution=32) == Budget(space_of({}, (4, 4, 4, 4, 4), 32), 0, 20)
+    assert budget_for(0, 20, resolution=32) == Budget(space_of({}, (4, 4, 4, 4, 4), 32), 0, 20)
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.floats(0, 600), st.floats(0, 300), st.integers(0, 1000))
 def test_sampled_paths_lie_within_the_bounds(minimum, width, seed):
     try:
-        budget = depths_for(minimum, minimum + width)
+        budget = budget_for(minimum, minimum + width)
         path = budget.sample(random.Random(seed))
     except InputError:
         return  # the bounds suit nothing, and somebody was told so
@@ -109,13 +109,13 @@ def test_sampled_paths_lie_within_the_bounds(minimum, width, seed):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_published_sizes_can_be_searched_for(model):
-    budget = depths_for(0, model)
+    budget = budget_for(0, model)
     assert budget.minimum <= budget.mflops(budget.sample(random.Random(0))) <= budget.maximum
 
 
 @pytest.mark.parametrize("probabilities", [PRIOR, UNIFORM])
 def test_choices_are_drawn_by_their_probabilities(probabilities):
-    budget, rng = depths_for(0, 600), random.Random(0)
+    budget, rng = budget_for(0, 600), random.Random(0)
     paths = (budget.sample(rng, probabilities) for _ in range(1000))
     drawn = Counter(choice for path in paths for choice in path)
     expected = [20_000 * probability for probability in probabilities]
@@ -123,7 +123,7 @@ def test_choices_are_drawn_by_their_probabilities(probabilities):
 
 
 def test_the_generator_alone_decides():
-    budget = depths_for(0, 600)
+    budget = budget_for(0, 600)
     assert budget.sample(random.Random(7)) == budget.sample(random.Random(7))
 
 
@@ -156,7 +156,7 @@ def test_within_the_bounds_the_prior_holds():
 )
 def test_bounds_that_cannot_be_are_refused(arguments, complaint):
     with pytest.raises(InputError, match=complaint):
-        depths_for(**arguments)
+        budget_for(**arguments)
 
 
 def test_bounds_between_two_paths_are_refused_by_name():

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.config import CreamSpace
 from fewshot_nas.cream.flops import Budget
-from fewshot_nas.cream.make_pool import draw_pool
 from fewshot_nas.cream.model import MODELS, as_published, model_of, read_model, space_of, write_model
 from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.space.pool import make_pool
 from tests.cream.test_flops import counted_macs
 
 EXAMPLE = "[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]"
@@ -105,17 +105,21 @@ def test_a_value_that_makes_no_network_is_named(values, message):
         CreamSpace(**values)
 
 
+def draw_pool(size, seed, budget=BUDGET):
+    return make_pool(budget.space, seed, size, budget.sample)
+
+
 def test_a_pool_has_distinct_paths_within_the_bounds_and_the_same_again():
-    pool = draw_pool(BUDGET, 50, 0)
+    pool = draw_pool(50, 0)
     assert list(pool) == [f"arch{number}" for number in range(1, 51)]
     assert len(set(pool.values())) == 50
     assert all(1 <= BUDGET.mflops(path) <= 3 for path in pool.values())
-    assert draw_pool(BUDGET, 20, 0) == dict(list(pool.items())[:20])
-    assert draw_pool(BUDGET, 20, 1) != draw_pool(BUDGET, 20, 0)
+    assert draw_pool(20, 0) == dict(list(pool.items())[:20])
+    assert draw_pool(20, 1) != draw_pool(20, 0)
 
 
 def test_more_paths_than_there_are_is_refused():
     cost = BUDGET.mflops((3,) * 5)
     few = Budget(BUDGET.space, cost, cost)
-    with pytest.raises(InputError, match=r"999 paths are asked for, but only \d+ were found within the FLOPs bounds"):
-        draw_pool(few, 999, 0)
+    with pytest.raises(InputError, match=r"is to have 999 archs, but drawing found only \d+; choose a smaller"):
+        draw_pool(999, 0, few)

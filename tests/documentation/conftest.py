@@ -24,7 +24,6 @@ SLURM = ("scripts/slurm_train.sh", "scripts/slurm_evaluate.sh", "scripts/slurm_r
 SETTINGS = {
     "cream.search": SearchConfig,
     "cream.make_pool": SearchConfig,
-    "cream.score": SearchConfig,
     "cream.retrain": RetrainConfig,
     "cream.truth": RetrainConfig,
     "cream.test": CheckpointConfig,

@@ -7,7 +7,7 @@ import pytest
 
 from fewshot_nas import finetune, make_pool, merge, test, train_few_shot, train_stand_alone, train_supernet
 from fewshot_nas.cream import make_pool as make_paths
-from fewshot_nas.cream import retrain, score, search
+from fewshot_nas.cream import retrain, search
 from tests.conftest import SMALL
 
 HERE = Path(__file__).parent
@@ -45,7 +45,7 @@ def run(tmp_path_factory):
         search.main(["--save=cream", *CREAM, *LEARNING])
         space = [each for each in CREAM if each.startswith(("SPACE", "DEPTHS"))]
         make_paths.main(["--size=3", "--out=paths.json", "FLOPS_MAXIMUM=60", *space])
-        score.main(["--save=cream", "--pool=paths.json"])
+        test.main(["--save=cream", "--json_part=all", "run.pool=paths.json"])
         learned = [each for each in CREAM if not each.startswith(("DEPTHS", "SLICE", "EPOCHS"))]
         found = "--from_search=results/cream/search/path.json"
         retrain.main(["--save=cream", found, *learned, "EPOCHS=1", "WARMUP_EPOCHS=0"])

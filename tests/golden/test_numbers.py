@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.golden, pytest.mark.numeric]
 FILES = (
     "results/run/2/json_results/epoch0/*_json_final.json",
     "truth.json",
-    "results/cream/search/[bps]*.json",
+    "results/cream/search/[bp]*.json",
+    "results/cream/search/json_results/epoch2/prob_json1.json",
     "paths.json",
 )
 

@@ -6,14 +6,11 @@ from pathlib import Path
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cream.model import model_of, space_of
-from fewshot_nas.cream.ranking import ScoredPath, ranking_of
 from fewshot_nas.records.files import write_json, write_text
 from fewshot_nas.records.jsonl import append
 from fewshot_nas.report import main
-from fewshot_nas.reporting.path_search import board_figure, path_search_tiles, paths_figure, read_path_search
+from fewshot_nas.reporting.path_search import board_figure, read_path_search
 from fewshot_nas.results.run import retrain_directories, search_directory
-from fewshot_nas.space.cost import Cost
 
 PATHS = ["[[0],[3],[1],[2],[0],[4],[0]]", "[[0],[2],[1],[2],[0],[4],[0]]"]
 
@@ -52,15 +49,14 @@ def test_boards_begin_with_the_first_epoch_that_has_one(save):
 
 
 def test_the_head_of_the_page_tells_of_the_search_and_not_of_phases(save):
-    assert path_search_tiles(read(save)) == {
-        "epochs": 3,
-        "top-1 with the supernet's weights": "81.500",
+    assert read(save).tiles() == {
+        "top-1 of the path, supernet's weights": "81.500",
         "top-1 of 43, alone": "96.500",
         "top-1 of arch, alone": "97.250",
     }
     assert main(["--save", save]) == 0
     page = Path(f"results/{save}/report.html").read_text(encoding="utf-8")
-    assert "<dt>epochs</dt><dd>3</dd>" in page
+    assert "<dt>top-1 of arch, alone</dt><dd>97.250</dd>" in page
     assert "<dt>phases</dt>" not in page
 
 
@@ -90,46 +86,6 @@ def test_the_page_of_a_search_alone(save):
     assert "The board after epoch 3" in text
     assert '<td>arch</td><td class="number">2</td><td class="number">97.250</td><td class="number">95.125</td>' in text
     assert "Phases and proxies" not in text
-
-
-@pytest.fixture
-def ranked(save):
-    """The search has scored a pool, three paths of which have a truth."""
-    truth = {"arch1": 90.0, "arch4": 93.5, "arch2": 91.0}
-    scored = {
-        f"arch{number}": ScoredPath(
-            model_of(PATHS[number % 2], 32).arch, 9.0 - number, Cost(100 + number, 100 + number), 50 + number, 60, 70
-        )
-        for number in range(1, 6)
-    }
-    write_json(search_directory(save).ranking, ranking_of(space_of({}, (1,) * 5, 32), scored, truth, "held_prob"))
-    return save
-
-
-def test_the_page_shows_how_scores_rank_paths_that_were_trained_alone(ranked):
-    main(["--save", ranked])
-    page = search_directory(ranked).path.parent.joinpath("report.html").read_text(encoding="utf-8")
-    text = page.split('<script type="application/json"')[0]
-    assert "order 3 paths that were trained alone" in text
-    assert 'data-figure="paths"' in text
-    for name in ("FLOPs", "macs", "params", "raw", "top-1", "board"):
-        assert f'<td>{name}</td><td class="number">3</td>' in text
-    assert "gain over macs" in text
-    (points,) = paths_figure(read(ranked))["data"]
-    shown = zip(points["customdata"], points["text"], points["x"], points["y"], strict=True)
-    assert list(shown) == [
-        ("arch1", PATHS[1], 90.0, 51),
-        ("arch4", PATHS[0], 93.5, 54),
-        ("arch2", PATHS[0], 91.0, 52),
-    ]
-
-
-@pytest.mark.parametrize("changed", ["rows", "points"])
-def test_another_ranking_is_refused(ranked, changed):
-    file = search_directory(ranked).ranking
-    write_json(file, {**json.loads(file.read_text()), changed: [{"arch": "arch1"}]})
-    with pytest.raises(InputError, match=r"ranking.json: "):
-        read(ranked)
 
 
 def test_the_board_is_drawn_for_papers(save, tmp_path):
