@@ -4,12 +4,13 @@ import math
 from dataclasses import replace
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.evaluation.engine import at_once
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.prefix_tree import Plan, kernel_elements, peak_elements
 from fewshot_nas.models.supernet import Supernet
 
 _MB = 1 << 20
-_SCORED_MB = 32  # around a million logits that are scored together
+_LOGIT_BYTES = 32  # of each logit that is scored with others: itself, its probability, what lies between
 _PROCESS_MB = 850  # resident memory before the first image: Python, torch, compiled kernels
 
 
@@ -57,7 +58,7 @@ def _resident_mb(supernet: Supernet, inputs: Inputs) -> float:
     """Memory without activations. It is estimated, not measured, so that a resumed run uses the same batches."""
     sizes = [parameter.numel() for parameter in supernet.parameters()]
     # A convolution holds its folded weights, and a copy in the kernel's own memory order.
-    taken_mb = 4 * (sum(sizes) + 3 * max(sizes)) / _MB + _SCORED_MB
+    taken_mb = 4 * (sum(sizes) + 3 * max(sizes)) / _MB + _LOGIT_BYTES * at_once(inputs.device) / _MB
     if inputs.device.type == "cpu":
         taken_mb += _PROCESS_MB + inputs.nbytes / _MB
     return taken_mb

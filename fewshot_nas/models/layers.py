@@ -5,7 +5,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_nas.models.run import EPS, BlockTensors, ConvNorm, Gate, HeadTensors, activate, run
+from fewshot_nas.models.run import EPS, BlockTensors, ConvNorm, Gate, HeadTensors, activate, ended, run
 from fewshot_nas.models.view import View
 from fewshot_nas.space.block import Block, Head, Op
 
@@ -82,9 +82,8 @@ class BlockLayers(nn.Module):
         return [module for module in modules if isinstance(module, Layer)]
 
 
-def _apply(op: Op, unit: Layer, x: Tensor) -> Tensor:
-    normalised: Tensor = unit.norm(unit.conv(x))
-    return normalised
+def _apply(op: Op, unit: Layer, x: Tensor, plus: Tensor | None = None) -> Tensor:
+    return ended(op, unit.norm(unit.conv(x)), plus)
 
 
 class HeadLayers(nn.Module):

@@ -2,10 +2,10 @@
 
 Training, calibration, folded scoring, single networks and timing all call `run`. They differ in what a unit is (the
 weights of one operation: slices of a supernet, leaves for gradients, folded kernels, modules) and in `apply`, which
-convolves and normalises with it.
+convolves, normalises, adds and activates with it: where a library has one kernel for all of it, that is one call.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 import torch
@@ -37,7 +37,13 @@ class Unit(Protocol):
 
 
 U = TypeVar("U", bound=Unit)
-Apply = Callable[[Op, U, Tensor], Tensor]  # convolves [B, inputs, H, W], padded by half the kernel, and normalises
+U_ = TypeVar("U_", bound=Unit, contravariant=True)
+
+
+class Apply(Protocol[U_]):
+    """Convolves [B, inputs, H, W], padded by half the kernel; normalises; adds `plus`, if given; activates."""
+
+    def __call__(self, op: Op, unit: U_, x: Tensor, plus: Tensor | None = None, /) -> Tensor: ...
 
 
 class ConvNorm(NamedTuple):
@@ -102,9 +108,9 @@ def convolve_plainly(x: Tensor, weight: Tensor, stride: int, groups: int) -> Ten
 def batch_norm(convolve: Convolve = convolve_plainly) -> Apply[ConvNorm]:
     """Convolve, then normalise by the statistics of this batch, as supernets always do."""
 
-    def apply(op: Op, unit: ConvNorm, x: Tensor) -> Tensor:
+    def apply(op: Op, unit: ConvNorm, x: Tensor, plus: Tensor | None = None) -> Tensor:
         x = convolve(x, unit.conv, op.stride, op.groups)
-        return F.batch_norm(x, None, None, unit.weight, unit.bias, training=True, eps=EPS)
+        return ended(op, F.batch_norm(x, None, None, unit.weight, unit.bias, training=True, eps=EPS), plus)
 
     return apply
 
@@ -131,26 +137,40 @@ def run(
     """
     if not block.main:
         return x
-    y = run_op(block.main[0], main[0], x, apply) if first is None else first
-    for op, unit in zip(block.main[1:], main[1:], strict=True):
-        y = run_op(op, unit, y, apply)
-    if block.shortcut is not None:
+    ops = [*zip(block.main, main, strict=True)]
+    y = x if first is None else first
+    last, unit = ops[-1]
+    # The sum with the shortcut and what follows it belong to the last operation, if nothing stands between.
+    joins = last.act == "none" and unit.gate is None and drop_connect == 0 and (first is None or len(ops) > 1)
+    for op, each in ops[first is not None : len(ops) - joins]:
+        y = run_op(op, each, y, apply)
+    plus = None if block.shortcut is None else projected
+    if block.shortcut is not None and plus is None:
+        plus = x
+        for op, each in zip(block.shortcut, shortcut, strict=True):
+            plus = run_op(op, each, plus, apply)
+    if joins:
+        y = apply(last._replace(act=block.after), unit, y, plus)
+    elif plus is None:
+        y = activate(y, block.after)
+    else:
         if drop_connect > 0:
             y = stochastic_depth(y, drop_connect, "row")
-        if projected is None:
-            projected = x
-            for op, unit in zip(block.shortcut, shortcut, strict=True):
-                projected = run_op(op, unit, projected, apply)
-        owned = len(block.main) > 1 or first is None  # no one else reads y
-        y = y.add_(projected) if owned and not torch.is_grad_enabled() else y + projected
-    y = activate(y, block.after)
+        y = activate(y + plus, block.after)
     return F.max_pool2d(y, 3, 2, 1) if block.pool else y
 
 
 def run_op(op: Op, unit: U, x: Tensor, apply: Apply[U]) -> Tensor:
-    """The output [B, out, H', W'] of one operation."""
-    x = activate(apply(op, unit, x), op.act)
+    """The output [B, out, H', W'] of one operation, with its squeeze-and-excitation."""
+    x = apply(op, unit, x)
     return gated(x, unit.gate) if unit.gate is not None else x
+
+
+def ended(op: Op, y: Tensor, plus: Tensor | None) -> Tensor:
+    """What an operation does after its norm: the sum and the activation, in place where autograd allows it."""
+    if plus is not None:
+        y = y + plus if torch.is_grad_enabled() else y.add_(plus)
+    return activate(y, op.act)
 
 
 def activate(x: Tensor, act: Act) -> Tensor:

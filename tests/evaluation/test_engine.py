@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from fewshot_nas.evaluation import engine
@@ -199,6 +200,30 @@ def test_a_batch_costs_a_convolution_its_operations_and_a_network_two_more(
     walk.score(*batch)  # folds
     again = operations(lambda: walk.score(*batch)).total()
     assert again <= 2 * len(walk.convs()) + len(unit.steps) + 2 * len(unit.members) + 12
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=named)
+def test_fused_kernels_get_the_numbers_of_the_plain_ones(make_supernet, inputs, split, monkeypatch):
+    """Here in the place of cuDNN's: every rectifier after a convolution without groups, with and without a sum."""
+    space, supernet, called = split.space, make_supernet(split), []
+
+    def relu(x, kernel, bias, *sizes):
+        called.append("relu")
+        return F.relu(F.conv2d(x, kernel, bias, *sizes))
+
+    def add_relu(x, kernel, plus, factor, bias, *sizes):
+        called.append("add")
+        return F.relu(F.conv2d(x, kernel, bias, *sizes) + factor * plus)
+
+    archs = [random_arch(space, random.Random(seed), few(space)) for seed in range(3)]
+    expected = shared_logits(supernet, archs, inputs)
+    monkeypatch.setattr(engine, "fused_on", lambda device, dtype: engine.Fused(relu, add_relu))
+    found = shared_logits(supernet, archs, inputs)
+    assert all(map(torch.equal, found, expected))
+    blocks = [block for arch in archs for _, block in space.blocks(arch)]
+    assert ("add" in called) == any(block.shortcut is not None and block.after == "relu" for block in blocks)
+    ops = [op for block in blocks for op in block.main]
+    assert ("relu" in called) == any(op.act == "relu" and op.groups == 1 for op in ops)
 
 
 def test_no_batch_waits_for_the_device(make_supernet, make_archs, inputs, monkeypatch):

@@ -6,11 +6,16 @@ often the program waits, which memory is copied, and, because the caching alloca
 reserved. What it cannot tell are numbers (nothing is computed) and times.
 """
 
+import json
+import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -56,6 +61,22 @@ def build(out: Path) -> dict[str, str]:
     _run("gcc", "-shared", "-o", library, f"-Wl,-soname,{library.name}", *objects, "-ldl", "-lpthread")
     _run("gcc", "-shared", *flags, f"-Wl,-soname,{nvml.name}", HERE / "nvml.c", "-o", nvml)
     return {"LD_PRELOAD": str(library), "LD_LIBRARY_PATH": str(out), "OMP_NUM_THREADS": "1"}
+
+
+def counted(place: Path) -> dict[str, Any]:
+    """What `every_command` counts, in a directory of its own."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, **build(place), "NULL_DEVICE_COUNT": "2", "PORT": f"{port}"}
+    environment["PYTHONPATH"] = str(HERE.parents[1])
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    out = place / "counted.json"
+    command = [sys.executable, "-m", "tests.null_device.every_command", str(out)]
+    ended = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+    if ended.returncode:
+        raise RuntimeError(ended.stderr[-4000:])
+    return json.loads(out.read_text())
 
 
 def _stub(name: str) -> str:

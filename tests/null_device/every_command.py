@@ -23,7 +23,7 @@ from PIL import Image
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tests.null_device.counters import Device, waits
-from tests.null_device.memory import reserved
+from tests.null_device.work_units import work_units
 
 ROOT = Path(__file__).parents[2]
 CODE = "1554322222322212322212323254542444000000004353730000"
@@ -32,10 +32,8 @@ SMALL = ["IMAGE_SIZE=16", "BATCH_SIZE=8", "data.train_images=64", "data.valid_im
 CREAM = [*SMALL, "EPOCHS=2", "FLOPS_MAXIMUM=114", "META_STA_EPOCH=1", "UPDATE_ITER=4", "POOL_SIZE=2", "SLICE=2"]
 CREAM += ["CALIBRATION_IMAGES=16", "SHARED_EPOCHS=0", "BOARD=batch"]
 PHOTOGRAPHS = [
-    "space.preset=px28",
-    "space.in_channels=3",
-    "space.resolution=40",
-    "space.stem_stride=2",
+    "space.preset=track1",
+    "space.resolution=64",
     "data.name=folders",
     "data.root=photographs",
     "data.workers=1",
@@ -57,6 +55,7 @@ COMMANDS: dict[str, list[str]] = {
     ],
     "train_supernet deterministic": ["--save=d", "training.epochs=1", *FEW, "run.deterministic=true"],
     "train_supernet photographs": ["--save=p", "training.epochs=1", *PHOTOGRAPHS],
+    "train_supernet photographs bf16": ["--save=q", "training.epochs=1", *PHOTOGRAPHS, "run.precision=bf16"],
     "train_few_shot": ["--save=a", "--group_nums=2", "few_shot.epochs=1", *FEW],
     "test": ["--save=a", "--epoch=0", "--json_part=1", "--limit=6", *FEW],
     "test bf16": [
@@ -110,7 +109,7 @@ def main(out: Path) -> None:
     }
     seen["cpu_s before memory"] = time.process_time()
     torch.cuda.caching_allocator_enable(True)
-    seen["memory"] = reserved(device)
+    seen["work_units"] = work_units(device)
     seen["cpu_s"] = time.process_time()
     out.write_text(json.dumps(seen, indent=1))
 

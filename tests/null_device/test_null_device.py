@@ -3,19 +3,15 @@
 import json
 import os
 import re
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from fewshot_nas.records.files import locked
-from tests.null_device.build import build, why_not
+from tests.null_device.__main__ import usual
+from tests.null_device.build import counted, why_not
 from tests.null_device.every_command import COMMANDS
-from tests.null_device.memory import CARDS_MB
+from tests.null_device.work_units import CARDS_MB
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.null_device, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 # Of torch 2.14, and a few more for another version. The first step of a process is not counted.
@@ -24,6 +20,7 @@ MOST_LAUNCHES = {
     "train_supernet bf16": 2020,
     "train_supernet deterministic": 1620,
     "train_supernet photographs": 1780,
+    "train_supernet photographs bf16": 2500,
     "train_few_shot": 1510,
     "train_stand_alone": 366,
     "finetune": 366,
@@ -46,19 +43,9 @@ def seen(tmp_path_factory):
         place = place.parent
     place = place / "null_device"
     place.mkdir(exist_ok=True)
-    out = place / "seen.json"
     with locked(place / "lock", wait=True):
-        if not out.exists():
-            with socket.socket() as free:
-                free.bind(("localhost", 0))
-                port = free.getsockname()[1]
-            environment = {**os.environ, **build(place), "NULL_DEVICE_COUNT": "2", "PORT": f"{port}"}
-            environment["PYTHONPATH"] = str(ROOT)
-            environment.pop("CUDA_VISIBLE_DEVICES", None)
-            command = [sys.executable, "-m", "tests.null_device.every_command", str(out)]
-            ended = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
-            assert ended.returncode == 0, ended.stderr[-4000:]
-    return json.loads(out.read_text())
+        known = place / "counted.json"
+        return json.loads(known.read_text()) if known.exists() else counted(place)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -70,16 +57,10 @@ def test_a_command_runs(seen, name):
 def test_a_step_does_not_wait_and_launches_no_more_than_it_needs(seen, name, request):
     if name in MENDED:
         request.applymarker(pytest.mark.xfail(strict=False, reason=MENDED[name]))
-    usual, most = _usual(seen["commands"][name]["steps"]), MOST_LAUNCHES[name]
-    assert usual["waits"] == 0, seen["commands"][name]["places"]
-    assert usual["pageable"] == 0
-    assert 0.8 * most < usual["launches"] <= most
-
-
-def _usual(steps):
-    """What the step in the middle counts: at the ends of epochs networks are measured and written, too."""
-    steps = steps[1:]
-    return {key: sorted(step[key] for step in steps)[(len(steps) - 1) // 2] for key in steps[0]}
+    step, most = usual(seen["commands"][name]["steps"]), MOST_LAUNCHES[name]
+    assert step["waits"] == 0, seen["commands"][name]["places"]
+    assert step["pageable"] == 0
+    assert 0.8 * most < step["launches"] <= most
 
 
 def test_gradients_lie_in_memory_as_their_parameters(seen):
@@ -101,7 +82,7 @@ def test_a_training_goes_on_without_waiting(seen, name, left, request):
         request.applymarker(pytest.mark.xfail(strict=False, reason="Adam's step comes back on the device"))
     steps = seen["resumed"][name]["second"]
     assert len(steps) == left
-    assert _usual(steps)["waits"] == 0
+    assert usual(steps)["waits"] == 0
 
 
 def test_programs_are_timed_as_graphs(seen):
@@ -113,9 +94,17 @@ def test_programs_are_timed_as_graphs(seen):
 @pytest.mark.parametrize("card", CARDS_MB)
 @pytest.mark.xfail(strict=False, reason="the plan knows what is allocated, not what is reserved")
 def test_an_evaluation_at_224_pixels_reserves_no_more_than_planned(seen, card, precision):
-    memory = seen["memory"][f"{card} {precision}"]
+    memory = seen["work_units"][f"{card} {precision}"]
     assert not memory["fault"]
     assert memory["reserved"] <= memory["planned"] <= memory["limit"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_scoring_launches_little_more_than_the_convolutions(seen, precision):
+    """A convolution, its sum and its rectifier are one kernel, and no kernel is copied."""
+    unit = seen["work_units"][f"80 {precision}"]
+    assert unit["scoring"] <= 38
+    assert unit["calibrating"] <= (96 if precision == "fp32" else 180)
 
 
 def test_the_skip_says_why(monkeypatch):
