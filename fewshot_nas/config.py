@@ -138,7 +138,7 @@ class RecipeConfig:
     epochs: Count = 30
     # Epochs at the beginning in which the learning rate rises linearly; `epochs` includes them.
     warmup_epochs: int = 1
-    # Images of a step, of all processes together, which share the batch equally.
+    # Images of a step, of all processes together, which share the batch as evenly as can be.
     batch_size: Count = 64
     # Largest learning rate, reached after the warm-up; it then falls to 0 along a cosine.
     lr: float = 0.1
@@ -259,6 +259,9 @@ class RunConfig:
     tf32: bool = True
     # Only operations that give the same bits every time, which on GPUs costs time; on the CPU all do.
     deterministic: bool = False
+    # Whether batch norms, in training, take the statistics of the whole batch, for which the processes exchange them at
+    # every norm; without it each process has its own, and the number of processes is part of the recipe.
+    sync_norms: bool = True
     # Seconds without a sign of life after which one of several processes counts as stopped, and all end.
     silence_s: Annotated[float, Within(low=1), FREE] = 25.0
     # Threads of each process on the CPU; small networks are fastest with 1. 0: torch decides.

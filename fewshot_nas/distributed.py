@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fewshot_nas.cli import launcher
 from fewshot_nas.cli.errors import InputError, said_by_machine
+from fewshot_nas.models.batch import BatchShare
 from fewshot_nas.watch import Watch, connection, whereabouts
 
 T = TypeVar("T")
@@ -28,12 +29,14 @@ class World:
 
     Attributes:
         patient: the processes again, for waits that may take long; None where there is one process.
+        sync_norms: whether batch norms, in training, take the statistics of the whole batch.
     """
 
     rank: int
     size: int
     device: torch.device
     patient: dist.ProcessGroup | None = None
+    sync_norms: bool = True
 
     @classmethod
     def alone(cls) -> "World":
@@ -44,6 +47,22 @@ class World:
     def is_rank0(self) -> bool:
         """Whether this process is the one that writes files and reports to the user."""
         return self.rank == 0
+
+    def share(self, images: int) -> BatchShare | None:
+        """This process's share of a batch of so many images; None if it has all of them."""
+        if self.size == 1:
+            return None
+        own = launcher.share(images, self.rank, self.size)
+        return BatchShare(own.start, len(own), images, self.size, self.sync_norms)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For a manifest. Only where each process has norms of its own is their number part of a recipe."""
+        return {"processes": self.size} | ({} if self.sync_norms else {"batch_shares": self.size})
+
+    def of_norms(self, images: int) -> int:
+        """Of a batch of so many images, the fewest whose statistics a batch norm takes."""
+        return images if self.sync_norms else images // self.size
 
 
 class Settings(Protocol):
@@ -56,6 +75,8 @@ class Settings(Protocol):
     @property
     def deterministic(self) -> bool: ...
     @property
+    def sync_norms(self) -> bool: ...
+    @property
     def silence_s(self) -> float: ...
 
 
@@ -66,6 +87,7 @@ class DefaultSettings:
     threads: int = 0
     tf32: bool = True
     deterministic: bool = False
+    sync_norms: bool = True
     silence_s: float = 25.0
 
 
@@ -83,7 +105,7 @@ def joined(device: str | None, settings: Settings = DefaultSettings()) -> Iterat
         InputError: there is no such device.
         KnownError: another process has failed.
     """
-    with _computing(settings), _processes(device, settings.silence_s) as world:
+    with _computing(settings), _processes(device, settings) as world:
         yield world
 
 
@@ -112,18 +134,18 @@ def _be_deterministic(wanted: bool) -> None:
 
 
 @contextmanager
-def _processes(device: str | None, silence_s: float) -> Iterator[World]:
+def _processes(device: str | None, settings: Settings) -> Iterator[World]:
     chosen = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     rank, size, _ = launcher.place()
     if size == 1:
-        yield World(0, 1, chosen)
+        yield World(0, 1, chosen, sync_norms=settings.sync_norms)
         return
     _meet("nccl" if chosen.type == "cuda" else "gloo")
     try:
         # Ranks wait for the slowest one: for its work units, or for one that decodes images for all.
         patient = dist.new_group(backend="gloo", timeout=LONG_TIMEOUT)
-        world = World(rank, size, chosen, patient)  # type: ignore[arg-type]
-        with _watched(world, silence_s):
+        world = World(rank, size, chosen, patient, settings.sync_norms)  # type: ignore[arg-type]
+        with _watched(world, settings.silence_s):
             yield world
     finally:
         dist.destroy_process_group()
@@ -172,35 +194,55 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def average_gradients(parameters: Iterable[nn.Parameter], world: World, extra: Tensor) -> Tensor:
-    """Replace gradients by their mean over all processes, in one reduction.
+class GradientMean:
+    """Replaces gradients by their mean over all processes, in one reduction of one buffer, which lasts.
 
-    Parameters without a gradient stay without one; which those are is the same everywhere,
-    because all processes draw the same archs.
-
-    Args:
-        extra: numbers [N] to be averaged along, such as losses.
-
-    Returns:
-        The mean of `extra`.
+    The gradients are copied into the buffer in one operation, and lie in it until they are freed.
     """
-    if world.size == 1:
-        return extra
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = torch.cat([tensor.reshape(-1).float() for tensor in (*gradients, extra)])
-    dist.all_reduce(flat)
-    flat /= world.size
-    *means, numbers = torch.split(flat, [tensor.numel() for tensor in (*gradients, extra)])
-    for gradient, mean in zip(gradients, means, strict=True):
-        gradient.copy_(mean.view(gradient.shape))
-    return numbers.to(extra.dtype)
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._buffer: Tensor | None = None
+
+    def __call__(self, parameters: Iterable[nn.Parameter], extra: Tensor) -> Tensor:
+        """Average all gradients and `extra`.
+
+        Parameters without a gradient stay without one; which those are is the same everywhere,
+        because all processes draw the same archs.
+
+        Args:
+            extra: numbers [N] to be averaged along, such as losses.
+
+        Returns:
+            The mean of `extra`.
+        """
+        if self._world.size == 1:
+            return extra
+        used = [parameter for parameter in parameters if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in used if parameter.grad is not None]
+        sizes = [gradient.numel() for gradient in gradients]
+        flat = self._flat(sum(sizes) + len(extra), used[0] if used else extra)
+        *parts, last = torch.split(flat, [*sizes, len(extra)])
+        # Each part has its parameter's memory order, so nothing is transposed on the way.
+        views = [part.as_strided(each.shape, each.stride()) for part, each in zip(parts, used, strict=True)]
+        torch._foreach_copy_([*views, last], [*gradients, extra])
+        dist.all_reduce(flat)
+        flat /= self._world.size
+        for parameter, view in zip(used, views, strict=True):
+            parameter.grad = view
+        return last.to(extra.dtype, copy=True)
+
+    def _flat(self, numbers: int, like: Tensor) -> Tensor:
+        if self._buffer is None or len(self._buffer) < numbers:
+            self._buffer = torch.empty(numbers, dtype=like.dtype, device=like.device)
+        return self._buffer[:numbers]
 
 
 def broadcast(tensor: Tensor, world: World) -> Tensor:
     """Rank 0's tensor, on all processes. All of them call this with a tensor of the same shape."""
     if world.size == 1:
         return tensor
-    tensor = tensor.contiguous()
+    tensor = tensor.clone(memory_format=torch.contiguous_format)  # the caller's own stays as it is
     dist.broadcast(tensor, 0)
     return tensor
 

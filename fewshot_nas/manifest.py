@@ -28,7 +28,7 @@ _FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see 
 
 _CLASSES = "data.classes"  # names may be given later
 _PARTS = ("data.train", "data.valid", _CLASSES)
-UNCOMPARED = ("versions", "git_commit")  # what a manifest holds for people only
+UNCOMPARED = ("versions", "git_commit", "processes")  # what a manifest holds for people only
 
 
 def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import torch.distributed as dist
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.distributed import (
     DefaultSettings,
+    GradientMean,
     World,
-    average_gradients,
     broadcast_object,
     check_equal_on_all_ranks,
     fail_together,
@@ -46,7 +46,7 @@ def test_alone_gradients_stay_as_they_are():
     parameter = torch.nn.Parameter(torch.ones(2))
     parameter.grad = torch.tensor([1.0, 2.0])
     losses = torch.tensor([5.0])
-    assert average_gradients([parameter], World(0, 1, torch.device("cpu")), losses) is losses
+    assert GradientMean(World(0, 1, torch.device("cpu")))([parameter], losses) is losses
     assert parameter.grad.tolist() == [1.0, 2.0]
 
 
@@ -57,7 +57,7 @@ def test_a_device_that_is_not_there_is_refused(name):
 
 
 @pytest.mark.dist
-def test_gradients_are_averaged_in_one_reduction(ranks):
+def test_gradients_are_averaged_in_one_reduction_of_one_buffer(ranks):
     """Also of parameters that the step has not used, and whatever their layout is."""
 
     def one_of_two():
@@ -65,15 +65,18 @@ def test_gradients_are_averaged_in_one_reduction(ranks):
             used, unused, laid_out = (torch.nn.Parameter(torch.zeros(2, 3, 2, 2)) for _ in range(3))
             laid_out.data = laid_out.data.to(memory_format=torch.channels_last)
             values = torch.arange(24.0).view(2, 3, 2, 2) * (1 + world.rank)
-            used.grad, laid_out.grad = values.clone(), values.to(memory_format=torch.channels_last)
             calls, real = [], dist.all_reduce
             dist.all_reduce = lambda *tensors: calls.append(1) or real(*tensors)
-            losses = average_gradients([used, unused, laid_out], world, torch.tensor([1.0 + world.rank]))
+            averaged, places = GradientMean(world), set()
+            for _ in range(2):
+                used.grad, laid_out.grad = values.clone(), values.to(memory_format=torch.channels_last)
+                losses = averaged([used, unused, laid_out], torch.tensor([1.0 + world.rank]))
+                places.add(used.grad.data_ptr())
             equal = torch.equal(used.grad, laid_out.grad)
             kept = laid_out.grad.is_contiguous(memory_format=torch.channels_last)
-            return used.grad.flatten().tolist(), equal, kept, unused.grad, losses.tolist(), len(calls)
+            return used.grad.flatten().tolist(), equal, kept, unused.grad, losses.tolist(), len(calls), len(places)
 
-    expected = (torch.arange(24.0) * 1.5).tolist(), True, True, None, [1.5], 1
+    expected = (torch.arange(24.0) * 1.5).tolist(), True, True, None, [1.5], 2, 1
     assert ranks(2, one_of_two) == [expected, expected]
 
 

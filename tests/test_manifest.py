@@ -4,11 +4,13 @@ import dataclasses
 from typing import get_type_hints
 
 import pytest
+import torch
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import compared, is_free
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig, SearchConfig
+from fewshot_nas.distributed import World
 from fewshot_nas.manifest import manifest, recipe_sha256
 from fewshot_nas.records.comparing import flat, refuse_difference
 
@@ -21,7 +23,9 @@ FREE = {
 
 
 def digest(*overrides, size=1):
-    return recipe_sha256(manifest(load_config(None, overrides), "stand_alone", {"processes": size}))
+    config = load_config(None, overrides)
+    world = World(0, size, torch.device("cpu"), sync_norms=config.run.sync_norms)
+    return recipe_sha256(manifest(config, "stand_alone", world.facts))
 
 
 def leaves(kind, prefix=""):
@@ -52,8 +56,9 @@ def test_what_changes_the_outcome_is_another_recipe(override):
     assert digest(override) != digest()
 
 
-def test_another_number_of_processes_is_another_recipe():
-    assert digest(size=2) != digest()
+def test_another_number_of_processes_is_another_recipe_only_if_each_has_norms_of_its_own():
+    assert digest(size=2) == digest()
+    assert digest("run.sync_norms=false", size=2) != digest("run.sync_norms=false")
 
 
 def test_a_setting_that_is_a_fact_too_is_said_once():

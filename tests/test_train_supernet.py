@@ -196,20 +196,33 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_old_file(workshop, small, cap
 
 
 @pytest.mark.dist
-def test_two_ranks_train_as_torchrun_starts_them(workshop, small, ranks):
-    ranks(2, lambda: main(["--save", "two", *small]))
-    out = workshop / "results" / "two"
-    assert json.loads((out / "manifest.json").read_text())["processes"] == 2
+def test_three_ranks_train_what_one_trains_and_one_goes_on_with_it(workshop, small, ranks):
+    """They share 16 images as 5, 5 and 6; norms and dropout are those of the whole batch."""
+    more = [*small, "training.dropout=0.5", "training.drop_connect=0.5"]
+    ranks(3, lambda: main(["--save", "three", *more]))
+    main(["--save", "one", *more])
+    out = workshop / "results" / "three"
+    assert json.loads((out / "manifest.json").read_text())["processes"] == 3
     assert [record.get("epoch") for record in records(out)] == [0, None]
-    with pytest.raises(InputError, match=r"was begun with processes 2 \(now 1\)"):
-        main(["--save", "two", *small])
+    found, expected = (weights(workshop / "results" / name / "last.pth") for name in ("three", "one"))
+    # Norms of each process, or dropout of its own, would differ by a hundredth and more.
+    assert all(float((found[key] - expected[key]).abs().max()) < 1e-4 for key in expected)
+    assert main(["--save", "three", *more]) == 0
+
+
+@pytest.mark.dist
+def test_norms_of_each_rank_bind_a_run_to_their_number(workshop, small, ranks):
+    more = [*small, "run.sync_norms=false"]
+    ranks(2, lambda: main(["--save", "two", *more]))
+    with pytest.raises(InputError, match=r"was begun with batch_shares 2 \(now 1\)"):
+        main(["--save", "two", *more])
 
 
 @pytest.mark.dist
 def test_a_batch_that_ranks_cannot_share_is_refused_before_anything_is_written(workshop, small, ranks):
     def one_of_two():
-        with pytest.raises(InputError, match=r"batch size .* is 15, expected a multiple of the 2 processes such as 14"):
-            main(["--save", "two", *small, "training.batch_size=15"])
+        with pytest.raises(InputError, match=r"batch size .* is 1, expected at least one image for each of the 2"):
+            main(["--save", "two", *small, "training.batch_size=1"])
 
     ranks(2, one_of_two)
     assert not (workshop / "results" / "two" / "manifest.json").exists()

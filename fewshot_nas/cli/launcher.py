@@ -49,6 +49,11 @@ def place() -> Place:
     return Place(number("RANK", 0, most=size - 1), size, local)
 
 
+def share(items: int, rank: int, size: int) -> range:
+    """The places, among so many items, of those that a process has: all in order of ranks, and as even as can be."""
+    return range(items * rank // size, items * (rank + 1) // size)
+
+
 def number(name: str, usual: int, *, least: int = 0, most: int | None = None) -> int:
     """A whole number from the environment.
 

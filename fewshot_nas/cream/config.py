@@ -64,7 +64,7 @@ class CreamConfig:
 
     # Side of the images after resizing, in pixels; 0: the side that belongs to the model, or to the FLOPs bounds.
     IMAGE_SIZE: int = 16
-    # Images of a batch; in training, of all processes together, which share the batch equally.
+    # Images of a batch; in training, of all processes together, which share the batch as evenly as can be.
     BATCH_SIZE: Count = 64
     # Widths, strides and choices of the networks; the defaults are published.
     SPACE: CreamSpace = field(default_factory=CreamSpace)

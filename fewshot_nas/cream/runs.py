@@ -13,7 +13,7 @@ from fewshot_nas.cream.config import CreamConfig, CreamSpace, TrainConfig
 from fewshot_nas.data.augment import Augmentation
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import Images, calibration_subset, split_off
-from fewshot_nas.data.loader import batch_share, batches_per_epoch
+from fewshot_nas.data.loader import batch_images, batches_per_epoch
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
@@ -124,6 +124,11 @@ class CreamRun:
         """The number of steps in an epoch."""
         return batches_per_epoch(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
 
+    @property
+    def batch(self) -> int:
+        """The number of images of a step, of all processes."""
+        return batch_images(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
+
     def inputs(self, scored: Images, calibration: int = 0) -> Inputs:
         """Images to score on, and so many training images to calibrate with."""
         return scoring_inputs(self.config, self.data, scored, self.resolution, self.world, calibration)
@@ -180,10 +185,10 @@ class CreamRun:
         """What a training depends on.
 
         Raises:
-            InputError: the processes cannot share a batch equally, or each gets a single image of it whose smallest
-                maps are single pixels.
+            InputError: there are more processes than images of a batch, or a batch norm would see a single value.
         """
-        share = batch_share(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
-        refuse_single_values(share, self.config.SPACE.last_side(self.resolution), "BATCH_SIZE")
-        noted = {"processes": self.world.size, **facts, "data": data_facts(self.images)}
+        refuse_single_values(
+            self.world.of_norms(self.batch), self.config.SPACE.last_side(self.resolution), "BATCH_SIZE"
+        )
+        noted = {**self.world.facts, **facts, "data": data_facts(self.images)}
         return manifest_of(compared(self.config), noted)

@@ -61,7 +61,6 @@ def _start(
     from fewshot_nas.cream.schedules import SearchSchedule
     from fewshot_nas.cream.search_task import PathSampler, SearchTask
     from fewshot_nas.cream.teaching import BoardTeacher
-    from fewshot_nas.data.loader import batch_share
     from fewshot_nas.models.supernet import Supernet
     from fewshot_nas.running.images import trained_on
     from fewshot_nas.running.life import Training
@@ -75,7 +74,7 @@ def _start(
         raise InputError(
             f"SHARED_EPOCHS is {config.SHARED_EPOCHS}, expected less than EPOCHS, which is {config.EPOCHS}"
         )
-    _check_slices(config, batch_share(len(data.train), config.BATCH_SIZE, world.size), len(training.held))
+    _check_slices(config, training.batch // world.size, len(training.held))  # rank 0 has the slices
     seed_weights(seed)
     space = config.network(len(data.mean))
     split = shared(space) if config.SHARED_EPOCHS else one_shot(space)

@@ -78,8 +78,10 @@ class SearchTask(StepTask):
 
     def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
         """Offer the path to the board."""
-        path = self.sampler.path(batch.step)
-        self.keeping.note(TrainedPath(batch.step, path, self.network, batch.images, trained.logits[0], means[1]))
+        path, right = self.sampler.path(batch.step), means[1]
+        if batch.share:  # a whole number of images was right: the rounding of a mean must not decide
+            right = (right * batch.share.total).round() / batch.share.total
+        self.keeping.note(TrainedPath(batch.step, path, self.network, batch.images, trained.logits[0], right))
 
     def end_epoch(self, epoch: int) -> Record:
         """Write the board, and validate the best path if there is one and it is due.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fewshot_nas.cream.board_keeping import BoardKeeping
 from fewshot_nas.cream.matching import Matching, guide, meta_gradients
-from fewshot_nas.distributed import World, average_gradients
+from fewshot_nas.distributed import GradientMean, World, broadcast
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
 from fewshot_nas.training.loop import Batch
@@ -56,8 +56,10 @@ class BoardTeacher:
         teacher = found.teacher.candidate
         if updates:
             rate, parameters = self.rate(batch.step), list(self.matching.parameters())
-            meta_update(supernet, arch, batch, teacher, found.rho, matching=self.matching, size=self.slice, rate=rate)
-            average_gradients(parameters, self.world, parameters[0].new_zeros(0))
+            images, labels = (broadcast(each[: 2 * self.slice], self.world) for each in batch[:2])
+            seen = Batch(images, labels, batch.step)
+            meta_update(supernet, arch, seen, teacher, found.rho, matching=self.matching, size=self.slice, rate=rate)
+            GradientMean(self.world)(parameters, parameters[0].new_zeros(0))
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
         return [Lesson(teacher, found.rho.detach()) if teaches else None]
@@ -76,8 +78,8 @@ def meta_update(
 ) -> None:
     """Compute the gradients of the matching network's parameters, and no others; its optimizer takes the step later.
 
-    The first slice of the batch is for distillation, the second for validation. Several processes
-    average these gradients before the step.
+    The first slice of the batch is for distillation, the second for validation. Several processes all take the
+    images of the first one, and average these gradients before the step.
 
     Args:
         batch: at least two slices.

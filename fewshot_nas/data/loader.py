@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.launcher import share
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.keys import random_keys, random_order
 from fewshot_nas.data.pictures import Pixels
@@ -35,33 +36,32 @@ _Made = tuple[Tensor, Tensor, Tensor]  # a batch and its keys, int64 [B]
 _Request = tuple[str, npt.NDArray[np.int64]]  # the stream of keys, and the images' indices
 
 
-def batch_share(count: int, batch_size: int, world: int = 1) -> int:
-    """The number of images of each rank, if a batch has `batch_size` images of all ranks, or all `count` if fewer.
+def batch_images(count: int, batch_size: int, world: int = 1) -> int:
+    """The number of images of a batch, of all ranks: `batch_size`, or all `count` if fewer.
 
     Raises:
-        InputError: the ranks cannot share the batch equally, or there are more ranks than images.
+        InputError: there are more ranks than images.
     """
-    if batch_size % world:
-        lower, upper = batch_size // world * world, (batch_size // world + 1) * world
-        nearest = f"{lower} or {upper}" if lower else f"{upper}"
+    if batch_size < world:
         raise InputError(
-            f"the batch size of all processes together is {batch_size}, expected a multiple of the {world} processes"
-            f" such as {nearest}"
+            f"the batch size of all processes together is {batch_size}, expected at least one image for each of the"
+            f" {world} processes"
         )
     if count < world:
         raise InputError(f"there are {count} training images for {world} ranks, expected at least one for each")
-    return min(batch_size, count) // world
+    return min(batch_size, count)
 
 
 def batches_per_epoch(count: int, batch_size: int, world: int = 1) -> int:
     """The number of batches in an epoch of `count` images; at least one."""
-    return count // (world * batch_share(count, batch_size, world))
+    return count // batch_images(count, batch_size, world)
 
 
 class TrainBatches:
     """The training batches of one rank, epoch after epoch.
 
-    The shares of all ranks, joined in order, are the batches that a single rank would get. Images
+    The shares of all ranks, joined in order, are the batches that a single rank would get; where the ranks cannot
+    share a batch equally, some have an image more. Images
     that do not fill a batch at the end of an epoch are dropped; they are different ones in each
     epoch. A data set that is smaller than one batch gives one smaller batch.
 
@@ -72,7 +72,7 @@ class TrainBatches:
         device: where `Transform.finish` runs, and where the batches end up.
 
     Raises:
-        InputError: there are fewer images than ranks, or they cannot share a batch equally.
+        InputError: there are fewer images than ranks.
     """
 
     def __init__(
@@ -87,8 +87,9 @@ class TrainBatches:
         workers: int = 0,
         device: torch.device = CPU,
     ) -> None:
-        self._images, self._seed, self._rank, self._world = len(images), seed, rank, world
-        self._size = batch_share(len(images), batch_size, world)
+        self._images, self._seed = len(images), seed
+        self.size = batch_images(len(images), batch_size, world)
+        self._share = share(self.size, rank, world)
         self.per_epoch = batches_per_epoch(len(images), batch_size, world)
         self._transform, self._device = transform, device
         self._wanted: list[_Request] = []  # the loader reads it whenever an epoch begins
@@ -102,8 +103,9 @@ class TrainBatches:
             InputError: an image cannot be decoded.
         """
         order = random_order(f"order/{self._seed}/{epoch}", self._images)
-        shares = order[: self.per_epoch * self._world * self._size].view(self.per_epoch, self._world, self._size)
-        self._wanted[:] = [(f"augment/{self._seed}/{epoch}", share.numpy()) for share in shares[start:, self._rank]]
+        batches = order[: self.per_epoch * self.size].view(self.per_epoch, self.size)
+        own = batches[start:, self._share.start : self._share.stop]
+        self._wanted[:] = [(f"augment/{self._seed}/{epoch}", images.numpy()) for images in own]
         for pixels, labels, keys in items_of(self._loader):
             yield self._ready(pixels, keys), labels.to(self._device, non_blocking=True)
 

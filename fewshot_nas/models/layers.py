@@ -1,11 +1,13 @@
 """The modules that hold the weights of blocks, in supernets and in single networks."""
 
 import math
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_nas.models.run import EPS, BlockTensors, ConvNorm, Gate, HeadTensors, activate, ended, run
+from fewshot_nas.models.batch import BatchShare, dropped
+from fewshot_nas.models.run import EPS, BlockTensors, ConvNorm, Gate, HeadTensors, activate, ended, normalised, run
 from fewshot_nas.models.view import View
 from fewshot_nas.space.block import Block, Head, Op
 
@@ -61,9 +63,14 @@ class BlockLayers(nn.Module):
         self.main = nn.ModuleList(Layer(op, tracks=tracks) for op in block.main)
         self.shortcut = nn.ModuleList(Layer(op, tracks=tracks) for op in block.shortcut or ())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The output of the block, with the norms' running statistics where they have some."""
-        return run(self.block, self.layers(self.main), self.layers(self.shortcut), x, _apply)
+    def forward(self, x: Tensor, share: BatchShare | None = None) -> Tensor:
+        """The output of the block, with the norms' running statistics where they have some.
+
+        Args:
+            share: of the batch, if several processes train on it.
+        """
+        apply = _apply if share is None else partial(_apply, share=share)
+        return run(self.block, self.layers(self.main), self.layers(self.shortcut), x, apply)
 
     def tensors(self, block: Block, stage: int, view: View) -> BlockTensors:
         """The part of the weights that a block of these sizes uses."""
@@ -82,8 +89,21 @@ class BlockLayers(nn.Module):
         return [module for module in modules if isinstance(module, Layer)]
 
 
-def _apply(op: Op, unit: Layer, x: Tensor, plus: Tensor | None = None) -> Tensor:
-    return ended(op, unit.norm(unit.conv(x)), plus)
+def _apply(op: Op, unit: Layer, x: Tensor, plus: Tensor | None = None, *, share: BatchShare | None = None) -> Tensor:
+    return ended(op, _normalised(unit.norm, unit.conv(x), share), plus)
+
+
+def _normalised(norm: nn.BatchNorm2d, x: Tensor, share: BatchShare | None) -> Tensor:
+    if share is None:
+        y: Tensor = norm(x)
+        return y
+    assert norm.training
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    running = norm.running_mean, norm.running_var
+    return normalised(x, norm.weight, norm.bias, share, running, norm.momentum or 0.0)
 
 
 class HeadLayers(nn.Module):
@@ -99,15 +119,19 @@ class HeadLayers(nn.Module):
         self.hidden = nn.Linear(head.inputs, head.hidden) if head.hidden else None
         self.linear = nn.Linear(head.hidden or head.inputs, num_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, classes]."""
+    def forward(self, x: Tensor, share: BatchShare | None = None) -> Tensor:
+        """Logits [B, classes].
+
+        Args:
+            share: of the batch, if several processes train on it.
+        """
         x = x.mean((2, 3))
         if self.hidden is not None:
             x = activate(self.hidden(x), self.head.act)
         if self.dropout:
-            x = F.dropout(x, self.dropout, self.training)
+            x = dropped(x, partial(F.dropout, p=self.dropout, training=self.training), share, x.shape[1])
         logits: Tensor = self.linear(x)
-        return logits
+        return logits if share is None else share.weighed(logits)
 
     def tensors(self, head: Head, view: View) -> HeadTensors:
         """The part of the weights that a head of these sizes uses."""

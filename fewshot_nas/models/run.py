@@ -6,6 +6,7 @@ convolves, normalises, adds and activates with it: where a library has one kerne
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 import torch
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import stochastic_depth
 
+from fewshot_nas.models.batch import BatchShare, Running, WholeBatchNorm, dropped
 from fewshot_nas.space.block import Act, Block, Head, Op
 
 EPS = 1e-5  # of every batch norm
@@ -105,14 +107,40 @@ def convolve_plainly(x: Tensor, weight: Tensor, stride: int, groups: int) -> Ten
     return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, groups=groups)
 
 
-def batch_norm(convolve: Convolve = convolve_plainly) -> Apply[ConvNorm]:
-    """Convolve, then normalise by the statistics of this batch, as supernets always do."""
+def batch_norm(convolve: Convolve = convolve_plainly, share: BatchShare | None = None) -> Apply[ConvNorm]:
+    """Convolve, then normalise by the statistics of the batch, as supernets always do."""
 
     def apply(op: Op, unit: ConvNorm, x: Tensor, plus: Tensor | None = None) -> Tensor:
         x = convolve(x, unit.conv, op.stride, op.groups)
-        return ended(op, F.batch_norm(x, None, None, unit.weight, unit.bias, training=True, eps=EPS), plus)
+        return ended(op, normalised(x, unit.weight, unit.bias, share), plus)
 
     return apply
+
+
+def normalised(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    share: BatchShare | None = None,
+    running: Running | None = None,
+    momentum: float = 0.0,
+) -> Tensor:
+    """Maps [B, C, H, W], normalised by the statistics of the batch.
+
+    Args:
+        share: of the batch, if several processes have it.
+        running: takes in the statistics, in place.
+        momentum: with which it does.
+    """
+    if share is None or not share.sync_norms:
+        own_mean, own_var = running or (None, None)
+        return F.batch_norm(x, own_mean, own_var, weight, bias, training=True, momentum=momentum, eps=EPS)
+    y: Tensor
+    y, mean, var, count = WholeBatchNorm.apply(x, weight, bias, EPS)
+    if running is not None:
+        running[0].lerp_(mean, momentum)
+        running[1].lerp_(var * count / (count - 1), momentum)
+    return y
 
 
 def run(
@@ -123,6 +151,7 @@ def run(
     apply: Apply[U],
     *,
     drop_connect: float = 0.0,
+    share: BatchShare | None = None,
     first: Tensor | None = None,
     projected: Tensor | None = None,
 ) -> Tensor:
@@ -132,6 +161,7 @@ def run(
         main, shortcut: the weights of the block's operations.
         drop_connect: the probability that an image skips the main path; the other images' results
             are scaled up to keep the mean (stochastic depth, arXiv:1603.09382).
+        share: of the batch, if several processes have it.
         first: the output of the first operation, if it is known.
         projected: the output of the shortcut's operation, if it is known.
     """
@@ -155,7 +185,7 @@ def run(
         y = activate(y, block.after)
     else:
         if drop_connect > 0:
-            y = stochastic_depth(y, drop_connect, "row")
+            y = dropped(y, partial(stochastic_depth, p=drop_connect, mode="row"), share, 1, 1, 1)
         y = activate(y + plus, block.after)
     return F.max_pool2d(y, 3, 2, 1) if block.pool else y
 
@@ -203,6 +233,7 @@ def run_subnet(
     dropout: float = 0.0,
     drop_connect: float = 0.0,
     convolve: Convolve = convolve_plainly,
+    share: BatchShare | None = None,
 ) -> Tensor:
     """Logits [B, classes] of a subnet for images [B, C, H, W].
 
@@ -211,13 +242,15 @@ def run_subnet(
         drop_connect: the rate of the last block. Block n of N, counted from 1 after the stem, has
             n / N of this rate; blocks before the last two stages have none.
         convolve: how convolutions are computed.
+        share: of the batch, if several processes have it; all of them have to call this.
     """
-    apply, x = batch_norm(convolve), images
+    apply, x = batch_norm(convolve, share), images
     last = weights.blocks[-1].stage
     for number, (block, stage, main, shortcut) in enumerate(weights.blocks):
         rate = drop_connect * number / (len(weights.blocks) - 1) * (stage > last - DROPPED_STAGES)
-        x = run(block, main, shortcut, x, apply, drop_connect=rate)
+        x = run(block, main, shortcut, x, apply, drop_connect=rate, share=share)
     taken = features(weights.head, x)
     if dropout > 0:
-        taken = F.dropout(taken, dropout)
-    return F.linear(taken, weights.head.weight, weights.head.bias)
+        taken = dropped(taken, partial(F.dropout, p=dropout), share, taken.shape[1])
+    logits = F.linear(taken, weights.head.weight, weights.head.bias)
+    return logits if share is None else share.weighed(logits)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fewshot_nas.models.batch import BatchShare
 from fewshot_nas.models.blueprint import blueprint
 from fewshot_nas.models.layers import BlockLayers, HeadLayers, initialise
 from fewshot_nas.models.supernet import Supernet
@@ -30,9 +31,15 @@ class Subnet(nn.Module):
         self.head = HeadLayers(space.head(arch), num_classes)
         initialise(self, as_shortcuts=space.starts_as_shortcuts)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, classes] for images [B, C, H, W]."""
-        logits: Tensor = self.head(self.blocks(x))
+    def forward(self, x: Tensor, share: BatchShare | None = None) -> Tensor:
+        """Logits [B, classes] for images [B, C, H, W].
+
+        Args:
+            share: of the batch, if several processes train on it; all of them have to call this.
+        """
+        for block in self.blocks:
+            x = block(x, share)
+        logits: Tensor = self.head(x, share)
         return logits
 
 

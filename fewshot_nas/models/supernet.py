@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fewshot_nas.models.batch import BatchShare
 from fewshot_nas.models.layers import BlockLayers, HeadLayers, initialise
 from fewshot_nas.models.run import BlockTensors, HeadTensors, SubnetTensors, run_subnet
 from fewshot_nas.models.view import View, part
@@ -37,15 +38,23 @@ class Supernet(nn.Module):
         self.heads = nn.ModuleDict({_key(home): HeadLayers(head, num_classes) for home, head in split.heads.items()})
         initialise(self, as_shortcuts=split.space.starts_as_shortcuts)
 
-    def forward(self, x: Tensor, arch: Arch, *, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        arch: Arch,
+        *,
+        dropout: float = 0.0,
+        drop_connect: float = 0.0,
+        share: BatchShare | None = None,
+    ) -> Tensor:
         """Logits [B, classes] of one subnet for images [B, C, H, W].
 
         Args:
-            dropout, drop_connect: see `run.run_subnet`; they are used in training mode only.
+            dropout, drop_connect, share: see `run.run_subnet`; the first two are used in training mode only.
         """
         if not self.training:
             dropout = drop_connect = 0.0
-        return run_subnet(self.tensors(arch), x, dropout=dropout, drop_connect=drop_connect)
+        return run_subnet(self.tensors(arch), x, dropout=dropout, drop_connect=drop_connect, share=share)
 
     def tensors(self, arch: Arch, view: View = part) -> SubnetTensors:
         """The tensors of one subnet.

@@ -12,7 +12,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Report
 from fewshot_nas.config import Config, RecipeConfig
 from fewshot_nas.data.images import Images
-from fewshot_nas.data.loader import batch_share
+from fewshot_nas.data.loader import batch_images
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.distributed import World
@@ -99,11 +99,11 @@ class Run:
                 f" {settings.epochs}"
             )
         images, batch = len(self.data.train), settings.batch_size
-        batch_share(images, batch, self.world.size)
+        batch_images(images, batch, self.world.size)
         if batch > images:
             self.report(f"{section}.batch_size is {batch}, but there are {images} training images: each step takes all")
         data = data_facts(self.data)
-        written = manifest(self.config, section, {"processes": self.world.size, **facts, "data": data})
+        written = manifest(self.config, section, {**self.world.facts, **facts, "data": data})
         others = (each.manifest for each in trainings(self.save) if each.path != directory.path)
         refuse_another_run(others, written)
         return written
@@ -112,12 +112,12 @@ class Run:
         """A task with its images and its schedule.
 
         Raises:
-            InputError: each process gets a single image of a batch, and the smallest maps are single pixels.
+            InputError: a batch norm would see a single value.
         """
         settings, config, data = self.recipe(section), self.config, self.data
-        share = batch_share(len(images), settings.batch_size, self.world.size)
+        batch = batch_images(len(images), settings.batch_size, self.world.size)
         smallest = min(getattr(settings, "resolutions", ()), default=self.space.resolution)
-        refuse_single_values(share, self.space.sides(smallest)[-1], f"{section}.batch_size")
+        refuse_single_values(self.world.of_norms(batch), self.space.sides(smallest)[-1], f"{section}.batch_size")
         schedule = Schedule(
             epochs=settings.epochs,
             warmup_epochs=settings.warmup_epochs,
@@ -140,7 +140,7 @@ class Run:
 
 def seed_weights(seed: int) -> None:
     """Make torch's generator give the same first weights on all processes."""
-    torch.manual_seed(step_seed(seed, -1, 0))
+    torch.manual_seed(step_seed(seed, -1))
 
 
 def placed(network: N, world: World) -> N:

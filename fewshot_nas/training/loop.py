@@ -21,9 +21,10 @@ from tqdm import tqdm
 from fewshot_nas.cli.errors import InputError, with_memory
 from fewshot_nas.cli.pace import Pace, duration
 from fewshot_nas.data.images import Images
-from fewshot_nas.data.loader import TrainBatches, batch_share, lost_workers_said
+from fewshot_nas.data.loader import TrainBatches, lost_workers_said
 from fewshot_nas.data.transforms import Transform, normalize
-from fewshot_nas.distributed import World, average_gradients, fail_together, gathered, on_rank0
+from fewshot_nas.distributed import GradientMean, World, fail_together, gathered, on_rank0
+from fewshot_nas.models.batch import BatchShare
 from fewshot_nas.models.checkpoint import read_checkpoint
 from fewshot_nas.records.jsonl import Record
 from fewshot_nas.training.log import RunLog, summary
@@ -85,11 +86,13 @@ class Batch(NamedTuple):
         images: [B, C, H, W], normalised.
         labels: class indices [B].
         step: its number, from 0.
+        share: which images these are of a batch that several processes share.
     """
 
     images: Tensor
     labels: Tensor
     step: int
+    share: BatchShare | None = None
 
 
 class Trained(NamedTuple):
@@ -162,7 +165,8 @@ class Loop:
         self._report = report
         self._batches = source.batches(schedule, world)
         self._per_epoch = self._batches.per_epoch
-        self._batch = batch_share(len(source.images), schedule.batch_size, world.size) * world.size
+        self._batch, self._averaged = self._batches.size, GradientMean(world)
+        self._share = world.share(self._batch)
         self._rate = schedule.rate(self._per_epoch)
         self.step = 0
         self._pace_unsaid = True
@@ -241,7 +245,7 @@ class Loop:
 
     def _in_a_step(self) -> str:
         """What to do if a step lacks memory."""
-        shares = f", {self._batch // self.world.size} in each of {self.world.size} processes" * (self.world.size > 1)
+        shares = f", {self._batch / self.world.size:g} in each of {self.world.size} processes" * (self.world.size > 1)
         return (
             f"in training with batches of {self._batch} images{shares}; lower the batch size, or take"
             " run.precision=bf16 or more processes, and start anew with --no-resume"
@@ -302,14 +306,15 @@ class Loop:
 
     def _train_on(self, images: Tensor, labels: Tensor) -> None:
         step, optimizer = self.step, self.task.optimizer
-        # Only dropout draws from torch's generator; each rank has its own seed.
-        torch.manual_seed(step_seed(self.schedule.seed, step, self.world.rank))
+        # Only dropout draws from torch's generator, and all ranks draw for the whole batch.
+        torch.manual_seed(step_seed(self.schedule.seed, step))
         inputs = normalize(images.to(self.world.device), self.source.mean, self.source.std)
         optimizer.zero_grad(set_to_none=True)
-        batch = Batch(inputs, labels.to(self.world.device), step)
+        batch = Batch(inputs, labels.to(self.world.device), step, self._share)
         trained = self.task.backward(batch)
+        numbers = trained.numbers if self._share is None else trained.numbers * self._share.weight
         # Averaged before clipping, so that the step does not depend on the number of processes.
-        means = average_gradients(self.task.network.parameters(), self.world, trained.numbers)
+        means = self._averaged(self.task.network.parameters(), numbers)
         self._unchecked.append(means[: len(self.task.loss_names)])
         self.task.after_backward(batch, trained, means)
         if self.schedule.clip_value:
@@ -373,9 +378,9 @@ class Loop:
         bar.set_postfix_str(f"loss {self._losses[0] / steps:.3f}, lr {lr:.2g}", refresh=False)
 
 
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """A seed for torch's generator, different for every step and rank."""
-    return random.Random(f"{seed}/{step}/{rank}").getrandbits(63)
+def step_seed(seed: int, step: int) -> int:
+    """A seed for torch's generator, different for every step."""
+    return random.Random(f"{seed}/{step}/0").getrandbits(63)
 
 
 def _digest(network: nn.Module) -> str:

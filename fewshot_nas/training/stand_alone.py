@@ -28,7 +28,7 @@ def learn(network: nn.Module, batch: Batch, smoothing: float, precision: Literal
     """Add the gradients of a batch's cross-entropy to a network's parameters."""
     network.train()
     with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits = network(batch.images)
+        logits = network(batch.images) if batch.share is None else network(batch.images, batch.share)
     loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
     loss.backward()  # type: ignore[no-untyped-call]
     return Trained(loss.detach()[None])

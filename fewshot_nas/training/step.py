@@ -311,7 +311,7 @@ class Step:
         archs = self.sampler.archs(batch.step)
         with self._autocast(batch.images):
             lessons = self.teacher.lessons(supernet, archs, batch)
-        leaves, logits = Leaves(torch.bfloat16 if self.precision == "bf16" else torch.float32), list[Tensor]()
+        leaves, logits = Leaves(torch.bfloat16 if self.precision == "bf16" else batch.images.dtype), list[Tensor]()
 
         def noted() -> Iterator[Answer]:
             for answer in self._answers(supernet, leaves, batch, archs, lessons):
@@ -337,9 +337,8 @@ class Step:
         def forward(arch: Arch, side: int | None, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:
             weights, images = leaves.weights(supernet, arch), resized(batch.images, side)
             with self._autocast(images):
-                return run_subnet(
-                    weights, images, dropout=dropout, drop_connect=drop_connect, convolve=convolve
-                ).float()
+                rates = {"dropout": dropout, "drop_connect": drop_connect}
+                return run_subnet(weights, images, **rates, convolve=convolve, share=batch.share).float()
 
         for number, (arch, side, lesson) in enumerate(zip(archs, sides, lessons, strict=True)):
             if lesson and lesson.teacher not in taught:

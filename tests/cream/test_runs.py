@@ -42,9 +42,10 @@ def test_held_images_are_not_trained_on(asked, held):
 
 @pytest.mark.parametrize("settings", [["IMAGE_SIZE=16", "BATCH_SIZE=2"], ["IMAGE_SIZE=33", "BATCH_SIZE=2"]])
 def test_a_single_image_on_maps_of_one_pixel_is_refused_before_training(settings):
-    """Each of two processes has one; images of 33 pixels leave maps of two."""
+    """Each of two processes has one, and norms of its own; images of 33 pixels leave maps of two."""
+    world = World(0, 2, torch.device("cpu"), sync_norms=False)
     config = load(SearchConfig, None, [*settings, "data.train_images=25"])
-    run = CreamRun(config, config.IMAGE_SIZE, World(0, 2, torch.device("cpu")), resume=False, report=print)
+    run = CreamRun(config, config.IMAGE_SIZE, world, resume=False, report=print)
     if config.IMAGE_SIZE > 32:
         assert run.manifest({})["processes"] == 2
         return

@@ -140,7 +140,7 @@ def test_drop_connect_skips_or_rescales_whole_images():
 
 def test_drop_connect_rises_linearly_in_the_last_two_stages(shared, monkeypatch):
     rates = []
-    monkeypatch.setattr(module, "stochastic_depth", lambda x, rate, mode: rates.append((rate, mode)) or x)
+    monkeypatch.setattr(module, "stochastic_depth", lambda x, p, mode: rates.append((p, mode)) or x)
     run_subnet(shared("px8", 1).tensors(SMALLEST), torch.randn(2, 1, 8, 8), drop_connect=0.8)
     assert rates == [(pytest.approx(0.8 * number / 8), "row") for number in (5, 6, 7, 8)]
 

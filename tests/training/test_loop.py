@@ -254,7 +254,7 @@ def test_a_bar_is_for_the_terminal_of_rank_0(tmp_path, monkeypatch, stream, rank
     monkeypatch.setattr(under_test, "fail_together", lambda world: nullcontext())
     monkeypatch.setattr(under_test, "on_rank0", lambda world, decide: decide())
     monkeypatch.setattr(under_test, "gathered", lambda value, world: [value])
-    monkeypatch.setattr(under_test, "average_gradients", lambda parameters, world, losses: losses)
+    monkeypatch.setattr(under_test, "GradientMean", lambda world: lambda parameters, losses: losses)
     train(tmp_path, schedule=schedule(batch_size=8), world=World(rank, 2, torch.device("cpu")))
     assert bool(stream.getvalue()) == shown
 
