@@ -21,7 +21,7 @@ from fewshot_nas.results.directories import (
 )
 from fewshot_nas.results.evaluations import no_better, read_truth
 from fewshot_nas.results.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
-from fewshot_nas.results.run import ONE_SHOT, Phase, known_phases, phase_directory, phase_of, run_directory
+from fewshot_nas.results.run import Phase, first_phase, known_phases, phase_directory, phase_of, run_directory
 from fewshot_nas.results.scores import (
     BEST_FIRST,
     METRICS,
@@ -147,8 +147,9 @@ def _asked(options: argparse.Namespace) -> tuple[str, str]:
             each for each in meant if not any(merged_path(everything[each], metric).exists() for metric in METRICS)
         ]
         meant = alone if epoch is None and len(alone) == 1 else meant
-    if len(meant) > 1 and (ONE_SHOT.name, epoch) in meant:
-        meant = [(ONE_SHOT.name, str(epoch))]
+    first = first_phase(options.save).name
+    if len(meant) > 1 and (first, epoch) in meant:
+        meant = [(first, str(epoch))]
     if len(meant) == 1:
         return meant[0]
     options.phase, options.epoch = known[0].name, epoch or "0"

@@ -31,7 +31,7 @@ from fewshot_nas.results.directories import (
     remove_part,
 )
 from fewshot_nas.results.evaluations import read_truth
-from fewshot_nas.results.run import phase_directory, phase_of, phases
+from fewshot_nas.results.run import SEARCH, phase_directory, phase_of, phases
 from fewshot_nas.results.scores import read_manifest
 from fewshot_nas.space.pool import pool_sha256, read_pool
 from fewshot_nas.space.space import Arch, Space
@@ -206,12 +206,13 @@ def _classes(config: Config) -> int:
 
 
 def _future_supernet(options: argparse.Namespace, config: Config) -> "Supernet":
-    """Shapes, without weights, of the supernet that a phase by width will have."""
+    """Shapes, without weights, of the supernet that a phase by width, or a Cream search, will have."""
     from fewshot_nas.models.blueprint import blueprint
     from fewshot_nas.models.supernet import Supernet
     from fewshot_nas.space.split import by_width
 
-    groups = phase_of(options.save, options.phase).split
+    phase = phase_of(options.save, options.phase)
+    groups = "1" if phase == SEARCH else phase.split
     if not groups.isdigit():
         raise InputError(f"--phase is {options.phase!r}; a plan without a supernet is for splits by width")
     classes = _classes(config)

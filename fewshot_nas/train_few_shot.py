@@ -13,7 +13,7 @@ from fewshot_nas.cli.main import Parser, run, speaker
 from fewshot_nas.options import add_phase_option, add_run_options, following, run_config, run_words
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.run import Phase, phase_directory, phases, run_directory
+from fewshot_nas.results.run import SEARCH, Phase, phase_directory, phases, run_directory
 from fewshot_nas.space.split import MAX_GROUPS, Split, by_choice, by_depth, by_width, explicit
 
 if TYPE_CHECKING:
@@ -112,11 +112,13 @@ def _parent_path(options: argparse.Namespace) -> Path:
     if given:
         return Path(given[0])
     wanted = options.resumed_split_groups
-    known = [phase for phase in phases(options.save) if phase.split.isdigit()]
+    # A Cream search ends with a supernet of one group.
+    groups = {phase: 1 if phase == SEARCH else phase.split for phase in phases(options.save)}
+    known = {phase: int(count) for phase, count in groups.items() if str(count).isdigit()}
     if options.split_by == "width" and options.group_nums:
-        known = [phase for phase in known if int(phase.split) < options.group_nums]
+        known = {phase: count for phase, count in known.items() if count < options.group_nums}
     if wanted is not None:
-        known = [phase for phase in known if phase.split == str(wanted)]
+        known = {phase: count for phase, count in known.items() if count == wanted}
     if not known:
         wish = wanted or f"fewer than {options.group_nums or MAX_GROUPS + 1}"
         raise InputError(
@@ -124,7 +126,7 @@ def _parent_path(options: argparse.Namespace) -> Path:
             f" `{following(options, 'train_supernet')}` trains the first,"
             " or name a supernet with --pretrained_path or --split_model_path"
         )
-    return phase_directory(options.save, known[-1]).chosen
+    return phase_directory(options.save, list(known)[-1]).chosen
 
 
 def _check_options(options: argparse.Namespace) -> None:

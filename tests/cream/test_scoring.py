@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fewshot_nas import export, finetune, latency, merge, rank, report, test, train_supernet
+import fewshot_nas
+from fewshot_nas import export, finetune, latency, merge, rank, report, test, train_few_shot, train_supernet
 from fewshot_nas import search as search_within
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
@@ -88,6 +89,9 @@ def test_a_search_is_scored_ranked_searched_and_exported(here, capsys):
     assert "Phase search ranks 25 archs with a tau of" in page
     for figure in ("board", "truth search", "cost search", "loss", "accuracy"):
         assert f'data-figure="{figure}"' in page
+    train_few_shot.main(["--save=one", "--split_by=choice", "--slots=1 block 0", "few_shot.epochs=1"])
+    (alone,) = fewshot_nas.score("results/one/choice1block0/supernet.pth", [code])
+    assert 0 < alone.prob < 100
     assert run(search.main, ["--save=one", *SPACE, *SETTINGS]) == 0
     assert "path.json is there already" in capsys.readouterr().out
 
@@ -171,11 +175,16 @@ def test_what_does_not_fit_the_search_is_one_sentence(here, capsys, main, option
     assert message in capsys.readouterr().err.replace("\n", " ")
 
 
-def test_a_run_has_one_first_phase_and_one_space(here):
+def test_a_run_has_one_first_phase_and_one_space(here, capsys):
     """Beside a supernet that was trained before, the search is asked for by its name."""
     (here / "own.yml").write_text("space: {preset: px8}\ndata: {train_images: 32, valid_images: 20}\n")
     with pytest.raises(InputError, match=r"results/one/search was begun with space\.kind mbconv .* another --save"):
         train_supernet.main(["--save=one", "--config=own.yml"])
+    search_directory("one").supernet.unlink()
+    test.main(["--save=one", "--plan"])
+    assert "140 archs, 140 distinct networks, 2 work units" in capsys.readouterr().out
+    assert run(test.main, ["--save=one"]) == 2
+    assert "no such file; `python -m fewshot_nas.cream.search --save=one` trains it" in capsys.readouterr().err
     (here / "results/one/supernet.pth").touch()
     assert [phase.name for phase in known_phases("one")] == ["1"]
-    score("--phase=search", "--limit=1")
+    score("--phase=search", "--limit=1", "--model_name=last", "--epoch=1")
