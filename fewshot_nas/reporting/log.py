@@ -18,6 +18,7 @@ class Epoch:
 
     Attributes:
         guessing: the top-1 that naming one class for every image reaches, in percent, where it is known.
+        board: of a Cream search, its paths and the measure that orders them.
     """
 
     number: int
@@ -25,6 +26,7 @@ class Epoch:
     scores: Mapping[str, Mapping[str, float]]
     tau: Interval | None
     guessing: float | None = None
+    board: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def top1(self) -> Mapping[str, float]:
@@ -73,7 +75,14 @@ def _epoch(where: str, record: Mapping[str, Any]) -> Epoch:
     measured = Interval(**tau) if tau else None
     measured = measured if measured and measured.defined else None
     scores = {metric: _numbers(where, record, metric) for metric in METRICS}
-    return Epoch(number, _numbers(where, record, "loss"), scores, measured, record.get("guessing"))
+    return Epoch(
+        number,
+        _numbers(where, record, "loss"),
+        scores,
+        measured,
+        record.get("guessing"),
+        _mapping(where, record, "board"),
+    )
 
 
 def _mapping(where: str, record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

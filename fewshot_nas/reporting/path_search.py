@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json
-from fewshot_nas.records.jsonl import records
+from fewshot_nas.reporting.log import Epoch, read_log
 from fewshot_nas.reporting.markup import code, note, plot, table
 from fewshot_nas.reporting.style import BLUE, GREY, ORANGE, Figure, layout
 from fewshot_nas.reporting.wording import decimal, quantity
@@ -28,15 +28,6 @@ class BoardAt(NamedTuple):
     top1: float | None
 
 
-class Retrained(NamedTuple):
-    """A training of a path alone: top-1 of the averaged weights after its last epoch, and on the test images."""
-
-    name: str
-    epochs: int
-    valid: float | None
-    tested: float | None
-
-
 class PathSearch(NamedTuple):
     """A search.
 
@@ -44,17 +35,19 @@ class PathSearch(NamedTuple):
         title: the measure that the board goes by.
         boards: from the first epoch that had one.
         found: the content of path.json, where the search has ended.
+        retrained: of each training of a path alone: name, epochs, and top-1 of the averaged weights on the ranking
+            images, after the last epoch, and on the test images.
     """
 
     title: str
     boards: tuple[BoardAt, ...]
     found: Mapping[str, Any]
-    retrained: tuple[Retrained, ...]
+    retrained: tuple[tuple[str, int, float | None, float | None], ...]
 
     def tiles(self) -> dict[str, object]:
         """The numbers for the head of the page."""
         found = {"top-1 of the path, supernet's weights": self.found.get("top1")}
-        found |= {f"top-1 of {each.name}, alone": each.valid for each in self.retrained}
+        found |= {f"top-1 of {name}, alone": valid for name, _, valid, _ in self.retrained}
         return {name: decimal(value) for name, value in found.items() if value is not None}
 
     def sentence(self) -> str:
@@ -71,16 +64,15 @@ def read_path_search(search: SearchDirectory, retrainings: Sequence[RetrainDirec
     Raises:
         InputError: a file holds something else.
     """
-    epochs = list(records(search.log))
+    epochs, found = read_log(search.log).epochs, read_json(search.chosen) if search.chosen.exists() else {}
     retrained = tuple(_retrained(each) for each in retrainings if each.log.exists())
     if not epochs and not retrained:
         return None
+    measure = next((str(epoch.board["measure"]) for epoch in epochs if "measure" in epoch.board), "")
     try:
-        boards = tuple(_board(record) for record in epochs if record["board"].get("entries"))
-        measure = next((str(record["board"]["measure"]) for record in epochs if "measure" in record["board"]), "")
-    except (AttributeError, KeyError, TypeError):
+        boards = tuple(_board(epoch, measure) for epoch in epochs if epoch.board.get("entries"))
+    except (KeyError, TypeError):
         raise InputError(f"{search.log}: is not the log of a Cream search") from None
-    found = read_json(search.chosen) if search.chosen.exists() else {}
     return PathSearch(MEASURES.get(measure, measure), boards, found, retrained)
 
 
@@ -107,8 +99,8 @@ def cream_section(search: PathSearch) -> Iterator[str]:
         yield f"<h3>The board after epoch {last.epoch}</h3>" + table(("path", f"{search.title}, %"), rows, numeric=(1,))
     if search.retrained:
         rows = [
-            [escape(each.name), str(each.epochs), *("" if top1 is None else decimal(top1) for top1 in each[2:])]
-            for each in search.retrained
+            [escape(name), str(epochs), *("" if top1 is None else decimal(top1) for top1 in measured)]
+            for name, epochs, *measured in search.retrained
         ]
         heads = ("retrained", "epochs", "ranking images, top-1 %", "test images, top-1 %")
         yield "<h3>Trained alone</h3>" + table(heads, rows, numeric=(1, 2, 3))
@@ -121,14 +113,14 @@ def _trace(name: str, mode: str, points: Sequence[tuple[Any, ...]], colour: str)
     return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y} | look | text
 
 
-def _board(record: Mapping[str, Any]) -> BoardAt:
-    measure, entries = record["board"]["measure"], record["board"]["entries"]
+def _board(epoch: Epoch, measure: str) -> BoardAt:
+    entries = epoch.board["entries"]
     paths, accuracies = tuple(each["INPUT_ARCH"] for each in entries), tuple(each[measure] for each in entries)
-    return BoardAt(record["epoch"] + 1, paths, accuracies, record.get("top1", {}).get("best"))
+    return BoardAt(epoch.number + 1, paths, accuracies, epoch.top1.get("best"))
 
 
-def _retrained(directory: RetrainDirectory) -> Retrained:
-    epochs = list(records(directory.log))
-    validated = [record["top1"]["ema"] for record in epochs if "ema" in record.get("top1", {})]
+def _retrained(directory: RetrainDirectory) -> tuple[str, int, float | None, float | None]:
+    epochs = read_log(directory.log).epochs
+    validated = [epoch.top1["ema"] for epoch in epochs if "ema" in epoch.top1]
     tested = read_json(directory.tested).get("top1") if directory.tested.exists() else None
-    return Retrained(directory.name, len(epochs), validated[-1] if validated else None, tested)
+    return directory.name, len(epochs), validated[-1] if validated else None, tested

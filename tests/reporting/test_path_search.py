@@ -45,7 +45,7 @@ def test_boards_begin_with_the_first_epoch_that_has_one(save):
         (2, (50.5, 40.25), None),
         (3, (70, 66), 81.5),
     ]
-    assert [(each.name, each.epochs, each.valid) for each in found.retrained] == [("43", 2, 96.5), ("arch", 2, 97.25)]
+    assert found.retrained == (("43", 2, 96.5, None), ("arch", 2, 97.25, 95.125))
 
 
 def test_the_head_of_the_page_tells_of_the_search_and_not_of_phases(save):
@@ -95,6 +95,6 @@ def test_the_board_is_drawn_for_papers(save, tmp_path):
 
 
 def test_another_log_is_refused(save):
-    append(search_directory(save).log, {"epoch": 0})
+    append(search_directory(save).log, {"epoch": 0, "board": {"measure": "held_prob", "entries": [{"path": "x"}]}})
     with pytest.raises(InputError, match=r"search/log.jsonl: is not the log of a Cream search"):
         read(save)
