@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     before = sha256(directory.chosen)
     with joined(options.device, config.run) as world, locked(directory.lock, wait=False):
-        running = Run(options.save, config, world, True, print, f"run {directory.path} (choosing anew)")
+        words = f"run {directory.path} (choosing anew)"
+        running = Run(save=options.save, config=config, world=world, resume=True, report=print, words=words)
         known = read_manifest(directory.manifest).get("data", {})
         begun = {key: value for key, value in known.items() if key != "valid"}  # may be ranked on other images
         refuse_other_images(directory.path, begun, running.data)

@@ -151,6 +151,11 @@ class RecipeConfig:
     # Share of a label's probability that goes to all classes equally, in [0, 1).
     label_smoothing: Share = 0.0
 
+    @property
+    def section(self) -> str:
+        """The name that this section of the settings has."""
+        return next(name for name, kind in get_type_hints(Config).items() if kind is type(self))
+
 
 @dataclass(frozen=True)
 class StandAloneConfig(RecipeConfig):

@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.main import Parser, run, speaker
-from fewshot_nas.options import add_phase_option, add_run_options, run_config, run_words
-from fewshot_nas.records.files import sha256, write_json
-from fewshot_nas.results.directories import NetworkDirectory, PhaseDirectory
+from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.options import add_phase_option, add_run_options, run_config
+from fewshot_nas.records.files import sha256
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.found import read_best
-from fewshot_nas.results.run import finetune_directory, phase_directory, phase_of
+from fewshot_nas.results.run import phase_directory, phase_of
 
 if TYPE_CHECKING:
-    from fewshot_nas.running.networks import NetworkRun
-    from fewshot_nas.space.space import Arch
-    from fewshot_nas.training.stand_alone import StandAloneTask
+    pass
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,27 +23,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     chosen = _named(options) if options.arch is not None else _searched(options)
     stored = PhaseDirectory(chosen.model.parent).config
-    config, words = run_config(options, stored), run_words(options, stored)
-    space = config.space.build()
-    arch = space.decode(chosen.code)
+    config = run_config(options, stored)
+    arch = config.space.build().decode(chosen.code)
     if not chosen.model.exists():
         raise InputError(
             f"{chosen.model}: no such file, so there are no weights to inherit; train_stand_alone needs none"
         )
-    directory = finetune_directory(options.save, chosen.name, config.run.seed)
     from fewshot_nas.distributed import joined
-    from fewshot_nas.running.networks import NetworkRun
+    from fewshot_nas.running.networks import FineTuning
+    from fewshot_nas.running.run import Run
 
     with joined(options.device, config.run) as world:
-        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_rank0), words, options.plan)
-        facts = {"arch": space.encode(arch), "parent_sha256": sha256(chosen.model)}
-        training.train_network(
-            "finetune",
-            directory,
-            lambda: _begun(training, arch, chosen.model),
-            facts,
-            lambda task: _finish(training, task, directory),
-        )
+        FineTuning.of(Run.asked(options, config, world, stored), chosen.name, arch, chosen.model).carry_out()
     return 0
 
 
@@ -77,41 +65,6 @@ def _searched(options: argparse.Namespace) -> _Chosen:
     if best.model.exists() and sha256(best.model) != best.model_sha256:
         raise InputError(f"{path}: searched another {best.model} than the one there is now; search anew")
     return _Chosen(best.code, best.model, best.search)
-
-
-def _begun(training: "NetworkRun", arch: "Arch", model: Path) -> "StandAloneTask":
-    """The task with its first weights; inherited weights come with batch norm statistics of training images."""
-    from fewshot_nas.evaluation.naive import calibrate
-    from fewshot_nas.models.checkpoint import load_supernet
-    from fewshot_nas.models.subnet import extract
-    from fewshot_nas.running.images import refuse_other_images
-
-    space, classes = training.space, training.data.num_classes
-    supernet = load_supernet(model)
-    if (supernet.space, supernet.num_classes) != (space, classes):
-        raise InputError(
-            f"{model}: is of space {supernet.space.name} with {supernet.num_classes} classes, but the settings are of"
-            f" {space.name} with {classes}"
-        )
-    refuse_other_images(model, supernet.trained_on, training.data)
-    task = training.network_task("finetune", extract(supernet, arch), space.encode(arch))
-    calibrate(task.network, task.valid.calibration_batches())
-    training.report(
-        f"inherited weights: top-1 {task.measured()[0]:.2f} % on {len(task.valid.images)} validation images"
-    )
-    return task
-
-
-def _finish(training: "NetworkRun", task: "StandAloneTask", directory: NetworkDirectory) -> None:
-    """Write the accuracies, then the network."""
-    from fewshot_nas.models.checkpoint import save_subnet
-
-    valid, test = task.measured(task.valid, task.test)
-    write_json(directory.result, {"arch": task.code, "valid": valid, "test": test})
-    save_subnet(directory.chosen, task.network, training.space, task.code)
-    training.report(f"top-1 {valid:.2f} % on the validation images, {test:.2f} % on the test images")
-    following = command_line("export", model=directory.chosen)
-    training.report(f"written: {directory.chosen}; `{following}` writes it for other programs")
 
 
 def _parser() -> Parser:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.main import Parser, run, speaker
-from fewshot_nas.options import add_phase_option, add_run_options, following, run_config, run_words
+from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.options import add_phase_option, add_run_options, following, run_config
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import SEARCH, Phase, phase_directory, phases, run_directory
@@ -18,7 +18,7 @@ from fewshot_nas.space.split import MAX_GROUPS, Split, by_choice, by_depth, by_w
 
 if TYPE_CHECKING:
     from fewshot_nas.models.supernet import Supernet
-    from fewshot_nas.running.supernets import SupernetRun
+    from fewshot_nas.running.run import Run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,26 +26,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     path = _parent_path(options)
     stored = PhaseDirectory(path.parent).config
-    config, words = run_config(options, stored), run_words(options, stored)
+    config = run_config(options, stored)
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.models.inherit import inherit
-    from fewshot_nas.running.supernets import SupernetRun
+    from fewshot_nas.running.run import Run
+    from fewshot_nas.running.supernets import SupernetTraining
 
     with joined(options.device, config.run) as world:
-        training = SupernetRun(
-            options.save, config, world, options.resume, speaker(world.is_rank0), words, options.plan
-        )
+        run = Run.asked(options, config, world, stored)
         parent = load_supernet(path)
-        _check(parent, path, options.resumed_split_groups, training)
+        _check(parent, path, options.resumed_split_groups, run)
         split = _split(options, parent.split)
         phase = Phase(split.name, parent.split.name)
-        training.report(f"phase {phase.name}: {_said(split)}, split from {path}")
+        run.report(f"phase {phase.name}: {_said(split)}, split from {path}")
         facts = {**split.values(), "parent": {"path": str(path), "sha256": sha256(path)}}
-        directory = phase_directory(options.save, phase)
-        training.train_phase(
-            "few_shot", directory, lambda: parent if split == parent.split else inherit(parent, split), facts
-        )
+        SupernetTraining(
+            run=run,
+            directory=phase_directory(options.save, phase),
+            settings=config.few_shot,
+            start=lambda: parent if split == parent.split else inherit(parent, split),
+            facts=facts,
+        ).carry_out()
     return 0
 
 
@@ -146,7 +148,7 @@ def _check_options(options: argparse.Namespace) -> None:
         raise InputError(f"--group_nums is {options.group_nums}, expected 2..{MAX_GROUPS}")
 
 
-def _check(parent: "Supernet", path: Path, groups: int | None, training: "SupernetRun") -> None:
+def _check(parent: "Supernet", path: Path, groups: int | None, run: "Run") -> None:
     """Refuse a parent that does not fit the phase.
 
     Raises:
@@ -154,16 +156,16 @@ def _check(parent: "Supernet", path: Path, groups: int | None, training: "Supern
     """
     from fewshot_nas.running.images import refuse_other_images
 
-    theirs, ours = parent.space.values(), training.space.values()
+    theirs, ours = parent.space.values(), run.space.values()
     facts = (
         *((f"space.{key}", theirs.get(key), ours[key]) for key in ours if key != "name"),
-        ("number of classes", parent.num_classes, training.data.num_classes),
+        ("number of classes", parent.num_classes, run.data.num_classes),
         ("number of groups", parent.split.groups, parent.split.groups if groups is None else groups),
     )
     for name, found, expected in facts:
         if found != expected:
             raise InputError(f"{path}: the supernet's {name} is {found}, expected {expected}")
-    refuse_other_images(path, parent.trained_on, training.data)
+    refuse_other_images(path, parent.trained_on, run.data)
 
 
 def _parser() -> Parser:

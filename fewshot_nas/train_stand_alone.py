@@ -2,15 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli.errors import BusyError, InputError
-from fewshot_nas.cli.main import Parser, read_numbers, run, speaker
-from fewshot_nas.cli.pace import Pace
-from fewshot_nas.options import add_executor_options, add_run_options, run_config, run_words, uses_ray
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.main import Parser, read_numbers, run
+from fewshot_nas.options import add_executor_options, add_run_options, run_config, uses_ray
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.found import read_best
 from fewshot_nas.results.run import run_files
@@ -18,8 +17,7 @@ from fewshot_nas.space.pool import id_beside, read_pool
 from fewshot_nas.space.space import Arch, Space
 
 if TYPE_CHECKING:
-    from fewshot_nas.running.networks import NetworkRun
-    from fewshot_nas.training.stand_alone import GroundTruth
+    from fewshot_nas.running.networks import StandAlone
 
 USUAL = 30  # archs in a ground truth
 _EXPECTED = "a number such as 1, a list such as 1,5,9, a range such as 1-30, all, or a code"
@@ -30,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     best = read_best(options.from_search, options.save) if options.from_search else None
     searched = PhaseDirectory(best.model.parent).config if best else None
-    on_ray, config, words = uses_ray(options), run_config(options, searched), run_words(options, searched)
+    on_ray, config = uses_ray(options), run_config(options, searched)
     space, text = config.space.build(), best.code if best else options.target_arch_num
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
     # A code names a network to be used, such as a search's best; numbers name archs of a ground truth.
@@ -44,51 +42,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     if best and path is None:
         chosen = dict(zip([best.search], chosen.values(), strict=True))
     from fewshot_nas.distributed import joined
-    from fewshot_nas.running.networks import NetworkRun
-    from fewshot_nas.training.stand_alone import GroundTruth
+    from fewshot_nas.running.networks import StandAlone, train_all
+    from fewshot_nas.running.run import Run
+    from fewshot_nas.training.ground_truth import GroundTruth
 
     with joined("cpu" if on_ray else options.device, config.run) as world:
-        training = NetworkRun(options.save, config, world, options.resume, speaker(world.is_rank0), words, options.plan)
+        run = Run.asked(options, config, world, searched)
         truth = GroundTruth(path) if path else None
-        if on_ray and truth:
-            _train_on_ray(options, training, chosen, truth)
+        trainings = [StandAlone.of(run, arch_id, arch, truth) for arch_id, arch in chosen.items()]
+        if on_ray:
+            _train_on_ray(options, trainings)
         else:
-            _train(training, chosen, truth)
+            train_all(trainings, "archs")
     return 0
 
 
-def _train(training: "NetworkRun", archs: Mapping[str, Arch], truth: "GroundTruth | None") -> None:
-    """Train one arch after the other. Several processes can share the archs: one that another trains is left out."""
-    if training.plan and len(archs) > 1:
-        training.report(f"{len(archs)} archs; the first of them alone:")
-        archs = dict(islice(archs.items(), 1))
-    known = training.config.run.seed if training.resume else None
-    left = [arch_id for arch_id in archs if truth is None or known is None or not truth.has(arch_id, known)]
-    pace = Pace(len(left), lambda line: training.report(f"{len(left)} archs: {line}"))
-    for arch_id, arch in archs.items():
-        try:
-            training.train_stand_alone(arch_id, arch, truth)
-        except BusyError as error:
-            training.report(f"{arch_id} is left out: {error}")
-        if arch_id in left and not training.plan:
-            pace.advance()
-
-
-def _train_on_ray(
-    options: argparse.Namespace, training: "NetworkRun", archs: Mapping[str, Arch], truth: "GroundTruth"
-) -> None:
+def _train_on_ray(options: argparse.Namespace, trainings: Sequence["StandAlone"]) -> None:
     from tqdm import tqdm
 
     from fewshot_nas.cluster.trainings import train
     from fewshot_nas.cluster.worker_pool import workers_on
 
-    settings = training.config.run
-    train(
-        training,
-        archs,
-        truth,
-        lambda: workers_on(options.address, options.workers, options.device, settings, tqdm.write),
-    )
+    settings = trainings[0].run.config.run
+    train(trainings, lambda: workers_on(options.address, options.workers, options.device, settings, tqdm.write))
 
 
 def _selected(text: str, pool: dict[str, Arch], space: Space, *, in_truth: bool) -> Iterator[tuple[str, Arch]]:

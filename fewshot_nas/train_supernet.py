@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from fewshot_nas.cli.main import Parser, run, speaker
-from fewshot_nas.options import add_run_options, run_config, run_words
+from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.options import add_run_options, run_config
 from fewshot_nas.results.run import ONE_SHOT, phase_directory
 from fewshot_nas.space.split import by_width
 
@@ -13,22 +13,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train phase 1 of a run, into results/<save>/."""
     options = _parser().parse_intermixed_args(argv)
     config, directory = run_config(options), phase_directory(options.save, ONE_SHOT)
-    words = run_words(options)
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.supernet import Supernet
-    from fewshot_nas.running.run import seed_weights
-    from fewshot_nas.running.supernets import SupernetRun
+    from fewshot_nas.running.run import Run, seed_weights
+    from fewshot_nas.running.supernets import SupernetTraining
 
     with joined(options.device, config.run) as world:
-        training = SupernetRun(
-            options.save, config, world, options.resume, speaker(world.is_rank0), words, options.plan
-        )
+        run = Run.asked(options, config, world)
 
         def start() -> Supernet:
             seed_weights(config.run.seed)
-            return Supernet(by_width(training.space, 1), training.data.num_classes)
+            return Supernet(by_width(run.space, 1), run.data.num_classes)
 
-        training.train_phase("training", directory, start, {})
+        SupernetTraining(run=run, directory=directory, settings=config.training, start=start, facts={}).carry_out()
     return 0
 
 

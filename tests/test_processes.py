@@ -5,17 +5,17 @@ that is what the bounds are of.
 """
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.distributed as dist
-from timm.utils.model_ema import ModelEmaV3
 
 from fewshot_nas.cream.board import Board
 from fewshot_nas.cream.board_keeping import ByBatch
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
-from fewshot_nas.cream.retrain_task import RetrainTask
+from fewshot_nas.cream.retraining import averaged
 from fewshot_nas.cream.search_task import PathSampler, SearchTask
 from fewshot_nas.cream.teaching import BoardTeacher
 from fewshot_nas.data.images import ArrayImages
@@ -26,8 +26,8 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import by_width, one_shot
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Schedule, Source
+from fewshot_nas.training.network import NetworkTask
 from fewshot_nas.training.optimizer import plain_groups, sgd
-from fewshot_nas.training.stand_alone import StandAloneTask
 from fewshot_nas.training.step import Largest, RandomArchs, Regularization, Sampler, SpaceEnds, Step
 from fewshot_nas.training.supernet_task import SupernetTask
 from tests.kinds import GATED, MBCONV
@@ -87,12 +87,15 @@ def sandwiches(world):
 def alone(world):
     made = network(lambda: Subnet(GATED, GATED.largest, CLASSES))
     made.head.dropout = 0.5
-    return StandAloneTask(made, optimizer_of(made), "", 0.1, None, None)
+    optimizer = optimizer_of(made)
+    return NetworkTask(
+        network=made, optimizer=optimizer, name="", smoothing=0.1, valid=None, precision="fp32", calibrates=False
+    )
 
 
 def retraining(world):
     task = alone(world)
-    return RetrainTask(task.network, ModelEmaV3(task.network, 0.5), task.optimizer, None, frozenset(), 0.1)
+    return replace(task, average=averaged(task.network, task.optimizer, 0.5))
 
 
 def searching(world):
@@ -135,7 +138,7 @@ def trained(kind, world, directory):
     directory.mkdir(exist_ok=True)
     with RunLog(directory / "log", directory / "events") as log:
         Loop(Exactly(task), source, SCHEDULE, directory / "last", log, world, lambda _: None).run()
-    average = [task.average.module] if kind == "retraining" else []
+    average = [task.average] if kind == "retraining" else []
     parts = [task.network, *average, *([task.teacher.matching] if kind == "searching" else [])]
     return [{name: tensor.clone() for name, tensor in part.state_dict().items()} for part in parts]
 

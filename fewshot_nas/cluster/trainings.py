@@ -7,7 +7,7 @@ here or there, goes on. For that the working directory has to be a shared one, a
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,68 +21,66 @@ from fewshot_nas.cluster.schedule import SLOWEST, TaskSchedule
 from fewshot_nas.cluster.worker_pool import WorkerPool
 from fewshot_nas.config import Config
 from fewshot_nas.distributed import World
-from fewshot_nas.manifest import clear, recipe_sha256
+from fewshot_nas.manifest import clear
 from fewshot_nas.records.comparing import differing
 from fewshot_nas.records.files import locked, write_text
 from fewshot_nas.results.run import run_directory
-from fewshot_nas.running.networks import NetworkRun
+from fewshot_nas.running.networks import StandAlone
+from fewshot_nas.running.run import Run
 from fewshot_nas.space.space import Arch
-from fewshot_nas.training.stand_alone import GroundTruth, StandAloneResult
+from fewshot_nas.training.ground_truth import GroundTruth, StandAloneResult
 
 _BUSY_S = 30.0  # a worker that was killed may hold its lock for a while
 
 
-def train(
-    run: NetworkRun,
-    archs: Mapping[str, Arch],
-    truth: GroundTruth,
-    make_workers: Callable[[], AbstractContextManager[WorkerPool]],
-) -> None:
+def train(trainings: Sequence[StandAlone], make_workers: Callable[[], AbstractContextManager[WorkerPool]]) -> None:
     """Train the archs that a ground truth does not have, and add them.
 
     Args:
-        run: this process's run; it reads and writes but does not train.
+        trainings: of one run and one truth, which this process reads and writes but does not carry out.
         make_workers: starts the pool; called if there is anything to train.
 
     Raises:
         InputError: the machines have no directory in common, or a training failed three times.
     """
-    wanted = {arch_id: arch for arch_id, arch in archs.items() if not _known(run, arch_id, arch, truth)}
+    wanted = [each for each in trainings if not _known(each)]
     if not wanted:
         return
+    run, truth = wanted[0].run, wanted[0].truth
+    assert truth is not None
     if not run.resume:
-        for arch_id in wanted:
-            with locked(run.stand_alone(arch_id).lock, wait=False):
-                clear(run.stand_alone(arch_id))
+        for each in wanted:
+            with locked(each.directory.lock, wait=False):
+                clear(each.directory)
     with (
         _token(run.save) as token,
         make_workers() as workers,
         tqdm(total=len(wanted), unit="training", disable=None) as bar,
     ):
-        trainings = Trainings.of(run, wanted, truth, token)
+        work = Trainings.of(wanted, token)
         try:
-            for number, (result, said) in results(workers, trainings, _schedule(run, wanted)):
+            for number, (result, said) in results(workers, work, _schedule(wanted)):
                 if result:
                     truth.add(result)
-                workers.report(said or f"{trainings.archs[number][0]} is left out: another process is at work on it")
+                workers.report(said or f"{wanted[number].name} is left out: another process is at work on it")
                 bar.set_postfix_str(f"workers: {len(workers.accepted)}", refresh=False)
                 bar.update()
         except TaskError as error:
-            raise InputError(f"{trainings.archs[error.number][0]} {error}; all others are kept") from None
+            raise InputError(f"{wanted[error.number].name} {error}; all others are kept") from None
 
 
-def _known(run: NetworkRun, arch_id: str, arch: Arch, truth: GroundTruth) -> bool:
-    said = run.known(arch_id, arch, truth, recipe_sha256(run.stand_alone_manifest(arch_id, arch)))
-    if said:
-        run.report(said)
+def _known(training: StandAlone) -> bool:
+    if said := training.known():
+        training.run.report(said)
     return bool(said)
 
 
-def _schedule(run: NetworkRun, archs: Mapping[str, Arch]) -> TaskSchedule:
+def _schedule(trainings: Sequence[StandAlone]) -> TaskSchedule:
     """Costs are multiply-adds of all epochs; backward takes twice those of forward."""
-    images = 3 * run.config.stand_alone.epochs * len(run.data.train)
-    costs = [float(run.space.cost(arch, num_classes=run.data.num_classes).macs * images) for arch in archs.values()]
-    begun = [number for number, arch_id in enumerate(archs) if run.stand_alone(arch_id).last.exists()]
+    run = trainings[0].run
+    images, classes = 3 * run.config.stand_alone.epochs * len(run.data.train), run.data.num_classes
+    costs = [float(run.space.cost(each.arch, num_classes=classes).macs * images) for each in trainings]
+    begun = [number for number, each in enumerate(trainings) if each.directory.last.exists()]
     return TaskSchedule(dict(enumerate(costs)), slowest=1 / SLOWEST, resumed=begun, copies=False)
 
 
@@ -117,10 +115,11 @@ class Trainings:
     token: Path
 
     @classmethod
-    def of(cls, run: NetworkRun, archs: Mapping[str, Arch], truth: GroundTruth, token: Path) -> "Trainings":
-        """Trainings of a run, numbered in the order of the archs."""
-        manifest = run.stand_alone_manifest(*next(iter(archs.items())))
-        return cls(run.save, run.config, tuple(archs.items()), truth.path, manifest, Path.cwd(), token)
+    def of(cls, trainings: Sequence[StandAlone], token: Path) -> "Trainings":
+        """Trainings of one run, numbered in their order."""
+        first, archs = trainings[0], tuple((each.name, each.arch) for each in trainings)
+        assert first.truth is not None
+        return cls(first.run.save, first.run.config, archs, first.truth.path, first.manifest, Path.cwd(), token)
 
     def unpacked(self, world: World) -> Callable[[int], tuple[StandAloneResult | None, str]]:
         """The work's result is that of a training, with a line for a person."""
@@ -135,17 +134,17 @@ class Trainings:
                 " in a directory that all machines share under the same path, or train without --executor ray"
             )
         said: list[str] = []
-        run = NetworkRun(self.save, self.config, world, True, said.append)
-        if keys := differing(self.manifest, run.stand_alone_manifest(*self.archs[0])):
+        run = Run(save=self.save, config=self.config, world=world, resume=True, report=said.append)
+        if keys := differing(self.manifest, StandAlone.of(run, *self.archs[0], None).manifest):
             raise InputError(f"differs from the driver in {', '.join(keys[:4])}; all machines need the same images")
         return lambda number: self._trained(run, number, said)
 
-    def _trained(self, run: NetworkRun, number: int, said: list[str]) -> tuple[StandAloneResult | None, str]:
+    def _trained(self, run: Run, number: int, said: list[str]) -> tuple[StandAloneResult | None, str]:
         found: list[StandAloneResult] = []
         give_up_s = time.monotonic() + _BUSY_S
         while True:
             try:
-                run.train_stand_alone(*self.archs[number], GroundTruth(self.truth), found.append)
+                StandAlone.of(run, *self.archs[number], GroundTruth(self.truth), found.append).carry_out()
                 return found[0] if found else None, said[-1]
             except BusyError:
                 if time.monotonic() > give_up_s:

@@ -97,6 +97,11 @@ class TrainConfig(CreamConfig):
     # Epochs between two validations; the last epoch is always validated.
     VALIDATE_EVERY: Count = 1
 
+    @property
+    def held_images(self) -> int:
+        """Training images to hold out."""
+        return 0
+
 
 @dataclass(frozen=True)
 class SearchConfig(TrainConfig):

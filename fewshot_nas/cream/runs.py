@@ -1,13 +1,12 @@
 """Building the parts of a Cream run from its settings: code that search, retrain and test share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor
 
-from fewshot_nas.cli.main import Report
 from fewshot_nas.cli.settings import compared
 from fewshot_nas.cream.config import CreamConfig, CreamSpace, TrainConfig
 from fewshot_nas.data.augment import Augmentation
@@ -19,14 +18,11 @@ from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.manifest import manifest_of
-from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.running.images import data_facts, images_of, opened, refuse_single_values, training_images
-from fewshot_nas.running.life import LifeCycle, Training
-from fewshot_nas.training.loop import Source, Task
+from fewshot_nas.running.images import data_facts, images_of, refuse_single_values, training_images
+from fewshot_nas.running.life import AnyRun
+from fewshot_nas.training.loop import Source
 
 HELD_SHARE = 8  # at most one of so many training images is held out
-
-T = TypeVar("T", bound=Task)
 
 
 def scoring_inputs(
@@ -64,59 +60,41 @@ def space_words(config: CreamConfig) -> str:
     return "of Cream" if CreamSpace() == config.SPACE else "of Cream, changed"
 
 
-@dataclass(frozen=True)
-class CreamRun:
-    """A Cream training: its settings, and the parts that are built from them.
+@dataclass(frozen=True, kw_only=True)
+class CreamRun(AnyRun):
+    """A Cream run: its settings, and the parts that are built from them.
 
     Attributes:
-        resume: whether to continue an unfinished run of the same name.
-        report: shows a line to the user.
-        held_images: training images to hold out, though at most an eighth of them.
-        words: the run in the first line of the command; without it there is none.
-        plan: whether only to say what a training will cost.
+        resolution: side of the images, in pixels.
     """
 
     config: TrainConfig
     resolution: int
-    world: World
-    resume: bool
-    report: Report
-    held_images: int = 0
-    words: str = ""
-    plan: bool = False
 
     @cached_property
     def images(self) -> ImageData:
         """The data set of the settings, the held images among the training images."""
-        data = images_of(self.config.data)
-        if self.words:
-            self.report(opened(self.words, data, space_words(self.config), self.world))
-        for note in data.notes:
-            self.report(note)
-        return data
+        return self.say_opened(images_of(self.config.data), space_words(self.config))
 
     @cached_property
     def _split(self) -> tuple[Images, Images]:
         """Images to train on, and those held out of them."""
-        train = self.images.train
-        return (
-            split_off(train, max(2, min(self.held_images, len(train) // HELD_SHARE)))
-            if self.held_images
-            else (train, train)
-        )
+        train, held = self.images.train, self.config.held_images
+        return split_off(train, max(2, min(held, len(train) // HELD_SHARE))) if held else (train, train)
 
     @cached_property
     def data(self) -> ImageData:
         """The data set of the settings, without the held images."""
         return replace(self.images, train=self._split[0])
 
-    def begin(self) -> None:
-        """Open the images, and say which they are."""
-        assert self.images
+    @property
+    def stored(self) -> CreamConfig:
+        """The settings as the run keeps them."""
+        return self.config.stored(len(self.images.mean))
 
     @property
     def held(self) -> Images:
-        """The training images that nobody trains on."""
+        """The training images that nobody trains on, though at most an eighth of them."""
         return self._split[1]
 
     @property
@@ -129,19 +107,24 @@ class CreamRun:
         """The number of images of a step, of all processes."""
         return batch_images(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
 
+    @property
+    def calibration(self) -> int:
+        """Training images from which batch norms are estimated before a network is measured; 0: they are not."""
+        return 0
+
     def inputs(self, scored: Images, calibration: int = 0) -> Inputs:
         """Images to score on, and so many training images to calibrate with."""
         return scoring_inputs(self.config, self.data, scored, self.resolution, self.world, calibration)
 
     @cached_property
     def valid(self) -> Inputs:
-        """The images to rank on, without calibration."""
-        return self.inputs(self.data.valid)
+        """The images to rank on."""
+        return self.inputs(self.data.valid, self.calibration)
 
     @cached_property
     def test(self) -> Inputs:
-        """The test images, without calibration."""
-        return self.inputs(self.data.test)
+        """The test images."""
+        return self.inputs(self.data.test, self.calibration)
 
     def due(self, epochs: int) -> frozenset[int]:
         """Epochs, counted from 0, after which to validate."""
@@ -155,31 +138,6 @@ class CreamRun:
         return Source(
             training_images(data.train, self.config.data), transform, data.mean, data.std, self.config.data.workers
         )
-
-    def train(
-        self,
-        directory: PhaseDirectory,
-        facts: Mapping[str, Any],
-        start: Callable[[], Training[T]],
-        finish: Callable[[T], None],
-    ) -> None:
-        """Train a task to its end; an unfinished earlier run is continued.
-
-        Args:
-            facts: what the run depends on besides settings and data.
-            finish: writes the result, `directory.chosen`; called on rank 0 only.
-
-        Raises:
-            InputError: an earlier run of that name cannot be continued, settings contradict each
-                other, or training fails.
-        """
-        stored = self.config.stored(len(self.images.mean))
-        life = LifeCycle(directory, stored, self.world, self.resume, self.report, self.plan)
-        life.run(lambda: self.manifest(facts), start, lambda task, log: finish(task))
-
-    def life(self, directory: PhaseDirectory) -> LifeCycle:
-        """Of a training that keeps its files there."""
-        return LifeCycle(directory, self.config, self.world, self.resume, self.report, self.plan)
 
     def manifest(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a training depends on.

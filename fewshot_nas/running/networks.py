@@ -1,160 +1,254 @@
 """Training single networks in a run: from scratch, for a ground truth or for themselves, or from inherited weights."""
 
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from fewshot_nas.cli.commands import command_line
+from fewshot_nas.cli.errors import BusyError, InputError
+from fewshot_nas.cli.pace import Pace
+from fewshot_nas.config import RecipeConfig
 from fewshot_nas.data.loader import batches_per_epoch
 from fewshot_nas.evaluation.accuracy import guessing
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.naive import calibrate
 from fewshot_nas.manifest import recipe_sha256
-from fewshot_nas.models.checkpoint import save_subnet
-from fewshot_nas.models.subnet import Subnet
-from fewshot_nas.records.files import write_json
-from fewshot_nas.results.directories import NetworkDirectory, PhaseDirectory
+from fewshot_nas.models.checkpoint import load_supernet, save_subnet
+from fewshot_nas.models.subnet import Subnet, extract
+from fewshot_nas.records.files import sha256, write_json
+from fewshot_nas.results.directories import NetworkDirectory
 from fewshot_nas.results.evaluations import no_better
-from fewshot_nas.results.run import stand_alone_directory
-from fewshot_nas.running.images import trained_on
-from fewshot_nas.running.life import Training
+from fewshot_nas.results.run import finetune_directory, stand_alone_directory
+from fewshot_nas.running.images import refuse_other_images, trained_on
+from fewshot_nas.running.life import Begun, Training
 from fewshot_nas.running.run import Run, placed, seed_weights
 from fewshot_nas.space.space import Arch
+from fewshot_nas.training.ground_truth import GroundTruth, StandAloneResult
 from fewshot_nas.training.log import RunLog
+from fewshot_nas.training.network import STEADY_STEPS, NetworkTask
 from fewshot_nas.training.optimizer import plain_groups, sgd
-from fewshot_nas.training.stand_alone import STEADY_STEPS, GroundTruth, StandAloneResult, StandAloneTask
 
 
-@dataclass(frozen=True)
-class NetworkRun(Run):
-    """The run of a command that trains single networks."""
+@dataclass(frozen=True, kw_only=True)
+class NetworkTraining(Training[NetworkTask]):
+    """One network, which is measured in the end. Subclasses say by which recipe, and what is kept of it.
 
-    def train_network(
-        self,
-        section: str,
-        directory: PhaseDirectory,
-        start: Callable[[], StandAloneTask],
-        facts: Mapping[str, Any],
-        finish: Callable[[StandAloneTask], None],
-    ) -> None:
-        """Train a single network and measure it after each epoch; no ground truth has a part in it.
+    Attributes:
+        name: of the network, in messages and in a ground truth.
+        truth: gets the result, and says whether it is there; None for a network that is trained for its own sake.
+        add: takes the result in place of `truth.add`.
+    """
 
-        Args:
-            section: of the settings: `finetune` or `stand_alone`.
-            start: makes the task, its weights included.
-            facts: what the training depends on beside settings and data.
-            finish: writes the result; called on rank 0 only.
+    name: str
+    code: str
+    truth: GroundTruth | None = None
+    add: Callable[[StandAloneResult], None] | None = None
+
+    def keep(self, task: NetworkTask, result: StandAloneResult) -> str:
+        """Write what the training leaves beside the ground truth's entry. Returns a hint for the user, or nothing."""
+        return ""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return int(self.run.config.run.seed)
+
+    def known(self) -> str:
+        """Says that the ground truth has the network with this seed already; empty if it has to be trained.
 
         Raises:
-            InputError: an earlier run of that name is not one to go on with, or training fails.
+            InputError: the ground truth has another recipe, or another network of that name.
         """
-        self.life(directory).run(
-            lambda: self.manifest(section, directory, facts),
-            lambda: self.training(section, start(), self.data.train),
-            lambda task, log: finish(task),
-        )
+        assert self.truth is not None
+        self.truth.refuse_others(recipe_sha256(self.manifest), self.name, self.code)
+        known = self.run.resume and self.truth.has(self.name, self.seed)
+        return f"{self.name} with seed {self.seed} is in {self.truth.path} already" if known else ""
 
-    def network_task(self, section: str, network: Subnet, code: str, *, watched: bool = True) -> StandAloneTask:
-        """A task for a single network; an image that cannot be read is noticed here, before the training."""
-        network.trained_on = trained_on(self.data)
-        settings, network = self.recipe(section), placed(network, self.world)
-        return StandAloneTask(
-            network,
-            sgd(plain_groups(network, settings.weight_decay), settings.momentum),
-            code,
-            settings.label_smoothing,
-            *self._measured_on,
-            self.config.run.precision,
-            self._calibrates(section),
-            watched,
-        )
+    def finished(self, going_on: bool) -> str:
+        """Says that the training is finished, or nothing."""
+        return super().finished(going_on) if self.truth is None else self.known()
+
+    def finish(self, task: NetworkTask, log: RunLog) -> None:
+        """Measure the network, keep it, and hand its result on."""
+        run = self.run
+        valid, test = task.measured(run.valid, run.test)
+        result = StandAloneResult(self.name, self.code, self.seed, recipe_sha256(self.manifest), valid, test)
+        hint = self.keep(task, result)
+        # In one line, because a worker on another machine hands on its last line.
+        doubt = no_better([valid], guessing(task.valid.labels)) if self.truth is not None else ""
+        none = run.data.test is run.data.valid
+        said = f"{self.name}, seed {self.seed}: top-1 {valid:.2f} %"
+        tested = "there are no test images" if none else f"test top-1 {test:.2f} %"
+        run.report(f"{said}, {tested}" + (f"; {doubt}" if doubt else ""))
+        if self.truth is not None:
+            (self.add or self.truth.add)(result)
+        elif hint:
+            run.report(hint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubnetTraining(NetworkTraining):
+    """An arch of the run's space; its network and its accuracies are kept."""
+
+    run: Run
+    directory: NetworkDirectory
+    arch: Arch
+
+    @property
+    @abstractmethod
+    def settings(self) -> RecipeConfig:
+        """How to train."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the training depends on beside settings and data."""
+        return {"arch": self.code}
 
     @cached_property
-    def _measured_on(self) -> tuple[Inputs, Inputs]:
-        """The images to rank on and to test on, decoded once for all networks of the run."""
-        return self.inputs(self.data.valid), self.inputs(self.data.test)
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of every training, and whether the network is measured with calibrated statistics."""
+        calibrated = {"statistics": "calibrated"} if self._calibrates else {}
+        return self.run.manifest(self.settings, self.directory, {**self.facts, **calibrated})
 
-    def _calibrates(self, section: str) -> bool:
-        settings, images = self.recipe(section), len(self.data.train)
-        steps = settings.epochs * batches_per_epoch(images, settings.batch_size, self.world.size)
-        return steps < STEADY_STEPS
+    @property
+    def _calibrates(self) -> bool:
+        settings, images = self.settings, len(self.run.data.train)
+        return settings.epochs * batches_per_epoch(images, settings.batch_size, self.run.world.size) < STEADY_STEPS
 
-    def manifest(self, section: str, directory: PhaseDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """The manifest of every run, and whether the network is measured with calibrated statistics."""
-        calibrated = {"statistics": "calibrated"} if self._calibrates(section) else {}
-        return super().manifest(section, directory, {**facts, **calibrated})
+    @abstractmethod
+    def network(self) -> Subnet:
+        """The network with its first weights."""
 
-    def train_stand_alone(
-        self,
+    def begin(self) -> Begun[NetworkTask]:
+        """The network and its recipe. An image that cannot be read is noticed here, before the training."""
+        run, settings = self.run, self.settings
+        network, watched = self.network(), self.truth is None
+        network.trained_on = trained_on(run.data)
+        network = placed(network, run.world)
+        assert run.test
+        task = NetworkTask(
+            network=network,
+            optimizer=sgd(plain_groups(network, settings.weight_decay), settings.momentum),
+            name=f"arch {self.code}",
+            smoothing=settings.label_smoothing,
+            valid=run.valid,
+            precision=run.config.run.precision,
+            calibrates=self._calibrates,
+            due=range(settings.epochs) if watched else (),
+        )
+        return run.begun(settings, task, run.data.train)
+
+    def keep(self, task: NetworkTask, result: StandAloneResult) -> str:
+        """Write the accuracies, then the network."""
+        write_json(self.directory.result, {"arch": self.code, "valid": result.valid, "test": result.test})
+        save_subnet(self.directory.chosen, task.network, self.run.space, self.code)
+        return ""
+
+
+class StandAlone(SubnetTraining):
+    """An arch from scratch."""
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
         arch_id: str,
         arch: Arch,
         truth: GroundTruth | None,
         add: Callable[[StandAloneResult], None] | None = None,
-    ) -> None:
-        """Train one subnet from scratch and keep it; add it to a ground truth that does not have it with this seed.
+    ) -> Self:
+        """The training of an arch with the run's seed."""
+        directory = stand_alone_directory(run.save, arch_id, run.config.run.seed)
+        code = run.space.encode(arch)
+        return cls(run=run, directory=directory, name=arch_id, code=code, arch=arch, truth=truth, add=add)
 
-        Args:
-            truth: None for a network that is trained for its own sake.
-            add: takes the result; by default `truth.add`.
+    @property
+    def settings(self) -> RecipeConfig:
+        """The section `stand_alone`."""
+        return self.run.config.stand_alone
 
-        Raises:
-            BusyError: another process is at work on it.
-            InputError: an earlier run of that name is not one to go on with, or training fails.
-        """
-        seed, recipe, directory = self.config.run.seed, "", self.stand_alone(arch_id)
+    def network(self) -> Subnet:
+        """Weights that depend on the seed alone."""
+        seed_weights(self.seed)
+        return Subnet(self.run.space, self.arch, self.run.data.num_classes)
 
-        def content() -> dict[str, Any]:
-            nonlocal recipe
-            written = self.stand_alone_manifest(arch_id, arch)
-            recipe = recipe_sha256(written)
-            return written
+    def keep(self, task: NetworkTask, result: StandAloneResult) -> str:
+        """Write the accuracies, then the network."""
+        super().keep(task, result)
+        line = command_line("export", model=self.directory.chosen, out=f"{self.name}.pt")
+        return f"not added to a ground truth (--ground_truth does that); `{line}` exports it"
 
-        def finished(going_on: bool) -> str:
-            if truth is not None:
-                return self.known(arch_id, arch, truth, recipe)
-            known = going_on and directory.chosen.exists()
-            return f"{directory.chosen} is there already; --no-resume trains it anew" if known else ""
 
-        def finish(task: StandAloneTask, log: RunLog) -> None:
-            result = StandAloneResult(arch_id, task.code, seed, recipe, *task.measured(task.valid, task.test))
-            write_json(directory.result, {"arch": task.code, "valid": result.valid, "test": result.test})
-            save_subnet(directory.chosen, task.network, self.space, task.code)
-            test = (
-                "there are no test images" if self.data.test is self.data.valid else f"test top-1 {result.test:.2f} %"
+@dataclass(frozen=True, kw_only=True)
+class FineTuning(SubnetTraining):
+    """An arch from the weights that it has in a supernet.
+
+    Attributes:
+        model: the supernet's file.
+    """
+
+    model: Path
+
+    @classmethod
+    def of(cls, run: Run, name: str, arch: Arch, model: Path) -> Self:
+        """The training of an arch with the run's seed."""
+        directory = finetune_directory(run.save, name, run.config.run.seed)
+        return cls(run=run, directory=directory, name=name, code=run.space.encode(arch), arch=arch, model=model)
+
+    @property
+    def settings(self) -> RecipeConfig:
+        """The section `finetune`."""
+        return self.run.config.finetune
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The supernet, too."""
+        return {**super().facts, "parent_sha256": sha256(self.model)}
+
+    def network(self) -> Subnet:
+        """Inherited weights, with batch norm statistics of training images."""
+        run, supernet = self.run, load_supernet(self.model)
+        if (supernet.space, supernet.num_classes) != (run.space, run.data.num_classes):
+            raise InputError(
+                f"{self.model}: is of space {supernet.space.name} with {supernet.num_classes} classes, but the settings"
+                f" are of {run.space.name} with {run.data.num_classes}"
             )
-            # In one line, because a worker on another machine hands on its last line.
-            doubt = no_better([result.valid], guessing(task.valid.labels)) if truth is not None else ""
-            self.report(f"{arch_id}, seed {seed}: top-1 {result.valid:.2f} %, {test}" + (f"; {doubt}" if doubt else ""))
-            if truth is not None:
-                (add or truth.add)(result)
-                return
-            line = command_line("export", model=directory.chosen, out=f"{arch_id}.pt")
-            self.report(f"not added to a ground truth (--ground_truth does that); `{line}` exports it")
+        refuse_other_images(self.model, supernet.trained_on, run.data)
+        return extract(supernet, self.arch)
 
-        def start() -> Training[StandAloneTask]:
-            return self.training("stand_alone", self._stand_alone_task(arch, watched=truth is None), self.data.train)
+    def begin(self) -> Begun[NetworkTask]:
+        """Say what the inherited weights are worth."""
+        begun, valid = super().begin(), self.run.valid
+        calibrate(begun.task.network, valid.calibration_batches())
+        top1, images = begun.task.measured()[0], len(valid.images)
+        self.run.report(f"inherited weights: top-1 {top1:.2f} % on {images} validation images")
+        return begun
 
-        self.life(directory).run(content, start, finish, finished)
+    def keep(self, task: NetworkTask, result: StandAloneResult) -> str:
+        """Write the accuracies, then the network."""
+        super().keep(task, result)
+        following = command_line("export", model=self.directory.chosen)
+        return f"written: {self.directory.chosen}; `{following}` writes it for other programs"
 
-    def stand_alone(self, arch_id: str) -> NetworkDirectory:
-        """Where an arch is trained from scratch with this seed."""
-        return stand_alone_directory(self.save, arch_id, self.config.run.seed)
 
-    def stand_alone_manifest(self, arch_id: str, arch: Arch) -> dict[str, Any]:
-        """What training an arch from scratch depends on."""
-        return self.manifest("stand_alone", self.stand_alone(arch_id), {"arch": self.space.encode(arch)})
+def train_all(trainings: Sequence[NetworkTraining], what: str) -> None:
+    """Carry out one training after the other; one that another process is at work on is left out.
 
-    def known(self, arch_id: str, arch: Arch, truth: GroundTruth, recipe: str) -> str:
-        """Says that a ground truth has an arch with this seed already; empty if it has to be trained.
-
-        Raises:
-            InputError: the ground truth has another recipe, or another arch of that name.
-        """
-        truth.refuse_others(recipe, arch_id, self.space.encode(arch))
-        known = self.resume and truth.has(arch_id, self.config.run.seed)
-        return f"{arch_id} with seed {self.config.run.seed} is in {truth.path} already" if known else ""
-
-    def _stand_alone_task(self, arch: Arch, *, watched: bool) -> StandAloneTask:
-        seed_weights(self.config.run.seed)
-        network = Subnet(self.space, arch, self.data.num_classes)
-        return self.network_task("stand_alone", network, self.space.encode(arch), watched=watched)
+    Args:
+        what: is trained, in the plural.
+    """
+    run = trainings[0].run
+    if run.plan and len(trainings) > 1:
+        run.report(f"{len(trainings)} {what}; the first of them alone:")
+        trainings = trainings[:1]
+    left = [each for each in trainings if not (each.truth and run.resume and each.truth.has(each.name, each.seed))]
+    pace = Pace(len(left), lambda line: run.report(f"{len(left)} {what}: {line}"))
+    for each in trainings:
+        try:
+            each.carry_out()
+        except BusyError as error:
+            run.report(f"{each.name} is left out: {error}")
+        if each in left and not run.plan:
+            pace.advance()

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.main import Report
 from fewshot_nas.config import Config, RecipeConfig
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import batch_images
@@ -24,12 +23,11 @@ from fewshot_nas.running.images import (
     data_facts,
     evaluation_inputs,
     open_images,
-    opened,
     refuse_single_values,
     say_shortages,
     training_images,
 )
-from fewshot_nas.running.life import LifeCycle, Training
+from fewshot_nas.running.life import AnyRun, Begun
 from fewshot_nas.space.space import Space
 from fewshot_nas.training.loop import Schedule, Source, Task, step_seed
 
@@ -37,25 +35,11 @@ N = TypeVar("N", bound=nn.Module)
 T = TypeVar("T", bound=Task)
 
 
-@dataclass(frozen=True)
-class Run:
-    """A training command's run: its settings, and the parts that are built from them.
+@dataclass(frozen=True, kw_only=True)
+class Run(AnyRun):
+    """A run of the ranking system: its settings, and the parts that are built from them."""
 
-    Attributes:
-        save: the run's name.
-        resume: whether to continue an unfinished run of the same name.
-        report: shows a line to the user.
-        words: the run in the first line of the command, see `cli.run_words`; without it there is none.
-        plan: whether only to say what a training will cost.
-    """
-
-    save: str
     config: Config
-    world: World
-    resume: bool
-    report: Report
-    words: str = ""
-    plan: bool = False
 
     @cached_property
     def space(self) -> Space:
@@ -65,11 +49,7 @@ class Run:
     @cached_property
     def data(self) -> ImageData:
         """The data set of the settings."""
-        data = open_images(self.config, self.space)
-        if self.words:
-            self.report(opened(self.words, data, self.space.name, self.world))
-        for note in data.notes:
-            self.report(note)
+        data = self.say_opened(open_images(self.config, self.space), self.space.name)
         say_shortages(self.config, data, self.report)
         return data
 
@@ -77,22 +57,28 @@ class Run:
         """The inputs of an evaluation, see `evaluation_inputs`."""
         return evaluation_inputs(self.config, self.space, self.data, scored, self.world)
 
-    def life(self, directory: PhaseDirectory) -> LifeCycle:
-        """The life cycle of the training in a directory."""
-        return LifeCycle(directory, self.config, self.world, self.resume, self.report, self.plan)
+    @cached_property
+    def valid(self) -> Inputs:
+        """The images to rank on, decoded once for all networks of the run."""
+        return self.inputs(self.data.valid)
 
-    def manifest(self, section: str, directory: PhaseDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
+    @cached_property
+    def test(self) -> Inputs:
+        """The test images."""
+        return self.inputs(self.data.test)
+
+    def manifest(self, settings: RecipeConfig, directory: PhaseDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a training depends on.
 
         Args:
-            section: of the settings, with the training's recipe.
+            settings: how to train.
             directory: where the training keeps its files.
             facts: what it depends on beside settings and data.
 
         Raises:
             InputError: it cannot be trained, or the run's other trainings have other data or another space.
         """
-        settings = self.recipe(section)
+        section = settings.section
         if settings.warmup_epochs > settings.epochs:
             raise InputError(
                 f"{section}.warmup_epochs is {settings.warmup_epochs}, expected at most {section}.epochs, which is"
@@ -108,16 +94,17 @@ class Run:
         refuse_another_run(others, written)
         return written
 
-    def training(self, section: str, task: T, images: Images) -> Training[T]:
+    def begun(self, settings: RecipeConfig, task: T, images: Images) -> Begun[T]:
         """A task with its images and its schedule.
 
         Raises:
             InputError: a batch norm would see a single value.
         """
-        settings, config, data = self.recipe(section), self.config, self.data
+        config, data = self.config, self.data
         batch = batch_images(len(images), settings.batch_size, self.world.size)
         smallest = min(getattr(settings, "resolutions", ()), default=self.space.resolution)
-        refuse_single_values(self.world.of_norms(batch), self.space.sides(smallest)[-1], f"{section}.batch_size")
+        seen = self.world.of_norms(batch)
+        refuse_single_values(seen, self.space.sides(smallest)[-1], f"{settings.section}.batch_size")
         schedule = Schedule(
             epochs=settings.epochs,
             warmup_epochs=settings.warmup_epochs,
@@ -129,13 +116,7 @@ class Run:
         )
         transform = train_transform(config.data.augmentation or data.recipe, self.space.resolution)
         source = Source(training_images(images, config.data), transform, data.mean, data.std, config.data.workers)
-        return Training(task, source, schedule)
-
-    def recipe(self, section: str) -> RecipeConfig:
-        """A section of the settings that says how to train."""
-        settings = getattr(self.config, section)
-        assert isinstance(settings, RecipeConfig)
-        return settings
+        return Begun(task, source, schedule)
 
 
 def seed_weights(seed: int) -> None:

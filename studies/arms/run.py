@@ -10,7 +10,7 @@ import random
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import accumulate, product
 from pathlib import Path
@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from fewshot_nas.cli.main import run
 from fewshot_nas.config import Config, load_config
-from fewshot_nas.data.images import Images
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import DefaultSettings, World, joined
 from fewshot_nas.evaluation.accuracy import Accuracy
@@ -37,7 +36,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.running.run import Run, seed_weights
-from fewshot_nas.running.supernets import SupernetRun
+from fewshot_nas.running.supernets import SupernetTraining
 from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.presets import SPACES
@@ -45,8 +44,8 @@ from fewshot_nas.space.resnet import ResNetSpace
 from fewshot_nas.space.space import Arch, Options, Space
 from fewshot_nas.space.split import Split, by_depth, by_width, explicit
 from fewshot_nas.training.loop import Batch, Trained
+from fewshot_nas.training.network import learn
 from fewshot_nas.training.optimizer import cosine, plain_groups, set_rate, sgd
-from fewshot_nas.training.stand_alone import learn
 from fewshot_nas.training.step import Answer, Sampler
 from fewshot_nas.training.supernet_task import SupernetTask
 from studies.arms.gradient_scale import Kind, chances, gradient_scale
@@ -280,31 +279,36 @@ class PairedTask(RememberingTask):
         return replace(self.step, loss=loss).backward(self.network, batch)
 
 
-@dataclass(frozen=True)
-class PartRun(SupernetRun):
-    """Trains on a part of the images, with an average of the weights and, if wanted, a pairwise loss."""
+@dataclass(frozen=True, kw_only=True)
+class PartRun(Run):
+    """Has a part of the images."""
 
-    part: Part = field(default_factory=Part)
+    part: Part
 
     @cached_property
     def data(self) -> ImageData:
-        whole = Run(self.save, self.config, self.world, self.resume, self.report).data
-        chosen = torch.tensor(self.part.images)
-        return replace(whole, train=whole.train.select(chosen))
+        whole = super().data
+        return replace(whole, train=whole.train.select(torch.tensor(self.part.images)))
 
-    def _supernet_task(self, *arguments: Any) -> tuple[SupernetTask, Images]:
-        task, images = super()._supernet_task(*arguments)
-        if self.part.archs:
-            sampler = self.part.archs(self.space, task.options, self.config.run.seed)
-            task.step = replace(task.step, sampler=sampler)
-        steps = -(-len(images) // BATCH)
+
+@dataclass(frozen=True, kw_only=True)
+class PartTraining(SupernetTraining):
+    """Has an average of the weights and, if wanted, other archs, a pairwise loss or scaled gradients."""
+
+    part: Part
+
+    def task(self, supernet: Supernet) -> SupernetTask:
+        task, part, run = super().task(supernet), self.part, self.run
+        if part.archs:
+            task.step = replace(task.step, sampler=part.archs(run.space, task.options, run.config.run.seed))
+        steps = -(-len(run.data.train) // BATCH)
         average = Average(task.network, steps)
         task.optimizer.register_step_post_hook(average)
-        if self.part.scale:
-            likely = chances(self.space, task.options, self.config.training.random_subnets)
-            task.optimizer.register_step_pre_hook(gradient_scale(task.network, likely, self.part.scale))
+        if part.scale:
+            likely = chances(run.space, task.options, self.settings.random_subnets)
+            task.optimizer.register_step_pre_hook(gradient_scale(task.network, likely, part.scale))
         kept = {**vars(task), "memory": {"average": average}}
-        return (PairedTask(**kept, steps=steps) if self.part.paired else RememberingTask(**kept)), images
+        return PairedTask(**kept, steps=steps) if part.paired else RememberingTask(**kept)
 
 
 def directory(name: str, seed: int) -> PhaseDirectory:
@@ -319,7 +323,7 @@ def train(name: str, seed: int, world: World) -> Path:
     if part.alone:
         return train_largest(name, seed, world)
     config = settings(seed, part.settings)
-    running = PartRun(HOME.name, config, world, True, print, part)
+    running = PartRun(save=HOME.name, config=config, world=world, resume=True, report=print, part=part)
 
     def start() -> Supernet:
         seed_weights(seed)
@@ -328,9 +332,11 @@ def train(name: str, seed: int, world: World) -> Path:
         supernet = load_supernet(parent)
         return inherit(supernet, part.split(supernet, running.data)) if part.split else supernet
 
-    section = "few_shot" if part.after == "parent" else "training"
+    settings_of = config.few_shot if part.after == "parent" else config.training
     home.path.mkdir(parents=True, exist_ok=True)
-    running.train_phase(section, home, start, {"part": name})
+    PartTraining(
+        run=running, directory=home, settings=settings_of, start=start, facts={"part": name}, part=part
+    ).carry_out()
     return home.chosen
 
 
@@ -341,7 +347,8 @@ def train_largest(name: str, seed: int, world: World) -> Path:
     target = directory(name, seed).chosen
     if target.exists():
         return target
-    running = PartRun(HOME.name, settings(seed, ()), world, True, print, PARTS[name])
+    config, part = settings(seed, ()), PARTS[name]
+    running = PartRun(save=HOME.name, config=config, world=world, resume=True, report=print, part=part)
     seed_weights(seed)
     network = Subnet(running.space, running.space.largest, running.data.num_classes)
     train_alone(network, running.data, range(0, len(running.data.train), BATCH), 0.3)

@@ -24,7 +24,7 @@ from fewshot_nas.cli.settings import load
 from fewshot_nas.cream import retrain, search
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.model import Model, read_model, write_model
-from fewshot_nas.cream.runs import CreamRun
+from fewshot_nas.cream.searching import SearchRun, final_scores
 from fewshot_nas.distributed import World
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.ranking.combination import surplus
@@ -162,13 +162,14 @@ def pick_adapted(seed: int) -> None:
     """Pick the best of board and pool after some steps alone from the default arm's supernet; keep all scores."""
     directory, home = search_directory(_save("default", seed)), search_directory(_save(ADAPTED, seed))
     config = load(SearchConfig, directory.config, ["FINAL_STEPS=32"])
-    training = CreamRun(config, config.IMAGE_SIZE, World.alone(), True, print, config.held_images)
+    world, resolution = World.alone(), config.IMAGE_SIZE
+    training = SearchRun(save=ADAPTED, config=config, world=world, resume=True, report=print, resolution=resolution)
     space = small_space()
     board = [space.decode(entry["INPUT_ARCH"]) for entry in read_json(directory.board)["board"]]
     paths = {name: entry.arch for name, entry in list(read_arch_file(POOL, space).items())[:TRUTHS]}
     paths |= {f"board{place}": path for place, path in enumerate(board)}
     supernet = load_supernet(directory.supernet)
-    accuracies = search.finals_of(training, config).scores(supernet, list(paths.values()))
+    accuracies = final_scores(training, supernet, list(paths.values()))
     found = {name: Entry(each.prob, paths[name]) for name, each in zip(paths, accuracies, strict=True)}
     write_arch_file(shard_path(home.scores("0"), "prob", 1), space, found)
     best = max(found, key=lambda name: found[name].acc)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.main import Parser, run, speaker
+from fewshot_nas.cli.main import Parser, run
 from fewshot_nas.cream.board import Board, BoardEntry
 from fewshot_nas.data.images import Images, split_off
 from fewshot_nas.distributed import World, gathered, joined
@@ -26,8 +26,9 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.options import add_run_options, run_config
 from fewshot_nas.results.run import ONE_SHOT, phase_directory
-from fewshot_nas.running.run import seed_weights
-from fewshot_nas.running.supernets import SupernetRun
+from fewshot_nas.running.life import Begun
+from fewshot_nas.running.run import Run, seed_weights
+from fewshot_nas.running.supernets import SupernetTraining
 from fewshot_nas.space.space import Arch, Options, Space
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.loop import Batch
@@ -150,17 +151,16 @@ def held_out(images: Images) -> tuple[Images, Images]:
     return split_off(images, max(2, min(HELD_IMAGES, len(images) // HELD_SHARE)))  # a single image gives no statistics
 
 
-@dataclass(frozen=True)
-class PrioritizedRun(SupernetRun):
+class PrioritizedTraining(SupernetTraining):
     """Trains a supernet whose best nets teach; the images that they are scored on are not trained on."""
 
-    def _supernet_task(self, *arguments: Any) -> tuple[SupernetTask, Images]:
-        task, images = super()._supernet_task(*arguments)
-        left, held = held_out(images)
-        board = TeacherBoard(self.space, task.network.num_classes, task.options)
-        teacher = Prioritized(board, replace(self.inputs(held), batch=len(held)), self.world)
+    def begin(self) -> Begun[SupernetTask]:
+        (task, source, schedule), run = super().begin(), self.run
+        left, held = held_out(run.data.train)
+        board = TeacherBoard(run.space, task.network.num_classes, task.options)
+        teacher = Prioritized(board, replace(run.inputs(held), batch=len(held)), run.world)
         task.step = replace(task.step, teacher=teacher)
-        return RememberingTask(**vars(task), memory={"board": board}), left
+        return Begun(RememberingTask(**vars(task), memory={"board": board}), replace(source, images=left), schedule)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -172,14 +172,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if config.training.extremes != "space":  # the largest net is always on the board, so every step has to train it
         raise InputError(f"training.extremes is {config.training.extremes}, expected space for prioritized teachers")
     with joined(options.device, config.run) as world:
-        training = PrioritizedRun(options.save, config, world, options.resume, speaker(world.is_rank0))
+        here = Run.asked(options, config, world)
 
         def start() -> Supernet:
             seed_weights(config.run.seed)
-            return Supernet(by_width(training.space, 1), training.data.num_classes)
+            return Supernet(by_width(here.space, 1), here.data.num_classes)
 
-        facts = {"teachers": "prioritized"}
-        training.train_phase("training", phase_directory(options.save, ONE_SHOT), start, facts)
+        home, facts = phase_directory(options.save, ONE_SHOT), {"teachers": "prioritized"}
+        PrioritizedTraining(run=here, directory=home, settings=config.training, start=start, facts=facts).carry_out()
     return 0
 
 

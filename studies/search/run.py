@@ -37,7 +37,7 @@ from fewshot_nas.results.run import (
 )
 from fewshot_nas.results.scores import read_scores
 from fewshot_nas.space.pool import read_pool
-from fewshot_nas.training.stand_alone import GroundTruth
+from fewshot_nas.training.ground_truth import GroundTruth
 
 HERE = Path(__file__).resolve().parent
 BUDGET, SAMPLE, SEEDS = 500, 1000, (0, 1, 2)

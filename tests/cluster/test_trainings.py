@@ -16,9 +16,10 @@ from fewshot_nas.config import load_config  # noqa: E402
 from fewshot_nas.distributed import World  # noqa: E402
 from fewshot_nas.records.files import locked, write_text  # noqa: E402
 from fewshot_nas.results.run import stand_alone_directory  # noqa: E402
-from fewshot_nas.running.networks import NetworkRun  # noqa: E402
+from fewshot_nas.running.networks import StandAlone  # noqa: E402
+from fewshot_nas.running.run import Run  # noqa: E402
 from fewshot_nas.space.pool import read_pool  # noqa: E402
-from fewshot_nas.training.stand_alone import GroundTruth  # noqa: E402
+from fewshot_nas.training.ground_truth import GroundTruth  # noqa: E402
 
 pytestmark = pytest.mark.ray
 
@@ -43,10 +44,11 @@ def trainings(workshop, small):
     """As the driver sends them, for one arch."""
     config = load_config(None, small)
     (part,) = read_pool(config.run.pool_path, config.space.build())
-    run = NetworkRun("here", config, World.alone(), True, [].append)
+    run = Run(save="here", config=config, world=World.alone(), resume=True, report=[].append)
     token = Path("results/here/stand_alone/.driver-1")
     write_text(token, token.name)
-    return Trainings.of(run, {"arch1": part["arch1"]}, GroundTruth(Path("results/here/gt_arch30.json")), token)
+    truth = GroundTruth(Path("results/here/gt_arch30.json"))
+    return Trainings.of([StandAlone.of(run, "arch1", part["arch1"], truth)], token)
 
 
 def test_the_ground_truth_is_the_local_one(train, cluster):

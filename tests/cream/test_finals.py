@@ -6,8 +6,8 @@ import torch
 from fewshot_nas.cli.settings import load
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.model import space_of
-from fewshot_nas.cream.runs import CreamRun
-from fewshot_nas.cream.search import finals_of
+from fewshot_nas.cream.searching import SearchRun, final_scores
+from fewshot_nas.data.loader import TrainBatches
 from fewshot_nas.data.transforms import normalize
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.naive import calibrate, measure
@@ -26,40 +26,48 @@ def supernet():
     return Supernet(one_shot(space_of({}, (1,) * 5, 224, 1)), 10)
 
 
-def finals(steps):
+def run_of(steps):
     settings = ["IMAGE_SIZE=16", "BATCH_SIZE=8", "data.train_images=32", "data.valid_images=20", "EPOCHS=3"]
     config = load(SearchConfig, None, [*settings, f"FINAL_STEPS={steps}", "CALIBRATION_IMAGES=16"])
-    return finals_of(CreamRun(config, 16, World.alone(), True, print, config.held_images), config)
+    return SearchRun(save="save", config=config, world=World.alone(), resume=True, report=print, resolution=16)
+
+
+def scores(supernet, paths, steps):
+    return final_scores(run_of(steps), supernet, paths)
 
 
 def test_paths_train_side_by_side_as_they_do_alone(supernet):
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-    together = finals(5).scores(supernet, PATHS)  # more steps than an epoch has
-    assert [together[0]] == finals(5).scores(supernet, PATHS[:1])
-    assert [together[1]] == finals(5).scores(supernet, PATHS[1:])
+    together = scores(supernet, PATHS, 5)  # more steps than an epoch has
+    assert [together[0]] == scores(supernet, PATHS[:1], 5)
+    assert [together[1]] == scores(supernet, PATHS[1:], 5)
     assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())
 
 
+def inputs_of(run):
+    return run.inputs(run.held, run.calibration)
+
+
 def test_without_steps_they_have_the_supernet_s_weights(supernet):
-    untrained, inputs = finals(0), finals(0).inputs
+    inputs = inputs_of(run_of(0))
     network = extract(supernet, PATHS[0])
     calibrate(network, inputs.calibration_batches())
-    assert untrained.scores(supernet, PATHS[:1])[0].prob == pytest.approx(measure(network, inputs).prob, rel=1e-4)
+    assert scores(supernet, PATHS[:1], 0)[0].prob == pytest.approx(measure(network, inputs).prob, rel=1e-4)
 
 
 def test_the_steps_are_sgd_s_with_a_rate_that_falls_to_0(supernet):
-    trained = finals(2)
+    run = run_of(2)
+    inputs, source = inputs_of(run), run.source("", 0.0)
     network = extract(supernet, PATHS[0]).to(memory_format=torch.channels_last)
-    optimizer = sgd(plain_groups(network, trained.weight_decay), 0.9)
-    batches = [batch for batch, _ in zip(trained.batches.epoch(3), range(2), strict=False)]
-    for rate, (images, labels) in zip((0.05, 0.025), batches, strict=True):
+    optimizer = sgd(plain_groups(network, run.config.WEIGHT_DECAY), 0.9)
+    drawn = TrainBatches(source.images, source.transform, batch_size=8, seed=0).epoch(3)
+    for rate, (images, labels) in zip((0.05, 0.025), drawn, strict=False):
         set_rate(optimizer, rate)
         optimizer.zero_grad()
-        pixels = normalize(images, trained.inputs.mean, trained.inputs.std)
+        pixels = normalize(images, source.mean, source.std)
         torch.nn.functional.cross_entropy(network(pixels), labels, label_smoothing=0.1).backward()
         optimizer.step()
-    calibrate(network, trained.inputs.calibration_batches())
-    expected = measure(network, trained.inputs)
-    found = trained.scores(supernet, PATHS[:1])[0]
-    assert found == expected  # the same operations in the same order
-    assert found.prob != pytest.approx(finals(0).scores(supernet, PATHS[:1])[0].prob, rel=1e-2)
+    calibrate(network, inputs.calibration_batches())
+    (found,) = scores(supernet, PATHS[:1], 2)
+    assert found == measure(network, inputs)  # the same operations in the same order
+    assert found.prob != pytest.approx(scores(supernet, PATHS[:1], 0)[0].prob, rel=1e-2)

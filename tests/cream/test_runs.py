@@ -6,8 +6,16 @@ import torch
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import load
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.runs import CreamRun
+from fewshot_nas.cream.searching import SearchRun
 from fewshot_nas.distributed import World
+
+
+def run_of(settings, world=None):
+    config = load(SearchConfig, None, settings)
+    size = config.IMAGE_SIZE
+    return SearchRun(
+        save="save", config=config, world=world or World.alone(), resume=False, report=print, resolution=size
+    )
 
 
 @pytest.mark.parametrize(
@@ -15,24 +23,23 @@ from fewshot_nas.distributed import World
 )
 def test_calibration_has_no_batch_of_one_image(tmp_path, asked, batches):
     """It would have no statistics where networks see it as a single pixel."""
-    settings = ["IMAGE_SIZE=8", "BATCH_SIZE=8", "data.train_images=25", f"data.cache={tmp_path}"]
-    run = CreamRun(load(SearchConfig, None, settings), 8, World.alone(), resume=False, report=print)
+    settings = ["IMAGE_SIZE=8", "BATCH_SIZE=8", "BOARD=batch", "data.train_images=25", f"data.cache={tmp_path}"]
+    run = run_of(settings)
     inputs = run.inputs(run.data.valid, asked)
     assert [len(images) for images in inputs.calibration_batches()] == batches
     assert len(inputs.images) == len(run.data.valid)
 
 
 def test_a_process_scores_and_calibrates_with_its_share_of_a_batch(tmp_path):
-    settings = ["IMAGE_SIZE=8", "BATCH_SIZE=16", "data.train_images=25", f"data.cache={tmp_path}"]
-    world = World(1, 2, torch.device("cpu"))
-    run = CreamRun(load(SearchConfig, None, settings), 8, world, resume=False, report=print)
+    settings = ["IMAGE_SIZE=8", "BATCH_SIZE=16", "BOARD=batch", "data.train_images=25", f"data.cache={tmp_path}"]
+    run = run_of(settings, World(1, 2, torch.device("cpu")))
     inputs = run.inputs(run.data.valid, 99)
     assert (inputs.batch, inputs.calibration_batch, len(inputs.calibration)) == (8, 8, 25)
 
 
 @pytest.mark.parametrize(("asked", "held"), [(0, 0), (3, 3), (99, 8)])
 def test_held_images_are_not_trained_on(asked, held):
-    run = CreamRun(load(SearchConfig, None, ["data.train_images=64"]), 8, World.alone(), False, print, asked)
+    run = run_of(["data.train_images=64", f"HELD_IMAGES={asked or 2}", f"BOARD={'review' if asked else 'batch'}"])
     assert len(run.data.train) == 64 - held
     if held:
         trained = {bytes(run.data.train.image(index).numpy()) for index in range(64 - held)}
@@ -43,10 +50,9 @@ def test_held_images_are_not_trained_on(asked, held):
 @pytest.mark.parametrize("settings", [["IMAGE_SIZE=16", "BATCH_SIZE=2"], ["IMAGE_SIZE=33", "BATCH_SIZE=2"]])
 def test_a_single_image_on_maps_of_one_pixel_is_refused_before_training(settings):
     """Each of two processes has one, and norms of its own; images of 33 pixels leave maps of two."""
-    world = World(0, 2, torch.device("cpu"), sync_norms=False)
-    config = load(SearchConfig, None, [*settings, "data.train_images=25"])
-    run = CreamRun(config, config.IMAGE_SIZE, world, resume=False, report=print)
-    if config.IMAGE_SIZE > 32:
+    asked = [*settings, "BOARD=batch", "data.train_images=25"]
+    run = run_of(asked, World(0, 2, torch.device("cpu"), sync_norms=False))
+    if run.resolution > 32:
         assert run.manifest({})["processes"] == 2
         return
     with pytest.raises(InputError, match=r"BATCH_SIZE gives a process batches of a single image, .* at least 2 images"):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fewshot_nas.cream.schedules import RetrainSchedule, SearchSchedule
+from fewshot_nas.cream.retraining import RetrainSchedule
+from fewshot_nas.cream.searching import SearchSchedule
 
 SEARCH = SearchSchedule(epochs=120, warmup_epochs=0, batch_size=1, lr=0.5, clip_value=0.0, seed=0, checkpoint_steps=1)
 RETRAIN = RetrainSchedule(

@@ -1,0 +1,182 @@
+"""Training a path's network from scratch, as published: its recipe, its moving average, and what is kept of it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+from timm.optim.rmsprop_tf import RMSpropTF
+from timm.scheduler.scheduler_factory import create_scheduler_v2
+from timm.utils.model_ema import ModelEmaV3
+
+from fewshot_nas.cream.checkpoint import save_child
+from fewshot_nas.cream.config import RetrainConfig
+from fewshot_nas.cream.model import Model
+from fewshot_nas.cream.runs import CreamRun
+from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.results.run import retrain_directory, stand_alone_directory
+from fewshot_nas.running.images import trained_on
+from fewshot_nas.running.life import Begun
+from fewshot_nas.running.networks import NetworkTraining
+from fewshot_nas.running.run import placed, seed_weights
+from fewshot_nas.training.ground_truth import GroundTruth
+from fewshot_nas.training.log import RunLog
+from fewshot_nas.training.loop import Schedule
+from fewshot_nas.training.network import STEADY_STEPS, NetworkTask
+from fewshot_nas.training.optimizer import plain_groups
+
+_CALIBRATION_IMAGES = 256
+_FIRST_WEIGHTS = 0.01  # share of the first weights in the average, from which on they are felt
+
+
+@dataclass(frozen=True)
+class RetrainSchedule(Schedule):
+    """timm's cosine schedule, updated at every step: it begins with a warm-up and is followed by a cool-down.
+
+    Attributes:
+        cooldown_epochs: the last epochs, at `min_lr`; `epochs` includes them.
+    """
+
+    warmup_lr: float
+    min_lr: float
+    cooldown_epochs: int
+
+    def rate(self, per_epoch: int) -> Callable[[int], float]:
+        """The learning rate of each step."""
+        # timm's schedulers write the rate into an optimizer. It depends on the step only, so any optimizer will do.
+        carrier = torch.optim.SGD([torch.zeros(1)], lr=self.lr)
+        scheduler, _ = create_scheduler_v2(
+            carrier,
+            sched="cosine",
+            num_epochs=self.epochs - self.cooldown_epochs,
+            warmup_epochs=self.warmup_epochs,
+            cooldown_epochs=self.cooldown_epochs,
+            warmup_lr=self.warmup_lr,
+            min_lr=self.min_lr,
+            step_on_epochs=False,
+            updates_per_epoch=per_epoch,
+        )
+
+        def rate(step: int) -> float:
+            scheduler.step_update(step)
+            return float(carrier.param_groups[0]["lr"])
+
+        return rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainRun(CreamRun):
+    """A run that trains networks from scratch."""
+
+    config: RetrainConfig
+
+    @property
+    def epochs(self) -> int:
+        """All epochs, the cool-down's among them."""
+        return self.config.EPOCHS + self.config.COOLDOWN_EPOCHS
+
+    @property
+    def first_weights(self) -> float:
+        """The share of the first weights in the average at the end."""
+        return float(self.config.EMA_DECAY ** (self.epochs * self.per_epoch))
+
+    @property
+    def calibration(self) -> int:
+        """A short training's average has running statistics that are mostly of its first weights, or of no image."""
+        steady = self.epochs * self.per_epoch >= STEADY_STEPS and self.first_weights <= _FIRST_WEIGHTS
+        return 0 if steady else _CALIBRATION_IMAGES
+
+    def surprises(self) -> Iterator[str]:
+        """What may surprise: epochs beyond EPOCHS, and an average that is still the first weights."""
+        config, steps = self.config, self.epochs * self.per_epoch
+        if config.COOLDOWN_EPOCHS:
+            yield f"{config.EPOCHS} epochs, and {config.COOLDOWN_EPOCHS} more at the rate MIN_LR (COOLDOWN_EPOCHS)"
+        if self.first_weights > _FIRST_WEIGHTS:
+            most = _FIRST_WEIGHTS ** (1 / steps)
+            yield (
+                f"EMA_DECAY is {config.EMA_DECAY}: after {steps} steps {100 * self.first_weights:.0f} % of the averaged"
+                f" weights, which are the result, are those of the beginning; at most {most:.4g} suits so few steps"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathTraining(NetworkTraining):
+    """A path, trained by the published recipe, for a ground truth."""
+
+    run: RetrainRun
+    model: Model
+
+    @classmethod
+    def of(cls, run: RetrainRun, arch_id: str, model: Model, truth: GroundTruth) -> Self:
+        """The training of a path with the run's seed."""
+        directory = stand_alone_directory(run.save, arch_id, run.config.run.seed)
+        return cls(run=run, directory=directory, name=arch_id, code=model.code, model=model, truth=truth)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What the training depends on."""
+        calibrated = {"statistics": "calibrated"} if self.run.calibration else {}
+        known_as = "path" if self.truth is None else "arch"
+        return self.run.manifest({known_as: self.code, "resolution": self.run.resolution, **calibrated})
+
+    def begin(self) -> Begun[NetworkTask]:
+        """A network with first weights that depend on the seed alone, and its recipe."""
+        run, config = self.run, self.run.config
+        if self.truth is not None:
+            assert run.test  # an image that cannot be read is noticed before the training
+        seed_weights(config.run.seed)
+        space = self.model.on(len(run.data.mean))
+        network = placed(Subnet(space, self.model.arch, run.data.num_classes), run.world)
+        network.head.dropout = config.DROPOUT
+        optimizer = RMSpropTF(plain_groups(network, config.WEIGHT_DECAY), alpha=0.9, eps=1e-3, momentum=0.9)
+        task = NetworkTask(
+            network=network,
+            optimizer=optimizer,
+            name="the network",
+            smoothing=config.SMOOTHING,
+            valid=run.valid,
+            precision=config.run.precision,
+            calibrates=bool(run.calibration),
+            due=run.due(run.epochs),
+            average=averaged(network, optimizer, config.EMA_DECAY),
+            loss_names=("network",),
+            measured_as="ema",
+        )
+        schedule = RetrainSchedule(
+            epochs=run.epochs,
+            warmup_epochs=config.WARMUP_EPOCHS,
+            batch_size=config.BATCH_SIZE,
+            lr=config.LR * config.BATCH_SIZE / 1024,
+            clip_value=0.0,
+            seed=config.run.seed,
+            checkpoint_steps=config.run.checkpoint_steps,
+            warmup_lr=config.WARMUP_LR,
+            min_lr=config.MIN_LR,
+            cooldown_epochs=config.COOLDOWN_EPOCHS,
+        )
+        return Begun(task, run.source(config.AUTO_AUGMENT, jitter=0.0), schedule)
+
+
+class Retraining(PathTraining):
+    """A published model, or a path that was found; its network is kept in the published format."""
+
+    @classmethod
+    def to_use(cls, run: RetrainRun, model: Model) -> Self:
+        """The training of the network of the settings."""
+        directory = retrain_directory(run.save, run.config.name)
+        return cls(run=run, directory=directory, name=run.config.name, code=model.code, model=model)
+
+    def finish(self, task: NetworkTask, log: RunLog) -> None:
+        """Write the network and its average; the last epoch has measured it."""
+        assert task.average is not None
+        save_child(self.directory.chosen, self.model, task.network, task.average, trained_on(self.run.data))
+        self.run.report(f"wrote {self.directory.chosen}")
+
+
+def averaged(network: Subnet, optimizer: torch.optim.Optimizer, decay: float) -> Subnet:
+    """A network whose weights are the moving average of another one's, updated after each step of its optimizer."""
+    average = ModelEmaV3(network, decay=decay)
+    optimizer.register_step_post_hook(lambda *_: average.update(network))
+    result: Subnet = average.module
+    return result

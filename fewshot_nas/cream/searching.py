@@ -1,0 +1,239 @@
+"""A search, from its settings to the path that it finds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, count, islice
+from typing import Any
+
+import torch
+from torch import nn
+
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cream.board import Board, BoardEntry
+from fewshot_nas.cream.board_keeping import BoardKeeping, ByBatch, ByReview, review_steps
+from fewshot_nas.cream.config import SearchConfig
+from fewshot_nas.cream.flops import PRIOR, UNIFORM, Budget
+from fewshot_nas.cream.matching import Matching
+from fewshot_nas.cream.model import Model, write_model
+from fewshot_nas.cream.runs import CreamRun
+from fewshot_nas.cream.search_task import PathSampler, SearchTask
+from fewshot_nas.cream.teaching import BoardTeacher
+from fewshot_nas.data.loader import TrainBatches
+from fewshot_nas.data.transforms import normalize
+from fewshot_nas.evaluation.accuracy import Accuracy, guessing
+from fewshot_nas.evaluation.naive import calibrate, measure
+from fewshot_nas.models.checkpoint import save_supernet
+from fewshot_nas.models.subnet import extract
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.results.directories import SearchDirectory
+from fewshot_nas.running.images import trained_on
+from fewshot_nas.running.life import Begun, Training
+from fewshot_nas.running.run import placed, seed_weights
+from fewshot_nas.space.mbconv import MBConvSpace
+from fewshot_nas.space.space import Arch
+from fewshot_nas.space.split import one_shot, shared
+from fewshot_nas.training.log import RunLog
+from fewshot_nas.training.loop import Batch, Schedule
+from fewshot_nas.training.network import learn
+from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
+from fewshot_nas.training.step import Regularization, Step
+
+
+@dataclass(frozen=True)
+class SearchSchedule(Schedule):
+    """The learning rate falls linearly, and would be 0 at the step after the last."""
+
+    def rate(self, per_epoch: int) -> Callable[[int], float]:
+        """The learning rate of each step."""
+        total = self.epochs * per_epoch
+        return lambda step: self.lr * (1 - step / total)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRun(CreamRun):
+    """A run that searches."""
+
+    config: SearchConfig
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The bounds, and the depths that suit them."""
+        return self.config.budget()
+
+    @property
+    def space(self) -> MBConvSpace:
+        """The space of the supernet."""
+        return self.config.network(len(self.images.mean))
+
+    @property
+    def calibration(self) -> int:
+        """Supernets have no running statistics."""
+        return self.config.CALIBRATION_IMAGES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(Training[SearchTask]):
+    """A supernet whose best paths teach the others, and the choice of one of them."""
+
+    run: SearchRun
+    directory: SearchDirectory
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What the search depends on."""
+        return self.run.manifest({"space": self.run.space.values()})
+
+    def begin(self) -> Begun[SearchTask]:
+        """The supernet with first weights, who is drawn, who teaches, and who comes onto the board."""
+        run, config, world, seed = self.run, self.run.config, self.run.world, self.run.config.run.seed
+        _check(run)
+        seed_weights(seed)
+        space, classes = run.space, run.data.num_classes
+        network = placed(Supernet(shared(space) if config.SHARED_EPOCHS else one_shot(space), classes), world)
+        network.trained_on = trained_on(run.images)
+        matching = placed(Matching(config.SLICE, classes), world)
+        sampler = PathSampler(seed, run.budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
+        sampler.archs(0)  # impossible bounds are refused here, not in the first step
+        schedule = SearchSchedule(
+            epochs=config.EPOCHS,
+            warmup_epochs=0,
+            batch_size=config.BATCH_SIZE,
+            lr=config.LR,
+            clip_value=0.0,
+            seed=seed,
+            checkpoint_steps=config.run.checkpoint_steps,
+        )
+        keeping = self._keeping()
+        teacher = BoardTeacher(
+            keeping=keeping,
+            matching=matching,
+            optimizer=torch.optim.Adam(matching.parameters(), config.META_LR),
+            per_epoch=run.per_epoch,
+            rate=schedule.rate(run.per_epoch),
+            world=world,
+            start_epoch=config.META_STA_EPOCH,
+            pick=config.PICK_METHOD,
+            slice=config.SLICE,
+            every=config.TEACH_EVERY,
+            update_every=config.UPDATE_ITER,
+        )
+        smoothed, precision = Regularization(config.SMOOTHING), config.run.precision
+        task = SearchTask(
+            network=network,
+            optimizer_of=lambda supernet: sgd(plain_groups(supernet, config.WEIGHT_DECAY), config.MOMENTUM),
+            step=Step(sampler, teacher=teacher, regularization=smoothed, precision=precision),
+            world=world,
+            sampler=sampler,
+            teacher=teacher,
+            keeping=keeping,
+            inputs=run.valid,
+            due=run.due(config.EPOCHS),
+            board_file=self.directory.board,
+            shared_epochs=config.SHARED_EPOCHS,
+        )
+        return Begun(task, run.source("", config.COLOR_JITTER), schedule)
+
+    def _keeping(self) -> BoardKeeping:
+        run, config = self.run, self.run.config
+        first, board = config.SHARED_EPOCHS * run.per_epoch, Board[Arch](config.POOL_SIZE, config.ACC_GAP)
+        if config.BOARD == "batch":
+            return ByBatch(board, run.budget, config.SLICE, run.world, first=first)
+        return ByReview(
+            board=board,
+            budget=run.budget,
+            inputs=run.inputs(run.held, run.calibration),
+            steps=review_steps(first, config.EPOCHS * run.per_epoch, config.REVIEWS),
+            size=config.POOL_SIZE,
+            candidates=config.REVIEW_PATHS,
+            seed=config.run.seed,
+            images_kept=config.SLICE,
+            world=run.world,
+        )
+
+    def finish(self, task: SearchTask, log: RunLog) -> None:
+        """Write the path that is chosen, with its costs and scores."""
+        task.keeping.apply_pending()
+        best, decided = self._decided(task)
+        data, accuracy, model = self.run.data, task.validated(best.candidate), Model(self.run.space, best.candidate)
+        cost = model.space.cost(model.arch, num_classes=data.num_classes)
+        known = {"macs": cost.macs, "params": cost.params, "mflops": best.cost}
+        scores = {"top1": accuracy.top1, "top5": accuracy.top5, task.keeping.measure: best.accuracy}
+        scores["guessing"] = guessing(task.inputs.labels)
+        save_supernet(self.directory.supernet, task.network, {"epoch": self.run.config.EPOCHS - 1})
+        write_model(self.directory.chosen, model, {**known, **scores, **decided, "data": data.name})
+        self.run.report(
+            f"INPUT_ARCH={model.code}: top-1 {accuracy.top1:.2f} % with the supernet's weights,"
+            f" {cost.params:,} params, {cost.macs:,} MACs; wrote {self.directory.chosen}"
+        )
+
+    def _decided(self, task: SearchTask) -> tuple[BoardEntry[Arch], dict[str, Any]]:
+        """The entry of the board that is the result, and what decided it beside the board."""
+        entries, encode = task.keeping.board.entries, task.network.space.encode
+        if not self.run.config.FINAL_STEPS:
+            return entries[0], {}
+        found = final_scores(self.run, task.network, [entry.candidate for entry in entries])
+        probs = [accuracy.prob for accuracy in found]
+        finals = [
+            {"INPUT_ARCH": encode(entry.candidate), task.keeping.measure: entry.accuracy, "final_prob": prob}
+            for entry, prob in zip(entries, probs, strict=True)
+        ]
+        return entries[probs.index(max(probs))], {"final_prob": max(probs), "finals": finals}
+
+
+def _check(run: SearchRun) -> None:
+    """Refuse settings that do not fit each other or the images.
+
+    The matching network compares SLICE images, of a batch or of the held ones, which a board by reviews keeps.
+    """
+    config, batch = run.config, run.batch // run.world.size  # rank 0 has the slices
+    if config.SHARED_EPOCHS >= config.EPOCHS:
+        raise InputError(
+            f"SHARED_EPOCHS is {config.SHARED_EPOCHS}, expected less than EPOCHS, which is {config.EPOCHS}"
+        )
+    least = (2 if config.PICK_METHOD == "meta" else 1) * config.SLICE
+    if batch < least:
+        raise InputError(
+            f"a process has batches of {batch} images, expected at least {least} for SLICE={config.SLICE};"
+            " change BATCH_SIZE or SLICE"
+        )
+    if config.BOARD == "review" and config.PICK_METHOD == "meta" and len(run.held) < config.SLICE:
+        raise InputError(
+            f"only {len(run.held)} images are held out for reviews, expected at least {config.SLICE} for"
+            f" SLICE={config.SLICE}; raise HELD_IMAGES or data.train_images, at most an eighth of which is held out,"
+            " or lower SLICE"
+        )
+
+
+def final_scores(run: SearchRun, supernet: Supernet, paths: Sequence[Arch]) -> list[Accuracy]:
+    """The accuracies of paths on the held images, after each has trained alone for FINAL_STEPS; the supernet stays.
+
+    Weights that many paths share suit none of them fully, and some paths less than others. A few steps alone show what
+    a path can make of its own weights. They cost much more than a score, so they are for the last choice among a few
+    paths. All train side by side, so that each batch is made once, on one process and with its share of a batch; then
+    each is scored with batch norms of its own.
+    """
+    config, world, source = run.config, run.world, run.source("", run.config.COLOR_JITTER)
+    share, inputs = max(2, config.BATCH_SIZE // world.size), run.inputs(run.held, run.calibration)
+    batches = TrainBatches(
+        source.images,
+        source.transform,
+        batch_size=share,
+        seed=config.run.seed,
+        workers=source.workers,
+        device=world.device,
+    )
+    networks = nn.ModuleList(extract(supernet, path).to(memory_format=torch.channels_last) for path in paths)
+    optimizer = sgd(plain_groups(networks, config.WEIGHT_DECAY), config.MOMENTUM)
+    new = chain.from_iterable(map(batches.epoch, count(config.EPOCHS)))  # batches that the search has not seen
+    for step, (images, labels) in enumerate(islice(new, config.FINAL_STEPS)):
+        batch = Batch(normalize(images.to(world.device), source.mean, source.std), labels.to(world.device), step)
+        optimizer.zero_grad(set_to_none=True)
+        for network in networks:
+            learn(network, batch, config.SMOOTHING, config.run.precision)
+        set_rate(optimizer, config.FINAL_LR * (1 - step / config.FINAL_STEPS))
+        optimizer.step()
+    with inputs.autocast():
+        for network in networks:
+            calibrate(network, inputs.calibration_batches())
+    return [measure(network, inputs) for network in networks]
