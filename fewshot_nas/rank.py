@@ -106,7 +106,7 @@ def _rank(
     import numpy as np
 
     from fewshot_nas.ranking.comparison import best_of, compare, notes
-    from fewshot_nas.ranking.features import column, features
+    from fewshot_nas.ranking.features import column, features, weights
     from fewshot_nas.ranking.predictor import can_predict
     from fewshot_nas.ranking.ranker import in_percent, ranker
     from fewshot_nas.ranking.rows import COMBINED, interval_values, row_values
@@ -117,7 +117,7 @@ def _rank(
     described = features(network.space, archs.values(), resolution=network.resolution, num_classes=network.num_classes)
     scores = [column(archs, {arch_id: scored.acc for arch_id, scored in each.scores.items()}) for each in evaluations]
     extra = frozenset[str]().union(*(each.beside for each in evaluations))
-    known = ranker(described, scores, np.array([arch_id in extra for arch_id in archs]))
+    known = ranker(described, weights(network.space), scores, np.array([arch_id in extra for arch_id in archs]))
     accuracy = column(archs, {arch_id: entry.acc for arch_id, entry in truth.items()})
     enough = can_predict(accuracy)
     estimate = in_percent(known.predicted(accuracy) if enough else known.combined)

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fewshot_nas.ranking.features import standardised
+from fewshot_nas.ranking.features import block_numbers, standardised
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.strata import Groups, plain_tau
-from fewshot_nas.space.block import Block
 from fewshot_nas.space.space import Arch, Space
 
 SIZES = (5, 10, 20, 30, 50, 100, 200, 300, 500, 1000)  # numbers of truths
@@ -26,22 +25,10 @@ def described(space: Space, archs: Iterable[Arch]) -> Floats:
 
     Columns that are constant, or equal to another one up to their scale, are left out.
     """
-    columns = np.array([_of(space, arch) for arch in archs], dtype=np.float64)
+    columns = np.array([block_numbers(space, arch) for arch in archs], dtype=np.float64)
     columns = columns[:, columns.min(0) < columns.max(0)]
     first = np.unique(standardised(columns).round(9), axis=1, return_index=True)[1]
     return columns[:, np.sort(first)]
-
-
-def _of(space: Space, arch: Arch) -> list[float]:
-    blocks, numbers = dict(space.blocks(arch)), list[float]()
-    for place in range(len(space.places)):
-        numbers += _numbers(blocks[place]) if place in blocks else (0.0, 0.0, 0.0)
-    return numbers
-
-
-def _numbers(block: Block) -> tuple[float, float, float]:
-    kernels = sum(math.log(op.kernel) for op in block.main)
-    return math.log(block.main[0].out), math.log(block.main[-1].out), kernels
 
 
 def fitted(columns: Floats, truth: Floats, wanted: Floats) -> Floats:

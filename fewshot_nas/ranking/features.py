@@ -11,7 +11,7 @@ from fewshot_nas.space.block import Block
 from fewshot_nas.space.space import STEM, Arch, Space
 
 COSTS = 2  # columns of the features that are no shape
-WIDTH_WEIGHT = 3.0  # of an output width, to all other columns; chosen on the study's three beds
+WIDTH_WEIGHT = 3.0  # of a stage's output width, to all other columns; chosen on the three beds of our own
 
 # Sums of standardised columns: no single one is the best proxy everywhere.
 COMPOSITES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -26,28 +26,42 @@ COMPOSITES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 def features(space: Space, archs: Iterable[Arch], *, resolution: int | None = None, num_classes: int = 1000) -> Floats:
     """Describe archs by numbers of a similar scale, [archs, columns].
 
-    The columns are, for each stage, its depth, the logarithm of its output width and the mean
-    logarithm of its middle widths; then the logarithms of the multiply-adds and the parameters.
+    Where depths vary, the columns are, for each stage, its depth, the logarithm of its output width and the mean
+    logarithm of its middle widths. Where they don't, each place has columns of its own, `block_numbers`: a ranker
+    fitted to 30 truths of the public tables gains 0.01 to 0.11 in tau by them, while one of 200 archs with varying
+    depths loses 0.1. Then come the logarithms of the multiply-adds and the parameters.
 
     Args:
         resolution: side of the square input in pixels; the space's own if None.
     """
-    return np.array([_described(space, arch, resolution, num_classes) for arch in archs], dtype=np.float64)
+    described = _by_stage if _depth_varies(space) else block_numbers
+    rows = []
+    for arch in archs:
+        cost = space.cost(arch, resolution=resolution, num_classes=num_classes)
+        rows.append([*described(space, arch), math.log(cost.macs), math.log(cost.params)])
+    return np.array(rows, dtype=np.float64)
 
 
-def weighted(described: Floats) -> Floats:
-    """Features standardised, and the output widths made to count more; the sum of their variances stays as it is.
+def weights(space: Space) -> Floats:
+    """What each column of a space's `features` counts a priori, [columns]; the mean of their squares is 1.
 
-    All blocks of a stage, and the first of the next, pass through its output width, while a middle width
-    concerns one block.
-
-    Args:
-        described: `features`, [n, columns].
+    All blocks of a stage, and the first of the next, pass through its output width, while a middle width concerns one
+    block. Where each place has its own columns, an output width stands in several of them already.
     """
-    stages = (described.shape[1] - COSTS) // 3
-    weights = np.ones(described.shape[1])
-    weights[stages : 2 * stages] = WIDTH_WEIGHT
-    return standardised(described) * weights * float(np.sqrt(len(weights) / np.sum(weights**2)))
+    if not _depth_varies(space):
+        return np.ones(3 * len(space.places) + COSTS)
+    each = np.repeat([1.0, WIDTH_WEIGHT, 1.0, 1.0], [space.stages] * 3 + [COSTS])
+    return np.asarray(each / np.sqrt(np.mean(each**2)), dtype=np.float64)
+
+
+def block_numbers(space: Space, arch: Arch) -> list[float]:
+    """For each place, the logarithms of its block's first and last width and of its kernels; 0 where there is none."""
+    blocks, numbers = dict(space.blocks(arch)), list[float]()
+    for place in range(len(space.places)):
+        block = blocks.get(place)
+        kernels = sum(math.log(op.kernel) for op in block.main) if block else 0.0
+        numbers += [math.log(block.main[0].out), math.log(block.main[-1].out), kernels] if block else [0.0] * 3
+    return numbers
 
 
 def column(ids: Iterable[str], values: Mapping[str, float]) -> Floats:
@@ -82,21 +96,25 @@ def widths(space: Space, archs: Mapping[str, Arch]) -> dict[str, dict[str, float
     One of them may rank a truth better than anything else does, but only the truth tells which one.
     So they are no proxies to choose from, and each name says so.
     """
-    outs = {arch_id: [blocks[-1].out for blocks in _by_stage(space, arch)] for arch_id, arch in archs.items()}
+    outs = {arch_id: [blocks[-1].out for blocks in _stages(space, arch)] for arch_id, arch in archs.items()}
     return {
         f"width of stage {stage + 1}, hindsight": {arch_id: float(each[stage]) for arch_id, each in outs.items()}
         for stage in range(space.stages)
     }
 
 
-def _described(space: Space, arch: Arch, resolution: int | None, num_classes: int) -> list[float]:
-    cost, stages = space.cost(arch, resolution=resolution, num_classes=num_classes), _by_stage(space, arch)
+def _depth_varies(space: Space) -> bool:
+    return any(slot.when is not None and len(space.slots[slot.when[0]].options) > 1 for slot in space.slots)
+
+
+def _by_stage(space: Space, arch: Arch) -> list[float]:
+    stages = _stages(space, arch)
     outs = [math.log(blocks[-1].out) for blocks in stages]
     mids = [sum(map(_log_mid, blocks)) / len(blocks) for blocks in stages]
-    return [*map(float, map(len, stages)), *outs, *mids, math.log(cost.macs), math.log(cost.params)]
+    return [*map(float, map(len, stages)), *outs, *mids]
 
 
-def _by_stage(space: Space, arch: Arch) -> list[list[Block]]:
+def _stages(space: Space, arch: Arch) -> list[list[Block]]:
     stages: list[list[Block]] = [[] for _ in range(space.stages)]
     for place, block in space.blocks(arch):
         if (stage := space.places[place].stage) != STEM:

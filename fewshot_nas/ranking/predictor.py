@@ -1,14 +1,16 @@
 """From scores, costs and a few stand-alone accuracies to every arch's accuracy, with its uncertainty.
 
-A Gaussian process: linear in the evidence (what is known without truth) and in the features, plus a
-smooth rest. The evidence has the larger prior, so that a few truths only correct it, while many may
-overrule it. Four variances are fitted by the marginal likelihood of the truths at hand, nothing
-else is. Its predictions are averaged with the ranking without truth.
+Three models predict: a Gaussian process that is linear in the evidence (what is known without truth) and in the
+features, plus a smooth rest; the same without the evidence; and the ranking without truth as it is. Each counts by how
+well it predicts truths that were left out of its fit. So scores of a good supernet make predictions better, while
+those of one that has learned little are left aside. In the first process the evidence has the larger prior, so that a
+few truths only correct it. Four variances are fitted by the marginal likelihood of the truths, nothing else is.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.features import standardised, weighted
+from fewshot_nas.ranking.features import standardised
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.smoothing import Estimate
 
@@ -26,40 +28,45 @@ Rows = NDArray[np.int64] | NDArray[np.bool_]
 FEWEST_TRUTHS = 10
 MOST_TRUTHS = 1_000  # fitting takes steps that grow with their cube; of more truths so many are drawn
 _AT_ONCE = 4_096  # archs that are predicted at a time, which bounds the memory
+_STEPS = 200  # of the models' shares, which converge in a few dozen
 EVIDENCE_WEIGHT = 3.0  # a priori, how much more the evidence says than a column of the features
-PRIOR_TRUTHS = 10  # as many truths as the ranking without truth is worth, when the two are averaged
 
 
 @dataclass(frozen=True)
 class PredictorInputs:
-    """What a predictor goes by.
+    """What a predictor goes by, each column standardised over all archs and weighted.
 
     Attributes:
-        columns: evidence and features, standardised over all archs, [n, columns].
-        prior: the ranking without truth, on any scale, [n]; None where there is none.
+        evidence: what is known without truth, [n, any]; its first column is the ranking without truth. There may be
+            no column.
+        shapes: the features, [n, any].
     """
 
-    columns: Floats
-    prior: Floats | None = None
+    evidence: Floats
+    shapes: Floats
+
+    @property
+    def columns(self) -> Floats:
+        """Evidence and features side by side."""
+        return np.hstack([self.evidence, self.shapes])
 
     def of(self, rows: Rows) -> "PredictorInputs":
         """Those of some archs."""
-        return PredictorInputs(self.columns[rows], None if self.prior is None else self.prior[rows])
+        return PredictorInputs(self.evidence[rows], self.shapes[rows])
 
 
-def inputs(evidence: Floats, described: Floats) -> PredictorInputs:
+def inputs(evidence: Floats, described: Floats, weights: Floats | None = None) -> PredictorInputs:
     """Of all archs.
 
     Args:
         evidence: combined scores, and what smoothing took away from them, [n, any]; the first column is the ranking
             without truth. Without any column, shapes and costs have to do.
         described: `features` of the same archs, [n, any].
+        weights: theirs, [any]; all 1 if None.
     """
-    count = evidence.shape[1]
-    weight = EVIDENCE_WEIGHT / max(count, 1) ** 0.5
-    return PredictorInputs(
-        np.hstack([weight * standardised(evidence), weighted(described)]), evidence[:, 0] if count else None
-    )
+    weight = EVIDENCE_WEIGHT / max(evidence.shape[1], 1) ** 0.5
+    each = standardised(described) * (1.0 if weights is None else weights)
+    return PredictorInputs(weight * standardised(evidence), each)
 
 
 def can_predict(truth: Floats) -> bool:
@@ -70,10 +77,6 @@ def can_predict(truth: Floats) -> bool:
 
 def predict(known: PredictorInputs, truth: Floats, wanted: PredictorInputs) -> Estimate:
     """Predict the accuracies of `wanted` archs from those of known ones.
-
-    A few truths tell a Gaussian process less than the ranking without truth tells: ten of them
-    ranked worse than none. So that ranking, brought to the scale of the truths, counts as
-    `PRIOR_TRUTHS` of them.
 
     Args:
         known: of archs with a truth.
@@ -86,52 +89,76 @@ def predict(known: PredictorInputs, truth: Floats, wanted: PredictorInputs) -> E
     Raises:
         InputError: too few truths.
     """
-    fitted = Estimate(*_fitted(known.columns, truth).predict(wanted.columns))
-    if known.prior is None or wanted.prior is None:
-        return fitted
-    return _mixture(fitted, _scaled(known.prior, truth, wanted.prior), len(truth) / (len(truth) + PRIOR_TRUTHS))
-
-
-def _scaled(known: Floats, truth: Floats, wanted: Floats) -> Estimate:
-    """A ranking with mean and spread of the truths; its error is how far it is off where these are known."""
-    slope = float(np.std(truth) / (np.std(known) or 1.0))
-    off = truth - truth.mean() - slope * (known - known.mean())
-    value = truth.mean() + slope * (wanted - known.mean())
-    return Estimate(value, np.full(len(wanted), np.std(off)))
-
-
-def _mixture(one: Estimate, other: Estimate, weight: float) -> Estimate:
-    """Mean and standard deviation of two predictions of which the first is right with the probability `weight`."""
-    value = weight * one.value + (1 - weight) * other.value
-    parts = ((weight, one), (1 - weight, other))
-    return Estimate(value, np.sqrt(sum(share * (each.error**2 + (each.value - value) ** 2) for share, each in parts)))
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    process: Any
-    noise: float
-
-    def predict(self, wanted: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of each, a few at a time: the whole covariance is never needed."""
-        parts = [wanted[start : start + _AT_ONCE] for start in range(0, max(len(wanted), 1), _AT_ONCE)]
-        each = [self.process.predict(part, return_std=True) for part in parts]
-        value, error = (np.concatenate(side) for side in zip(*each, strict=True))
-        return value, np.sqrt(np.maximum(error**2 - self.noise, 0))
-
-
-def _fitted(known: Floats, truth: Floats) -> _Fitted:
     if len(truth) < FEWEST_TRUTHS:
         raise InputError(f"{len(truth)} truths, expected at least {FEWEST_TRUTHS} to fit a predictor")
     if len(truth) > MOST_TRUTHS:
         drawn = np.sort(np.random.default_rng(0).permutation(len(truth))[:MOST_TRUTHS])
-        known, truth = known[drawn], truth[drawn]
+        known, truth = known.of(drawn), truth[drawn]
+    models = [_process(known.shapes, truth, wanted.shapes)]
+    if known.evidence.shape[1]:
+        models.append(_process(known.columns, truth, wanted.columns))
+        models.append(_scaled(known.evidence[:, 0], truth, wanted.evidence[:, 0]))
+    return _average(models)
+
+
+class _Model(NamedTuple):
+    """A prediction, and the logarithm of the density that each truth has by the others, [k]."""
+
+    estimate: Estimate
+    left_out: Floats
+
+
+def _average(models: Sequence[_Model]) -> Estimate:
+    """The mixture under which the truths, each left out once, are most probable (stacking, arXiv:1704.02030).
+
+    Each model is taken to have been right once more than it was, so that few truths rule out no model.
+    """
+    each = np.stack([model.left_out for model in models])
+    densities = np.exp(each - each.max(0))
+    shares = np.full(len(models), 1 / len(models))
+    for _ in range(_STEPS):
+        right = shares[:, None] * densities
+        shares = (right / right.sum(0)).sum(1) + 1
+        shares /= shares.sum()
+    weighted = list(zip(shares, (model.estimate for model in models), strict=True))
+    value = sum(share * one.value for share, one in weighted)
+    variance = sum(share * (one.error**2 + (one.value - value) ** 2) for share, one in weighted)
+    return Estimate(value, np.sqrt(variance))
+
+
+def _scaled(known: Floats, truth: Floats, wanted: Floats) -> _Model:
+    """A ranking with mean and spread of the truths; its error is how far it is off where these are known."""
+    slope = float(np.std(truth) / (np.std(known) or 1.0))
+    off = truth - truth.mean() - slope * (known - known.mean())
+    value = truth.mean() + slope * (wanted - known.mean())
+    left_out = (np.sum(off**2) - off**2) / (len(off) - 1)
+    return _Model(Estimate(value, np.full(len(wanted), np.std(off))), _density(off, left_out))
+
+
+def _process(known: Floats, truth: Floats, wanted: Floats) -> _Model:
+    """A Gaussian process; its errors are without the noise of a truth."""
     process = GaussianProcessRegressor(_kernel(known.shape[1]), normalize_y=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a variance at its bound is an answer, too
         process.fit(known, truth)
-    scale = float(np.var(truth))
-    return _Fitted(process, scale * float(process.kernel_.k2.noise_level))
+    scale = float(np.std(truth)) or 1.0
+    # What each truth is by the others follows from the inverse covariance (Rasmussen and Williams, 2006, 5.4.2).
+    inverse = np.linalg.inv(process.kernel_(known) + process.alpha * np.eye(len(truth)))
+    variance = 1 / np.diag(inverse)
+    off = scale * variance * (inverse @ ((truth - truth.mean()) / scale))
+    # A few at a time: the whole covariance is never needed.
+    parts = [wanted[start : start + _AT_ONCE] for start in range(0, max(len(wanted), 1), _AT_ONCE)]
+    each = [process.predict(part, return_std=True) for part in parts]
+    value, error = (np.concatenate(side) for side in zip(*each, strict=True))
+    noise = scale**2 * float(process.kernel_.k2.noise_level)
+    estimate = Estimate(value, np.sqrt(np.maximum(error**2 - noise, 0)))
+    return _Model(estimate, _density(off, scale**2 * variance))
+
+
+def _density(off: Floats, variance: Floats) -> Floats:
+    """The logarithms of normal densities, [k]."""
+    bounded = np.maximum(variance, 1e-12)
+    return np.asarray(-0.5 * (np.log(2 * np.pi * bounded) + off**2 / bounded), dtype=np.float64)
 
 
 def _kernel(columns: int) -> Any:

@@ -26,12 +26,14 @@ class Ranker:
 
     Attributes:
         described: the archs' `features`, [n, columns].
+        weights: those of the columns, [columns].
         raw: scores, averaged over supernets; nan where an arch has none, [n].
         smoothed, combined: estimates for all archs.
         beside: the archs that were scored because they have a truth, which smoothing is not fitted to, [n].
     """
 
     described: Floats
+    weights: Floats
     raw: Floats
     smoothed: Estimate
     combined: Estimate
@@ -47,12 +49,12 @@ class Ranker:
     def inputs(self) -> predictor.PredictorInputs:
         """The inputs of a predictor."""
         evidence = np.stack([self.combined.value, surplus(self.raw, self.smoothed)], axis=1)
-        return predictor.inputs(evidence, self.described)
+        return predictor.inputs(evidence, self.described, self.weights)
 
     @property
     def shapes(self) -> predictor.PredictorInputs:
         """The inputs of a predictor without scores. Compared with it, one sees what the scores are worth."""
-        return predictor.inputs(np.empty((len(self.described), 0)), self.described)
+        return predictor.inputs(np.empty((len(self.described), 0)), self.described, self.weights)
 
     def predicted(self, truth: Floats) -> Estimate:
         """Predict the accuracies of all archs in log odds, from the truths of some; nan where there is none.
@@ -64,11 +66,13 @@ class Ranker:
         return predictor.predict(inputs.of(known), log_odds(truth[known]), inputs)
 
 
-def ranker(described: Floats, scores: Sequence[Floats], beside: NDArray[np.bool_] | None = None) -> Ranker:
+def ranker(
+    described: Floats, weights: Floats, scores: Sequence[Floats], beside: NDArray[np.bool_] | None = None
+) -> Ranker:
     """Smooth, average and combine the scores of supernets.
 
     Args:
-        described: `features` of all archs, [n, columns].
+        described, weights: `features` of all archs, [n, columns], and the `weights` of the columns.
         scores: for each supernet, in percent, nan where an arch has none, [n].
         beside: the archs that were scored for the sake of their truth, [n]. Smoothing is not fitted to them, so
             that it predicts them as well as any arch that was not scored.
@@ -80,7 +84,7 @@ def ranker(described: Floats, scores: Sequence[Floats], beside: NDArray[np.bool_
     beside = np.zeros(len(described), dtype=bool) if beside is None else beside
     smoothed = average([smooth(described, np.where(beside, np.nan, each)) for each in raw])
     mean = _mean(raw)
-    return Ranker(described, mean, smoothed, combine(mean, smoothed, described[:, _LOG_MACS]), beside)
+    return Ranker(described, weights, mean, smoothed, combine(mean, smoothed, described[:, _LOG_MACS]), beside)
 
 
 def in_percent(estimate: Estimate) -> Estimate:

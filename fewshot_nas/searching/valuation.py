@@ -9,7 +9,7 @@ import numpy as np
 
 from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.features import column, features
+from fewshot_nas.ranking.features import column, features, weights
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.predictor import can_predict
 from fewshot_nas.ranking.ranker import in_percent, ranker
@@ -94,7 +94,7 @@ class ByRanker:
             np.concatenate([each, new if number == self.own else unknown]) for number, each in enumerate(self.scores)
         ]
         described = self._features(list(scores)) if scores else self._described[:0]
-        everything = ranker(np.concatenate([self._described, described]), columns)
+        everything = ranker(np.concatenate([self._described, described]), weights(self.network.space), columns)
         truth = np.concatenate([self.truth, unknown])
         estimate = in_percent(everything.predicted(truth) if can_predict(truth) else everything.combined)
         return [float(value) for value in estimate.value]

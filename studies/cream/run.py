@@ -27,9 +27,8 @@ from fewshot_nas.cream.model import Model, read_model, write_model
 from fewshot_nas.cream.searching import SearchRun, final_scores
 from fewshot_nas.distributed import World
 from fewshot_nas.models.checkpoint import load_supernet
-from fewshot_nas.ranking.combination import surplus
-from fewshot_nas.ranking.features import column, features, standardised
-from fewshot_nas.ranking.predictor import EVIDENCE_WEIGHT, PredictorInputs, predict
+from fewshot_nas.ranking.features import column, features, weights
+from fewshot_nas.ranking.predictor import predict
 from fewshot_nas.ranking.ranker import Ranker, ranker
 from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.records.files import read_json, write_json
@@ -133,13 +132,9 @@ def pick_combined(seed: int) -> None:
 def pick_predicted(arm: str, seed: int) -> None:
     """Pick the best of the pool's paths without a truth, by a predictor that knows the truths of some others."""
     known = _ranker(seed)
-    evidence = np.stack([known.combined.value, surplus(known.raw, known.smoothed)], axis=1)
-    weighted = EVIDENCE_WEIGHT / 2**0.5 * standardised(evidence)
-    features = standardised(known.described)
-    inputs = PredictorInputs(np.hstack([weighted, features]), evidence[:, 0])
-    inputs = inputs if arm == PREDICTED else PredictorInputs(features)
+    inputs = known.inputs if arm == PREDICTED else known.shapes
     truth = np.array([runs[0] for runs in runs_of(RUNS).values()])[RANDOM_PATHS:TRUTHS]
-    told, wanted = inputs.of(np.arange(RANDOM_PATHS, TRUTHS)), inputs.of(np.arange(TRUTHS, len(features)))
+    told, wanted = inputs.of(np.arange(RANDOM_PATHS, TRUTHS)), inputs.of(np.arange(TRUTHS, len(known.described)))
     _write_pick(arm, seed, TRUTHS + int(predict(told, log_odds(truth), wanted).value.argmax()))
 
 
@@ -148,7 +143,7 @@ def _ranker(seed: int) -> Ranker:
     space, scores = small_space(), _scores("default", seed)
     pool = read_arch_file(POOL, space)
     described = features(space, [entry.arch for entry in pool.values()], num_classes=CLASSES)
-    return ranker(described, [column(pool, scores)])
+    return ranker(described, weights(space), [column(pool, scores)])
 
 
 def _write_pick(arm: str, seed: int, place: int) -> None:

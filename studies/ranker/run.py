@@ -17,7 +17,7 @@ import numpy as np
 from fewshot_nas.cli.main import run
 from fewshot_nas.ranking.comparison import PREDICTOR, WITHOUT_SCORES, best_of, compare
 from fewshot_nas.ranking.correlation import Floats, proxies
-from fewshot_nas.ranking.features import column, composites, features, widths
+from fewshot_nas.ranking.features import column, composites, features, weights, widths
 from fewshot_nas.ranking.predictor import PredictorInputs, predict
 from fewshot_nas.ranking.ranker import Ranker, ranker
 from fewshot_nas.ranking.rows import Row
@@ -109,7 +109,7 @@ def _rows(
     space = space_of(bed)
     single = proxies(space, archs, num_classes=CLASSES[bed])
     described = features(space, archs.values(), num_classes=CLASSES[bed])
-    known = ranker(described, [column(archs, each) for each in scores])
+    known = ranker(described, weights(space), [column(archs, each) for each in scores])
     wide = widths(space, archs)
     one, several = (
         {name: column(archs, each) for name, each in kind.items()} for kind in (single, composites(single) | wide)
@@ -159,7 +159,9 @@ def ranked(bed: str) -> tuple[str, Ranker, Floats]:
     name, scores = list(_scores(bed).items())[-1]
     truth = truth_of(bed)
     archs = _archs(space_of(bed), {*truth, *scores})
-    known = ranker(features(space_of(bed), archs.values(), num_classes=CLASSES[bed]), [column(archs, scores)])
+    space = space_of(bed)
+    described = features(space, archs.values(), num_classes=CLASSES[bed])
+    known = ranker(described, weights(space), [column(archs, scores)])
     return name, known, column(archs, truth)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from fewshot_nas.ranking.features import features, standardised
+from fewshot_nas.ranking.features import features, standardised, weights
 from fewshot_nas.ranking.scale import percent
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
@@ -18,6 +18,7 @@ class Bed:
     """400 archs: features, stand-alone accuracies with a seed's noise, scores that underrate multiply-adds."""
 
     described: np.ndarray
+    weights: np.ndarray
     truth: np.ndarray
     scores: np.ndarray
 
@@ -30,4 +31,4 @@ def bed():
     quality = 0.4 * depths + 0.6 * last_width + 0.5 * macs
     quality -= 0.1 * quality**2
     seen = quality - 0.5 * macs + 0.2 * last_width + 0.4 * rng.normal(size=400)
-    return Bed(described, percent(0.3 * quality + 0.05 * rng.normal(size=400)), percent(0.3 * seen))
+    return Bed(described, weights(PX8), percent(0.3 * quality + 0.05 * rng.normal(size=400)), percent(0.3 * seen))

@@ -11,7 +11,7 @@ from fewshot_nas.ranking.rows import PREDICTOR, WITHOUT_SCORES
 
 @pytest.fixture(scope="module")
 def known(bed):
-    return ranker(bed.described, [np.where(np.arange(400) < 300, bed.scores, np.nan)])
+    return ranker(bed.described, bed.weights, [np.where(np.arange(400) < 300, bed.scores, np.nan)])
 
 
 def proxies_of(bed):

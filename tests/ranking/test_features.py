@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fewshot_nas.ranking.correlation import proxies
-from fewshot_nas.ranking.features import WIDTH_WEIGHT, composites, features, standardised, weighted, widths
+from fewshot_nas.ranking.features import WIDTH_WEIGHT, composites, features, standardised, weights, widths
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
 
@@ -34,11 +34,20 @@ def test_standardised_columns_have_mean_0_and_deviation_1_unless_constant():
 
 
 def test_output_widths_count_more_and_all_columns_together_as_before():
-    described = features(PX8, make_pool(PX8, seed=0, size=50).values())
-    spread = weighted(described).std(0)
-    assert spread[4:8] == pytest.approx(WIDTH_WEIGHT * spread[8:12])
-    assert spread[:4] == pytest.approx(spread[-4:])
-    assert np.sum(spread**2) == pytest.approx(described.shape[1])
+    each = weights(PX8)
+    assert each[4:8] == pytest.approx(WIDTH_WEIGHT * each[8:12])
+    assert each[0] == each[-1]
+    assert np.sum(each**2) == pytest.approx(features(PX8, [ARCH]).shape[1])
+
+
+def test_where_depths_are_fixed_each_place_has_columns_of_its_own():
+    """By the means of a stage, middles that are swapped could not be told from each other."""
+    space = SPACES["channel_resnet"]
+    one, other = (space.decode(key) for key in ("4432214", "4342214"))
+    described = features(space, [one, other], num_classes=10)
+    assert described.shape == (2, len(weights(space)))
+    assert np.any(described[0, :-2] != described[1, :-2])
+    assert sorted(described[0, :-2]) == pytest.approx(sorted(described[1, :-2]))
 
 
 def test_composite_proxies_weigh_their_parts_alike():

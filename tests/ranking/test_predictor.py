@@ -62,15 +62,30 @@ def test_without_evidence_shapes_and_costs_have_to_do(bed, columns):
     assert correlations(predicted.value, bed.truth[rest])[0] > 0.5
 
 
-def test_the_ranking_without_truth_counts_less_the_more_truths_there_are(bed):
-    """The evidence is the truth backwards, and shapes tell nothing: a prediction is a mean of both."""
-    columns = inputs(-log_odds(bed.truth)[:, None], np.zeros((400, 5)))
-    slopes = []
-    for count in (10, 100):
-        predicted = predict(columns.of(count > FIRST), log_odds(bed.truth[:count]), columns).value
-        slopes.append(np.polyfit(log_odds(bed.truth), predicted, 1)[0])
-    # With 10 truths half of -1 and half of 1, with 100 they are 10 to 1.
-    assert slopes == pytest.approx([0, 9 / 11], abs=0.15)
+def test_scores_that_tell_nothing_cost_nothing(bed):
+    """Before, the ranking without truth counted as ten truths, whatever it was worth."""
+    noise = np.random.default_rng(0).normal(size=(400, 1))
+    rest = FIRST >= 100
+
+    def tau(told):
+        """The mean over each twenty of the first hundred archs."""
+        taus = []
+        for known in np.split(FIRST[:100], 5):
+            predicted = predict(told.of(known), log_odds(bed.truth[known]), told.of(rest))
+            taus.append(correlations(predicted.value, bed.truth[rest])[0])
+        return np.mean(taus)
+
+    nothing, without = inputs(noise, bed.described), inputs(noise[:, :0], bed.described)
+    assert tau(nothing) > tau(without) - 0.03
+
+
+def test_the_ranking_without_truth_counts_as_it_is_if_truths_agree_with_it(bed):
+    """Shapes tell nothing here. Where truths contradict it, little is left of it."""
+    evidence = log_odds(bed.truth)[:, None]
+    for sign in (1, -1):
+        told = inputs(sign * evidence, np.zeros((400, 5)))
+        predicted = predict(told.of(FIRST < 30), evidence[:30, 0], told).value
+        assert np.polyfit(evidence[:, 0], predicted, 1)[0] == pytest.approx(1, abs=0.15)
 
 
 def test_too_few_truths_are_refused(columns):

@@ -12,7 +12,7 @@ from fewshot_nas.ranking.smoothing import Estimate
 @pytest.fixture(scope="module")
 def some(bed):
     """Only every second arch was scored."""
-    return ranker(bed.described, [np.where(np.arange(400) % 2, bed.scores, np.nan)])
+    return ranker(bed.described, bed.weights, [np.where(np.arange(400) % 2, bed.scores, np.nan)])
 
 
 def tau(values, truth):
@@ -31,13 +31,13 @@ def test_truths_improve_archs_that_nobody_has_scored_or_trained(bed, some):
 
 def test_raw_scores_are_kept_where_all_supernets_have_one(bed):
     first, second = (np.where(np.arange(400) % step, bed.scores, np.nan) for step in (2, 3))
-    both = ranker(bed.described, [first, second])
+    both = ranker(bed.described, bed.weights, [first, second])
     assert np.array_equal(np.isnan(both.raw), np.isnan(first + second))
     assert not np.isnan(both.combined.value).any()
 
 
 def test_one_supernet_s_raw_scores_are_its_own(bed):
-    assert ranker(bed.described, [bed.scores]).raw == pytest.approx(log_odds(bed.scores))
+    assert ranker(bed.described, bed.weights, [bed.scores]).raw == pytest.approx(log_odds(bed.scores))
 
 
 def test_estimates_come_in_percent(bed, some):
