@@ -27,8 +27,10 @@ SAMPLE, SLICE, IMAGES = 2048, 1024, 1000
 ONE_SHOT = {
     "default": [],
     "sandwich": [],
-    "single": ["training.extremes=none", "training.random_subnets=1", "training.epochs=32"],
+    "repeated": ["training.epochs=16"],
+    "single": ["training.extremes=none", "training.random_subnets=1", "training.epochs=16"],
 }
+FEWER = "data.train_images=20000"  # of arms whose name begins with `repeated`
 EPOCHS_ON = 6  # of all phases together
 SLOT = "1 block 1"
 
@@ -97,10 +99,14 @@ def _short(base: str) -> list[str]:
 
 
 def _train(command, save: str, table: str, seed: int, root: str, *words: str) -> None:  # type: ignore[no-untyped-def]
-    settings = [f"space.preset={table}_quarter", f"data.root={root}", f"data.cache={root}/cache", f"run.seed={seed}"]
+    settings = [f"space.preset={table}_quarter", *_data(save, root), f"run.seed={seed}"]
     status = command([f"--config={CONFIG}", f"--save={save}", *words, *settings])
     if status:
         raise SystemExit(f"{save}: {words} ended with {status}")
+
+
+def _data(arm: str, root: str) -> list[str]:
+    return [f"data.root={root}", f"data.cache={root}/cache", *([FEWER] if "repeated" in arm else [])]
 
 
 def keys_to_score(arm: str, half: Path | None, sampled: bool) -> list[str]:
@@ -121,7 +127,7 @@ def score_keys(arm: str, supernet: Path, keys: Sequence[str], root: str) -> None
     done = {key for key, _ in read_scores(path)}
     missing = [key for key in keys if key not in done]
     space = space_of(arm.split("/")[0])
-    settings = [f"data.root={root}", f"data.cache={root}/cache", f"data.valid_images={IMAGES}"]
+    settings = [*_data(arm, root), f"data.valid_images={IMAGES}"]
     for begin in range(0, len(missing), SLICE):
         part = missing[begin : begin + SLICE]
         found = score(supernet, [space.decode(key) for key in part], overrides=settings, config=CONFIG)
