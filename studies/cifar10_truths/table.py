@@ -1,0 +1,266 @@
+"""The study's numbers: what its supernets are worth, arms against each other, the rule, and the ranker with 30 truths.
+
+    python -m studies.cifar10_truths.table --truths DIR --collect     scores under results/ -> predictions, results.json
+    python -m studies.cifar10_truths.table                            the tables, from results.json
+
+DIR has the public tables as `FILES` names them.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewshot_nas.ranking.combination import KEPT, surplus
+from fewshot_nas.ranking.correlation import Floats
+from fewshot_nas.ranking.features import features, standardised, weights
+from fewshot_nas.ranking.judgement import Judgement, judge
+from fewshot_nas.ranking.predictor import inputs, predict
+from fewshot_nas.ranking.scale import log_odds
+from fewshot_nas.ranking.smoothing import smooth
+from fewshot_nas.ranking.strata import by_cost, everything, interval, plain_tau, resamples, taus
+from fewshot_nas.ranking.truth import Truth, open_truth
+from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.space.draw import all_archs
+from studies.cifar10_truths.run import HERE, SCORES, digest, read_scores, space_of
+
+FILES = {
+    "channel_resnet": "channel_bench_resnet_half.json",
+    "channel_mobilenet": "channel_bench_mobilenet_half.json",
+    "macro": "nas_bench_macro_half.json",
+}
+KINDS = ("top1", "prob", "likelihood")  # in the order of the files of scores
+CONSTANTS = (0.0, 0.1, 0.3, 0.5, 1.0)
+Rule = tuple[str, bool, float]  # kind of score, whether smoothed, standard deviations of the log multiply-adds
+TODAY: Rule = ("prob", False, 0.0)
+RULES: list[Rule] = list(product(KINDS, (False, True), CONSTANTS))
+JUDGED = {"channel_resnet": "default", "channel_mobilenet": "default", "macro": "single"}
+TRUTHS, DRAWS, ASKED = 30, 20, 2_000
+RESULTS, PREDICTIONS = HERE / "results.json", HERE / "predictions"
+
+
+class Bed:
+    """A public table, the supernets' scores of its keys, and what is known of all keys of the space."""
+
+    def __init__(self, table: str, directory: Path) -> None:
+        space = space_of(table)
+        self.table, self.truth = table, open_truth(f"{table}={directory / FILES[table]}")
+        archs = {space.encode(arch): arch for arch in all_archs(space)}
+        self.keys = list(archs)
+        self.described = features(space, archs.values(), num_classes=10)
+        self.weights = weights(space)
+        row = {key: number for number, key in enumerate(self.keys)}
+        self.rows = np.array([row[key] for key in self.truth.keys])  # of the truth's networks among all keys
+        self.scores = {arm: self._scores(path, row) for arm, path in self._files()}
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        for path in sorted(SCORES.glob(f"{self.table}_*.jsonl")):
+            yield path.stem.removeprefix(f"{self.table}_"), path
+
+    def _scores(self, path: Path, row: Mapping[str, int]) -> dict[str, Floats]:
+        found = {kind: np.full(len(self.keys), np.nan) for kind in KINDS}
+        for key, values in read_scores(path):
+            for kind, value in zip(KINDS, values, strict=True):
+                found[kind][row[key]] = value
+        return found
+
+    @property
+    def log_macs(self) -> Floats:
+        """Of all keys."""
+        return np.asarray(self.described[:, -2])
+
+    @cache  # noqa: B019 - a bed lives as long as the process
+    def smoothed(self, arm: str, kind: str) -> Floats:
+        """Log odds of all keys: half of what smoothing takes away from a score is kept."""
+        raw = log_odds(self.scores[arm][kind])
+        estimate = smooth(self.described, raw)
+        return estimate.value + KEPT * surplus(raw, estimate)
+
+    def ranked(self, arm: str, rule: Rule) -> Floats:
+        """The values by which a rule ranks all keys; nan where it needs a score that there is not."""
+        kind, is_smoothed, constant = rule
+        values = self.smoothed(arm, kind) if is_smoothed else log_odds(self.scores[arm][kind])
+        known = ~np.isnan(values)
+        total = np.full(len(values), np.nan)
+        total[known] = standardised(values[known]) + constant * standardised(self.log_macs[known])
+        return total
+
+
+def merit(bed: Bed, arm: str, rule: Rule) -> float:
+    """Tau plus tau at equal cost: what a rule is chosen by."""
+    values, truth = bed.ranked(arm, rule)[bed.rows], bed.truth
+    known = ~np.isnan(bed.scores[arm]["prob"][bed.rows])
+    parts = (everything(int(known.sum())), by_cost(truth.counts["macs"][known]))
+    return sum(plain_tau(values[known], truth.accuracy[known], groups) for groups in parts)
+
+
+def chosen(beds: Sequence[Bed]) -> Rule:
+    """The best rule on these tables."""
+    return max(RULES, key=lambda rule: sum(merit(bed, f"{JUDGED[bed.table]}_0", rule) for bed in beds))
+
+
+def orders(found: Judgement, name: str) -> dict[str, Any]:
+    """What is said of a ranking, for JSON."""
+    verdict = found.values()["predicted"][name]
+    return {part: verdict[part] for part in ("whole", "equal_cost", "regret")}
+
+
+def paired(bed: Bed, one: Floats, other: Floats) -> dict[str, Any]:
+    """The differences of two rankings' taus, whole and at equal cost, over the networks that both rank."""
+    one, other, truth = one[bed.rows], other[bed.rows], bed.truth
+    known = ~np.isnan(one + other)
+    accuracy, drawn = truth.accuracy[known], resamples(int(known.sum()))
+    found = {"networks": int(known.sum())}
+    for name, groups in (("whole", everything(len(accuracy))), ("equal_cost", by_cost(truth.counts["macs"][known]))):
+        found[name] = asdict(
+            interval(taus(one[known], accuracy, groups, drawn) - taus(other[known], accuracy, groups, drawn))
+        )
+    return found
+
+
+def with_truths(bed: Bed, arm: str, rule: Rule, truths: Sequence[int]) -> tuple[Floats, Floats]:
+    """Predictions for all keys from the truths of some networks, with scores and without."""
+    kind = rule[0]
+    raw = log_odds(bed.scores[arm][kind])
+    estimate = smooth(bed.described, raw)
+    evidence = np.stack([bed.ranked(arm, (kind, True, rule[2])), surplus(raw, estimate)], axis=1)
+    known, accuracy = bed.rows[truths], log_odds(bed.truth.accuracy[truths])
+    found = []
+    for each in (evidence, evidence[:, :0]):
+        told = inputs(each, bed.described, bed.weights)
+        found.append(predict(told.of(known), accuracy, told).value)
+    return found[0], found[1]
+
+
+def ranker_gain(bed: Bed, arm: str, rule: Rule) -> dict[str, Any]:
+    """Taus of the ranker with 30 truths, with and without scores, and their difference, as means over draws."""
+    truth, columns = bed.truth, []
+    for draw in range(DRAWS):
+        order = np.random.default_rng([draw, TRUTHS]).permutation(len(bed.rows))
+        asked = order[TRUTHS:][:ASKED]
+        groups = by_cost(truth.counts["macs"][asked])
+        pair = [each[bed.rows[asked]] for each in with_truths(bed, arm, rule, order[:TRUTHS])]
+        columns.append(
+            [
+                [plain_tau(each, truth.accuracy[asked], part) for part in (everything(len(asked)), groups)]
+                for each in pair
+            ]
+        )
+    each = np.array(columns)  # [draws, with and without, whole and at equal cost]
+    off = each[:, 0] - each[:, 1]
+    error = 1.96 * off.std(0, ddof=1) / len(off) ** 0.5
+    return {
+        "with": each[:, 0].mean(0).tolist(),
+        "without": each[:, 1].mean(0).tolist(),
+        "gain": off.mean(0).tolist(),
+        "half_width": error.tolist(),
+    }
+
+
+def first_truths(truth: Truth) -> list[int]:
+    """The networks whose truths `rule_30` knows: the first by the digest of their keys."""
+    return sorted(range(len(truth.keys)), key=lambda number: digest(truth.keys[number]))[:TRUTHS]
+
+
+def collect(directory: Path) -> None:
+    """Compute all numbers, and write them and the predictions."""
+    beds = [bed for bed in (Bed(table, directory) for table in FILES) if f"{JUDGED[bed.table]}_0" in bed.scores]
+    rule = chosen(beds)
+    found: dict[str, Any] = {"rule": rule, "tables": {}}
+    for bed in beds:
+        arm = f"{JUDGED[bed.table]}_0"
+        others = [each for each in beds if each is not bed]
+        elsewhere = chosen(others) if others else TODAY
+        rankings = {f"{name}, {kind}": bed.ranked(name, (kind, False, 0.0)) for name in bed.scores for kind in KINDS}
+        rankings |= {"rule": bed.ranked(arm, rule), "rule of the other tables": bed.ranked(arm, elsewhere)}
+        verdicts = {}
+        for name, values in rankings.items():  # each by all networks that it ranks
+            verdicts[name] = orders(judge({name: values[bed.rows]}, bed.truth), name)
+        arms = {
+            name: paired(bed, bed.ranked(name, TODAY), bed.ranked(arm, TODAY)) for name in bed.scores if name != arm
+        }
+        listed = first_truths(bed.truth)
+        counted = judge({"rule": bed.ranked(arm, rule)[bed.rows]}, bed.truth)
+        found["tables"][bed.table] = {
+            "judged": arm,
+            "elsewhere": elsewhere,
+            "networks": len(bed.rows),
+            "rankings": verdicts,
+            "against": arms,
+            "ranker": ranker_gain(bed, arm, rule),
+            "counts": {
+                name: {"whole": asdict(each.whole.tau), "equal_cost": asdict(each.equal_cost.tau)}
+                for name, each in counted.counts.items()
+            },
+            "ridge": {str(size): pair for size, pair in counted.ridge.items()},
+            "ceiling": counted.ceiling,
+            "truths": [bed.truth.keys[number] for number in listed],
+        }
+        write_predictions(bed, arm, rule, listed)
+    write_json(RESULTS, found)
+
+
+def write_predictions(bed: Bed, arm: str, rule: Rule, truths: Sequence[int]) -> None:
+    """A row for every key: the rule with no truth and with 30, and each arm, smoothed where a key was not scored."""
+    raw = bed.ranked(arm, rule)
+    columns = {"rule_0": np.where(np.isnan(raw), bed.ranked(arm, (rule[0], True, rule[2])), raw)}
+    columns["rule_30"] = with_truths(bed, arm, rule, truths)[0]
+    for name in bed.scores:
+        scored = log_odds(bed.scores[name]["prob"])
+        columns[name] = np.where(np.isnan(scored), bed.smoothed(name, "prob"), scored)
+    PREDICTIONS.mkdir(exist_ok=True)
+    with (PREDICTIONS / f"{bed.table}.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["key", *columns])
+        writer.writerows([key, *(f"{each[row]:.4f}" for each in columns.values())] for row, key in enumerate(bed.keys))
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """The tables in Markdown."""
+    for table, each in found["tables"].items():
+        yield f"\n| {table} | tau | at equal cost | worth, in trained networks | at equal cost |"
+        yield "|---|---|---|---|---|"
+        for name, verdict in each["rankings"].items():
+            cells = [_tau(verdict[part]["tau"]) for part in ("whole", "equal_cost")]
+            cells += [_worth(verdict[part]["worth"]) for part in ("whole", "equal_cost")]
+            yield f"| {name} | {' | '.join(cells)} |"
+        for name, count in each["counts"].items():
+            yield f"| {name} | {_tau(count['whole'])} | {_tau(count['equal_cost'])} | | |"
+        for size in ("10", "30", "100", "1000"):
+            whole, equal = each["ridge"][size]
+            yield f"| ridge, {size} truths | {whole:.3f} | {equal:.3f} | | |"
+        yield f"| what noise allows | {each['ceiling'][0]:.3f} | {each['ceiling'][1]:.3f} | | |"
+        ranker = each["ranker"]
+        for name in ("with", "without"):
+            yield f"| ranker, 30 truths, {name} scores | {ranker[name][0]:.3f} | {ranker[name][1]:.3f} | | |"
+
+
+def _tau(tau: Mapping[str, float]) -> str:
+    return f"{tau['value']:.3f} [{tau['low']:.3f}, {tau['high']:.3f}]"
+
+
+def _worth(worth: Sequence[float | None]) -> str:
+    return "" if worth[0] is None else f"{worth[0]:.0f}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Collect if asked, then print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--truths", type=Path, help="directory of the public tables")
+    parser.add_argument("--collect", action="store_true", help="gather scores and compute all numbers anew")
+    options = parser.parse_args(argv)
+    if options.collect:
+        collect(options.truths)
+    print("\n".join(lines(read_json(RESULTS))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
