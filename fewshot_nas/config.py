@@ -101,7 +101,8 @@ class SpaceConfig:
 class DataConfig:
     """Where images come from, and how they are prepared."""
 
-    # `digits`, `fashion_mnist`, `fashion_pairs`, `cifar10`, `lists`, `folders`, or `module:name` for your own.
+    # `digits`, `fashion_mnist`, `fashion_pairs`, `cifar10`, `cifar100`, `lists`, `folders`, or `module:name` for your
+    # own.
     name: str = "digits"
     # Directory of the images; `digits` needs none.
     root: Annotated[Path, FREE] = Path("data")

@@ -1,4 +1,4 @@
-"""Published data sets: CIFAR-10, and Fashion-MNIST, which is downloaded if it is nowhere."""
+"""Published data sets: CIFAR-10, CIFAR-100, and Fashion-MNIST, which is downloaded if it is nowhere."""
 
 import gzip
 import io
@@ -8,7 +8,7 @@ import struct
 import tempfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +18,28 @@ from torch import Tensor
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import ArrayImages
 
-FOLDER = "cifar-10-batches-py"
-CIFAR_TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
-CIFAR_TEST = ("test_batch",)
-_ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+
+class Cifar(NamedTuple):
+    """How one of the two data sets is laid out in its archive for Python, and how its images are labelled."""
+
+    title: str
+    folder: str
+    train: tuple[str, ...]
+    test: str
+    labels: str
+    classes: int
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that are read; `meta` names the classes of CIFAR-100."""
+        return (*self.train, self.test, *(["meta"] if self.classes == 100 else []))
+
+
+CIFAR10 = Cifar(
+    "CIFAR-10", "cifar-10-batches-py", tuple(f"data_batch_{n}" for n in range(1, 6)), "test_batch", "labels", 10
+)
+CIFAR100 = Cifar("CIFAR-100", "cifar-100-python", ("train",), "test", "fine_labels", 100)
+_ARCHIVES = "https://www.cs.toronto.edu/~kriz/{}-python.tar.gz"
 _ROW = 3 * 32 * 32
 # The only names in CIFAR's pickles; any other name could run code.
 _NAMES = {
@@ -33,36 +51,62 @@ _NAMES = {
 }
 
 
-def read_cifar10(root: Path) -> tuple[ArrayImages, ArrayImages]:
-    """Read the 50,000 training and the 10,000 test images, uint8 [N, 3, 32, 32].
+def read_cifar(kind: Cifar, root: Path) -> tuple[ArrayImages, ArrayImages]:
+    """Read the 50,000 training and the 10,000 test images, uint8 [N, 3, 32, 32] (Krizhevsky, 2009).
 
-    The files may be in `root/cifar-10-batches-py` or in `root` itself.
+    The files may be in the folder of the published archive in `root`, or in `root` itself.
 
     Raises:
         InputError: a file is missing or damaged; names the directories that were searched.
     """
-    places = (root / FOLDER, root)
-    found = [place for place in places if all((place / name).is_file() for name in (*CIFAR_TRAIN, *CIFAR_TEST))]
+    place = _place(kind, root)
+    train = [_read_batch(kind, place / name) for name in kind.train]
+    joined = ArrayImages(*(torch.cat([getattr(batch, part) for batch in train]) for part in ("array", "labels")))
+    return joined, _read_batch(kind, place / kind.test)
+
+
+def cifar100_classes(root: Path) -> tuple[str, ...]:
+    """The names of the 100 classes, from the file beside the images.
+
+    Raises:
+        InputError: there is no such file, or it is damaged.
+    """
+    path = _place(CIFAR100, root) / "meta"
+    content = _load(CIFAR100, path)
+    names = content.get("fine_label_names", ()) if isinstance(content, dict) else ()
+    if len(names) != CIFAR100.classes or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: names {len(names)} classes in fine_label_names, expected {CIFAR100.classes}")
+    return tuple(names)
+
+
+def _place(kind: Cifar, root: Path) -> Path:
+    places = (root / kind.folder, root)
+    found = [place for place in places if all((place / name).is_file() for name in kind.files)]
     if not found:
         raise InputError(
-            f"CIFAR-10 is neither in {places[0]} nor in {places[1]}, expected {', '.join((*CIFAR_TRAIN, *CIFAR_TEST))};"
-            f" unpack {_ARCHIVE} in {root}, or set data.root"
+            f"{kind.title} is neither in {places[0]} nor in {places[1]}, expected {', '.join(kind.files)};"
+            f" unpack {_ARCHIVES.format(kind.title.lower())} in {root}, or set data.root"
         )
-    train = [_read_batch(found[0] / name) for name in CIFAR_TRAIN]
-    joined = ArrayImages(*(torch.cat([getattr(batch, part) for batch in train]) for part in ("array", "labels")))
-    return joined, _read_batch(found[0] / CIFAR_TEST[0])
+    return found[0]
 
 
-def _read_batch(path: Path) -> ArrayImages:
+def _load(kind: Cifar, path: Path) -> Any:
     try:
-        content = _Plain(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-        pixels, labels = np.asarray(content["data"]), np.asarray(content["labels"])
+        return _Plain(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except Exception as error:  # a damaged pickle may raise anything
-        raise InputError(f"{path}: is not a batch of CIFAR-10 ({error})") from None
+        raise InputError(f"{path}: is not a batch of {kind.title} ({error})") from None
+
+
+def _read_batch(kind: Cifar, path: Path) -> ArrayImages:
+    content = _load(kind, path)
+    try:
+        pixels, labels = np.asarray(content["data"]), np.asarray(content[kind.labels])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: is not a batch of {kind.title} ({error})") from None
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), _ROW):
         raise InputError(f"{path}: has {pixels.dtype} pixels {pixels.shape}, expected uint8 ({len(labels)}, {_ROW})")
-    if labels.dtype.kind != "i" or not 0 <= labels.min() <= labels.max() <= 9:
-        raise InputError(f"{path}: has labels other than 0 to 9")
+    if labels.dtype.kind != "i" or not 0 <= labels.min() <= labels.max() < kind.classes:
+        raise InputError(f"{path}: has labels other than 0 to {kind.classes - 1}")
     return ArrayImages(torch.from_numpy(pixels.copy()).view(-1, 3, 32, 32), torch.from_numpy(labels).long())
 
 

@@ -14,11 +14,11 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.plugins import named_part
 from fewshot_nas.data.folders import CLASSES, LISTS, class_directories, class_names, images_of, listed, read_list
 from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices, split_off, spread
-from fewshot_nas.data.known import read_cifar10, read_fashion_mnist
+from fewshot_nas.data.known import CIFAR10, CIFAR100, cifar100_classes, read_cifar, read_fashion_mnist
 from fewshot_nas.data.pairs import blended_pairs
 from fewshot_nas.data.pictures import WHITE, Colour
 
-KNOWN = frozenset({"digits", "cifar10", "fashion_mnist", "fashion_pairs"})  # whose parts are apart
+KNOWN = frozenset({"digits", "cifar10", "cifar100", "fashion_mnist", "fashion_pairs"})  # whose parts are apart
 _FOLDERS_VALID = 2500
 _TRAIN_PAIRS, _HELD_OUT_PAIRS = 1_000_000, 10_000
 _PHOTO: Any = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}  # the usual values, of ImageNet
@@ -97,7 +97,7 @@ def open_data(
 
     - `digits`: scikit-learn's 8x8 digits, 1,197 / 300 / 300; needs no `root`.
     - `fashion_mnist`: 50,000 / 10,000 held out from training / the 10,000 test images.
-    - `cifar10`: 40,000 / 10,000 held out from training / the 10,000 test images.
+    - `cifar10`, `cifar100`: 40,000 / 10,000 held out from training / the 10,000 test images.
     - `fashion_pairs`: blends of two garments of different classes, 45 classes; 1,000,000 / 10,000 /
       10,000, made from the three parts of `fashion_mnist`, so that no two parts share a garment.
     - `lists`: `train.txt`, `valid_part2500.txt` and `valid.txt` in `root`; a line is a path,
@@ -166,10 +166,17 @@ def _digits(root: Path) -> ImageData:
 
 
 def _cifar10(root: Path) -> ImageData:
-    everything, test = read_cifar10(root)
+    everything, test = read_cifar(CIFAR10, root)
     train, valid = split_off(everything, len(everything) // 5)
     mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
     return ImageData("cifar10", train, valid, test, 10, mean, std, "shift_flip", classes=_OBJECTS)
+
+
+def _cifar100(root: Path) -> ImageData:
+    everything, test = read_cifar(CIFAR100, root)
+    train, valid = split_off(everything, len(everything) // 5)
+    mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
+    return ImageData("cifar100", train, valid, test, 100, mean, std, "shift_flip", classes=cifar100_classes(root))
 
 
 def _fashion_mnist(root: Path) -> ImageData:
@@ -263,6 +270,7 @@ SOURCES: Mapping[str, Callable[[Path], ImageData]] = MappingProxyType(
     {
         "digits": _digits,
         "cifar10": _cifar10,
+        "cifar100": _cifar100,
         "fashion_mnist": _fashion_mnist,
         "fashion_pairs": _fashion_pairs,
         "lists": _lists,

@@ -17,7 +17,10 @@ CONTENT = {
     "truths": 200,
     "predicted": "accuracy alone",
     "best_proxy": "params",
-    "rows": [{"name": "predictor", "truths": 30, "archs": 170, "tau": INTERVAL, "gain": INTERVAL}],
+    "rows": [
+        {"name": name, "truths": 30, "archs": 170, "tau": INTERVAL, "gain": INTERVAL} for name in ("raw", "predictor")
+    ],
+    "equal_cost": {"raw": {"value": 0.4, "low": 0.3, "high": 0.5, "error": 0.05}},
 }
 
 
@@ -36,11 +39,15 @@ def test_the_table_is_shown_with_its_intervals(study, tmp_path):
     assert "<td>predictor, 30 truths</td>" in text
     assert "0.700 [0.600, 0.800]" in text
     assert "gain over params" in text
+    assert "tau at equal cost" in text
+    assert text.count("0.400 [0.300, 0.500]") == 1
     assert "45,000 archs, 2,000 of them scored" in text
     assert "&lt;run&gt;" in text
 
 
-@pytest.mark.parametrize("content", [[], {}, {**CONTENT, "archs": "many"}, {**CONTENT, "rows": 7}])
+@pytest.mark.parametrize(
+    "content", [[], {}, {**CONTENT, "archs": "many"}, {**CONTENT, "rows": 7}, {**CONTENT, "equal_cost": 7}]
+)
 def test_another_file_is_refused(tmp_path, content):
     write_json(tmp_path / "ranking.json", content)
     with pytest.raises(InputError, match=r"ranking\.json: is not the ranker's table; `a command` makes it anew"):
