@@ -1,0 +1,82 @@
+"""The study by public truths: its samples, its rules, and the page that shows its numbers."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from fewshot_nas.ranking.truth import published
+from fewshot_nas.space.presets import SPACES
+from studies.cifar10_truths import run as study
+from studies.cifar10_truths import table
+from studies.common import ROOT
+
+
+def test_a_sample_depends_on_the_keys_only_and_a_larger_one_contains_it():
+    keys = [f"{number:07}" for number in range(500)]
+    small, large = study.sample(keys, 50), study.sample(keys[::-1], 100)
+    assert len(set(small)) == 50
+    assert set(small) < set(large)
+    assert small == sorted(small)
+
+
+def test_scores_that_were_written_are_not_computed_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "SCORES", tmp_path)
+    (tmp_path / "macro_single_0.jsonl").write_text('["00000000", [1.0, 2.0, 3.0]]\n')
+    asked = []
+
+    class Found:
+        top1, prob, likelihood = 4.0, 5.0, 6.0
+
+    def score(supernet, archs, **_):
+        asked.extend(archs)
+        return [Found] * len(archs)
+
+    monkeypatch.setattr(study, "score", score)
+    study.score_keys("macro/single/0", tmp_path, ["00000000", "00000001"], "nowhere")
+    assert asked == [SPACES["macro_quarter"].decode("00000001")]
+    assert dict(study.read_scores(tmp_path / "macro_single_0.jsonl"))["00000001"] == [4, 5, 6]
+
+
+@pytest.fixture
+def bed(tmp_path, monkeypatch):
+    """Macro networks that are the better the more they compute, and scores that are noise but for the likelihood."""
+    space, rng = SPACES["macro"], np.random.default_rng(0)
+    keys = ["".join(map(str, row)) for row in rng.integers(0, 3, (400, 8))]
+    content = {}
+    for key in keys:
+        cost = space.cost(space.decode(key), num_classes=10)
+        content[key] = {"test_acc": [80 + 1e-7 * cost.macs] * 2, "flops": cost.macs, "params": cost.params}
+    path = tmp_path / table.FILES["macro"]
+    path.write_text(json.dumps(content))
+    truth = published("macro", 1, path)
+    lines = [
+        json.dumps([key, [50 + rng.normal(), 50 + rng.normal(), float(accuracy) - 50]])
+        for key, accuracy in zip(truth.keys, truth.accuracy, strict=True)
+    ]
+    (tmp_path / "macro_single_0.jsonl").write_text("\n".join(lines))
+    monkeypatch.setattr(table, "SCORES", tmp_path)
+    return table.Bed("macro", tmp_path)
+
+
+def test_the_rule_that_ranks_best_is_chosen(bed):
+    assert table.chosen([bed])[0] == "likelihood"
+    assert table.merit(bed, "single_0", ("likelihood", False, 0.0)) > table.merit(bed, "single_0", table.TODAY) + 1
+
+
+def test_every_key_has_a_row_of_predictions(bed, tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "PREDICTIONS", tmp_path / "predictions")
+    table.write_predictions(bed, "single_0", ("likelihood", False, 0.0), table.first_truths(bed.truth))
+    with (tmp_path / "predictions" / "macro.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["key"] for row in rows] == bed.keys
+    assert list(rows[0]) == ["key", "rule_0", "rule_30", "single_0"]
+    assert np.isfinite([float(value) for row in rows for name, value in row.items() if name != "key"]).all()
+
+
+@pytest.mark.golden
+def test_the_page_shows_what_was_measured():
+    if table.RESULTS.exists():
+        page = (ROOT / "docs" / "study.md").read_text().splitlines()
+        assert [line for line in table.lines(table.read_json(table.RESULTS)) if line.strip() and line not in page] == []
