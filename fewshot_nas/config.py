@@ -320,9 +320,14 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     Raises:
         InputError: names the unknown key, or the value of a wrong type or out of range.
     """
-    config = load(Config, path, overrides, foreign=str.isupper)  # the keys of Cream's commands, which check them
+    config = load(Config, path, overrides, foreign=_of_cream)
     config.space.build()
     return config
+
+
+def _of_cream(key: str) -> bool:
+    """Whether a key of a file is one of Cream's commands, which check it; a section in capitals is a mistake."""
+    return key.isupper() and (key == "SPACE" or key.lower() not in SECTIONS)
 
 
 def dump_config(config: Any) -> str:

@@ -1,6 +1,7 @@
 """Score the archs of a pool's parts with a trained supernet."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -221,7 +222,8 @@ def _future_supernet(options: argparse.Namespace, config: Config) -> "Supernet":
 
 def _score_archs(options: argparse.Namespace, scorer: "Scorer", images: str, report: Report) -> None:
     """Print the scores of the archs that `--arch` names; nothing is written."""
-    codes = options.arch.split(",")
+    # A path's code has commas of its own, and ends with two brackets.
+    codes = re.split(r"(?<=]]),", options.arch) if options.arch.startswith("[") else options.arch.split(",")
     archs = [scorer.supernet.space.decode(code) for code in codes]
     if options.plan:
         plan = scorer.plan(archs)

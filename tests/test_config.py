@@ -118,6 +118,7 @@ def test_a_mistake_is_named(override, message):
     ("text", "message"),
     [
         ("training: {speed: 1}", "training.speed is not a setting"),
+        ("TRAINING: {epochs: 1}", "TRAINING is not a setting"),  # other keys in capitals are Cream's
         ("training: 3", "training is 3, expected a section with keys"),
         ("[1]", "expected sections such as `data:`, got \\[1\\]"),
         ("training: {epochs: 1", "not valid YAML"),

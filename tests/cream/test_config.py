@@ -6,7 +6,7 @@ import pytest
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import load
-from fewshot_nas.config import dump_config
+from fewshot_nas.config import dump_config, load_config
 from fewshot_nas.cream.config import CheckpointConfig, CreamSpace, ModelConfig, RetrainConfig, SearchConfig
 from fewshot_nas.cream.model import MODELS, model_of
 
@@ -27,6 +27,7 @@ def test_a_dumped_config_reads_back_equal(tmp_path, kind):
     config = load(kind, None, ["IMAGE_SIZE=0", "data.train_images=9"])
     (tmp_path / "config.yml").write_text(dump_config(config))
     assert load(kind, tmp_path / "config.yml") == config
+    assert load_config(tmp_path / "config.yml").data.train_images == 9  # the other commands leave out the rest
 
 
 def test_overrides_win_over_the_file():

@@ -96,7 +96,7 @@ def test_a_search_is_scored_ranked_searched_and_exported(here, capsys):
     assert "path.json is there already" in capsys.readouterr().out
 
 
-def test_scores_are_those_of_extracted_networks(here, monkeypatch):
+def test_scores_are_those_of_extracted_networks(here, monkeypatch, capsys):
     """With the images that the search calibrates and ranks with, whose batches are the settings' too."""
     supernet, found = load_supernet(search_directory("one").supernet), {}
     scorers = []
@@ -110,8 +110,13 @@ def test_scores_are_those_of_extracted_networks(here, monkeypatch):
         calibrate(network, inputs.calibration_batches())
         found[name] = Sums(*total(network, inputs)).accuracy(20).prob
     path = here / "results/one/search/json_results/epoch1/prob_json1.json"
-    scores = {name: entry["acc"] for name, entry in json.loads(path.read_text()).items()}
-    assert scores == pytest.approx(found, rel=1e-4)
+    entries = json.loads(path.read_text())
+    assert {name: entry["acc"] for name, entry in entries.items()} == pytest.approx(found, rel=1e-4)
+    capsys.readouterr()
+    codes = [entry["arch"] for entry in entries.values()]
+    test.main(["--save=one", f"--arch={','.join(codes[:2])}"])
+    said = capsys.readouterr().out.splitlines()[-2:]
+    assert [line.partition(": top-1")[0] for line in said] == codes[:2]
 
 
 def test_a_killed_scoring_ends_in_the_bytes_of_an_unbroken_one(here, killed, kill_me):
