@@ -10,11 +10,14 @@ from timm.optim.rmsprop_tf import RMSpropTF
 from timm.scheduler.scheduler_factory import create_scheduler_v2
 from timm.utils.model_ema import ModelEmaV3
 
+from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cream.checkpoint import save_child
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.model import Model
 from fewshot_nas.cream.runs import CreamRun
+from fewshot_nas.models.checkpoint import save_subnet
 from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.results.directories import RetrainDirectory
 from fewshot_nas.results.run import retrain_directory, stand_alone_directory
 from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Begun
@@ -168,10 +171,14 @@ class Retraining(PathTraining):
         return cls(run=run, directory=directory, name=run.config.name, code=model.code, model=model)
 
     def finish(self, task: NetworkTask, log: RunLog) -> None:
-        """Write the network and its average; the last epoch has measured it."""
+        """Write the average as other networks are written, then both as published; the last epoch has measured it."""
         assert task.average is not None
-        save_child(self.directory.chosen, self.model, task.network, task.average, trained_on(self.run.data))
-        self.run.report(f"wrote {self.directory.chosen}")
+        facts, subnet = trained_on(self.run.data), RetrainDirectory(self.directory.path, self.name).subnet
+        task.average.trained_on = facts
+        save_subnet(subnet, task.average, self.model.on(len(self.run.data.mean)), self.code)
+        save_child(self.directory.chosen, self.model, task.network, task.average, facts)
+        following = command_line("export", model=subnet)
+        self.run.report(f"wrote {self.directory.chosen}; `{following}` writes the average for other programs")
 
 
 def averaged(network: Subnet, optimizer: torch.optim.Optimizer, decay: float) -> Subnet:

@@ -97,11 +97,12 @@ class RetrainDirectory(PhaseDirectory):
 
     name: str
     chosen = File("{name}.pth.tar")
+    subnet = File("subnet.pth")  # the averaged network, for the commands of all spaces
     tested = File("test.json")
 
     def files(self) -> tuple[Path, ...]:
-        """The files of every run, and the accuracy on the test images."""
-        return (*super().files(), self.tested)
+        """The files of every run, the averaged network, and its accuracy on the test images."""
+        return (*super().files(), self.subnet, self.tested)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fewshot_nas import export
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
 from fewshot_nas.cream import make_pool, retrain, search, truth
@@ -86,6 +87,10 @@ def test_from_a_search_to_a_tested_network(here, capsys):
         rf" {cost.params:,} params, {cost.macs:,} MACs",
         told,
     )
+    export.main(["--model=results/way/retrain_arch/subnet.pth", "--out=exported.safetensors"])
+    card = read(here / "exported.json")
+    assert (card["code"], card["macs"], card["parameters"]) == (model.code, *cost)
+    assert card["scores"]
 
 
 def test_a_search_tells_its_path(here):
