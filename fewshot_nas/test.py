@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -107,10 +107,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         # 7 and 8. Plan, compute, write.
         _evaluate(options, Job(scores, parts, check_equal_on_all_ranks(facts, world)), scorer, world)
-        if options.json_part is None:
+        if options.json_part is None or 1 in parts:
             # Tau needs scores of the truth's archs, and a sample has few of them by chance. They are a job of their
-            # own, because the truth may grow while the sample stays.
-            beside = _truth_beside(config.truth_path(options.save), pool, parts, supernet.space)
+            # own, because the truth may grow while the sample stays. Of whole parts, the first has those beside it that
+            # no part has.
+            there = parts.values() if options.json_part is None else pool
+            beside = _truth_beside(config.truth_path(options.save), pool, parts, there, supernet.space)
             job = Job(scores, {BESIDE: beside}, check_equal_on_all_ranks({**facts, "beside": list(beside)}, world))
             if beside:
                 report(f"the {len(beside)} archs of the ground truth that are not among them:")
@@ -264,15 +266,21 @@ def _usual_sample(archs: int, report: Report) -> int | None:
     return None
 
 
-def _truth_beside(path: Path, pool: Sequence[dict[str, Arch]], scored: Parts, space: Space) -> dict[str, Arch]:
-    """The archs of the ground truth that are scored beside others: an even share, at most a quarter of those."""
+def _truth_beside(
+    path: Path, pool: Sequence[dict[str, Arch]], scored: Parts, there: Iterable[dict[str, Arch]], space: Space
+) -> dict[str, Arch]:
+    """The archs of the ground truth that are scored beside others: an even share, at most a quarter of those.
+
+    Args:
+        there: archs that are left out, because they are scored anyway.
+    """
     codes = {arch_id: space.encode(arch) for part in pool for arch_id, arch in part.items()}
     truth = {arch_id: entry.arch for arch_id, entry in read_truth(path, codes, space).items()}
-    there = {arch_id for part in scored.values() for arch_id in part}
-    most, ids = max(1, len(there) // 4), list(truth)
+    most, ids = max(1, sum(map(len, scored.values())) // 4), list(truth)
     if len(ids) > most:
         ids = [ids[len(ids) * number // most] for number in range(most)]
-    return {arch_id: truth[arch_id] for arch_id in ids if arch_id not in there}
+    left_out = set().union(*there)
+    return {arch_id: truth[arch_id] for arch_id in ids if arch_id not in left_out}
 
 
 def _forget_another_truth(job: "Job") -> None:

@@ -1,7 +1,7 @@
-"""What scripts/rehearse.sh is made of: images, the README's lines, a stand-in for each program, and the table.
+"""What scripts/rehearse.sh is made of: images, the lines of docs/imagenet.md, stand-ins for programs, and the table.
 
 python scripts/rehearsal.py prepare [CONFIG] [SECTION.KEY=VALUE ...]     makes results/rehearsal, prints where it is
-python scripts/rehearsal.py lines NUMBER                the shell of a block of the README's ImageNet section
+python scripts/rehearsal.py lines NUMBER                the shell of a block of the page's recipe
 python scripts/rehearsal.py run PROGRAM [WORD ...]      runs a program with what is cut, and notes what it took
 python scripts/rehearsal.py table                       what each line took, and what the whole recipe would
 """
@@ -24,7 +24,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 PLACE = ROOT / "results" / "rehearsal"
 NOTES = PLACE / "notes.jsonl"
-BLOCKS = 4  # of the README's section: one machine, several machines, Slurm, Ray
+BLOCKS = 4  # of the page's recipe: one machine, several machines, Slurm, Ray
 
 # What the real recipe has: training and test images, archs trained alone.
 TRAIN, TEST, ALONE, ARCHS, CALIBRATION = 1_281_167, 50_000, 30, 45_000, 8192
@@ -79,7 +79,7 @@ def prepare(words: Sequence[str]) -> None:
         (directory / "data").mkdir(parents=True)
         (directory / "data" / "imagenet").symlink_to(images)
         shutil.copytree(ROOT / "json_file", directory / "json_file")
-        for name in ("configs", "scripts", "fewshot_nas", "README.md"):
+        for name in ("configs", "scripts", "fewshot_nas", "docs"):
             (directory / name).symlink_to(ROOT / name)
     (PLACE / "size.json").write_text(json.dumps(size))
     print(PLACE)
@@ -109,10 +109,11 @@ def photographs(directory: Path, count: int) -> None:
 
 
 def lines(block: int) -> str:
-    """A block of shell of the README's section."""
-    (section,) = re.findall(r"^## ImageNet\n(.*?)^## ", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    """A block of shell of the page's recipe."""
+    page = (ROOT / "docs" / "imagenet.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## The recipe\n(.*?)^## ", page, re.DOTALL | re.MULTILINE)
     shell = re.findall(r"^```\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
-    assert len(shell) == BLOCKS, f"the README's section has {len(shell)} blocks of shell, expected {BLOCKS}"
+    assert len(shell) == BLOCKS, f"the recipe of docs/imagenet.md has {len(shell)} blocks of shell, expected {BLOCKS}"
     train = re.search(r"^train\(\).*$", shell[0], re.MULTILINE)
     assert train
     return f"{train[0]}\n{shell[1]}" if block == 2 else shell[block - 1]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rehearses the README's ImageNet section and both scripts for Slurm on this machine before a week of GPU time: every
+# Rehearses the recipe of docs/imagenet.md and both scripts for Slurm on this machine before a week of GPU time: every
 # line, with the real configuration, image size, pool and eight parts. Only epochs, images and archs are cut. Slurm and
 # the machines beside this one are stood in for by processes here. It ends with a table of what each line took, and an
 # estimate of the whole recipe's hours on these devices.
@@ -20,7 +20,7 @@ case "${1:-}" in -*) usage ;; esac
 export PATH="$PWD/.venv/bin:$PATH"
 export REHEARSAL="$PWD/scripts/rehearsal.py"
 
-# The programs of the README's lines: each is started with what is cut, and measured.
+# The programs of the page's lines: each is started with what is cut, and measured.
 python() { command python "$REHEARSAL" run python "$@"; }
 torchrun() { command python "$REHEARSAL" run torchrun "$@"; }
 sbatch() { command python "$REHEARSAL" run sbatch "$@"; }

@@ -176,13 +176,6 @@ def test_too_few_common_archs_are_no_correlation(tmp_path, monkeypatch, capsys, 
     assert len(read_arch_file(merged_path(SCORES, "top1"), PX8)) == 8
 
 
-def test_a_ground_truth_of_another_pool_is_refused(run, archs):
-    write_arch_file(PHASE.path / "truth.json", PX8, {"arch1": Entry(70, archs["arch2"])})
-    assert refusal() == (
-        f"{PHASE.path}/truth.json: arch1 has another code than in the pool; does it belong to another pool?"
-    )
-
-
 def test_a_missing_part_is_refused_even_by_force(run):
     shard_path(SCORES, "top1", 3).unlink()
     for force in ([], ["--force"]):

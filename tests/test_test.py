@@ -128,6 +128,24 @@ def test_a_sample_has_the_ground_truth_s_archs_beside_it(saved, capsys):
     assert "evaluation 7_sample20 on 20 images" in Path("results/mine/report.html").read_text()
 
 
+def test_whole_parts_have_the_archs_of_the_truth_beside_them_that_the_pool_lacks(saved, capsys):
+    """As the published truth beside the shipped pool: its ids mean other archs there."""
+    pool_of(3, 45)
+    pool, others = make_pool(PX8, 1, 45), list(make_pool(PX8, 7, 3).values())
+    write_arch_file(
+        Path("truth.json"), PX8, {f"arch{number}": Entry(50.0 + number, arch) for number, arch in enumerate(others, 1)}
+    )
+    for part in ("2", "1,3"):
+        assert evaluate(f"--json_part={part}", "--limit=6", TRUTH) == 0
+        there = shard_path(saved.scores("7"), "prob", 0).exists()
+        assert there == (part == "1,3")
+    assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7", "--top=prob", "run.pool=pool", TRUTH]) == 0
+    merged = read_arch_file(merged_path(saved.scores("7"), "prob"), PX8)
+    assert len(merged) == 18 + 3
+    assert {f"code{PX8.encode(arch)}" for arch in others} == merged.keys() - pool.keys()
+    assert "supernet, mean probability  3 " in capsys.readouterr().out
+
+
 def test_of_a_large_truth_an_even_share_is_scored_and_a_small_pool_wholly(saved, capsys):
     write_truth(*make_pool(PX8, 7, 30).values())
     pool_of(3, 45)

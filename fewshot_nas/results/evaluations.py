@@ -9,7 +9,7 @@ from pathlib import Path
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.directories import PhaseDirectory, epoch_of, merged_manifest_path, merged_path, on_test
-from fewshot_nas.results.merging import CodesById, codes_that_differ
+from fewshot_nas.results.merging import CodesById
 from fewshot_nas.results.scores import BEST_FIRST, Manifest, Network, Scored, network_of, read_manifest, read_scores
 from fewshot_nas.space.pool import Entry, id_beside, read_arch_file
 from fewshot_nas.space.space import Space
@@ -168,18 +168,13 @@ def common_network(evaluations: Sequence[Evaluation], default: Space) -> Network
 def read_truth(path: Path, codes: CodesById, space: Space) -> dict[str, Entry]:
     """The ground truth under the pool's ids; an arch that the pool lacks is called by its code. Empty without a file.
 
+    The file's own ids do not count: another pool's `arch1` is another arch.
+
     Args:
         codes: of the pool, by arch id.
-
-    Raises:
-        InputError: an arch has another code than in the pool.
     """
     if not path.exists():
         return {}
-    truth = read_arch_file(path, space)
-    archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
-    for arch_id in codes_that_differ(archs, codes, space):
-        raise InputError(f"{path}: {arch_id} has another code than in the pool; does it belong to another pool?")
     ids = {code: arch_id for arch_id, code in codes.items()}
-    coded = ((space.encode(entry.arch), entry) for entry in truth.values())
+    coded = ((space.encode(entry.arch), entry) for entry in read_arch_file(path, space).values())
     return {ids.get(code, id_beside(code)): entry for code, entry in coded}

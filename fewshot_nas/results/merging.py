@@ -15,7 +15,7 @@ from fewshot_nas.records.files import write_json
 from fewshot_nas.results.directories import BESIDE, merged_manifest_path, merged_path, parts_with_scores, shard_path
 from fewshot_nas.results.scores import Manifest, Scored, read_scores
 from fewshot_nas.space.pool import changed_settings, part_paths, write_codes
-from fewshot_nas.space.space import Arch, Space
+from fewshot_nas.space.space import Space
 
 CodesById = Mapping[str, str]
 
@@ -106,11 +106,6 @@ def write_merged(directory: Path, metric: str, scores: Mapping[str, Scored], man
     path = merged_path(directory, metric)
     write_codes(path, scores)
     return path
-
-
-def codes_that_differ(archs: Mapping[str, Arch], codes: CodesById, space: Space) -> list[str]:
-    """The ids that occur on both sides, with different codes."""
-    return [arch_id for arch_id, arch in archs.items() if arch_id in codes and codes[arch_id] != space.encode(arch)]
 
 
 def _limited(codes: CodesById, manifests: Mapping[int, Manifest], part: int) -> CodesById:

@@ -32,13 +32,14 @@ SETTINGS = {
 STUBS = r"""
 note() { local IFS=$'\t'; printf '%s\n' "$*" >> "$NOTES"; }
 python() { note python "$@"; }
+fewshot-nas() { note fewshot-nas "$@"; }
 torchrun() { note torchrun "$@"; }
 sbatch() { note sbatch "$@"; echo 17; }
 srun() { note srun "$@"; while [[ $1 == --* ]]; do shift; done; "$@"; }
 ray() { note ray "$@"; }
 kill() { wait; }
 scontrol() { printf 'node%s\n' 1 2; }
-export -f note python torchrun sbatch srun ray kill scontrol
+export -f note python fewshot-nas torchrun sbatch srun ray kill scontrol
 """
 JOB = {"SLURM_JOB_ID": "17", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_GPUS_ON_NODE": "8"}
 JOB |= {"SLURM_CPUS_ON_NODE": "64", "SLURM_CPUS_PER_TASK": "64"}
@@ -82,7 +83,7 @@ def calls(noted, documented):
     """
 
     def of(words):
-        match study_as_file(words):
+        match in_full(words):
             # what srun starts is noted too
             case ["python", "-m", "fewshot_nas"] | ["srun", *_] | ["ray", "start" | "stop" | "health-check", *_]:
                 return []
@@ -108,8 +109,10 @@ def calls(noted, documented):
     return lambda shell: within([shell], {})
 
 
-def study_as_file(words):
-    """`python -m studies.x.y` as the file that it runs; other words as they are."""
+def in_full(words):
+    """`python -m studies.x.y` as the file that it runs, `fewshot-nas` as `python -m`; other words as they are."""
+    if words[0] == "fewshot-nas":
+        return ["python", "-m", f"fewshot_nas.{words[1]}", *words[2:]]
     if words[:2] == ["python", "-m"] and words[2:] and words[2].startswith("studies."):
         return [f"{words[2].replace('.', '/')}.py", *words[3:]]
     return words
@@ -161,12 +164,14 @@ class Page:
 
     def shell(self):
         """All blocks of shell in order; those without a language that show other things begin otherwise."""
-        begins = r" *(python |torchrun |sbatch |ray |scripts/|studies/|for |\w+\(\) \{|\w+=)"
+        begins = r" *(python |fewshot-nas |torchrun |sbatch |ray |scripts/|studies/|for |\w+\(\) \{|\w+=)"
         return "".join(block for block in self.blocks() if re.match(begins, block))
 
     def steps(self):
         """The lines of its shell and the whole commands in its sentences, in their order."""
-        found = re.finditer(r"^ *```\n(.*?)^ *```$|`(python -m [^`\n]+)`", self.text, re.DOTALL | re.MULTILINE)
+        found = re.finditer(
+            r"^ *```\n(.*?)^ *```$|`((?:python -m|fewshot-nas) [^`\n]+)`", self.text, re.DOTALL | re.MULTILINE
+        )
         shell = self.shell()
         return [
             line
@@ -211,7 +216,7 @@ def check(calls, documented):
 def check_span(span, calls):
     if name := re.fullmatch(r"python -m fewshot_nas\.([\w.]+)", span):
         assert name[1] in COMMANDS, f"{name[1]} is no command"
-    elif re.match(r"python |torchrun |sbatch |(scripts|studies)/[\w/]+\.sh ", span):
+    elif re.match(r"python |fewshot-nas [a-z]|torchrun |sbatch |(scripts|studies)/[\w/]+\.sh ", span):
         calls(span)
     elif re.match(r"(?!section\.)[a-z_]+\.[a-z_]+=", span):
         check_settings(shlex.split(span))

@@ -23,9 +23,14 @@ PAGES = [
 ]
 
 
+# The pages whose command lines run in the order of the page.
+WALKS = ["README.md", "docs/pipeline.md", "docs/imagenet.md", "docs/spaces.md"]
+
+
 @pytest.fixture
-def readme(page):
-    return page((ROOT / "README.md").read_text())
+def written(page):
+    """A page of the project, by its path."""
+    return lambda path: page((ROOT / path).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -33,56 +38,62 @@ def test_a_page_shows_what_is_there(page, check, path):
     check(page(path.read_text()), path.parent)
 
 
-def test_the_readme_shows_every_command(readme, check):
-    assert {command for command, *_ in check(readme)} == set(COMMANDS)
+def test_the_walks_show_every_command(written, check):
+    shown = [call for path in WALKS for call in check(written(path), (ROOT / path).parent)]
+    assert {command for command, *_ in shown} | {"doctor"} == {*COMMANDS, "doctor"}
 
 
-def test_no_command_line_of_the_readme_is_overlooked(readme):
+@pytest.mark.parametrize("path", WALKS)
+def test_no_command_line_of_a_walk_is_overlooked(written, path):
     """A block that is not taken for shell would not be checked."""
-    assert "".join(readme.blocks()) == readme.shell()
+    assert "".join(written(path).blocks()) == written(path).shell()
+
+
+def test_the_readme_is_short(written):
+    assert 700 <= len(written("README.md").text.split()) <= 900
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong"),
+    ("path", "right", "wrong"),
     [
-        ("scripts/quickstart.sh ", "scripts/quick.sh "),
-        ("scripts/quickstart.sh ", "scripts/quickstart.sh --fast "),
-        ("python -m fewshot_nas.merge", "pyton -m fewshot_nas.merge"),
-        ("python -m fewshot_nas.merge", "python -m fewshot_nas.join"),
-        ("--json_part=1-8 --limit=30", "--json_parts=1-8 --limit=30"),
-        ("--limit=30", "--limit=all"),
-        ("configs/fashion_mnist.yml --save", "configs/fashion.yml --save"),
-        ("few_shot.lr=0.002", "few_shot.rate=0.002"),
-        ("few_shot.lr=0.002", "few_shot.lr=slow"),
-        ('train() { on_gpus "$@" --config', 'train() { on_gpus "$@" --settings'),
-        ("torchrun --nproc_per_node=8 -m", "torchrun --processes=8 -m"),
-        ("torchrun --nproc_per_node=8 -m", "torchrun --nproc_per_node=8"),
-        ("torchrun --nnodes=4", "torchrun --machines=4"),
-        ("--resumed_split_groups=6", "--resumed_split_group_nums=6"),
-        ("sbatch --nodes=4", "sbatch --machines=4"),
-        ("scripts/slurm_train.sh train_supernet", "scripts/slurm_train.sh train_network"),
-        ("scripts/slurm_train.sh train_supernet", "scripts/slurm_learn.sh train_supernet"),
-        ("scripts/slurm_evaluate.sh imagenet 7_from_6 17", "scripts/slurm_evaluate.sh imagenet 7_from_6"),
-        ("scripts/slurm_evaluate.sh imagenet 7_from_6 17", "scripts/slurm_evaluate.sh imagenet 7_from_6 last"),
-        ("RESUME_PATH=", "CHECKPOINT="),
-        ("\ndone\n", "\n"),
-        ("preset: px28", "preset: px27"),
-        ("in_channels: 3", "channels: 3"),
-        ("--config mine.yml", "--config yours.yml"),
-        ("`training.epochs=50`", "`training.epoch=50`"),
-        ("`test --plan`", "`test --plans`"),
-        ("`data.name=cifar10 space.preset=cifar", "`space.preset=cifar"),
-        ("`python -m fewshot_nas`", "`python -m fewshot_nas.list`"),
-        ("`readme.ipynb`", "`reader.ipynb`"),
-        ("`fewshot_nas/config.py`", "`fewshot_nas/configuration.py`"),
-        ("(docs/speed.md)", "(docs/fast.md)"),
-        ("(docs/report.png)", "(docs/picture.png)"),
+        ("README.md", "scripts/quickstart.sh ", "scripts/quick.sh "),
+        ("README.md", "scripts/quickstart.sh ", "scripts/quickstart.sh --fast "),
+        ("README.md", "fewshot-nas merge", "fewshot-na merge"),
+        ("README.md", "fewshot-nas merge", "fewshot-nas join"),
+        ("README.md", "python -m fewshot_nas.merge", "python -m fewshot_nas.join"),
+        ("README.md", "--json_part=1-8 --limit=30", "--json_parts=1-8 --limit=30"),
+        ("README.md", "--limit=30", "--limit=all"),
+        ("README.md", "RESUME_PATH=", "CHECKPOINT="),
+        ("README.md", "\ndone\n", "\n"),
+        ("README.md", "`readme.ipynb`", "`reader.ipynb`"),
+        ("README.md", "(docs/speed.md)", "(docs/fast.md)"),
+        ("README.md", "(docs/method.svg)", "(docs/picture.svg)"),
+        ("docs/imagenet.md", "configs/imagenet.yml --save", "configs/image.yml --save"),
+        ("docs/imagenet.md", "few_shot.lr=0.002", "few_shot.rate=0.002"),
+        ("docs/imagenet.md", "few_shot.lr=0.002", "few_shot.lr=slow"),
+        ("docs/imagenet.md", 'train() { on_gpus "$@" --config', 'train() { on_gpus "$@" --settings'),
+        ("docs/imagenet.md", "torchrun --nproc_per_node=8 -m", "torchrun --processes=8 -m"),
+        ("docs/imagenet.md", "torchrun --nproc_per_node=8 -m", "torchrun --nproc_per_node=8"),
+        ("docs/imagenet.md", "torchrun --nnodes=4", "torchrun --machines=4"),
+        ("docs/imagenet.md", "--resumed_split_groups=6", "--resumed_split_group_nums=6"),
+        ("docs/imagenet.md", "sbatch --nodes=4", "sbatch --machines=4"),
+        ("docs/imagenet.md", "slurm_train.sh train_supernet", "slurm_train.sh train_network"),
+        ("docs/imagenet.md", "slurm_train.sh train_supernet", "slurm_learn.sh train_supernet"),
+        ("docs/imagenet.md", "slurm_evaluate.sh imagenet 7_from_6 17", "slurm_evaluate.sh imagenet 7_from_6"),
+        ("docs/imagenet.md", "slurm_evaluate.sh imagenet 7_from_6 17", "slurm_evaluate.sh imagenet 7_from_6 last"),
+        ("docs/spaces.md", "preset: px28", "preset: px27"),
+        ("docs/spaces.md", "in_channels: 3", "channels: 3"),
+        ("docs/spaces.md", "--config mine.yml", "--config yours.yml"),
+        ("docs/spaces.md", "`data.name=cifar10 space.preset=cifar", "`space.preset=cifar"),
+        ("docs/pipeline.md", "`training.epochs=50`", "`training.epoch=50`"),
+        ("docs/pipeline.md", "`test --json_part=1-8`", "`test --part=1-8`"),
     ],
 )
-def test_a_mistake_in_the_readme_is_noticed(readme, page, check, right, wrong):
-    assert right in readme.text
+def test_a_mistake_on_a_page_is_noticed(written, page, check, path, right, wrong):
+    text = written(path).text
+    assert right in text
     with pytest.raises((AssertionError, InputError, SystemExit, FileNotFoundError)):
-        check(page(readme.text.replace(right, wrong, 1)))
+        check(page(text.replace(right, wrong, 1)), (ROOT / path).parent)
 
 
 @pytest.fixture
@@ -118,7 +129,7 @@ def test_a_mistake_in_a_script_is_noticed(script_calls, right, wrong):
         script_calls("studies/mnist/run.sh", right, wrong)
 
 
-# Settings that make a matter of seconds of any line of the README, on the digits.
+# Settings that make a matter of seconds of any line of a walk, on the digits.
 TINY = "space.preset=px8 space.in_channels=1 space.resolution=8 data.name=digits data.workers=0 run.threads=1"
 TINY += " training.resolutions=[] few_shot.resolutions=[]"
 CREAM = "IMAGE_SIZE=16 BATCH_SIZE=8 EPOCHS=1 data.train_images=16 data.valid_images=20"
@@ -152,10 +163,9 @@ def run_small(documented, small):
     return run
 
 
-def test_the_pipeline_of_the_readme_runs(readme, calls, run_small, documented, capsys):
-    (block,) = (
-        block for block in readme.blocks() if block.startswith("python -m fewshot_nas.train_supernet --save digits")
-    )
+def test_the_pipeline_of_the_readme_runs(written, calls, run_small, documented, capsys):
+    blocks = written("README.md").blocks()
+    (block,) = (block for block in blocks if block.startswith("fewshot-nas train_supernet --save digits"))
     run_small(calls(block))
     assert "against json_file/digits/gt_arch30.json, with 95 % intervals:" in capsys.readouterr().out
     run = documented / "results" / "digits"
@@ -165,10 +175,10 @@ def test_the_pipeline_of_the_readme_runs(readme, calls, run_small, documented, c
 
 @pytest.mark.slow
 @pytest.mark.last
-def test_five_commands_lead_from_images_to_an_onnx_file(readme, calls, run_small, documented):
+def test_five_commands_lead_from_images_to_an_onnx_file(written, calls, run_small, documented):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    (block,) = (block for block in readme.blocks() if "fewshot_nas.latency" in block)
+    (block,) = (block for block in written("docs/pipeline.md").blocks() if "fewshot-nas latency" in block)
     five = calls(block)
     assert len(five) == 5
     run_small(five)
@@ -182,10 +192,17 @@ def test_five_commands_lead_from_images_to_an_onnx_file(readme, calls, run_small
 
 
 @pytest.mark.slow
-def test_every_line_of_the_readme_runs(readme, check, run_small, documented):
+@pytest.mark.parametrize(
+    ("path", "made"),
+    [
+        ("README.md", "results/save/2/json_results/epoch17_all_test/top1_json_final.json"),
+        ("docs/pipeline.md", "subnet.onnx"),
+        ("docs/imagenet.md", "results/imagenet/7_from_6/json_results/epoch17_all_test/top1_json_final.json"),
+        ("docs/spaces.md", "json_file/cifar/part1.json"),
+    ],
+)
+def test_every_line_of_a_walk_runs(written, check, run_small, documented, path, made):
     """In order: a phase finds its parent, a test its supernet, a merge all eight parts."""
     pytest.importorskip("onnxscript")
-    run_small(check(readme))
-    scores = documented / "results" / "imagenet" / "7_from_6" / "json_results" / "epoch17_all_test"
-    assert (scores / "top1_json_final.json").exists()
-    assert (documented / "subnet.onnx").exists()
+    run_small(check(written(path), (ROOT / path).parent))
+    assert (documented / made).exists()

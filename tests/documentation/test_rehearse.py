@@ -1,4 +1,4 @@
-"""The rehearsal of the README's ImageNet section: its lines, what is cut of them, and its table."""
+"""The rehearsal of the recipe of docs/imagenet.md: its lines, what is cut of them, and its table."""
 
 import json
 import re
@@ -61,9 +61,9 @@ def test_every_line_of_the_section_is_run_with_cuts_that_its_command_takes(rehea
     }
 
 
-def test_a_readme_of_other_blocks_is_noticed(rehearsal, monkeypatch, tmp_path):
-    readme = (ROOT / "README.md").read_text()
-    (tmp_path / "README.md").write_text(readme.replace("## ImageNet", "## ImageNet\n```\nls\n```\n"))
+def test_a_page_of_other_blocks_is_noticed(rehearsal, monkeypatch, tmp_path):
+    page = (ROOT / "docs" / "imagenet.md").read_text()
+    write_text(tmp_path / "docs" / "imagenet.md", page.replace("## The recipe", "## The recipe\n```\nls\n```\n"))
     monkeypatch.setattr(rehearsal, "ROOT", tmp_path)
     with pytest.raises(AssertionError, match="has 5 blocks of shell, expected 4"):
         rehearsal.lines(1)
@@ -137,7 +137,7 @@ def test_a_later_block_gets_the_files_of_the_first_and_no_second_copy_of_its_net
 @pytest.mark.slow
 def test_the_rehearsal_runs_to_its_table(tmp_path):
     """On tiny images; all lines, in a copy of the project's files, because it begins results/rehearsal anew."""
-    for name in ("scripts", "configs", "README.md", "fewshot_nas", "json_file"):
+    for name in ("scripts", "configs", "docs", "fewshot_nas", "json_file"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
     small = "space.resolution=32 space.stem_pool=false space.base_widths=[16,24,32,64] space.divisor=2"
     small += " training.resolutions=[32] few_shot.resolutions=[32]"

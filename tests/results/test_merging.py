@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import shard_path
-from fewshot_nas.results.merging import codes_that_differ, merge_parts, read_codes
+from fewshot_nas.results.merging import merge_parts, read_codes
 from fewshot_nas.results.scores import (
     Score,
     Scored,
@@ -303,8 +303,3 @@ def test_what_a_manifest_leaves_out_is_the_defaults(tmp_path):
 def test_a_manifest_of_no_network_is_refused(tmp_path, manifest, said):
     with pytest.raises(InputError, match=f"manifest: {said}"):
         network_of(manifest, tmp_path / "manifest", PX8)
-
-
-def test_ids_that_mean_other_archs_are_found():
-    archs = {"arch1": ARCHS["arch1"], "arch2": ARCHS["arch3"], "arch99": ARCHS["arch4"]}
-    assert codes_that_differ(archs, CODES, PX8) == ["arch2"]
