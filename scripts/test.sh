@@ -4,14 +4,15 @@
 #   scripts/test.sh           style, types, import contracts and the quick tests (minutes)
 #   scripts/test.sh --all     the slow tests too
 #   scripts/test.sh --ray     installs Ray, and runs only the quick tests that need it
+#   scripts/test.sh --gpu     what only a GPU can show; prints a table that may be sent to the project
 set -euo pipefail
 source "$(dirname "$(readlink -f "$0")")/environment.sh"
 
 case "${1:-}" in
     "") selection=(-n 2) ;; # each test has one thread
-    --all) selection=(-m "not ray") ;;
-    --ray) ;;
-    *) fail "unknown option $1, expected --all, --ray or nothing" ;;
+    --all) selection=(-m "not ray and not gpu") ;;
+    --ray | --gpu) ;;
+    *) fail "unknown option $1, expected --all, --ray, --gpu or nothing" ;;
 esac
 [ $# -le 1 ] || fail "expected at most one option"
 
@@ -21,6 +22,9 @@ if [ "${1:-}" = --ray ]; then
 fi
 
 install "[dev]"
+if [ "${1:-}" = --gpu ]; then
+    exec pytest -m gpu tests/gpu
+fi
 ruff check . || fail "ruff found the mistakes above"
 ruff format --check . || fail "run .venv/bin/ruff format . to lay the files above out as agreed"
 mypy || fail "mypy found the type errors above"

@@ -13,6 +13,11 @@ import warnings
 
 import hypothesis
 import pytest
+
+# Tests fork, and expect the CPU's memory and file names; tests/gpu gives the GPUs back to a process of its own.
+os.environ.setdefault("GPUS_OF_TESTS", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 import torch
 
 from fewshot_nas.config import dump_config, load_config
