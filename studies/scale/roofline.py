@@ -11,6 +11,7 @@ host.
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.evaluation.prefix_tree import Leaf, Plan, WorkUnit, make_plan
@@ -31,7 +32,7 @@ GRADIENTS_BYTES_PER_S = 200e9  # assumed: all gradients over NVLink
 # Launches of a step, counted; the host's seconds of each, measured on the null device and assumed for the driver.
 LAUNCHES = {"TF32": 1_600, "bf16": 1_994}
 LAUNCH_S = 20e-6 + 2.5e-6
-DRAWS = 12  # steps of which a mean is taken
+DRAWS = 20  # steps of which a mean is taken
 VALIDATED = 30  # archs that rank each epoch
 
 
@@ -98,10 +99,11 @@ def trained(space: Space, archs: Iterable[tuple[Arch, int]], precision: str, bat
 def sandwich(space: Space, config: Config, precision: str, batch: int) -> Clock:
     """The mean of a few steps by the sandwich rule: largest, drawn and smallest arch."""
     rng, clock, sides = random.Random(0), Clock(precision, batch), config.training.resolutions
+    turns = cycle(sides)  # each resolution is as frequent as the others
     for _ in range(DRAWS):
         drawn = [random_arch(space, rng, space.pool_options) for _ in range(config.training.random_subnets)]
         archs = [(space.largest, max(sides)), (space.extreme(space.pool_options, largest=False), min(sides))]
-        step = trained(space, [*archs, *((arch, rng.choice(sides)) for arch in drawn)], precision, batch)
+        step = trained(space, [*archs, *((arch, next(turns)) for arch in drawn)], precision, batch)
         clock.s, clock.macs = clock.s + step.s / DRAWS, clock.macs + step.macs / DRAWS
         clock.norms += step.norms / DRAWS
     return clock
