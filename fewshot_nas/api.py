@@ -157,7 +157,7 @@ def score(
     from fewshot_nas.config import load_config
     from fewshot_nas.distributed import joined
     from fewshot_nas.running.images import images_for
-    from fewshot_nas.scoring import scorer_for
+    from fewshot_nas.scoring.scorer import scorer_for
 
     if isinstance(archs, str) or (archs and isinstance(archs[0], int)):
         raise InputError(f"archs is the single arch {archs!r}, expected a list such as [arch]")

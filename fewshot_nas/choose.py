@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
-from fewshot_nas.options import (
+from fewshot_nas.records.files import locked, sha256
+from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.run import Phase, phase_directory, phase_of, phases, run_directory
+from fewshot_nas.results.scores import read_manifest
+from fewshot_nas.running.options import (
     add_config_options,
     add_device_option,
     add_phase_option,
@@ -15,10 +19,6 @@ from fewshot_nas.options import (
     following,
     training_of,
 )
-from fewshot_nas.records.files import locked, sha256
-from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.run import Phase, phase_directory, phase_of, phases, run_directory
-from fewshot_nas.results.scores import read_manifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
-from fewshot_nas.options import add_phase_option, add_run_options, run_config
 from fewshot_nas.records.files import sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.found import read_best
 from fewshot_nas.results.run import phase_directory, phase_of
+from fewshot_nas.running.options import add_phase_option, add_run_options, run_config
 
 if TYPE_CHECKING:
     pass

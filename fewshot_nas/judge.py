@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
-from fewshot_nas.options import first_line
 from fewshot_nas.records.files import write_json
+from fewshot_nas.running.options import first_line
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
-from fewshot_nas.options import add_config_options, config_of, first_line
+from fewshot_nas.running.options import add_config_options, config_of, first_line
 from fewshot_nas.space.pool import (
     PARTS,
     POOL_SIZE,

@@ -8,15 +8,6 @@ from pathlib import Path
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
-from fewshot_nas.options import (
-    add_config_options,
-    add_phase_option,
-    add_save_option,
-    config_of,
-    following,
-    known_run,
-    training_of,
-)
 from fewshot_nas.records.files import write_text
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.evaluations import leading_metric
@@ -35,6 +26,15 @@ from fewshot_nas.results.run import (
     searches,
 )
 from fewshot_nas.results.scores import OF_TOP
+from fewshot_nas.running.options import (
+    add_config_options,
+    add_phase_option,
+    add_save_option,
+    config_of,
+    following,
+    known_run,
+    training_of,
+)
 from fewshot_nas.space.pool import read_arch_file
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
-from fewshot_nas.options import add_phase_option, add_run_options, following, run_config
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import SEARCH, Phase, phase_directory, phases, run_directory
+from fewshot_nas.running.options import add_phase_option, add_run_options, following, run_config
 from fewshot_nas.space.split import MAX_GROUPS, Split, by_choice, by_depth, by_width, explicit
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = run_config(options, stored)
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.checkpoint import load_supernet
-    from fewshot_nas.models.inherit import inherit
+    from fewshot_nas.models.subnet import inherit
     from fewshot_nas.running.run import Run
     from fewshot_nas.running.supernets import SupernetTraining
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, read_numbers, run
-from fewshot_nas.options import add_executor_options, add_run_options, run_config, uses_ray
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.found import read_best
 from fewshot_nas.results.run import run_files
+from fewshot_nas.running.options import add_executor_options, add_run_options, run_config, uses_ray
 from fewshot_nas.space.pool import id_beside, read_pool
 from fewshot_nas.space.space import Arch, Space
 

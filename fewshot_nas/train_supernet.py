@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 
 from fewshot_nas.cli.main import Parser, run
-from fewshot_nas.options import add_run_options, run_config
 from fewshot_nas.results.run import ONE_SHOT, phase_directory
+from fewshot_nas.running.options import add_run_options, run_config
 from fewshot_nas.space.split import by_width
 
 

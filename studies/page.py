@@ -20,7 +20,7 @@ from typing import Any
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
 from fewshot_nas.ranking.correlation import agreement, tau_gain
-from fewshot_nas.ranking.rows import Row
+from fewshot_nas.ranking.interval import Row
 from fewshot_nas.records.files import read_json, write_json, write_text
 from studies.arms import table as arms_table
 from studies.budget import run as budget_run

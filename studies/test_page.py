@@ -4,7 +4,7 @@ import pytest
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import Interval
-from fewshot_nas.ranking.rows import Row
+from fewshot_nas.ranking.interval import Row
 from studies import page as study
 from studies.common import ROOT
 

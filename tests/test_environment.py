@@ -22,7 +22,7 @@ from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.loader import TrainBatches
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.records.files import read_json
-from fewshot_nas.records.jsonl import records
+from fewshot_nas.records.journal import records
 
 ROOT = Path(fewshot_nas.__file__).parents[1]
 ARCH = "1" + "2222" + "7" + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 3 + "77" * 2 + "00" * 6 + "77" * 2 + "00" * 3

@@ -11,13 +11,13 @@ from fewshot_nas.config import load_config
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.naive import measure, score_plainly
 from fewshot_nas.export import main
-from fewshot_nas.models import export
-from fewshot_nas.models.card import KEY
 from fewshot_nas.models.checkpoint import load_supernet, save_subnet, save_supernet
+from fewshot_nas.models.export import KEY
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.running.images import evaluation_inputs, images_of, open_images
+from fewshot_nas.scoring import export
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 

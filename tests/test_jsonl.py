@@ -5,7 +5,7 @@ import os
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.records.jsonl import append, appending, cut, records
+from fewshot_nas.records.journal import append, appending, cut, records
 
 
 def test_records_are_read_as_they_were_appended(tmp_path):

@@ -14,6 +14,7 @@ from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.run import Phase, found_directory, phase_directory, run_files
 from fewshot_nas.results.scores import Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
+from fewshot_nas.timing.measuring import show
 from fewshot_nas.timing.table import read_table
 
 TINY = ["--save=run", "--rounds=1"]
@@ -54,14 +55,14 @@ def test_a_table_says_what_was_measured_and_how_good_it_is(measured):
 
 
 def test_what_misses_the_aim_is_said(measured, capsys, monkeypatch):
-    monkeypatch.setattr("fewshot_nas.timing.fitting.AIM_TAU", 2.0)
-    latency._show(read_table(measured), measured)
+    monkeypatch.setattr("fewshot_nas.timing.measuring.AIM_TAU", 2.0)
+    show(read_table(measured), measured)
     said = capsys.readouterr().out
     assert "50 networks that nothing was fitted to: mean error" in said
     assert "this misses the aim of 5 % and a tau of 2.0: rounds differ by" in said
-    monkeypatch.setattr("fewshot_nas.timing.fitting.AIM_TAU", -2.0)
-    monkeypatch.setattr("fewshot_nas.timing.fitting.AIM_ERROR_PERCENT", 1e9)
-    latency._show(read_table(measured), measured)
+    monkeypatch.setattr("fewshot_nas.timing.measuring.AIM_TAU", -2.0)
+    monkeypatch.setattr("fewshot_nas.timing.measuring.AIM_ERROR_PERCENT", 1e9)
+    show(read_table(measured), measured)
     assert "misses the aim" not in capsys.readouterr().out
 
 

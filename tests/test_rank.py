@@ -10,9 +10,9 @@ import pytest
 from fewshot_nas import report
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.rank import main
+from fewshot_nas.ranking.combination import percent
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.features import features, standardised
-from fewshot_nas.ranking.scale import percent
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.directories import merged_path
 from fewshot_nas.results.merging import write_merged

@@ -20,8 +20,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.memory import within_memory
 from fewshot_nas.evaluation.prefix_tree import make_plan
 from fewshot_nas.evaluation.scorer import UNIT_NETWORKS
-from fewshot_nas.models.blueprint import blueprint
-from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.models.subnet import Subnet, blueprint
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.running.images import SCORED_AT_ONCE
 from fewshot_nas.space.pool import part_path, read_arch_file

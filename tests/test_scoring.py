@@ -6,10 +6,10 @@ import torch
 from fewshot_nas.config import load_config
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.executors import Local
-from fewshot_nas.models.blueprint import blueprint
+from fewshot_nas.models.subnet import blueprint
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.running.images import open_images
-from fewshot_nas.scoring import scorer_for
+from fewshot_nas.scoring.scorer import scorer_for
 from fewshot_nas.space.split import by_width
 
 

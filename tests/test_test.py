@@ -353,7 +353,7 @@ def test_too_little_memory_is_refused_before_anything_runs(saved, capsys):
 
 
 def test_the_machine_s_memory_counts_where_no_setting_does(saved, capsys, monkeypatch):
-    monkeypatch.setattr("fewshot_nas.scoring.memory_limit_mb", lambda device: 801)
+    monkeypatch.setattr("fewshot_nas.scoring.scorer.memory_limit_mb", lambda device: 801)
     assert evaluate("--json_part=1") == 2
     assert "the evaluation may take 801 MB, but" in capsys.readouterr().err
     assert evaluate("--json_part=1", "evaluation.memory_mb=4000") == 0

@@ -8,7 +8,7 @@ import torch
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
 from fewshot_nas.models.checkpoint import load_supernet, save_supernet
-from fewshot_nas.models.inherit import inherit
+from fewshot_nas.models.subnet import inherit
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import sha256
 from fewshot_nas.space.presets import SPACES

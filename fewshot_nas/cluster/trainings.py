@@ -21,10 +21,10 @@ from fewshot_nas.cluster.schedule import SLOWEST, TaskSchedule
 from fewshot_nas.cluster.worker_pool import WorkerPool
 from fewshot_nas.config import Config
 from fewshot_nas.distributed import World
-from fewshot_nas.manifest import clear
 from fewshot_nas.records.comparing import differing
 from fewshot_nas.records.files import locked, write_text
 from fewshot_nas.results.run import run_directory
+from fewshot_nas.running.manifest import clear
 from fewshot_nas.running.networks import StandAlone
 from fewshot_nas.running.run import Run
 from fewshot_nas.space.space import Arch

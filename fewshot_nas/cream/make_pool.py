@@ -10,7 +10,7 @@ from fewshot_nas.config import Config
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import UNIFORM
 from fewshot_nas.cream.model import FORM
-from fewshot_nas.options import add_config_options, first_line
+from fewshot_nas.running.options import add_config_options, first_line
 from fewshot_nas.space.pool import Entry, check_draw, make_pool, write_arch_file
 
 

@@ -8,7 +8,7 @@ from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.model import FORM, add_path_option, path_overrides
-from fewshot_nas.options import add_run_options, run_overrides
+from fewshot_nas.running.options import add_run_options, run_overrides
 
 
 def main(argv: Sequence[str] | None = None) -> int:

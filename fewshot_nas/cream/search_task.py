@@ -17,10 +17,10 @@ from fewshot_nas.evaluation.accuracy import Accuracy, guessing
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.checkpoint import save_supernet
-from fewshot_nas.models.inherit import inherit
+from fewshot_nas.models.subnet import inherit
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import write_json
-from fewshot_nas.records.jsonl import Record
+from fewshot_nas.records.journal import Record
 from fewshot_nas.running.run import placed
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot, split_of

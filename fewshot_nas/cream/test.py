@@ -11,9 +11,9 @@ from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig
 from fewshot_nas.cream.model import FORM, add_path_option, path_overrides
-from fewshot_nas.options import add_config_options
 from fewshot_nas.records.files import write_json
 from fewshot_nas.results.directories import PhaseDirectory, RetrainDirectory
+from fewshot_nas.running.options import add_config_options
 
 if TYPE_CHECKING:
     from torch import nn

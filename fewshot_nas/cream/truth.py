@@ -11,8 +11,8 @@ from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.model import FORM, Model, model_of
-from fewshot_nas.options import add_run_options, run_overrides
 from fewshot_nas.results.run import run_files
+from fewshot_nas.running.options import add_run_options, run_overrides
 from fewshot_nas.space.pool import read_codes
 
 _NUMBERS = "a number such as 1, a list such as 1,5,9 or a range such as 1-60"

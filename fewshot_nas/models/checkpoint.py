@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.models.blueprint import blueprint, fill
 from fewshot_nas.models.foreign import foreign_object
 from fewshot_nas.models.published import from_published, is_published
-from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.models.subnet import Subnet, blueprint, fill
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import replacing
 from fewshot_nas.space.presets import TRACK1, space_of

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewshot_nas.models.blueprint import blueprint, fill
+from fewshot_nas.models.subnet import blueprint, fill
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.resnet import ResNetSpace
 from fewshot_nas.space.space import STEM

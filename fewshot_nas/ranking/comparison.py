@@ -1,18 +1,78 @@
-"""The ranker's table: how well each ranking orders the archs with a truth, and its gain over the best proxy."""
+"""How well each ranking orders the archs with a truth: the ranker's table, with gains over the best proxy.
 
-from collections.abc import Iterator, Mapping, Sequence
+A predictor with k truths is judged by nested cross-validation. In each of many draws, k archs are drawn, the whole
+predictor including its variances is fitted to them, and it ranks all others. Rival rankings are judged on the same
+archs. The intervals come from resampling archs, for both sides together.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking import predictor
-from fewshot_nas.ranking.correlation import FEWEST, correlations
+from fewshot_nas.ranking.combination import log_odds
+from fewshot_nas.ranking.correlation import FEWEST, correlations, tau_of_weights
 from fewshot_nas.ranking.influence import Floats
-from fewshot_nas.ranking.interval import UNDEFINED, merit
+from fewshot_nas.ranking.interval import COMBINED, PREDICTOR, UNDEFINED, UNSCORED, WITHOUT_SCORES, Interval, Row, merit
 from fewshot_nas.ranking.ranker import Ranker
-from fewshot_nas.ranking.rows import COMBINED, PREDICTOR, UNSCORED, WITHOUT_SCORES, Row
-from fewshot_nas.ranking.scale import log_odds
-from fewshot_nas.ranking.validation import MOST_ASKED, judge
+from fewshot_nas.ranking.strata import interval, resamples
+
+DRAWS = 20
+MOST_ASKED = 2_000  # archs that a predictor is judged on in a draw, if there are more
+
+FitAndPredict = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]  # (known, wanted) rows -> values of the wanted
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A predictor's tau with k truths, on the archs without a truth, and its gain over each rival there."""
+
+    truths: int
+    tau: Interval
+    gains: dict[str, Interval]
+
+
+def judge(fit: FitAndPredict, truth: Floats, rivals: dict[str, Floats], truths: int, *, seed: int = 0) -> Judged:
+    """Judge a predictor.
+
+    Args:
+        fit: predicts the wanted rows from the truths of the known rows; at most `MOST_ASKED` are wanted at a time.
+        truth: [n].
+        rivals: rankings that need no truth, [n] each.
+        truths: number of known rows in each draw; 0 for a ranking that needs no truth.
+
+    Raises:
+        InputError: too few archs are left to judge the predictor by.
+    """
+    if len(truth) - truths < FEWEST:
+        raise InputError(f"{len(truth)} truths, expected at least {truths + FEWEST} to judge a predictor with {truths}")
+    weights = resamples(len(truth), seed)
+    taus: list[Floats] = []
+    gains: dict[str, list[Floats]] = {name: [] for name in rivals}
+    for known, wanted in _draws(len(truth), truths, seed):
+        part = weights[:, wanted]
+        mine = tau_of_weights(fit(known, wanted), truth[wanted], part)
+        taus.append(mine)
+        for name, values in rivals.items():
+            gains[name].append(mine - tau_of_weights(values[wanted], truth[wanted], part))
+    return Judged(truths, _over_draws(taus), {name: _over_draws(each) for name, each in gains.items()})
+
+
+def _draws(archs: int, truths: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    rng = np.random.default_rng([seed, truths])
+    for _ in range(DRAWS if truths else 1):
+        order = rng.permutation(archs)
+        yield np.sort(order[:truths]), np.sort(order[truths:][: MOST_ASKED if truths else None])
+
+
+def _over_draws(each: list[Floats]) -> Interval:
+    """The mean over the draws that define it, and its interval."""
+    defined = [taus for taus in each if not np.isnan(taus[0])]
+    return interval(np.mean(defined, axis=0)) if defined else UNDEFINED
+
 
 TRUTHS = (10, 30, 60)
 LEFT = 10  # archs that a predictor has to be judged by, at least

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.influence import Floats, influences, of_tau
-from fewshot_nas.ranking.interval import Interval, shown
+from fewshot_nas.ranking.interval import SIGNED, Interval, aligned, shown
 from fewshot_nas.space.space import Arch, Space
 
 FEWEST = 3
@@ -147,8 +147,7 @@ def agreement_table(rows: Mapping[str, Agreement]) -> str:
     """Named agreements as aligned text, one per line; ties are those of the scores / of the truth."""
     header = ["score", "n", "ties", "tau [95 %]", "Spearman", "Pearson"]
     lines = [header, *([name, *_cells(row)] for name, row in rows.items())]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return "\n".join(aligned(lines))
 
 
 def _of_weights(x: Floats, y: Floats, weights: Floats) -> Floats:
@@ -234,6 +233,5 @@ def _tied_pairs(x: Floats) -> int:
 
 
 def _cells(row: Agreement) -> list[str]:
-    number = "{:+.3f}".format
-    beside = (shown(each.value, number) for each in (row.spearman, row.pearson))
-    return [str(row.n), f"{row.score_ties}/{row.truth_ties}", row.kendall.text(number), *beside]
+    beside = (shown(each.value, SIGNED) for each in (row.spearman, row.pearson))
+    return [str(row.n), f"{row.score_ties}/{row.truth_ties}", row.kendall.text(SIGNED), *beside]

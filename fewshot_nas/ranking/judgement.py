@@ -14,8 +14,7 @@ from fewshot_nas.ranking.correlation import FEWEST
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.interval import UNDEFINED, Interval, merit
 from fewshot_nas.ranking.noise import oracle
-from fewshot_nas.ranking.regret import Regret, regret
-from fewshot_nas.ranking.strata import Groups, by_cost, everything, interval, plain_tau, resamples, taus
+from fewshot_nas.ranking.strata import Groups, Regret, by_cost, everything, interval, plain_tau, regret, resamples, taus
 from fewshot_nas.ranking.truth import MACS, Truth
 
 SEED, RIDGE = "one seed against the others", "ridge without scores, {} truths"

@@ -19,9 +19,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.ranking.combination import Estimate
 from fewshot_nas.ranking.features import standardised
 from fewshot_nas.ranking.influence import Floats
-from fewshot_nas.ranking.smoothing import Estimate
 
 Rows = NDArray[np.int64] | NDArray[np.bool_]
 

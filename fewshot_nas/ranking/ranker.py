@@ -11,11 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_nas.ranking import predictor
-from fewshot_nas.ranking.combination import average, combine, surplus
+from fewshot_nas.ranking.combination import (
+    Estimate,
+    average,
+    combine,
+    log_odds,
+    percent,
+    percent_error,
+    smooth,
+    surplus,
+)
 from fewshot_nas.ranking.features import standardised
 from fewshot_nas.ranking.influence import Floats
-from fewshot_nas.ranking.scale import log_odds, percent, percent_error
-from fewshot_nas.ranking.smoothing import Estimate, smooth
 
 _LOG_MACS = -2  # the column of the features with the log multiply-adds
 

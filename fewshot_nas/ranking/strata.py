@@ -1,18 +1,19 @@
-"""Tau at equal cost: the mean of tau within classes of multiply-adds.
+"""Tau at equal cost, the mean of tau within classes of multiply-adds; and the regret of going by a ranking there.
 
 A search looks for the best arch within bounds, so it compares archs that cost about the same. A ranking that only
 counts orders the whole table well, and tells next to nothing there.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_nas.ranking.correlation import FEWEST, interval_of, resamples_for, tau_of_weights
 from fewshot_nas.ranking.influence import Floats
-from fewshot_nas.ranking.interval import UNDEFINED, Interval
+from fewshot_nas.ranking.interval import SIGNED, UNDEFINED, Interval, aligned
 
 Groups: TypeAlias = Sequence[NDArray[np.int64]]  # the numbers of the archs of each class
 
@@ -41,6 +42,7 @@ def everything(archs: int) -> Groups:
     return [np.arange(archs)]
 
 
+@lru_cache(maxsize=1)
 def resamples(archs: int, seed: int = 0) -> Floats:
     """The multiplicities of the archs in each resample, after a first row of ones: [1 + resamples, archs]."""
     drawn = np.random.default_rng(seed).multinomial(archs, np.full(archs, 1 / archs), size=resamples_for(archs))
@@ -93,6 +95,33 @@ def equal_cost(rankings: Mapping[str, Floats], truth: Floats, macs: Floats) -> d
 
 def equal_cost_lines(found: Mapping[str, Interval]) -> str:
     """What `equal_cost` found, as aligned text; empty if that is nothing."""
-    width = max(map(len, found), default=0)
-    lines = [f"{name.ljust(width)}  {each.text('{:+.3f}'.format)}" for name, each in found.items()]
+    lines = aligned([[name, each.text(SIGNED)] for name, each in found.items()])
     return "\n".join(["at equal cost (the mean tau within classes of multiply-adds):", *lines] if lines else [])
+
+
+TEN = 10
+
+
+class Regret(NamedTuple):
+    """The best accuracy of a class less the accuracy of an arch that a ranking finds, in points, [classes].
+
+    Attributes:
+        first: of the arch that is predicted to be the best.
+        ten: of the best of the ten that are.
+    """
+
+    first: Floats
+    ten: Floats
+
+
+def regret(values: Floats, truth: Floats, groups: Groups) -> Regret:
+    """The regret in each class; of archs with equal values, those that come first count as better.
+
+    Args:
+        values: the ranking, [n].
+        truth: in percent, [n].
+    """
+    found = [truth[group[np.argsort(-values[group], kind="stable")[:TEN]]] for group in groups]
+    best = np.array([truth[group].max() for group in groups])
+    first, ten = (np.array([pick(each) for each in found]) for pick in (lambda each: each[0], np.max))
+    return Regret(best - first, best - ten)

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from fewshot_nas.ranking.interval import Interval, shown
+from fewshot_nas.ranking.interval import SIGNED, Interval, aligned, shown
 from fewshot_nas.ranking.judgement import RIDGE, SEED, Judgement, Order, Verdict
-from fewshot_nas.ranking.regret import TEN
+from fewshot_nas.ranking.strata import TEN
 
 _IN_CLASS = 2 * TEN  # networks, at least, of which the best of ten says something
 
@@ -34,18 +34,15 @@ def _orders(found: Judgement, number: int) -> Iterator[str]:
     for name, verdict in {**found.predicted, **found.counts}.items():
         order = (verdict.whole, verdict.equal_cost)[number]
         rows.append([name, *_cells(order), *([_signed(verdict.upper_half)] if not number else [])])
-    rows += [[RIDGE.format(size), shown(taus[number], _SIGN)] for size, taus in found.ridge.items()]
+    rows += [[RIDGE.format(size), shown(taus[number], SIGNED)] for size, taus in found.ridge.items()]
     if not math.isnan(found.seed[number]):
-        rows.append([SEED, shown(found.seed[number], _SIGN)])
-        rows.append(["what the seeds' noise allows (estimate)", shown(found.ceiling[number], _SIGN)])
-    yield from _aligned(rows)
-
-
-_SIGN = "{:+.3f}".format
+        rows.append([SEED, shown(found.seed[number], SIGNED)])
+        rows.append(["what the seeds' noise allows (estimate)", shown(found.ceiling[number], SIGNED)])
+    yield from aligned(rows)
 
 
 def _signed(each: Interval) -> str:
-    return each.text(_SIGN)
+    return each.text(SIGNED)
 
 
 def _cells(order: Order) -> list[str]:
@@ -77,9 +74,9 @@ def _regrets(found: Judgement) -> Iterator[str]:
     rows = [[name, *(f"{each.mean():.2f}" for each in verdict.regret)] for name, verdict in rankings.items()]
     if not math.isnan(found.oracle.first.mean()):
         rows.append(["an oracle without noise", *(f"{each.mean():.2f}" for each in found.oracle)])
-    yield from _aligned([["ranking", "best", "best of ten"], *rows])
+    yield from aligned([["ranking", "best", "best of ten"], *rows])
     name, verdict = next(iter(rankings.items()))
-    yield from ("", f"class by class, accuracy in %, by {name}:", *_aligned(_classes(found, verdict)))
+    yield from ("", f"class by class, accuracy in %, by {name}:", *aligned(_classes(found, verdict)))
 
 
 def _classes(found: Judgement, verdict: Verdict) -> list[list[str]]:
@@ -107,12 +104,3 @@ def _costs(found: Judgement, spent: float | None) -> Iterator[str]:
                     f"{name}{what} is worth {networks:.0f} of them, {price:.3g}; the supernet's training took"
                     f" {spent:.3g}, {price / spent:.1f} times less"
                 )
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Rows, some of which end early, with their columns under each other."""
-    width = max(map(len, rows))
-    full = [[*row, *[""] * (width - len(row))] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*full, strict=True)]
-    for row in full:
-        yield "  ".join(map(str.ljust, row, widths)).rstrip()

@@ -1,9 +1,13 @@
-"""Journals: finished pieces of work, a line each and safe on disk at once, under a head that says what they depend on.
+"""Files of JSON lines that only grow (what is appended is on disk at once, a crash costs one line), and journals.
 
-An evaluation notes its work units, a search its generations. One process writes a journal. Each process that goes
-on with it writes a head of its own, so that the numerics of all of them are known in the end.
+A journal has finished pieces of work, a line each, under a head that says what they depend on. An evaluation notes its
+work units, a search its generations. One process writes a journal. Each process that goes on with it writes a head of
+its own, so that the numerics of all of them are known in the end. The logs of trainings are such files without a head.
 """
 
+import json
+import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +15,86 @@ from typing import Any
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.comparing import differing, refuse_difference
-from fewshot_nas.records.jsonl import Record, appending, records
+from fewshot_nas.records.files import named, sync
+
+Record = dict[str, Any]
+
+
+def appending(path: Path) -> Callable[[Mapping[str, Any]], None]:
+    """A function that appends a record to a file that a crash may have left; when it returns, the record is on disk."""
+    if path.exists():
+        cut(path, path.stat().st_size)
+    return lambda record: append(path, record)
+
+
+def append(path: Path, record: Mapping[str, Any]) -> None:
+    """Append one record; when this returns, it is on disk."""
+    with named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        with path.open("ab") as stream:
+            stream.write(json.dumps(record).encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        if is_new:
+            sync(path.parent)
+
+
+def cut(path: Path, position: int) -> int:
+    """Cut a file at a position in bytes, or earlier if it has lost lines since.
+
+    Returns:
+        The number of bytes that were lost, usually 0.
+    """
+    if not path.exists():
+        return position
+    kept = len(_whole(path.read_bytes()[:position]))
+    with named(path), path.open("r+b") as stream:
+        stream.truncate(kept)
+    return position - kept
+
+
+def records(path: Path) -> Iterator[Record]:
+    """The records of a file, without a last one that was cut short; a missing file has none.
+
+    Raises:
+        InputError: as `numbered`.
+    """
+    return (record for _, record in numbered(path))
+
+
+def numbered(path: Path) -> Iterator[tuple[str, Record]]:
+    """The records of a file, each with its place, for messages.
+
+    Where a power cut has left zero bytes in the middle of the file, the records there are lost. There is a warning,
+    and the others are read.
+
+    Raises:
+        InputError: a line is damaged in another way.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    for number, line in enumerate(_whole(content).split(b"\n")[:-1], start=1):
+        where = f"{path}, line {number}"
+        lost, zero, left = line.rpartition(b"\0")
+        if zero:
+            said = f"{where}: {len(lost) + 1} bytes were lost, probably in a power cut; the other records are used"
+            warnings.warn(said, stacklevel=2)
+        try:
+            record = json.loads(left)
+        except (ValueError, RecursionError) as error:
+            if zero:
+                continue  # the beginning of this record is lost too
+            reason = " ".join(str(error).split())
+            raise InputError(f"{where}: not valid JSON ({reason}); restore the file, or delete it") from None
+        if not isinstance(record, dict):
+            raise InputError(f"{where}: expected an object, got {record!r}")
+        yield where, record
+
+
+def _whole(content: bytes) -> bytes:
+    """Bytes without what a crash may leave at their end: a line cut short, or zero bytes."""
+    content = content.rstrip(b"\0")
+    return content[: content.rfind(b"\n") + 1]
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class Study:
     """Everything that a report shows.
 
     Attributes:
-        metric: the metric of the scores, one of `shards.METRICS`.
+        metric: the metric of the scores, one of `scores.METRICS`.
         truth: stand-alone accuracies; empty if there is no ground truth.
         codes, costs: of all archs that any phase has scored, and of the ground truth's archs.
         phase_rows, proxy_rows: for each phase and proxy, how well it ranks the ground truth.
@@ -126,7 +126,7 @@ def gather(
         found: the directories of its phases, by their names, in order; any of their files may be missing.
         truth: the ground truth; may be empty.
         default: the space, if no manifest describes one.
-        metric: the scores to show, one of `shards.METRICS`.
+        metric: the scores to show, one of `scores.METRICS`.
 
     Raises:
         InputError: a file is malformed, or an arch id means different archs in two files.

@@ -8,7 +8,7 @@ from typing import Any
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.interval import Interval
-from fewshot_nas.records.jsonl import numbered
+from fewshot_nas.records.journal import numbered
 from fewshot_nas.results.scores import METRICS
 
 

@@ -8,9 +8,16 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from fewshot_nas.reporting.figures import columns, cost_figure, ranking_figure, truth_figure
+from fewshot_nas.reporting.figures import (
+    accuracy_figure,
+    columns,
+    cost_figure,
+    loss_figure,
+    ranking_figure,
+    tau_figure,
+    truth_figure,
+)
 from fewshot_nas.reporting.gather import Study
-from fewshot_nas.reporting.history import accuracy_figure, loss_figure, tau_figure
 from fewshot_nas.reporting.path_search import board_figure
 from fewshot_nas.reporting.searched import search_figure, shown_searches
 from fewshot_nas.reporting.sections import head, sections

@@ -1,32 +1,35 @@
-"""Figures for papers, as SVG and PNG; drawn with matplotlib."""
+"""The page's figures for papers, as SVG and PNG: what `figures` describes for plotly.js is drawn with matplotlib."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.records.files import replacing
-from fewshot_nas.reporting.best_archs import macs_front
+from fewshot_nas.reporting.figures import columns
 from fewshot_nas.reporting.gather import Study
-from fewshot_nas.reporting.path_search import PathSearch
-from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE
-from fewshot_nas.reporting.wording import metric_title, phase_title, proxy_title, unit_of
-from fewshot_nas.results.evaluations import Evaluation
+from fewshot_nas.reporting.page import figures
+from fewshot_nas.reporting.style import BLUE, ORANGE, Figure
+from fewshot_nas.reporting.wording import phase_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Drawing
 
-_COLUMN = 3.3  # inches; the width of a column in a two-column paper
+_COLUMN, _PANEL = 3.3, 1.8  # inches: the width of a column in a two-column paper, the side of one of several panels
+_ALONE = ("ranking", "cost ", "tau", "board")  # how the names begin of the figures that are drawn one by one
+_MARKS = {"circle": "o", "circle-open": "o", "diamond": "D"}
 _LOOK: Mapping[Any, Any] = MappingProxyType(
     {
         "font.size": 8,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.linewidth": 0.6,
+        "axes.titlesize": 8,
+        "legend.fontsize": 6,
+        "legend.frameon": False,
         "svg.fonttype": "none",  # text stays text
         "svg.hashsalt": "fewshot_nas",  # the same figure gives the same file
         "savefig.dpi": 300,
@@ -47,121 +50,88 @@ def write_figures(study: Study, directory: Path) -> list[Path]:
         raise InputError("--figures needs matplotlib: pip install 'fewshot-nas[figures]'") from None
     paths = []
     with rc_context(dict(_LOOK)):
-        for name, figure in _figures(study):
+        for name, drawing in _drawings(study):
             for ending, metadata in (("svg", {"Date": None}), ("png", {})):
                 paths.append(directory / f"{name}.{ending}")
                 with replacing(paths[-1]) as stream:
-                    figure.savefig(stream, format=ending, metadata=metadata)
+                    drawing.savefig(stream, format=ending, metadata=metadata)
     return paths
 
 
-def _figures(study: Study) -> Iterator[tuple[str, "Figure"]]:
-    if study.phase_rows or study.proxy_rows:
-        yield "ranking", _ranking(study)
-    if any(phase.compared for phase in study.phases):
-        yield "truth", _truth(study)
-    for phase in study.phases:
-        if phase.evaluation:
-            yield f"cost_{phase.name}", _cost(study, phase.evaluation)
-    if any(epoch.tau for phase in study.phases for epoch in phase.log.epochs):
-        yield "tau", _tau(study)
-    if study.cream and study.cream.boards:
-        yield "board", _board(study.cream)
+def _drawings(study: Study) -> Iterator[tuple[str, "Drawing"]]:
+    """Each figure in a column of its own; the phases' figures of the truth as panels of one."""
+    from matplotlib.figure import Figure as Drawing
+
+    shared, found = columns(study), dict(figures(study))
+    truths = {name.removeprefix("truth "): each for name, each in found.items() if name.startswith("truth ")}
+    for name, each in found.items():
+        if truths and name == f"truth {next(iter(truths))}":
+            yield "truth", _panels(truths)
+        elif name.startswith(_ALONE):
+            rows = len(each["layout"]["yaxis"].get("categoryarray", ()))
+            drawing = Drawing(figsize=(_COLUMN, 0.6 + 0.2 * rows if rows else 2.2), layout="constrained")
+            _draw(drawing.subplots(), each, shared)
+            yield name.replace(" ", "_"), drawing
 
 
-def _ranking(study: Study) -> "Figure":
-    count = len(study.phase_rows) + len(study.proxy_rows)
-    figure, axes = _single(0.6 + 0.2 * count)
-    names = [phase_title(name) for name in study.phase_rows] + [proxy_title(name) for name in study.proxy_rows]
-    _intervals(axes, study.phase_rows, 0, BLUE, "o")
-    _intervals(axes, study.proxy_rows, len(study.phase_rows), GREY, "D")
-    axes.set_yticks(range(count), names)
-    axes.invert_yaxis()
-    axes.set_xlabel("Kendall's tau, 95 % interval")
-    if study.best_proxy:
-        axes.axvline(study.proxy_rows[study.best_proxy].kendall.value, color=GREY, linestyle="--", linewidth=0.8)
-    return figure
+def _panels(truths: Mapping[str, Figure]) -> "Drawing":
+    from matplotlib.figure import Figure as Drawing
 
-
-def _intervals(axes: "Axes", rows: Mapping[str, Agreement], first: int, colour: str, marker: str) -> None:
-    for place, row in enumerate(rows.values(), start=first):
-        axes.plot([row.kendall.low, row.kendall.high], [place, place], color=colour, linewidth=1.2)
-        axes.plot(row.kendall.value, place, marker, color=colour, markersize=4)
-
-
-def _truth(study: Study) -> "Figure":
-    from matplotlib.figure import Figure
-
-    phases = [phase for phase in study.phases if phase.compared]
-    across = min(len(phases), 4)
-    down = ceil(len(phases) / across)
-    figure = Figure(figsize=(1.8 * across, 1.8 * down), layout="constrained")
-    panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes, phase in zip(panels, phases, strict=False):
-        truth = [study.truth[arch_id].acc for arch_id in phase.compared]
-        axes.plot(truth, list(phase.compared.values()), ".", color=BLUE, markersize=4)
-        axes.set_title(phase_title(phase.name), fontsize=8)
-    for axes in panels[len(phases) - across : len(phases)]:
+    across = min(len(truths), 4)
+    down = ceil(len(truths) / across)
+    drawing = Drawing(figsize=(_PANEL * across, _PANEL * down), layout="constrained")
+    panels = drawing.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, (phase, each) in zip(panels, truths.items(), strict=False):
+        _draw(axes, each, {})
+        axes.set(title=phase_title(phase), xlabel="", ylabel="")
+        plan = each["layout"]
+    for axes in panels[len(truths) - across : len(truths)]:
         axes.tick_params(labelbottom=True)
-    for axes in panels[len(phases) :]:
+    for axes in panels[len(truths) :]:
         axes.remove()
-    figure.supxlabel("stand-alone top-1, %", fontsize=8)
-    figure.supylabel(f"supernet's {metric_title(study.metric)}, %", fontsize=8)
-    return figure
+    drawing.supxlabel(plan["xaxis"]["title"]["text"], fontsize=8)
+    drawing.supylabel(plan["yaxis"]["title"]["text"], fontsize=8)
+    return drawing
 
 
-def _cost(study: Study, evaluation: Evaluation) -> "Figure":
-    figure, axes = _single(2.4)
-    unit = unit_of(max(study.costs[arch_id].macs for arch_id in evaluation.scores))
-
-    def points(ids: list[str]) -> tuple[list[float], list[float]]:
-        return [study.costs[key].macs / unit.size for key in ids], [evaluation.scores[key].acc for key in ids]
-
-    known = [arch_id for arch_id in study.truth if arch_id in evaluation.scores]
-    # 45,000 dots become an image inside the SVG; most viewers could not show them as vectors.
-    dots: dict[str, Any] = {"markersize": 1, "alpha": 0.35, "markeredgewidth": 0, "rasterized": True}
-    axes.plot(*points(list(evaluation.scores)), ".", color=BLUE, **dots)
-    axes.plot(*points(macs_front(evaluation.scores, study.costs)), color=GREEN, linewidth=1, drawstyle="steps-post")
-    axes.plot(*points(known), "o", color=ORANGE, markersize=3.5, fillstyle="none", markeredgewidth=0.8)
-    axes.set_xlabel(f"MACs, {unit.name}")
-    axes.set_ylabel(f"supernet's {metric_title(study.metric)}, %")
-    return figure
-
-
-def _tau(study: Study) -> "Figure":
-    figure, axes = _single(2.0)
-    for span in study.spans:
-        x = [span.x(epoch) for epoch, _ in span.taus]
-        low, middle, high = ([getattr(tau, name) for _, tau in span.taus] for name in ("low", "value", "high"))
-        axes.fill_between(x, low, high, color=BLUE, alpha=0.16, linewidth=0)
-        axes.plot(x, middle, color=BLUE, linewidth=1, marker=".", markersize=3)
-        if span.start:
-            axes.axvline(span.start + 0.5, color=GREY, linewidth=0.4)
-    axes.set_xlabel("epochs trained, all phases")
-    axes.set_ylabel("Kendall's tau")
-    if study.best_proxy:
-        axes.axhline(study.proxy_rows[study.best_proxy].kendall.value, color=GREY, linestyle="--", linewidth=0.8)
-    return figure
+def _draw(axes: "Axes", figure: Figure, shared: Mapping[str, Sequence[Any]]) -> None:
+    """Draw a figure's traces, its reference lines and the titles of its axes."""
+    for trace in figure["data"]:
+        # A string stands for a column that several figures share.
+        x, y = (shared[trace[axis]] if isinstance(trace[axis], str) else trace[axis] for axis in "xy")
+        if "fill" in trace:
+            axes.fill(x, y, color=BLUE, alpha=0.16, linewidth=0)
+        else:
+            _plot(axes, trace, x, y)
+    plan = figure["layout"]
+    for shape in plan["shapes"]:
+        line, style = shape["line"], "--" if "dash" in shape["line"] else "-"
+        across = axes.axvline if shape.get("yref") == "paper" else axes.axhline
+        across(shape["x0" if shape.get("yref") == "paper" else "y0"], color=line["color"], linestyle=style, lw=0.8)
+    axes.set(xlabel=plan["xaxis"]["title"]["text"], ylabel=plan["yaxis"]["title"]["text"])
+    if "categoryarray" in plan["yaxis"]:
+        axes.invert_yaxis()
+    if plan["showlegend"]:
+        axes.legend()
 
 
-def _board(search: PathSearch) -> "Figure":
-    figure, axes = _single(2.0)
-    for at in search.boards:
-        axes.plot([at.epoch] * len(at.accuracies), at.accuracies, ".", color=GREY, markersize=2)
-    epochs = [at.epoch for at in search.boards]
-    axes.plot(epochs, [at.accuracies[0] for at in search.boards], color=BLUE, linewidth=1)
-    validated = [(at.epoch, at.top1) for at in search.boards if at.top1 is not None]
-    axes.plot([epoch for epoch, _ in validated], [top1 for _, top1 in validated], color=ORANGE, linewidth=1)
-    axes.locator_params("x", integer=True)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("accuracy, %")
-    title = f"paths on the board, the best of them (line): {search.title}"
-    axes.set_title(f"{title};\ntop-1 of the best on the ranking images (upper line)", fontsize=6)
-    return figure
-
-
-def _single(height: float) -> tuple["Figure", "Axes"]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(_COLUMN, height), layout="constrained")
-    return figure, figure.subplots()
+def _plot(axes: "Axes", trace: Figure, x: Sequence[Any], y: Sequence[Any]) -> None:
+    marker, line = trace.get("marker", {}), trace.get("line", {})
+    several = isinstance(marker.get("symbol"), list)  # one for each point: stars among circles
+    look: dict[str, Any] = {"color": line.get("color", marker.get("color")), "label": trace.get("name")}
+    look |= {"linestyle": "-" if "lines" in trace["mode"] else "none", "linewidth": 1}
+    look |= {"drawstyle": "steps-post"} if line.get("shape") == "hv" else {}
+    if "markers" in trace["mode"]:
+        symbol = "circle" if several else marker.get("symbol", "circle")
+        look |= {"marker": _MARKS[symbol], "markersize": 1.5 if several else marker["size"] / 2.5}
+        look |= {"fillstyle": "none" if symbol.endswith("open") else "full", "alpha": marker.get("opacity", 1)}
+        look |= {"markeredgewidth": 0.8 if symbol.endswith("open") else 0}
+        # Thousands of dots become an image inside the SVG; most viewers could not show them as vectors.
+        look["rasterized"] = trace["type"] == "scattergl"
+    axes.plot(x, y, **look)
+    if "error_x" in trace:
+        bars = trace["error_x"]
+        axes.errorbar(x, y, xerr=[bars["arrayminus"], bars["array"]], fmt="none", ecolor=bars["color"], elinewidth=1.2)
+    if several:
+        stars = [place for place, symbol in enumerate(marker["symbol"]) if symbol == "star"]
+        axes.plot([x[place] for place in stars], [y[place] for place in stars], "*", color=ORANGE, markersize=5)

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json
 from fewshot_nas.reporting.log import Epoch, read_log
-from fewshot_nas.reporting.markup import code, note, plot, table
-from fewshot_nas.reporting.style import BLUE, GREY, ORANGE, Figure, layout
+from fewshot_nas.reporting.style import BLUE, GREY, ORANGE, Figure, code, layout, note, plot, table
 from fewshot_nas.reporting.wording import decimal, quantity
 from fewshot_nas.results.directories import RetrainDirectory, SearchDirectory
 

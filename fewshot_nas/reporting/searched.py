@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from fewshot_nas.reporting.markup import code, missing, note, plot, table
-from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE, Figure, layout
+from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE, Figure, code, layout, missing, note, plot, table
 from fewshot_nas.reporting.wording import quantity, unit_of
 from fewshot_nas.results.found import Found, FoundArch, front
 

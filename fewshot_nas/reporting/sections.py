@@ -5,15 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from fewshot_nas.cli.commands import command_line
 from fewshot_nas.ranking.correlation import Agreement
-from fewshot_nas.reporting.best_archs import best_under, macs_bounds
+from fewshot_nas.records.comparing import flat
 from fewshot_nas.reporting.gather import PhaseRecord, Study
-from fewshot_nas.reporting.hints import rank_command, score_command, search_command, train_command, truth_command
 from fewshot_nas.reporting.log import Epoch
-from fewshot_nas.reporting.markup import code, missing, note, plot, section, table
 from fewshot_nas.reporting.path_search import cream_section
-from fewshot_nas.reporting.ranked import ranked_table
+from fewshot_nas.reporting.ranked import best_under, macs_bounds, ranked_table
 from fewshot_nas.reporting.searched import search_sections
+from fewshot_nas.reporting.style import code, missing, note, plot, section, table
 from fewshot_nas.reporting.wording import (
     decimal,
     interval,
@@ -24,6 +24,7 @@ from fewshot_nas.reporting.wording import (
     round_quantity,
 )
 from fewshot_nas.results.evaluations import Evaluation
+from fewshot_nas.results.run import SEARCH
 
 
 def head(study: Study) -> str:
@@ -83,10 +84,34 @@ def sections(study: Study) -> Iterator[str]:
     yield section("Phases and proxies", _ranking(study))
     yield section("Supernet against stand-alone training", _truth(study))
     yield section("The ranker", _ranked(study))
-    yield section("Searches within bounds", search_sections(study.searches, search_command(study)))
+    yield section("Searches within bounds", search_sections(study.searches, command_line("search", save=study.save)))
     yield section("Scores against MACs", _cost(study))
     yield section("During training", _training(study))
     yield section("What was run", _provenance(study))
+
+
+def _has_paths(study: Study) -> bool:
+    """Whether it is a Cream search's."""
+    return any(phase.name == SEARCH.name for phase in study.phases)
+
+
+def _train_command(study: Study) -> str:
+    """Trains the first phase."""
+    return command_line("cream.search" if _has_paths(study) else "train_supernet", save=study.save)
+
+
+def _truth_command(study: Study) -> str:
+    """Trains the ground truth's archs."""
+    if _has_paths(study):
+        return command_line("cream.truth", save=study.save, pool="POOL.json", target_arch_num="1-30")
+    return command_line("train_stand_alone", save=study.save, target_arch_num="all")
+
+
+def _score_command(study: Study, phase: PhaseRecord) -> str:
+    """Merges scores if they are there, or else makes them."""
+    if phase.unmerged:
+        return command_line("merge", save=study.save, phase=phase.name, epoch=phase.unmerged[-1])
+    return command_line("test", save=study.save, phase=phase.name)
 
 
 def _ranking(study: Study) -> Iterator[str]:
@@ -113,7 +138,7 @@ def _line(study: Study) -> str:
 def _no_truth(study: Study) -> str:
     return missing(
         "There is no ground truth to compare with: run.ground_truth names a file that does not exist.",
-        truth_command(study),
+        _truth_command(study),
     )
 
 
@@ -131,7 +156,7 @@ def _truth(study: Study) -> Iterator[str]:
         yield f'<div class="panels">{"".join(_truth_panel(study, phase) for phase in shown)}</div>'
     for phase in study.phases:
         if study.truth and not phase.compared:
-            yield missing(f"Phase {phase.name} has not scored the ground truth's archs.", score_command(study, phase))
+            yield missing(f"Phase {phase.name} has not scored the ground truth's archs.", _score_command(study, phase))
 
 
 def _truth_panel(study: Study, phase: PhaseRecord) -> str:
@@ -144,7 +169,7 @@ def _truth_panel(study: Study, phase: PhaseRecord) -> str:
 def _ranked(study: Study) -> Iterator[str]:
     ranked = study.ranked
     if ranked is None:
-        yield missing("The ranker has not ranked the whole pool yet.", rank_command(study))
+        yield missing("The ranker has not ranked the whole pool yet.", command_line("rank", save=study.save))
         return
     yield note(
         f"Predictions of {ranked.predicted} for {ranked.archs:,} archs, {ranked.scored:,} of them scored, from"
@@ -172,7 +197,7 @@ def _cost(study: Study) -> Iterator[str]:
     for phase in study.phases:
         if not phase.evaluation:
             what = metric_title(study.metric)
-            yield missing(f"Phase {phase.name} has no merged scores by {what}.", score_command(study, phase))
+            yield missing(f"Phase {phase.name} has no merged scores by {what}.", _score_command(study, phase))
 
 
 def _button(name: str, pressed: bool) -> str:
@@ -201,7 +226,7 @@ def _best(study: Study, name: str, evaluation: Evaluation) -> str:
 def _training(study: Study) -> Iterator[str]:
     epochs = [epoch for phase in study.phases for epoch in phase.log.epochs]
     if not epochs:
-        yield missing("No epoch has been logged.", train_command(study))
+        yield missing("No epoch has been logged.", _train_command(study))
         return
     if any(epoch.tau for epoch in epochs):
         yield note(
@@ -210,7 +235,7 @@ def _training(study: Study) -> Iterator[str]:
         )
         yield f"<figure>{plot('tau')}</figure>"
     else:
-        yield missing("Training found no ground truth to measure tau by.", truth_command(study))
+        yield missing("Training found no ground truth to measure tau by.", _truth_command(study))
     curves = {"loss": any(epoch.loss for epoch in epochs), "accuracy": any(epoch.top1 for epoch in epochs)}
     panels = "".join(f"<figure>{plot(name)}</figure>" for name, known in curves.items() if known)
     yield f'<div class="panels wide">{panels}</div>'
@@ -232,13 +257,6 @@ def _provenance(study: Study) -> Iterator[str]:
 
 
 def _manifest(title: str, manifest: Mapping[str, Any]) -> str:
-    rows = [[escape(key), code(value)] for key, value in _flat(manifest)]
+    shown = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(manifest)}
+    rows = [[escape(key), code(value)] for key, value in shown.items()]
     return f"<h3>{escape(title)}</h3>{table((), rows)}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value if isinstance(value, str) else json.dumps(value)

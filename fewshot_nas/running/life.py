@@ -18,11 +18,11 @@ from fewshot_nas.config import dump_config
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import World, check_equal_on_all_ranks, fail_together, on_rank0
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.manifest import UNCOMPARED, begin, goes_on
-from fewshot_nas.options import run_words
 from fewshot_nas.records.files import locked
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.running.images import opened
+from fewshot_nas.running.manifest import UNCOMPARED, begin, goes_on
+from fewshot_nas.running.options import run_words
 from fewshot_nas.training.log import RunLog, collapse
 from fewshot_nas.training.loop import Loop, Schedule, Source, Task
 

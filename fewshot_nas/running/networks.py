@@ -14,7 +14,6 @@ from fewshot_nas.config import RecipeConfig
 from fewshot_nas.data.loader import batches_per_epoch
 from fewshot_nas.evaluation.accuracy import guessing
 from fewshot_nas.evaluation.naive import calibrate
-from fewshot_nas.manifest import recipe_sha256
 from fewshot_nas.models.checkpoint import load_supernet, save_subnet
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.records.files import sha256, write_json
@@ -23,6 +22,7 @@ from fewshot_nas.results.evaluations import no_better
 from fewshot_nas.results.run import finetune_directory, stand_alone_directory
 from fewshot_nas.running.images import refuse_other_images, trained_on
 from fewshot_nas.running.life import Begun, Training
+from fewshot_nas.running.manifest import recipe_sha256
 from fewshot_nas.running.run import Run, placed, seed_weights
 from fewshot_nas.space.space import Arch
 from fewshot_nas.training.ground_truth import GroundTruth, StandAloneResult

@@ -1,7 +1,7 @@
 """What all trainings of a run build from its settings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -16,7 +16,6 @@ from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.manifest import manifest, refuse_another_run
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import trainings
 from fewshot_nas.running.images import (
@@ -28,6 +27,7 @@ from fewshot_nas.running.images import (
     training_images,
 )
 from fewshot_nas.running.life import AnyRun, Begun
+from fewshot_nas.running.manifest import manifest, refuse_another_run
 from fewshot_nas.space.space import Space
 from fewshot_nas.training.loop import Schedule, Source, Task, step_seed
 
@@ -105,15 +105,9 @@ class Run(AnyRun):
         smallest = min(getattr(settings, "resolutions", ()), default=self.space.resolution)
         seen = self.world.of_norms(batch)
         refuse_single_values(seen, self.space.sides(smallest)[-1], f"{settings.section}.batch_size")
-        schedule = Schedule(
-            epochs=settings.epochs,
-            warmup_epochs=settings.warmup_epochs,
-            batch_size=settings.batch_size,
-            lr=settings.lr,
-            clip_value=settings.clip_value,
-            seed=config.run.seed,
-            checkpoint_steps=config.run.checkpoint_steps,
-        )
+        # A schedule takes the settings of its own names, so that a new one stands in two files: config.py and the loop.
+        given = {**vars(config.run), **vars(settings)}
+        schedule = Schedule(**{each.name: given[each.name] for each in fields(Schedule)})
         transform = train_transform(config.data.augmentation or data.recipe, self.space.resolution)
         source = Source(training_images(images, config.data), transform, data.mean, data.std, config.data.workers)
         return Begun(task, source, schedule)

@@ -1,14 +1,131 @@
-"""Archs within bounds: random ones, and children of two."""
+"""Archs within bounds, however narrow these are: random ones, children of two, and changes of single blocks.
+
+With depths and output widths fixed, each block adds its own cost, whatever the others are. So all choices at the
+slots that only one block reads (its middle width, its kind) are sums of rows of small tables, and thousands of them
+are compared with the bounds at once.
+"""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
+from operator import mul
+from typing import Any
 
-from fewshot_nas.searching.bounds import Limits
-from fewshot_nas.searching.repair import Repair
+import numpy as np
+
+from fewshot_nas.searching.bounds import Bound, Limits
+from fewshot_nas.space.block import Block
 from fewshot_nas.space.draw import random_arch, shuffled
 from fewshot_nas.space.space import Arch, Options, present
+
+_CHOICES = 1 << 13  # compared at once, in less than a millisecond
+_TURNS = 12
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Brings archs within the bounds.
+
+    Attributes:
+        options: those to choose from, at each slot.
+    """
+
+    limits: Limits
+    options: Options
+
+    def within(self, arch: Arch, rng: random.Random) -> Arch | None:
+        """An arch within the bounds that has the same depths and output widths, and as many of the blocks as can stay.
+
+        In each turn some blocks, drawn at random, become those that bring the sum nearest to the bounds. Of
+        several that are within them, each is as likely. None if the bounds are out of reach, or were not met in a
+        few turns.
+        """
+        fixed, tables = self._tables(arch)
+        if not self._reachable(fixed, list(tables.values())):
+            return None
+        found = list(arch)
+        for _ in range(_TURNS):
+            free = self._free(tables, rng)
+            kept = [rows[self._at(slot, found)] for slot, rows in tables.items() if slot not in free]
+            sums = np.sum([fixed, *kept], axis=0)[None]
+            for slot in free:
+                sums = (sums[:, None] + tables[slot][None]).reshape(-1, sums.shape[1])
+            excess = self._excess(sums)
+            nearest = np.flatnonzero(excess <= excess.min())
+            taken = np.unravel_index(nearest[int(rng.random() * len(nearest))], [len(tables[slot]) for slot in free])
+            for slot, row in zip(free, taken, strict=True):
+                found[slot] = self.options[slot][int(row)]
+            if excess.min() <= 0 and self.limits.fits(tuple(found)):
+                return tuple(found)
+        return None
+
+    def _at(self, slot: int, arch: Sequence[int]) -> int:
+        return self.options[slot].index(arch[slot])
+
+    def _free(self, tables: Mapping[int, Any], rng: random.Random) -> list[int]:
+        """Slots, in a random order, so few that all their choices can be compared."""
+        order = shuffled(rng, list(tables))
+        sizes = accumulate((len(tables[slot]) for slot in order), mul)
+        return [slot for slot, size in zip(order, sizes, strict=True) if size <= _CHOICES]
+
+    def _reachable(self, fixed: Any, tables: Sequence[Any]) -> bool:
+        least, most = fixed + sum(rows.min(0) for rows in tables), fixed + sum(rows.max(0) for rows in tables)
+        return all(
+            low <= bound.high and bound.low <= high
+            for bound, low, high in zip(self.limits.bounds, least, most, strict=True)
+        )
+
+    def _excess(self, sums: Any) -> Any:
+        return sum(_excesses(bound, column) for bound, column in zip(self.limits.bounds, sums.T, strict=True))
+
+    def _tables(self, arch: Arch) -> tuple[Any, dict[int, Any]]:
+        """Costs of what stays [bounds], and for each slot that may change, those of the block with each option.
+
+        A slot that is outside of the options stays as it is.
+        """
+        space, measures = self.limits.space, [self.limits.measures[bound.name] for bound in self.limits.bounds]
+        fixed = np.array([measure.head(space.head(arch)) for measure in measures], float)
+        tables: dict[int, Any] = {}
+        for number, place in enumerate(space.places):
+            if not present(place.when, arch):
+                continue
+            own = self._own[number]
+            if own is None or arch[own] not in self.options[own]:
+                fixed = fixed + self._costs(number, space.block_at(number, arch))
+            else:
+                tables[own] = self._rows(number, own, arch)
+        return fixed, tables
+
+    @cached_property
+    def _own(self) -> list[int | None]:
+        """For each place, the slot that only it reads."""
+        space = self.limits.space
+        return [next((slot for slot in place.reads if space.readers[slot] == 1), None) for place in space.places]
+
+    def _rows(self, place: int, own: int, arch: Arch) -> Any:
+        reads = tuple(arch[slot] for slot in self.limits.space.places[place].reads if slot != own)
+        if (place, reads) not in self._known:
+            archs = ((*arch[:own], option, *arch[own + 1 :]) for option in self.options[own])
+            blocks = [self.limits.space.block_at(place, each) for each in archs]
+            self._known[place, reads] = np.array([self._costs(place, block) for block in blocks])
+        return self._known[place, reads]
+
+    @cached_property
+    def _known(self) -> dict[Any, Any]:
+        return {}
+
+    def _costs(self, place: int, block: Block) -> Any:
+        measures = (self.limits.measures[bound.name] for bound in self.limits.bounds)
+        return np.array([measure.block(place, block) if block.main else 0.0 for measure in measures], float)
+
+
+def _excesses(bound: Bound, values: Any) -> Any:
+    """`Bound.excess` of many values at once."""
+    over = values / bound.high - 1 if bound.high > 0 else values
+    return np.maximum(np.maximum(over, 1 - values / bound.low if bound.low > 0 else 0), 0)
+
 
 _DRAWS, _SHAPES, _CHILDREN = 20, 10, 5
 Genes = list[int]  # an option for each slot of the space, also for those that the arch does not have

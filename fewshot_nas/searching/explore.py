@@ -1,12 +1,17 @@
-"""A search, generation by generation: propose, score together, tell."""
+"""A search, generation by generation: propose, score together, tell.
+
+Proposals depend on the seed and on scores only. So a search that is started again proposes the same archs, takes
+the scores that there are from the journal, and ends with the same front.
+"""
 
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.pace import Pace
 from fewshot_nas.distributed import World, on_rank0
 from fewshot_nas.evaluation.accuracy import Accuracy
@@ -14,10 +19,46 @@ from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.records.journal import Journal
 from fewshot_nas.results.found import Found, FoundArch, front
 from fewshot_nas.searching.bounds import Limits
-from fewshot_nas.searching.generation import Generation, generations
 from fewshot_nas.searching.proposals import Proposer
 from fewshot_nas.searching.valuation import Valuation
-from fewshot_nas.space.space import Arch
+from fewshot_nas.space.space import Arch, Space
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The archs that were scored as one tree.
+
+    Attributes:
+        macs, plain_macs: multiply-adds for one image, of the tree and of the same archs one by one.
+        seconds: duration of the scoring.
+    """
+
+    scores: Mapping[Arch, Accuracy]
+    macs: int
+    plain_macs: int
+    seconds: float
+
+    def record(self, space: Space) -> dict[str, Any]:
+        """The form in which a journal holds it."""
+        scores = {space.encode(arch): list(asdict(each).values()) for arch, each in self.scores.items()}
+        return {**vars(self), "scores": scores}
+
+
+def generations(journal: Journal, space: Space) -> list[Generation]:
+    """The generations that were scored.
+
+    Raises:
+        InputError: the journal is another search's, or damaged.
+    """
+    found = []
+    for record in journal.read():
+        try:
+            scores = {space.decode(code): Accuracy(*values) for code, values in record["scores"].items()}
+            found.append(Generation(**{**record, "scores": scores}))
+        except (KeyError, TypeError, AttributeError):
+            said = f"{journal.path}: holds a line that is no generation; delete the file to begin anew"
+            raise InputError(said) from None
+    return found
 
 
 @dataclass(frozen=True)
@@ -26,7 +67,7 @@ class Search:
 
     Attributes:
         proposer: used on rank 0 only.
-        metric: of the scores, one of `shards.METRICS`.
+        metric: of the scores, one of `scores.METRICS`.
         minimize: measures that are objectives, too, beside the valuation's value.
         numerics: how the processes compute.
         report: takes lines for a person.
@@ -50,29 +91,29 @@ class Search:
             InputError: the journal is another search's.
         """
         space = self.limits.space
-        cache = _Cache(on_rank0(self.world, lambda: generations(self.journal, space)))
+        before = on_rank0(self.world, lambda: generations(self.journal, space))
+        scores = {arch: each for generation in before for arch, each in generation.scores.items()}
         note = self.journal.writing(self.numerics) if self.world.is_rank0 else lambda record: None
         known: dict[Arch, Accuracy] = {}
-        pace = Pace(budget - min(budget, len(cache.scores)))
+        pace = Pace(budget - min(budget, len(scores)))
         while len(known) < budget and (asked := on_rank0(self.world, self.proposer.ask)):
             new = asked[: budget - len(known)]
-            missing = [arch for arch in new if arch not in cache.scores]
+            missing = [arch for arch in new if arch not in scores]
             if missing:
-                note(cache.added(self._scored(missing)).record(space))
-            known |= {arch: cache.scores[arch] for arch in new}
+                latest = self._scored(missing)
+                note(latest.record(space))
+                scores |= latest.scores
+            known |= {arch: scores[arch] for arch in new}
             best = on_rank0(self.world, partial(self._tell, new, known))
             if missing:
                 pace.advance(len(missing))
-                said = _said(len(known), budget, self.valuation.title, best, cache.generations[-1])
+                said = _said(len(known), budget, self.valuation.title, best, latest)
                 self.report("; ".join(filter(None, (said, pace.left()))))
         if len(known) < budget:
-            self.report(self._ended_early(len(known), budget))
+            bounds = " and ".join(map(str, self.limits.bounds))
+            where = f"within {bounds}; wider bounds allow more, and so may --digits all" if bounds else "in this space"
+            self.report(f"the search ends with {len(known)} of {budget} archs, because no others were found {where}")
         return known
-
-    def _ended_early(self, scored: int, budget: int) -> str:
-        bounds = " and ".join(map(str, self.limits.bounds))
-        where = f"within {bounds}; wider bounds allow more, and so may --digits all" if bounds else "in this space"
-        return f"the search ends with {scored} of {budget} archs, because no others were found {where}"
 
     def raw(self, known: Mapping[Arch, Accuracy]) -> dict[Arch, float]:
         """Scores by the search's metric."""
@@ -110,16 +151,3 @@ def _said(scored: int, budget: int, measure: str, best: float, latest: Generatio
         f"{scored} of {budget} archs, best {measure} {best:.2f} %; {len(latest.scores)} scored as one tree with"
         f" {100 * share:.0f} % of their multiply-adds, {speed:.1f} a second"
     )
-
-
-class _Cache:
-    """The scores of the journal and those of this run."""
-
-    def __init__(self, generations: Iterable[Generation]) -> None:
-        self.generations = list(generations)
-        self.scores = {arch: each for generation in self.generations for arch, each in generation.scores.items()}
-
-    def added(self, generation: Generation) -> Generation:
-        self.generations.append(generation)
-        self.scores |= generation.scores
-        return generation

@@ -113,7 +113,7 @@ def valuation_by_supernet(directory: PhaseDirectory, checkpoint: str, metric: st
 
     Args:
         checkpoint: digest of the supernet's file.
-        metric: one of `shards.METRICS`.
+        metric: one of `scores.METRICS`.
     """
     merged = (read_evaluation(path, metric, network.space) for path in merged_evaluations(directory, metric))
     own = next((each for each in merged if each.manifest.get("checkpoint_sha256") == checkpoint), None)

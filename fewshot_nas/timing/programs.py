@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.models.layers import BlockLayers, HeadLayers
 from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.models.supernet import BlockLayers, HeadLayers
 from fewshot_nas.space.block import Head
 from fewshot_nas.space.space import Arch, Options, Space
 from fewshot_nas.timing.clock import Program, Stopwatch, by_wall

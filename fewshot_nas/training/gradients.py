@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.models.run import SubnetTensors
-from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.models.view import part
+from fewshot_nas.models.supernet import Supernet, part
 from fewshot_nas.space.space import Arch
 
 _Leaf = tuple[Tensor, Tensor]  # a parameter, and the leaf that holds its leading slice

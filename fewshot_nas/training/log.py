@@ -16,7 +16,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from fewshot_nas.ranking.correlation import TELLING
 from fewshot_nas.ranking.interval import Interval, shown
-from fewshot_nas.records.jsonl import Record, append, cut, records
+from fewshot_nas.records.journal import Record, append, cut, records
 from fewshot_nas.results.evaluations import no_better
 
 _SAID = ("largest", "smallest", "best", "ema", "arch")  # the nets whose accuracy is reported after each epoch

@@ -26,7 +26,7 @@ from fewshot_nas.data.transforms import Transform, normalize
 from fewshot_nas.distributed import GradientMean, World, fail_together, gathered, on_rank0
 from fewshot_nas.models.batch import BatchShare
 from fewshot_nas.models.checkpoint import read_checkpoint
-from fewshot_nas.records.jsonl import Record
+from fewshot_nas.records.journal import Record
 from fewshot_nas.training.log import RunLog, summary
 from fewshot_nas.training.optimizer import cosine, set_rate
 

@@ -16,7 +16,7 @@ from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
-from fewshot_nas.records.jsonl import Record
+from fewshot_nas.records.journal import Record
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.space import Arch, Options
 from fewshot_nas.training.loop import Batch, Trained

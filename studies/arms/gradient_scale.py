@@ -12,9 +12,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from fewshot_nas.models.layers import BlockLayers
-from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.models.view import View
+from fewshot_nas.models.supernet import BlockLayers, Supernet, View
 from fewshot_nas.space.space import Options, Space, present
 
 Kind = Literal["channel", "channel_depth"]

@@ -30,8 +30,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint
-from fewshot_nas.models.inherit import inherit
-from fewshot_nas.models.subnet import Subnet, extract
+from fewshot_nas.models.subnet import Subnet, extract, inherit
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import PhaseDirectory

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from fewshot_nas.models.view import part
+from fewshot_nas.models.supernet import part
 from fewshot_nas.training.step import OutsEnds, RandomArchs, Sampler
 from studies.arms.gradient_scale import chances, gradient_scale, trained_counts
 from tests.training.conftest import TINY

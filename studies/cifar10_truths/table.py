@@ -18,13 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_nas.ranking.combination import KEPT, surplus
+from fewshot_nas.ranking.combination import KEPT, log_odds, smooth, surplus
 from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import features, standardised, weights
 from fewshot_nas.ranking.judgement import Judgement, judge
 from fewshot_nas.ranking.predictor import inputs, predict
-from fewshot_nas.ranking.scale import log_odds
-from fewshot_nas.ranking.smoothing import smooth
 from fewshot_nas.ranking.strata import by_cost, everything, interval, plain_tau, resamples, taus
 from fewshot_nas.ranking.truth import Truth, open_truth
 from fewshot_nas.records.files import read_json, write_json

@@ -30,10 +30,11 @@ from typing import Any, NamedTuple
 import sklearn.datasets
 import torch
 
-from fewshot_nas import scoring, test, train_supernet
+from fewshot_nas import test, train_supernet
 from fewshot_nas.cli.main import run as run_command
 from fewshot_nas.evaluation import executors
 from fewshot_nas.running import supernets
+from fewshot_nas.scoring import evaluate
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.training.loop import Loop
@@ -54,7 +55,7 @@ SCORE = ["--save=run", "--device=cpu", "--epoch=3", "--json_part=1-2", f"run.sil
 COMMANDS = {"step": (train_supernet.main, TRAIN), "scoring": (test.main, SCORE)}
 COMMANDS |= {"save": COMMANDS["step"], "validation": COMMANDS["step"]}
 # What commands import late: here once, and not in each of thousands of processes.
-IMPORTED = (supernets, scoring, sklearn.datasets)
+IMPORTED = (evaluate, supernets, sklearn.datasets)
 
 
 class Fault(NamedTuple):

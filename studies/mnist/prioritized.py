@@ -24,9 +24,9 @@ from fewshot_nas.distributed import World, gathered, joined
 from fewshot_nas.evaluation.accuracy import sums
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.options import add_run_options, run_config
 from fewshot_nas.results.run import ONE_SHOT, phase_directory
 from fewshot_nas.running.life import Begun
+from fewshot_nas.running.options import add_run_options, run_config
 from fewshot_nas.running.run import Run, seed_weights
 from fewshot_nas.running.supernets import SupernetTraining
 from fewshot_nas.space.space import Arch, Options, Space

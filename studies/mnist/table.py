@@ -4,7 +4,6 @@ python -m studies.mnist.table               prints them
 python -m studies.mnist.table --collect     gathers the scores from results/ first
 """
 
-import argparse
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import Any
 
 from fewshot_nas.cli.main import run
 from fewshot_nas.ranking.correlation import Agreement, Interval, agreement, proxies, tau_gain
-from fewshot_nas.ranking.reliability import reliability
-from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.ranking.noise import reliability
+from fewshot_nas.records.files import write_json
 from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.directories import shard_path
-from fewshot_nas.space.pool import read_arch_file, write_arch_file
-from studies.common import FILES, ROOT, STUDIES, space_of
+from fewshot_nas.space.pool import read_arch_file
+from studies.common import FILES, METRICS, STUDIES, Scores, copy_truth, print_tables, runs_of, scores_of, space_of
 
 HOME = FILES / "fashion_mnist"
 STUDY = STUDIES / "mnist" / "results.json"
@@ -38,7 +37,6 @@ ARMS = {
     "prioritized": "one-shot 4, prioritized teachers",
 }
 SPLIT = ("few", "none", "table", "sequence")  # arms that end with seven groups
-METRICS = ("top1", "prob")
 ENDS = ("largest", "smallest")
 SHORT = "one-shot 4"
 SHOWN = {"BigNAS 4": ("bignas", "1"), SHORT: ("few", "1"), "one-shot 10": ("oneshot", "1"), "few": ("few", "7_from_6")}
@@ -47,29 +45,18 @@ SPLITS = {"valid": "json_results/epoch0", "test": "json_results/epoch0_all_test"
 HINDSIGHT = "width of the last stage"
 
 Study = dict[str, Any]
-Scores = dict[str, float]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Collect if asked, then print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--collect", action="store_true", help="renew the committed scores from results/")
-    if parser.parse_args(argv).collect:
-        collect(ROOT / "results")
-    print("\n".join(lines(read_json(STUDY))))
-    return 0
+    return print_tables(__doc__, argv, STUDY, collect, lines)
 
 
 def collect(results: Path) -> None:
     """Copy ground truth and scores into the committed files, so that they outlive the results."""
-    truth, space = results / "study_truth" / TRUTH, space_of("fashion_mnist")
-    for path in (truth, truth.with_stem(f"{truth.stem}_test")):
-        write_arch_file(HOME / path.name, space, read_arch_file(path, space))
-    found = [read_json(path) for path in truth.with_suffix(".runs").glob("*.json")]
-    runs: Study = {split: {} for split in SPLITS}
-    for each in sorted(found, key=lambda each: (int(each["arch_id"].removeprefix("arch")), each["seed"])):
-        for split in SPLITS:
-            runs[split].setdefault(each["arch_id"], []).append(each[split])
+    truth = results / "study_truth" / TRUTH
+    copy_truth(truth, HOME, "fashion_mnist")
+    runs: Study = {split: runs_of(truth, split) for split in SPLITS}
     tops = (top for arm in ARMS for top in sorted(results.glob(f"study_{arm}_s[0-9]")))
     scores = {top.name.removeprefix("study_"): dict(_phases(top, runs["valid"].keys())) for top in tops}
     write_json(STUDY, {"truth": runs, "scores": scores})
@@ -82,7 +69,7 @@ def _phases(top: Path, archs: Collection[str]) -> Iterator[tuple[str, Study]]:
         places = {split: directory / place for split, place in SPLITS.items()}
         scored = {split: place for split, place in places.items() if _finished(place)}
         if "valid" in scored:
-            scores = {split: _scores(path, archs) for split, path in scored.items()}
+            scores = {split: scores_of(path, archs, "fashion_mnist") for split, path in scored.items()}
             yield phase, {**scores, "ends": _ends(directory / "log.jsonl")}
 
 
@@ -94,11 +81,6 @@ def _ends(log: Path) -> Scores:
 
 def _finished(directory: Path) -> bool:
     return all(shard_path(directory, metric, 1).exists() for metric in METRICS)
-
-
-def _scores(directory: Path, archs: Collection[str]) -> dict[str, Scores]:
-    found = {metric: read_arch_file(shard_path(directory, metric, 1), space_of("fashion_mnist")) for metric in METRICS}
-    return {metric: {arch_id: entries[arch_id].acc for arch_id in archs} for metric, entries in found.items()}
 
 
 def lines(study: Study) -> Iterator[str]:

@@ -4,7 +4,6 @@ python -m studies.pairs.table               prints them
 python -m studies.pairs.table --collect     gathers the accuracies and scores from results/ first
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,33 +13,27 @@ from typing import Any
 
 from fewshot_nas.cli.main import run
 from fewshot_nas.ranking.correlation import Interval, agreement, proxies, tau_gain
-from fewshot_nas.ranking.reliability import reliability
+from fewshot_nas.ranking.noise import reliability
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import shard_path
-from fewshot_nas.space.pool import read_arch_file, write_arch_file
-from studies.common import FILES, ROOT, STUDIES, space_of
+from fewshot_nas.space.pool import read_arch_file
+from studies.common import FILES, METRICS, STUDIES, Scores, copy_truth, print_tables, runs_of, scores_of, space_of
 
 HOME = FILES / "fashion_pairs"
 STUDY = STUDIES / "pairs" / "results.json"
 PILOT = STUDIES / "pairs" / "pilot.json"
 TRUTHS = {"truth": "pairs_truth/gt_arch200.json", "twice": "pairs_twice/gt_arch30.json"}
 SPLITS = ("valid", "test")
-METRICS = ("top1", "prob")
+EVALUATED = "json_results/epoch0"  # in the directory of a run
 ARMS = {"oneshot": "one-shot"}
 
 Study = dict[str, Any]
 Runs = Mapping[str, Sequence[float]]
-Scores = dict[str, float]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Collect if asked, then print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--collect", action="store_true", help="renew the committed accuracies from results/")
-    if parser.parse_args(argv).collect:
-        collect(ROOT / "results")
-    print("\n".join(lines(read_json(STUDY))))
-    return 0
+    return print_tables(__doc__, argv, STUDY, collect, lines)
 
 
 def collect(results: Path) -> None:
@@ -48,37 +41,15 @@ def collect(results: Path) -> None:
     study = read_json(STUDY) if STUDY.exists() else {"scores": {}}
     found = {name: results / path for name, path in TRUTHS.items() if (results / path).exists()}
     if "truth" in found:
-        for path in (found["truth"], found["truth"].with_stem(f"{found['truth'].stem}_test")):
-            write_arch_file(
-                HOME / path.name, space_of("fashion_pairs"), read_arch_file(path, space_of("fashion_pairs"))
-            )
+        copy_truth(found["truth"], HOME, "fashion_pairs")
     for name, path in found.items():
-        study[name] = {split: {**study.get(name, {}).get(split, {}), **_runs(path, split)} for split in SPLITS}
-    tops = sorted(top for arm in ARMS for top in results.glob(f"pairs_{arm}_s[0-9]") if _shard(top, "prob").exists())
-    study["scores"] |= {top.name.removeprefix("pairs_"): _scores(top, study["truth"]["valid"]) for top in tops}
+        study[name] = {split: {**study.get(name, {}).get(split, {}), **runs_of(path, split)} for split in SPLITS}
+    tops = sorted(top for arm in ARMS for top in results.glob(f"pairs_{arm}_s[0-9]"))
+    for top in tops:
+        if shard_path(top / EVALUATED, "prob", 1).exists():
+            scores = scores_of(top / EVALUATED, study["truth"]["valid"], "fashion_pairs")
+            study["scores"][top.name.removeprefix("pairs_")] = scores
     write_json(STUDY, study)
-
-
-def _runs(truth: Path, split: str) -> Runs:
-    """Accuracies of each arch, one per seed in the order of the seeds."""
-    found = [read_json(path) for path in truth.with_suffix(".runs").glob("*.json")]
-    runs: dict[str, list[float]] = {}
-    for each in sorted(found, key=lambda each: (int(each["arch_id"].removeprefix("arch")), each["seed"])):
-        runs.setdefault(each["arch_id"], []).append(each[split])
-    return runs
-
-
-def _scores(top: Path, archs: Runs) -> dict[str, Scores]:
-    """Of the last epoch, by score and arch."""
-    files = {metric: read_arch_file(_shard(top, metric), space_of("fashion_pairs")) for metric in METRICS}
-    return {
-        metric: {arch_id: entries[arch_id].acc for arch_id in archs if arch_id in entries}
-        for metric, entries in files.items()
-    }
-
-
-def _shard(top: Path, metric: str) -> Path:
-    return shard_path(top / "json_results" / "epoch0", metric, 1)
 
 
 def lines(study: Study) -> Iterator[str]:

@@ -15,15 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.comparison import PREDICTOR, WITHOUT_SCORES, best_of, compare
+from fewshot_nas.ranking.combination import log_odds
+from fewshot_nas.ranking.comparison import PREDICTOR, WITHOUT_SCORES, best_of, compare, judge
 from fewshot_nas.ranking.correlation import Floats, proxies
 from fewshot_nas.ranking.features import column, composites, features, weights, widths
+from fewshot_nas.ranking.interval import Row
 from fewshot_nas.ranking.predictor import PredictorInputs, predict
 from fewshot_nas.ranking.ranker import Ranker, ranker
-from fewshot_nas.ranking.rows import Row
-from fewshot_nas.ranking.scale import log_odds
 from fewshot_nas.ranking.suggestion import suggest
-from fewshot_nas.ranking.validation import judge
 from fewshot_nas.records.files import read_json, write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory, manifest_path, merged_path, shard_path
 from fewshot_nas.results.run import run_files

@@ -13,7 +13,7 @@ from statistics import fmean
 from fewshot_nas.config import Config, RecipeConfig, load_config
 from fewshot_nas.evaluation.prefix_tree import make_plan
 from fewshot_nas.evaluation.scorer import UNIT_NETWORKS
-from fewshot_nas.models.blueprint import blueprint
+from fewshot_nas.models.subnet import blueprint
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.space import Arch

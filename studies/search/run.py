@@ -174,8 +174,8 @@ def cost(bed: str, seed: int) -> None:
     from fewshot_nas.evaluation.naive import score_plainly
     from fewshot_nas.models.checkpoint import load_supernet
     from fewshot_nas.running.images import open_images
-    from fewshot_nas.scoring import scorer_for
-    from fewshot_nas.searching.generation import Generation
+    from fewshot_nas.scoring.scorer import scorer_for
+    from fewshot_nas.searching.explore import Generation
 
     save, config = f"{BEDS[bed]['save']}{seed}", config_of(bed)
     supernet = load_supernet(phase_directory(save, PHASE).chosen)
@@ -206,8 +206,8 @@ def _share(generations: Sequence[Any]) -> float:
 
 def _generations(save: str, name: str, space: Any) -> list[Any]:
     from fewshot_nas.evaluation.accuracy import Accuracy
-    from fewshot_nas.records.jsonl import records
-    from fewshot_nas.searching.generation import Generation
+    from fewshot_nas.records.journal import records
+    from fewshot_nas.searching.explore import Generation
 
     lines = [record for record in records(found_directory(save, name).journal) if "scores" in record]
     return [

@@ -14,7 +14,7 @@ from fewshot_nas.__main__ import main
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import load_config
 from fewshot_nas.models.checkpoint import load_supernet, save_supernet
-from fewshot_nas.models.inherit import inherit
+from fewshot_nas.models.subnet import inherit
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.run import Phase, phase_directory, run_files

@@ -10,8 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.models.inherit import inherit
-from fewshot_nas.models.subnet import extract
+from fewshot_nas.models.subnet import extract, inherit
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.split import by_depth, by_width, explicit, one_shot

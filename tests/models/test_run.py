@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.models import run as module
-from fewshot_nas.models.layers import BlockLayers
 from fewshot_nas.models.run import ConvNorm, Gate, batch_norm, gated, run, run_op, run_subnet
-from fewshot_nas.models.view import part
+from fewshot_nas.models.supernet import BlockLayers, part
 from fewshot_nas.space.block import IDENTITY, Block, Op, basic, inverted_residual
 from tests.kinds import ALL, GATED, PX8
 from tests.rounding import assert_equal_but_for_rounding, bound

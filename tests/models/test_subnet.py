@@ -12,8 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot_nas.models.subnet import Subnet, extract
-from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.models.view import part
+from fewshot_nas.models.supernet import Supernet, part
 from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import Arch, Space

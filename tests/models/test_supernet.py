@@ -7,11 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewshot_nas.models.layers import BlockLayers, HeadLayers
 from fewshot_nas.models.run import run_subnet
 from fewshot_nas.models.subnet import extract
-from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.models.view import part
+from fewshot_nas.models.supernet import BlockLayers, HeadLayers, Supernet, part
 from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import Arch

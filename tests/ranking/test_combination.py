@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from fewshot_nas.ranking.combination import KEPT, MACS_WEIGHT, average, combine, surplus
+from fewshot_nas.ranking.combination import KEPT, MACS_WEIGHT, Estimate, average, combine, surplus
 from fewshot_nas.ranking.features import standardised
-from fewshot_nas.ranking.smoothing import Estimate
 
 
 def test_a_combination_adds_the_weighted_log_macs_and_keeps_mean_and_spread():

@@ -5,8 +5,8 @@ import pytest
 
 from fewshot_nas.ranking.comparison import LEFT, best_of, compare
 from fewshot_nas.ranking.correlation import correlations
+from fewshot_nas.ranking.interval import PREDICTOR, WITHOUT_SCORES
 from fewshot_nas.ranking.ranker import ranker
-from fewshot_nas.ranking.rows import PREDICTOR, WITHOUT_SCORES
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
+from fewshot_nas.ranking.combination import Estimate, log_odds
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.ranker import in_percent, ranker
-from fewshot_nas.ranking.scale import log_odds
-from fewshot_nas.ranking.smoothing import Estimate
 
 
 @pytest.fixture(scope="module")

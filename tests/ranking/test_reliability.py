@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.reliability import reliability
+from fewshot_nas.ranking.noise import reliability
 
 
 def noisy(archs: int, seeds: int, noise: float) -> tuple[np.ndarray, dict[str, list[float]]]:

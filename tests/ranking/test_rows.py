@@ -7,8 +7,7 @@ from math import isnan, nan
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.interval import UNDEFINED, Interval
-from fewshot_nas.ranking.rows import Row, gained, ranking_table, read_row, row_values
+from fewshot_nas.ranking.interval import UNDEFINED, Interval, Row, gained, ranking_table, read_row, row_values
 
 TAU, GAIN = Interval(0.7, 0.6, 0.8, 0.05), Interval(0.2, -0.1, 0.5, 0.1)
 RAW, PREDICTOR = Row("raw", 0, 200, TAU, GAIN), Row("predictor", 30, 200, TAU, GAIN)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fewshot_nas.ranking.scale import log_odds, percent, percent_error
+from fewshot_nas.ranking.combination import log_odds, percent, percent_error
 
 
 def test_percentages_survive_the_way_there_and_back():

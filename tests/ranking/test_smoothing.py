@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.ranking.combination import smooth
 from fewshot_nas.ranking.correlation import correlations
-from fewshot_nas.ranking.smoothing import smooth
 
 
 def quadratic(rng, archs):

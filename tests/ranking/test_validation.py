@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.ranking.comparison import DRAWS, judge
 from fewshot_nas.ranking.correlation import agreement
-from fewshot_nas.ranking.validation import DRAWS, judge
 
 TRUTH = np.random.default_rng(0).normal(size=60)
 NOISY = TRUTH + np.random.default_rng(1).normal(size=60)

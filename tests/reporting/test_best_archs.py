@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.reporting.best_archs import best_under, macs_bounds, macs_front
+from fewshot_nas.reporting.ranked import best_under, macs_bounds, macs_front
 from fewshot_nas.results.scores import Scored
 from fewshot_nas.space.cost import Cost
 

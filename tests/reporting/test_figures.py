@@ -4,9 +4,16 @@ import itertools
 
 import pytest
 
-from fewshot_nas.reporting.figures import columns, cost_figure, ranking_figure, truth_figure
+from fewshot_nas.reporting.figures import (
+    accuracy_figure,
+    columns,
+    cost_figure,
+    loss_figure,
+    ranking_figure,
+    tau_figure,
+    truth_figure,
+)
 from fewshot_nas.reporting.gather import gather
-from fewshot_nas.reporting.history import accuracy_figure, loss_figure, tau_figure
 from fewshot_nas.reporting.page import figures
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.presets import SPACES

@@ -7,7 +7,7 @@ import pytest
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import write_json, write_text
-from fewshot_nas.records.jsonl import append
+from fewshot_nas.records.journal import append
 from fewshot_nas.report import main
 from fewshot_nas.reporting.path_search import board_figure, read_path_search
 from fewshot_nas.results.run import retrain_directories, search_directory

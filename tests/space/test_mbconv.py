@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.models.blueprint import blueprint
+from fewshot_nas.models.subnet import blueprint
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.presets import SPACES, space_of, with_values

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fewshot_nas.models.view import part
+from fewshot_nas.models.supernet import part
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.gradients import Leaves

@@ -8,7 +8,6 @@ from fewshot_nas.cli import launcher
 from fewshot_nas.cli.commands import TRAINING_COMMANDS, command_line, uses
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import SECTIONS, Config, load_config
-from fewshot_nas.manifest import fixed_by, refuse_settings
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import (
     ONE_SHOT,
@@ -21,6 +20,7 @@ from fewshot_nas.results.run import (
     trainings,
 )
 from fewshot_nas.results.scores import OF_TOP, read_manifest
+from fewshot_nas.running.manifest import fixed_by, refuse_settings
 
 
 def add_config_options(parser: argparse.ArgumentParser, form: str = "section.key=value") -> None:

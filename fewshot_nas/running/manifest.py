@@ -15,7 +15,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import compared
 from fewshot_nas.config import USUAL_SPACE, Config
 from fewshot_nas.records.comparing import SETTINGS, flat, refuse_difference
-from fewshot_nas.records.files import read_json, write_json, write_text
+from fewshot_nas.records.files import PACKAGE, read_json, write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.scores import network_of, read_manifest
 from fewshot_nas.space.presets import SPACES
@@ -191,7 +191,7 @@ def clear(directory: PhaseDirectory) -> None:
 
 
 def _git_commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    command = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
