@@ -207,8 +207,9 @@ class StoredSearch(SearchConfig):
 class ModelConfig(CreamConfig):
     """The choice of a network: a published one, or your own path."""
 
-    # Millions of multiply-adds of a published network; -1: the path INPUT_ARCH.
-    MODEL_SELECTION: Literal[-1, 14, 43, 114, 287, 481, 604] = 43
+    # Millions of multiply-adds of a published network, of which the public readme calls 114 also 112; -1: the path
+    # INPUT_ARCH.
+    MODEL_SELECTION: Literal[-1, 14, 43, 112, 114, 287, 481, 604] = 43
     # The index of every block's choice, stage by stage, between [0] and [0].
     INPUT_ARCH: tuple[tuple[int, ...], ...] = ()
     # What a stage of a single block is: its choice in INPUT_ARCH (`written`), or the public code's template, which
@@ -239,7 +240,7 @@ class ModelConfig(CreamConfig):
                     raise InputError("SINGLE_BLOCKS is template, but SPACE is changed; only the published one has them")
                 model = as_published(model)
         elif usual:
-            model = MODELS[self.MODEL_SELECTION]
+            model = MODELS[114 if self.MODEL_SELECTION == 112 else self.MODEL_SELECTION]
         else:
             raise InputError(
                 f"SPACE is changed, but MODEL_SELECTION={self.MODEL_SELECTION} is a network of the published one;"

@@ -1,0 +1,82 @@
+"""docs/from_the_public_code.md: its table of settings is `configs/published.yml`, and public files are read."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fewshot_nas.cli.settings import load
+from fewshot_nas.config import load_config
+from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig, SearchConfig
+from tests.script_module import load_script
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "configs" / "published.yml"
+
+
+def table():
+    """The page's settings with their values."""
+    text = (ROOT / "docs" / "from_the_public_code.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## Settings of track 1\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)
+    return dict(re.findall(r"^\|.*\| `([a-z_]+\.[a-z_]+)` \| ([^|]+) \|$", section, re.MULTILINE))
+
+
+def test_the_published_recipe_is_what_the_page_says_key_by_key():
+    rows, config = table(), load_config(PUBLISHED)
+    assert len(rows) > 35
+    for name, value in rows.items():
+        section, key = name.split(".")
+        found = getattr(getattr(config, section), key)
+        assert str(list(found) if isinstance(found, tuple) else found) == value, name
+    written = {f"{section}.{key}" for section, keys in yaml.safe_load(PUBLISHED.read_text()).items() for key in keys}
+    few = dataclasses.asdict(config.few_shot)
+    alike = {f"few_shot.{key}" for key, value in dataclasses.asdict(config.training).items() if few[key] == value}
+    assert written - alike <= rows.keys()
+    assert rows.keys() <= written
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "text", "expected", "left_out"),
+    [
+        (
+            "search",
+            SearchConfig,
+            "DATA_DIR: ./data\nNUM_GPU: 8\nAMP: false\nMETA_LR: 1e-4\nDATASET: {BATCH_SIZE: 128, IMAGE_SIZE: 224}\n"
+            "SUPERNET: {FLOPS_MAXIMUM: 600, HOW_TO_PROB: pre_prob, UPDATE_2ND: true}\nBATCHNORM: {SYNC_BN: false}",
+            {"BATCH_SIZE": 1024, "FLOPS_MAXIMUM": 600.0, "META_LR": 1e-4, "SAMPLING": "prior", "BOARD": "batch"},
+            "AMP, SUPERNET.UPDATE_2ND",
+        ),
+        (
+            "retrain",
+            RetrainConfig,
+            "NUM_GPU: 2\nLR: 1e-2\nSCHED: sgd\nDATASET: {BATCH_SIZE: 128}\nNET: {SELECTION: 481, EMA: {DECAY: 0.9998}}",
+            {"BATCH_SIZE": 256, "LR": 0.04, "MODEL_SELECTION": 481, "EMA_DECAY": 0.9998},
+            "SCHED",
+        ),
+        (
+            "test",
+            CheckpointConfig,
+            "MODEL_SELECTION: 43\nRESUME_PATH: ./43.pth.tar\nTTA: 0",
+            {"MODEL_SELECTION": 43, "RESUME_PATH": Path("43.pth.tar")},
+            "TTA",
+        ),
+    ],
+)
+def test_public_files_of_cream_are_read_and_what_is_left_out_is_named(
+    tmp_path, capsys, command, kind, text, expected, left_out
+):
+    (tmp_path / "public.yaml").write_text(text)
+    assert load_script("cream_yaml").main([command, str(tmp_path / "public.yaml")]) == 0
+    said = capsys.readouterr()
+    (tmp_path / "mine.yml").write_text(said.out)
+    config = load(kind, tmp_path / "mine.yml")
+    assert {key: getattr(config, key) for key in expected} == expected
+    assert config.data.name == "folders"
+    assert said.err == f"left out, because there is no such setting: {left_out}\n"
+
+
+def test_the_readmes_112_is_the_network_of_114():
+    models = [load(CheckpointConfig, None, [f"MODEL_SELECTION={number}"]).model() for number in (112, 114)]
+    assert models[0] == models[1]
