@@ -18,7 +18,7 @@ from fewshot_nas.space.block import Cost
 
 @dataclass(frozen=True)
 class Ranked:
-    """The result of `python -m fewshot_nas.rank`, or of a Cream search's `score`.
+    """The result of `python -m fewshot_nas.rank`.
 
     Attributes:
         scores: directories of the evaluations that were used.

@@ -86,7 +86,7 @@ COMMANDS: dict[str, list[str]] = {
         "FINAL_STEPS=1",
     ],
     "cream.make_pool": ["--size=4", "--out=paths.json", *CREAM],
-    "cream.score": ["--save=a", "--pool=paths.json", *CREAM],
+    "test paths": ["--save=t", "--json_part=1", "--images=20", "run.pool=paths.json"],
     "cream.retrain": ["--save=a", *SMALL, "EPOCHS=1", "COOLDOWN_EPOCHS=1", "WARMUP_EPOCHS=0", "MODEL_SELECTION=14"],
     "cream.test": [*SMALL, "MODEL_SELECTION=14", "RESUME_PATH=results/a/retrain_14/14.pth.tar"],
 }
