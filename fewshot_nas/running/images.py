@@ -126,7 +126,7 @@ _OTHER_IMAGES = "give the images that it was trained on (data.name, data.root), 
 
 def _refuse_tiny(space: Space) -> None:
     """Refuse images that are so small that a feature map would have less than a pixel."""
-    least = space.reduction
+    least = space.least_resolution
     if space.resolution < least:
         raise InputError(
             f"space.resolution is {space.resolution}, expected at least {least}, because the strides of space"

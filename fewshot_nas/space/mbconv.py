@@ -107,6 +107,11 @@ class MBConvSpace(Space):
         mid, stride = inputs * expansion, self.strides[stage - 1] if first else 1
         return inverted_residual(inputs, mid, out, kernel, stride, "silu", _squeeze(mid))
 
+    @property
+    def least_resolution(self) -> int:
+        """Any: padded convolutions leave a pixel, and a Cream search has images of half the 32 pixels by default."""
+        return 1
+
     def head(self, arch: Arch) -> Head:
         """A hidden layer and the classifier."""
         return Head(self.last_width, self.head_width, "silu")

@@ -125,6 +125,11 @@ def read_pool(directory: Path, space: Space) -> list[dict[str, Arch]]:
         InputError: a part is missing, or an arch id or a code occurs in two parts.
     """
     paths = part_paths(directory, space)
+    arch_id, (_, code) = next(iter(read_codes(paths[0], str).items()))
+    try:
+        space.decode(code)
+    except InputError as error:
+        raise InputError(f"{paths[0]}: {arch_id}: {error}; if it is another space's pool, set run.pool") from None
     parts = [{arch_id: entry.arch for arch_id, entry in read_arch_file(path, space).items()} for path in paths]
     homes: dict[str | Arch, Path] = {}
     for path, part in zip(paths, parts, strict=True):

@@ -230,6 +230,11 @@ class Space(ABC):
         pools = [2 for block in blocks if block.pool]
         return math.prod([*strides, *pools])
 
+    @property
+    def least_resolution(self) -> int:
+        """The smallest side of images that suits the networks, in pixels."""
+        return self.reduction
+
     def sides(self, resolution: int | None = None) -> tuple[int, ...]:
         """Side of the map before each place, and before the head, in pixels.
 
