@@ -5,7 +5,7 @@ import pytest
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.results.run import Phase
 
-NAMES = ["1", "2", "7", "3_from_2", "7_from_6", "7_from_2"]
+NAMES = ["1", "search", "2", "7", "3_from_2", "7_from_6", "7_from_2"]
 NAMES += ["depth34x2", "2-depth34x2_from_2", "table-mine", "depth34x2-3_from_depth34x2"]
 
 
@@ -26,7 +26,7 @@ def test_a_phase_has_one_name(name):
         "two",
         "",
         "3_from_",
-        "search",
+        "search_from_2",
         "depth34",
         "table-",
         "events",
