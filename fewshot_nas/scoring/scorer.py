@@ -10,7 +10,7 @@ from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import World, gathered
 from fewshot_nas.evaluation.accuracy import guessing
 from fewshot_nas.evaluation.executors import Executor, executor_for
-from fewshot_nas.evaluation.memory_limit import memory_limit_mb
+from fewshot_nas.evaluation.memory import memory_limit_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import sha256

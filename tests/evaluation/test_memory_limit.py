@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from fewshot_nas.evaluation import memory_limit
-from fewshot_nas.evaluation.memory_limit import available_bytes, memory_limit_mb
+from fewshot_nas.evaluation import memory
+from fewshot_nas.evaluation.memory import available_bytes, memory_limit_mb
 
 GIB = 1 << 30
 
@@ -63,7 +63,7 @@ def test_where_linux_tells_nothing_there_is_what_the_machine_has(tmp_path):
 
 
 def test_processes_of_one_machine_share_it(monkeypatch):
-    monkeypatch.setattr(memory_limit, "available_bytes", lambda: 10 * GIB)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10 * GIB)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     alone = memory_limit_mb(torch.device("cpu"))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")

@@ -22,7 +22,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from fewshot_nas.distributed import DefaultSettings, joined
 from fewshot_nas.evaluation.engine import Walk, fused_on
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.memory_limit import memory_limit_mb
+from fewshot_nas.evaluation.memory import memory_limit_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.draw import random_arch

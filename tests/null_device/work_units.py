@@ -9,7 +9,7 @@ import torch
 
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.memory_limit import memory_limit_mb
+from fewshot_nas.evaluation.memory import memory_limit_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.pool import make_pool
