@@ -8,11 +8,9 @@ from pathlib import Path
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import as_list, read_numbers
 from fewshot_nas.config import Config
-from fewshot_nas.ranking.combination import log_odds, smooth
 from fewshot_nas.ranking.correlation import FEWEST, TELLING, agreement, agreement_table, proxies
 from fewshot_nas.ranking.features import column, features
 from fewshot_nas.ranking.influence import Floats
-from fewshot_nas.ranking.ranker import in_percent
 from fewshot_nas.ranking.strata import equal_cost, equal_cost_lines
 from fewshot_nas.reporting.wording import metric_title
 from fewshot_nas.results.directories import (
@@ -221,6 +219,10 @@ def _fill(
     beside: Collection[str],
 ) -> None:
     """Write the scores of a sample, and scores predicted from it alone for the rest of the pool."""
+    # These wait for scikit-learn, which other merges need not.
+    from fewshot_nas.ranking.combination import log_odds, smooth
+    from fewshot_nas.ranking.ranker import in_percent
+
     measured = log_odds(column(codes, {key: scored.acc for key, scored in merged.items() if key not in beside}))
     predicted = in_percent(smooth(described, measured)).value.round(6).tolist()
     filled = {i: merged.get(i, Scored(value, codes[i])) for i, value in zip(codes, predicted, strict=True)}
