@@ -17,6 +17,7 @@ COMMANDS = (
     "finetune",
     "report",
     "export",
+    "doctor",
     "cream.search",
     "cream.retrain",
     "cream.test",
