@@ -33,6 +33,7 @@ GRADIENTS_BYTES_PER_S = 200e9  # assumed: all gradients over NVLink
 LAUNCHES = {"TF32": 1_600, "bf16": 1_994}
 LAUNCH_S = 20e-6 + 2.5e-6
 DRAWS = 20  # steps of which a mean is taken
+PARTS = 8  # of the pool
 VALIDATED = 30  # archs that rank each epoch
 
 
@@ -142,7 +143,7 @@ def seconds(step: Clock, gpus: int, parameters: int = 34_000_000) -> float:
 
 
 def hours(
-    config: Config, plans: Sequence[Plan], archs: Sequence[Arch], precision: str, gpus: int
+    config: Config, plan: Plan, archs: Sequence[Arch], precision: str, gpus: int
 ) -> dict[str, tuple[float, float]]:
     """Hours of each part, and its multiply-adds."""
     space, found = config.space.build(), {}
@@ -151,11 +152,11 @@ def hours(
         steps = phases * recipe.epochs * (TRAIN // recipe.batch_size)
         found[name] = steps * seconds(step, gpus) / 3600, steps * step.macs * gpus
     every = config.evaluation
-    each, macs = per_network(space, plans[0], precision, every.calibration_images, TEST, every.calibration_batch)
-    share = sum(plan.macs for plan in plans) / (plans[0].macs / plans[0].networks)  # networks like the first part's
+    each, macs = per_network(space, plan, precision, every.calibration_images, TEST, every.calibration_batch)
+    share = PARTS * plan.networks  # all parts are drawn alike
     found["45,000 archs in eight parts"] = share * each / gpus / 3600, share * macs
     epochs = config.training.epochs + PHASES * config.few_shot.epochs
-    each, macs = per_network(space, plans[0], precision, every.calibration_images, 2_500, every.calibration_batch)
+    each, macs = per_network(space, plan, precision, every.calibration_images, 2_500, every.calibration_batch)
     found[f"validations: {VALIDATED} archs each epoch"] = tuple(
         epochs * VALIDATED * value / scale for value, scale in ((each, 3600 * gpus), (macs, 1))
     )
@@ -190,9 +191,9 @@ def main() -> None:
     """Print the tables."""
     config = load_config(ROOT / "configs" / "imagenet.yml")
     space, parts = config.space.build(), archs_of(config)
-    plans = [make_plan(by_width(space, 7), part, unit_networks=UNIT_NETWORKS, num_classes=CLASSES) for part in parts]
+    plan = make_plan(by_width(space, 7), parts[0], unit_networks=UNIT_NETWORKS, num_classes=CLASSES)
     columns = [(precision, gpus) for gpus in (1, 8) for precision in MACS_PER_S]
-    found = {column: hours(config, plans, parts[0][:40], *column) for column in columns}
+    found = {column: hours(config, plan, parts[0][:40], *column) for column in columns}
     print("| part | multiply-adds | " + " | ".join(f"{gpus} x {precision}, h" for precision, gpus in columns) + " |")
     print("|---|---|" + "---|" * len(columns))
     names = list(found[columns[0]])
@@ -211,7 +212,7 @@ def main() -> None:
         print(f"| {batch} | " + " | ".join(shown) + f" | {times[0] / times[1]:.2f} |")
     print(f"\n{steps[0].norms:.0f} norms in the archs of a step, reduced once forward and once backward")
     for precision in MACS_PER_S:
-        each = {way: per_network(space, plans[0], precision, 8192, TEST, 128, way)[0] for way in ("plain", "fused")}
+        each = {way: per_network(space, plan, precision, 8192, TEST, 128, way)[0] for way in ("plain", "fused")}
         print(f"a network in {precision}: {each['plain']:.2f} s as before, {each['fused']:.2f} s with fused kernels")
 
 

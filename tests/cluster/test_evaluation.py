@@ -1,11 +1,14 @@
 """Evaluations on Ray: the files are those of the local way, and workers that differ are named."""
 
+import shlex
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 ray = pytest.importorskip("ray")
 
@@ -27,6 +30,7 @@ from fewshot_nas.space.split import by_width  # noqa: E402
 pytestmark = pytest.mark.ray
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
+ROOT = Path(__file__).parents[2]
 PX8 = SPACES["px8"]
 ARCHS = 300
 
@@ -75,6 +79,21 @@ def test_the_files_are_those_of_the_local_way(evaluate, cluster, workers):
     assert len(local) == 2 * (len(METRICS) + 1)
     assert found == local
     assert f"{ARCHS} archs" in said
+
+
+@pytest.mark.slow
+def test_the_entrypoint_of_kuberay_s_file_runs_on_a_cluster_like_its_own(evaluate, ray_cluster, monkeypatch):
+    """The head computes nothing, and Ray tells the cluster's address. Kubernetes itself is not there."""
+    spec = yaml.safe_load((ROOT / "scripts" / "kuberay.yml").read_text())["spec"]
+    words, head = shlex.split(spec["entrypoint"]), spec["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]
+    assert words[:3] == ["python", "-m", "fewshot_nas.test"]
+    _, _, local = evaluate(1)
+    with ray_cluster(num_cpus=int(head["num-cpus"])) as made:
+        made.add_node(num_cpus=2, object_store_memory=100 << 20)
+        monkeypatch.setenv("RAY_ADDRESS", made.address)
+        status, said, found = evaluate(2, *words[words.index("--executor") :])
+    assert status == 0, said
+    assert found == local
 
 
 @pytest.fixture(scope="module")
