@@ -110,11 +110,12 @@ def calls(noted, documented):
 
 
 def in_full(words):
-    """`python -m studies.x.y` as the file that it runs, `fewshot-nas` as `python -m`; other words as they are."""
+    """`python -m studies.x.y` and `python -m tests.x` as the file that they run, `fewshot-nas` as `python -m`; other words as they are."""
     if words[0] == "fewshot-nas":
         return ["python", "-m", f"fewshot_nas.{words[1]}", *words[2:]]
-    if words[:2] == ["python", "-m"] and words[2:] and words[2].startswith("studies."):
-        return [f"{words[2].replace('.', '/')}.py", *words[3:]]
+    if words[:2] == ["python", "-m"] and words[2:] and words[2].startswith(("studies.", "tests.")):
+        module = words[2].replace(".", "/")
+        return [f"{module}/__main__.py" if (ROOT / module).is_dir() else f"{module}.py", *words[3:]]
     return words
 
 

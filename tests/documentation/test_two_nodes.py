@@ -19,7 +19,8 @@ from fewshot_nas.records.files import write_text
 
 ROOT = Path(__file__).parents[2]
 SCONTROL = "#!/usr/bin/env bash\nprintf 'node%s\\n' 1 2\n"
-# As srun --kill-on-bad-exit: one task on each node, and the first that fails ends the other.
+# As srun --kill-on-bad-exit: one task on each node, and the first that fails ends the other. It gets SIGTERM, and after
+# Slurm's KillWait SIGKILL, with all that it has started: torchrun waits long for a store that it cannot reach.
 SRUN = """#!/usr/bin/env bash
 while [[ $1 == --* ]]; do shift; done
 tasks=()
@@ -27,9 +28,16 @@ for number in 1 2; do
     ip netns exec "$NODES$number" unshare --uts bash -c 'hostname "$0"; exec "$@"' "node$number" "$@" &
     tasks+=($!)
 done
-trap 'kill "${tasks[@]}" 2>/dev/null' TERM
 for _ in 1 2; do
-    wait -n || { status=$?; kill "${tasks[@]}" 2>/dev/null; wait; exit "$status"; }
+    wait -n && continue
+    status=$?
+    kill "${tasks[@]}" 2>/dev/null
+    for ((second = 0; second < 15; second++)); do
+        kill -0 "${tasks[@]}" 2>/dev/null || break
+        sleep 1
+    done
+    for number in 1 2; do ip netns pids "$NODES$number" | xargs --no-run-if-empty kill -9; done
+    exit "$status"
 done
 """
 TRAIN = ["train_supernet", "--save=run", "--device=cpu", "training.epochs=6", "run.silence_s=4"]
