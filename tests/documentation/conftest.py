@@ -110,7 +110,7 @@ def calls(noted, documented):
 
 
 def in_full(words):
-    """Modules of studies and tests as the files that they are, `fewshot-nas` as `python -m`; other words as they are."""
+    """Modules of studies and tests as the files they are, `fewshot-nas` as `python -m`; other words as they are."""
     if words[0] == "fewshot-nas":
         return ["python", "-m", f"fewshot_nas.{words[1]}", *words[2:]]
     if words[:2] == ["python", "-m"] and words[2:] and words[2].startswith(("studies.", "tests.")):
