@@ -34,9 +34,9 @@ from fewshot_nas.cream.teaching import meta_update
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot
-from fewshot_nas.training.loop import Batch
-from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
-from fewshot_nas.training.step import Lesson, Step
+from fewshot_nas.training.loop import Batch, set_rate
+from fewshot_nas.training.optimizer import plain_groups, sgd
+from fewshot_nas.training.step import Lesson, SupernetStep
 
 POOL_SIZE, SLICE = 10, 4
 
@@ -137,7 +137,7 @@ class Bench:
     def _step(self, path: Arch, lesson: Lesson | None) -> None:
         given: Any = SimpleNamespace(archs=lambda step: [path], lessons=lambda *_: [lesson])
         self.optimizer.zero_grad(set_to_none=True)
-        Step(given, teacher=given).backward(self.supernet, Batch(self.images, self.labels, 0))
+        SupernetStep(given, teacher=given).backward(self.supernet, Batch(self.images, self.labels, 0))
         self.optimizer.step()
 
     def _offer(self, path: Arch, logits: Tensor) -> None:

@@ -16,9 +16,8 @@ from machine import duration_s, matmul_gflops
 
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
-from fewshot_nas.space.space import Arch
+from fewshot_nas.space.space import Arch, random_arch
 from fewshot_nas.space.split import by_width
 
 Pair = tuple[float, float]

@@ -32,9 +32,9 @@ from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import Space
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Batch, Loop, Schedule, Source, Trained
-from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
-from fewshot_nas.training.step import Largest, RandomArchs, Regularization, Sampler, SpaceEnds, Step
+from fewshot_nas.training.loop import Batch, Loop, Schedule, Source, Trained, set_rate
+from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
+from fewshot_nas.training.step import Largest, RandomArchs, Regularization, Sampler, SpaceEnds, SupernetStep
 
 CASES = {"track1": (32, 64, 1000), "px28": (128, 28, 10)}  # images, their side, classes
 SMOOTHING = 0.1
@@ -49,24 +49,19 @@ KINDS = {
 class Ours:
     """The step as `SupernetTask` takes it, in which the largest teaches; for `Loop`, without validation or files."""
 
-    loss_names = ("largest", "sampled1", "sampled2", "smallest")
-
     def __init__(self, space: Space, classes: int, precision: Any) -> None:
         self.network = fresh(space, classes)
         smoothed = Regularization(SMOOTHING)
-        self.step = Step(sampler_of(space), teacher=Largest(), regularization=smoothed, precision=precision)
+        self.step = SupernetStep(sampler_of(space), teacher=Largest(), regularization=smoothed, precision=precision)
         groups = parameter_groups(self.network, multipliers(by_width(space, 1), space.pool_options, "none"), 1e-5)
         self.optimizer = sgd(groups, 0.9)
 
     def __call__(self, images: Tensor, labels: Tensor, number: int) -> None:
         self.optimizer.zero_grad()
-        self.backward(Batch(images, labels, number))
+        self.step.backward(self.network, Batch(images, labels, number))
         torch.nn.utils.clip_grad_value_(self.network.parameters(), 1.0)
         set_rate(self.optimizer, 0.01)
         self.optimizer.step()
-
-    def backward(self, batch: Batch) -> Trained:
-        return self.step.backward(self.network, batch)
 
     def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
         pass

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.space.draw import random_arch as draw
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import Arch, Space
+from fewshot_nas.space.space import random_arch as draw
 
 if TYPE_CHECKING:
     from fewshot_nas.data.sources import ImageData

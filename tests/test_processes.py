@@ -16,7 +16,7 @@ from fewshot_nas.cream.board_keeping import ByBatch
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.retraining import averaged
-from fewshot_nas.cream.search_task import PathSampler, SearchTask
+from fewshot_nas.cream.search_task import PathSampler, PathStep, SearchTask
 from fewshot_nas.cream.teaching import BoardTeacher
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.transforms import train_transform
@@ -26,9 +26,9 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import by_width, one_shot
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Schedule, Source
-from fewshot_nas.training.network import NetworkTask
+from fewshot_nas.training.network import Learning, NetworkTask
 from fewshot_nas.training.optimizer import plain_groups, sgd
-from fewshot_nas.training.step import Largest, RandomArchs, Regularization, Sampler, SpaceEnds, Step
+from fewshot_nas.training.step import Largest, RandomArchs, Regularization, Sampler, SpaceEnds, SupernetStep
 from fewshot_nas.training.supernet_task import SupernetTask
 from tests.kinds import GATED, MBCONV
 from tests.rounding import bound, terms
@@ -44,11 +44,11 @@ class Exactly:
     """A task whose network computes in float64, without what comes after an epoch."""
 
     def __init__(self, task):
-        self.task = task
-        self.network, self.optimizer, self.loss_names = task.network, task.optimizer, task.loss_names
+        self.task, self.step = task, self
+        self.network, self.optimizer, self.names = task.network, task.optimizer, task.step.names
 
-    def backward(self, batch):
-        return self.task.backward(batch._replace(images=batch.images.double()))
+    def backward(self, network, batch):
+        return self.task.step.backward(network, batch._replace(images=batch.images.double()))
 
     def after_backward(self, batch, trained, means):
         self.task.after_backward(batch._replace(images=batch.images.double()), trained, means)
@@ -78,7 +78,7 @@ def sandwiches(world):
     """Dropout and drop connect for the largest arch, which teaches the others."""
     made, options = network(lambda: Supernet(by_width(GATED, 3), CLASSES)), GATED.all_options
     sampler = Sampler(RandomArchs(GATED, 0, options), SpaceEnds(GATED, 0, options), 1)
-    step = Step(sampler, teacher=Largest(), regularization=Regularization(0.1, dropout=0.5, drop_connect=0.5))
+    step = SupernetStep(sampler, teacher=Largest(), regularization=Regularization(0.1, dropout=0.5, drop_connect=0.5))
     return SupernetTask(
         network=made, optimizer=optimizer_of(made), step=step, world=world, options=options, validation=None
     )
@@ -88,9 +88,7 @@ def alone(world):
     made = network(lambda: Subnet(GATED, GATED.largest, CLASSES))
     made.head.dropout = 0.5
     optimizer = optimizer_of(made)
-    return NetworkTask(
-        network=made, optimizer=optimizer, name="", smoothing=0.1, valid=None, precision="fp32", calibrates=False
-    )
+    return NetworkTask(network=made, optimizer=optimizer, step=Learning(0.1, "fp32"), valid=None, calibrates=False)
 
 
 def retraining(world):
@@ -116,7 +114,7 @@ def searching(world):
     return SearchTask(
         network=made,
         optimizer_of=optimizer_of,
-        step=Step(sampler, teacher=teacher, regularization=Regularization(0.1)),
+        step=PathStep(sampler, teacher=teacher, regularization=Regularization(0.1)),
         world=world,
         sampler=sampler,
         teacher=teacher,

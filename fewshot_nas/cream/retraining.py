@@ -26,7 +26,7 @@ from fewshot_nas.running.run import placed, seed_weights
 from fewshot_nas.training.ground_truth import GroundTruth
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Schedule
-from fewshot_nas.training.network import STEADY_STEPS, NetworkTask
+from fewshot_nas.training.network import STEADY_STEPS, Learning, NetworkTask
 from fewshot_nas.training.optimizer import plain_groups
 
 _CALIBRATION_IMAGES = 256
@@ -136,14 +136,11 @@ class PathTraining(NetworkTraining):
         task = NetworkTask(
             network=network,
             optimizer=optimizer,
-            name="the network",
-            smoothing=config.SMOOTHING,
+            step=Learning(config.SMOOTHING, config.run.precision, names=("network",)),
             valid=run.valid,
-            precision=config.run.precision,
             calibrates=bool(run.calibration),
             due=run.due(run.epochs),
             average=averaged(network, optimizer, config.EMA_DECAY),
-            loss_names=("network",),
             measured_as="ema",
         )
         schedule = RetrainSchedule(

@@ -13,6 +13,7 @@ from fewshot_nas.cream.board import BoardEntry
 from fewshot_nas.cream.board_keeping import BoardKeeping, TrainedPath, share_right
 from fewshot_nas.cream.flops import PRIOR, Budget
 from fewshot_nas.cream.teaching import BoardTeacher
+from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.accuracy import Accuracy, guessing
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer
@@ -24,8 +25,8 @@ from fewshot_nas.records.journal import Record
 from fewshot_nas.running.run import placed
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot, split_of
-from fewshot_nas.training.loop import Batch, Trained
-from fewshot_nas.training.supernet_task import StepTask
+from fewshot_nas.training.loop import Batch, Task, Trained
+from fewshot_nas.training.step import SupernetStep
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,18 @@ class PathSampler:
         return [self.path(step)]
 
 
+@dataclass(frozen=True)
+class PathStep(SupernetStep):
+    """The step of a path; its accuracy on the batch follows its loss."""
+
+    def backward(self, network: Supernet, batch: Batch) -> Trained:
+        """Add the gradients of the step's path."""
+        (loss,), (logits,) = super().backward(network, batch)
+        return Trained(torch.stack([loss, share_right(logits, batch.labels)]), [logits])
+
+
 @dataclass(kw_only=True)
-class SearchTask(StepTask):
+class SearchTask(Task[Supernet, PathStep]):
     """A search, for `Loop`.
 
     Attributes:
@@ -59,6 +70,7 @@ class SearchTask(StepTask):
     """
 
     optimizer: torch.optim.Optimizer = field(init=False)
+    world: World
     optimizer_of: Callable[[Supernet], torch.optim.Optimizer]
     sampler: PathSampler
     teacher: BoardTeacher
@@ -70,11 +82,6 @@ class SearchTask(StepTask):
 
     def __post_init__(self) -> None:
         self.optimizer = self.optimizer_of(self.network)
-
-    def backward(self, batch: Batch) -> Trained:
-        """Add the gradients of the step's path; its accuracy on the batch follows the loss."""
-        (loss,), (logits,) = self.step.backward(self.network, batch)
-        return Trained(torch.stack([loss, share_right(logits, batch.labels)]), [logits])
 
     def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
         """Offer the path to the board."""

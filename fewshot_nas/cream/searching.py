@@ -17,7 +17,7 @@ from fewshot_nas.cream.flops import PRIOR, UNIFORM, Budget
 from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.model import Model, write_model
 from fewshot_nas.cream.runs import CreamRun
-from fewshot_nas.cream.search_task import PathSampler, SearchTask
+from fewshot_nas.cream.search_task import PathSampler, PathStep, SearchTask
 from fewshot_nas.cream.teaching import BoardTeacher
 from fewshot_nas.data.loader import TrainBatches
 from fewshot_nas.data.transforms import normalize
@@ -34,10 +34,10 @@ from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot, shared
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Batch, Schedule
-from fewshot_nas.training.network import learn
-from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
-from fewshot_nas.training.step import Regularization, Step
+from fewshot_nas.training.loop import Batch, Schedule, set_rate
+from fewshot_nas.training.network import Learning
+from fewshot_nas.training.optimizer import plain_groups, sgd
+from fewshot_nas.training.step import Regularization
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Search(Training[SearchTask]):
         task = SearchTask(
             network=network,
             optimizer_of=lambda supernet: sgd(plain_groups(supernet, config.WEIGHT_DECAY), config.MOMENTUM),
-            step=Step(sampler, teacher=teacher, regularization=smoothed, precision=precision),
+            step=PathStep(sampler, teacher=teacher, regularization=smoothed, precision=precision),
             world=world,
             sampler=sampler,
             teacher=teacher,
@@ -225,13 +225,14 @@ def final_scores(run: SearchRun, supernet: Supernet, paths: Sequence[Arch]) -> l
     )
     networks = nn.ModuleList(extract(supernet, path).to(memory_format=torch.channels_last) for path in paths)
     optimizer = sgd(plain_groups(networks, config.WEIGHT_DECAY), config.MOMENTUM)
+    step = Learning(config.SMOOTHING, config.run.precision)
     new = chain.from_iterable(map(batches.epoch, count(config.EPOCHS)))  # batches that the search has not seen
-    for step, (images, labels) in enumerate(islice(new, config.FINAL_STEPS)):
-        batch = Batch(normalize(images.to(world.device), source.mean, source.std), labels.to(world.device), step)
+    for number, (images, labels) in enumerate(islice(new, config.FINAL_STEPS)):
+        batch = Batch(normalize(images.to(world.device), source.mean, source.std), labels.to(world.device), number)
         optimizer.zero_grad(set_to_none=True)
         for network in networks:
-            learn(network, batch, config.SMOOTHING, config.run.precision)
-        set_rate(optimizer, config.FINAL_LR * (1 - step / config.FINAL_STEPS))
+            step.backward(network, batch)
+        set_rate(optimizer, config.FINAL_LR * (1 - number / config.FINAL_STEPS))
         optimizer.step()
     with inputs.autocast():
         for network in networks:

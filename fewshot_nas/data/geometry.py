@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_nas.data.keys import uniform
+from fewshot_nas.data.images import uniform
 from fewshot_nas.data.pictures import Picture, Pixels, reduced, size_of
 
 

@@ -22,8 +22,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.launcher import share
-from fewshot_nas.data.images import Images
-from fewshot_nas.data.keys import random_keys, random_order
+from fewshot_nas.data.images import Images, random_keys, random_order
 from fewshot_nas.data.pictures import Pixels
 from fewshot_nas.data.transforms import Transform
 

@@ -12,8 +12,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from fewshot_nas.data.images import ArrayImages
-from fewshot_nas.data.keys import random_keys
+from fewshot_nas.data.images import ArrayImages, random_keys
 
 
 @dataclass(frozen=True, eq=False)

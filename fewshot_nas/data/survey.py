@@ -19,8 +19,7 @@ from tqdm import tqdm
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.cache import building
-from fewshot_nas.data.images import LOOKED_AT, FileImages, Images, spread
-from fewshot_nas.data.keys import random_keys
+from fewshot_nas.data.images import LOOKED_AT, FileImages, Images, random_keys, spread
 from fewshot_nas.data.loader import AT_ONCE, in_parts
 from fewshot_nas.data.pictures import READING, FilePicture, Pixels, whole
 from fewshot_nas.data.sources import ImageData

@@ -19,7 +19,7 @@ from torchvision.transforms import v2
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data import RECIPES
 from fewshot_nas.data.geometry import cuts, jittered
-from fewshot_nas.data.keys import uniform
+from fewshot_nas.data.images import uniform
 from fewshot_nas.data.pictures import Pixels, whole
 
 

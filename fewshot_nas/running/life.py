@@ -26,7 +26,7 @@ from fewshot_nas.running.options import run_words
 from fewshot_nas.training.log import RunLog, collapse
 from fewshot_nas.training.loop import Loop, Schedule, Source, Task
 
-T = TypeVar("T", bound=Task)
+T = TypeVar("T", bound=Task[Any, Any])
 
 
 @dataclass(frozen=True, kw_only=True)

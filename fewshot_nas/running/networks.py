@@ -27,7 +27,7 @@ from fewshot_nas.running.run import Run, placed, seed_weights
 from fewshot_nas.space.space import Arch
 from fewshot_nas.training.ground_truth import GroundTruth, StandAloneResult
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.network import STEADY_STEPS, NetworkTask
+from fewshot_nas.training.network import STEADY_STEPS, Learning, NetworkTask
 from fewshot_nas.training.optimizer import plain_groups, sgd
 
 
@@ -131,10 +131,8 @@ class SubnetTraining(NetworkTraining):
         task = NetworkTask(
             network=network,
             optimizer=sgd(plain_groups(network, settings.weight_decay), settings.momentum),
-            name=f"arch {self.code}",
-            smoothing=settings.label_smoothing,
+            step=Learning(settings.label_smoothing, run.config.run.precision, f"arch {self.code}"),
             valid=run.valid,
-            precision=run.config.run.precision,
             calibrates=self._calibrates,
             due=range(settings.epochs) if watched else (),
         )

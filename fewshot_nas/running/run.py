@@ -32,7 +32,7 @@ from fewshot_nas.space.space import Space
 from fewshot_nas.training.loop import Schedule, Source, Task, step_seed
 
 N = TypeVar("N", bound=nn.Module)
-T = TypeVar("T", bound=Task)
+T = TypeVar("T", bound=Task[Any, Any])
 
 
 @dataclass(frozen=True, kw_only=True)

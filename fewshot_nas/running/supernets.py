@@ -28,7 +28,7 @@ from fewshot_nas.training.step import (
     Largest,
     Regularization,
     Sampler,
-    Step,
+    SupernetStep,
 )
 from fewshot_nas.training.supernet_task import SupernetTask, Validation
 
@@ -119,7 +119,7 @@ class SupernetTraining(Training[SupernetTask]):
         groups = parameter_groups(placed(supernet, run.world), factors, settings.weight_decay)
         drawn = named_part(settings.sampling, SAMPLING, f"{section}.sampling")(space, seed, options)
         ends = EXTREMES[settings.extremes](space, seed, options)
-        step = Step(
+        step = SupernetStep(
             Sampler(drawn, ends, settings.random_subnets),
             ImageSizes(seed, settings.resolutions, ends=settings.extremes != "none"),
             Largest() if settings.distill == "sandwich" else Labels(),

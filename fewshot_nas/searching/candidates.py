@@ -17,8 +17,8 @@ import numpy as np
 
 from fewshot_nas.searching.bounds import Bound, Limits
 from fewshot_nas.space.block import Block
-from fewshot_nas.space.draw import random_arch, shuffled
-from fewshot_nas.space.space import Arch, Options, present
+from fewshot_nas.space.draw import shuffled
+from fewshot_nas.space.space import Arch, Options, present, random_arch
 
 _CHOICES = 1 << 13  # compared at once, in less than a millisecond
 _TURNS = 12

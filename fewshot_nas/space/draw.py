@@ -18,16 +18,6 @@ _UNITS = 1 << 10  # costs are rounded to this fraction of the most expensive seq
 _MOST_DRAWS = 1000
 
 
-def random_arch(space: Space, rng: random.Random, options: Options | None = None) -> Arch:
-    """An arch whose choices are all drawn uniformly.
-
-    Args:
-        options: for each slot, the options to draw from; all options of the space if None.
-    """
-    # Choices are drawn for absent slots too; otherwise the draws of a block would depend on other depths.
-    return space.canonical([each[int(rng.random() * len(each))] for each in options or space.all_options])
-
-
 def distinct(draw: Callable[[], H], count: int, known: Collection[H] = (), patience: int | None = None) -> list[H]:
     """Draw until `count` different results are found that are not known, in the order in which they came.
 
@@ -59,13 +49,6 @@ def all_archs(space: Space, options: Options | None = None) -> Iterator[Arch]:
 
     each = options or space.all_options
     return from_slot([])
-
-
-def with_outs(space: Space, arch: Arch, other: Arch) -> Arch:
-    """An arch with the output widths of another one."""
-    return tuple(
-        theirs if slot.role == "out" else ours for slot, ours, theirs in zip(space.slots, arch, other, strict=True)
-    )
 
 
 def shuffled(rng: random.Random, options: Sequence[T]) -> list[T]:

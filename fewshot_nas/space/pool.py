@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, TypeVar
 from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json, write_json
-from fewshot_nas.space.draw import all_archs, distinct, random_arch
+from fewshot_nas.space.draw import all_archs, distinct
 from fewshot_nas.space.presets import preset
-from fewshot_nas.space.space import Arch, Space, preset_of
+from fewshot_nas.space.space import Arch, Space, preset_of, random_arch
 
 T = TypeVar("T")
 POOL_SIZE = 45_000

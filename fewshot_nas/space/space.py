@@ -7,6 +7,7 @@ reports follow from them. `macro.py` is the shortest example.
 
 import dataclasses
 import math
+import random
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -202,21 +203,31 @@ class Space(ABC):
             InputError: the arch does not belong to this space, see `check`.
         """
         self.check(arch)
-        known, found = self._known_blocks, []
-        for number, place in enumerate(self.places):
-            if not present(place.when, arch):
-                continue
-            key = (number, *(arch[slot] for slot in place.reads))
-            block = known.get(key)
-            if block is None:
-                block = known[key] = self.block_at(number, arch)
-            if block.main:
-                found.append((number, block))
-        return found
+        there = (number for number, place in enumerate(self.places) if present(place.when, arch))
+        return [(number, block) for number in there if (block := self.known_block(number, arch)).main]
+
+    def known_block(self, place: int, arch: Arch) -> Block:
+        """As `block_at`, which makes each block of the space once."""
+        key = (place, *(arch[slot] for slot in self.places[place].reads))
+        if (block := self._known_blocks.get(key)) is None:
+            block = self._known_blocks[key] = self.block_at(place, arch)
+        return block
 
     @cached_property
     def _known_blocks(self) -> dict[tuple[int, ...], Block]:
         return {}
+
+    def known_head(self, arch: Arch) -> Head:
+        """As `head`, which makes each head of the space once."""
+        slots, known = self._known_heads
+        key = tuple(arch[slot] for slot in slots)
+        if (head := known.get(key)) is None:
+            head = known[key] = self.head(arch)
+        return head
+
+    @cached_property
+    def _known_heads(self) -> tuple[tuple[int, ...], dict[tuple[int, ...], Head]]:
+        return self.head_reads, {}
 
     def depth(self, arch: Arch) -> int:
         """Number of blocks of an arch, without the stem and without identities."""
@@ -317,6 +328,23 @@ class Space(ABC):
 def present(when: tuple[int, int] | None, arch: Sequence[int]) -> bool:
     """Whether an arch has what stands under this condition, see `Slot.when`."""
     return when is None or arch[when[0]] >= when[1]
+
+
+def random_arch(space: Space, rng: random.Random, options: Options | None = None) -> Arch:
+    """An arch whose choices are all drawn uniformly.
+
+    Args:
+        options: for each slot, the options to draw from; all options of the space if None.
+    """
+    # Choices are drawn for absent slots too; otherwise the draws of a block would depend on other depths.
+    return space.canonical([each[int(rng.random() * len(each))] for each in options or space.all_options])
+
+
+def with_outs(space: Space, arch: Arch, other: Arch) -> Arch:
+    """An arch with the output widths of another one."""
+    return tuple(
+        theirs if slot.role == "out" else ours for slot, ours, theirs in zip(space.slots, arch, other, strict=True)
+    )
 
 
 def changed(name: str) -> str:

@@ -80,7 +80,7 @@ class Split:
 
     def head(self, arch: Arch) -> tuple[Head, Home]:
         """The head of an arch and its home."""
-        return self.space.head(arch), (len(self.space.places), self.rules[-1].group(arch))
+        return self.space.known_head(arch), (len(self.space.places), self.rules[-1].group(arch))
 
     def counts(self) -> list[int]:
         """Number of groups of each stage."""
@@ -112,7 +112,7 @@ class Split:
             members: dict[int, dict[Block, None]] = {}
             for arch in self.space.archs_that_read(_joined(place.reads, rule.reads), self.space.all_options):
                 if present(place.when, arch):
-                    members.setdefault(rule.group(arch), {})[self.space.block_at(number, arch)] = None
+                    members.setdefault(rule.group(arch), {})[self.space.known_block(number, arch)] = None
             found |= {(number, group): widest(blocks) for group, blocks in sorted(members.items())}
         return found
 
@@ -121,7 +121,7 @@ class Split:
         """For each group of the head, the widest head that it serves."""
         rule, found = self.rules[-1], dict[Home, Head]()
         for arch in self.space.archs_that_read(_joined(self.space.head_reads, rule.reads), self.space.all_options):
-            home, head = (len(self.space.places), rule.group(arch)), self.space.head(arch)
+            home, head = (len(self.space.places), rule.group(arch)), self.space.known_head(arch)
             found[home] = max(found.get(home, head), head)
         return dict(sorted(found.items()))
 

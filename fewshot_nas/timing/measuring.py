@@ -16,8 +16,8 @@ from fewshot_nas.cli.pace import Pace
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.interval import shown
 from fewshot_nas.space.block import Head
-from fewshot_nas.space.draw import distinct, random_arch
-from fewshot_nas.space.space import Arch
+from fewshot_nas.space.draw import distinct
+from fewshot_nas.space.space import Arch, random_arch
 from fewshot_nas.timing.clock import Program, rounds, timings
 from fewshot_nas.timing.programs import Programs, distinct_parts
 from fewshot_nas.timing.table import Call, LatencyFit, LatencyTable, Part, Sized

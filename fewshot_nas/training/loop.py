@@ -5,13 +5,15 @@ step. So a run that was killed and resumed ends with the same bits as one that w
 """
 
 import hashlib
+import math
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +30,6 @@ from fewshot_nas.models.batch import BatchShare
 from fewshot_nas.models.checkpoint import read_checkpoint
 from fewshot_nas.records.journal import Record
 from fewshot_nas.training.log import RunLog, summary
-from fewshot_nas.training.optimizer import cosine, set_rate
 
 _IN_EVALUATION = (
     "while the networks of an epoch were measured; lower evaluation.batch_size (for Cream BATCH_SIZE), and go on"
@@ -99,7 +100,7 @@ class Trained(NamedTuple):
     """What a step has found.
 
     Attributes:
-        numbers: losses [loss_names], followed by any other numbers to be averaged over the processes.
+        numbers: losses [names], followed by any other numbers to be averaged over the processes.
         logits: of the networks that it trained, each [B, classes], without graphs; for `Task.after_backward`.
     """
 
@@ -107,36 +108,44 @@ class Trained(NamedTuple):
     logits: Sequence[Tensor] = ()
 
 
-class Task(Protocol):
-    """What the loop trains: the loop decides when something happens, the task does it."""
+class Step(Protocol):
+    """How a task learns from a batch: who is trained, who teaches, and what is lost."""
 
     @property
-    def network(self) -> nn.Module:
-        """The network whose parameters are trained."""
-
-    @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer of the network's parameters."""
-
-    @property
-    def loss_names(self) -> Sequence[str]:
+    def names(self) -> Sequence[str]:
         """The names of a step's losses."""
 
-    def backward(self, batch: Batch) -> Trained:
-        """Add this batch's gradients to the parameters."""
+    def backward(self, network: Any, batch: Batch) -> Trained:
+        """Add a batch's gradients to a network's parameters."""
+
+    def culprit(self, network: Any, loss: int, step: int) -> str:
+        """The owner of a loss, for the message if the loss is not finite."""
+
+
+S = TypeVar("S", bound=Step)
+N = TypeVar("N", bound=nn.Module)
+
+
+@dataclass(kw_only=True)
+class Task(ABC, Generic[N, S]):
+    """What the loop trains: the loop decides when something happens, the task does it."""
+
+    network: N
+    optimizer: torch.optim.Optimizer
+    step: S
 
     def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
         """Take note of a step, before the optimizer's. `means` are its numbers' over the processes."""
 
-    def culprit(self, loss: int, step: int) -> str:
-        """The owner of a loss, for the message if the loss is not finite."""
-
+    @abstractmethod
     def end_epoch(self, epoch: int) -> Record:
         """Validate, and return a record for the log."""
 
+    @abstractmethod
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """Write the task's state and the loop's `state` into one file, whole or not at all."""
 
+    @abstractmethod
     def restore(self, content: Mapping[str, Any]) -> None:
         """Restore the state that `save` wrote."""
 
@@ -152,7 +161,7 @@ class Loop:
 
     def __init__(
         self,
-        task: Task,
+        task: Task[Any, Any],
         source: Source,
         schedule: Schedule,
         last: Path,
@@ -170,8 +179,8 @@ class Loop:
         self._rate = schedule.rate(self._per_epoch)
         self.step = 0
         self._pace_unsaid = True
-        self._pace: Pace | None = None  # from the first step on, which starts workers and kernels and tells nothing
-        self._losses = torch.zeros(len(task.loss_names), dtype=torch.float64)  # sums over the epoch's checked steps
+        self._paced: tuple[int, float] | None = None  # step and time after the first step, which starts workers
+        self._losses = torch.zeros(len(task.step.names), dtype=torch.float64)  # sums over the epoch's checked steps
         self._unchecked: list[Tensor] = []  # losses of the steps since the last check, on the device
 
     @property
@@ -230,7 +239,7 @@ class Loop:
                 time = self._epoch(epoch)
             losses = (self._losses / self._per_epoch).tolist()
             record: Record = {"epoch": epoch, "step": self.step, "lr": self._rate(self.step - 1)}
-            record |= {"loss": dict(zip(self.task.loss_names, losses, strict=True)), "time": time}
+            record |= {"loss": dict(zip(self.task.step.names, losses, strict=True)), "time": time}
             self._refuse_broken_weights()
             with with_memory(_IN_EVALUATION):
                 record |= self.task.end_epoch(epoch)
@@ -240,8 +249,7 @@ class Loop:
                 self.log.write(record)
             self._save()
             if self.world.is_rank0:
-                left = self._pace.left() if self._pace else ""
-                self._report("; ".join(filter(None, (summary(record, self.schedule.epochs), left))))
+                self._report("; ".join(filter(None, (summary(record, self.schedule.epochs), self._left()))))
 
     def _in_a_step(self) -> str:
         """What to do if a step lacks memory."""
@@ -299,10 +307,18 @@ class Loop:
 
     def _say_pace(self, bar: "tqdm[Any]") -> None:
         """After a few steps, say once how long all of them will take; the epochs' lines say it from then on."""
-        if self._pace and self._pace.pieces >= FEW_STEPS and self._pace_unsaid and self.step % self._per_epoch:
+        few = not self._paced or self.step - self._paced[0] < FEW_STEPS
+        if self._pace_unsaid and not few and self.step % self._per_epoch:
             self._pace_unsaid = False
             bar.clear()
-            self._report(f"step {self.step} of {self.steps}: {self._pace.left()}, without validations")
+            self._report(f"step {self.step} of {self.steps}: {self._left()}, without validations")
+
+    def _left(self) -> str:
+        """Such as `about 12 min left`, by the steps so far; empty at the beginning and at the end."""
+        first, since = self._paced or (self.step, 0.0)
+        if not first < self.step < self.steps:
+            return ""
+        return f"about {duration((time.monotonic() - since) * (self.steps - self.step) / (self.step - first))} left"
 
     def _train_on(self, images: Tensor, labels: Tensor) -> None:
         step, optimizer = self.step, self.task.optimizer
@@ -311,27 +327,24 @@ class Loop:
         inputs = normalize(images.to(self.world.device), self.source.mean, self.source.std)
         optimizer.zero_grad(set_to_none=True)
         batch = Batch(inputs, labels.to(self.world.device), step, self._share)
-        trained = self.task.backward(batch)
+        trained = self.task.step.backward(self.task.network, batch)
         numbers = trained.numbers if self._share is None else trained.numbers * self._share.weight
         # Averaged before clipping, so that the step does not depend on the number of processes.
         means = self._averaged(self.task.network.parameters(), numbers)
-        self._unchecked.append(means[: len(self.task.loss_names)])
+        self._unchecked.append(means[: len(self.task.step.names)])
         self.task.after_backward(batch, trained, means)
         if self.schedule.clip_value:
             nn.utils.clip_grad_value_(self.task.network.parameters(), self.schedule.clip_value)
         set_rate(optimizer, self._rate(step))
         optimizer.step()
         self.step += 1
-        if self._pace:
-            self._pace.advance()
-        else:
-            self._pace = Pace(self.steps - self.step)
+        self._paced = self._paced or (self.step, time.monotonic())
 
     def _check_losses(self) -> None:
         """Add up the losses of the last steps, and fail if one is not finite; all processes have the same losses."""
         if not self._unchecked:
             return
-        steps = torch.stack(self._unchecked).cpu().double()  # [steps, loss_names]
+        steps = torch.stack(self._unchecked).cpu().double()  # [steps, names]
         first = self.step - len(self._unchecked)
         self._unchecked.clear()
         for step, losses in enumerate(steps, start=first):
@@ -342,7 +355,8 @@ class Loop:
         if losses.isfinite().all():
             return
         number = int((~losses.isfinite()).nonzero()[0, 0])
-        raise self._divergence(f"the loss of {self.task.culprit(number, step)} is {losses[number]:.3g} at step {step}")
+        owner = self.task.step.culprit(self.task.network, number, step)
+        raise self._divergence(f"the loss of {owner} is {losses[number]:.3g} at step {step}")
 
     def _divergence(self, what: str) -> InputError:
         kept = f"{self.last} has the last good state" if self.last.exists() else "no state had been written yet"
@@ -376,6 +390,23 @@ class Loop:
         steps = (self.step - 1) % self._per_epoch + 1
         lr = self._rate(self.step - 1)
         bar.set_postfix_str(f"loss {self._losses[0] / steps:.3f}, lr {lr:.2g}", refresh=False)
+
+
+def cosine(base: float, total: int, warmup: int) -> Callable[[int], float]:
+    """The learning rate of each step: a linear warm-up from a thousandth of `base`, then a cosine to 0."""
+
+    def rate(step: int) -> float:
+        if step < warmup:
+            return base * (0.001 + 0.999 * step / warmup)
+        return base * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+    return rate
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter group to its multiple of `rate`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
 
 
 def step_seed(seed: int, step: int) -> int:

@@ -1,13 +1,13 @@
 """Training one network: from scratch, from the weights that it has in a supernet, or by Cream's recipe."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from fewshot_nas.evaluation.accuracy import guessing
 from fewshot_nas.evaluation.inputs import Inputs
@@ -15,60 +15,60 @@ from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.records.files import replacing
 from fewshot_nas.records.journal import Record
-from fewshot_nas.training.loop import Batch, Trained
+from fewshot_nas.training.loop import Batch, Task, Trained
 
 # In a running statistic each step counts 0.9 of the next one, so its first value, which no image was seen for, still
 # counts 18 % after 16 steps, and half a percent after 50.
 STEADY_STEPS = 50
 
 
-def learn(network: nn.Module, batch: Batch, smoothing: float, precision: Literal["fp32", "bf16"]) -> Trained:
-    """Add the gradients of a batch's cross-entropy to a network's parameters."""
-    network.train()
-    with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits = network(batch.images) if batch.share is None else network(batch.images, batch.share)
-    loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
-    loss.backward()  # type: ignore[no-untyped-call]
-    return Trained(loss.detach()[None])
+@dataclass(frozen=True)
+class Learning:
+    """The step of a single network, which learns from the labels.
+
+    Attributes:
+        smoothing: of the labels.
+        culprit_name: of the network, for the message that its loss is not finite.
+        names: of its loss, in the log.
+    """
+
+    smoothing: float
+    precision: Literal["fp32", "bf16"]
+    culprit_name: str = "the network"
+    names: Sequence[str] = ("arch",)
+
+    def backward(self, network: nn.Module, batch: Batch) -> Trained:
+        """Add the gradients of a batch's cross-entropy to the network's parameters."""
+        network.train()
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits = network(batch.images) if batch.share is None else network(batch.images, batch.share)
+        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return Trained(loss.detach()[None])
+
+    def culprit(self, network: nn.Module, loss: int, step: int) -> str:
+        """The network; there is only one."""
+        return self.culprit_name
 
 
 @dataclass(kw_only=True)
-class NetworkTask:
+class NetworkTask(Task[Subnet, Learning]):
     """One network, for `Loop`.
 
     Attributes:
-        name: of the network, for the message that its loss is not finite.
         valid: the images to rank on.
         calibrates: whether batch norms are calibrated before the network is measured, as those of a short training have
             to be, see `STEADY_STEPS`; otherwise they have the running statistics of the training.
         due: epochs, counted from 0, after which it is measured.
         average: the network with an average of the weights of all steps, which is then what is measured.
-        loss_names: of its loss, in the log.
         measured_as: the name of its accuracy, in the log.
     """
 
-    network: Subnet
-    optimizer: torch.optim.Optimizer
-    name: str
-    smoothing: float
     valid: Inputs
-    precision: Literal["fp32", "bf16"]
     calibrates: bool
     due: Container[int] = ()
     average: Subnet | None = None
-    loss_names: tuple[str, ...] = ("arch",)
     measured_as: str = "arch"
-
-    def backward(self, batch: Batch) -> Trained:
-        """Add the gradients of the cross-entropy."""
-        return learn(self.network, batch, self.smoothing, self.precision)
-
-    def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
-        """Nothing is left to do."""
-
-    def culprit(self, loss: int, step: int) -> str:
-        """The network; there is only one."""
-        return self.name
 
     def end_epoch(self, epoch: int) -> Record:
         """Accuracy on the validation images, in percent, if it is due."""

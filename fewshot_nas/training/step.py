@@ -19,10 +19,8 @@ from torch import Tensor
 
 from fewshot_nas.models.run import run_subnet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.draw import random_arch, with_outs
-from fewshot_nas.space.space import Arch, Options, Space
-from fewshot_nas.training.convolution import convolve
-from fewshot_nas.training.gradients import Leaves
+from fewshot_nas.space.space import Arch, Options, Space, random_arch, with_outs
+from fewshot_nas.training.gradients import Leaves, convolve
 from fewshot_nas.training.loop import Batch, Trained
 
 # ---- who is drawn ----------------------------------------------------------------------------------------------------
@@ -135,8 +133,8 @@ class Sampler:
     @property
     def names(self) -> Sequence[str]:
         """What reports call them."""
-        drawn = [f"sampled{number}" for number in range(1, self.middle + 1)]
-        return ["largest", *drawn, "smallest"] if self.extremes.ends(0) else drawn
+        drawn = tuple(f"sampled{number}" for number in range(1, self.middle + 1))
+        return ("largest", *drawn, "smallest") if self.extremes.ends(0) else drawn
 
     def archs(self, step: int) -> list[Arch]:
         """The archs of a step."""
@@ -296,8 +294,8 @@ class Regularization:
 
 
 @dataclass(frozen=True)
-class Step:
-    """The parts of a step, the same for all steps of a training."""
+class SupernetStep:
+    """The parts of a supernet's step, the same for all steps of a training."""
 
     sampler: Draws
     sizes: ImageSizes = ImageSizes()
@@ -306,15 +304,24 @@ class Step:
     regularization: Regularization = Regularization()
     precision: Literal["fp32", "bf16"] = "fp32"
 
-    def backward(self, supernet: Supernet, batch: Batch) -> Trained:
-        """Add a step's gradients to the supernet's parameters. Returns losses and logits of the archs."""
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of a step's archs, in order."""
+        return self.sampler.names
+
+    def culprit(self, network: Supernet, loss: int, step: int) -> str:
+        """The arch that a loss belongs to."""
+        return f"the {self.names[loss]} arch, {network.space.encode(self.sampler.archs(step)[loss])},"
+
+    def backward(self, network: Supernet, batch: Batch) -> Trained:
+        """Add a step's gradients to the network's parameters. Returns losses and logits of the archs."""
         archs = self.sampler.archs(batch.step)
         with self._autocast(batch.images):
-            lessons = self.teacher.lessons(supernet, archs, batch)
+            lessons = self.teacher.lessons(network, archs, batch)
         leaves, logits = Leaves(torch.bfloat16 if self.precision == "bf16" else batch.images.dtype), list[Tensor]()
 
         def noted() -> Iterator[Answer]:
-            for answer in self._answers(supernet, leaves, batch, archs, lessons):
+            for answer in self._answers(network, leaves, batch, archs, lessons):
                 logits.append(answer.logits.detach())
                 yield answer
 

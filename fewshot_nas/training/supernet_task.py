@@ -1,12 +1,9 @@
 """Training a supernet phase: sandwich steps, and a ranking of the ground-truth archs after each epoch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
-
-import torch
-from torch import Tensor
 
 from fewshot_nas.distributed import World, fail_together
 from fewshot_nas.evaluation.accuracy import Accuracy, guessing
@@ -19,9 +16,9 @@ from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
 from fewshot_nas.records.journal import Record
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.space import Arch, Options
-from fewshot_nas.training.loop import Batch, Trained
+from fewshot_nas.training.loop import Task
 from fewshot_nas.training.selection import Candidate, choose, keep
-from fewshot_nas.training.step import Step
+from fewshot_nas.training.step import SupernetStep
 
 LOGGED = ("top1", "prob")  # tau is measured by prob: on few images, accuracies have too many ties to choose an epoch
 
@@ -58,40 +55,14 @@ class Validation:
 
 
 @dataclass(kw_only=True)
-class StepTask:
-    """A supernet that is trained by steps of one kind, for `Loop`; what an epoch ends with is its subclasses' part."""
-
-    network: Supernet
-    optimizer: torch.optim.Optimizer
-    step: Step
-    world: World
-
-    @property
-    def loss_names(self) -> Sequence[str]:
-        """The names of a step's archs, in order."""
-        return self.step.sampler.names
-
-    def backward(self, batch: Batch) -> Trained:
-        """Add the gradients of one step."""
-        return self.step.backward(self.network, batch)
-
-    def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
-        """Nothing is left to do."""
-
-    def culprit(self, loss: int, step: int) -> str:
-        """The arch that a loss belongs to."""
-        code = self.network.space.encode(self.step.sampler.archs(step)[loss])
-        return f"the {self.loss_names[loss]} arch, {code},"
-
-
-@dataclass(kw_only=True)
-class SupernetTask(StepTask):
+class SupernetTask(Task[Supernet, SupernetStep]):
     """One phase.
 
     Attributes:
         options: those that are drawn, at each slot.
     """
 
+    world: World
     options: Options
     validation: Validation
     candidates: list[Candidate] = field(default_factory=list)

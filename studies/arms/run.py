@@ -36,16 +36,15 @@ from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.running.run import Run, seed_weights
 from fewshot_nas.running.supernets import SupernetTraining
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.resnet import ResNetSpace
-from fewshot_nas.space.space import Arch, Options, Space
+from fewshot_nas.space.space import Arch, Options, Space, random_arch
 from fewshot_nas.space.split import Split, by_depth, by_width, explicit
-from fewshot_nas.training.loop import Batch, Trained
-from fewshot_nas.training.network import learn
-from fewshot_nas.training.optimizer import cosine, plain_groups, set_rate, sgd
-from fewshot_nas.training.step import Answer, Sampler
+from fewshot_nas.training.loop import Batch, Trained, cosine, set_rate
+from fewshot_nas.training.network import Learning
+from fewshot_nas.training.optimizer import plain_groups, sgd
+from fewshot_nas.training.step import Answer, Sampler, SupernetStep
 from fewshot_nas.training.supernet_task import SupernetTask
 from studies.arms.gradient_scale import Kind, chances, gradient_scale
 from studies.remembering import RememberingTask
@@ -265,17 +264,16 @@ class Pairwise:
         return losses.detach()
 
 
-@dataclass(kw_only=True)
-class PairedTask(RememberingTask):
-    """A phase whose steps have a pairwise loss with a rising weight."""
+@dataclass(frozen=True)
+class PairedStep(SupernetStep):
+    """Has a pairwise loss whose weight rises over the steps of the training."""
 
     steps: int = 1
 
-    def backward(self, batch: Batch) -> Trained:
+    def backward(self, network: Supernet, batch: Batch) -> Trained:
         weight = 2 * min(1.0, batch.step / (0.3 * self.steps))
-        classes = self.network.num_classes
-        loss = Pairwise(weight, lambda arch: self.network.space.cost(arch, num_classes=classes).macs)
-        return replace(self.step, loss=loss).backward(self.network, batch)
+        loss = Pairwise(weight, lambda arch: network.space.cost(arch, num_classes=network.num_classes).macs)
+        return super(PairedStep, replace(self, loss=loss)).backward(network, batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,8 +304,9 @@ class PartTraining(SupernetTraining):
         if part.scale:
             likely = chances(run.space, task.options, self.settings.random_subnets)
             task.optimizer.register_step_pre_hook(gradient_scale(task.network, likely, part.scale))
-        kept = {**vars(task), "memory": {"average": average}}
-        return PairedTask(**kept, steps=steps) if part.paired else RememberingTask(**kept)
+        if part.paired:
+            task.step = PairedStep(**vars(task.step), steps=steps)
+        return RememberingTask(**vars(task), memory={"average": average})
 
 
 def directory(name: str, seed: int) -> PhaseDirectory:
@@ -365,7 +364,7 @@ def train_alone(network: Subnet, data: ImageData, starts: Sequence[int], lr: flo
     optimizer, rate = sgd(plain_groups(network, 1e-5), 0.9), cosine(lr, len(starts), 0)
     for step, first in enumerate(starts):
         optimizer.zero_grad(set_to_none=True)
-        learn(network, Batch(*batch(data, first), step), 0.0, "fp32")
+        Learning(0.0, "fp32").backward(network, Batch(*batch(data, first), step))
         nn.utils.clip_grad_value_(network.parameters(), 1.0)
         set_rate(optimizer, rate(step))
         optimizer.step()

@@ -17,8 +17,7 @@ from fewshot_nas.config import Config, load_config
 from fewshot_nas.evaluation.prefix_tree import Leaf, Plan, WorkUnit, make_plan
 from fewshot_nas.evaluation.scorer import UNIT_NETWORKS
 from fewshot_nas.space.block import Block, Op
-from fewshot_nas.space.draw import random_arch
-from fewshot_nas.space.space import Arch, Space
+from fewshot_nas.space.space import Arch, Space, random_arch
 from fewshot_nas.space.split import by_width
 from studies.common import ROOT
 from studies.scale.run import ALONE, CLASSES, PHASES, TEST, TRAIN, archs_of

@@ -15,7 +15,7 @@ from fewshot_nas.cream.board_keeping import ByBatch
 from fewshot_nas.cream.flops import UNIFORM, Budget
 from fewshot_nas.cream.matching import Matching, guide
 from fewshot_nas.cream.model import space_of
-from fewshot_nas.cream.search_task import PathSampler, SearchTask
+from fewshot_nas.cream.search_task import PathSampler, PathStep, SearchTask
 from fewshot_nas.cream.teaching import BoardTeacher
 from fewshot_nas.distributed import GradientMean, World, joined
 from fewshot_nas.evaluation.inputs import Inputs
@@ -23,9 +23,9 @@ from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import one_shot, shared
-from fewshot_nas.training.loop import Batch
-from fewshot_nas.training.optimizer import plain_groups, set_rate, sgd
-from fewshot_nas.training.step import Regularization, Step
+from fewshot_nas.training.loop import Batch, set_rate
+from fewshot_nas.training.optimizer import plain_groups, sgd
+from fewshot_nas.training.step import Regularization
 
 RATE = 0.1
 BUDGET = Budget(space_of({}, (1, 2, 1, 1, 1), 224), 0, 1000)
@@ -53,7 +53,7 @@ def parts(world, board, first=0, **settings):
     optimizer = torch.optim.Adam(matching.parameters(), 0.01)
     own = {"per_epoch": 2, "rate": lambda step: RATE, "world": world, "start_epoch": 1, "slice": 2}
     teacher = BoardTeacher(keeping=keeping, matching=matching, optimizer=optimizer, **own, **settings)
-    step = Step(sampler, teacher=teacher, regularization=Regularization(0.1))
+    step = PathStep(sampler, teacher=teacher, regularization=Regularization(0.1))
     return {"world": world, "sampler": sampler, "keeping": keeping, "teacher": teacher, "step": step}
 
 
@@ -61,7 +61,7 @@ def step(task, batch, number):
     """What `Loop` does."""
     task.optimizer.zero_grad(set_to_none=True)
     given = Batch(*batch, number)
-    trained = task.backward(given)
+    trained = task.step.backward(task.network, given)
     task.after_backward(given, trained, GradientMean(task.world)(task.network.parameters(), trained.numbers))
     set_rate(task.optimizer, RATE)
     task.optimizer.step()
@@ -221,7 +221,7 @@ def test_choices_share_weights_at_first_and_then_have_their_own(task, batch, tmp
     kept = blocks[4].clone()
     with torch.no_grad():
         blocks[-1].zero_()
-    task.backward(Batch(*batch, 3))
+    task.step.backward(task.network, Batch(*batch, 3))
     assert torch.equal(blocks[4], kept)
 
 

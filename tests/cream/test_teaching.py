@@ -11,7 +11,7 @@ from fewshot_nas.cream.matching import Matching, guide
 from fewshot_nas.cream.teaching import BoardTeacher, meta_update
 from fewshot_nas.distributed import World
 from fewshot_nas.training.loop import Batch
-from fewshot_nas.training.step import Answer, Lesson, Regularization, Step
+from fewshot_nas.training.step import Answer, Lesson, Regularization, SupernetStep
 
 pytestmark = pytest.mark.numeric
 
@@ -33,7 +33,7 @@ def step_of(supernet, paths, batch):
 
     def compute(lesson, smoothing=0.0):
         given = SimpleNamespace(archs=lambda step: [paths[0]], lessons=lambda *_: [lesson])
-        step = Step(given, teacher=given, regularization=Regularization(smoothing))
+        step = SupernetStep(given, teacher=given, regularization=Regularization(smoothing))
         (loss,), (logits,) = step.backward(supernet, Batch(*batch, 0))
         return loss, logits
 

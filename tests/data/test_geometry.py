@@ -8,7 +8,7 @@ from torchvision.transforms.v2 import RandomResizedCrop, functional
 
 from fewshot_nas.data import geometry
 from fewshot_nas.data.geometry import cuts, jittered, random_box
-from fewshot_nas.data.keys import random_keys
+from fewshot_nas.data.images import random_keys
 
 KEYS = random_keys("geometry", torch.arange(300))
 SIDE = 24

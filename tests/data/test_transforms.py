@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data import RECIPES
-from fewshot_nas.data.keys import random_keys
+from fewshot_nas.data.images import random_keys
 from fewshot_nas.data.transforms import eval_transform, normalize, seeded, train_transform
 
 KEYS = random_keys("test", torch.arange(400))

@@ -7,8 +7,8 @@ import torch
 
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import random_arch
 from fewshot_nas.space.split import by_width
 
 PX8 = SPACES["px8"]

@@ -17,8 +17,8 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure, score_plainly
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.subnet import Subnet, extract
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import random_arch
 from tests.kinds import SPLITS, few, named
 from tests.rounding import (
     assert_equal_but_for_rounding,

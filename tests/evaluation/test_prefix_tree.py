@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from fewshot_nas.evaluation.prefix_tree import Leaf, make_plan, peak_elements
 from fewshot_nas.space.block import Placed
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import random_arch
 from fewshot_nas.space.split import by_width, one_shot
 from tests.kinds import GATED, SPLITS, few
 

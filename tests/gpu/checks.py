@@ -25,8 +25,8 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.memory import memory_limit_mb
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import random_arch
 from fewshot_nas.space.split import by_width
 from fewshot_nas.train_supernet import main as train
 from tests.rounding import plain_logits

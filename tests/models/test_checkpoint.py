@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.checkpoint import FORMAT, load_supernet, read_checkpoint, save_supernet
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import random_arch
 from tests.kinds import GATED, SPLITS, named
 
 PX8 = SPACES["px8"]

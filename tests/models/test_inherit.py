@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.subnet import extract, inherit
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.space.draw import random_arch
+from fewshot_nas.space.space import random_arch
 from fewshot_nas.space.split import by_depth, by_width, explicit, one_shot
 from fewshot_nas.space.split import shared as sharing
 from tests.kinds import BOTTLENECK, CHOICES, FINER, MACRO, PX8, named

@@ -13,9 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet, part
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
-from fewshot_nas.space.space import Arch, Space
+from fewshot_nas.space.space import Arch, Space, random_arch
 from tests.kinds import ALL, SPLITS, named
 from tests.rounding import assert_equal_but_for_rounding, terms
 

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from fewshot_nas.models.run import run_subnet
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import BlockLayers, HeadLayers, Supernet, part
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
-from fewshot_nas.space.space import Arch
+from fewshot_nas.space.space import Arch, random_arch
 from fewshot_nas.space.split import by_width
 from tests.kinds import ALL, SPLITS, named
 from tests.rounding import assert_equal_but_for_rounding, terms

@@ -8,8 +8,8 @@ from fewshot_nas.searching.bounds import Bound, Limits
 from fewshot_nas.searching.candidates import Candidates
 from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.space.cost import cost_measures
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import random_arch
 
 PX8 = SPACES["px8"]
 COSTS = cost_measures(PX8, num_classes=10)

@@ -6,7 +6,7 @@ import pytest
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.space.block import IDENTITY, Block, Cost, Head, Op, basic, bottleneck, inverted_residual, widest
-from fewshot_nas.space.draw import random_arch
+from fewshot_nas.space.space import random_arch
 from tests.kinds import SPLITS, named
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fewshot_nas.space.block import Block
 from fewshot_nas.space.cost import cost_measures
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import random_arch
 from tests.kinds import ALL, CHOICES
 
 PX8, TRACK1 = SPACES["px8"], SPACES["track1"]

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.space.block import Op, basic
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.macro import MacroSpace
 from fewshot_nas.space.mobilenet import MobileNetSpace
 from fewshot_nas.space.presets import SPACES, preset, space_of, with_values
-from fewshot_nas.space.space import STEM, round_width
+from fewshot_nas.space.space import STEM, random_arch, round_width
 from tests.kinds import ALL, GATED
 
 PX8, TRACK1, MACRO = SPACES["px8"], SPACES["track1"], SPACES["macro"]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import random_arch
 from fewshot_nas.space.split import (
     EVERYTHING,
     Rule,

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fewshot_nas.space.draw import random_arch
+from fewshot_nas.space.space import random_arch
 from fewshot_nas.timing.measuring import fitted, judged
 from fewshot_nas.timing.table import LatencyFit
 

@@ -9,8 +9,8 @@ import torch
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.export import write_onnx
 from fewshot_nas.models.subnet import Subnet
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import random_arch
 from fewshot_nas.timing.onnx_graph import onnx_of
 from fewshot_nas.timing.programs import Programs, described, distinct_parts
 from fewshot_nas.timing.table import Sized

@@ -8,8 +8,8 @@ import pytest
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.scores import Network
-from fewshot_nas.space.draw import random_arch
 from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.space import random_arch
 from fewshot_nas.timing.programs import distinct_parts
 from fewshot_nas.timing.table import LatencyFit, Sized, Timing, chosen_path, read_table, table_of, write_table
 from tests.kinds import GATED, MACRO, MOBILE

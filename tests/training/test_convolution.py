@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fewshot_nas.training import convolution as under_test
-from fewshot_nas.training.convolution import convolve
+from fewshot_nas.training import gradients as under_test
+from fewshot_nas.training.gradients import convolve
 from tests.rounding import assert_equal_but_for_rounding
 
 pytestmark = pytest.mark.numeric

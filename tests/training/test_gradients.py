@@ -10,9 +10,9 @@ from fewshot_nas.models.supernet import part
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.gradients import Leaves
-from fewshot_nas.training.loop import Batch
-from fewshot_nas.training.optimizer import multipliers, parameter_groups, set_rate, sgd
-from fewshot_nas.training.step import Largest, RandomArchs, Regularization, Sampler, SpaceEnds, Step
+from fewshot_nas.training.loop import Batch, set_rate
+from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
+from fewshot_nas.training.step import Largest, RandomArchs, Regularization, Sampler, SpaceEnds, SupernetStep
 from tests.rounding import assert_equal_but_for_rounding, terms
 
 pytestmark = pytest.mark.numeric
@@ -41,7 +41,7 @@ def straightforward(network, images, labels, archs, precision="fp32"):
 
 def ours(network, images, labels, archs, precision="fp32"):
     given = SimpleNamespace(archs=lambda step: archs)
-    taken = Step(given, teacher=Largest(), regularization=PLAIN, precision=precision)
+    taken = SupernetStep(given, teacher=Largest(), regularization=PLAIN, precision=precision)
     return taken.backward(network, Batch(images, labels, 0)).numbers
 
 
@@ -52,7 +52,7 @@ def test_a_sandwich_has_the_gradients_of_four_backward_passes(
     supernet, batch, monkeypatch, groups, channels_last, channels_per_pixel
 ):
     """Whether convolutions are products or the library's."""
-    monkeypatch.setattr("fewshot_nas.training.convolution._CHANNELS_PER_PIXEL", channels_per_pixel)
+    monkeypatch.setattr("fewshot_nas.training.gradients._CHANNELS_PER_PIXEL", channels_per_pixel)
     one, other = (supernet(groups, channels_last=channels_last) for _ in range(2))
     archs = SAMPLER.archs(0)
     losses, expected = ours(one, *batch, archs), straightforward(other, *batch, archs)

@@ -23,7 +23,7 @@ from fewshot_nas.distributed import World, joined
 from fewshot_nas.records.files import replacing
 from fewshot_nas.training import loop as under_test
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop, Schedule, Source, Trained
+from fewshot_nas.training.loop import Loop, Schedule, Source, Task, Trained
 from fewshot_nas.training.optimizer import plain_groups, sgd
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -35,27 +35,33 @@ SOURCE = Source(IMAGES, CentreCrop(4, 4), (0.5,), (0.25,))
 SCHEDULE = Schedule(epochs=3, warmup_epochs=1, batch_size=8, lr=0.1, clip_value=1.0, seed=5, checkpoint_steps=2)
 
 
-class Toy:
-    """A linear classifier with dropout, for `Loop`."""
+class ToyStep:
+    """With dropout."""
 
-    loss_names = ("toy",)
+    names = ("toy",)
 
-    def __init__(self, dropout=0.5, bad_step=None):
-        torch.manual_seed(0)
-        self.network, self.dropout, self.bad_step = nn.Linear(16, 3), dropout, bad_step
-        self.optimizer = sgd(plain_groups(self.network, 0.01), 0.9)
-        self.ended = []
+    def __init__(self, dropout, bad_step):
+        self.dropout, self.bad_step = dropout, bad_step
 
-    def backward(self, batch):
-        loss = F.cross_entropy(self.network(F.dropout(batch.images.flatten(1), self.dropout)), batch.labels)
+    def backward(self, network, batch):
+        loss = F.cross_entropy(network(F.dropout(batch.images.flatten(1), self.dropout)), batch.labels)
         loss.backward()
         return Trained(loss.detach()[None] * (math.inf if batch.step == self.bad_step else 1))
 
-    def after_backward(self, batch, trained, means):
-        pass
-
-    def culprit(self, loss, step):
+    def culprit(self, network, loss, step):
         return "the toy"
+
+
+class Toy(Task):
+    """A linear classifier, for `Loop`."""
+
+    def __init__(self, dropout=0.5, bad_step=None):
+        torch.manual_seed(0)
+        network = nn.Linear(16, 3)
+        super().__init__(
+            network=network, optimizer=sgd(plain_groups(network, 0.01), 0.9), step=ToyStep(dropout, bad_step)
+        )
+        self.ended = []
 
     def end_epoch(self, epoch):
         self.ended.append(epoch)
@@ -107,16 +113,16 @@ def train_until(directory, steps, while_saving, kill_me):
     """Die after some steps, either at once or in the middle of the next checkpoint."""
     loop = make(directory)
     loop.resume()
-    backward, last = loop.task.backward, loop.step + steps
+    backward, last = loop.task.step.backward, loop.step + steps
 
-    def dying_backward(batch):
+    def dying_backward(network, batch):
         if batch.step >= last:
             if not while_saving:
                 kill_me()
             os.fsync = lambda stream: kill_me()  # the state is written, but has not its name yet
-        return backward(batch)
+        return backward(network, batch)
 
-    loop.task.backward = dying_backward
+    loop.task.step.backward = dying_backward
     loop.run()
 
 
@@ -262,8 +268,8 @@ def test_a_bar_is_for_the_terminal_of_rank_0(tmp_path, monkeypatch, stream, rank
 def test_the_bar_shows_rate_loss_learning_rate_and_time_left(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     task = Toy()
-    backward = task.backward
-    task.backward = lambda *inputs: time.sleep(0.12) or backward(*inputs)  # a bar moves ten times a second
+    backward = task.step.backward
+    task.step.backward = lambda *inputs: time.sleep(0.12) or backward(*inputs)  # a bar moves ten times a second
     train(tmp_path, task=task, schedule=schedule(epochs=1))
     last = [shown for shown in sys.stderr.getvalue().split("\r") if "24/24" in shown][-1]
     assert re.search(r"epoch 1/1: 100%.* 24/24 \[00:00<00:00, [\d.]+ images/s, loss [\d.]+, lr [\d.e-]+\]", last)

@@ -10,7 +10,7 @@ from torch import nn
 from fewshot_nas.cream.retraining import averaged
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.training.loop import Batch
-from fewshot_nas.training.network import NetworkTask
+from fewshot_nas.training.network import Learning, NetworkTask
 
 LABELS = torch.tensor([0, 0, 0, 1])
 
@@ -24,10 +24,8 @@ def task():
     return NetworkTask(
         network=network,
         optimizer=optimizer,
-        name="the network",
-        smoothing=0.3,
+        step=Learning(0.3, "fp32"),
         valid=Inputs(images[:0], 2, images, LABELS, 2, (0.5,), (0.2,), torch.device("cpu")),
-        precision="fp32",
         calibrates=False,
         due={1},
         average=averaged(network, optimizer, 0.5),
@@ -38,12 +36,13 @@ def task():
 def test_labels_are_smoothed(task):
     images = torch.randn(4, 1, 2, 2)
     expected = F.cross_entropy(task.network(images), LABELS, label_smoothing=0.3)
-    torch.testing.assert_close(task.backward(Batch(images, LABELS, 0)).numbers, expected.detach()[None])
+    trained = task.step.backward(task.network, Batch(images, LABELS, 0))
+    torch.testing.assert_close(trained.numbers, expected.detach()[None])
 
 
 def test_the_average_follows_each_step(task):
     before = task.network[1].weight.detach().clone()
-    task.backward(Batch(torch.randn(4, 1, 2, 2), LABELS, 0))
+    task.step.backward(task.network, Batch(torch.randn(4, 1, 2, 2), LABELS, 0))
     task.optimizer.step()
     after = task.network[1].weight.detach()
     assert not torch.equal(after, before)

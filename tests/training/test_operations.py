@@ -10,7 +10,7 @@ from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.training.loop import Loop, Schedule, Source
-from fewshot_nas.training.network import learn
+from fewshot_nas.training.network import Learning
 from fewshot_nas.training.optimizer import plain_groups
 
 IMAGES = ArrayImages(torch.zeros(8, 1, 8, 8, dtype=torch.uint8), torch.arange(8) % 5)
@@ -35,7 +35,7 @@ def loop_of(task, tmp_path, device="cpu"):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_step_has_fewer_operations_than_the_straightforward_one(benchmark, tiny, tmp_path, monkeypatch, precision):
     """The loop's whole step, against forward, backward and optimizer alone."""
-    monkeypatch.setattr("fewshot_nas.training.convolution._CHANNELS_PER_PIXEL", 1e9)  # as on a GPU
+    monkeypatch.setattr("fewshot_nas.training.gradients._CHANNELS_PER_PIXEL", 1e9)  # as on a GPU
     train_step, counting = benchmark
     loop = loop_of(train_step.Ours(tiny, 5, precision), tmp_path)
     plain = train_step.Straightforward(tiny, 5, precision)
@@ -51,14 +51,11 @@ def test_a_step_has_fewer_operations_than_the_straightforward_one(benchmark, tin
 class Alone:
     """A convolution with its norm, trained alone, for `Loop`."""
 
-    loss_names = ("arch",)
+    step = Learning(0.1, "fp32")
 
     def __init__(self):
         layers = [torch.nn.Conv2d(1, 4, 3, 2), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(36, 5)]
         self.network = torch.nn.Sequential(*layers)
-
-    def backward(self, batch):
-        return learn(self.network, batch, 0.1, "fp32")
 
     def after_backward(self, batch, trained, means):
         pass

@@ -21,7 +21,7 @@ from fewshot_nas.training.step import (
     PerArch,
     Regularization,
     Sampler,
-    Step,
+    SupernetStep,
     resized,
 )
 from tests.rounding import assert_equal_but_for_rounding, terms
@@ -50,9 +50,8 @@ def sandwich(network, images, labels, archs, sizes, regularization=NONE, teacher
     """The losses of a step with archs, sizes and teachers of the test's own, by default of the largest."""
     teachers = [archs[0]] * (len(archs) - 1) if teachers is None else teachers
     given = Given(archs, sizes, [None, *teachers])
-    return (
-        Step(given, given, given, loss or PerArch(), regularization).backward(network, Batch(images, labels, 0)).numbers
-    )
+    step = SupernetStep(given, given, given, loss or PerArch(), regularization)
+    return step.backward(network, Batch(images, labels, 0)).numbers
 
 
 @pytest.mark.parametrize("sampling", SAMPLING)
@@ -239,7 +238,7 @@ def test_a_teacher_gets_no_gradient(supernet, batch):
 def test_a_step_is_its_parts(supernet, batch, teacher, teachers):
     """The same archs, sizes, teachers and losses as put together by hand."""
     one, other, drawn, sizes = supernet(), supernet(), sampler(), ImageSizes(3, (6, 8))
-    losses = Step(drawn, sizes, teacher).backward(one, Batch(*batch, 5)).numbers
+    losses = SupernetStep(drawn, sizes, teacher).backward(one, Batch(*batch, 5)).numbers
     expected = sandwich(other, *batch, drawn.archs(5), sizes.sides(5, 4), NONE, teachers)
     assert torch.equal(losses, expected)
     theirs = gradients(other)

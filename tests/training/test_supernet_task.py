@@ -11,7 +11,7 @@ from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.loop import Batch
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
-from fewshot_nas.training.step import Largest, RandomArchs, Sampler, SpaceEnds, Step
+from fewshot_nas.training.step import Largest, RandomArchs, Sampler, SpaceEnds, SupernetStep
 from fewshot_nas.training.supernet_task import SupernetTask, Validation, shared_scores
 from tests.rounding import assert_score_is_plain_but_for_rounding
 
@@ -39,7 +39,7 @@ def make(tmp_path, tiny, supernet, inputs):
         return SupernetTask(
             network=network,
             optimizer=sgd(parameter_groups(network, multipliers(by_width(tiny, 2), OPTIONS, "rule"), 0.0), 0.9),
-            step=Step(Sampler(RandomArchs(PX8, 0, OPTIONS), SpaceEnds(PX8, 0, OPTIONS), 2), teacher=Largest()),
+            step=SupernetStep(Sampler(RandomArchs(PX8, 0, OPTIONS), SpaceEnds(PX8, 0, OPTIONS), 2), teacher=Largest()),
             world=world,
             options=OPTIONS,
             validation=Validation(inputs, truth, PhaseDirectory(tmp_path / "run"), kept, every, epochs),
@@ -93,7 +93,7 @@ def test_only_candidates_stay_on_disk_once_the_state_knows(make, tmp_path, monke
 
 def test_a_restored_task_has_weights_momentum_and_candidates(make, tmp_path, batch):
     one, other = make(), make()
-    one.backward(Batch(*batch, 0))
+    one.step.backward(one.network, Batch(*batch, 0))
     one.optimizer.step()
     one.end_epoch(0)
     one.save(tmp_path / "last.pth", {"more": 1})
@@ -103,7 +103,7 @@ def test_a_restored_task_has_weights_momentum_and_candidates(make, tmp_path, bat
     assert other.candidates == one.candidates
     for task in (one, other):
         task.optimizer.zero_grad()
-        task.backward(Batch(*batch, 1))
+        task.step.backward(task.network, Batch(*batch, 1))
         task.optimizer.step()
     for mine, theirs in zip(one.network.parameters(), other.network.parameters(), strict=True):
         assert torch.equal(mine, theirs)
@@ -111,9 +111,9 @@ def test_a_restored_task_has_weights_momentum_and_candidates(make, tmp_path, bat
 
 def test_the_culprit_is_the_arch_of_the_step(make):
     task = make()
-    assert task.culprit(0, 0).startswith("the largest arch, 15585")
-    assert task.culprit(1, 3) != task.culprit(1, 4)
-    assert task.loss_names == ("largest", "sampled1", "sampled2", "smallest")
+    assert task.step.culprit(task.network, 0, 0).startswith("the largest arch, 15585")
+    assert task.step.culprit(task.network, 1, 3) != task.step.culprit(task.network, 1, 4)
+    assert task.step.names == ("largest", "sampled1", "sampled2", "smallest")
 
 
 @pytest.mark.dist

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.data.keys import random_keys, random_order
+from fewshot_nas.data.images import random_keys, random_order
 
 
 @given(st.text(), st.lists(st.integers(0, 2**40), min_size=1, max_size=20))
