@@ -89,7 +89,11 @@ def _write(
 ) -> None:
     """Write the merged scores by each metric, and for a sample predicted scores for the rest of the pool."""
     parts, beside = manifest.get("parts"), frozenset(manifest.get("beside", ()))
-    which = f"in parts {parts} of {pool_parts}, not in the others" if parts else f"in {pool_parts} parts"
+    which = (
+        f"in parts {parts} of {pool_parts}, not in the others"
+        if parts
+        else f"in {pool_parts} part{'s' * (pool_parts > 1)}"
+    )
     if beside:
         which += f", {len(beside)} of them beside the others for the ground truth"
     described = None
