@@ -37,8 +37,9 @@ def random_arch(
     The same seed gives the same arch everywhere.
 
     Args:
-        min_macs, max_macs: multiply-adds for one image, both included; no upper bound if None.
-        max_params: parameters.
+        min_macs: least multiply-adds for one image.
+        max_macs: most of them; no bound if None.
+        max_params: most parameters.
 
     Raises:
         InputError: no such space, or none of 10,000 draws lies within the bounds.
