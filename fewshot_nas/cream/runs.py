@@ -20,7 +20,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.running.images import data_facts, images_of, refuse_single_values, training_images
 from fewshot_nas.running.life import AnyRun
 from fewshot_nas.running.manifest import manifest_of
-from fewshot_nas.training.loop import Source
+from fewshot_nas.training.task import Source
 
 HELD_SHARE = 8  # at most one of so many training images is held out
 

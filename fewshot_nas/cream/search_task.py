@@ -25,8 +25,8 @@ from fewshot_nas.records.journal import Record
 from fewshot_nas.running.run import placed
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot, split_of
-from fewshot_nas.training.loop import Batch, Task, Trained
 from fewshot_nas.training.step import SupernetStep
+from fewshot_nas.training.task import Batch, Task, Trained
 
 
 @dataclass(frozen=True)

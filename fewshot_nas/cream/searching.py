@@ -34,10 +34,10 @@ from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot, shared
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Batch, Schedule, set_rate
 from fewshot_nas.training.network import Learning
 from fewshot_nas.training.optimizer import plain_groups, sgd
 from fewshot_nas.training.step import Regularization
+from fewshot_nas.training.task import Batch, Schedule, set_rate
 
 
 @dataclass(frozen=True)

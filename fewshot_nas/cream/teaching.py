@@ -13,8 +13,8 @@ from fewshot_nas.cream.matching import Matching, guide, meta_gradients
 from fewshot_nas.distributed import GradientMean, World, broadcast
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
-from fewshot_nas.training.loop import Batch
 from fewshot_nas.training.step import Lesson
+from fewshot_nas.training.task import Batch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,7 @@ from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry, read_arch_file
 from fewshot_nas.space.space import Space
 from fewshot_nas.training.log import RunLog, last_choice
-from fewshot_nas.training.selection import Candidate, choose, rule
-from fewshot_nas.training.supernet_task import LOGGED, shared_scores
+from fewshot_nas.training.supernet_task import LOGGED, Candidate, choose, rule, shared_scores
 
 
 @dataclass(frozen=True)

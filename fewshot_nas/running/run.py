@@ -29,7 +29,8 @@ from fewshot_nas.running.images import (
 from fewshot_nas.running.life import AnyRun, Begun
 from fewshot_nas.running.manifest import manifest, refuse_another_run
 from fewshot_nas.space.space import Space
-from fewshot_nas.training.loop import Schedule, Source, Task, step_seed
+from fewshot_nas.training.loop import step_seed
+from fewshot_nas.training.task import Schedule, Source, Task
 
 N = TypeVar("N", bound=nn.Module)
 T = TypeVar("T", bound=Task[Any, Any])

@@ -5,15 +5,12 @@ step. So a run that was killed and resumed ends with the same bits as one that w
 """
 
 import hashlib
-import math
 import random
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,14 +19,13 @@ from tqdm import tqdm
 
 from fewshot_nas.cli.errors import InputError, with_memory
 from fewshot_nas.cli.pace import Pace, duration
-from fewshot_nas.data.images import Images
-from fewshot_nas.data.loader import TrainBatches, lost_workers_said
-from fewshot_nas.data.transforms import Transform, normalize
+from fewshot_nas.data.loader import lost_workers_said
+from fewshot_nas.data.transforms import normalize
 from fewshot_nas.distributed import GradientMean, World, fail_together, gathered, on_rank0
-from fewshot_nas.models.batch import BatchShare
 from fewshot_nas.models.checkpoint import read_checkpoint
 from fewshot_nas.records.journal import Record
 from fewshot_nas.training.log import RunLog, summary
+from fewshot_nas.training.task import Batch, Schedule, Source, Task, set_rate
 
 _IN_EVALUATION = (
     "while the networks of an epoch were measured; lower evaluation.batch_size (for Cream BATCH_SIZE), and go on"
@@ -37,117 +33,6 @@ _IN_EVALUATION = (
 FEW_STEPS = 5  # tell how fast a training is
 PLANNED_STEPS, PLANNED_S = 20, 10.0  # the most that a plan measures
 CHECKED_STEPS = 10  # steps between two checks of the losses, each of which waits for the device
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How a task is trained; `batch_size` counts the images of all processes."""
-
-    epochs: int
-    warmup_epochs: int
-    batch_size: int
-    lr: float
-    clip_value: float
-    seed: int
-    checkpoint_steps: int
-
-    def rate(self, per_epoch: int) -> Callable[[int], float]:
-        """The learning rate of each step, if an epoch has `per_epoch` steps; subclasses may have other schedules."""
-        return cosine(self.lr, self.epochs * per_epoch, self.warmup_epochs * per_epoch)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Training images, and how they are transformed and normalised for the network."""
-
-    images: Images
-    transform: Transform
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    workers: int = 0
-
-    def batches(self, schedule: Schedule, world: World) -> TrainBatches:
-        """This process's share of the training batches."""
-        return TrainBatches(
-            self.images,
-            self.transform,
-            batch_size=schedule.batch_size,
-            seed=schedule.seed,
-            rank=world.rank,
-            world=world.size,
-            workers=self.workers,
-            device=world.device,
-        )
-
-
-class Batch(NamedTuple):
-    """What a step trains on.
-
-    Attributes:
-        images: [B, C, H, W], normalised.
-        labels: class indices [B].
-        step: its number, from 0.
-        share: which images these are of a batch that several processes share.
-    """
-
-    images: Tensor
-    labels: Tensor
-    step: int
-    share: BatchShare | None = None
-
-
-class Trained(NamedTuple):
-    """What a step has found.
-
-    Attributes:
-        numbers: losses [names], followed by any other numbers to be averaged over the processes.
-        logits: of the networks that it trained, each [B, classes], without graphs; for `Task.after_backward`.
-    """
-
-    numbers: Tensor
-    logits: Sequence[Tensor] = ()
-
-
-class Step(Protocol):
-    """How a task learns from a batch: who is trained, who teaches, and what is lost."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The names of a step's losses."""
-
-    def backward(self, network: Any, batch: Batch) -> Trained:
-        """Add a batch's gradients to a network's parameters."""
-
-    def culprit(self, network: Any, loss: int, step: int) -> str:
-        """The owner of a loss, for the message if the loss is not finite."""
-
-
-S = TypeVar("S", bound=Step)
-N = TypeVar("N", bound=nn.Module)
-
-
-@dataclass(kw_only=True)
-class Task(ABC, Generic[N, S]):
-    """What the loop trains: the loop decides when something happens, the task does it."""
-
-    network: N
-    optimizer: torch.optim.Optimizer
-    step: S
-
-    def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
-        """Take note of a step, before the optimizer's. `means` are its numbers' over the processes."""
-
-    @abstractmethod
-    def end_epoch(self, epoch: int) -> Record:
-        """Validate, and return a record for the log."""
-
-    @abstractmethod
-    def save(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Write the task's state and the loop's `state` into one file, whole or not at all."""
-
-    @abstractmethod
-    def restore(self, content: Mapping[str, Any]) -> None:
-        """Restore the state that `save` wrote."""
 
 
 class Loop:
@@ -390,23 +275,6 @@ class Loop:
         steps = (self.step - 1) % self._per_epoch + 1
         lr = self._rate(self.step - 1)
         bar.set_postfix_str(f"loss {self._losses[0] / steps:.3f}, lr {lr:.2g}", refresh=False)
-
-
-def cosine(base: float, total: int, warmup: int) -> Callable[[int], float]:
-    """The learning rate of each step: a linear warm-up from a thousandth of `base`, then a cosine to 0."""
-
-    def rate(step: int) -> float:
-        if step < warmup:
-            return base * (0.001 + 0.999 * step / warmup)
-        return base * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-    return rate
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every parameter group to its multiple of `rate`."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
 
 
 def step_seed(seed: int, step: int) -> int:

@@ -15,7 +15,7 @@ from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.records.files import replacing
 from fewshot_nas.records.journal import Record
-from fewshot_nas.training.loop import Batch, Task, Trained
+from fewshot_nas.training.task import Batch, Task, Trained
 
 # In a running statistic each step counts 0.9 of the next one, so its first value, which no image was seen for, still
 # counts 18 % after 16 steps, and half a percent after 50.

@@ -21,7 +21,7 @@ from fewshot_nas.models.run import run_subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch, Options, Space, random_arch, with_outs
 from fewshot_nas.training.gradients import Leaves, convolve
-from fewshot_nas.training.loop import Batch, Trained
+from fewshot_nas.training.task import Batch, Trained
 
 # ---- who is drawn ----------------------------------------------------------------------------------------------------
 

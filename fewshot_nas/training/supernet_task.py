@@ -1,6 +1,7 @@
-"""Training a supernet phase: sandwich steps, and a ranking of the ground-truth archs after each epoch."""
+"""Training a supernet phase: the ground truth is ranked after each epoch, and one epoch becomes its supernet."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,14 +14,16 @@ from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
+from fewshot_nas.ranking.interval import merit
 from fewshot_nas.records.journal import Record
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.space import Arch, Options
-from fewshot_nas.training.loop import Task
-from fewshot_nas.training.selection import Candidate, choose, keep
 from fewshot_nas.training.step import SupernetStep
+from fewshot_nas.training.task import Task
 
 LOGGED = ("top1", "prob")  # tau is measured by prob: on few images, accuracies have too many ties to choose an epoch
+RULE = "the latest epoch whose tau by mean probability is within one standard error of the largest"
+RULE_WITHOUT_TRUTH = "the last epoch, because no tau is known"
 
 
 class Shelf(Protocol):
@@ -31,6 +34,15 @@ class Shelf(Protocol):
 
     def candidates(self) -> list[Path]:
         """All checkpoints that exist."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An epoch with its tau and tau's standard error; both are nan if there is no ground truth."""
+
+    epoch: int
+    tau: float
+    error: float
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,42 @@ class SupernetTask(Task[Supernet, SupernetStep]):
         for path in self.validation.shelf.candidates():
             if path not in kept:
                 path.unlink()
+
+
+def choose(candidates: Sequence[Candidate]) -> Candidate:
+    """Choose by `RULE`, or the latest epoch if no tau is known."""
+    best = max(candidates, key=_merit)
+    margin = 0.0 if math.isnan(best.error) else best.error
+    return max((each for each in candidates if _known_tau(each) >= _known_tau(best) - margin), key=_epoch)
+
+
+def rule(chosen: Candidate) -> str:
+    """The rule by which `choose` chose this candidate, as text."""
+    return RULE_WITHOUT_TRUTH if math.isnan(chosen.tau) else RULE
+
+
+def keep(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+    """The chosen candidate, the best, and the next best by tau: `count` candidates, but at least these two.
+
+    Only an epoch after the best one can be chosen later, so no candidate that may be needed is lost.
+    """
+    kept = [choose(candidates)]
+    for each in sorted(candidates, key=_merit, reverse=True):
+        if each not in kept and len(kept) < max(count, 2):
+            kept.append(each)
+    return sorted(kept, key=_epoch)
+
+
+def _known_tau(candidate: Candidate) -> float:
+    return merit(candidate.tau)
+
+
+def _merit(candidate: Candidate) -> tuple[float, int]:
+    return _known_tau(candidate), candidate.epoch
+
+
+def _epoch(candidate: Candidate) -> int:
+    return candidate.epoch
 
 
 def shared_scores(supernet: Supernet, archs: Mapping[str, Arch], inputs: Inputs, world: World) -> dict[str, Accuracy]:

@@ -31,9 +31,9 @@ from fewshot_nas.running.run import Run, seed_weights
 from fewshot_nas.running.supernets import SupernetTraining
 from fewshot_nas.space.space import Arch, Options, Space
 from fewshot_nas.space.split import by_width
-from fewshot_nas.training.loop import Batch
 from fewshot_nas.training.step import Lesson
 from fewshot_nas.training.supernet_task import SupernetTask
+from fewshot_nas.training.task import Batch
 from studies.remembering import RememberingTask
 
 BUCKETS = 8  # ranges of MACs

@@ -10,8 +10,8 @@ from fewshot_nas.cream.board import Board
 from fewshot_nas.cream.matching import Matching, guide
 from fewshot_nas.cream.teaching import BoardTeacher, meta_update
 from fewshot_nas.distributed import World
-from fewshot_nas.training.loop import Batch
 from fewshot_nas.training.step import Answer, Lesson, Regularization, SupernetStep
+from fewshot_nas.training.task import Batch
 
 pytestmark = pytest.mark.numeric
 

@@ -10,9 +10,9 @@ from fewshot_nas.models.supernet import part
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.gradients import Leaves
-from fewshot_nas.training.loop import Batch, set_rate
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.step import Largest, RandomArchs, Regularization, Sampler, SpaceEnds, SupernetStep
+from fewshot_nas.training.task import Batch, set_rate
 from tests.rounding import assert_equal_but_for_rounding, terms
 
 pytestmark = pytest.mark.numeric

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.training.selection import RULE, Candidate, choose, keep, rule
+from fewshot_nas.training.supernet_task import RULE, Candidate, choose, keep, rule
 
 measured = st.tuples(st.one_of(st.just(math.nan), st.sampled_from([-0.5, 0.0, 0.25, 0.5])), st.floats(0, 0.5))
 

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.training import step as under_test
-from fewshot_nas.training.loop import Batch
 from fewshot_nas.training.step import (
     EXTREMES,
     SAMPLING,
@@ -24,6 +23,7 @@ from fewshot_nas.training.step import (
     SupernetStep,
     resized,
 )
+from fewshot_nas.training.task import Batch
 from tests.rounding import assert_equal_but_for_rounding, terms
 
 pytestmark = pytest.mark.numeric
