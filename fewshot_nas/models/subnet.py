@@ -78,16 +78,17 @@ class Subnet(nn.Module):
         self.head = HeadLayers(space.head(arch), num_classes)
         initialise(self, as_shortcuts=space.starts_as_shortcuts)
 
-    def forward(self, x: Tensor, share: BatchShare | None = None) -> Tensor:
-        """Logits [B, classes] for images [B, C, H, W].
-
-        Args:
-            share: of the batch, if several processes train on it; all of them have to call this.
-        """
-        for block in self.blocks:
-            x = block(x, share)
-        logits: Tensor = self.head(x, share)
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, classes] for images [B, C, H, W]."""
+        logits: Tensor = self.head(self.blocks(x))
         return logits
+
+    def shared(self, x: Tensor, share: BatchShare) -> Tensor:
+        """As `forward`, of this process's share of a batch that several train on; all of them have to call this."""
+        for block in self.blocks:
+            assert isinstance(block, BlockLayers)
+            x = block.shared(x, share)
+        return self.head.shared(x, share)
 
 
 def extract(supernet: Supernet, arch: Arch) -> Subnet:

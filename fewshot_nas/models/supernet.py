@@ -102,11 +102,14 @@ class BlockLayers(nn.Module):
         self.main = nn.ModuleList(Layer(op, tracks=tracks) for op in block.main)
         self.shortcut = nn.ModuleList(Layer(op, tracks=tracks) for op in block.shortcut or ())
 
-    def forward(self, x: Tensor, share: BatchShare | None = None) -> Tensor:
-        """The output of the block, with the norms' running statistics where they have some.
+    def forward(self, x: Tensor) -> Tensor:
+        """The output of the block, with the norms' running statistics where they have some."""
+        return self.shared(x, None)
 
-        Args:
-            share: of the batch, if several processes train on it.
+    def shared(self, x: Tensor, share: BatchShare | None) -> Tensor:
+        """As `forward`, of this process's share of a batch that several train on.
+
+        It is a method of its own, because tracing makes every argument of `forward` a value that nobody knows.
         """
         apply = _apply if share is None else partial(_apply, share=share)
         return run(self.block, self.layers(self.main), self.layers(self.shortcut), x, apply)
@@ -158,12 +161,12 @@ class HeadLayers(nn.Module):
         self.hidden = nn.Linear(head.inputs, head.hidden) if head.hidden else None
         self.linear = nn.Linear(head.hidden or head.inputs, num_classes)
 
-    def forward(self, x: Tensor, share: BatchShare | None = None) -> Tensor:
-        """Logits [B, classes].
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, classes]."""
+        return self.shared(x, None)
 
-        Args:
-            share: of the batch, if several processes train on it.
-        """
+    def shared(self, x: Tensor, share: BatchShare | None) -> Tensor:
+        """As `forward`, of this process's share of a batch that several train on."""
         x = x.mean((2, 3))
         if self.hidden is not None:
             x = activate(self.hidden(x), self.head.act)

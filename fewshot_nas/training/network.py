@@ -41,7 +41,11 @@ class Learning:
         """Add the gradients of a batch's cross-entropy to the network's parameters."""
         network.train()
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = network(batch.images) if batch.share is None else network(batch.images, batch.share)
+            if batch.share is None:
+                logits = network(batch.images)
+            else:
+                assert isinstance(network, Subnet)
+                logits = network.shared(batch.images, batch.share)
         loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         return Trained(loss.detach()[None])
