@@ -222,8 +222,8 @@ class FewShotConfig(TrainingConfig):
     epochs: Count = 2
     # Epochs in which the learning rate rises, part of `epochs`.
     warmup_epochs: int = 0
-    # Largest learning rate. A fiftieth of the one-shot phase's, as in the published recipe: a phase that moves the
-    # weights much makes the groups noisy, and the ranking worse.
+    # Largest learning rate. A fiftieth of the one-shot phase's (published: a hundredth, for three groups a fiftieth): a
+    # phase that moves the weights much makes the groups noisy, and the ranking worse.
     lr: float = 0.002
     # Larger rates for groups that are rarely drawn: `rule` computes them from the probability that a group
     # is drawn, `table` has the published values, `none` leaves all rates equal.
