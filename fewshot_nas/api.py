@@ -6,6 +6,7 @@ torch import it when they are called.
 
 import random
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -166,7 +167,9 @@ def score(
         raise InputError(f"images is {images!r}, expected one of {', '.join(get_args(_Part))}")
     settings = load_config(Path(config) if config else _config_beside(supernet), overrides)
     with joined(device, settings.run) as world:
-        network = _supernet(supernet, str(world.device)).to(world.device)
+        network = _supernet(supernet)
+        if next(network.parameters()).device != world.device:  # the caller's own stays where it is
+            network = deepcopy(network).to(world.device)
         name = str(network.source or "the supernet")
         data = images_for(settings, name, network.space, network.num_classes, network.trained_on)
         scorer = scorer_for(settings, name, network, data, data.valid if images == "valid" else data.test, world)
@@ -185,8 +188,8 @@ def _arch(space: Space, arch: Arch | str) -> Arch:
     return space.decode(arch) if isinstance(arch, str) else arch
 
 
-def _supernet(supernet: "Supernet | Path | str", device: str = "cpu") -> "Supernet":
-    return load_supernet(supernet, device) if isinstance(supernet, str | Path) else supernet
+def _supernet(supernet: "Supernet | Path | str") -> "Supernet":
+    return load_supernet(supernet) if isinstance(supernet, str | Path) else supernet
 
 
 def _config_beside(supernet: "Supernet | Path | str") -> Path | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fewshot_nas.cli import launcher
 from fewshot_nas.cli.errors import InputError, said_by_machine
+from fewshot_nas.computing import USUAL, Settings, computing
 from fewshot_nas.models.batch import BatchShare
 from fewshot_nas.watch import Watch, connection, whereabouts
 
@@ -65,34 +66,8 @@ class World:
         return images if self.sync_norms else images // self.size
 
 
-class Settings(Protocol):
-    """How a process computes; `run` of the settings, where each is explained."""
-
-    @property
-    def threads(self) -> int: ...
-    @property
-    def tf32(self) -> bool: ...
-    @property
-    def deterministic(self) -> bool: ...
-    @property
-    def sync_norms(self) -> bool: ...
-    @property
-    def silence_s(self) -> float: ...
-
-
-@dataclass(frozen=True)
-class DefaultSettings:
-    """The default settings of a process."""
-
-    threads: int = 0
-    tf32: bool = True
-    deterministic: bool = False
-    sync_norms: bool = True
-    silence_s: float = 25.0
-
-
 @contextmanager
-def joined(device: str | None, settings: Settings = DefaultSettings()) -> Iterator[World]:
+def joined(device: str | None, settings: Settings = USUAL) -> Iterator[World]:
     """Join the processes that torchrun started; alone, a world of one.
 
     A process that raises an error, is killed or is stopped ends all of them, see `watch.py`.
@@ -105,32 +80,8 @@ def joined(device: str | None, settings: Settings = DefaultSettings()) -> Iterat
         InputError: there is no such device.
         KnownError: another process has failed.
     """
-    with _computing(settings), _processes(device, settings) as world:
+    with computing(settings), _processes(device, settings) as world:
         yield world
-
-
-@contextmanager
-def _computing(settings: Settings) -> Iterator[None]:
-    """Compute as the settings say for a while: a notebook's own way comes back."""
-    tf32, deterministic = torch.backends.cudnn.allow_tf32, torch.are_deterministic_algorithms_enabled()
-    threads, products = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    if settings.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when a GPU is used first
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
-    _be_deterministic(settings.deterministic)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, tf32
-        _be_deterministic(deterministic)
-
-
-def _be_deterministic(wanted: bool) -> None:
-    if torch.are_deterministic_algorithms_enabled() != wanted:  # torch imports a compiler for it: seconds
-        torch.use_deterministic_algorithms(wanted)
 
 
 @contextmanager
@@ -184,6 +135,7 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         if device == torch.device("cuda"):
+            _refuse_more_processes_than_gpus()
             device = torch.device("cuda", launcher.place().local)
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -192,6 +144,15 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
+
+
+def _refuse_more_processes_than_gpus() -> None:
+    here = max(launcher.number("LOCAL_WORLD_SIZE", 1, least=1), launcher.place().local + 1)
+    if (gpus := torch.cuda.device_count()) and here > gpus:
+        raise InputError(
+            f"{here} processes were started on this machine, which has {gpus} GPU{'s' * (gpus > 1)}, and each needs one"
+            f" of its own; start {gpus} (--nproc_per_node={gpus}), or compute with --device cpu"
+        )
 
 
 class GradientMean:

@@ -5,8 +5,8 @@ import torch
 import torch.distributed as dist
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.computing import DefaultSettings, tf32
 from fewshot_nas.distributed import (
-    DefaultSettings,
     GradientMean,
     World,
     broadcast_object,
@@ -40,6 +40,40 @@ def test_how_is_computed_is_the_callers_choice_again_afterwards(monkeypatch):
     with joined("cpu", DefaultSettings()):
         assert way() == (threads, False, True, True)
     assert way() == before == (threads, *others)
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch before 2.9 has the old switches only")
+def test_a_notebook_may_use_torchs_new_switches_for_tf32(together):
+    """torch refuses to read the old ones then, and never forgets it; so each case has a process of its own."""
+    general, products, folds = torch.backends, torch.backends.cuda.matmul, torch.backends.cudnn.conv
+
+    def way():
+        return [each.fp32_precision for each in (general, products, torch.backends.cudnn, folds)]
+
+    def notebook(switch, value):
+        switch.fp32_precision = value
+        before = way()
+        for wanted in (False, True):
+            with joined("cpu", DefaultSettings(tf32=wanted)):
+                assert tf32() == products.allow_tf32 == torch.backends.cudnn.allow_tf32 == wanted
+                assert products.fp32_precision == folds.fp32_precision == ("tf32" if wanted else "ieee")
+            assert way() == before
+        if switch is general:
+            general.fp32_precision = "ieee"
+            assert products.fp32_precision == "ieee"  # it still follows
+
+    cases = [(switch, value) for switch in (general, products, folds) for value in ("tf32", "ieee")]
+    together(*(lambda case=case: notebook(*case) for case in cases))
+
+
+def test_more_processes_than_gpus_are_one_sentence_that_names_both(monkeypatch):
+    """On all of them, before any waits for another."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name in ("RANK=0", "WORLD_SIZE=3", "LOCAL_WORLD_SIZE=3", "MASTER_ADDR=nowhere", "MASTER_PORT=1"):
+        monkeypatch.setenv(*name.split("="))
+    said = r"3 processes were started on this machine, which has 2 GPUs, .* start 2 \(--nproc_per_node=2\)"
+    with pytest.raises(InputError, match=said), joined("cuda"):
+        pass
 
 
 def test_alone_gradients_stay_as_they_are():

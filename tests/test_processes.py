@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from fewshot_nas.computing import DefaultSettings
 from fewshot_nas.cream.board import Board
 from fewshot_nas.cream.board_keeping import ByBatch
 from fewshot_nas.cream.flops import Budget
@@ -20,7 +21,7 @@ from fewshot_nas.cream.search_task import PathSampler, PathStep, SearchTask
 from fewshot_nas.cream.teaching import BoardTeacher
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.transforms import train_transform
-from fewshot_nas.distributed import DefaultSettings, World, joined
+from fewshot_nas.distributed import World, joined
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import by_width, one_shot

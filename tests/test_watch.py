@@ -16,7 +16,8 @@ import torch.distributed as dist
 from fewshot_nas import watch
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Terminated, run
-from fewshot_nas.distributed import DefaultSettings, broadcast_object, gathered, joined
+from fewshot_nas.computing import DefaultSettings
+from fewshot_nas.distributed import broadcast_object, gathered, joined
 
 SIZE = 3
 

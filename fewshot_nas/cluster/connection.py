@@ -12,7 +12,7 @@ from typing import Any
 import ray
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.distributed import Settings
+from fewshot_nas.computing import Settings
 
 _REACHED_S = 10.0
 

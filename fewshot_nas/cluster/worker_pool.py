@@ -13,7 +13,7 @@ from ray.exceptions import ActorDiedError, RayError, RayTaskError
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cluster.connection import Needs, connected, nodes
 from fewshot_nas.cluster.worker import WorkerActor, WorkerInfo, package
-from fewshot_nas.distributed import Settings
+from fewshot_nas.computing import Settings
 
 _POLL_S = 0.2
 _LOOK_S = 1.0  # between two looks at the cluster's machines

@@ -40,7 +40,7 @@ def load_child(
     Raises:
         InputError: the file cannot be read, or holds another network; names the first difference.
     """
-    return child_of(path, read_checkpoint(path, device), model, num_classes, in_channels).to(device)
+    return child_of(path, read_checkpoint(path), model, num_classes, in_channels).to(device)
 
 
 def child_of(path: Path, content: Mapping[Any, Any], model: Model, num_classes: int, in_channels: int) -> Subnet:

@@ -54,7 +54,7 @@ def guide(board: Board[C], matching: Matching, student: Student, pick: Literal["
     """
     entries = board.entries
     if pick == "top1":
-        return Guidance(entries[0], entries[0].softmax.new_tensor(0.5))
+        return Guidance(entries[0], entries[0].softmax.new_full((), 0.5))
     scores = matching(_answers(student, entries), torch.stack([entry.softmax for entry in entries]))
     chosen = int(scores.argmax())
     return Guidance(entries[chosen], scores[chosen].sigmoid())

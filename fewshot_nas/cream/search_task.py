@@ -136,7 +136,7 @@ class SearchTask(Task[Supernet, PathStep]):
             self._separate()
         self.network.load_state_dict(content["model"])
         for name, part in self._state().items():
-            part.load_state_dict(content[name])
+            part.load_state_dict(_on_device(content[name], self.world.device) if name == "board" else content[name])
         self.keeping.restart()
 
     def _state(self) -> dict[str, Any]:
@@ -150,3 +150,14 @@ class SearchTask(Task[Supernet, PathStep]):
     def _described(self, entry: BoardEntry[Arch]) -> dict[str, Any]:
         code = self.network.space.encode(entry.candidate)
         return {"INPUT_ARCH": code, self.keeping.measure: entry.accuracy, "mflops": entry.cost}
+
+
+def _on_device(board: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """A board's state with its tensors there. Entries that share their images still do, so these go through once."""
+    moved: dict[int, Any] = {}
+
+    def there(value: Any) -> Any:
+        return moved.setdefault(id(value), value.to(device)) if isinstance(value, Tensor) else value
+
+    entries = [{key: there(value) for key, value in entry.items()} for entry in board["entries"]]
+    return {**board, "entries": entries}

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             report(unlike)
         data = images_of(config.data)
         speaker(world.is_rank0)(opened(f"network {checkpoint}", data, space_words(config), world))
-        classes, channels, content = data.num_classes, len(data.mean), read_checkpoint(checkpoint, world.device)
+        classes, channels, content = data.num_classes, len(data.mean), read_checkpoint(checkpoint)
         refuse_other_images(checkpoint, content.get("trained_on", {}), data)
         network = placed(child_of(checkpoint, content, model, classes, channels), world).eval()
         found = _measured(network, scoring_inputs(config, data, data.test, model.resolution, world), world)

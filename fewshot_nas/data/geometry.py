@@ -7,6 +7,7 @@ key, so the result does not depend on workers, on ranks, or on whether a run was
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -162,5 +163,11 @@ def _jittered(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
 def _mean_grey(images: Tensor) -> Tensor:
     """Mean grey of each image, [N]. The sums are exact: float32 holds that of a row, float64 that of an image."""
     means = images.sum(3).sum(2, dtype=torch.float64) / (images.shape[2] * images.shape[3])
-    weights = means.new_tensor(_GREY if images.shape[1] == 3 else [1 / images.shape[1]] * images.shape[1])
-    return (means * weights).sum(1).float()
+    return (means * _grey_weights(images.shape[1], images.device)).sum(1).float()
+
+
+@lru_cache(maxsize=16)
+def _grey_weights(channels: int, device: torch.device) -> Tensor:
+    """Made once: a copy to the device in every batch would wait for it."""
+    weights = _GREY if channels == 3 else [1 / channels] * channels
+    return torch.tensor(weights, dtype=torch.float64, device=device)

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from fewshot_nas.computing import tf32
+
 # What oneDNN calls its instruction sets (ONEDNN_MAX_CPU_ISA), from the largest down, and what a processor needs for it.
 _ONEDNN = (
     ("AVX512_CORE_AMX", "amx_bf16"),
@@ -29,7 +31,7 @@ def numerics(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "tf32": on_gpu and (torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
+        "tf32": on_gpu and tf32(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "onednn_isa": onednn_isa(_capabilities(), os.environ),
         "mkl_instructions": os.environ.get("MKL_ENABLE_INSTRUCTIONS", "all"),

@@ -91,17 +91,17 @@ def load_supernet(path: Path, device: torch.device | str = "cpu") -> Supernet:
     Raises:
         InputError: the file cannot be read, or holds no supernet; see `read_checkpoint` and `supernet_of`.
     """
-    return supernet_of(path, read_checkpoint(path, device))
+    return supernet_of(path, read_checkpoint(path)).to(device)
 
 
-def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[Any, Any]:
-    """Read the whole content of a file, with its tensors on `device`.
+def read_checkpoint(path: Path) -> dict[Any, Any]:
+    """Read the whole content of a file into main memory: on a GPU it would be a second copy of all weights.
 
     Raises:
         InputError: the file is missing, damaged, or holds anything but finite tensors and plain values.
     """
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # torch.load may raise almost anything if the file is no checkpoint

@@ -66,8 +66,11 @@ def evaluate(options: argparse.Namespace) -> None:
         report = speaker(world.is_rank0)
         executor = stack.enter_context(_on_ray(options, config)) if on_ray else None
         # 3. The supernet and the images. A plan is made without either: then both are only shapes and counts.
-        content = _content(options, directory, phase, model, world)
+        content = _content(options, directory, phase, model)
+        known_epoch = content.get("epoch", 0 if options.plan else None)
         supernet = supernet_of(model, content) if content else _future_supernet(options, phase, config)
+        del content  # a second copy of all weights
+        supernet = supernet if options.plan else supernet.to(world.device)
         data = _images(options, config, model, supernet, world)
         # 4. The scorer.
         scored = fixed_part("--images", data.test if options.test_set else data.valid, options.images)
@@ -78,7 +81,7 @@ def evaluate(options: argparse.Namespace) -> None:
         # 5. The archs: parts of the pool, or a sample that is spread over all parts.
         pool = read_pool(config.run.pool_path, supernet.space)
         parts = _chosen(options, pool, supernet.space, report)
-        epoch = options.epoch if options.epoch is not None else content.get("epoch", 0 if options.plan else None)
+        epoch = known_epoch if options.epoch is None else options.epoch
         if epoch is None:
             raise InputError(f"{model}: does not tell its epoch, which names the output; give --epoch")
         # 6. The job. Its manifest holds all that the scores depend on, so scores of two evaluations are never mixed.
@@ -143,16 +146,14 @@ def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
     return argparse.Namespace(**{**vars(options), "overrides": [*options.overrides, *overrides]})
 
 
-def _content(
-    options: argparse.Namespace, directory: PhaseDirectory, phase: Phase, model: Path, world: World
-) -> dict[Any, Any]:
+def _content(options: argparse.Namespace, directory: PhaseDirectory, phase: Phase, model: Path) -> dict[Any, Any]:
     """The content of the checkpoint; empty if there is none and only a plan is needed.
 
     Raises:
         InputError: there is no such checkpoint; names those that exist.
     """
     if model.exists():
-        return read_checkpoint(model, world.device)
+        return read_checkpoint(model)
     if options.plan:
         return {}
     names = [path.stem for path in (directory.chosen, *directory.candidates()) if path.exists()]

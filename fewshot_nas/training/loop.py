@@ -90,7 +90,7 @@ class Loop:
 
     def _restore(self) -> int:
         """Restore the state, and return the position in the log."""
-        content = read_checkpoint(self.last, self.world.device)
+        content = read_checkpoint(self.last)
         try:
             self.task.restore(content)
             self.step, self._losses, position = content["step"], content["losses"].cpu(), content["log"]

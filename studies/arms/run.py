@@ -22,9 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_nas.cli.main import run
+from fewshot_nas.computing import DefaultSettings
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.data.sources import ImageData
-from fewshot_nas.distributed import DefaultSettings, World, joined
+from fewshot_nas.distributed import World, joined
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate

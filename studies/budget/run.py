@@ -127,8 +127,9 @@ def _save(path: Path, table: NDArray[np.float32]) -> None:
 
 
 def _inputs(setting: Setting) -> Any:
+    from fewshot_nas.computing import DefaultSettings
     from fewshot_nas.data.sources import fixed_part
-    from fewshot_nas.distributed import DefaultSettings, joined
+    from fewshot_nas.distributed import joined
     from fewshot_nas.running.images import evaluation_inputs, open_images
 
     with joined("cpu", DefaultSettings(threads=1)) as world:

@@ -18,12 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_nas.cli.main import run
+from fewshot_nas.computing import DefaultSettings
 from fewshot_nas.config import load_config
 from fewshot_nas.data.cache import decoded
 from fewshot_nas.data.images import calibration_subset
 from fewshot_nas.data.sources import fixed_part
 from fewshot_nas.data.transforms import eval_transform
-from fewshot_nas.distributed import DefaultSettings, joined
+from fewshot_nas.distributed import joined
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer

@@ -59,7 +59,7 @@ def workers_at():
     """As `make_workers`, on any cluster."""
     pytest.importorskip("ray")
     from fewshot_nas.cluster.worker_pool import workers_on
-    from fewshot_nas.distributed import DefaultSettings
+    from fewshot_nas.computing import DefaultSettings
 
     @contextmanager
     def make(cluster, workers, said=None, threads=1):

@@ -9,7 +9,7 @@ pytest.importorskip("ray")
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cluster.connection import Needs, connected
-from fewshot_nas.distributed import DefaultSettings
+from fewshot_nas.computing import DefaultSettings
 
 pytestmark = pytest.mark.ray
 

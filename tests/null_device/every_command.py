@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from fewshot_nas.computing import USUAL, computing
 from tests.null_device.counters import Device, waits
 from tests.null_device.work_units import work_units
 
@@ -206,4 +207,5 @@ def _photographs(place: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with computing(USUAL):  # before the device is used first, as commands do it
+        main(Path(sys.argv[1]))

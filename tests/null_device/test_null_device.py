@@ -29,10 +29,7 @@ MOST_LAUNCHES = {
     "cream.search review": 360,
     "cream.retrain": 435,
 }
-MENDED = {
-    "train_supernet deterministic": "torch fills all new memory with NaN",
-    "cream.search top1 bf16": "a teacher's weight is copied from memory that is not pinned",
-}
+WAITS = {"cream.search top1 bf16": 1}  # for the accuracy of the step before, by which the teacher is chosen
 
 
 @pytest.fixture(scope="session")
@@ -54,11 +51,9 @@ def test_a_command_runs(seen, name):
 
 
 @pytest.mark.parametrize("name", MOST_LAUNCHES)
-def test_a_step_does_not_wait_and_launches_no_more_than_it_needs(seen, name, request):
-    if name in MENDED:
-        request.applymarker(pytest.mark.xfail(strict=False, reason=MENDED[name]))
+def test_a_step_does_not_wait_and_launches_no_more_than_it_needs(seen, name):
     step, most = usual(seen["commands"][name]["steps"]), MOST_LAUNCHES[name]
-    assert step["waits"] == 0, seen["commands"][name]["places"]
+    assert step["waits"] <= WAITS.get(name, 0), seen["commands"][name]["places"]
     assert step["pageable"] == 0
     assert 0.8 * most < step["launches"] <= most
 
@@ -77,9 +72,7 @@ def test_each_of_two_processes_touches_its_own_device_only(seen):
 
 
 @pytest.mark.parametrize(("name", "left"), [("train_supernet", 2), ("cream.search", 10)])
-def test_a_training_goes_on_without_waiting(seen, name, left, request):
-    if name == "cream.search":
-        request.applymarker(pytest.mark.xfail(strict=False, reason="Adam's step comes back on the device"))
+def test_a_training_goes_on_without_waiting(seen, name, left):
     steps = seen["resumed"][name]["second"]
     assert len(steps) == left
     assert usual(steps)["waits"] == 0
@@ -92,7 +85,6 @@ def test_programs_are_timed_as_graphs(seen):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("card", CARDS_MB)
-@pytest.mark.xfail(strict=False, reason="the plan knows what is allocated, not what is reserved")
 def test_an_evaluation_at_224_pixels_reserves_no_more_than_planned(seen, card, precision):
     memory = seen["work_units"][f"{card} {precision}"]
     assert not memory["fault"]
