@@ -19,8 +19,11 @@ from fewshot_nas.cluster.worker_pool import WorkerPool
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.executors import Executor, Results
 from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.memory import memory_limit_mb, within_memory
 from fewshot_nas.evaluation.work import Work
 from fewshot_nas.models.supernet import Supernet
+
+CPU = torch.device("cpu")
 
 
 class OnRay(Executor):
@@ -28,10 +31,18 @@ class OnRay(Executor):
 
     Args:
         make_workers: starts the pool; called when it is first needed.
+        memory_mb: that a worker may take; None: on a GPU, what it has to spare.
+        gpu_batch: images that a worker with a GPU scores at a time; None: as many as a worker without.
     """
 
-    def __init__(self, make_workers: Callable[[], AbstractContextManager[WorkerPool]]) -> None:
+    def __init__(
+        self,
+        make_workers: Callable[[], AbstractContextManager[WorkerPool]],
+        memory_mb: int | None = None,
+        gpu_batch: int | None = None,
+    ) -> None:
         self._make_workers, self._stack = make_workers, ExitStack()
+        self._memory_mb, self._gpu_batch = memory_mb, gpu_batch
 
     @cached_property
     def _workers(self) -> WorkerPool:
@@ -50,11 +61,14 @@ class OnRay(Executor):
     def numerics(self, device: torch.device, known: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Waits for the first worker. If the known ones are equal, all workers must have them."""
         agree = len(known) > 0 and all(each == known[0] for each in known)
-        return [self._workers.first(known[0] if agree else {}).numerics]
+        found = self._workers.first(known[0] if agree else {}).numerics
+        return [found | ({"batch": self._gpu_batch} if self._gpu_batch and found["device"] != CPU.type else {})]
 
     def results(self, numbers: Sequence[int], work: Work) -> Results:
         costs = {number: float(work.macs(number) * work.inputs.count) for number in numbers}
-        yield from results(self._workers, packed(work), TaskSchedule(costs, slowest=1 / SLOWEST))
+        yield from results(
+            self._workers, packed(work, self._memory_mb, self._gpu_batch), TaskSchedule(costs, slowest=1 / SLOWEST)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,28 +79,35 @@ class PackedWork:
         work: without images.
         arrays: images and labels, by their names in `Inputs`.
         digests: of the driver's weights and images, see `digests`.
+        memory_mb, gpu_batch: see `OnRay`.
     """
 
     work: Work
     arrays: Mapping[str, "np.ndarray[Any, Any]"]
     digests: Mapping[str, str]
+    memory_mb: int | None = None
+    gpu_batch: int | None = None
 
     def unpacked(self, world: World) -> Work:
+        """The work, planned for this worker: only here is it known how much memory there is."""
         inputs = _with(self.work.inputs, {name: _tensor(array) for name, array in self.arrays.items()})
         found = digests(self.work.supernet, inputs)
         if differing := [name for name in found if found[name] != self.digests[name]]:
             raise InputError(f"has not the driver's {' and '.join(differing)}; the SHA-256 digests differ")
-        return replace(
-            self.work, supernet=self.work.supernet.to(world.device), inputs=replace(inputs, device=world.device)
-        )
+        on_gpu, memory_mb = world.device.type != CPU.type, self.memory_mb
+        if on_gpu:
+            inputs = replace(inputs, device=world.device, batch=self.gpu_batch or inputs.batch)
+            memory_mb = memory_mb or memory_limit_mb(world.device)
+        inputs, _ = within_memory(self.work.units, self.work.supernet, inputs, memory_mb)
+        return replace(self.work, supernet=self.work.supernet.to(world.device), inputs=inputs)
 
 
-def packed(work: Work) -> PackedWork:
+def packed(work: Work, memory_mb: int | None = None, gpu_batch: int | None = None) -> PackedWork:
     """Pack work, so that it can be sent to workers."""
     tensors = _tensors(work.inputs)
     empty = _with(work.inputs, {name: torch.empty(0) for name in tensors})
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    return PackedWork(replace(work, inputs=empty), arrays, digests(work.supernet, work.inputs))
+    return PackedWork(replace(work, inputs=empty), arrays, digests(work.supernet, work.inputs), memory_mb, gpu_batch)
 
 
 def digests(supernet: Supernet, inputs: Inputs) -> dict[str, str]:

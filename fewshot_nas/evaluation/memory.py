@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from fewshot_nas.cli import launcher
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.evaluation.engine import at_once
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.prefix_tree import Plan, kernel_elements, peak_elements
+from fewshot_nas.evaluation.prefix_tree import WorkUnit, kernel_elements, peak_elements
 from fewshot_nas.models.supernet import Supernet
 
 _MB = 1 << 20
@@ -20,7 +20,9 @@ _LOGIT_BYTES = 32  # of each logit that is scored with others: itself, its proba
 _PROCESS_MB = 850  # resident memory before the first image: Python, torch, compiled kernels
 
 
-def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int | None) -> tuple[Inputs, float]:
+def within_memory(
+    units: Sequence[WorkUnit], supernet: Supernet, inputs: Inputs, memory_mb: int | None
+) -> tuple[Inputs, float]:
     """The inputs with the largest scoring batch that fits into memory, and the memory needed in MB.
 
     The batch is never larger than that of `inputs`. The memory that is left on a GPU holds the
@@ -36,7 +38,7 @@ def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int
             the statistics of the whole batch.
     """
     bytes_each = 2 if inputs.precision == "bf16" else 4
-    elements = max((peak_elements(supernet.space, unit, inputs.images.shape[-1]) for unit in plan.units), default=1)
+    elements = max((peak_elements(supernet.space, unit, inputs.images.shape[-1]) for unit in units), default=1)
     image_mb = elements * bytes_each / _MB
     taken_mb = _resident_mb(supernet, inputs)
     fits = math.inf if memory_mb is None else int((memory_mb - taken_mb) / image_mb)
@@ -51,7 +53,7 @@ def within_memory(plan: Plan, supernet: Supernet, inputs: Inputs, memory_mb: int
     taken_mb += max(batch, needed) * image_mb
     if memory_mb is None or inputs.device.type == "cpu":
         return replace(inputs, batch=batch), taken_mb
-    kernels_mb = bytes_each * max((kernel_elements(unit) for unit in plan.units), default=0) / _MB
+    kernels_mb = bytes_each * max((kernel_elements(unit) for unit in units), default=0) / _MB
     images_mb = inputs.nbytes / _MB
     holds_kernels = taken_mb + kernels_mb <= memory_mb
     taken_mb += kernels_mb * holds_kernels

@@ -132,7 +132,7 @@ def run_job(job: Job, plan: Plan, scorer: Scorer, world: World) -> None:
             batch = scorer.within_memory(plan)[0].batch
             numerics = scorer.executor.numerics(scorer.inputs.device, known)
             # Sums over batches of another size are rounded differently, so the size is one of the numerics.
-            _compute(job, plan, [{**each, "batch": batch} for each in numerics], scorer, world, done)
+            _compute(job, plan, [{"batch": batch, **each} for each in numerics], scorer, world, done)
 
         def finish() -> None:
             _write_scores(

@@ -68,7 +68,7 @@ class Scorer:
         Raises:
             InputError: `memory_mb` is too small.
         """
-        return within_memory(plan, self.supernet, self.inputs, self._memory_mb)
+        return within_memory(plan.units, self.supernet, self.inputs, self._memory_mb)
 
     def results(self, plan: Plan, numbers: Sequence[int]) -> Results:
         """Compute some units of a plan; see `Executor.results`."""

@@ -34,7 +34,7 @@ from fewshot_nas.results.directories import (
 from fewshot_nas.results.evaluations import read_truth
 from fewshot_nas.results.run import SEARCH, Phase, phase_directory, phase_of, phases
 from fewshot_nas.results.scores import read_manifest
-from fewshot_nas.running.images import images_for, opened, planned_images, say_shortages
+from fewshot_nas.running.images import SCORED_AT_ONCE_ON_GPU, images_for, opened, planned_images, say_shortages
 from fewshot_nas.running.options import config_of, training_of, uses_ray
 from fewshot_nas.scoring.scorer import scorer_for, scoring_facts
 from fewshot_nas.space.pool import pool_sha256, read_pool
@@ -132,7 +132,12 @@ def _on_ray(options: argparse.Namespace, config: Config) -> "OnRay":
     from fewshot_nas.cluster.evaluation import OnRay  # these need Ray
     from fewshot_nas.cluster.worker_pool import workers_on
 
-    return OnRay(lambda: workers_on(options.address, options.workers, options.device, config.run, tqdm.write))
+    settings = config.evaluation
+    return OnRay(
+        lambda: workers_on(options.address, options.workers, options.device, config.run, tqdm.write),
+        settings.memory_mb,
+        settings.batch_size or SCORED_AT_ONCE_ON_GPU,
+    )
 
 
 def _with_settings(options: argparse.Namespace) -> argparse.Namespace:

@@ -35,7 +35,7 @@ def scorer_for(
         model: the supernet's file or name, for error messages.
         data: calibration images come from its training part.
         scored: the images to score on.
-        executor: who computes, by default all processes of the world. It is not known what another one has to spare.
+        executor: who computes, by default all processes of the world. Another one plans by the memory of its workers.
         computes: whether anything will be; a plan needs no pixels.
 
     Raises:
@@ -46,9 +46,10 @@ def scorer_for(
     at_once = SCORED_AT_ONCE_ON_GPU if executor is None and world.device.type != "cpu" else SCORED_AT_ONCE
     inputs = evaluation_inputs(config, supernet.space, data, scored, world, at_once=at_once, decode=computes)
     inputs = with_classifier_images(config, supernet.space, data, inputs, decode=computes)
-    memory_mb = config.evaluation.memory_mb
+    memory_mb = None
     if executor is None:
-        executor, memory_mb = executor_for(world), memory_mb or min(gathered(memory_limit_mb(world.device), world))
+        limit_mb = config.evaluation.memory_mb or min(gathered(memory_limit_mb(world.device), world))
+        executor, memory_mb = executor_for(world), limit_mb
     return Scorer(supernet, inputs, executor, memory_mb=memory_mb)
 
 

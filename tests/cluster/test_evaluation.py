@@ -1,5 +1,6 @@
 """Evaluations on Ray: the files are those of the local way, and workers that differ are named."""
 
+import copy
 import shlex
 import sys
 from contextlib import contextmanager
@@ -136,6 +137,21 @@ def test_what_differs_on_a_worker_is_named(work):
     other = replace(packed_work.work, supernet=Supernet(by_width(PX8, 2), 10))
     with pytest.raises(InputError, match="has not the driver's checkpoint;"):
         replace(packed_work, work=other).unpacked(World.alone())
+
+
+def test_the_worker_plans_by_its_own_memory(work):
+    """A GPU scores as many images at a time as the driver asks for, and holds kernels and images if it can."""
+    gpu = World(0, 1, torch.device("meta"))
+    work = replace(work, supernet=copy.deepcopy(work.supernet))  # which `unpacked` moves
+    planned = packed(work, memory_mb=4096, gpu_batch=77).unpacked(gpu).inputs
+    assert (planned.batch, planned.holds_kernels, planned.holds_images) == (77, True, True)
+
+
+def test_a_worker_without_a_gpu_takes_the_drivers_batch_and_its_own_bound(work):
+    alone = packed(work, gpu_batch=77).unpacked(World.alone()).inputs
+    assert (alone.batch, alone.holds_kernels) == (work.inputs.batch, False)
+    with pytest.raises(InputError, match=r"may take 1 MB, but .* are needed"):
+        packed(work, memory_mb=1).unpacked(World.alone())
 
 
 def test_a_worker_s_differences_are_named():

@@ -63,3 +63,44 @@ def fits(fitted, memory_mb):
         return bool(fitted(memory_mb))
     except InputError:
         return False
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), MemoryError()])
+def test_where_memory_runs_out_half_as_many_images_go_through_and_no_score_changes(
+    make_supernet, make_archs, inputs, monkeypatch, error
+):
+    supernet, archs, sizes = make_supernet(1), make_archs(4), []
+    inputs = replace(inputs, batch=100, holds_kernels=True)
+    expected, score = Scorer(supernet, inputs).scores(archs), Walk.score
+
+    def fits_40(walk, images, labels):
+        sizes.append(len(images))
+        if len(images) > 40:
+            raise error
+        score(walk, images, labels)
+
+    monkeypatch.setattr(Walk, "score", fits_40)
+    found = Scorer(supernet, inputs, unit_networks=2).scores(archs)
+    assert [each.top1 for each in found] == [each.top1 for each in expected]
+    assert [each.prob for each in found] == pytest.approx([each.prob for each in expected], rel=1e-5)
+    images = len(inputs.images)
+    assert sizes[:2] == [min(100, images), min(50, images)]
+    assert max(sizes[2:]) == 32  # from then on, and as many as a calibration batch, which cannot be divided
+
+
+def test_where_not_even_calibration_fits_one_sentence_says_so(make_supernet, make_archs, inputs, monkeypatch):
+    def runs_out(walk):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Walk, "calibrate", runs_out)
+    with pytest.raises(InputError, match=r"ran out with 32 scoring images and 32 calibration images .* lower"):
+        Scorer(make_supernet(1), replace(inputs, batch=100)).scores(make_archs(2))
+
+
+def test_other_errors_stay_what_they_are(make_supernet, make_archs, inputs, monkeypatch):
+    def fails(walk):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Walk, "calibrate", fails)
+    with pytest.raises(RuntimeError, match="a defect"):
+        Scorer(make_supernet(1), inputs).scores(make_archs(1))
