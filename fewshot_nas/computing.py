@@ -60,7 +60,7 @@ def computing(settings: Settings) -> Iterator[None]:
     # memory of one size is of no use for another, and a process takes up to 40 % more than it uses.
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    if torch.cuda.is_available() and "PYTORCH_ALLOC_CONF" not in os.environ:
+    if "PYTORCH_ALLOC_CONF" not in os.environ:
         os.environ.setdefault(_ALLOCATOR, "expandable_segments:True")
     _set(_OLD, [settings.tf32] * len(_OLD))
     _set(_NEW, ["tf32" if settings.tf32 else "ieee"] * len(_NEW))

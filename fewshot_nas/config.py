@@ -244,10 +244,10 @@ class EvaluationConfig:
     # No training depends on it, and the manifests of scores name it.
     classifier_images: Annotated[int, FREE] = 0
     # Largest number of images at a time when scoring; changes speed and memory only.
-    # None: 128, and up to 1024 where `test` scores on a GPU.
+    # None: 128, and up to 1024 where `test` scores on a GPU, its own or a worker's. Half as many once memory runs out.
     batch_size: Annotated[Count | None, FREE] = None
-    # Bound of a process's memory in MB, on a GPU for activations, which may lower `batch_size`; changes speed only.
-    # None: what the machine has to spare when the evaluation begins.
+    # Bound of a process's memory in MB, on a GPU beside what is there already, which may lower `batch_size`; changes
+    # speed only. On Ray it is the workers' memory. None: what the machine has to spare when the evaluation begins.
     memory_mb: Annotated[Count | None, FREE] = None
     # Training scores the ground-truth archs after every this many epochs, and after the last.
     every_epochs: Count = 1

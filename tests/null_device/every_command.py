@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from fewshot_nas import load_supernet, score
 from fewshot_nas.computing import USUAL, computing
 from tests.null_device.counters import Device, waits
 from tests.null_device.work_units import work_units
@@ -104,6 +105,7 @@ def main(out: Path) -> None:
     torch.cuda.caching_allocator_enable(False)
     device = Device()
     seen["commands"] = {name: _watched(device, name, arguments) for name, arguments in COMMANDS.items()}
+    seen["score"] = _scored()
     seen["resumed"] = {
         "train_supernet": _resumed(device, "train_supernet", ["--save=k", "training.epochs=2", *FEW], 3),
         "cream.search": _resumed(device, "cream.search", ["--save=k", *CREAM], 12),
@@ -113,6 +115,13 @@ def main(out: Path) -> None:
     seen["work_units"] = work_units(device)
     seen["cpu_s"] = time.process_time()
     out.write_text(json.dumps(seen, indent=1))
+
+
+def _scored() -> str:
+    """Score with a supernet of one's own in main memory; where it is afterwards."""
+    supernet = load_supernet("results/a/supernet.pth")
+    score(supernet, [CODE], device="cuda", overrides=FEW)
+    return str(next(supernet.parameters()).device)
 
 
 def _answer_that_all_is_well() -> None:

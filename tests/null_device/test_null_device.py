@@ -78,6 +78,10 @@ def test_a_training_goes_on_without_waiting(seen, name, left):
     assert usual(steps)["waits"] == 0
 
 
+def test_a_notebooks_own_supernet_stays_in_main_memory(seen):
+    assert seen["score"] == "cpu"
+
+
 def test_programs_are_timed_as_graphs(seen):
     """Each of 26 networks and their parts, and nothing else, three times or more in its only round."""
     assert seen["commands"]["latency"]["graphs"] >= 3 * 26
