@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from fewshot_nas.distributed import DefaultSettings, joined
+from fewshot_nas.computing import DefaultSettings
+from fewshot_nas.distributed import joined
 from fewshot_nas.evaluation.engine import Walk, fused_on
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.memory import memory_limit_mb
