@@ -52,7 +52,7 @@ def needed():
         chosen = [entry.arch for entry in islice(part.values(), archs)]
         plan = make_plan(supernet.split, chosen, unit_networks=UNIT_NETWORKS, num_classes=classes)
         for device, most_mb in memory_mb.items():
-            inputs, found_mb = within_memory(plan, supernet, inputs_of(space, settings, images, device), most_mb)
+            inputs, found_mb = within_memory(plan.units, supernet, inputs_of(space, settings, images, device), most_mb)
             assert found_mb <= most_mb
             assert inputs.batch == (settings.batch_size or SCORED_AT_ONCE)
 

@@ -105,7 +105,7 @@ def measure(setting: Setting, model: Path, directory: Path) -> None:
     if path.exists():
         return
     torch.set_num_threads(1)
-    supernet = supernet_of(model, read_checkpoint(model, torch.device("cpu")))
+    supernet = supernet_of(model, read_checkpoint(model))
     scorer = Scorer(supernet, _inputs(setting), memory_mb=CONFIG.evaluation.memory_mb)
     plan = scorer.plan(list(setting.archs.values()))
     inputs, _ = scorer.within_memory(plan)
