@@ -91,8 +91,10 @@ class WholeBatchNorm(torch.autograd.Function):
         """Those of weight and bias are this share's, as all gradients are until they are averaged."""
         x, weight, mean, var, count = ctx.saved_tensors
         # First as if the statistics were constants, which gives the sums too; then what the statistics pass on.
+        # On the CPU it looks at mean and variance, on CUDA at what a forward pass would have saved.
+        saved = mean, (var + ctx.eps).rsqrt()
         through, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, x, weight, mean, var, None, None, False, ctx.eps, _MASK
+            gradient, x, weight, mean, var, *saved, False, ctx.eps, _MASK
         )
         sums = torch.stack([by_weight, by_bias])
         dist.all_reduce(sums)

@@ -20,7 +20,7 @@ MOST_LAUNCHES = {
     "train_supernet bf16": 2020,
     "train_supernet deterministic": 1620,
     "train_supernet photographs": 1780,
-    "train_supernet photographs bf16": 2500,
+    "train_supernet photographs bf16": 2100,
     "train_few_shot": 1510,
     "train_stand_alone": 366,
     "finetune": 366,
@@ -73,9 +73,10 @@ def test_each_of_two_processes_touches_its_own_device_only(seen):
 
 @pytest.mark.parametrize(("name", "left"), [("train_supernet", 2), ("cream.search", 10)])
 def test_a_training_goes_on_without_waiting(seen, name, left):
-    steps = seen["resumed"][name]["second"]
+    """No more than the same steps of an unbroken training: in Cream's last epoch the matching network is asked."""
+    steps, unbroken = seen["resumed"][name]["second"], seen["commands"][name]["steps"]
     assert len(steps) == left
-    assert usual(steps)["waits"] == 0
+    assert sum(step["waits"] for step in steps[1:]) <= sum(step["waits"] for step in unbroken[1 - left :])
 
 
 def test_a_notebooks_own_supernet_stays_in_main_memory(seen):

@@ -43,6 +43,7 @@ def work_units(device: Device) -> dict[str, dict[str, Any]]:
 
     for (card, memory_mb), precision in product(CARDS_MB.items(), ("fp32", "bf16")):
         device.set_mb(memory_mb)
+        walk = batch = near = None  # what the unit before held
         gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
