@@ -17,6 +17,7 @@ from fewshot_nas.cream import make_pool, retrain, search, truth
 from fewshot_nas.cream import test as testing
 from fewshot_nas.cream.flops import budget_for
 from fewshot_nas.cream.model import model_of, read_model
+from fewshot_nas.cream.search_task import SearchTask
 from fewshot_nas.data import known
 from fewshot_nas.data.sources import open_data
 from fewshot_nas.training.loop import Loop
@@ -189,16 +190,8 @@ def test_two_ranks_keep_the_same_board(here, ranks):
     """Each writes down what it has, not only the one that writes the files."""
 
     def one_of_two():
-        boards = []
-        real = search.__dict__["_start"]
-
-        def start(*parts):
-            training = real(*parts)
-            end_epoch = training.task.end_epoch
-            training.task.end_epoch = lambda epoch: (end_epoch(epoch), boards.append(state(training.task)))[0]
-            return training
-
-        search._start = start
+        boards, end_epoch = [], SearchTask.end_epoch
+        SearchTask.end_epoch = lambda task, epoch: (end_epoch(task, epoch), boards.append(state(task)))[0]
         search.main(["--save", "two", *SEARCH, "BATCH_SIZE=8"])
         return boards
 
