@@ -369,7 +369,7 @@ def test_a_checkpoint_of_another_model_is_refused(here):
         (truth.main, ["--pool=none.json", "--target_arch_num=1", "IMAGE_SIZE=0"], "IMAGE_SIZE is 0, but the paths"),
         (search.main, ["data.name=nowhere"], "data.name is 'nowhere'"),
         (search.main, ["FLOPS=3"], "FLOPS is not a setting"),
-        (retrain.main, ["MODEL_SELECTION=112"], "MODEL_SELECTION is 112, expected one of"),
+        (retrain.main, ["MODEL_SELECTION=113"], "MODEL_SELECTION is 113, expected one of"),
         (retrain.main, ["AUTO_AUGMENT=best"], "AUTO_AUGMENT is 'best', expected one such as"),
         (retrain.main, ["--from_search", "none.json"], "none.json: no such file"),
         (retrain.main, ["--from_search", "x.json", "MODEL_SELECTION=43"], "--from_search both select a model"),
