@@ -39,7 +39,7 @@ PX8 = SPACES["px8"]
 WORKERS = 3
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Noting(Work):
     """Work that notes which units are begun."""
 

@@ -93,7 +93,7 @@ def test_what_the_public_code_builds_otherwise_is_said_and_can_be_built():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["MODEL_SELECTION=44"], "MODEL_SELECTION is 44, expected one of -1, 14, 43, 114, 287, 481, 604"),
+        (["MODEL_SELECTION=44"], "MODEL_SELECTION is 44, expected one of -1, 14, 43, 112, 114, 287, 481, 604"),
         (["MODEL_SELECTION=-1"], r"MODEL_SELECTION is -1 and INPUT_ARCH is \[\], expected either"),
         (["INPUT_ARCH=[[0],[1],[1],[1],[1],[1],[0]]"], "MODEL_SELECTION is 43 and INPUT_ARCH is .*, expected either"),
         (["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[1],[0]]"], "INPUT_ARCH: code .*, expected 5 stages"),

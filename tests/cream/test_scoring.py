@@ -20,6 +20,7 @@ from fewshot_nas.evaluation.naive import calibrate, total
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.results.run import known_phases, search_directory
+from fewshot_nas.scoring import evaluate
 from fewshot_nas.space.pool import read_arch_file, write_arch_file
 
 SPACE = ["SPACE.stem_width=8", "SPACE.widths=[8,8,16,16,24]", "SPACE.last_width=32", "SPACE.head_width=32"]
@@ -99,8 +100,8 @@ def test_scores_are_those_of_extracted_networks(here, monkeypatch, capsys):
     """With the images that the search calibrates and ranks with, whose batches are the settings' too."""
     supernet, found = load_supernet(search_directory("one").supernet), {}
     scorers = []
-    real = test._evaluate
-    monkeypatch.setattr(test, "_evaluate", lambda *parts: (scorers.append(parts[2]), real(*parts))[1])
+    real = evaluate.scorer_for
+    monkeypatch.setattr(evaluate, "scorer_for", lambda *a, **b: (scorers.append(real(*a, **b)), scorers[-1])[1])
     score("--limit=3")
     (inputs,) = (scorer.inputs for scorer in scorers)
     assert (inputs.calibration_batch, len(inputs.calibration), len(inputs.images)) == (8, 16, 20)
