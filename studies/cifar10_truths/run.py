@@ -28,6 +28,7 @@ ONE_SHOT = {
     "default": [],
     "sandwich": [],
     "repeated": ["training.epochs=16"],
+    "projected": ["space.projects=true"],
     "single": ["training.extremes=none", "training.random_subnets=1", "training.epochs=16"],
 }
 FEWER = "data.train_images=20000"  # of arms whose name begins with `repeated`
