@@ -24,6 +24,7 @@ from fewshot_nas.ranking.interval import Row
 from fewshot_nas.records.files import read_json, write_json, write_text
 from studies.arms import table as arms_table
 from studies.budget import run as budget_run
+from studies.cifar10_truths import table as public_table
 from studies.common import ROOT, STUDIES
 from studies.mnist import table as mnist_table
 from studies.pairs import table as pairs_table
@@ -170,6 +171,16 @@ def budget() -> Lines:
     yield from (line for line in budget_run.lines(arms) if "control variate" not in line and "by pilots" not in line)
 
 
+def public() -> Lines:
+    """What supernets are worth on public tables of networks that others trained."""
+    yield from public_table.lines(read_json(public_table.RESULTS))
+
+
+def public_slopes() -> Lines:
+    """What truths and supernets make of each width."""
+    yield from public_table.slope_lines(read_json(public_table.RESULTS))
+
+
 TABLES: Mapping[str, Callable[[], Lines]] = {
     "truths": part(pairs, 1),
     "scores": scores,
@@ -179,6 +190,9 @@ TABLES: Mapping[str, Callable[[], Lines]] = {
     "ranker-mnist": part(partial(ranker, "fashion_mnist"), -1),
     "ranker-digits": part(partial(ranker, "digits"), -1),
     "budget": budget,
+    "public-resnets": part(public, 0),
+    "public-mobilenets": part(public, 1),
+    "public-slopes": public_slopes,
     "mnist-truths": part(mnist, 0),
     "mnist-rankings": part(mnist, 1),
     "mnist-gains": part(mnist, 2),

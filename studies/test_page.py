@@ -9,7 +9,18 @@ from studies import page as study
 from studies.common import ROOT
 
 SLOW = ("scores", "ranker-pairs", "ranker-mnist", "ranker-digits")
-TABLES = ("truths", "arms", "splits", "budget", "mnist-truths", "mnist-rankings", "mnist-gains")
+TABLES = (
+    "truths",
+    "arms",
+    "splits",
+    "budget",
+    "public-resnets",
+    "public-mobilenets",
+    "public-slopes",
+    "mnist-truths",
+    "mnist-rankings",
+    "mnist-gains",
+)
 
 
 @pytest.fixture(scope="module")

@@ -162,6 +162,21 @@ def ranker_gain(bed: Bed, arm: str, rule: Rule) -> dict[str, Any]:
     }
 
 
+def slopes(bed: Bed, arm: str) -> dict[str, list[float]]:
+    """Standardised slopes of truth and score on the logarithms of a key's digits: what each makes of each width.
+
+    Empty for macro networks, whose digits are no widths.
+    """
+    if bed.table == "macro":
+        return {}
+    known = np.flatnonzero(~np.isnan(bed.scores[arm]["prob"][bed.rows]))
+    digits = standardised(np.log([[int(digit) for digit in bed.truth.keys[number]] for number in known]))
+    values = {"truth": bed.truth.accuracy[known]}
+    values |= {name: log_odds(each["prob"][bed.rows[known]]) for name, each in bed.scores.items()}
+    fitted = {name: np.linalg.lstsq(digits, standardised(each), rcond=None)[0] for name, each in values.items()}
+    return {name: each.tolist() for name, each in fitted.items() if np.isfinite(each).all()}
+
+
 def first_truths(truth: Truth) -> list[int]:
     """The networks whose truths `rule_30` knows: the first by the digest of their keys."""
     return sorted(range(len(truth.keys)), key=lambda number: digest(truth.keys[number]))[:TRUTHS]
@@ -200,6 +215,7 @@ def collect(directory: Path) -> None:
             "ridge": {str(size): pair for size, pair in counted.ridge.items()},
             "ceiling": counted.ceiling,
             "truths": [bed.truth.keys[number] for number in listed],
+            "slopes": slopes(bed, arm),
         }
         write_predictions(bed, arm, rule, listed)
     write_json(RESULTS, found)
@@ -240,6 +256,15 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"| ranker, 30 truths, {name} scores | {ranker[name][0]:.3f} | {ranker[name][1]:.3f} | | |"
 
 
+def slope_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What truths and scores make of each width, in Markdown."""
+    yield "| slope on the width of digit | 1 | 2 | 3 | 4 | 5 | 6 | 7 |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for table, each in found["tables"].items():
+        for name, values in each["slopes"].items():
+            yield f"| {table}, {name} | {' | '.join(f'{value:.2f}' for value in values)} |"
+
+
 def _tau(tau: Mapping[str, float]) -> str:
     return f"{tau['value']:.3f} [{tau['low']:.3f}, {tau['high']:.3f}]"
 
@@ -256,7 +281,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.collect:
         collect(options.truths)
-    print("\n".join(lines(read_json(RESULTS))))
+    found = read_json(RESULTS)
+    print("\n".join([*lines(found), "", *slope_lines(found)]))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The study by public truths: its samples, its rules, and the page that shows its numbers."""
+"""The study by public truths: its samples, its rules, its predictions."""
 
 import csv
 import json
@@ -10,7 +10,6 @@ from fewshot_nas.ranking.truth import published
 from fewshot_nas.space.presets import SPACES
 from studies.cifar10_truths import run as study
 from studies.cifar10_truths import table
-from studies.common import ROOT
 
 
 def test_a_sample_depends_on_the_keys_only_and_a_larger_one_contains_it():
@@ -73,10 +72,3 @@ def test_every_key_has_a_row_of_predictions(bed, tmp_path, monkeypatch):
     assert [row["key"] for row in rows] == bed.keys
     assert list(rows[0]) == ["key", "rule_0", "rule_30", "single_0"]
     assert np.isfinite([float(value) for row in rows for name, value in row.items() if name != "key"]).all()
-
-
-@pytest.mark.golden
-def test_the_page_shows_what_was_measured():
-    if table.RESULTS.exists():
-        page = (ROOT / "docs" / "study.md").read_text().splitlines()
-        assert [line for line in table.lines(table.read_json(table.RESULTS)) if line.strip() and line not in page] == []
