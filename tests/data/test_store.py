@@ -80,6 +80,7 @@ def test_an_interrupted_build_leaves_nothing(files, cache):
     assert not list(cache.glob("*.pictures*")) + list(cache.glob(".*.pictures*"))
 
 
+@pytest.mark.slow
 def test_workers_that_are_not_forked_store_the_same(files, cache):
     usual = multiprocessing.get_start_method()
     multiprocessing.set_start_method("spawn", force=True)
