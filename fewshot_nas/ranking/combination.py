@@ -113,9 +113,14 @@ def combine(raw: Floats, smoothed: Estimate, log_macs: Floats) -> Estimate:
         smoothed: the smoothed scores of all archs.
         log_macs: the log multiply-adds of all archs, [n].
     """
-    scores = smoothed.value + KEPT * surplus(raw, smoothed)
+    scores = partly_smoothed(raw, smoothed)
     total = standardised(standardised(scores) + MACS_WEIGHT * standardised(log_macs))
     return Estimate(float(np.mean(scores)) + float(np.std(scores)) * total, smoothed.error)
+
+
+def partly_smoothed(raw: Floats, smoothed: Estimate) -> Floats:
+    """Smoothed scores with the share `KEPT` of what smoothing took away, [n]."""
+    return smoothed.value + KEPT * surplus(raw, smoothed)
 
 
 def surplus(raw: Floats, smoothed: Estimate) -> Floats:

@@ -17,7 +17,7 @@ from pathlib import Path
 from fewshot_nas import score, train_few_shot, train_supernet
 from fewshot_nas.space.draw import all_archs
 from fewshot_nas.space.presets import preset
-from fewshot_nas.space.space import Arch, Space
+from fewshot_nas.space.space import Space
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "config.yml"
@@ -49,11 +49,6 @@ def sample(keys: Sequence[str], count: int) -> list[str]:
 def space_of(table: str) -> Space:
     """The space of quarter widths whose supernets rank a table."""
     return preset(f"{table}_quarter")
-
-
-def key_of(space: Space, arch: Arch) -> str:
-    """The key of an arch in its public table, which is its code."""
-    return space.encode(arch)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,7 +110,7 @@ def keys_to_score(arm: str, half: Path | None, sampled: bool) -> list[str]:
     table, name, seed = arm.split("/")
     if table != "channel_resnet" or (not sampled and (name, seed) == ("default", "0")):
         space = space_of(table)
-        return [key_of(space, arch) for arch in all_archs(space)]
+        return [space.encode(arch) for arch in all_archs(space)]
     if half is None:
         raise SystemExit("--half names the table's file, whose keys are sampled from")
     return sample([key for key in json.loads(half.read_text()) if key.isdigit()], SAMPLE)

@@ -8,6 +8,7 @@ DIR has the public tables as `FILES` names them.
 
 import argparse
 import csv
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -17,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fewshot_nas.ranking.combination import KEPT, log_odds, smooth, surplus
+from fewshot_nas.ranking.combination import Estimate, log_odds, partly_smoothed, smooth, surplus
 from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import features, standardised, weights
 from fewshot_nas.ranking.judgement import Judgement, judge
 from fewshot_nas.ranking.predictor import inputs, predict
 from fewshot_nas.ranking.strata import by_cost, everything, interval, plain_tau, resamples, taus
 from fewshot_nas.ranking.truth import Truth, open_truth
+from fewshot_nas.ranking.verdicts import worth_text
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.draw import all_archs
 from studies.cifar10_truths.run import HERE, SCORES, digest, read_scores, space_of
@@ -75,16 +78,15 @@ class Bed:
         return np.asarray(self.described[:, -2])
 
     @cache  # noqa: B019 - a bed lives as long as the process
-    def smoothed(self, arm: str, kind: str) -> Floats:
-        """Log odds of all keys: half of what smoothing takes away from a score is kept."""
+    def smoothed(self, arm: str, kind: str) -> tuple[Floats, Estimate]:
+        """Scores in log odds, nan where there is none, and the smoothed scores of all keys."""
         raw = log_odds(self.scores[arm][kind])
-        estimate = smooth(self.described, raw)
-        return estimate.value + KEPT * surplus(raw, estimate)
+        return raw, smooth(self.described, raw)
 
     def ranked(self, arm: str, rule: Rule) -> Floats:
         """The values by which a rule ranks all keys; nan where it needs a score that there is not."""
         kind, is_smoothed, constant = rule
-        values = self.smoothed(arm, kind) if is_smoothed else log_odds(self.scores[arm][kind])
+        values = partly_smoothed(*self.smoothed(arm, kind)) if is_smoothed else log_odds(self.scores[arm][kind])
         known = ~np.isnan(values)
         total = np.full(len(values), np.nan)
         total[known] = standardised(values[known]) + constant * standardised(self.log_macs[known])
@@ -102,6 +104,15 @@ def merit(bed: Bed, arm: str, rule: Rule) -> float:
 def chosen(beds: Sequence[Bed]) -> Rule:
     """The best rule on these tables."""
     return max(RULES, key=lambda rule: sum(merit(bed, f"{JUDGED[bed.table]}_0", rule) for bed in beds))
+
+
+def judgements(bed: Bed, rankings: Mapping[str, Floats]) -> dict[str, Judgement]:
+    """Each ranking judged by all networks that it ranks, by name; those that rank the same ones are judged together."""
+    alike: dict[bytes, dict[str, Floats]] = {}
+    for name, values in rankings.items():
+        alike.setdefault(np.isnan(values[bed.rows]).tobytes(), {})[name] = values[bed.rows]
+    found = {name: each for group in alike.values() for each in [judge(group, bed.truth)] for name in group}
+    return {name: found[name] for name in rankings}
 
 
 def orders(found: Judgement, name: str) -> dict[str, Any]:
@@ -123,28 +134,30 @@ def paired(bed: Bed, one: Floats, other: Floats) -> dict[str, Any]:
     return found
 
 
-def with_truths(bed: Bed, arm: str, rule: Rule, truths: Sequence[int]) -> tuple[Floats, Floats]:
-    """Predictions for all keys from the truths of some networks, with scores and without."""
-    kind = rule[0]
-    raw = log_odds(bed.scores[arm][kind])
-    estimate = smooth(bed.described, raw)
-    evidence = np.stack([bed.ranked(arm, (kind, True, rule[2])), surplus(raw, estimate)], axis=1)
-    known, accuracy = bed.rows[truths], log_odds(bed.truth.accuracy[truths])
-    found = []
-    for each in (evidence, evidence[:, :0]):
-        told = inputs(each, bed.described, bed.weights)
-        found.append(predict(told.of(known), accuracy, told).value)
-    return found[0], found[1]
+def evidence(bed: Bed, arm: str, rule: Rule) -> Floats:
+    """What the ranker knows without truth: the rule with smoothing, and what smoothing took away. [keys, 2]"""
+    kind, _, constant = rule
+    return np.stack([bed.ranked(arm, (kind, True, constant)), surplus(*bed.smoothed(arm, kind))], axis=1)
+
+
+def predicted(bed: Bed, known: Floats, truths: Sequence[int], wanted: NDArray[np.int64]) -> Floats:
+    """Predictions for the wanted keys from the truths of some networks.
+
+    Args:
+        known: the evidence of all keys, without columns for none.
+    """
+    told = inputs(known, bed.described, bed.weights)
+    return predict(told.of(bed.rows[truths]), log_odds(bed.truth.accuracy[truths]), told.of(wanted)).value
 
 
 def ranker_gain(bed: Bed, arm: str, rule: Rule) -> dict[str, Any]:
     """Taus of the ranker with 30 truths, with and without scores, and their difference, as means over draws."""
-    truth, columns = bed.truth, []
+    truth, columns, scored = bed.truth, [], evidence(bed, arm, rule)
     for draw in range(DRAWS):
         order = np.random.default_rng([draw, TRUTHS]).permutation(len(bed.rows))
         asked = order[TRUTHS:][:ASKED]
         groups = by_cost(truth.counts["macs"][asked])
-        pair = [each[bed.rows[asked]] for each in with_truths(bed, arm, rule, order[:TRUTHS])]
+        pair = [predicted(bed, each, order[:TRUTHS], bed.rows[asked]) for each in (scored, scored[:, :0])]
         columns.append(
             [
                 [plain_tau(each, truth.accuracy[asked], part) for part in (everything(len(asked)), groups)]
@@ -193,19 +206,17 @@ def collect(directory: Path) -> None:
         elsewhere = chosen(others) if others else TODAY
         rankings = {f"{name}, {kind}": bed.ranked(name, (kind, False, 0.0)) for name in bed.scores for kind in KINDS}
         rankings |= {"rule": bed.ranked(arm, rule), "rule of the other tables": bed.ranked(arm, elsewhere)}
-        verdicts = {}
-        for name, values in rankings.items():  # each by all networks that it ranks
-            verdicts[name] = orders(judge({name: values[bed.rows]}, bed.truth), name)
+        judged = judgements(bed, rankings)
         arms = {
             name: paired(bed, bed.ranked(name, TODAY), bed.ranked(arm, TODAY)) for name in bed.scores if name != arm
         }
         listed = first_truths(bed.truth)
-        counted = judge({"rule": bed.ranked(arm, rule)[bed.rows]}, bed.truth)
+        counted = judged["rule"]
         found["tables"][bed.table] = {
             "judged": arm,
             "elsewhere": elsewhere,
             "networks": len(bed.rows),
-            "rankings": verdicts,
+            "rankings": {name: orders(each, name) for name, each in judged.items()},
             "against": arms,
             "ranker": ranker_gain(bed, arm, rule),
             "counts": {
@@ -225,10 +236,10 @@ def write_predictions(bed: Bed, arm: str, rule: Rule, truths: Sequence[int]) -> 
     """A row for every key: the rule with no truth and with 30, and each arm, smoothed where a key was not scored."""
     raw = bed.ranked(arm, rule)
     columns = {"rule_0": np.where(np.isnan(raw), bed.ranked(arm, (rule[0], True, rule[2])), raw)}
-    columns["rule_30"] = with_truths(bed, arm, rule, truths)[0]
+    columns["rule_30"] = predicted(bed, evidence(bed, arm, rule), truths, np.arange(len(bed.keys)))
     for name in bed.scores:
         scored = log_odds(bed.scores[name]["prob"])
-        columns[name] = np.where(np.isnan(scored), bed.smoothed(name, "prob"), scored)
+        columns[name] = np.where(np.isnan(scored), partly_smoothed(*bed.smoothed(name, "prob")), scored)
     PREDICTIONS.mkdir(exist_ok=True)
     with (PREDICTIONS / f"{bed.table}.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -270,7 +281,7 @@ def _tau(tau: Mapping[str, float]) -> str:
 
 
 def _worth(worth: Sequence[float | None]) -> str:
-    return "" if worth[0] is None else f"{worth[0]:.0f}"
+    return worth_text([math.inf if each is None else each for each in worth])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
