@@ -77,12 +77,10 @@ def _version(package: str) -> str:
 
 
 def _memory() -> str:
-    try:
-        found = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        total, free = (int(found[name].split()[0]) / 1e6 for name in ("MemTotal", "MemAvailable"))
-    except (OSError, KeyError, ValueError):
-        return "unknown"
-    return f"{free:.1f} of {total:.1f} GB are free"
+    from fewshot_nas.evaluation.memory import available_bytes
+
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{available_bytes() / 1e9:.1f} of {total / 1e9:.1f} GB are free"
 
 
 def _devices() -> Iterator[tuple[str, str]]:
