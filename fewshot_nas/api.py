@@ -168,8 +168,8 @@ def score(
     settings = load_config(Path(config) if config else _config_beside(supernet), overrides)
     with joined(device, settings.run) as world:
         network = _supernet(supernet)
-        if next(network.parameters()).device != world.device:  # the caller's own stays where it is
-            network = deepcopy(network).to(world.device)
+        if next(network.parameters()).device != world.device:
+            network = (deepcopy(network) if network is supernet else network).to(world.device)  # the caller's own stays
         name = str(network.source or "the supernet")
         data = images_for(settings, name, network.space, network.num_classes, network.trained_on)
         scorer = scorer_for(settings, name, network, data, data.valid if images == "valid" else data.test, world)
