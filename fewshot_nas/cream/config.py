@@ -28,21 +28,21 @@ class CreamSpace:
     """
 
     # Channels of the stem and of stage 0.
-    stem_width: int = 16
+    stem_width: int = MBConvSpace.stem_width
     # Stride of the stem: 1 or 2.
-    stem_stride: int = 2
+    stem_stride: int = MBConvSpace.stem_stride
     # Channels of stages 1..5.
-    widths: tuple[int, ...] = (24, 40, 80, 96, 192)
+    widths: tuple[int, ...] = MBConvSpace.widths
     # Stride of the first block of stages 1..5: 1 or 2.
-    strides: tuple[int, ...] = (2, 2, 2, 1, 2)
+    strides: tuple[int, ...] = MBConvSpace.strides
     # Channels of stage 6.
-    last_width: int = 320
+    last_width: int = MBConvSpace.last_width
     # Features before the classifier.
-    head_width: int = 1280
+    head_width: int = MBConvSpace.head_width
     # Three sides of a depthwise kernel, for choices 0 and 1, 2 and 3, 4 and 5.
-    kernels: tuple[int, ...] = (3, 5, 7)
+    kernels: tuple[int, ...] = MBConvSpace.kernels
     # Two factors of a block's middle width, for even and for odd choices.
-    expansions: tuple[int, ...] = (4, 6)
+    expansions: tuple[int, ...] = MBConvSpace.expansions
 
     def __post_init__(self) -> None:
         for name, length in {"widths": STAGES, "strides": STAGES, "kernels": 3, "expansions": 2}.items():

@@ -149,7 +149,7 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
     """Choose by `RULE`, or the latest epoch if no tau is known."""
     best = max(candidates, key=_merit)
     margin = 0.0 if math.isnan(best.error) else best.error
-    return max((each for each in candidates if _known_tau(each) >= _known_tau(best) - margin), key=_epoch)
+    return max((each for each in candidates if merit(each.tau) >= merit(best.tau) - margin), key=_epoch)
 
 
 def rule(chosen: Candidate) -> str:
@@ -169,12 +169,8 @@ def keep(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     return sorted(kept, key=_epoch)
 
 
-def _known_tau(candidate: Candidate) -> float:
-    return merit(candidate.tau)
-
-
 def _merit(candidate: Candidate) -> tuple[float, int]:
-    return _known_tau(candidate), candidate.epoch
+    return merit(candidate.tau), candidate.epoch
 
 
 def _epoch(candidate: Candidate) -> int:
