@@ -144,10 +144,11 @@ def show_counts(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> No
 
 def dense_slice(count: int) -> list[Arch]:
     """The largest set of archs of the pool with one stem and first stage; `count` at most."""
-    alike = defaultdict(list)
-    for part in read_pool(Path(__file__).parents[1] / "json_file" / "json8", SPACES["px8"]):
+    alike, space = defaultdict(list), SPACES["px8"]
+    for part in read_pool(Path(__file__).parents[1] / "json_file" / "json8", space):
         for arch in part.values():
-            alike[arch.outs[0], arch.mids[0]].append(arch)
+            begin = (option for option, slot in zip(arch, space.slots, strict=True) if slot.stage == 0)
+            alike[tuple(begin)].append(arch)
     return max(alike.values(), key=len)[:count]
 
 
