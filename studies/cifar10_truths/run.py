@@ -29,6 +29,7 @@ ONE_SHOT = {
     "sandwich": [],
     "repeated": ["training.epochs=16"],
     "projected": ["space.projects=true"],
+    "repeated_projected": ["training.epochs=16", "space.projects=true"],
     "single": ["training.extremes=none", "training.random_subnets=1", "training.epochs=16"],
 }
 FEWER = "data.train_images=20000"  # of arms whose name begins with `repeated`
@@ -56,36 +57,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="directory of CIFAR-10")
     parser.add_argument("--half", type=Path, help="the table's file, whose keys are sampled from")
+    parser.add_argument("--precision", default="bf16", help="fp32 where the processor has no bf16 (default: bf16)")
     parser.add_argument("--sampled", action="store_true", help="score the sample of the ResNets' keys only")
     parser.add_argument("arms", nargs="+", metavar="TABLE/ARM/SEED")
     options = parser.parse_args(argv)
+    common = [f"data.root={options.root}", f"data.cache={options.root}/cache", f"run.precision={options.precision}"]
     for arm in options.arms:
         table, name, seed = arm.split("/")
         print(f"=== {arm}", flush=True)
-        path = trained(table, name, int(seed), options.root)
-        score_keys(arm, path, keys_to_score(arm, options.half, options.sampled), options.root)
+        path = trained(table, name, int(seed), common)
+        score_keys(arm, path, keys_to_score(arm, options.half, options.sampled), common)
     return 0
 
 
-def trained(table: str, name: str, seed: int, root: str) -> Path:
+def trained(table: str, name: str, seed: int, common: Sequence[str]) -> Path:
     """The supernet of an arm, trained if it is not there yet."""
     kind, _, base = name.partition("-")  # such as on_002-single: training on after `single`
     if kind in ONE_SHOT:
         save = f"truths_{table}_{kind}_{seed}"
-        _train(train_supernet.main, save, table, seed, root, *ONE_SHOT[kind])
+        _train(train_supernet.main, save, table, seed, common, *ONE_SHOT[kind])
         return RESULTS / save / "supernet.pth"
-    parent = trained(table, base or "default", seed, root)
+    parent = trained(table, base or "default", seed, common)
     how, rate = kind.split("_")
     save = f"truths_{table}_{name}_{seed}"
     rate_words = (f"few_shot.lr=0.{rate}", *_short(base))
     if how == "split":
         for groups in (2, 3, 4):
             begin = [f"--pretrained_path={parent}"] if groups == 2 else []
-            _train(train_few_shot.main, save, table, seed, root, f"--group_nums={groups}", *begin, *rate_words)
+            _train(train_few_shot.main, save, table, seed, common, f"--group_nums={groups}", *begin, *rate_words)
         return RESULTS / save / "4_from_3" / "supernet.pth"
     whole = f"few_shot.epochs={EPOCHS_ON}"
     split = ["--split_by=choice", f"--slots={SLOT}"] if how == "choice" else ["--split_by=none"]
-    _train(train_few_shot.main, save, table, seed, root, *split, f"--pretrained_path={parent}", *rate_words, whole)
+    _train(train_few_shot.main, save, table, seed, common, *split, f"--pretrained_path={parent}", *rate_words, whole)
     (directory,) = [path.parent for path in (RESULTS / save).glob("*/supernet.pth")]
     return directory / "supernet.pth"
 
@@ -94,15 +97,15 @@ def _short(base: str) -> list[str]:
     return ["few_shot.extremes=none", "few_shot.random_subnets=1"] if base == "single" else []
 
 
-def _train(command, save: str, table: str, seed: int, root: str, *words: str) -> None:  # type: ignore[no-untyped-def]
-    settings = [f"space.preset={table}_quarter", *_data(save, root), f"run.seed={seed}"]
+def _train(command, save: str, table: str, seed: int, common: Sequence[str], *words: str) -> None:  # type: ignore[no-untyped-def]
+    settings = [f"space.preset={table}_quarter", *common, *_fewer(save), f"run.seed={seed}"]
     status = command([f"--config={CONFIG}", f"--save={save}", *words, *settings])
     if status:
         raise SystemExit(f"{save}: {words} ended with {status}")
 
 
-def _data(arm: str, root: str) -> list[str]:
-    return [f"data.root={root}", f"data.cache={root}/cache", *([FEWER] if "repeated" in arm else [])]
+def _fewer(arm: str) -> list[str]:
+    return [FEWER] if "repeated" in arm else []
 
 
 def keys_to_score(arm: str, half: Path | None, sampled: bool) -> list[str]:
@@ -116,14 +119,14 @@ def keys_to_score(arm: str, half: Path | None, sampled: bool) -> list[str]:
     return sample([key for key in json.loads(half.read_text()) if key.isdigit()], SAMPLE)
 
 
-def score_keys(arm: str, supernet: Path, keys: Sequence[str], root: str) -> None:
+def score_keys(arm: str, supernet: Path, keys: Sequence[str], common: Sequence[str]) -> None:
     """Append the scores of the keys that have none yet, [top1, prob, likelihood] each."""
     path = SCORES / f"{arm.replace('/', '_')}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     done = {key for key, _ in read_scores(path)}
     missing = [key for key in keys if key not in done]
     space = space_of(arm.split("/")[0])
-    settings = [*_data(arm, root), f"data.valid_images={IMAGES}"]
+    settings = [*common, *_fewer(arm), f"data.valid_images={IMAGES}"]
     for begin in range(0, len(missing), SLICE):
         part = missing[begin : begin + SLICE]
         found = score(supernet, [space.decode(key) for key in part], overrides=settings, config=CONFIG)
