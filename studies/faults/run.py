@@ -304,18 +304,15 @@ def records(out: Path) -> list[dict[str, Any]]:
 
 def table(found: list[dict[str, Any]]) -> Iterator[str]:
     """Markdown."""
-    yield "| fault | moment | runs | all failed | ended after, s: median, most | said once | same bits after resuming |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| fault | runs | all failed | ended after, s: median, most | said once | same bits after resuming |"
+    yield "|---|---|---|---|---|---|"
     for kind in FAULTS:
-        for moment in MOMENTS:
-            runs = [each for each in found if (each["kind"], each["moment"]) == (kind, moment)]
-            if not runs:
-                continue
+        if runs := [each for each in found if each["kind"] == kind]:
             seconds = sorted(each["ended_s"] for each in runs)
             failed = sum(all(code != 0 for code in each["codes"]) for each in runs)
             once, bits = sum(each["said"] == 1 for each in runs), sum(each["same_bits"] for each in runs)
             times = f"{seconds[len(seconds) // 2]:.1f}, {seconds[-1]:.1f}"
-            yield f"| {kind} | {moment} | {len(runs)} | {failed} | {times} | {once} | {bits} |"
+            yield f"| {kind} | {len(runs)} | {failed} | {times} | {once} | {bits} |"
 
 
 def main() -> None:
