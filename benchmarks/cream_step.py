@@ -25,12 +25,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fewshot_nas.cream.board import Board, BoardEntry
-from fewshot_nas.cream.board_keeping import share_right
+from fewshot_nas.cream.board import Board, BoardEntry, share_right
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.cream.flops import Budget, budget_for
-from fewshot_nas.cream.matching import Guidance, Matching, guide
-from fewshot_nas.cream.teaching import meta_update
+from fewshot_nas.cream.teaching import Guidance, Matching, guide, meta_update
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot

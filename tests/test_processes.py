@@ -12,13 +12,11 @@ import torch
 import torch.distributed as dist
 
 from fewshot_nas.computing import DefaultSettings
-from fewshot_nas.cream.board import Board
-from fewshot_nas.cream.board_keeping import ByBatch
+from fewshot_nas.cream.board import Board, ByBatch
 from fewshot_nas.cream.flops import Budget
-from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.retraining import averaged
 from fewshot_nas.cream.search_task import PathSampler, PathStep, SearchTask
-from fewshot_nas.cream.teaching import BoardTeacher
+from fewshot_nas.cream.teaching import BoardTeacher, Matching
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.distributed import World, joined
@@ -116,11 +114,8 @@ def searching(world):
     return SearchTask(
         network=made,
         optimizer_of=optimizer_of,
-        step=PathStep(sampler, teacher=teacher, regularization=Regularization(0.1)),
+        step=PathStep(sampler=sampler, teacher=teacher, regularization=Regularization(0.1)),
         world=world,
-        sampler=sampler,
-        teacher=teacher,
-        keeping=keeping,
         inputs=None,
         due=frozenset(),
         board_file=None,
@@ -139,7 +134,7 @@ def trained(kind, world, directory):
     with RunLog(directory / "log", directory / "events") as log:
         Loop(Exactly(task), source, SCHEDULE, directory / "last", log, world, lambda _: None).run()
     average = [task.average] if kind == "retraining" else []
-    parts = [task.network, *average, *([task.teacher.matching] if kind == "searching" else [])]
+    parts = [task.network, *average, *([task.step.teacher.matching] if kind == "searching" else [])]
     return [{name: tensor.clone() for name, tensor in part.state_dict().items()} for part in parts]
 
 

@@ -106,7 +106,7 @@ def test_eight_processes_share_each_batch(path):
 def test_the_published_search_has_paths_and_a_network():
     config = load(SearchConfig, ROOT / "configs" / "cream_search.yml")
     budget = budget_for(config.FLOPS_MINIMUM, config.FLOPS_MAXIMUM, legacy=config.LEGACY)
-    assert config.FLOPS_MINIMUM <= budget.mflops(PathSampler(0, budget).path(0)) <= config.FLOPS_MAXIMUM
+    assert config.FLOPS_MINIMUM <= budget.mflops(PathSampler(0, budget).archs(0)[0]) <= config.FLOPS_MAXIMUM
     network = blueprint(lambda: Supernet(one_shot(budget.space), IMAGENET[2]))
     assert sum(parameter.numel() for parameter in network.parameters()) > 10_000_000
     assert batch_images(IMAGENET[0], config.BATCH_SIZE, PROCESSES) // PROCESSES >= 2 * config.SLICE

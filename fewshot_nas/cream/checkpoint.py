@@ -1,4 +1,7 @@
-"""Files of retrained networks, `.pth.tar` as in the public code: weights and their moving average."""
+"""Files of retrained networks, `.pth.tar` as in the public code: weights and their moving average.
+
+Tensors have the names of timm's MobileNetV3 there, as in every published checkpoint.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +12,16 @@ from torch import Tensor
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.model import Model
-from fewshot_nas.cream.names import from_timm, to_timm
-from fewshot_nas.models.checkpoint import NOTHING, read_checkpoint
+from fewshot_nas.models.checkpoint import NOTHING
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.records.files import replacing
+from fewshot_nas.space.mbconv import MBConvSpace
+from fewshot_nas.space.space import STEM
 
 _AVERAGE, _WEIGHTS = "state_dict_ema", "state_dict"
+_CHOSEN = (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3"))
+_SEPARABLE = (("conv_dw", "bn1"), ("conv_pw", "bn2"))
+_HIDDEN = "conv_head.weight"  # a 1x1 convolution there
 
 
 def save_child(
@@ -32,19 +39,15 @@ def save_child(
         torch.save(content, stream)
 
 
-def load_child(
-    path: Path, model: Model, num_classes: int, in_channels: int, device: torch.device | str = "cpu"
-) -> Subnet:
-    """The network of a model, with the averaged weights of a file, or the plain weights if there are no averaged ones.
+def child_of(path: Path, content: Mapping[Any, Any], model: Model, num_classes: int, in_channels: int) -> Subnet:
+    """The network of a model, with the averaged weights of a file, or the plain ones if there are no averaged ones.
+
+    Args:
+        content: of the file, from `read_checkpoint`.
 
     Raises:
-        InputError: the file cannot be read, or holds another network; names the first difference.
+        InputError: the file holds another network; names the first difference.
     """
-    return child_of(path, read_checkpoint(path), model, num_classes, in_channels).to(device)
-
-
-def child_of(path: Path, content: Mapping[Any, Any], model: Model, num_classes: int, in_channels: int) -> Subnet:
-    """As `load_child`, from what `read_checkpoint` returned."""
     try:
         _check_model(content, model)
         space = model.on(in_channels)
@@ -87,3 +90,36 @@ def _fitting(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> Mappin
             f"tensor {surplus[0]} does not belong to the selected model; set MODEL_SELECTION or INPUT_ARCH"
         )
     return found
+
+
+def timm_name(name: str, space: MBConvSpace) -> str:
+    """timm's name for a tensor of a `Subnet`."""
+    kind, *rest = name.split(".")
+    if kind == "head":
+        return f"{'conv_head' if rest[0] == 'hidden' else 'classifier'}.{rest[1]}"
+    place, _, unit, layer, parameter = rest
+    stages = [each.stage for each in space.places]
+    stage = stages[int(place)]
+    if stage == STEM:
+        return f"{'conv_stem' if layer == 'conv' else 'bn1'}.{parameter}"
+    units = _SEPARABLE if stage == 0 else _CHOSEN if stage <= len(space.lengths) else (("conv", "bn1"),)
+    conv, norm = units[int(unit)]
+    known = {"conv": conv, "norm": norm, "reduce": "se.conv_reduce", "expand": "se.conv_expand"}
+    return f"blocks.{stage}.{int(place) - stages.index(stage)}.{known[layer]}.{parameter}"
+
+
+def to_timm(state: Mapping[str, Tensor], space: MBConvSpace) -> dict[str, Tensor]:
+    """The state dict of a `Subnet` with timm's names and shapes."""
+    named = {timm_name(name, space): tensor for name, tensor in state.items()}
+    named[_HIDDEN] = named[_HIDDEN][:, :, None, None]
+    return named
+
+
+def from_timm(state: Mapping[str, Any], names: Mapping[str, Tensor], space: MBConvSpace) -> dict[str, Any]:
+    """The tensors that `to_timm` named, for a `Subnet` whose state dict is `names`.
+
+    Raises:
+        KeyError: one is missing.
+    """
+    found = {name: state[timm_name(name, space)] for name in names}
+    return {name: value.flatten(1) if timm_name(name, space) == _HIDDEN else value for name, value in found.items()}

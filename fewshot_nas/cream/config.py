@@ -4,6 +4,7 @@ The defaults run on the embedded digits in minutes; `configs/cream_*.yml` contai
 """
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,8 +12,8 @@ from typing import Annotated, Literal
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import Count, Share, Within
 from fewshot_nas.config import DataConfig, EvaluationConfig, RunConfig, SpaceConfig
-from fewshot_nas.cream.flops import FULL_PX, Budget, budget_for
-from fewshot_nas.cream.model import MODELS, OWN, STAGES, Model, as_published, model_of, space_of
+from fewshot_nas.cream.flops import Budget, budget_for
+from fewshot_nas.cream.model import FULL_PX, MODELS, OWN, PUBLISHED, CreamSpace, Model, as_published, model_of
 from fewshot_nas.space.mbconv import MBConvSpace
 
 # Images for batch norm statistics: a single image may be a single pixel in a late stage.
@@ -20,46 +21,7 @@ AtLeastTwo = Annotated[int, Within(low=2)]
 
 
 @dataclass(frozen=True)
-class CreamSpace:
-    """What all paths have in common, and what a block may be. The defaults are the published space.
-
-    Raises:
-        InputError: names the value that makes no network.
-    """
-
-    # Channels of the stem and of stage 0.
-    stem_width: int = MBConvSpace.stem_width
-    # Stride of the stem: 1 or 2.
-    stem_stride: int = MBConvSpace.stem_stride
-    # Channels of stages 1..5.
-    widths: tuple[int, ...] = MBConvSpace.widths
-    # Stride of the first block of stages 1..5: 1 or 2.
-    strides: tuple[int, ...] = MBConvSpace.strides
-    # Channels of stage 6.
-    last_width: int = MBConvSpace.last_width
-    # Features before the classifier.
-    head_width: int = MBConvSpace.head_width
-    # Three sides of a depthwise kernel, for choices 0 and 1, 2 and 3, 4 and 5.
-    kernels: tuple[int, ...] = MBConvSpace.kernels
-    # Two factors of a block's middle width, for even and for odd choices.
-    expansions: tuple[int, ...] = MBConvSpace.expansions
-
-    def __post_init__(self) -> None:
-        for name, length in {"widths": STAGES, "strides": STAGES, "kernels": 3, "expansions": 2}.items():
-            if len(getattr(self, name)) != length:
-                raise InputError(f"SPACE.{name} is {list(getattr(self, name))}, expected {length} numbers")
-        try:
-            space_of(asdict(self), (1,) * STAGES, FULL_PX)
-        except InputError as error:
-            raise InputError(f"SPACE.{str(error).partition(': ')[2]}") from None
-
-    def last_side(self, resolution: int) -> int:
-        """Side of the smallest feature maps of square images, in pixels."""
-        return space_of(asdict(self), (1,) * STAGES, resolution).sides()[-1]
-
-
-@dataclass(frozen=True)
-class CreamConfig:
+class CreamConfig(ABC):
     """The settings that search, retrain and test have in common."""
 
     # Side of the images after resizing, in pixels; 0: the side that belongs to the model, or to the FLOPs bounds.
@@ -73,9 +35,10 @@ class CreamConfig:
     # Seed, precision, threads, checkpoints, pool and ground truth, as for the other commands.
     run: RunConfig = field(default_factory=RunConfig)
 
-    def stored(self, in_channels: int) -> "CreamConfig":
-        """The settings as a run keeps them."""
-        return self
+    @property
+    @abstractmethod
+    def resolution(self) -> int:
+        """Side of the images, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +59,6 @@ class TrainConfig(CreamConfig):
     ERASING: Share = 0.0
     # Epochs between two validations; the last epoch is always validated.
     VALIDATE_EVERY: Count = 1
-
-    @property
-    def held_images(self) -> int:
-        """Training images to hold out."""
-        return 0
 
 
 @dataclass(frozen=True)
@@ -168,31 +126,29 @@ class SearchConfig(TrainConfig):
     # Training images from which the batch norms of a path are estimated, whenever it is scored.
     CALIBRATION_IMAGES: AtLeastTwo = 256
 
-    @property
-    def held_images(self) -> int:
-        """Training images to hold out."""
-        return self.HELD_IMAGES if self.BOARD == "review" or self.FINAL_STEPS else 0
-
     def budget(self) -> Budget:
         """The bounds, and the depths that suit them.
 
         Raises:
             InputError: no depths do, or those asked for have no path within the bounds.
         """
-        bounds, values = (self.FLOPS_MINIMUM, self.FLOPS_MAXIMUM), asdict(self.SPACE)
-        return budget_for(*bounds, self.DEPTHS, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, values=values)
+        bounds = self.FLOPS_MINIMUM, self.FLOPS_MAXIMUM
+        return budget_for(*bounds, self.DEPTHS, resolution=self.FLOPS_SIZE, legacy=self.LEGACY, shape=self.SPACE)
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images, in pixels."""
+        return self.IMAGE_SIZE or self.budget().space.resolution
 
     def network(self, in_channels: int) -> MBConvSpace:
         """The space of the search's paths, at the side of its images."""
-        space = self.budget().space
-        return replace(space, in_channels=in_channels, resolution=self.IMAGE_SIZE or space.resolution)
+        return replace(self.budget().space, in_channels=in_channels, resolution=self.resolution)
 
     def stored(self, in_channels: int) -> "StoredSearch":
         """With the sections that the commands of all spaces read."""
-        space = asdict(self.network(in_channels))
+        space = {key: value for key, value in asdict(self.network(in_channels)).items() if key != "name"}
         scored = EvaluationConfig(calibration_images=self.CALIBRATION_IMAGES, calibration_batch=self.BATCH_SIZE)
-        section = SpaceConfig(preset="cream", **{key: value for key, value in space.items() if key != "name"})
-        return StoredSearch(**vars(self), space=section, evaluation=scored)
+        return StoredSearch(**vars(self), space=SpaceConfig(preset="cream", **space), evaluation=scored)
 
 
 @dataclass(frozen=True)
@@ -232,14 +188,13 @@ class ModelConfig(CreamConfig):
                 f"MODEL_SELECTION is {self.MODEL_SELECTION} and INPUT_ARCH is {json.dumps(self.INPUT_ARCH)},"
                 f" expected either a published model or MODEL_SELECTION={OWN} with INPUT_ARCH=[[0],...,[0]]"
             )
-        usual = CreamSpace() == self.SPACE
         if self.MODEL_SELECTION == OWN:
-            model = model_of(json.dumps(self.INPUT_ARCH), FULL_PX, asdict(self.SPACE))
+            model = model_of(json.dumps(self.INPUT_ARCH), FULL_PX, self.SPACE)
             if self.SINGLE_BLOCKS == "template":
-                if not usual:
+                if self.SPACE != PUBLISHED:
                     raise InputError("SINGLE_BLOCKS is template, but SPACE is changed; only the published one has them")
                 model = as_published(model)
-        elif usual:
+        elif self.SPACE == PUBLISHED:
             model = MODELS[114 if self.MODEL_SELECTION == 112 else self.MODEL_SELECTION]
         else:
             raise InputError(
@@ -248,11 +203,16 @@ class ModelConfig(CreamConfig):
             )
         return model._replace(space=replace(model.space, resolution=self.IMAGE_SIZE or model.resolution))
 
+    @property
+    def resolution(self) -> int:
+        """Side of the images, in pixels."""
+        return self.IMAGE_SIZE or self.model().resolution
+
     def unlike_public(self) -> str:
         """A sentence about the stages of INPUT_ARCH that the public code would build otherwise; empty without any."""
         model = self.model()
         public = as_published(model)
-        if self.MODEL_SELECTION != OWN or CreamSpace() != self.SPACE or model == public:
+        if self.MODEL_SELECTION != OWN or self.SPACE != PUBLISHED or model == public:
             return ""
         pairs = zip(*(model.space.by_stage(each.arch) for each in (model, public)), strict=True)
         stages = [str(stage) for stage, (mine, theirs) in enumerate(pairs, 1) if mine != theirs]

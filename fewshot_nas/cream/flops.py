@@ -6,14 +6,12 @@ The stem's norm and the classifier do not count. Bounds are in millions. MACs ar
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from types import MappingProxyType
-from typing import Any
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cream.model import STAGES, space_of
+from fewshot_nas.cream.model import FULL_PX, PUBLISHED, STAGES, CreamSpace
 from fewshot_nas.space.block import Block
 from fewshot_nas.space.draw import Bounded
 from fewshot_nas.space.mbconv import MBConvSpace
@@ -21,7 +19,7 @@ from fewshot_nas.space.space import Arch
 
 PRIOR = (0.05, 0.2, 0.05, 0.5, 0.05, 0.15)  # probability of each choice
 UNIFORM = (1 / 6,) * 6
-FULL_PX, STEP_PX, LEAST_PX = 224, 32, 64
+STEP_PX, LEAST_PX = 32, 64
 _MILLION = 1_000_000
 _ORDER = (2, 3, 4, 1, 0)  # the order in which stages grow
 _LIMITS = ((3, 3, 3, 2, 2), (4, 4, 4, 4, 4))  # for each of the two rounds, the largest depths, in that order
@@ -86,7 +84,7 @@ def budget_for(
     *,
     resolution: int = FULL_PX,
     legacy: bool = False,
-    values: Mapping[str, Any] = MappingProxyType({}),
+    shape: CreamSpace = PUBLISHED,
 ) -> Budget:
     """Bounds in M FLOPs, with depths and image size that suit them.
 
@@ -100,7 +98,6 @@ def budget_for(
         legacy: whether to use the public code's rule. It counts the blocks only, always at 224
             pixels, and raises both bounds by 7/6, then by 7/5, and so on as images shrink, although
             costs fall with the square.
-        values: of the space, as `space_of` takes them.
 
     Raises:
         InputError: no depths and no resolution fit, or your own have no path within the bounds.
@@ -111,7 +108,7 @@ def budget_for(
         raise InputError(f"the legacy FLOPs rule starts from {FULL_PX} px, got {resolution}")
     if len(depths) not in (0, STAGES):
         raise InputError(f"DEPTHS are {list(depths)}, expected {STAGES} numbers")
-    budget = Budget(space_of(values, depths or (1,) * STAGES, resolution), minimum, maximum, legacy)
+    budget = Budget(shape.of(depths or (1,) * STAGES, resolution), minimum, maximum, legacy)
     while not depths and budget.extremes()[0] > budget.maximum:
         budget = _shrunk(budget)
     for deeper in () if depths else _growth(budget):

@@ -6,7 +6,7 @@ A path is an arch of `MBConvSpace`, whose code is the form of the key INPUT_ARCH
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -19,28 +19,49 @@ from fewshot_nas.space.presets import SPACES, with_values
 from fewshot_nas.space.space import Arch, immutable
 
 STAGES = 5  # whose blocks are chosen; the first stage and the last are fixed
+FULL_PX = 224  # side of the published images
 OWN = -1  # the MODEL_SELECTION for your own path
 FORM = "KEY=value"  # of an override
-_OF_IMAGES = frozenset({"name", "lengths", "in_channels", "resolution"})
-VALUES = tuple(each.name for each in fields(MBConvSpace) if each.name not in _OF_IMAGES)  # the keys of SPACE
 # In the public code, a stage with a single block ignores its index and has this one. Only so do the published models
 # have their published number of parameters.
 _TEMPLATE = (0, 2, 1, 1, 3)
 
 
-def space_of(values: Mapping[str, Any], depths: Sequence[int], resolution: int, in_channels: int = 3) -> MBConvSpace:
-    """The space of the networks with these numbers of blocks in the five stages.
-
-    Args:
-        values: of the space, by the keys `VALUES`; the preset's by default.
+@dataclass(frozen=True)
+class CreamSpace:
+    """What all paths have in common, and what a block may be; `MBConvSpace` says what each value is.
 
     Raises:
         InputError: names the value that makes no network.
     """
-    given = {**values, "lengths": tuple(depths), "in_channels": in_channels, "resolution": resolution}
-    space = with_values(SPACES["cream"], given)
-    assert isinstance(space, MBConvSpace)
-    return space
+
+    stem_width: int = MBConvSpace.stem_width
+    stem_stride: int = MBConvSpace.stem_stride
+    widths: tuple[int, ...] = MBConvSpace.widths
+    strides: tuple[int, ...] = MBConvSpace.strides
+    last_width: int = MBConvSpace.last_width
+    head_width: int = MBConvSpace.head_width
+    kernels: tuple[int, ...] = MBConvSpace.kernels
+    expansions: tuple[int, ...] = MBConvSpace.expansions
+
+    def __post_init__(self) -> None:
+        for name, length in {"widths": STAGES, "strides": STAGES, "kernels": 3, "expansions": 2}.items():
+            if len(getattr(self, name)) != length:
+                raise InputError(f"SPACE.{name} is {list(getattr(self, name))}, expected {length} numbers")
+        try:
+            self.of((1,) * STAGES, FULL_PX)
+        except InputError as error:
+            raise InputError(f"SPACE.{str(error).partition(': ')[2]}") from None
+
+    def of(self, depths: Sequence[int], resolution: int, in_channels: int = 3) -> MBConvSpace:
+        """The space of the networks with these numbers of blocks in the five stages."""
+        given = {**vars(self), "lengths": tuple(depths), "in_channels": in_channels, "resolution": resolution}
+        space = with_values(SPACES["cream"], given)
+        assert isinstance(space, MBConvSpace)
+        return space
+
+
+PUBLISHED = CreamSpace()
 
 
 class Model(NamedTuple):
@@ -65,12 +86,12 @@ class Model(NamedTuple):
 
     def values(self) -> dict[str, Any]:
         """What files say of a network: strides and image size do not show in the shapes of its tensors."""
-        space = {name: getattr(self.space, name) for name in VALUES}
+        space = {name: getattr(self.space, name) for name in vars(PUBLISHED)}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in space.items()}
         return {"INPUT_ARCH": self.code, "resolution": self.space.resolution, "space": plain}
 
 
-def model_of(code: str, resolution: int, values: Mapping[str, Any] = MappingProxyType({})) -> Model:
+def model_of(code: str, resolution: int, shape: CreamSpace = PUBLISHED) -> Model:
     """The network with a code such as `[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]`.
 
     The `[0]` at both ends stand for the fixed stages. An index always means its choice, even for a stage with a
@@ -83,7 +104,7 @@ def model_of(code: str, resolution: int, values: Mapping[str, Any] = MappingProx
         depths = tuple(map(len, stages_of(code)))
         if len(depths) != STAGES:
             raise InputError(f"code {code!r} has {len(depths)} stages, expected {STAGES} stages between [0] and [0]")
-        space = space_of(values, depths, resolution)
+        space = shape.of(depths, resolution)
         return Model(space, space.decode(code))
     except InputError as error:
         raise InputError(f"INPUT_ARCH: {error}") from None
@@ -150,8 +171,8 @@ def read_model(file: Path) -> Model:
     """
     content = read_json(file)
     try:
-        values = {name: immutable(value) for name, value in content.get("space", {}).items()}
-        return model_of(content["INPUT_ARCH"], int(content["resolution"]), values)
+        space = CreamSpace(**{name: immutable(value) for name, value in content.get("space", {}).items()})
+        return model_of(content["INPUT_ARCH"], int(content["resolution"]), space)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -8,6 +8,7 @@ from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.model import FORM, add_path_option, path_overrides
+from fewshot_nas.results.run import retrain_directory
 from fewshot_nas.running.options import add_run_options, run_overrides
 
 
@@ -20,12 +21,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import joined
 
     with joined(options.device, config.run) as world:
-        here = RetrainRun.asked(options, config, world, resolution=model.resolution)
+        here = RetrainRun.asked(options, config, world)
         assert here.images  # says which images there are
         unlike = "" if options.from_search else config.unlike_public()
         for line in filter(None, (unlike, *here.surprises())):
             here.report(line)
-        Retraining.to_use(here, model).carry_out()
+        directory = retrain_directory(options.save, config.name)
+        Retraining(run=here, directory=directory, name=config.name, code=model.code, model=model).carry_out()
     return 0
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import torch
 from timm.optim.rmsprop_tf import RMSpropTF
@@ -18,12 +18,10 @@ from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.models.checkpoint import save_subnet
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.results.directories import RetrainDirectory
-from fewshot_nas.results.run import retrain_directory, stand_alone_directory
 from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Begun
 from fewshot_nas.running.networks import NetworkTraining
 from fewshot_nas.running.run import placed, seed_weights
-from fewshot_nas.training.ground_truth import GroundTruth
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.network import STEADY_STEPS, Learning, NetworkTask
 from fewshot_nas.training.optimizer import plain_groups
@@ -110,18 +108,12 @@ class PathTraining(NetworkTraining):
     run: RetrainRun
     model: Model
 
-    @classmethod
-    def of(cls, run: RetrainRun, arch_id: str, model: Model, truth: GroundTruth) -> Self:
-        """The training of a path with the run's seed."""
-        directory = stand_alone_directory(run.save, arch_id, run.config.run.seed)
-        return cls(run=run, directory=directory, name=arch_id, code=model.code, model=model, truth=truth)
-
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """What the training depends on."""
         calibrated = {"statistics": "calibrated"} if self.run.calibration else {}
         known_as = "path" if self.truth is None else "arch"
-        return self.run.manifest({known_as: self.code, "resolution": self.run.resolution, **calibrated})
+        return self.run.manifest({known_as: self.code, "resolution": self.run.config.resolution, **calibrated})
 
     def begin(self) -> Begun[NetworkTask]:
         """A network with first weights that depend on the seed alone, and its recipe."""
@@ -144,28 +136,19 @@ class PathTraining(NetworkTraining):
             measured_as="ema",
         )
         schedule = RetrainSchedule(
+            **run.scheduled,
             epochs=run.epochs,
             warmup_epochs=config.WARMUP_EPOCHS,
-            batch_size=config.BATCH_SIZE,
             lr=config.LR * config.BATCH_SIZE / 1024,
-            clip_value=0.0,
-            seed=config.run.seed,
-            checkpoint_steps=config.run.checkpoint_steps,
             warmup_lr=config.WARMUP_LR,
             min_lr=config.MIN_LR,
             cooldown_epochs=config.COOLDOWN_EPOCHS,
         )
-        return Begun(task, run.source(config.AUTO_AUGMENT, jitter=0.0), schedule)
+        return Begun(task, run.source(config.AUTO_AUGMENT), schedule)
 
 
 class Retraining(PathTraining):
     """A published model, or a path that was found; its network is kept in the published format."""
-
-    @classmethod
-    def to_use(cls, run: RetrainRun, model: Model) -> Self:
-        """The training of the network of the settings."""
-        directory = retrain_directory(run.save, run.config.name)
-        return cls(run=run, directory=directory, name=run.config.name, code=model.code, model=model)
 
     def finish(self, task: NetworkTask, log: RunLog) -> None:
         """Write the average as other networks are written, then both as published; the last epoch has measured it."""

@@ -1,101 +1,66 @@
-"""Building the parts of a Cream run from its settings: code that search, retrain and test share."""
+"""What search, retrain, truth and test build from their settings: images, inputs of evaluations, schedules."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from torch import Tensor
-
 from fewshot_nas.cli.settings import compared
-from fewshot_nas.cream.config import CreamConfig, CreamSpace, TrainConfig
+from fewshot_nas.config import Config, EvaluationConfig
+from fewshot_nas.cream.config import CreamConfig, TrainConfig
+from fewshot_nas.cream.model import PUBLISHED, STAGES
 from fewshot_nas.data.augment import Augmentation
-from fewshot_nas.data.cache import decoded
-from fewshot_nas.data.images import Images, calibration_subset, split_off
+from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import batch_images, batches_per_epoch
 from fewshot_nas.data.sources import ImageData
-from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.running.images import data_facts, images_of, refuse_single_values, training_images
+from fewshot_nas.running.images import (
+    data_facts,
+    evaluation_inputs,
+    images_of,
+    refuse_single_values,
+    training_images,
+)
 from fewshot_nas.running.life import AnyRun
 from fewshot_nas.running.manifest import manifest_of
 from fewshot_nas.training.task import Source
 
-HELD_SHARE = 8  # at most one of so many training images is held out
 
-
-def scoring_inputs(
-    config: CreamConfig, data: ImageData, scored: Images, resolution: int, world: World, calibration: int = 0
-) -> Inputs:
+def scoring_inputs(config: CreamConfig, data: ImageData, scored: Images, world: World, calibration: int = 0) -> Inputs:
     """Images to score on, where photographs are resized bicubically, and training images for calibration.
 
     As in training, a batch is the share of one process.
     """
     batch = max(1, config.BATCH_SIZE // world.size)
-    transform = eval_transform(data.recipe, resolution, bicubic=True)
-
-    def pixels(images: Images) -> Tensor:
-        return decoded(images, transform, config.data.cache, workers=config.data.workers)
-
-    scored_pixels = pixels(scored)
-    inputs = Inputs(
-        calibration=pixels(calibration_subset(data.train, calibration, seed=0)) if calibration else scored_pixels[:0],
-        calibration_batch=batch,
-        images=scored_pixels,
-        labels=scored.labels,
-        batch=batch,
-        mean=data.mean,
-        std=data.std,
-        device=world.device,
-        precision=config.run.precision,
-    )
-    if calibration:
-        refuse_single_values(min(inputs.calibration_sizes), config.SPACE.last_side(resolution), "CALIBRATION_IMAGES")
-    return inputs
+    space = config.SPACE.of((1,) * STAGES, config.resolution, len(data.mean))
+    refuse_single_values(min(calibration, batch), space.sides()[-1], "BATCH_SIZE")
+    evaluation = EvaluationConfig(calibration_images=calibration, calibration_batch=batch, batch_size=batch)
+    generic = Config(data=config.data, evaluation=evaluation, run=config.run)
+    return evaluation_inputs(generic, space, data, scored, world, bicubic=True)
 
 
 def space_words(config: CreamConfig) -> str:
     """The space in the first line of a command."""
-    return "of Cream" if CreamSpace() == config.SPACE else "of Cream, changed"
+    return "of Cream" if config.SPACE == PUBLISHED else "of Cream, changed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreamRun(AnyRun):
-    """A Cream run: its settings, and the parts that are built from them.
-
-    Attributes:
-        resolution: side of the images, in pixels.
-    """
+    """A Cream run: its settings, and the parts that are built from them."""
 
     config: TrainConfig
-    resolution: int
 
     @cached_property
     def images(self) -> ImageData:
-        """The data set of the settings, the held images among the training images."""
+        """The data set of the settings."""
         return self.say_opened(images_of(self.config.data), space_words(self.config))
 
-    @cached_property
-    def _split(self) -> tuple[Images, Images]:
-        """Images to train on, and those held out of them."""
-        train, held = self.images.train, self.config.held_images
-        return split_off(train, max(2, min(held, len(train) // HELD_SHARE))) if held else (train, train)
-
-    @cached_property
+    @property
     def data(self) -> ImageData:
-        """The data set of the settings, without the held images."""
-        return replace(self.images, train=self._split[0])
-
-    @property
-    def stored(self) -> CreamConfig:
-        """The settings as the run keeps them."""
-        return self.config.stored(len(self.images.mean))
-
-    @property
-    def held(self) -> Images:
-        """The training images that nobody trains on, though at most an eighth of them."""
-        return self._split[1]
+        """The images that the run trains, ranks and tests on."""
+        return self.images
 
     @property
     def per_epoch(self) -> int:
@@ -108,36 +73,41 @@ class CreamRun(AnyRun):
         return batch_images(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
 
     @property
+    @abstractmethod
     def calibration(self) -> int:
         """Training images from which batch norms are estimated before a network is measured; 0: they are not."""
-        return 0
 
-    def inputs(self, scored: Images, calibration: int = 0) -> Inputs:
-        """Images to score on, and so many training images to calibrate with."""
-        return scoring_inputs(self.config, self.data, scored, self.resolution, self.world, calibration)
+    def inputs(self, scored: Images) -> Inputs:
+        """Images to score on, and training images to calibrate with."""
+        return scoring_inputs(self.config, self.data, scored, self.world, self.calibration)
 
     @cached_property
     def valid(self) -> Inputs:
         """The images to rank on."""
-        return self.inputs(self.data.valid, self.calibration)
+        return self.inputs(self.data.valid)
 
     @cached_property
     def test(self) -> Inputs:
         """The test images."""
-        return self.inputs(self.data.test, self.calibration)
+        return self.inputs(self.data.test)
 
     def due(self, epochs: int) -> frozenset[int]:
         """Epochs, counted from 0, after which to validate."""
         return frozenset({*range(self.config.VALIDATE_EVERY - 1, epochs, self.config.VALIDATE_EVERY), epochs - 1})
 
-    def source(self, policy: str, jitter: float) -> Source:
+    @property
+    def scheduled(self) -> dict[str, Any]:
+        """What all schedules of a run have in common."""
+        config = self.config
+        given = {"batch_size": config.BATCH_SIZE, "seed": config.run.seed, "clip_value": 0.0}
+        return {**given, "checkpoint_steps": config.run.checkpoint_steps}
+
+    def source(self, policy: str = "", jitter: float = 0.0) -> Source:
         """Training images and their augmentation."""
-        data, erasing = self.data, self.config.ERASING
-        recipe = self.config.data.augmentation or data.recipe
-        transform = Augmentation(recipe, self.resolution, policy, jitter, erasing, data.mean, data.std)
-        return Source(
-            training_images(data.train, self.config.data), transform, data.mean, data.std, self.config.data.workers
-        )
+        data, settings, erasing = self.data, self.config.data, self.config.ERASING
+        recipe = settings.augmentation or data.recipe
+        transform = Augmentation(recipe, self.config.resolution, policy, jitter, erasing, data.mean, data.std)
+        return Source(training_images(data.train, settings), transform, data.mean, data.std, settings.workers)
 
     def manifest(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a training depends on.
@@ -145,8 +115,7 @@ class CreamRun(AnyRun):
         Raises:
             InputError: there are more processes than images of a batch, or a batch norm would see a single value.
         """
-        refuse_single_values(
-            self.world.of_norms(self.batch), self.config.SPACE.last_side(self.resolution), "BATCH_SIZE"
-        )
+        smallest = self.config.SPACE.of((1,) * STAGES, self.config.resolution).sides()[-1]
+        refuse_single_values(self.world.of_norms(self.batch), smallest, "BATCH_SIZE")
         noted = {**self.world.facts, **facts, "data": data_facts(self.images)}
         return manifest_of(compared(self.config), noted)

@@ -21,10 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.distributed import joined
 
     with joined(options.device, config.run) as world:
-        here = SearchRun.asked(options, config, world, resolution=config.IMAGE_SIZE or counted.resolution)
+        here = SearchRun.asked(options, config, world)
         assert here.images  # says which images there are
         said = f"depths {counted.lengths}, FLOPs counted at {counted.resolution} px"
-        here.report(f"{said}, images of {here.resolution} px")
+        here.report(f"{said}, images of {config.resolution} px")
         Search(run=here, directory=search_directory(options.save)).carry_out()
     return 0
 

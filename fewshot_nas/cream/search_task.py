@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewshot_nas.cream.board import BoardEntry
-from fewshot_nas.cream.board_keeping import BoardKeeping, TrainedPath, share_right
+from fewshot_nas.cream.board import BoardEntry, BoardKeeping, TrainedPath, share_right
 from fewshot_nas.cream.flops import PRIOR, Budget
 from fewshot_nas.cream.teaching import BoardTeacher
 from fewshot_nas.distributed import World
@@ -38,18 +37,16 @@ class PathSampler:
     probabilities: Sequence[float] = PRIOR
     names: Sequence[str] = ("path",)
 
-    def path(self, step: int) -> Arch:
-        """The path of a step, within the budget's bounds."""
-        return self.budget.sample(random.Random(f"{self.seed}/path/{step}"), self.probabilities)
-
     def archs(self, step: int) -> Sequence[Arch]:
-        """The path as the only arch of its step."""
-        return [self.path(step)]
+        """The path of a step, within the budget's bounds: its only arch."""
+        return [self.budget.sample(random.Random(f"{self.seed}/path/{step}"), self.probabilities)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PathStep(SupernetStep):
     """The step of a path; its accuracy on the batch follows its loss."""
+
+    teacher: BoardTeacher
 
     def backward(self, network: Supernet, batch: Batch) -> Trained:
         """Add the gradients of the step's path."""
@@ -72,9 +69,6 @@ class SearchTask(Task[Supernet, PathStep]):
     optimizer: torch.optim.Optimizer = field(init=False)
     world: World
     optimizer_of: Callable[[Supernet], torch.optim.Optimizer]
-    sampler: PathSampler
-    teacher: BoardTeacher
-    keeping: BoardKeeping
     inputs: Inputs
     due: frozenset[int]
     board_file: Path
@@ -83,9 +77,14 @@ class SearchTask(Task[Supernet, PathStep]):
     def __post_init__(self) -> None:
         self.optimizer = self.optimizer_of(self.network)
 
+    @property
+    def keeping(self) -> BoardKeeping:
+        """Who keeps the board."""
+        return self.step.teacher.keeping
+
     def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
         """Offer the path to the board."""
-        path, right = self.sampler.path(batch.step), means[1]
+        (path,), right = self.step.sampler.archs(batch.step), means[1]
         if batch.share:  # a whole number of images was right: the rounding of a mean must not decide
             right = (right * batch.share.total).round() / batch.share.total
         self.keeping.note(TrainedPath(batch.step, path, self.network, batch.images, trained.logits[0], right))
@@ -128,7 +127,7 @@ class SearchTask(Task[Supernet, PathStep]):
         """Write a supernet file with the matching network, both optimizers and the board."""
         self.keeping.apply_pending()
         more = {name: part.state_dict() for name, part in self._state().items()}
-        save_supernet(path, self.network, {**more, **state})
+        save_supernet(path, self.network, {**more, "board": self.keeping.board.state_dict(), **state})
 
     def restore(self, content: Mapping[str, Any]) -> None:
         """Restore the state that `save` wrote."""
@@ -136,28 +135,14 @@ class SearchTask(Task[Supernet, PathStep]):
             self._separate()
         self.network.load_state_dict(content["model"])
         for name, part in self._state().items():
-            part.load_state_dict(_on_device(content[name], self.world.device) if name == "board" else content[name])
+            part.load_state_dict(content[name])
+        self.keeping.board.load_state_dict(content["board"], self.world.device)
         self.keeping.restart()
 
     def _state(self) -> dict[str, Any]:
-        return {
-            "optimizer": self.optimizer,
-            "matching": self.teacher.matching,
-            "judge": self.teacher.optimizer,
-            "board": self.keeping.board,
-        }
+        teacher = self.step.teacher
+        return {"optimizer": self.optimizer, "matching": teacher.matching, "judge": teacher.optimizer}
 
     def _described(self, entry: BoardEntry[Arch]) -> dict[str, Any]:
         code = self.network.space.encode(entry.candidate)
         return {"INPUT_ARCH": code, self.keeping.measure: entry.accuracy, "mflops": entry.cost}
-
-
-def _on_device(board: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """A board's state with its tensors there. Entries that share their images still do, so these go through once."""
-    moved: dict[int, Any] = {}
-
-    def there(value: Any) -> Any:
-        return moved.setdefault(id(value), value.to(device)) if isinstance(value, Tensor) else value
-
-    entries = [{key: there(value) for key, value in entry.items()} for entry in board["entries"]]
-    return {**board, "entries": entries}

@@ -1,7 +1,7 @@
 """A search, from its settings to the path that it finds."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, count, islice
 from typing import Any
@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cream.board import Board, BoardEntry
-from fewshot_nas.cream.board_keeping import BoardKeeping, ByBatch, ByReview, review_steps
-from fewshot_nas.cream.config import SearchConfig
+from fewshot_nas.cream.board import Board, BoardEntry, BoardKeeping, ByBatch, ByReview, review_steps
+from fewshot_nas.cream.config import SearchConfig, StoredSearch
 from fewshot_nas.cream.flops import PRIOR, UNIFORM, Budget
-from fewshot_nas.cream.matching import Matching
 from fewshot_nas.cream.model import Model, write_model
 from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.cream.search_task import PathSampler, PathStep, SearchTask
-from fewshot_nas.cream.teaching import BoardTeacher
+from fewshot_nas.cream.teaching import BoardTeacher, Matching
+from fewshot_nas.data.images import Images, split_off
 from fewshot_nas.data.loader import TrainBatches
+from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import normalize
 from fewshot_nas.evaluation.accuracy import Accuracy, guessing
 from fewshot_nas.evaluation.naive import calibrate, measure
@@ -38,6 +38,8 @@ from fewshot_nas.training.network import Learning
 from fewshot_nas.training.optimizer import plain_groups, sgd
 from fewshot_nas.training.step import Regularization
 from fewshot_nas.training.task import Batch, Schedule, set_rate
+
+HELD_SHARE = 8  # at most one of so many training images is held out
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,31 @@ class SearchRun(CreamRun):
         return self.config.network(len(self.images.mean))
 
     @property
+    def stored(self) -> StoredSearch:
+        """The settings as the run keeps them."""
+        return self.config.stored(len(self.images.mean))
+
+    @property
     def calibration(self) -> int:
         """Supernets have no running statistics."""
         return self.config.CALIBRATION_IMAGES
+
+    @cached_property
+    def _split(self) -> tuple[Images, Images]:
+        train, config = self.images.train, self.config
+        if config.BOARD == "batch" and not config.FINAL_STEPS:
+            return train, train
+        return split_off(train, max(2, min(config.HELD_IMAGES, len(train) // HELD_SHARE)))
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The data set of the settings, without the held images."""
+        return replace(self.images, train=self._split[0])
+
+    @property
+    def held(self) -> Images:
+        """The training images that nobody trains on, for reviews and the last choice: at most an eighth of all."""
+        return self._split[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,18 +119,9 @@ class Search(Training[SearchTask]):
         matching = placed(Matching(config.SLICE, classes), world)
         sampler = PathSampler(seed, run.budget, PRIOR if config.SAMPLING == "prior" else UNIFORM)
         sampler.archs(0)  # impossible bounds are refused here, not in the first step
-        schedule = SearchSchedule(
-            epochs=config.EPOCHS,
-            warmup_epochs=0,
-            batch_size=config.BATCH_SIZE,
-            lr=config.LR,
-            clip_value=0.0,
-            seed=seed,
-            checkpoint_steps=config.run.checkpoint_steps,
-        )
-        keeping = self._keeping()
+        schedule = SearchSchedule(**run.scheduled, epochs=config.EPOCHS, warmup_epochs=0, lr=config.LR)
         teacher = BoardTeacher(
-            keeping=keeping,
+            keeping=self._keeping(),
             matching=matching,
             optimizer=torch.optim.Adam(matching.parameters(), config.META_LR),
             per_epoch=run.per_epoch,
@@ -122,17 +137,14 @@ class Search(Training[SearchTask]):
         task = SearchTask(
             network=network,
             optimizer_of=lambda supernet: sgd(plain_groups(supernet, config.WEIGHT_DECAY), config.MOMENTUM),
-            step=PathStep(sampler, teacher=teacher, regularization=smoothed, precision=precision),
+            step=PathStep(sampler=sampler, teacher=teacher, regularization=smoothed, precision=precision),
             world=world,
-            sampler=sampler,
-            teacher=teacher,
-            keeping=keeping,
             inputs=run.valid,
             due=run.due(config.EPOCHS),
             board_file=self.directory.board,
             shared_epochs=config.SHARED_EPOCHS,
         )
-        return Begun(task, run.source("", config.COLOR_JITTER), schedule)
+        return Begun(task, run.source(jitter=config.COLOR_JITTER), schedule)
 
     def _keeping(self) -> BoardKeeping:
         run, config = self.run, self.run.config
@@ -142,7 +154,7 @@ class Search(Training[SearchTask]):
         return ByReview(
             board=board,
             budget=run.budget,
-            inputs=run.inputs(run.held, run.calibration),
+            inputs=run.inputs(run.held),
             steps=review_steps(first, config.EPOCHS * run.per_epoch, config.REVIEWS),
             size=config.POOL_SIZE,
             candidates=config.REVIEW_PATHS,
@@ -213,8 +225,8 @@ def final_scores(run: SearchRun, supernet: Supernet, paths: Sequence[Arch]) -> l
     paths. All train side by side, so that each batch is made once, on one process and with its share of a batch; then
     each is scored with batch norms of its own.
     """
-    config, world, source = run.config, run.world, run.source("", run.config.COLOR_JITTER)
-    share, inputs = max(2, config.BATCH_SIZE // world.size), run.inputs(run.held, run.calibration)
+    config, world, source = run.config, run.world, run.source(jitter=run.config.COLOR_JITTER)
+    share, inputs = max(2, config.BATCH_SIZE // world.size), run.inputs(run.held)
     batches = TrainBatches(
         source.images,
         source.transform,

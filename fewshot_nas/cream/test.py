@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         classes, channels, content = data.num_classes, len(data.mean), read_checkpoint(checkpoint)
         refuse_other_images(checkpoint, content.get("trained_on", {}), data)
         network = placed(child_of(checkpoint, content, model, classes, channels), world).eval()
-        found = _measured(network, scoring_inputs(config, data, data.test, model.resolution, world), world)
+        found = _measured(network, scoring_inputs(config, data, data.test, world), world)
         cost = model.on(channels).cost(model.arch, num_classes=classes)
         home = RetrainDirectory(checkpoint.parent, config.name)
         if world.is_rank0 and home.manifest.exists() and home.chosen == checkpoint:

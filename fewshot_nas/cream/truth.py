@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from fewshot_nas.cli.errors import InputError
@@ -11,7 +10,7 @@ from fewshot_nas.cli.settings import load
 from fewshot_nas.config import Config
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.model import FORM, Model, model_of
-from fewshot_nas.results.run import run_files
+from fewshot_nas.results.run import run_files, stand_alone_directory
 from fewshot_nas.running.options import add_run_options, run_overrides
 from fewshot_nas.space.pool import read_codes
 
@@ -34,16 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.training.ground_truth import GroundTruth
 
     with joined(options.device, config.run) as world:
-        here = RetrainRun.asked(options, config, world, resolution=config.IMAGE_SIZE)
+        here = RetrainRun.asked(options, config, world)
         truth = GroundTruth(options.ground_truth or run_files(options.save).ground_truth)
-        train_all([PathTraining.of(here, arch_id, model, truth) for arch_id, model in chosen.items()], "paths")
+        homes = {name: stand_alone_directory(options.save, name, config.run.seed) for name in chosen}
+        trainings = (
+            PathTraining(run=here, directory=homes[name], name=name, code=model.code, model=model, truth=truth)
+            for name, model in chosen.items()
+        )
+        train_all(list(trainings), "paths")
     return 0
 
 
 def _selected(pool: Path, text: str, config: RetrainConfig) -> dict[str, Model]:
     """The networks of a pool whose numbers `--target_arch_num` names."""
-    values = asdict(config.SPACE)
-    known = read_codes(pool, lambda code: model_of(code, config.IMAGE_SIZE, values))
+    known = read_codes(pool, lambda code: model_of(code, config.IMAGE_SIZE, config.SPACE))
     names = [f"arch{number}" for number in read_numbers("--target_arch_num", text, _NUMBERS, len(known))]
     for name in names:
         if name not in known:

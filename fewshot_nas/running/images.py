@@ -143,12 +143,14 @@ def evaluation_inputs(
     *,
     at_once: int = SCORED_AT_ONCE,
     decode: bool = True,
+    bicubic: bool = False,
 ) -> Inputs:
     """The inputs of an evaluation: calibration images from the training part, and the images to score on.
 
     Args:
         at_once: images to score at a time where the settings do not say it.
         decode: False gives tensors of the images' shape without memory, enough to plan with.
+        bicubic: as `eval_transform` takes it.
 
     Raises:
         InputError: a calibration batch is a single image, and the space's smallest maps are single pixels.
@@ -157,9 +159,9 @@ def evaluation_inputs(
     # All runs use one seed here, so that runs of different seeds differ in their training only.
     calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
     inputs = Inputs(
-        calibration=_pixels(config, space, data, calibration, decode=decode),
+        calibration=_pixels(config, space, data, calibration, decode=decode, bicubic=bicubic),
         calibration_batch=settings.calibration_batch,
-        images=_pixels(config, space, data, scored, decode=decode),
+        images=_pixels(config, space, data, scored, decode=decode, bicubic=bicubic),
         labels=scored.labels,
         batch=settings.batch_size or at_once,
         mean=data.mean,
@@ -168,7 +170,7 @@ def evaluation_inputs(
         precision=config.run.precision,
     )
     name = "calibration_batch" if settings.calibration_batch == 1 else "calibration_images"
-    refuse_single_values(min(inputs.calibration_sizes), space.sides()[-1], f"evaluation.{name}")
+    refuse_single_values(min(inputs.calibration_sizes, default=0), space.sides()[-1], f"evaluation.{name}")
     return inputs
 
 
@@ -212,13 +214,15 @@ def with_classifier_images(
     return replace(inputs, fitting=_pixels(config, space, data, chosen, decode=decode), fitting_labels=chosen.labels)
 
 
-def _pixels(config: Config, space: Space, data: ImageData, images: Images, *, decode: bool) -> Tensor:
+def _pixels(
+    config: Config, space: Space, data: ImageData, images: Images, *, decode: bool, bicubic: bool = False
+) -> Tensor:
     """Images of the space's size, uint8 [N, C, R, R]; without memory if they are not to be decoded."""
-    if decode:
-        transform = eval_transform(data.recipe, space.resolution)
+    if decode and len(images):
+        transform = eval_transform(data.recipe, space.resolution, bicubic=bicubic)
         return decoded(images, transform, config.data.cache, workers=config.data.workers)
     shape = (len(images), space.in_channels, space.resolution, space.resolution)
-    return torch.empty(shape, dtype=torch.uint8, device="meta")
+    return torch.empty(shape, dtype=torch.uint8, device="cpu" if decode else "meta")
 
 
 def opened(what: str, data: ImageData, space: str, world: World) -> str:

@@ -157,8 +157,7 @@ def pick_adapted(seed: int) -> None:
     """Pick the best of board and pool after some steps alone from the default arm's supernet; keep all scores."""
     directory, home = search_directory(_save("default", seed)), search_directory(_save(ADAPTED, seed))
     config = load(SearchConfig, directory.config, ["FINAL_STEPS=32"])
-    world, resolution = World.alone(), config.IMAGE_SIZE
-    training = SearchRun(save=ADAPTED, config=config, world=world, resume=True, report=print, resolution=resolution)
+    training = SearchRun(save=ADAPTED, config=config, world=World.alone(), resume=True, report=print)
     space = small_space()
     board = [space.decode(entry["INPUT_ARCH"]) for entry in read_json(directory.board)["board"]]
     paths = {name: entry.arch for name, entry in list(read_arch_file(POOL, space).items())[:TRUTHS]}

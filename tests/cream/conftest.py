@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fewshot_nas.cream.board import Board, BoardEntry
-from fewshot_nas.cream.model import space_of
+from fewshot_nas.cream.model import CreamSpace
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import one_shot
 
@@ -17,7 +17,7 @@ CLASSES = 5
 @pytest.fixture(scope="session")
 def _first_supernet():
     torch.manual_seed(0)
-    return Supernet(one_shot(space_of({}, DEPTHS, 32, 1)), CLASSES)
+    return Supernet(one_shot(CreamSpace().of(DEPTHS, 32, 1)), CLASSES)
 
 
 @pytest.fixture

@@ -5,15 +5,14 @@ import random
 import pytest
 import torch
 
-from fewshot_nas.cream.board import Board
-from fewshot_nas.cream.board_keeping import ByBatch, ByReview, TrainedPath, neighbour, review_steps, share_right
+from fewshot_nas.cream.board import Board, ByBatch, ByReview, TrainedPath, neighbour, review_steps, share_right
 from fewshot_nas.cream.flops import Budget
-from fewshot_nas.cream.model import space_of
+from fewshot_nas.cream.model import CreamSpace
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer
 
-BUDGET = Budget(space_of({}, (1, 2, 1, 1, 1), 32), 0, 4)
+BUDGET = Budget(CreamSpace().of((1, 2, 1, 1, 1), 32), 0, 4)
 
 
 @pytest.fixture

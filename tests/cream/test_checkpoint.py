@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cream.checkpoint import load_child, save_child
-from fewshot_nas.cream.model import MODELS, model_of
-from fewshot_nas.cream.names import to_timm
+from fewshot_nas.cream.checkpoint import child_of, save_child, to_timm
+from fewshot_nas.cream.model import MODELS, CreamSpace, model_of
+from fewshot_nas.models.checkpoint import read_checkpoint
 from fewshot_nas.models.subnet import Subnet
 
 CODE = "[[0],[0],[1],[2],[3],[4],[0]]"
@@ -18,6 +18,10 @@ def pair():
     """A network and its average."""
     torch.manual_seed(0)
     return tuple(Subnet(MODEL.on(1), MODEL.arch, 5) for _ in range(2))
+
+
+def load_child(path, model, num_classes, in_channels):
+    return child_of(path, read_checkpoint(path), model, num_classes, in_channels)
 
 
 def named(network):
@@ -52,7 +56,7 @@ def test_plain_weights_of_several_gpus_are_read_where_there_is_no_average(tmp_pa
         ),
         (model_of(CODE, 64), "holds a network with resolution 32, but the selected model has 64"),
         (
-            model_of(CODE, 32, {"strides": (2, 2, 1, 2, 2)}),
+            model_of(CODE, 32, CreamSpace(strides=(2, 2, 1, 2, 2))),
             r"holds a network with space .*\[2, 2, 2, 1, 2\].*, but the selected model has .*\[2, 2, 1, 2, 2\]",
         ),
     ],

@@ -197,8 +197,8 @@ def test_two_ranks_keep_the_same_board(here, ranks):
 
     def state(task):
         entries = [(entry.candidate, entry.accuracy) for entry in task.keeping.board.entries]
-        drawn = [task.sampler.path(step) for step in range(4)]
-        parameters = [parameter.tolist() for parameter in task.teacher.matching.parameters()]
+        drawn = [task.step.sampler.archs(step) for step in range(4)]
+        parameters = [parameter.tolist() for parameter in task.step.teacher.matching.parameters()]
         return entries, drawn, parameters
 
     first, second = ranks(2, one_of_two)

@@ -7,8 +7,8 @@ import pytest
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import load
 from fewshot_nas.config import dump_config, load_config
-from fewshot_nas.cream.config import CheckpointConfig, CreamSpace, ModelConfig, RetrainConfig, SearchConfig
-from fewshot_nas.cream.model import MODELS, model_of
+from fewshot_nas.cream.config import CheckpointConfig, ModelConfig, RetrainConfig, SearchConfig
+from fewshot_nas.cream.model import MODELS, CreamSpace, model_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 OWN = ["MODEL_SELECTION=-1", "INPUT_ARCH=[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]", "IMAGE_SIZE=0"]

@@ -5,7 +5,7 @@ import torch
 
 from fewshot_nas.cli.settings import load
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.model import space_of
+from fewshot_nas.cream.model import CreamSpace
 from fewshot_nas.cream.searching import SearchRun, final_scores
 from fewshot_nas.data.loader import TrainBatches
 from fewshot_nas.data.transforms import normalize
@@ -24,13 +24,13 @@ PATHS = [(choice,) * 5 for choice in (0, 3)]
 @pytest.fixture
 def supernet():
     torch.manual_seed(0)
-    return Supernet(one_shot(space_of({}, (1,) * 5, 224, 1)), 10)
+    return Supernet(one_shot(CreamSpace().of((1,) * 5, 224, 1)), 10)
 
 
 def run_of(steps):
     settings = ["IMAGE_SIZE=16", "BATCH_SIZE=8", "data.train_images=32", "data.valid_images=20", "EPOCHS=3"]
     config = load(SearchConfig, None, [*settings, f"FINAL_STEPS={steps}", "CALIBRATION_IMAGES=16"])
-    return SearchRun(save="save", config=config, world=World.alone(), resume=True, report=print, resolution=16)
+    return SearchRun(save="save", config=config, world=World.alone(), resume=True, report=print)
 
 
 def scores(supernet, paths, steps):
@@ -46,7 +46,7 @@ def test_paths_train_side_by_side_as_they_do_alone(supernet):
 
 
 def inputs_of(run):
-    return run.inputs(run.held, run.calibration)
+    return run.inputs(run.held)
 
 
 def test_without_steps_they_have_the_supernet_s_weights(supernet):

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.flops import PRIOR, UNIFORM, Budget, budget_for, path_flops
-from fewshot_nas.cream.model import MODELS, model_of, space_of
+from fewshot_nas.cream.model import MODELS, CreamSpace, model_of
 from fewshot_nas.models.subnet import Subnet
 
 GOLDEN = model_of("[[0],[2,0,3,2],[2,3,1,2],[2,5,3,3],[3,3,1,5],[4,0,5,3],[0]]", 224)
@@ -93,7 +93,7 @@ def test_stages_grow_past_the_maximum_only_to_reach_the_minimum():
 
 
 def test_a_search_may_start_from_small_images():
-    assert budget_for(0, 20, resolution=32) == Budget(space_of({}, (4, 4, 4, 4, 4), 32), 0, 20)
+    assert budget_for(0, 20, resolution=32) == Budget(CreamSpace().of((4, 4, 4, 4, 4), 32), 0, 20)
 
 
 @settings(deadline=None, max_examples=25)
@@ -128,7 +128,7 @@ def test_the_generator_alone_decides():
 
 
 def test_within_the_bounds_the_prior_holds():
-    budget, rng = Budget(space_of({}, ONES, 224), 100, 115), random.Random(0)
+    budget, rng = Budget(CreamSpace().of(ONES, 224), 100, 115), random.Random(0)
     likely = {}
     for code in range(6**5):
         path = tuple(code // 6**stage % 6 for stage in range(5))
@@ -161,4 +161,4 @@ def test_bounds_that_cannot_be_are_refused(arguments, complaint):
 
 def test_bounds_between_two_paths_are_refused_by_name():
     with pytest.raises(InputError, match="widen FLOPS_MINIMUM and FLOPS_MAXIMUM"):
-        Budget(space_of({}, ONES, 224), 100, 100.000001).sample(random.Random(0))
+        Budget(CreamSpace().of(ONES, 224), 100, 100.000001).sample(random.Random(0))

@@ -7,7 +7,7 @@ from torch import nn
 from torch.func import functional_call
 
 from fewshot_nas.cream.board import Board, BoardEntry
-from fewshot_nas.cream.matching import Matching, guide, meta_gradients
+from fewshot_nas.cream.teaching import Matching, guide, meta_gradients
 
 pytestmark = pytest.mark.numeric
 

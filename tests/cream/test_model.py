@@ -8,26 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cream.config import CreamSpace
 from fewshot_nas.cream.flops import Budget
-from fewshot_nas.cream.model import MODELS, as_published, model_of, read_model, space_of, write_model
+from fewshot_nas.cream.model import MODELS, CreamSpace, as_published, model_of, read_model, write_model
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.space.pool import make_pool
 from tests.cream.test_flops import counted_macs
 
 EXAMPLE = "[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]"
 STAGE = st.lists(st.integers(0, 5), min_size=1, max_size=6)
-SMALL = {
-    "stem_width": 8,
-    "stem_stride": 1,
-    "widths": (8, 16, 24, 32, 48),
-    "strides": (2, 2, 1, 2, 1),
-    "last_width": 96,
-    "head_width": 256,
-    "kernels": (1, 3, 5),
-    "expansions": (1, 4),
-}
-BUDGET = Budget(space_of({}, (1,) * 5, 32), 1, 3)
+SMALL = CreamSpace(
+    stem_width=8,
+    stem_stride=1,
+    widths=(8, 16, 24, 32, 48),
+    strides=(2, 2, 1, 2, 1),
+    last_width=96,
+    head_width=256,
+    kernels=(1, 3, 5),
+    expansions=(1, 4),
+)
+BUDGET = Budget(CreamSpace().of((1,) * 5, 32), 1, 3)
 
 
 @given(st.tuples(STAGE, STAGE, STAGE, STAGE, STAGE))
@@ -68,7 +67,7 @@ def test_published_models_have_their_sizes_of_images():
 
 @pytest.mark.golden
 def test_the_published_space():
-    space = space_of({}, (1,) * 5, 224)
+    space = CreamSpace().of((1,) * 5, 224)
     assert space.choices == ((3, 4), (3, 6), (5, 4), (5, 6), (7, 4), (7, 6))
     assert (space.widths, space.strides) == ((24, 40, 80, 96, 192), (2, 2, 2, 1, 2))
     assert vars(CreamSpace()) == {name: getattr(space, name) for name in vars(CreamSpace())}

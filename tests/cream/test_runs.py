@@ -6,16 +6,14 @@ import torch
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import load
 from fewshot_nas.cream.config import SearchConfig
+from fewshot_nas.cream.runs import scoring_inputs
 from fewshot_nas.cream.searching import SearchRun
 from fewshot_nas.distributed import World
 
 
 def run_of(settings, world=None):
     config = load(SearchConfig, None, settings)
-    size = config.IMAGE_SIZE
-    return SearchRun(
-        save="save", config=config, world=world or World.alone(), resume=False, report=print, resolution=size
-    )
+    return SearchRun(save="save", config=config, world=world or World.alone(), resume=False, report=print)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +23,7 @@ def test_calibration_has_no_batch_of_one_image(tmp_path, asked, batches):
     """It would have no statistics where networks see it as a single pixel."""
     settings = ["IMAGE_SIZE=8", "BATCH_SIZE=8", "BOARD=batch", "data.train_images=25", f"data.cache={tmp_path}"]
     run = run_of(settings)
-    inputs = run.inputs(run.data.valid, asked)
+    inputs = scoring_inputs(run.config, run.data, run.data.valid, run.world, asked)
     assert [len(images) for images in inputs.calibration_batches()] == batches
     assert len(inputs.images) == len(run.data.valid)
 
@@ -33,7 +31,7 @@ def test_calibration_has_no_batch_of_one_image(tmp_path, asked, batches):
 def test_a_process_scores_and_calibrates_with_its_share_of_a_batch(tmp_path):
     settings = ["IMAGE_SIZE=8", "BATCH_SIZE=16", "BOARD=batch", "data.train_images=25", f"data.cache={tmp_path}"]
     run = run_of(settings, World(1, 2, torch.device("cpu")))
-    inputs = run.inputs(run.data.valid, 99)
+    inputs = scoring_inputs(run.config, run.data, run.data.valid, run.world, 99)
     assert (inputs.batch, inputs.calibration_batch, len(inputs.calibration)) == (8, 8, 25)
 
 
@@ -52,7 +50,7 @@ def test_a_single_image_on_maps_of_one_pixel_is_refused_before_training(settings
     """Each of two processes has one, and norms of its own; images of 33 pixels leave maps of two."""
     asked = [*settings, "BOARD=batch", "data.train_images=25"]
     run = run_of(asked, World(0, 2, torch.device("cpu"), sync_norms=False))
-    if run.resolution > 32:
+    if run.config.resolution > 32:
         assert run.manifest({})["processes"] == 2
         return
     with pytest.raises(InputError, match=r"BATCH_SIZE gives a process batches of a single image, .* at least 2 images"):

@@ -10,13 +10,11 @@ import torch
 import torch.distributed as dist
 
 from fewshot_nas.cream import teaching
-from fewshot_nas.cream.board import Board
-from fewshot_nas.cream.board_keeping import ByBatch
+from fewshot_nas.cream.board import Board, ByBatch
 from fewshot_nas.cream.flops import UNIFORM, Budget
-from fewshot_nas.cream.matching import Matching, guide
-from fewshot_nas.cream.model import space_of
+from fewshot_nas.cream.model import CreamSpace
 from fewshot_nas.cream.search_task import PathSampler, PathStep, SearchTask
-from fewshot_nas.cream.teaching import BoardTeacher
+from fewshot_nas.cream.teaching import BoardTeacher, Matching, guide
 from fewshot_nas.distributed import GradientMean, World, joined
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
@@ -28,7 +26,7 @@ from fewshot_nas.training.step import Regularization
 from fewshot_nas.training.task import Batch, set_rate
 
 RATE = 0.1
-BUDGET = Budget(space_of({}, (1, 2, 1, 1, 1), 224), 0, 1000)
+BUDGET = Budget(CreamSpace().of((1, 2, 1, 1, 1), 224), 0, 1000)
 
 
 @pytest.fixture
@@ -53,8 +51,8 @@ def parts(world, board, first=0, **settings):
     optimizer = torch.optim.Adam(matching.parameters(), 0.01)
     own = {"per_epoch": 2, "rate": lambda step: RATE, "world": world, "start_epoch": 1, "slice": 2}
     teacher = BoardTeacher(keeping=keeping, matching=matching, optimizer=optimizer, **own, **settings)
-    step = PathStep(sampler, teacher=teacher, regularization=Regularization(0.1))
-    return {"world": world, "sampler": sampler, "keeping": keeping, "teacher": teacher, "step": step}
+    step = PathStep(sampler=sampler, teacher=teacher, regularization=Regularization(0.1))
+    return {"world": world, "step": step}
 
 
 def step(task, batch, number):
@@ -76,7 +74,7 @@ def test_weights_and_momentum_of_other_paths_stay(task, batch):
     for name, parameter in task.network.named_parameters():
         same = torch.equal(parameter, before[name][0]) and torch.equal(momentum[name], before[name][1])
         (stayed if same else moved).append(name)
-    chosen = {f"{place}_{choice}" for place, choice in enumerate(task.sampler.path(1), start=2)}
+    chosen = {f"{place}_{choice}" for place, choice in enumerate(task.step.sampler.archs(1)[0], start=2)}
     common = {"0_0", "1_0", "8_0"}  # stem, separable block, last convolution
     assert {name.split(".")[1] for name in moved if name.startswith("blocks")} == chosen | common
     assert not any(name.startswith("heads") for name in stayed)
@@ -86,9 +84,9 @@ def test_weights_and_momentum_of_other_paths_stay(task, batch):
 def test_the_matching_network_learns_at_its_steps_only(task, batch, number, learns):
     for each in (0, 1):
         step(task, batch, each)
-    before = task.teacher.matching.linear.weight.clone()
+    before = task.step.teacher.matching.linear.weight.clone()
     step(task, batch, number)
-    assert torch.equal(task.teacher.matching.linear.weight, before) != learns
+    assert torch.equal(task.step.teacher.matching.linear.weight, before) != learns
 
 
 @pytest.mark.parametrize(("every", "choices"), [(1, [0, 0, 1, 1, 1, 1]), (2, [0, 0, 1, 0, 1, 0])])
@@ -96,8 +94,7 @@ def test_a_teacher_is_chosen_at_its_steps_and_once_only(task, batch, monkeypatch
     """The meta update of every second step takes the teacher that the path has."""
     asked = []
     monkeypatch.setattr(teaching, "guide", lambda *given: (asked.append(given), guide(*given))[1])
-    task.teacher = replace(task.teacher, every=every)
-    task.step = replace(task.step, teacher=task.teacher)
+    task.step = replace(task.step, teacher=replace(task.step.teacher, every=every))
     for number, expected in enumerate(choices):
         step(task, batch, number)
         assert len(asked) == expected
@@ -108,7 +105,7 @@ def test_the_board_hears_of_each_step_in_percent_and_mflops(task, batch):
     step(task, batch, 0)
     entry = task.best()
     assert len(task.keeping.board) == 1
-    assert entry.candidate == task.sampler.path(0)
+    assert entry.candidate == task.step.sampler.archs(0)[0]
     assert entry.accuracy in [100 * right / 8 for right in range(9)]
     assert entry.cost == BUDGET.mflops(entry.candidate)
     assert torch.equal(entry.images, batch[0][:2])
@@ -136,7 +133,9 @@ def test_a_step_of_two_ranks_has_one_reduction_and_sends_accepted_entries_only(t
     first, second = ranks(2, one_of_two)
     assert first == second
     assert [calls for calls, _ in first[:2]] == [["all_reduce"]] * 2  # nobody is taught
-    accepted = [bool(entries) and entries[0][0] == task.sampler.path(n - 1) for n, (_, entries) in enumerate(first)]
+    accepted = [
+        bool(entries) and entries[0][0] == task.step.sampler.archs(n - 1)[0] for n, (_, entries) in enumerate(first)
+    ]
     accepted[2] = True  # or the path of the step before
     assert {*accepted[2:]} == {True, False}
     for number, (calls, entries) in enumerate(first[2:], start=2):
@@ -160,11 +159,13 @@ def test_what_was_saved_is_taken_up(task, batch, tmp_path):
     for number in range(3):
         step(task, batch, number)
     task.save(tmp_path / "last.pth", {"step": 3})
-    kept = [parameter.clone() for parameter in (*task.network.parameters(), *task.teacher.matching.parameters())]
+    kept = [parameter.clone() for parameter in (*task.network.parameters(), *task.step.teacher.matching.parameters())]
     board = task.keeping.board.entries
     step(task, batch, 3)
     task.restore(torch.load(tmp_path / "last.pth", weights_only=True))
-    for parameter, old in zip((*task.network.parameters(), *task.teacher.matching.parameters()), kept, strict=True):
+    for parameter, old in zip(
+        (*task.network.parameters(), *task.step.teacher.matching.parameters()), kept, strict=True
+    ):
         assert torch.equal(parameter, old)
     assert [entry.candidate for entry in task.keeping.board.entries] == [entry.candidate for entry in board]
 
@@ -178,9 +179,10 @@ def test_validation_changes_nothing(task, batch):
 
 
 def test_a_path_is_validated_with_statistics_of_its_own(task):
-    child = extract(task.network, task.sampler.path(0))
+    (path,) = task.step.sampler.archs(0)
+    child = extract(task.network, path)
     calibrate(child, task.inputs.calibration_batches())
-    assert task.validated(task.sampler.path(0)).prob == pytest.approx(measure(child, task.inputs).prob, rel=1e-4)
+    assert task.validated(path).prob == pytest.approx(measure(child, task.inputs).prob, rel=1e-4)
 
 
 def test_only_due_epochs_are_validated(task, batch):
@@ -190,11 +192,11 @@ def test_only_due_epochs_are_validated(task, batch):
 
 
 def test_a_step_draws_its_path_from_seed_and_number_alone():
-    paths = [PathSampler(3, BUDGET).path(step) for step in range(20)]
+    paths = [PathSampler(3, BUDGET).archs(step)[0] for step in range(20)]
     random.seed(1)
-    assert [PathSampler(3, BUDGET).path(step) for step in reversed(range(20))] == paths[::-1]
+    assert [PathSampler(3, BUDGET).archs(step)[0] for step in reversed(range(20))] == paths[::-1]
     assert len(set(paths)) > 15
-    assert [PathSampler(4, BUDGET).path(step) for step in range(20)] != paths
+    assert [PathSampler(4, BUDGET).archs(step)[0] for step in range(20)] != paths
 
 
 def test_choices_share_weights_at_first_and_then_have_their_own(task, batch, tmp_path):
@@ -233,7 +235,7 @@ def test_an_empty_board_is_written_down_too(task):
 def test_the_prior_can_be_given_up():
     def share(sampler):
         """Of the choice that the prior likes best."""
-        drawn = [choice for step in range(300) for choice in sampler.path(step)]
+        drawn = [choice for step in range(300) for choice in sampler.archs(step)[0]]
         return drawn.count(3) / len(drawn)
 
     assert share(PathSampler(0, BUDGET)) == pytest.approx(1 / 2, abs=0.04)

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from fewshot_nas.cream.board import Board
-from fewshot_nas.cream.matching import Matching, guide
-from fewshot_nas.cream.teaching import BoardTeacher, meta_update
+from fewshot_nas.cream.teaching import BoardTeacher, Matching, guide, meta_update
 from fewshot_nas.distributed import World
 from fewshot_nas.training.step import Answer, Lesson, Regularization, SupernetStep
 from fewshot_nas.training.task import Batch
