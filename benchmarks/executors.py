@@ -26,8 +26,8 @@ from fewshot_nas.cluster.schedule import TaskSchedule
 from fewshot_nas.cluster.worker_pool import WorkerPool, workers_on
 from fewshot_nas.computing import DefaultSettings
 from fewshot_nas.distributed import World
+from fewshot_nas.evaluation.executors import Work
 from fewshot_nas.evaluation.scorer import Scorer
-from fewshot_nas.evaluation.work import Work
 from fewshot_nas.space.presets import SPACES
 
 EMPTY = 200  # units of no work

@@ -292,8 +292,8 @@ def test_a_hint_repeats_the_options_that_matter(trained, capsys, calls_of_hints)
 
 @pytest.mark.slow
 def test_latencies_measured_before_a_run_are_of_its_classes(trained, capsys, monkeypatch):
-    monkeypatch.setattr("fewshot_nas.timing.clock.TURN_S", 0.0)
-    monkeypatch.setattr("fewshot_nas.timing.clock.LEAST_RUNS", 1)
+    monkeypatch.setattr("fewshot_nas.timing.measuring.TURN_S", 0.0)
+    monkeypatch.setattr("fewshot_nas.timing.measuring.LEAST_RUNS", 1)
     Path("results").rename("kept")
     assert main(["latency", "--save=run", "--rounds=1", *IMAGES, *SPACE]) == 0
     (path,) = Path("results/run/latency").glob("*.json")

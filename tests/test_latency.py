@@ -26,8 +26,8 @@ def _table(_fresh_run, tmp_path_factory):
     place = tmp_path_factory.mktemp("table")
     shutil.copytree(_fresh_run, place, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fewshot_nas.timing.clock.TURN_S", 0.0)
-        patch.setattr("fewshot_nas.timing.clock.LEAST_RUNS", 1)
+        patch.setattr("fewshot_nas.timing.measuring.TURN_S", 0.0)
+        patch.setattr("fewshot_nas.timing.measuring.LEAST_RUNS", 1)
         patch.chdir(place)
         latency.main(TINY)
     return place / "results" / "run" / "latency"
@@ -90,8 +90,8 @@ def test_a_search_is_bounded_by_latency(measured):
 @pytest.mark.parametrize(("depths", "judged"), [("[[1,2],[1,2],[1,2],[1,2]]", 10), ("[[1,1],[1,1],[1,1],[1,1]]", 0)])
 def test_a_space_of_few_networks_has_a_table_too(tmp_path, monkeypatch, capsys, depths, judged):
     """Here 16 networks, of which 6 are fitted to, or one, which leaves none to judge by."""
-    monkeypatch.setattr("fewshot_nas.timing.clock.TURN_S", 0.0)
-    monkeypatch.setattr("fewshot_nas.timing.clock.LEAST_RUNS", 1)
+    monkeypatch.setattr("fewshot_nas.timing.measuring.TURN_S", 0.0)
+    monkeypatch.setattr("fewshot_nas.timing.measuring.LEAST_RUNS", 1)
     monkeypatch.chdir(tmp_path)
     space = ["space.ratios=[1.0]", "space.pool_digits=[1,1,1,1]", f"space.depths={depths}"]
     assert latency.main([*TINY, "--out=table.json", *space]) == 0

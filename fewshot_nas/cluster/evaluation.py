@@ -17,10 +17,9 @@ from fewshot_nas.cluster.dispatch import results
 from fewshot_nas.cluster.schedule import SLOWEST, TaskSchedule
 from fewshot_nas.cluster.worker_pool import WorkerPool
 from fewshot_nas.distributed import World
-from fewshot_nas.evaluation.executors import Executor, Results
+from fewshot_nas.evaluation.executors import Executor, Results, Work
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.memory import memory_limit_mb, within_memory
-from fewshot_nas.evaluation.work import Work
 from fewshot_nas.models.supernet import Supernet
 
 CPU = torch.device("cpu")

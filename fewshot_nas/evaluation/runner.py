@@ -22,9 +22,9 @@ from fewshot_nas.cli.errors import InputError, TaskError
 from fewshot_nas.cli.pace import Pace
 from fewshot_nas.distributed import World, on_rank0
 from fewshot_nas.evaluation.accuracy import Sums
+from fewshot_nas.evaluation.executors import UnitSums
 from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.scorer import Scorer
-from fewshot_nas.evaluation.work import UnitSums
 from fewshot_nas.records.comparing import differing, refuse_difference
 from fewshot_nas.records.files import locked, write_json
 from fewshot_nas.records.journal import Journal

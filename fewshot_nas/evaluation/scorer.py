@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 from fewshot_nas.evaluation.accuracy import Accuracy
-from fewshot_nas.evaluation.executors import Executor, Local, Results
+from fewshot_nas.evaluation.executors import Executor, Local, Results, Work
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.memory import within_memory
 from fewshot_nas.evaluation.prefix_tree import Plan, make_plan
-from fewshot_nas.evaluation.work import Work
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
 

@@ -1,12 +1,15 @@
-"""A table of latencies made: parts and networks are timed in turns, and the table is fitted to the networks."""
+"""A table of latencies made: parts and networks are timed in turns, and the table is fitted to the networks.
+
+In turns, so that a machine that becomes slower does so for all programs.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from scipy.optimize import nnls
@@ -16,14 +19,16 @@ from fewshot_nas.cli.pace import Pace
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.interval import shown
 from fewshot_nas.space.block import Head
-from fewshot_nas.space.draw import distinct
+from fewshot_nas.space.draw import distinct, shuffled
 from fewshot_nas.space.space import Arch, random_arch
-from fewshot_nas.timing.clock import Program, rounds, timings
-from fewshot_nas.timing.programs import Programs, distinct_parts
-from fewshot_nas.timing.table import Call, LatencyFit, LatencyTable, Part, Sized
+from fewshot_nas.timing.programs import Program, Programs, Stopwatch, by_wall, distinct_parts
+from fewshot_nas.timing.table import Call, LatencyFit, LatencyTable, Part, Sized, Timing
 
+K = TypeVar("K", bound=Hashable)
 Choices = Literal["pool", "all"]  # of a space's options
 FITTED, JUDGED = 30, 50  # networks; in the same proportion if the space has fewer
+LEAST_RUNS, MOST_RUNS = 3, 30
+TURN_S = 0.006  # a short program is repeated for so long in its turn
 
 
 def measured_table(programs: Programs, choices: Choices, count: int, device: Mapping[str, Any]) -> LatencyTable:
@@ -131,3 +136,38 @@ def judged(table: LatencyTable, networks: Mapping[Arch, float]) -> dict[str, Any
         "worst": rows[worst],
         "measured": rows,
     }
+
+
+def rounds(
+    programs: Mapping[K, Program], count: int, seed: int = 0, stopwatch: Stopwatch = by_wall
+) -> Iterator[dict[K, float]]:
+    """Yield the times of a round, in microseconds: each program has one turn, in a random order.
+
+    In its turn a program runs a few times, and the fastest run counts. The other runs were interrupted, or
+    found the caches full of another program's data.
+
+    Args:
+        count: number of rounds.
+    """
+    names = list(programs)
+    for number in range(count):
+        order = shuffled(Random(f"{seed}/{number}"), range(len(names)))
+        yield {names[place]: 1e6 * _fastest(programs[names[place]], stopwatch) for place in order}
+
+
+def _fastest(program: Program, stopwatch: Stopwatch) -> float:
+    best, spent, runs = math.inf, 0.0, 0
+    while runs < LEAST_RUNS or (spent < TURN_S and runs < MOST_RUNS):
+        taken = stopwatch(program)
+        best, spent, runs = min(best, taken), spent + taken, runs + 1
+    return best
+
+
+def timings(measured: Sequence[Mapping[K, float]]) -> dict[K, Timing]:
+    """Medians and spreads over rounds."""
+    return {name: _timing(np.array([each[name] for each in measured])) for name in measured[0]}
+
+
+def _timing(values: Any) -> Timing:
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return Timing(round(float(middle), 3), round(float((high - low) / 2 / middle), 4))

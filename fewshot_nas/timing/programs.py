@@ -6,6 +6,8 @@ them. So each program is captured in a CUDA graph, as a deployed network is, and
 
 import os
 import platform
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +22,20 @@ from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import BlockLayers, HeadLayers
 from fewshot_nas.space.block import Head
 from fewshot_nas.space.space import Arch, Options, Space
-from fewshot_nas.timing.clock import Program, Stopwatch, by_wall
 from fewshot_nas.timing.onnx_graph import onnx_of
 from fewshot_nas.timing.table import Part, Sized
 
 Runtime = Literal["torch", "onnxruntime"]
+Program = Callable[[], object]
+Stopwatch = Callable[[Program], float]  # runs a program once; the seconds that it took
 WARM_UP = 3  # calls before a program is captured, in which libraries choose their kernels
+
+
+def by_wall(program: Program) -> float:
+    """Seconds of a call, by the clock on the wall: for programs that have ended when they return."""
+    start = time.perf_counter()
+    program()
+    return time.perf_counter() - start
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from fewshot_nas.cli.errors import InputError  # noqa: E402
 from fewshot_nas.cluster.evaluation import OnRay, packed  # noqa: E402
 from fewshot_nas.cluster.worker import WorkerInfo  # noqa: E402
 from fewshot_nas.distributed import World  # noqa: E402
+from fewshot_nas.evaluation.executors import Work  # noqa: E402
 from fewshot_nas.evaluation.inputs import Inputs  # noqa: E402
 from fewshot_nas.evaluation.scorer import Scorer  # noqa: E402
-from fewshot_nas.evaluation.work import Work  # noqa: E402
 from fewshot_nas.models.checkpoint import save_supernet  # noqa: E402
 from fewshot_nas.models.supernet import Supernet  # noqa: E402
 from fewshot_nas.results.run import Phase, phase_directory  # noqa: E402

@@ -19,10 +19,10 @@ ray = pytest.importorskip("ray")
 
 from fewshot_nas.cluster.evaluation import OnRay  # noqa: E402
 from fewshot_nas.distributed import World  # noqa: E402
+from fewshot_nas.evaluation.executors import Work  # noqa: E402
 from fewshot_nas.evaluation.inputs import Inputs  # noqa: E402
 from fewshot_nas.evaluation.runner import Job, run_job  # noqa: E402
 from fewshot_nas.evaluation.scorer import Scorer  # noqa: E402
-from fewshot_nas.evaluation.work import Work  # noqa: E402
 from fewshot_nas.models.checkpoint import save_supernet  # noqa: E402
 from fewshot_nas.models.supernet import Supernet  # noqa: E402
 from fewshot_nas.results.directories import journal_path  # noqa: E402

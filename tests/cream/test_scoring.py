@@ -13,7 +13,7 @@ from fewshot_nas import search as search_within
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
 from fewshot_nas.cream import make_pool, search
-from fewshot_nas.evaluation import work
+from fewshot_nas.evaluation import executors
 from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.naive import calibrate, total
@@ -133,7 +133,7 @@ def test_a_killed_scoring_ends_in_the_bytes_of_an_unbroken_one(here, killed, kil
                 Dying.begun += 1
                 return kill_me() if Dying.begun == 2 else super().sums()
 
-        work.Walk = Dying  # in a process that does not survive it
+        executors.Walk = Dying  # in a process that does not survive it
         score()
 
     killed(dies)

@@ -8,7 +8,7 @@ from torch.distributed.distributed_c10d import _get_default_store
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.distributed import joined
-from fewshot_nas.evaluation import work
+from fewshot_nas.evaluation import executors
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.executors import Local, Torchrun
 from fewshot_nas.evaluation.scorer import Scorer
@@ -80,7 +80,7 @@ def test_a_rank_that_is_busy_leaves_the_rest_to_the_others(make_supernet, make_a
                             store.set("all others are done", "")
                     return super().sums()
 
-            monkeypatch.setattr(work, "Walk", Counted)
+            monkeypatch.setattr(executors, "Walk", Counted)
             scores = Scorer(supernet, inputs, Torchrun(world), unit_networks=2).scores(archs)
         return len(computed), scores
 
@@ -103,7 +103,7 @@ def test_units_are_taken_largest_first(make_supernet, make_archs, inputs, ranks,
                 taken.append(unit.macs)
                 super().__init__(supernet, unit, inputs)
 
-        monkeypatch.setattr(work, "Walk", Noting)
+        monkeypatch.setattr(executors, "Walk", Noting)
         with joined("cpu") as world:
             Scorer(supernet, inputs, Torchrun(world), unit_networks=2).scores(archs)
         return taken
@@ -128,7 +128,7 @@ def test_a_failing_unit_ends_all_ranks(make_supernet, make_archs, inputs, ranks,
                         raise ValueError("out of paper")
                     return super().sums()
 
-            monkeypatch.setattr(work, "Walk", Failing)
+            monkeypatch.setattr(executors, "Walk", Failing)
             with pytest.raises((ValueError, InputError)) as caught:
                 Scorer(supernet, inputs, Torchrun(world), unit_networks=2).scores(archs)
         return type(caught.value).__name__, str(caught.value)

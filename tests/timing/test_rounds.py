@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewshot_nas.timing.clock import LEAST_RUNS, MOST_RUNS, rounds, timings
+from fewshot_nas.timing.measuring import LEAST_RUNS, MOST_RUNS, rounds, timings
 from fewshot_nas.timing.table import Timing
 
 
