@@ -78,7 +78,7 @@ def test_a_search_is_bounded_by_latency(measured):
     assert found.manifest["latency"]["device"] == table.device
     with found_directory("run", "fast").front.open() as stream:
         assert next(csv.reader(stream))[-1] == "latency"
-    with pytest.raises(InputError, match=r"no network has latency <= 1 us: latency reaches from .* us to"):
+    with pytest.raises(InputError, match=r"no network has latency <= 1 us: latency reaches from .* [um]s to"):
         search.main(["--save=run", "--max=latency=1us"])
     with pytest.raises(InputError, match="measure it with --digits all"):
         search.main(["--save=run", "--digits=all", bound])

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.records.files import read_json
 from fewshot_nas.space.mbconv import MBConvSpace, stages_of
 from fewshot_nas.space.presets import SPACES, with_values
 from fewshot_nas.space.space import Arch, immutable
@@ -158,13 +158,8 @@ def path_overrides(file: Path | None, overrides: Sequence[str]) -> list[str]:
     return [*chosen, *overrides]
 
 
-def write_model(file: Path, model: Model, more: Mapping[str, Any]) -> None:
-    """Write a path, the side of its images, its space, and more facts about it."""
-    write_json(file, {**model.values(), **more})
-
-
 def read_model(file: Path) -> Model:
-    """Read the network from a file of `write_model`.
+    """Read the network from a file with its `Model.values`, such as a search's path.json.
 
     Raises:
         InputError: the file does not have this form.

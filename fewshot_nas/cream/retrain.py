@@ -23,8 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with joined(options.device, config.run) as world:
         here = RetrainRun.asked(options, config, world)
         assert here.images  # says which images there are
-        unlike = "" if options.from_search else config.unlike_public()
-        for line in filter(None, (unlike, *here.surprises())):
+        if not options.from_search and (unlike := config.unlike_public()):
+            here.report(unlike)
+        for line in here.surprises():
             here.report(line)
         directory = retrain_directory(options.save, config.name)
         Retraining(run=here, directory=directory, name=config.name, code=model.code, model=model).carry_out()

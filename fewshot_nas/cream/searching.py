@@ -13,7 +13,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.board import Board, BoardEntry, BoardKeeping, ByBatch, ByReview, review_steps
 from fewshot_nas.cream.config import SearchConfig, StoredSearch
 from fewshot_nas.cream.flops import PRIOR, UNIFORM, Budget
-from fewshot_nas.cream.model import Model, write_model
+from fewshot_nas.cream.model import Model
 from fewshot_nas.cream.runs import CreamRun
 from fewshot_nas.cream.search_task import PathSampler, PathStep, SearchTask
 from fewshot_nas.cream.teaching import BoardTeacher, Matching
@@ -26,6 +26,7 @@ from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.records.files import write_json
 from fewshot_nas.results.directories import SearchDirectory
 from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Begun, Training
@@ -173,7 +174,7 @@ class Search(Training[SearchTask]):
         scores = {"top1": accuracy.top1, "top5": accuracy.top5, task.keeping.measure: best.accuracy}
         scores["guessing"] = guessing(task.inputs.labels)
         save_supernet(self.directory.supernet, task.network, {"epoch": self.run.config.EPOCHS - 1})
-        write_model(self.directory.chosen, model, {**known, **scores, **decided, "data": data.name})
+        write_json(self.directory.chosen, {**model.values(), **known, **scores, **decided, "data": data.name})
         self.run.report(
             f"INPUT_ARCH={model.code}: top-1 {accuracy.top1:.2f} % with the supernet's weights,"
             f" {cost.params:,} params, {cost.macs:,} MACs; wrote {self.directory.chosen}"

@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     overrides = path_overrides(options.from_search, options.overrides)
     config = load(CheckpointConfig, options.config or _stored(overrides), overrides, (RetrainConfig, Config))
-    model, checkpoint = config.model(), _checkpoint(config)
+    model, checkpoint = config.model(), config.RESUME_PATH
+    if checkpoint is None:
+        raise InputError("RESUME_PATH is not given, expected the .pth.tar that `retrain` has written")
     from fewshot_nas.cream.checkpoint import child_of
     from fewshot_nas.cream.runs import scoring_inputs, space_words
     from fewshot_nas.distributed import joined
@@ -37,11 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.running.run import placed
 
     with joined(options.device, config.run) as world:
-        report, unlike = speaker(world.is_rank0), "" if options.from_search else config.unlike_public()
-        if unlike:
+        report, data = speaker(world.is_rank0), images_of(config.data)
+        if not options.from_search and (unlike := config.unlike_public()):
             report(unlike)
-        data = images_of(config.data)
-        speaker(world.is_rank0)(opened(f"network {checkpoint}", data, space_words(config), world))
+        report(opened(f"network {checkpoint}", data, space_words(config), world))
         classes, channels, content = data.num_classes, len(data.mean), read_checkpoint(checkpoint)
         refuse_other_images(checkpoint, content.get("trained_on", {}), data)
         network = placed(child_of(checkpoint, content, model, classes, channels), world).eval()
@@ -62,12 +63,6 @@ def _stored(overrides: Sequence[str]) -> Path | None:
     named = [text for name, _, text in (override.partition("=") for override in overrides) if name == "RESUME_PATH"]
     stored = PhaseDirectory(Path(named[-1]).parent).config if named else None
     return stored if stored and stored.exists() else None
-
-
-def _checkpoint(config: CheckpointConfig) -> Path:
-    if config.RESUME_PATH is None:
-        raise InputError("RESUME_PATH is not given, expected the .pth.tar that `retrain` has written")
-    return config.RESUME_PATH
 
 
 def _measured(network: "nn.Module", inputs: "Inputs", world: "World") -> "Accuracy":

@@ -23,7 +23,7 @@ from fewshot_nas.cli.main import run
 from fewshot_nas.cli.settings import load
 from fewshot_nas.cream import retrain, search
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.cream.model import Model, read_model, write_model
+from fewshot_nas.cream.model import Model, read_model
 from fewshot_nas.cream.searching import SearchRun, final_scores
 from fewshot_nas.distributed import World
 from fewshot_nas.models.checkpoint import load_supernet
@@ -150,7 +150,7 @@ def _write_pick(arm: str, seed: int, place: int) -> None:
     space = small_space()
     arch = list(read_arch_file(POOL, space).values())[place].arch
     facts = {"mflops": load(SearchConfig, SMALL).budget().mflops(arch)}
-    write_model(search_directory(_save(arm, seed)).chosen, Model(space, arch), facts)
+    write_json(search_directory(_save(arm, seed)).chosen, {**Model(space, arch).values(), **facts})
 
 
 def pick_adapted(seed: int) -> None:
@@ -168,7 +168,7 @@ def pick_adapted(seed: int) -> None:
     write_arch_file(shard_path(home.scores("0"), "prob", 1), space, found)
     best = max(found, key=lambda name: found[name].acc)
     mflops = config.budget().mflops(paths[best])
-    write_model(home.chosen, Model(space, paths[best]), {"mflops": mflops})
+    write_json(home.chosen, {**Model(space, paths[best]).values(), "mflops": mflops})
 
 
 def retrain_arm(arm: str, seed: int) -> None:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.flops import Budget
-from fewshot_nas.cream.model import MODELS, CreamSpace, as_published, model_of, read_model, write_model
+from fewshot_nas.cream.model import MODELS, CreamSpace, as_published, model_of, read_model
 from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.records.files import write_json
 from fewshot_nas.space.pool import make_pool
 from tests.cream.test_flops import counted_macs
 
@@ -76,7 +77,7 @@ def test_the_published_space():
 @pytest.mark.parametrize("side", [16, 27])
 def test_macs_and_parameters_of_another_space_are_those_of_its_networks(side, tmp_path):
     model = model_of("[[0],[0,5],[1,2],[2,3],[4,4],[5,0],[0]]", side, SMALL)
-    write_model(tmp_path / "path.json", model, {"top1": 3.5})
+    write_json(tmp_path / "path.json", {**model.values(), "top1": 3.5})
     assert read_model(tmp_path / "path.json") == model
     network, cost = Subnet(model.on(1), model.arch, 7), model.on(1).cost(model.arch, num_classes=7)
     assert cost.macs == counted_macs(network, torch.zeros(1, 1, side, side))
