@@ -15,8 +15,8 @@ from fewshot_nas.data.pictures import Pixels, shrunk
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.space.space import Arch, Space
-from fewshot_nas.timing.clock import Program, rounds, timings
-from fewshot_nas.timing.programs import Programs
+from fewshot_nas.timing.measuring import rounds, timings
+from fewshot_nas.timing.programs import Program, Programs
 from fewshot_nas.training.network import Learning
 from fewshot_nas.training.optimizer import plain_groups, sgd
 from fewshot_nas.training.task import Batch
