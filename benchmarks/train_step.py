@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.distributed import World
-from fewshot_nas.models.run import ConvNorm, SubnetTensors
+from fewshot_nas.models.run import ConvNorm, SubnetTensors, convolve_plainly
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.block import Op
 from fewshot_nas.space.presets import SPACES
@@ -108,7 +108,7 @@ def forward(weights: SubnetTensors, x: Tensor) -> Tensor:
     """Logits, by the library's operations alone; of the blocks of ResNets."""
 
     def unit(op: Op, part: ConvNorm, x: Tensor) -> Tensor:
-        x = F.conv2d(x, part.conv, None, op.stride, op.kernel // 2)
+        x = convolve_plainly(x, part.conv, op.stride, op.groups)
         x = F.batch_norm(x, None, None, part.weight, part.bias, training=True)
         return F.relu(x) if op.act == "relu" else x
 

@@ -3,7 +3,6 @@
 import shlex
 
 COMMANDS = (
-    "fit",
     "make_pool",
     "train_stand_alone",
     "train_supernet",

@@ -22,6 +22,7 @@ from fewshot_nas.models.run import (
     HeadTensors,
     SubnetTensors,
     activate,
+    convolve_plainly,
     ended,
     normalised,
     run,
@@ -132,7 +133,9 @@ class BlockLayers(nn.Module):
 
 
 def _apply(op: Op, unit: Layer, x: Tensor, plus: Tensor | None = None, *, share: BatchShare | None = None) -> Tensor:
-    return ended(op, _normalised(unit.norm, unit.conv(x), share), plus)
+    # The module in evaluation, because exporters name what they trace by modules.
+    x = convolve_plainly(x, unit.conv.weight, op.stride, op.groups) if unit.training else unit.conv(x)
+    return ended(op, _normalised(unit.norm, x, share), plus)
 
 
 def _normalised(norm: nn.BatchNorm2d, x: Tensor, share: BatchShare | None) -> Tensor:

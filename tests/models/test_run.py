@@ -1,5 +1,9 @@
 """What a block's tensors compute."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -185,3 +189,26 @@ def test_a_module_computes_what_its_tensors_do(block):
     layers, x = BlockLayers(block, tracks=True), torch.randn(3, 4, 8, 8)
     tensors = layers.tensors(block, 0, part)
     assert torch.equal(layers.train()(x), run(block, tensors.main, tensors.shortcut, x, apply))
+
+
+@pytest.mark.slow
+def test_the_gradient_of_a_strided_product_of_few_channels_stays_within_its_memory():
+    """In a process of its own, which ends where memory is written that is not its own (on some processors)."""
+    code = """
+import torch
+from fewshot_nas.models.run import convolve_plainly
+for inputs in range(1, 10):
+    for out in (1, 2, 5, 8, 16):
+        x = torch.rand(16, inputs, 8, 8).to(memory_format=torch.channels_last)
+        weight = torch.rand(out, inputs, 1, 1, requires_grad=True)
+        for _ in range(3):
+            weight.grad = None
+            y = convolve_plainly(x, weight, 2, 1)
+            y.sum().backward()
+        expected = torch.einsum("oi,bihw->bohw", weight.detach()[:, :, 0, 0], x[:, :, ::2, ::2])
+        torch.testing.assert_close(y.detach(), expected)
+        torch.testing.assert_close(weight.grad[0, :, 0, 0], x[:, :, ::2, ::2].sum((0, 2, 3)), rtol=1e-4, atol=0)
+"""
+    checks = {"LD_PRELOAD": "libc_malloc_debug.so.0", "MALLOC_CHECK_": "3", "OMP_NUM_THREADS": "1"}
+    outcome = subprocess.run([sys.executable, "-c", code], env=os.environ | checks, capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stderr
