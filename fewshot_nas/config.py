@@ -101,8 +101,8 @@ class SpaceConfig:
 class DataConfig:
     """Where images come from, and how they are prepared."""
 
-    # `digits`, `fashion_mnist`, `fashion_pairs`, `cifar10`, `cifar100`, `lists`, `folders`, or `module:name` for your
-    # own.
+    # `digits`, `fashion_mnist`, `fashion_pairs`, `cifar10`, `cifar100`, `lists`, `parts`, `folders`, or `module:name`
+    # for your own.
     name: str = "digits"
     # Directory of the images; `digits` needs none.
     root: Annotated[Path, FREE] = Path("data")
@@ -112,6 +112,9 @@ class DataConfig:
     valid_images: Count | None = None
     # Number of classes of the network, if it is to be larger than the labels show; None: as many as the labels show.
     num_classes: Count | None = None
+    # Weight of rare classes in training, by repeating their images: 0 leaves them rare, 1 makes all classes equally
+    # frequent, 0.5 lies between.
+    evened: Annotated[float, Within(below=2)] = 0.0
     # Augmentation in training; None: the data set's own (photographs `photo`, digits `shift`,
     # Fashion-MNIST and CIFAR-10 `shift_flip`, pairs `none`).
     augmentation: Recipe | None = None
@@ -127,6 +130,8 @@ class DataConfig:
     background: tuple[Annotated[int, Within(below=256)], ...] = (255, 255, 255)
 
     def __post_init__(self) -> None:
+        if self.evened > 1:
+            raise InputError(f"data.evened is {self.evened}, expected a number >= 0 and <= 1")
         if len(self.background) != 3:
             raise InputError(f"data.background is {list(self.background)}, expected red, green and blue, each 0..255")
 

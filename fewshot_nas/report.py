@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
-from fewshot_nas.records.files import write_text
+from fewshot_nas.records.files import read_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.evaluations import leading_metric
 from fewshot_nas.results.found import read_found
@@ -62,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, metric)
     found_by = {name: read_found(directory.found) for name, directory in searches(options.save).items()}
     ranked = read_ranked(run_files(options.save).ranking, following(options, "rank"))
-    study = replace(study, ranked=ranked, searches=found_by, cream=cream)
+    answer = run_files(options.save).answer
+    answered = read_json(answer) if answer.exists() else None
+    study = replace(study, ranked=ranked, searches=found_by, cream=cream, answer=answered)
     out = options.out or run_files(options.save).report
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")

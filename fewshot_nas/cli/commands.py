@@ -3,6 +3,7 @@
 import shlex
 
 COMMANDS = (
+    "fit",
     "make_pool",
     "train_stand_alone",
     "train_supernet",

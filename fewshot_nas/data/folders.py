@@ -15,7 +15,8 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import FileImages, Names
 
 CLASSES = "classes.txt"  # beside the lists: a name a line, of the classes 0, 1, 2, ...
-LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}
+LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}  # of the competition
+PARTS = {"train": "train.txt", "valid": "val.txt", "test": "test.txt"}
 _LINE = re.compile(r"(.*[^\s,])\s*[,\s]\s*(\d{1,9})")
 # Formats that Pillow recognises, but decodes with another program or not at all.
 _NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})

@@ -251,6 +251,33 @@ def balanced_indices(labels: Tensor, count: int) -> Tensor:
     return torch.from_numpy(np.sort(chosen))
 
 
+def repeated_indices(labels: Tensor, share: float) -> Tensor:
+    """All indices, those of rare classes several times.
+
+    A class with 1 / n of the largest one's images gets n ** `share` times as many.
+
+    >>> labels = torch.tensor([0, 0, 0, 0, 1])
+    >>> repeated_indices(labels, 1.0).tolist(), repeated_indices(labels, 0.5).tolist()
+    ([0, 1, 2, 3, 4, 4, 4, 4], [0, 1, 2, 3, 4, 4])
+
+    Args:
+        labels: int64 [N].
+        share: 0 repeats none, 1 makes all classes equally frequent.
+
+    Returns:
+        int64 [M], ascending.
+    """
+    counts = labels.bincount()
+    wanted = (counts * (counts.max() / counts.clamp(min=1)) ** share).round().long()
+    order = random_order("repeated", len(labels))  # which images are repeated once more than others
+    turn = torch.empty_like(labels)
+    for label in counts.nonzero().flatten().tolist():
+        own = order[labels[order] == label]
+        turn[own] = torch.arange(len(own))
+    times = wanted[labels] // counts[labels] + (turn < (wanted % counts.clamp(min=1))[labels])
+    return torch.arange(len(labels)).repeat_interleave(times)
+
+
 def split_off(images: S, count: int) -> tuple[S, S]:
     """Split images into two: a fixed choice of `count` images with balanced classes comes second, the rest first."""
     chosen = balanced_indices(images.labels, count)

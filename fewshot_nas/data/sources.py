@@ -12,8 +12,16 @@ import torch
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.plugins import named_part
-from fewshot_nas.data.folders import CLASSES, LISTS, class_directories, class_names, images_of, listed, read_list
-from fewshot_nas.data.images import ArrayImages, FileImages, Images, balanced_indices, split_off, spread
+from fewshot_nas.data.folders import CLASSES, LISTS, PARTS, class_directories, class_names, images_of, listed, read_list
+from fewshot_nas.data.images import (
+    ArrayImages,
+    FileImages,
+    Images,
+    balanced_indices,
+    repeated_indices,
+    split_off,
+    spread,
+)
 from fewshot_nas.data.known import CIFAR10, CIFAR100, cifar100_classes, read_cifar, read_fashion_mnist
 from fewshot_nas.data.pairs import blended_pairs
 from fewshot_nas.data.pictures import WHITE, Colour
@@ -90,6 +98,7 @@ def open_data(
     valid_images: int | None = None,
     num_classes: int | None = None,
     background: Colour = WHITE,
+    evened: float = 0.0,
 ) -> ImageData:
     """Open a data set.
 
@@ -103,18 +112,21 @@ def open_data(
     - `lists`: `train.txt`, `valid_part2500.txt` and `valid.txt` in `root`; a line is a path,
       absolute or relative to `root`, and a label, separated by a comma or white space. `classes.txt`
       may have the names of the classes, one a line.
+    - `parts`: `train.txt`, `val.txt` and `test.txt` in `root`, in the form of `lists`, as `fit` writes them for all
+      layouts that it recognises.
     - `folders`: `train/<class>/` and `val/<class>/` in `root`, and `test/<class>/` if there are test
       images, with all files there and below that Pillow reads; 2,500 of `val` are for ranking.
     - `module:name`: a function of your own that makes the data set from `root`, see docs/extending.md.
 
     As in the competition, the ranking images of `lists` are some of the test images. The same holds
     for `folders` without `test`. Images of `lists` are augmented as photographs, and those of
-    `folders` as photographs or as small images, depending on their usual size.
+    `folders` and `parts` as photographs or as small images, depending on their usual size.
 
     Args:
         train_images, valid_images: use only so many images, a fixed choice with balanced classes.
         num_classes: of the network, if it needs more classes than the labels show.
         background: of transparent pixels of image files.
+        evened: how often training images of rare classes are repeated, see `repeated_indices`; 0: never.
 
     Raises:
         InputError: unknown name, missing or malformed data, or fewer images than asked for.
@@ -131,6 +143,8 @@ def open_data(
             f"{name}: all {len(train)} training images are of class {there[0]}, so there is nothing to tell apart;"
             " expected images of at least two classes"
         )
+    if evened:
+        train = train.select(repeated_indices(train.labels, evened))
     return replace(
         data,
         train=train,
@@ -198,16 +212,35 @@ def _garments(root: Path) -> tuple[ArrayImages, ArrayImages, ArrayImages]:
 
 
 def _lists(root: Path) -> ImageData:
-    parts = {part: read_list(root, root / file) for part, file in LISTS.items()}
+    # Lists have the competition's form, so their images count as photographs, whatever their size.
+    return _by_lists("lists", root, LISTS, lambda train: ("photo", ""))
+
+
+def _parts(root: Path) -> ImageData:
+    return _by_lists("parts", root, PARTS, lambda train: _recipe_for("parts", train))
+
+
+def _by_lists(
+    name: str, root: Path, files: Mapping[str, str], suits: Callable[[FileImages], tuple[str, str]]
+) -> ImageData:
+    parts = {part: read_list(root, root / file) for part, file in files.items()}
     classes = class_names(root / CLASSES)
     num_classes = max(len(classes), 1 + max(int(images.labels.max()) for images in parts.values()))
     if classes and len(classes) < num_classes:
         raise InputError(f"{root / CLASSES}: has {len(classes)} names, but the labels go up to {num_classes - 1}")
-    # Lists have the competition's form, so their images count as photographs, whatever their size.
-    notes = _unseen(root / LISTS["valid"], parts["valid"], classes or list(map(str, range(num_classes))))
+    recipe, note = suits(parts["train"])
+    unseen = _unseen(root / files["valid"], parts["valid"], classes or list(map(str, range(num_classes))))
     train, valid, test = parts.values()
     return ImageData(
-        "lists", train, valid, test, num_classes, **_PHOTO, recipe="photo", notes=tuple(notes), classes=classes
+        name,
+        train,
+        valid,
+        test,
+        num_classes,
+        **_PHOTO,
+        recipe=recipe,
+        notes=(*filter(None, [note]), *unseen),
+        classes=classes,
     )
 
 
@@ -274,6 +307,7 @@ SOURCES: Mapping[str, Callable[[Path], ImageData]] = MappingProxyType(
         "fashion_mnist": _fashion_mnist,
         "fashion_pairs": _fashion_pairs,
         "lists": _lists,
+        "parts": _parts,
         "folders": _folders,
     }
 )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import FEWEST, Agreement, agreement, proxies
@@ -78,6 +78,7 @@ class Study:
         cream: a Cream search, if there is one.
         ranked: the ranker's table, if there is one.
         searches: what each search has found, by name.
+        answer: what `fit` has found on the test images, see `fitting/answer.py`; None in other runs.
     """
 
     save: str
@@ -91,6 +92,7 @@ class Study:
     ranked: Ranked | None = None
     cream: PathSearch | None = None
     searches: Mapping[str, Found] = field(default_factory=dict)
+    answer: Mapping[str, Any] | None = None
 
     @property
     def spans(self) -> list[Span]:

@@ -8,6 +8,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from fewshot_nas.reporting.answered import confusion_figure
 from fewshot_nas.reporting.figures import (
     accuracy_figure,
     columns,
@@ -50,6 +51,8 @@ def figures(study: Study) -> Iterator[tuple[str, Figure]]:
             yield f"truth {phase.name}", truth_figure(study, phase)
         if phase.evaluation:
             yield f"cost {phase.name}", cost_figure(study, phase.name, phase.evaluation)
+    if study.answer:
+        yield "confusion", confusion_figure(study.answer)
     if study.cream and study.cream.boards:
         yield "board", board_figure(study.cream)
     for name, pair in shown_searches(study.searches).items():

@@ -8,6 +8,7 @@ from typing import Any
 from fewshot_nas.cli.commands import command_line
 from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.records.comparing import flat
+from fewshot_nas.reporting.answered import answer_section
 from fewshot_nas.reporting.gather import PhaseRecord, Study
 from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.path_search import cream_section
@@ -77,6 +78,8 @@ def verdict(study: Study) -> str:
 
 def sections(study: Study) -> Iterator[str]:
     """The sections in order; a section without data names the command that provides them."""
+    if study.answer:
+        yield section("The answer", answer_section(study.answer, "fit" in study.searches))
     if study.cream:
         yield section("Cream: search, retraining and test", cream_section(study.cream))
     if study.cream and not study.phases:

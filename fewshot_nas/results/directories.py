@@ -139,6 +139,11 @@ class RunFiles:
     prediction = File("rank/predicted.json")  # the ranker's predictions: an arch file of the whole pool
     prediction_error = File("rank/error.json")  # their standard deviations, in the same form
     prediction_table = File("rank/predicted.csv")  # predictions, errors and costs, a line for each arch
+    fit = File("fit.json")  # what `fit` has planned and done
+    fit_settings = File("fit.yml")  # what its rules have chosen
+    fit_log = File("fit/log.txt")  # what its commands have said
+    answer = File("fit/answer.json")  # its networks on the test images
+    fit_lock = File("fit/.lock")
 
 
 def evaluation_name(epoch: int, on_test: bool, sample: int | None = None) -> str:

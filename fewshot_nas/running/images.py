@@ -41,6 +41,7 @@ def images_of(data: DataConfig) -> ImageData:
         valid_images=data.valid_images,
         num_classes=data.num_classes,
         background=data.background,
+        evened=data.evened,
     )
     for part in images.lists():
         part.take_fingerprint(kept_fingerprint(part, data.cache))

@@ -1,0 +1,221 @@
+"""The answer: the found network against the reference and a random one, on the same test images, looked at once."""
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from scipy.stats import binomtest
+
+from fewshot_nas.config import Config
+from fewshot_nas.data.images import FileImages, Images
+from fewshot_nas.data.pictures import whole
+from fewshot_nas.distributed import World
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.fitting.look import UNEVEN
+from fewshot_nas.fitting.measure import Machine
+from fewshot_nas.models.checkpoint import read_checkpoint, subnet_of
+from fewshot_nas.records.files import read_json
+from fewshot_nas.results.directories import NetworkDirectory
+from fewshot_nas.running.images import evaluation_inputs, open_images
+from fewshot_nas.space.space import Arch
+
+TITLES = {
+    "found": "the found network",
+    "reference": "ResNet-18, narrowed",
+    "random": "a random network",
+}
+_WORST, _THUMB = 12, 112  # images that are shown, and their longer side in pixels
+_Z = 1.959964  # of a 95 % interval
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A network's answers on the test images.
+
+    Attributes:
+        guesses: class indices [N].
+        sure: the probabilities of the guesses [N].
+    """
+
+    guesses: npt.NDArray[np.int64]
+    sure: Numbers
+
+    def right(self, labels: npt.NDArray[np.int64]) -> Numbers:
+        """1 where the guess is the label, [N]."""
+        return np.asarray(self.guesses == labels, float)
+
+
+def answered(config: Config, uneven: float, world: World, networks: Mapping[str, NetworkDirectory]) -> dict[str, Any]:
+    """Who won, with intervals, and on which images the winner is wrong, as plain values.
+
+    Args:
+        uneven: the largest class's training images for one of the smallest; above `UNEVEN`, balanced accuracy decides.
+        networks: trained alike, by the names of `TITLES`, the found one first.
+    """
+    space = config.space.build()
+    data = open_images(config, space)
+    inputs = evaluation_inputs(config, space, data, data.test, world)
+    labels, looks, archs = inputs.labels.numpy(), dict[str, Look](), dict[str, Arch]()
+    for name, directory in networks.items():
+        network, _, archs[name] = subnet_of(directory.chosen, read_checkpoint(directory.chosen))
+        looks[name] = _look(network.to(world.device), inputs)
+    calls_us = Machine(world.device, data.num_classes).calls_us(space, list(archs.values()))
+    rows = {}
+    for (name, look), call_us in zip(looks.items(), calls_us, strict=True):
+        cost = space.cost(archs[name], num_classes=data.num_classes)
+        rows[name] = {
+            "title": TITLES[name],
+            "code": space.encode(archs[name]),
+            "model": str(networks[name].chosen),
+            "top1": top1(look.right(labels)),
+            "balanced": balanced(look.right(labels), labels),
+            "valid_top1": read_json(networks[name].result)["valid"],
+            "macs": cost.macs,
+            "params": cost.params,
+            "latency_us": round(call_us, 1),
+        }
+    by = "balanced" if uneven > UNEVEN else "top1"
+    # Of equal ones the faster is the result.
+    winner = max(rows, key=lambda name: (rows[name][by][0], -rows[name]["latency_us"]))
+    differences = {
+        name: gain(looks[winner].right(labels), look.right(labels), labels if by == "balanced" else None)
+        for name, look in looks.items()
+        if name != winner
+    }
+    shown = looks[winner]
+    confusion = np.zeros((data.num_classes, data.num_classes), int)
+    np.add.at(confusion, (labels, shown.guesses), 1)
+    return {
+        "by": by,
+        "images": len(labels),
+        "winner": winner,
+        "networks": rows,
+        "differences": differences,
+        "sentence": sentence(rows, winner, differences, by, len(labels)),
+        "device": str(world.device),
+        "classes": data.class_names,
+        "confusion": confusion.tolist(),
+        "wrong": _wrong(data.test, labels, shown, data.class_names),
+    }
+
+
+@torch.inference_mode()
+def _look(network: torch.nn.Module, inputs: Inputs) -> Look:
+    found = [network(images).float().softmax(-1).max(-1) for images, _ in inputs.scoring_batches()]
+    guesses = torch.cat([each.indices for each in found]).cpu().numpy()
+    return Look(guesses, torch.cat([each.values for each in found]).cpu().double().numpy())
+
+
+def top1(right: Numbers) -> list[float]:
+    """Accuracy in percent, and its 95 % interval (Wilson).
+
+    >>> top1(np.array([1.0, 1.0, 1.0, 0.0]))
+    [75.0, 30.06, 95.44]
+    """
+    found = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+    return [round(100 * float(each), 2) for each in (right.mean(), found.low, found.high)]
+
+
+def balanced(right: Numbers, labels: npt.NDArray[np.int64]) -> list[float]:
+    """The mean of the classes' accuracies in percent, and its 95 % interval; a class adds one right and one wrong image
+    to its own uncertainty, so that few images are never sure.
+
+    >>> balanced(np.array([1.0, 1.0, 1.0, 0.0]), np.array([0, 0, 0, 1]))[0]
+    50.0
+    """
+    shares, variance = [], 0.0
+    for label in np.unique(labels):
+        own = right[labels == label]
+        shares.append(own.mean())
+        share = (own.sum() + 1) / (len(own) + 2)
+        variance += share * (1 - share) / (len(own) + 2)
+    mean, error = float(np.mean(shares)), math.sqrt(variance) / len(shares)
+    low, high = max(0.0, mean - _Z * error), min(1.0, mean + _Z * error)
+    return [round(100 * each, 2) for each in (mean, low, high)]
+
+
+def gain(one: Numbers, other: Numbers, labels: npt.NDArray[np.int64] | None) -> list[float]:
+    """By how many points one network is better on the same images, and the 95 % interval of the difference.
+
+    One image more that only the one has right, and one that only the other has, count for the uncertainty (Bonett and
+    Price 2012, doi:10.3102/1076998611411915).
+
+    Args:
+        labels: for the mean of the classes' differences; None for that of the images'.
+
+    >>> gain(np.array([1.0, 1.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0, 0.0]), None)
+    [50.0, -24.36, 91.03]
+    """
+    strata = np.zeros(len(one), int) if labels is None else labels
+    value, middle, variance, classes = 0.0, 0.0, 0.0, np.unique(strata)
+    for label in classes:
+        difference = (one - other)[strata == label]
+        more, less, count = (difference > 0).sum() + 1, (difference < 0).sum() + 1, len(difference) + 2
+        value += difference.mean() / len(classes)
+        middle += (more - less) / count / len(classes)
+        variance += (more + less - (more - less) ** 2 / count) / count**2 / len(classes) ** 2
+    error = _Z * math.sqrt(variance)
+    return [round(100 * float(each), 2) for each in (value, max(middle - error, -1.0), min(middle + error, 1.0))]
+
+
+def sentence(
+    rows: Mapping[str, Any], winner: str, differences: Mapping[str, Sequence[float]], by: str, images: int
+) -> str:
+    """Who won, by how much, and whether that may be chance."""
+    what = "mean accuracy of the classes" if by == "balanced" else "accuracy"
+    won = rows[winner]
+    title = won["title"][0].upper() + won["title"][1:]
+    said = (
+        f"{title} is the result: {what} {_percent(won[by])} on {images:,} test images,"
+        f" {won['latency_us'] / 1e3:.2f} ms, {won['macs'] / 1e6:.1f} M multiply-adds."
+    )
+    for name, (value, low, high) in differences.items():
+        sure = "beyond chance" if low > 0 else "which may be chance"
+        other = rows[name]
+        said += (
+            f" It is {value:.1f} points [{low:.1f}, {high:.1f}] above {other['title']} ({_percent(other[by])},"
+            f" {other['latency_us'] / 1e3:.2f} ms), {sure}."
+        )
+    return said + (" As these images decided, its accuracy is a little too high." if differences else "")
+
+
+def _percent(interval: Sequence[float]) -> str:
+    value, low, high = interval
+    return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+def _wrong(images: Images, labels: npt.NDArray[np.int64], look: Look, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The images whose wrong class has the largest probability, small, as JPEG."""
+    order = np.argsort(-np.where(look.guesses == labels, -1.0, look.sure), kind="stable")[:_WORST]
+    return [
+        {
+            "name": Path(images.names[place]).name if isinstance(images, FileImages) else f"test image {place}",
+            "label": classes[labels[place]],
+            "guess": classes[look.guesses[place]],
+            "probability": round(float(look.sure[place]), 4),
+            "jpeg": _small(images, place),
+        }
+        for place in order.tolist()
+        if look.guesses[place] != labels[place]
+    ]
+
+
+def _small(images: Images, place: int) -> str:
+    pixels = whole(images.image(place))
+    shown = pixels.expand(3, -1, -1) if len(pixels) == 1 else pixels[:3]
+    picture = Image.fromarray(shown.permute(1, 2, 0).contiguous().numpy())
+    size = max(picture.size)
+    scale = _THUMB / size
+    picture = picture.resize([max(1, round(scale * side)) for side in picture.size])
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=80)
+    return base64.b64encode(content.getvalue()).decode()

@@ -1,0 +1,347 @@
+"""The run of `fit`: look, rules, plan, then one step after the other, each of them a command that a person can give.
+
+`fit.json` holds what was decided and which steps are done, and is written whole before and after each step. So the
+same command goes on after a kill and takes the same decisions; a step that was interrupted goes on by itself.
+"""
+
+import argparse
+import importlib
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fewshot_nas.cli import launcher
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.pace import duration
+from fewshot_nas.cli.yaml_text import read_yaml
+from fewshot_nas.config import Config, dump_config, load_config
+from fewshot_nas.data.images import FileImages
+from fewshot_nas.distributed import joined
+from fewshot_nas.fitting.answer import answered
+from fewshot_nas.fitting.look import as_lists, seen
+from fewshot_nas.fitting.measure import Machine
+from fewshot_nas.fitting.opponents import opponents
+from fewshot_nas.fitting.plan import NETWORKS, STEPS, Plan, plan, plan_lines, read_budget, trainings_s
+from fewshot_nas.fitting.rules import Chosen, choose, own_space, reference
+from fewshot_nas.records.comparing import refuse_difference
+from fewshot_nas.records.files import locked, read_json, write_json, write_text
+from fewshot_nas.results.directories import NetworkDirectory, RunFiles
+from fewshot_nas.results.run import latency_tables, run_directory, run_files, stand_alone_directory
+from fewshot_nas.running.images import images_of
+from fewshot_nas.searching.bounds import Limits, read_bounds
+from fewshot_nas.searching.feasible import feasible_arch
+from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.pool import id_beside
+from fewshot_nas.timing.programs import distinct_parts
+from fewshot_nas.timing.table import read_table
+
+NAME = "fit"  # of the search
+_LATE = 1.1  # times the budget; what would end later is cut
+_STAGE = "1"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A run of `fit`.
+
+    Attributes:
+        state: what `fit.json` holds.
+    """
+
+    save: str
+    device: str | None
+    state: dict[str, Any]
+
+    @property
+    def files(self) -> RunFiles:
+        """Of the run."""
+        return run_files(self.save)
+
+    @property
+    def config(self) -> Config:
+        """The settings that the rules have chosen."""
+        return load_config(self.files.fit_settings)
+
+    @property
+    def bounds(self) -> list[str]:
+        """As `search` takes them."""
+        return list(self.state["bounds"])
+
+    def note(self, **changes: Any) -> None:
+        """Change the state, and write it."""
+        self.state.update(changes)
+        write_json(self.files.fit, self.state)
+
+    def network(self, name: str) -> NetworkDirectory:
+        """Where a network is trained."""
+        arch_id = NAME if name == "found" else id_beside(self.state["codes"][name])
+        return stand_alone_directory(self.save, arch_id, self.config.run.seed)
+
+    def limits(self) -> Limits:
+        """The bounds, with all measures that are known."""
+        config = self.config
+        space = config.space.build()
+        measures = cost_measures(space, num_classes=self.state["classes"])
+        if tables := latency_tables(self.save):
+            measures["latency"] = read_table(tables[0]).measure
+        return Limits(space, read_bounds([], self.bounds), measures)
+
+    def words(self, name: str) -> list[str]:
+        """The command line of a step."""
+        run, planned, settings = f"--save={self.save}", self.state["plan"], f"--config={self.files.fit_settings}"
+        most = [f"--max={bound}" for bound in self.bounds]
+        epochs = f"stand_alone.epochs={planned['epochs']}"
+        device = [f"--device={self.device}"] if self.device else []
+        pool = self.config.run.pool
+        scored = f"0_sample{planned['sample']}"
+        images = f"--images={planned['images']}"
+        lines = {
+            "pool": ["make_pool", settings, f"--size={self.state['pool']}", "--parts=1", f"--out={pool}"],
+            "latency": ["latency", run, settings, "--rounds=5", *device],
+            "supernet": ["train_supernet", run, settings, *device],
+            "scores": ["test", run, "--epoch=0", f"--sample={planned['sample']}", images, *device],
+            "merge": ["merge", run, f"--stage={_STAGE}", f"--epoch={scored}", "--top=prob"],
+            "ranker": ["rank", run, "--top=prob"],
+            "search": [
+                "search", run, *most, "--top=prob", f"--budget={planned['search']}", images, f"--name={NAME}", *device,
+                f"--by={'supernet' if 'ranker' in planned['left_out'] else 'ranker'}",
+            ],
+            "found": ["train_stand_alone", run, f"--from_search={self._found}", epochs, *device],
+            "export": [
+                "export", f"--model={self._winner}", f"--out={run_directory(self.save) / 'fit' / self._stem}.pt2",
+                "--onnx", "--with-preprocessing", *device,
+            ],
+            "report": ["report", run, "--top=prob"],
+        }  # fmt: skip
+        if name in NETWORKS[1:]:
+            return ["train_stand_alone", run, f"--target_arch_num={self.state['codes'][name]}", epochs, *device]
+        return lines[name]
+
+    @property
+    def _found(self) -> Path:
+        return run_directory(self.save) / "searches" / NAME / "found.json"
+
+    @property
+    def _stem(self) -> str:
+        return run_directory(self.save).name
+
+    @property
+    def _winner(self) -> str:
+        return (
+            str(read_json(self.files.answer)["networks"][self.state["winner"]]["model"])
+            if "winner" in self.state
+            else ""
+        )
+
+
+def fit(options: argparse.Namespace) -> None:
+    """Look, plan, and carry the plan out, from where an earlier run was stopped.
+
+    Raises:
+        InputError: images, bounds or budget cannot be used, or the run was begun with others.
+    """
+    if launcher.place().size > 1:
+        raise InputError("fit is started once, not by torchrun; give the machine's device with --device")
+    files, budget_s = run_files(options.save), read_budget(options.budget)
+    asked = {
+        "data": str(options.data.absolute()) if options.data else None,
+        "config": options.config.read_text(encoding="utf-8") if options.config else None,
+        "max": options.max,
+        "budget_s": budget_s,
+        "seed": options.seed,
+        "settings": options.overrides,
+    }
+    read_bounds([], options.max)
+    with locked(files.fit_lock, wait=False):
+        state = read_json(files.fit) if files.fit.exists() else {}
+        if state.get("done") or (state and state["asked"] == asked):
+            remedy = "give the same again to go on, or choose another --save"
+            refuse_difference(f"{files.path} was begun with", state["asked"], asked, remedy)
+            running = Fit(options.save, options.device, state)
+            print(
+                f"run {files.path} (continued: {len(state['done'])} of {len(state['plan']['seconds'])} steps are done)"
+            )
+        else:
+            running = _begun(options, asked, budget_s)
+        print(*plan_lines_of(running), sep="\n", flush=True)
+        if not options.plan:
+            _walk(running)
+
+
+def plan_lines_of(running: Fit) -> list[str]:
+    """The rules with what they chose, and the plan."""
+    state = running.state
+    rules = [f"  {name:13} {chosen}" for name, chosen in state["rules"].items()]
+    planned = plan_lines(Plan(**state["plan"]), state["spent_s"])
+    return [f"settings, by the rules of docs/fit.md: {running.files.fit_settings}", *rules, "the plan:", *planned]
+
+
+def _begun(options: argparse.Namespace, asked: Mapping[str, Any], budget_s: float) -> Fit:
+    """Look at the images, measure, choose and plan; nothing long."""
+    begun, files = time.monotonic(), run_files(options.save)
+    given = [*_flat(options.config), *options.overrides]
+    if options.data:
+        data, said = as_lists(options.data, files.path / "fit" / "images")
+        given = [*(f"data.{key}={value}" for key, value in data.items()), *given]
+    elif not any(each.startswith("data.") for each in given):
+        raise InputError("nothing names the images; give --data DIR, or data.name in --config FILE")
+    else:
+        said = []
+    if options.seed is not None:
+        given.append(f"run.seed={options.seed}")
+    config = load_config(None, given)
+    print(*said, sep="\n", flush=True)
+    with joined(options.device, config.run) as world:
+        images = images_of(config.data)
+        known, more = seen(images)
+        print(*more, sep="\n", flush=True)
+        machine = Machine(world.device, known.classes)
+        bounds = read_bounds([], options.max)
+        own = own_space(config, given, known)
+        chosen = choose(known, images.train, images.recipe, bounds, trainings_s(budget_s, 20, 300), machine, own)
+        space = chosen.sizes.space
+        limits = list(options.max) or [_usual_bound(chosen, known.classes)]
+        counted = [each for each in read_bounds([], limits) if each.name != "latency"]
+        feasible_arch(Limits(space, counted, cost_measures(space, num_classes=known.classes)), space.pool_options)
+        parts = len(distinct_parts(space, space.pool_options)) + 80
+        made = plan(known, chosen, budget_s, time.monotonic() - begun, parts)
+    settings = _settings(chosen, files.path / "pool", made.epochs, made.supernet_epochs, given)
+    config = load_config(None, settings)
+    _refuse_full(files.path, config, images, chosen)
+    write_text(files.fit_settings, dump_config(config))
+    running = Fit(options.save, options.device, {})
+    running.note(
+        asked=dict(asked), seen=asdict(known), rules=dict(chosen.why), plan=made.record(), bounds=limits, done=[],
+        classes=known.classes, pool=min(1000, space.count(space.pool_options)), codes={}, cuts=[],
+        spent_s=round(time.monotonic() - begun, 1), budget_s=budget_s,
+    )  # fmt: skip
+    return running
+
+
+def _settings(chosen: Chosen, pool: Path, epochs: int, supernet_epochs: int, given: Sequence[str]) -> list[str]:
+    """All settings as overrides, those that were given last, so that they count."""
+    by_rule = [f"{section}.{key}={value}" for section, keys in chosen.settings.items() for key, value in keys.items()]
+    return [
+        *by_rule,
+        f"run.pool={pool}",
+        f"training.epochs={supernet_epochs}",
+        f"stand_alone.epochs={epochs}",
+        *given,
+    ]
+
+
+def _flat(path: Path | None) -> list[str]:
+    """The settings of a file as overrides."""
+    if path is None:
+        return []
+    load_config(path)  # refuses mistakes with the file's name
+    content = read_yaml(path.read_text(encoding="utf-8"), str(path))
+    return [f"{section}.{key}={value}" for section, keys in content.items() for key, value in keys.items()]
+
+
+def _usual_bound(chosen: Chosen, classes: int) -> str:
+    """The reference's multiply-adds, where no bound is given."""
+    space = chosen.sizes.space
+    return f"macs={cost_measures(space, num_classes=classes)['macs'].of(space, reference(space)):.0f}"
+
+
+def _refuse_full(top: Path, config: Config, images: Any, chosen: Chosen) -> None:
+    """Refuse a disk that has no room for what will be written."""
+    side, space = config.data.stored_side, chosen.sizes.space
+    pixels = len(images.valid) + len(images.test) + config.evaluation.calibration_images
+    cached = 3 * pixels * space.resolution**2 + (4 * len(images.train) * side**2 if side else 0)
+    params = space.cost(space.largest, num_classes=images.num_classes).params
+    written = {top: 4 * params * 16 + 50_000_000}
+    if isinstance(images.train, FileImages):
+        written[config.data.cache] = cached
+    for path, needed in written.items():
+        there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+        if (free := shutil.disk_usage(there).free) < needed:
+            raise InputError(f"{there}: has {free / 1e6:,.0f} MB free, but fit will write about {needed / 1e6:,.0f} MB")
+
+
+def _walk(running: Fit) -> None:
+    """Carry out the steps that are left."""
+    state, count = running.state, len(running.state["plan"]["seconds"])
+    for number, name in enumerate(list(state["plan"]["seconds"]), start=1):
+        if name in state["done"] or name not in state["plan"]["seconds"]:
+            continue
+        _decide(running, name)
+        if name not in state["plan"]["seconds"]:
+            continue
+        begun = time.monotonic()
+        line = "" if name == "answer" else f": fewshot-nas {shlex.join(running.words(name))}"
+        print(f"[{number}/{count}] {STEPS[name]} (about {duration(state['plan']['seconds'][name])}){line}", flush=True)
+        _carry_out(running, name)
+        seconds = time.monotonic() - begun
+        took = {**state.get("took_s", {}), name: round(seconds, 1)}
+        running.note(done=[*state["done"], name], took_s=took, spent_s=round(state["spent_s"] + seconds, 1))
+        left = _left_s(running)
+        print(f"      took {duration(seconds)}" + (f"; about {duration(left)} left" if left else ""), flush=True)
+    answer = read_json(running.files.answer)
+    print(answer["sentence"])
+    print(f"files: {run_directory(running.save) / 'fit'}; report: {running.files.report}")
+
+
+def _carry_out(running: Fit, name: str) -> None:
+    if name == "answer":
+        config = running.config
+        names = [each for each in NETWORKS if each in running.state["done"]]
+        with joined(running.device, config.run) as world:
+            networks = {each: running.network(each) for each in names}
+            found = answered(config, running.state["seen"]["uneven"], world, networks)
+        found |= {"bounds": running.bounds, "left_out": running.state["plan"]["left_out"]}
+        write_json(running.files.answer, found)
+        running.note(winner=found["winner"])
+        return
+    command, *words = running.words(name)
+    main: Callable[[Sequence[str]], int] = importlib.import_module(f"fewshot_nas.{command}").main
+    running.files.fit_log.parent.mkdir(parents=True, exist_ok=True)
+    with running.files.fit_log.open("a", encoding="utf-8") as log, redirect_stdout(log):
+        print(f"$ fewshot-nas {shlex.join([command, *words])}", flush=True)
+        main(words)
+
+
+def _left_s(running: Fit) -> float:
+    planned, done = running.state["plan"]["seconds"], running.state["done"]
+    return float(sum(seconds for name, seconds in planned.items() if name not in done)) * _slower(running)
+
+
+def _slower(running: Fit) -> float:
+    """How many times as long as planned the trainings took; 1 if they were faster, or there was none."""
+    took, planned = running.state.get("took_s", {}), running.state["plan"]["seconds"]
+    known = [name for name in ("supernet", *NETWORKS) if name in took]
+    return max(1.0, *(took[name] / planned[name] for name in known[-1:])) if known else 1.0
+
+
+def _decide(running: Fit, name: str) -> None:
+    """What has to be known before a step: bounds that can be met, opponents; and what is cut when time is short."""
+    state = running.state
+    if name == "supernet":
+        limits = running.limits()
+        feasible_arch(limits, limits.space.pool_options)
+    if name == "found" and not state["codes"]:
+        running.note(codes=opponents(running.limits(), read_json(running._found), running.config.run.seed))
+    if name not in NETWORKS:
+        return
+    planned = dict(state["plan"])
+    late = state["spent_s"] + _left_s(running) - _LATE * state["budget_s"]
+    if late > 0 and "random" in planned["seconds"] and "random" not in state["done"]:
+        seconds = {each: value for each, value in planned["seconds"].items() if each != "random"}
+        late -= planned["seconds"]["random"] * _slower(running)
+        reason = "this machine has become slower than it was measured"
+        planned |= {"seconds": seconds, "left_out": {**planned["left_out"], "random": reason}}
+        running.note(plan=planned)
+        print(f"left out: {STEPS['random']}, because {reason}", flush=True)
+    if late > 0 and name == "found":
+        trainings = sum(planned["seconds"][each] for each in NETWORKS if each in planned["seconds"]) * _slower(running)
+        share = max(0.1, 1 - late / trainings)
+        epochs = max(1, int(planned["epochs"] * share))
+        seconds = {each: value * (share if each in NETWORKS else 1) for each, value in planned["seconds"].items()}
+        running.note(plan=planned | {"epochs": epochs, "seconds": seconds})
+        print(f"cut: {epochs} epochs of each network, because this machine has become slower", flush=True)

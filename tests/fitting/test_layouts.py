@@ -1,0 +1,124 @@
+"""Layouts that people bring, each with the parts and labels that it means."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.data.layouts import recognised
+from fewshot_nas.fitting.look import as_lists
+
+
+def image(path, value=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (9, 8), (value % 256, value // 256, 3)).save(path)
+
+
+def folders(root, parts, count=10):
+    for part in parts:
+        for number, name in enumerate(("cat", "dog")):
+            for each in range(count):
+                image(root / part / name / f"{each}.png", 1000 * len(part) + 100 * number + each)
+
+
+def labelled(layout):
+    """The class of each file, by part."""
+    return {
+        part: {name: layout.classes[label] for name, label in zip(*each, strict=True)}
+        for part, each in layout.parts.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "dev"])
+def test_class_folders_by_any_name(tmp_path, name):
+    folders(tmp_path, ["train", name, "test"])
+    found = labelled(recognised(tmp_path))
+    assert {part: len(each) for part, each in found.items()} == {"train": 20, "valid": 20, "test": 20}
+    assert found["valid"][f"{name}/dog/3.png"] == "dog"
+
+
+def test_tables(tmp_path):
+    for number in range(4):
+        image(tmp_path / "pictures" / f"{number}.png", number)
+    rows = "id;class;split\n0;b;train\n1;a;train\n2;a;dev\n3;;test\n"
+    (tmp_path / "labels.csv").write_text(rows)
+    assert labelled(recognised(tmp_path)) == {
+        "train": {"pictures/0.png": "b", "pictures/1.png": "a"},
+        "valid": {"pictures/2.png": "a"},
+    }
+    (tmp_path / "labels.csv").write_text("id,class\n7,b\n")
+    with pytest.raises(InputError, match=r"line 2 names '7', but no such file"):
+        recognised(tmp_path)
+    (tmp_path / "labels.csv").write_text("a,b\n7,b\n")
+    with pytest.raises(InputError, match=r"the header is a, b; expected a column of files"):
+        recognised(tmp_path)
+
+
+def test_metadata_of_each_part(tmp_path):
+    for part in ("train", "validation", "test"):
+        image(tmp_path / part / "1.png")
+        (tmp_path / part / "metadata.csv").write_text("file_name,label\n1.png,10\n")
+    image(tmp_path / "train" / "2.png", 1)
+    (tmp_path / "train" / "metadata.csv").write_text("file_name,label\n1.png,10\n2.png,9\n")
+    layout = recognised(tmp_path)
+    assert layout.classes == ["9", "10"]
+    assert labelled(layout)["test"] == {"test/1.png": "10"}
+
+
+def test_tiny_imagenet(tmp_path):
+    for name in ("n2", "n1"):
+        image(tmp_path / "train" / name / "images" / f"{name}_0.JPEG")
+    image(tmp_path / "val" / "images" / "val_0.JPEG")
+    (tmp_path / "wnids.txt").write_text("n2\nn1\n")
+    (tmp_path / "words.txt").write_text("n1\tgoldfish, carp\nn2\tstork\n")
+    (tmp_path / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn1\t0\t0\t9\t9\n")
+    found = labelled(recognised(tmp_path))
+    assert found["test"] == {"val/images/val_0.JPEG": "goldfish"}
+    assert found["train"]["train/n2/images/n2_0.JPEG"] == "stork"
+
+
+def test_imagenet_with_its_devkit(tmp_path):
+    """The devkit's numbers are not the order of the directories."""
+    folders(tmp_path, ["train"], 2)
+    for number in (1, 2):
+        image(tmp_path / "val" / f"val_{number}.JPEG")
+    with pytest.raises(InputError, match="without directories of classes; expected ILSVRC2012_validation"):
+        recognised(tmp_path)
+    data = tmp_path / "ILSVRC2012_devkit_t12" / "data"
+    data.mkdir(parents=True)
+    (data / "ILSVRC2012_validation_ground_truth.txt").write_text("1\n2\n")
+    kinds = np.dtype([("ILSVRC2012_ID", "O"), ("WNID", "O"), ("num_children", "O")])
+    savemat(data / "meta.mat", {"synsets": np.array([(1, "dog", 0), (2, "cat", 0), (3, "pet", 2)], kinds)})
+    assert labelled(recognised(tmp_path))["test"] == {"val/val_1.JPEG": "dog", "val/val_2.JPEG": "cat"}
+
+
+def read(out, name):
+    return dict(line.rsplit(" ", 1) for line in (out / name).read_text().splitlines())
+
+
+def test_a_split_is_stratified_disjoint_and_the_same_again(tmp_path):
+    folders(tmp_path / "in", ["."], 20)
+    image(tmp_path / "in" / "cat" / "copy.png", 1000)  # of cat/0.png: both are trained on
+    settings, _ = as_lists(tmp_path / "in", tmp_path / "out")
+    assert settings == {"name": "parts", "root": str(tmp_path / "out")}
+    train, valid, test = (read(tmp_path / "out", name) for name in ("train.txt", "val.txt", "test.txt"))
+    assert len(train) + len(valid) + len(test) == len(train | valid | test) == 41
+    assert [sorted(part.values()).count("0") for part in (valid, test)] == [3, 4]
+    assert {"copy.png", "0.png"} <= {name.rpartition("/")[2] for name, label in train.items() if label == "0"}
+    as_lists(tmp_path / "in", tmp_path / "again")
+    assert read(tmp_path / "again", "val.txt") == valid
+
+
+def test_the_only_held_out_images_are_tested_on(tmp_path):
+    folders(tmp_path / "in", ["train", "val"])
+    as_lists(tmp_path / "in", tmp_path / "out")
+    assert {name.split("/")[-3] for name in read(tmp_path / "out", "test.txt")} == {"val"}
+    assert {name.split("/")[-3] for name in read(tmp_path / "out", "val.txt")} == {"train"}
+
+
+def test_an_empty_class_is_refused(tmp_path):
+    folders(tmp_path, ["."])
+    (tmp_path / "bird").mkdir()
+    with pytest.raises(InputError, match="class bird has no images to train on"):
+        as_lists(tmp_path, tmp_path / "out")
