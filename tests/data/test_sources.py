@@ -243,7 +243,7 @@ def test_a_network_may_have_more_classes_than_the_labels():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(
         InputError,
-        match="'cifar', expected one of digits, cifar10, cifar100, fashion_mnist, fashion_pairs, lists, folders, or",
+        match="'cifar', expected one of digits, cifar10, cifar100, fashion_mnist, fashion_pairs, lists, parts,",
     ):
         open_data("cifar", NOWHERE)
 

@@ -24,7 +24,7 @@ PAGES = [
 
 
 # The pages whose command lines run in the order of the page.
-WALKS = ["README.md", "docs/pipeline.md", "docs/imagenet.md", "docs/spaces.md"]
+WALKS = ["README.md", "docs/pipeline.md", "docs/imagenet.md", "docs/spaces.md", "docs/fit.md"]
 
 
 @pytest.fixture
