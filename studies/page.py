@@ -192,6 +192,7 @@ TABLES: Mapping[str, Callable[[], Lines]] = {
     "budget": budget,
     "public-resnets": part(public, 0),
     "public-mobilenets": part(public, 1),
+    "public-macro": part(public, 2),
     "public-slopes": public_slopes,
     "mnist-truths": part(mnist, 0),
     "mnist-rankings": part(mnist, 1),

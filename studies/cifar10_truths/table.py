@@ -42,7 +42,7 @@ CONSTANTS = (0.0, 0.1, 0.3, 0.5, 1.0)
 Rule = tuple[str, bool, float]  # kind of score, whether smoothed, standard deviations of the log multiply-adds
 TODAY: Rule = ("prob", False, 0.0)
 RULES: list[Rule] = list(product(KINDS, (False, True), CONSTANTS))
-JUDGED = {"channel_resnet": "default", "channel_mobilenet": "default", "macro": "single"}
+JUDGED = {"channel_resnet": "default", "channel_mobilenet": "default", "macro": "sandwich"}
 TRUTHS, DRAWS, ASKED = 30, 20, 2_000
 RESULTS, PREDICTIONS = HERE / "results.json", HERE / "predictions"
 
@@ -196,20 +196,28 @@ def first_truths(truth: Truth) -> list[int]:
 
 
 def collect(directory: Path) -> None:
-    """Compute all numbers, and write them and the predictions."""
+    """Compute all numbers, and write them and the predictions.
+
+    Tables whose scores are not at hand keep their numbers, and then the rule stays too.
+    """
     beds = [bed for bed in (Bed(table, directory) for table in FILES) if f"{JUDGED[bed.table]}_0" in bed.scores]
-    rule = chosen(beds)
-    found: dict[str, Any] = {"rule": rule, "tables": {}}
+    found: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"rule": None, "tables": {}}
+    anew = found["tables"].keys() <= {bed.table for bed in beds}
+    rule: Rule = chosen(beds) if anew else tuple(found["rule"])
+    found["rule"] = rule
     for bed in beds:
         arm = f"{JUDGED[bed.table]}_0"
         others = [each for each in beds if each is not bed]
-        elsewhere = chosen(others) if others else TODAY
+        elsewhere = chosen(others) if others else TODAY if anew else rule
         rankings = {f"{name}, {kind}": bed.ranked(name, (kind, False, 0.0)) for name in bed.scores for kind in KINDS}
         rankings |= {"rule": bed.ranked(arm, rule), "rule of the other tables": bed.ranked(arm, elsewhere)}
         judged = judgements(bed, rankings)
         arms = {
             name: paired(bed, bed.ranked(name, TODAY), bed.ranked(arm, TODAY)) for name in bed.scores if name != arm
         }
+        for split, on in ((name, _trained_on(name)) for name in bed.scores):
+            if on != split and on in bed.scores:
+                arms[f"{on} instead of {split}"] = paired(bed, bed.ranked(on, TODAY), bed.ranked(split, TODAY))
         listed = first_truths(bed.truth)
         counted = judged["rule"]
         found["tables"][bed.table] = {
@@ -230,6 +238,11 @@ def collect(directory: Path) -> None:
         }
         write_predictions(bed, arm, rule, listed)
     write_json(RESULTS, found)
+
+
+def _trained_on(arm: str) -> str:
+    """The arm that trains on for as long as a split arm, without a split."""
+    return arm.replace("choice_", "on_").replace("split_", "on_")
 
 
 def write_predictions(bed: Bed, arm: str, rule: Rule, truths: Sequence[int]) -> None:

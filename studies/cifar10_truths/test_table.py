@@ -22,7 +22,7 @@ def test_a_sample_depends_on_the_keys_only_and_a_larger_one_contains_it():
 
 def test_scores_that_were_written_are_not_computed_again(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "SCORES", tmp_path)
-    (tmp_path / "macro_single_0.jsonl").write_text('["00000000", [1.0, 2.0, 3.0]]\n')
+    (tmp_path / "macro_sandwich_0.jsonl").write_text('["00000000", [1.0, 2.0, 3.0]]\n')
     asked = []
 
     class Found:
@@ -33,9 +33,9 @@ def test_scores_that_were_written_are_not_computed_again(tmp_path, monkeypatch):
         return [Found] * len(archs)
 
     monkeypatch.setattr(study, "score", score)
-    study.score_keys("macro/single/0", tmp_path, ["00000000", "00000001"], "nowhere")
+    study.score_keys("macro/sandwich/0", tmp_path, ["00000000", "00000001"], "nowhere")
     assert asked == [SPACES["macro_quarter"].decode("00000001")]
-    assert dict(study.read_scores(tmp_path / "macro_single_0.jsonl"))["00000001"] == [4, 5, 6]
+    assert dict(study.read_scores(tmp_path / "macro_sandwich_0.jsonl"))["00000001"] == [4, 5, 6]
 
 
 @pytest.fixture
@@ -54,21 +54,21 @@ def bed(tmp_path, monkeypatch):
         json.dumps([key, [50 + rng.normal(), 50 + rng.normal(), float(accuracy) - 50]])
         for key, accuracy in zip(truth.keys, truth.accuracy, strict=True)
     ]
-    (tmp_path / "macro_single_0.jsonl").write_text("\n".join(lines))
+    (tmp_path / "macro_sandwich_0.jsonl").write_text("\n".join(lines))
     monkeypatch.setattr(table, "SCORES", tmp_path)
     return table.Bed("macro", tmp_path)
 
 
 def test_the_rule_that_ranks_best_is_chosen(bed):
     assert table.chosen([bed])[0] == "likelihood"
-    assert table.merit(bed, "single_0", ("likelihood", False, 0.0)) > table.merit(bed, "single_0", table.TODAY) + 1
+    assert table.merit(bed, "sandwich_0", ("likelihood", False, 0.0)) > table.merit(bed, "sandwich_0", table.TODAY) + 1
 
 
 def test_every_key_has_a_row_of_predictions(bed, tmp_path, monkeypatch):
     monkeypatch.setattr(table, "PREDICTIONS", tmp_path / "predictions")
-    table.write_predictions(bed, "single_0", ("likelihood", False, 0.0), table.first_truths(bed.truth))
+    table.write_predictions(bed, "sandwich_0", ("likelihood", False, 0.0), table.first_truths(bed.truth))
     with (tmp_path / "predictions" / "macro.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["key"] for row in rows] == bed.keys
-    assert list(rows[0]) == ["key", "rule_0", "rule_30", "single_0"]
+    assert list(rows[0]) == ["key", "rule_0", "rule_30", "sandwich_0"]
     assert np.isfinite([float(value) for row in rows for name, value in row.items() if name != "key"]).all()
