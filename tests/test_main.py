@@ -25,7 +25,7 @@ def test_a_command_is_run_by_name(tmp_path, capsys):
 
 
 def test_an_unknown_command_is_refused():
-    with pytest.raises(InputError, match="'mix' is not a command, expected one of make_pool, train_stand_alone"):
+    with pytest.raises(InputError, match="'mix' is not a command, expected one of fit, make_pool, train_stand_alone"):
         main(["mix"])
 
 

@@ -239,7 +239,7 @@ REFUSED = [
         ["train_stand_alone", "--target_arch_num=1", "run.pool=pools"],
         "/pools: no part1.json, expected a pool; `python",
     ),
-    (nothing, ["tets", "--save=digits"], "'tets' is not a command, expected one of make_pool, "),
+    (nothing, ["tets", "--save=digits"], "'tets' is not a command, expected one of fit, make_pool, "),
 ]
 
 

@@ -11,7 +11,7 @@ import torch
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.distributed import World, joined
-from fewshot_nas.evaluation import executors, work
+from fewshot_nas.evaluation import executors
 from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.executors import executor_for
@@ -85,7 +85,7 @@ def count_units(monkeypatch):
             computed.append(None)
             return super().sums()
 
-    monkeypatch.setattr(work, "Walk", Counting)
+    monkeypatch.setattr(executors, "Walk", Counting)
     return computed
 
 
@@ -101,7 +101,7 @@ def interrupt(job, supernet, inputs, monkeypatch, after):
             return super().sums()
 
     with monkeypatch.context() as patch:
-        patch.setattr(work, "Walk", Killing)
+        patch.setattr(executors, "Walk", Killing)
         with pytest.raises(Killed):
             run(job, supernet, inputs)
 
@@ -119,7 +119,7 @@ def test_an_interrupted_job_continues_with_what_is_missing(job, supernet, inputs
             computed.append(self)
             return super().sums()
 
-    monkeypatch.setattr(work, "Walk", Counting)
+    monkeypatch.setattr(executors, "Walk", Counting)
     for _ in range(2):
         with pytest.raises(Killed):
             run(job, supernet, inputs)
@@ -143,7 +143,7 @@ def killed_in_unit(number, kill_me, job, supernet, inputs):
             Dying.begun += 1
             return kill_me() if Dying.begun == number else super().sums()
 
-    work.Walk = Dying  # in a process that does not survive it
+    executors.Walk = Dying  # in a process that does not survive it
     run(job, supernet, inputs)
 
 
@@ -246,7 +246,7 @@ def test_a_second_process_on_the_same_part_stops(job, supernet, inputs):
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "Walk", Meddling)
+        patch.setattr(executors, "Walk", Meddling)
         with pytest.raises(Killed):
             run(job, supernet, inputs)
     run(job, supernet, inputs)
