@@ -164,7 +164,16 @@ class RecipeConfig:
 
 
 @dataclass(frozen=True)
-class StandAloneConfig(RecipeConfig):
+class StartConfig(RecipeConfig):
+    """A training that may begin with the weights of a file."""
+
+    # File of weights to begin with: a state dict of torchvision's or timm's ResNets, a supernet, or a network that
+    # was trained alone; its digest is compared. A classifier of other classes begins anew. None: all weights are new.
+    start: Annotated[Path | None, FREE] = None
+
+
+@dataclass(frozen=True)
+class StandAloneConfig(StartConfig):
     """How one subnet is trained from scratch, for the ground truth or to be used."""
 
 
@@ -181,11 +190,9 @@ class FineTuneConfig(RecipeConfig):
 
 
 @dataclass(frozen=True)
-class TrainingConfig(RecipeConfig):
-    """How the one-shot supernet is trained. Each step trains a largest arch, some drawn ones and a smallest arch."""
+class SupernetConfig(RecipeConfig):
+    """How a supernet is trained. Each step trains a largest arch, some drawn ones and a smallest arch."""
 
-    # Passes over the training images.
-    epochs: Count = 14
     # Weight decay (L2).
     weight_decay: float = 1e-5
     # Bound of each single gradient value; 0: none.
@@ -194,8 +201,9 @@ class TrainingConfig(RecipeConfig):
     dropout: Share = 0.0
     # Probability that the largest arch skips a block's residual branch, in [0, 1).
     drop_connect: Share = 0.0
-    # How archs are drawn: `random`, or `module:name` for your own.
-    sampling: Annotated[str, Part(("random",))] = "random"
+    # How archs are drawn: `random`; `shrinking` (for a tenth of the training the largest only, up to four tenths of it
+    # all depths, then all widths too, arXiv:1908.09791; the ends shrink with them); or `module:name` for your own.
+    sampling: Annotated[str, Part(("random", "shrinking"))] = "random"
     # Digits that are drawn: `all` of the space, or those of the `pool`.
     digits: Literal["all", "pool"] = "pool"
     # Archs drawn for each step, beside the largest and the smallest.
@@ -220,7 +228,15 @@ class TrainingConfig(RecipeConfig):
 
 
 @dataclass(frozen=True)
-class FewShotConfig(TrainingConfig):
+class TrainingConfig(SupernetConfig, StartConfig):
+    """How the one-shot supernet is trained. Each step trains a largest arch, some drawn ones and a smallest arch."""
+
+    # Passes over the training images.
+    epochs: Count = 14
+
+
+@dataclass(frozen=True)
+class FewShotConfig(SupernetConfig):
     """How a few-shot phase is trained: as `training`, with these defaults."""
 
     # Passes over the training images.

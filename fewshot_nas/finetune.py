@@ -1,4 +1,4 @@
-"""Train a found arch further, from its weights in the supernet: quick, but from scratch it ends better."""
+"""Train a found arch further, from its weights in the supernet, or a network of a file on other images (--from)."""
 
 import argparse
 import sys
@@ -11,8 +11,9 @@ from fewshot_nas.cli.main import Parser, run
 from fewshot_nas.records.files import sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.found import read_best
-from fewshot_nas.results.run import phase_directory, phase_of
+from fewshot_nas.results.run import phase_directory, phase_of, stored_settings
 from fewshot_nas.running.options import add_phase_option, add_run_options, run_config
+from fewshot_nas.space.pool import changed_settings
 
 if TYPE_CHECKING:
     pass
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the arch, and write its network and its accuracies."""
     options = _parser().parse_intermixed_args(argv)
+    if options.source:
+        return _transfer(options)
+    if options.arch is None and options.from_search is None:
+        raise InputError("expected --arch, --from_search or --from, which say what is trained")
     chosen = _named(options) if options.arch is not None else _searched(options)
     stored = PhaseDirectory(chosen.model.parent).config
     config = run_config(options, stored)
@@ -35,6 +40,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with joined(options.device, config.run) as world:
         FineTuning.of(Run.asked(options, config, world, stored), chosen.name, arch, chosen.model).carry_out()
+    return 0
+
+
+def _transfer(options: argparse.Namespace) -> int:
+    """Train a network of a file on the images of the settings; its space is the file's, if that says one."""
+    if options.from_search or options.phase or options.model_name:
+        raise InputError("--from names a file, so leave out --from_search, --phase and --model_name")
+    from fewshot_nas.distributed import joined
+    from fewshot_nas.models.checkpoint import described
+    from fewshot_nas.running.networks import FineTuning
+    from fewshot_nas.running.run import Run
+
+    space, arch = described(options.source)
+    if space and not options.config and not stored_settings(options.save):
+        options.overrides = [*changed_settings(space), *options.overrides]
+    config = run_config(options)
+    ours = config.space.build()
+    if options.arch is not None or arch is None or space is None or space.slots != ours.slots:
+        arch = ours.largest if options.arch is None else ours.decode(options.arch)
+    with joined(options.device, config.run) as world:
+        run = Run.asked(options, config, world)
+        name = f"from_{options.source.stem}_{ours.encode(arch)}"
+        FineTuning.of(run, name, arch, options.source, transfers=True).carry_out()
     return 0
 
 
@@ -70,9 +98,19 @@ def _searched(options: argparse.Namespace) -> _Chosen:
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.finetune", description=__doc__)
     add = parser.add_argument
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--arch", metavar="CODE", help="the arch's code")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--arch", metavar="CODE", help="the arch's code (with --from default: the file's, or the largest)"
+    )
     what.add_argument("--from_search", type=Path, metavar="FILE", help="found.json of a search, whose best arch counts")
+    add(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="FILE",
+        help="a network of any run, a supernet, or a state dict of torchvision's or timm's ResNets; for other classes"
+        " it gets a new classifier",
+    )
     add_phase_option(parser, None, "the one searched, else 1")
     add("--model_name", help="checkpoint in the phase's directory (default: the one searched, else supernet)")
     add_run_options(parser)

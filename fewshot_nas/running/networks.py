@@ -23,7 +23,7 @@ from fewshot_nas.results.run import finetune_directory, stand_alone_directory
 from fewshot_nas.running.images import refuse_other_images, trained_on
 from fewshot_nas.running.life import Begun, Training
 from fewshot_nas.running.manifest import recipe_sha256
-from fewshot_nas.running.run import Run, placed, seed_weights
+from fewshot_nas.running.run import Run, placed, seed_weights, start_facts, started
 from fewshot_nas.space.space import Arch
 from fewshot_nas.training.ground_truth import GroundTruth, StandAloneResult
 from fewshot_nas.training.log import RunLog
@@ -146,7 +146,7 @@ class SubnetTraining(NetworkTraining):
 
 
 class StandAlone(SubnetTraining):
-    """An arch from scratch."""
+    """An arch from scratch, or from the weights of a file."""
 
     @classmethod
     def of(
@@ -167,8 +167,15 @@ class StandAlone(SubnetTraining):
         """The section `stand_alone`."""
         return self.run.config.stand_alone
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The file of its first weights, too."""
+        return {**super().facts, **start_facts(self.run.config.stand_alone)}
+
     def network(self) -> Subnet:
-        """Weights that depend on the seed alone."""
+        """Weights that depend on the seed, and on the file if there is one."""
+        if path := self.run.config.stand_alone.start:
+            return started(self.run, path).subnet(self.arch)
         seed_weights(self.seed)
         return Subnet(self.run.space, self.arch, self.run.data.num_classes)
 
@@ -181,19 +188,21 @@ class StandAlone(SubnetTraining):
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuning(SubnetTraining):
-    """An arch from the weights that it has in a supernet.
+    """An arch from the weights that it has in a supernet, or from those of a file.
 
     Attributes:
-        model: the supernet's file.
+        model: the supernet's file, or the other one.
+        transfers: whether the file may be of other images and classes, see `read_start`.
     """
 
     model: Path
+    transfers: bool = False
 
     @classmethod
-    def of(cls, run: Run, name: str, arch: Arch, model: Path) -> Self:
+    def of(cls, run: Run, name: str, arch: Arch, model: Path, *, transfers: bool = False) -> Self:
         """The training of an arch with the run's seed."""
-        directory = finetune_directory(run.save, name, run.config.run.seed)
-        return cls(run=run, directory=directory, name=name, code=run.space.encode(arch), arch=arch, model=model)
+        directory, code = finetune_directory(run.save, name, run.config.run.seed), run.space.encode(arch)
+        return cls(run=run, directory=directory, name=name, code=code, arch=arch, model=model, transfers=transfers)
 
     @property
     def settings(self) -> RecipeConfig:
@@ -202,12 +211,15 @@ class FineTuning(SubnetTraining):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """The supernet, too."""
+        """The file, too."""
         return {**super().facts, "parent_sha256": sha256(self.model)}
 
     def network(self) -> Subnet:
         """Inherited weights, with batch norm statistics of training images."""
-        run, supernet = self.run, load_supernet(self.model)
+        run = self.run
+        if self.transfers:
+            return started(run, self.model).subnet(self.arch)
+        supernet = load_supernet(self.model)
         if (supernet.space, supernet.num_classes) != (run.space, run.data.num_classes):
             raise InputError(
                 f"{self.model}: is of space {supernet.space.name} with {supernet.num_classes} classes, but the settings"

@@ -3,19 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.config import Config, RecipeConfig
+from fewshot_nas.config import Config, RecipeConfig, StartConfig
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import batch_images
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.models.start import Start, read_start
+from fewshot_nas.records.files import sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import trainings
 from fewshot_nas.running.images import (
@@ -24,6 +27,7 @@ from fewshot_nas.running.images import (
     open_images,
     refuse_single_values,
     say_shortages,
+    trained_on,
     training_images,
 )
 from fewshot_nas.running.life import AnyRun, Begun
@@ -112,6 +116,31 @@ class Run(AnyRun):
         transform = train_transform(config.data.augmentation or data.recipe, self.space.resolution)
         source = Source(training_images(images, config.data), transform, data.mean, data.std, config.data.workers)
         return Begun(task, source, schedule)
+
+
+def started(run: Run, path: Path) -> Start:
+    """The weights of a file, fitted to the run; says what became of them.
+
+    Raises:
+        InputError: the file does not fit, see `read_start`.
+    """
+    seed_weights(run.config.run.seed)
+    start = read_start(path, run.space, trained_on(run.data))
+    run.report(start.said)
+    return start
+
+
+def start_facts(settings: StartConfig) -> dict[str, Any]:
+    """What a training depends on that begins with the weights of a file.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if settings.start is None:
+        return {}
+    if not settings.start.is_file():
+        raise InputError(f"{settings.section}.start is {settings.start}: no such file")
+    return {"start": {"path": str(settings.start), "sha256": sha256(settings.start)}}
 
 
 def seed_weights(seed: int) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.plugins import named_part
-from fewshot_nas.config import FewShotConfig, TrainingConfig
+from fewshot_nas.config import FewShotConfig, SupernetConfig
+from fewshot_nas.data.loader import batches_per_epoch
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json
 from fewshot_nas.results.run import ONE_SHOT, run_directory
@@ -17,6 +18,7 @@ from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Begun, Training
 from fewshot_nas.running.run import Run, placed
 from fewshot_nas.space.pool import changed_settings, part_path, part_paths, read_arch_file
+from fewshot_nas.space.space import Options
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.step import (
@@ -28,6 +30,7 @@ from fewshot_nas.training.step import (
     Largest,
     Regularization,
     Sampler,
+    Shrinking,
     SupernetStep,
 )
 from fewshot_nas.training.supernet_task import SupernetTask, Validation
@@ -44,7 +47,7 @@ class SupernetTraining(Training[SupernetTask]):
     """
 
     run: Run
-    settings: TrainingConfig
+    settings: SupernetConfig
     start: Callable[[], Supernet]
     facts: Mapping[str, Any]
 
@@ -117,10 +120,16 @@ class SupernetTraining(Training[SupernetTask]):
         supernet.trained_on = trained_on(run.data)
         factors = multipliers(supernet.split, options, kind)
         groups = parameter_groups(placed(supernet, run.world), factors, settings.weight_decay)
-        drawn = named_part(settings.sampling, SAMPLING, f"{section}.sampling")(space, seed, options)
-        ends = EXTREMES[settings.extremes](space, seed, options)
+        draw = named_part(settings.sampling, SAMPLING, f"{section}.sampling")
+
+        def sampler(options: Options) -> Sampler:
+            ends = EXTREMES[settings.extremes](space, seed, options)
+            return Sampler(draw(space, seed, options), ends, settings.random_subnets)
+
+        steps = settings.epochs * batches_per_epoch(len(run.data.train), settings.batch_size, run.world.size)
+        shrinks = settings.sampling == "shrinking"
         step = SupernetStep(
-            Sampler(drawn, ends, settings.random_subnets),
+            Shrinking.of(sampler, space, options, steps) if shrinks else sampler(options),
             ImageSizes(seed, settings.resolutions, ends=settings.extremes != "none"),
             Largest() if settings.distill == "sandwich" else Labels(),
             named_part(settings.loss, LOSSES, f"{section}.loss")(),
