@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
@@ -15,8 +15,8 @@ from fewshot_nas.results.run import phase_directory, phase_of, stored_settings
 from fewshot_nas.running.options import add_phase_option, add_run_options, run_config
 from fewshot_nas.space.pool import changed_settings
 
-if TYPE_CHECKING:
-    pass
+# What moved networks to 100 images of each of five other classes best (studies/transfer), unless settings are given.
+MOVED = ("finetune.lr=0.1", "finetune.epochs=30")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,8 +53,8 @@ def _transfer(options: argparse.Namespace) -> int:
     from fewshot_nas.running.run import Run
 
     space, arch = described(options.source)
-    if space and not options.config and not stored_settings(options.save):
-        options.overrides = [*changed_settings(space), *options.overrides]
+    if not options.config and not stored_settings(options.save):
+        options.overrides = [*MOVED, *(changed_settings(space) if space else ()), *options.overrides]
     config = run_config(options)
     ours = config.space.build()
     if options.arch is not None or arch is None or space is None or space.slots != ours.slots:

@@ -5,6 +5,7 @@ import torch
 
 from fewshot_nas import export, finetune
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.config import load_config
 from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint, save_supernet, subnet_of
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, sha256
@@ -12,6 +13,7 @@ from fewshot_nas.results.found import Found, FoundArch, write_found
 from fewshot_nas.results.run import Phase, finetune_directory
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training import loop
+from tests.conftest import SMALL
 
 ONE_SHOT = Phase("1", "")
 
@@ -130,3 +132,37 @@ def test_a_wrong_argument_is_refused(run, arguments, message):
     save_supernet(finetune.phase_directory("run", ONE_SHOT).model("twelve"), Supernet(by_width(space, 1), 12))
     with pytest.raises(InputError, match=message):
         finetune.main(["--save=run", *(word.replace("CODE", code) for word in arguments)])
+
+
+def test_a_network_of_a_file_is_moved_to_other_classes(run, capsys):
+    """The space is the file's; the rate and the epochs are those for other images; another file is refused later."""
+    _, code = run
+    finetune.main(["--save=run", f"--arch={code}"])
+    source, small = directory_of(code).chosen, [each for each in SMALL if not each.startswith(("space", "finetune"))]
+    moved = ["--save=moved", f"--from={source}", *small, "data.num_classes=12"]
+    finetune.main([*moved, "finetune.epochs=1"])
+    said = capsys.readouterr().out
+    assert "starts from " in said
+    assert said.count("the classifier is new, for 12 classes in place of 10") == 1
+    directory = finetune_directory("moved", f"from_subnet_{code}", 0)
+    assert network_of(directory).num_classes == 12
+    settings = load_config(directory.config)
+    assert (settings.finetune.lr, settings.space.build()) == (0.1, run[0])
+    source.write_bytes(finetune.phase_directory("run", ONE_SHOT).chosen.read_bytes())
+    with pytest.raises(InputError, match=r"was begun with parent_sha256 .*\.\.\. \(now "):
+        finetune.main([*moved, "finetune.epochs=1", f"--arch={code}"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected --arch, --from_search or --from"),
+        (["--from=none.pth"], "none.pth: no such file"),
+        (["--from=none.pth", "--phase=2"], "--from names a file, so leave out"),
+        (["--from=results/run/supernet.pth", "space.resolution=2"], "space.resolution is 2, expected at least 4"),
+        (["--from=results/run/supernet.pth", "space.strides=[1,2]"], "strides has 2 values"),
+    ],
+)
+def test_a_file_that_cannot_be_moved_is_refused(run, arguments, message):
+    with pytest.raises(InputError, match=message):
+        finetune.main(["--save=moved", *arguments])

@@ -224,3 +224,23 @@ def test_what_cannot_be_done_is_one_sentence(workshop, small, capsys, archs, mes
     assert run(main, [f"--target_arch_num={archs}", *small]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+@pytest.mark.slow
+def test_a_network_starts_from_a_part_of_a_supernet_s_weights_or_from_itself(train, workshop, small, capsys):
+    """With a rate of 0, it is that part; another start is another recipe of the ground truth."""
+    train_supernet(["--save=first", *small])
+    source = workshop / "results" / "first" / "supernet.pth"
+    supernet = load_supernet(source)
+    arch = supernet.space.decode(CODE)
+    network = stand_alone_directory("alone", f"code{CODE}", 0).chosen
+    for start in (source, workshop / "kept.pth"):
+        train(CODE, f"stand_alone.start={start}", "stand_alone.lr=0", "--no-resume")
+        assert "; the classifier is kept" in capsys.readouterr().out
+        found = subnet_of(network, read_checkpoint(network))[0].parameters()
+        for ours, theirs in zip(found, supernet.tensors(arch).tensors(), strict=True):
+            assert ours.sum().item() == pytest.approx(theirs.sum().item(), rel=1e-4, abs=1e-5)  # channels may be sorted
+        network.rename(workshop / "kept.pth")
+    train("1")
+    with pytest.raises(InputError, match="was trained with other settings"):
+        train("2", f"stand_alone.start={source}")

@@ -14,10 +14,12 @@ from PIL import Image
 from fewshot_nas import merge, report, search, test
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
-from fewshot_nas.models.checkpoint import load_supernet
+from fewshot_nas.models.checkpoint import load_supernet, save_supernet
+from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import locked, write_text
 from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.split import by_width
 from fewshot_nas.train_supernet import main
 from fewshot_nas.training.loop import Loop
 
@@ -349,3 +351,28 @@ def test_a_supernet_that_has_learned_nothing_is_said_to(workshop, small, capsys)
     assert warning.search(capsys.readouterr().out)
     assert run(report.main, ["--save=run"]) == 0
     assert warning.search((workshop / "results" / "run" / "report.html").read_text())
+
+
+def test_a_supernet_starts_from_one_of_other_classes_and_goes_on_with_that_file_only(workshop, small, capsys):
+    """The digest of the file counts, not its place; a supernet with groups is no start."""
+    main(["--save", "one", *small])
+    source = workshop / "results" / "one" / "supernet.pth"
+    started = ["--save", "two", *small, "data.num_classes=12", "training.sampling=shrinking"]
+    main([*started, f"training.start={source}", "training.lr=0"])
+    assert "a supernet of this space; the classifier is new, for 12 classes in place of 10" in capsys.readouterr().out
+    before, after = weights(source), weights(workshop / "results" / "two" / "supernet.pth")
+    assert {name for name in after if not torch.equal(before[name], after[name])} == {
+        name for name in after if ".linear." in name
+    }
+    elsewhere = source.rename(workshop / "elsewhere.pth")
+    main([*started, f"training.start={elsewhere}", "training.lr=0"])
+    assert "supernet.pth is there already" in capsys.readouterr().out
+    for start, message in (("null", r"start\.sha256 .*\(now None\)"), ("none.pth", "none.pth: no such file")):
+        with pytest.raises(InputError, match=message):
+            main([*started, f"training.start={start}", "training.lr=0"])
+    split = Supernet(by_width(load_supernet(elsewhere).space, 2), 10)
+    save_supernet(elsewhere, split)
+    with pytest.raises(InputError, match=r"start\.sha256 .*\(now "):
+        main([*started, f"training.start={elsewhere}", "training.lr=0"])
+    with pytest.raises(InputError, match=r"a supernet with 2 groups, expected 1"):
+        main(["--save", "three", *small, f"training.start={elsewhere}"])

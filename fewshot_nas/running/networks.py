@@ -232,6 +232,8 @@ class FineTuning(SubnetTraining):
         """Say what the inherited weights are worth."""
         begun, valid = super().begin(), self.run.valid
         calibrate(begun.task.network, valid.calibration_batches())
+        if self.transfers:
+            return begun
         top1, images = begun.task.measured()[0], len(valid.images)
         self.run.report(f"inherited weights: top-1 {top1:.2f} % on {images} validation images")
         return begun

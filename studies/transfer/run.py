@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -33,7 +34,8 @@ RESULTS = Path(__file__).resolve().parent / "results.json"
 SEEDS = (0, 1, 2)
 EACH = 100  # images of each class to move to
 SPACE = ("space.preset=cifar", "space.stem_stride=2", "space.depths=[[2,2],[2,2],[2,2]]")
-NOTHING, RATES, EPOCHS = (30, 60), (0.005, 0.02, 0.1), (10, 30)
+NOTHING = (30, 60)  # epochs
+STARTS = (*product((0.005, 0.02, 0.1), (10, 30)), (0.1, 60))  # rate and epochs; the last was added afterwards
 NARROWER = {"7/8": 2, "6/8": 3}  # the digit of all widths
 
 
@@ -112,18 +114,17 @@ def of_seed(seed: int, common: Sequence[str]) -> dict[str, float]:
     for epochs in NOTHING:
         nothing = alone(f"transfer_nothing{epochs}_{seed}", other, f"stand_alone.epochs={epochs}")
         found[f"nothing {epochs}"] = read_json(nothing.result)["test"]
-    for rate in RATES:
-        for epochs in EPOCHS:
-            save = f"transfer_start{rate}_{epochs}_{seed}"
-            given = [
-                f"--save={save}",
-                f"--from={source.chosen}",
-                f"--seed={seed}",
-                f"data.name=studies.transfer.run:{other}",
-            ]
-            finetune.main([*given, *common, f"finetune.lr={rate}", f"finetune.epochs={epochs}"])
-            directory = finetune_directory(save, f"from_{source.chosen.stem}_{code}", seed)
-            found[f"start {rate} {epochs}"] = read_json(directory.result)["test"]
+    for rate, epochs in STARTS:
+        save = f"transfer_start{rate}_{epochs}_{seed}"
+        given = [
+            f"--save={save}",
+            f"--from={source.chosen}",
+            f"--seed={seed}",
+            f"data.name=studies.transfer.run:{other}",
+        ]
+        finetune.main([*given, *common, f"finetune.lr={rate}", f"finetune.epochs={epochs}"])
+        directory = finetune_directory(save, f"from_{source.chosen.stem}_{code}", seed)
+        found[f"start {rate} {epochs}"] = read_json(directory.result)["test"]
     return found
 
 

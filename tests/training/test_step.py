@@ -20,6 +20,7 @@ from fewshot_nas.training.step import (
     PerArch,
     Regularization,
     Sampler,
+    Shrinking,
     SupernetStep,
     resized,
 )
@@ -299,3 +300,20 @@ def test_a_teacher_costs_one_forward_and_the_largest_none(supernet, batch, monke
     monkeypatch.setattr(under_test, "run_subnet", noted)
     sandwich(supernet(), *batch, TAUGHT, [8, 5, 5, 5], NONE, teachers=teachers)
     assert sorted(sizes) == [5] * 3 + [8] * (forwards - 3)  # a teacher sees what the largest sees
+
+
+def test_shrinking_draws_the_largest_then_depths_then_everything():
+    """The ends shrink with what is drawn."""
+    steps = 100
+    shrinking = Shrinking.of(lambda options: sampler(options=options, middle=3), PX8, POOL, steps)
+    largest = PX8.extreme(POOL, largest=True)
+    depths = [number for number, slot in enumerate(PX8.slots) if slot.role == "depth"]
+    for step in (0, 9, 10, 39, 40, 99):
+        archs = shrinking.archs(step)
+        assert len(archs) == len(shrinking.names) == 5
+        assert archs[0] == largest
+        widths = {value for arch in archs for number, value in enumerate(arch) if number not in depths}
+        assert (set(archs) == {largest}) == (step < 10)
+        assert (widths <= {0, 1}) == (step < 40)  # the widest digit, or no block
+        assert (archs[-1] == PX8.extreme(POOL, largest=False)) == (step >= 40)
+    assert shrinking.archs(99) == sampler(middle=3).archs(99)
