@@ -16,6 +16,7 @@ TABLES = (
     "budget",
     "public-resnets",
     "public-mobilenets",
+    "public-macro",
     "public-slopes",
     "mnist-truths",
     "mnist-rankings",

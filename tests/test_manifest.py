@@ -16,6 +16,8 @@ from fewshot_nas.running.manifest import manifest, recipe_sha256
 
 # A change of this list is a decision: a run goes on with another value of these settings.
 FREE = {
+    "stand_alone.start",
+    "training.start",
     *("data.root", "data.cache", "data.workers"),
     *("evaluation.batch_size", "evaluation.classifier_images", "evaluation.memory_mb"),
     *("run.checkpoint_steps", "run.keep", "run.silence_s", "run.ground_truth", "run.pool"),
