@@ -20,6 +20,11 @@ _NEW: Switches = tuple(
 _FILLING: Any = torch.utils.deterministic
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Settings(Protocol):
     """How a process computes; `run` of the settings, where each is explained."""
 

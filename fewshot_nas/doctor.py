@@ -56,9 +56,13 @@ def facts() -> Iterator[tuple[str, str]]:
     yield "extras", ", ".join(_version(name) for name in _EXTRA)
     import torch  # here, so that --help need not wait for it
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    from fewshot_nas.computing import cores
+
     kernels = torch.backends.cpu.get_cpu_capability()
-    yield "processor", f"{cores} cores for this process, {torch.get_num_threads()} threads of torch, kernels {kernels}"
+    yield (
+        "processor",
+        f"{cores()} cores for this process, {torch.get_num_threads()} threads of torch, kernels {kernels}",
+    )
     yield "memory", _memory()
     yield from _devices()
     free = shutil.disk_usage(Path.cwd())

@@ -1,6 +1,5 @@
 """What the plan has to know of this machine: a training step, a call of a network, the preparation of an image."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import cast
 
 import torch
 
+from fewshot_nas.computing import cores
 from fewshot_nas.data.images import FileImages, Images, spread
 from fewshot_nas.data.pictures import Pixels, shrunk
 from fewshot_nas.data.transforms import train_transform
@@ -25,11 +25,6 @@ _STEPS, _LONGEST_S = 5, 2.0
 _PICTURES = 24  # that are prepared to know how long one takes
 _TURNS = 5
 FASTER = 1.3  # what several threads have to gain
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
