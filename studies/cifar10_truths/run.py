@@ -24,12 +24,15 @@ CONFIG = HERE / "config.yml"
 RESULTS = Path("results")
 SCORES = RESULTS / "truths"
 SAMPLE, SLICE, IMAGES = 2048, 1024, 1000
+BATCH_64 = ["training.batch_size=64"]
 ONE_SHOT = {
     "default": [],
     "sandwich": [],
     "repeated": ["training.epochs=16"],
     "projected": ["space.projects=true"],
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
+    "repeated_64": ["training.epochs=16", *BATCH_64],
+    "default_64": BATCH_64,
     "single": ["training.extremes=none", "training.random_subnets=1", "training.epochs=16"],
 }
 FEWER = "data.train_images=20000"  # of arms whose name begins with `repeated`
