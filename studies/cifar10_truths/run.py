@@ -36,6 +36,7 @@ ONE_SHOT = {
     "single": ["training.extremes=none", "training.random_subnets=1", "training.epochs=16"],
 }
 FEWER = "data.train_images=20000"  # of arms whose name begins with `repeated`
+OWN = "own_"  # before an arm's name: its supernet, with a classifier of each network's own
 EPOCHS_ON = 6  # of all phases together
 SLOT = "1 block 1"
 
@@ -61,14 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", required=True, help="directory of CIFAR-10")
     parser.add_argument("--half", type=Path, help="the table's file, whose keys are sampled from")
     parser.add_argument("--precision", default="bf16", help="fp32 where the processor has no bf16 (default: bf16)")
-    parser.add_argument("--sampled", action="store_true", help="score the sample of the ResNets' keys only")
+    parser.add_argument("--sampled", action="store_true", help="score a sample of the half's keys only")
     parser.add_argument("arms", nargs="+", metavar="TABLE/ARM/SEED")
     options = parser.parse_args(argv)
     common = [f"data.root={options.root}", f"data.cache={options.root}/cache", f"run.precision={options.precision}"]
     for arm in options.arms:
         table, name, seed = arm.split("/")
         print(f"=== {arm}", flush=True)
-        path = trained(table, name, int(seed), common)
+        path = trained(table, name.removeprefix(OWN), int(seed), common)
         score_keys(arm, path, keys_to_score(arm, options.half, options.sampled), common)
     return 0
 
@@ -114,7 +115,7 @@ def _fewer(arm: str) -> list[str]:
 def keys_to_score(arm: str, half: Path | None, sampled: bool) -> list[str]:
     """All keys of a table, or the sample that arms of the ResNets are compared by."""
     table, name, seed = arm.split("/")
-    if table != "channel_resnet" or (not sampled and (name, seed) == ("default", "0")):
+    if not sampled and (table != "channel_resnet" or (name, seed) == ("default", "0")):
         space = space_of(table)
         return [space.encode(arch) for arch in all_archs(space)]
     if half is None:
@@ -129,7 +130,8 @@ def score_keys(arm: str, supernet: Path, keys: Sequence[str], common: Sequence[s
     done = {key for key, _ in read_scores(path)}
     missing = [key for key in keys if key not in done]
     space = space_of(arm.split("/")[0])
-    settings = [*common, *_fewer(arm), f"data.valid_images={IMAGES}"]
+    own = [f"evaluation.classifier_images={IMAGES}"] if f"/{OWN}" in arm else []
+    settings = [*common, *_fewer(arm), *own, f"data.valid_images={IMAGES}"]
     for begin in range(0, len(missing), SLICE):
         part = missing[begin : begin + SLICE]
         found = score(supernet, [space.decode(key) for key in part], overrides=settings, config=CONFIG)
