@@ -1,6 +1,6 @@
 """Does a Cream search find better paths than drawing them, and what of it matters? Searches as arms, and their tables.
 
-    python -m studies.cream.run                     prints the tables of docs/cream.md from results.json
+    python -m studies.cream.run                     prints the tables of docs/cream_study.md from results.json
     python -m studies.cream.run --run ARM SEED      searches below results/study_cream/, unless that is done
     python -m studies.cream.run --retrain ARM SEED  trains the path that was found alone, with seeds 0, 1 and 2
     python -m studies.cream.run --collect           renews results.json and the truths from results/

@@ -1,4 +1,4 @@
-"""The tables of docs/cream.md, from what studies/cream/run.py has collected."""
+"""The tables of docs/cream_study.md, from what studies/cream/run.py has collected."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace

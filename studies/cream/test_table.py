@@ -12,7 +12,7 @@ from studies.cream import table as tables
 
 @pytest.mark.golden
 def test_the_page_shows_what_the_script_prints(capsys):
-    page = (ROOT / "docs" / "cream.md").read_text().splitlines()
+    page = (ROOT / "docs" / "cream_study.md").read_text().splitlines()
     assert study.main([]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) > 20
