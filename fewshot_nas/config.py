@@ -28,11 +28,10 @@ _DIGITS_TRUTH = Path("json_file/digits/gt_arch30.json")
 
 @dataclass(frozen=True)
 class SpaceConfig:
-    """A preset space. Each of its values can be replaced; None keeps the preset's value."""
+    """A preset space. Each of its values can be replaced; null keeps the preset's value."""
 
-    # `px8`, `px28`, `track1`, `cifar`, `resnet50`, `channel_resnet`, `channel_mobilenet` or `macro` (these three also
-    # with `_quarter`), `cream`, or `module:name` for your own.
-    # None: the space of the network that is there already, else `px8`.
+    # `px8`, `px28`, `track1`, `cifar`, `resnet50`, `cream`; `channel_resnet`, `channel_mobilenet` or `macro`, also with
+    # `_quarter`; `module:name` for your own. null: the space of the network that is there already, else `px8`.
     preset: str | None = None
     # Channels of the images: 1 for grey, 3 for colour.
     in_channels: int | None = None
@@ -52,7 +51,7 @@ class SpaceConfig:
     stem_stride: int | None = None
     # ResNets: whether a 3x3 max pooling of stride 2 follows the first convolution.
     stem_pool: bool | None = None
-    # ResNets: for each stage a number n: the pool uses the digits 1..n.
+    # ResNets: the largest digit that the pool uses, for each stage.
     pool_digits: tuple[int, ...] | None = None
     # ResNets: the least and the most blocks of each stage, such as [[2, 5], [2, 8]].
     depths: tuple[tuple[int, int], ...] | None = None
@@ -106,27 +105,24 @@ class DataConfig:
     name: str = "digits"
     # Directory of the images; `digits` needs none.
     root: Annotated[Path, FREE] = Path("data")
-    # Train on a fixed choice of this many images with balanced classes; None: on all.
+    # Train on a fixed choice of this many images with balanced classes; null: on all.
     train_images: Count | None = None
-    # Rank on a fixed choice of this many images; None: on all, but on 2,500 for `folders`.
+    # Rank on a fixed choice of this many images; null: on all, but on 2,500 for `folders`.
     valid_images: Count | None = None
-    # Number of classes of the network, if it is to be larger than the labels show; None: as many as the labels show.
+    # Number of classes of the network; null: as many as the labels show.
     num_classes: Count | None = None
-    # Weight of rare classes in training, by repeating their images: 0 leaves them rare, 1 makes all classes equally
-    # frequent, 0.5 lies between.
+    # Repeats images of rare classes in training: 0 leaves them rare, 1 makes all classes equally frequent.
     evened: Annotated[float, Within(below=2)] = 0.0
-    # Augmentation in training; None: the data set's own (photographs `photo`, digits `shift`,
-    # Fashion-MNIST and CIFAR-10 `shift_flip`, pairs `none`).
+    # Augmentation in training; null: the data set's own (photographs `photo`, small images `shift`, CIFAR and
+    # Fashion-MNIST `shift_flip`, pairs `none`).
     augmentation: Recipe | None = None
-    # Processes that prepare training images, for each training process; 0: the training process itself. Each keeps two
-    # batches ready in shared memory (/dev/shm).
+    # Processes that prepare images for each training process, two batches each in shared memory; 0: none but itself.
     workers: Annotated[int, Within(below=1025), FREE] = 0
-    # Directory where decoded images are stored: those to rank on and to calibrate on.
+    # Directory where decoded images are stored.
     cache: Annotated[Path, FREE] = Path("data/cache")
-    # Store all training photographs decoded in the cache, with this shorter side in pixels; None: decode them in
-    # every epoch.
+    # Shorter side in pixels of training images that are stored decoded in the cache; null: decode them in every epoch.
     stored_side: Count | None = None
-    # Red, green and blue of the ground on which transparent pixels of image files are placed.
+    # Red, green and blue behind transparent pixels.
     background: tuple[Annotated[int, Within(below=256)], ...] = (255, 255, 255)
 
     def __post_init__(self) -> None:
@@ -142,19 +138,19 @@ class RecipeConfig:
 
     # Passes over the training images.
     epochs: Count = 30
-    # Epochs at the beginning in which the learning rate rises linearly; `epochs` includes them.
+    # Epochs in which the learning rate rises linearly, part of `epochs`.
     warmup_epochs: int = 1
-    # Images of a step, of all processes together, which share the batch as evenly as can be.
+    # Images of a step, of all processes together.
     batch_size: Count = 64
-    # Largest learning rate, reached after the warm-up; it then falls to 0 along a cosine.
+    # Learning rate after the warm-up; it then falls to 0 along a cosine.
     lr: float = 0.1
     # Weight decay (L2).
     weight_decay: float = 1e-4
-    # Momentum of the gradient descent, in [0, 1).
+    # Momentum of the gradient descent.
     momentum: Share = 0.9
-    # Largest absolute value of a gradient's elements, to which they are clipped; 0: no clipping.
+    # Largest absolute value of a gradient's elements, to which they are clipped; 0: none.
     clip_value: float = 0.0
-    # Share of a label's probability that goes to all classes equally, in [0, 1).
+    # Share of a label's probability that goes to all classes equally.
     label_smoothing: Share = 0.0
 
     @property
@@ -167,25 +163,25 @@ class RecipeConfig:
 class StartConfig(RecipeConfig):
     """A training that may begin with the weights of a file."""
 
-    # File of weights to begin with: a state dict of torchvision's or timm's ResNets, a supernet, or a network that
-    # was trained alone; its digest is compared. A classifier of other classes begins anew. None: all weights are new.
+    # Weights to begin with: a state dict of torchvision's or timm's ResNets, a `supernet.pth` or a `subnet.pth`; its
+    # digest is compared. null: all are new.
     start: Annotated[Path | None, FREE] = None
 
 
 @dataclass(frozen=True)
 class StandAloneConfig(StartConfig):
-    """How one subnet is trained from scratch, for the ground truth or to be used."""
+    """How one network is trained alone."""
 
 
 @dataclass(frozen=True)
 class FineTuneConfig(RecipeConfig):
-    """How one subnet is trained from the weights that it has in a supernet: as `stand_alone`, with these defaults."""
+    """How one subnet is trained on from the weights of a supernet or a file."""
 
     # Passes over the training images.
     epochs: Count = 10
-    # Epochs in which the learning rate rises, part of `epochs`.
+    # Epochs in which the learning rate rises linearly, part of `epochs`.
     warmup_epochs: int = 0
-    # Largest learning rate, reached after the warm-up; it then falls to 0 along a cosine.
+    # Learning rate after the warm-up; it then falls to 0 along a cosine.
     lr: float = 0.02
 
 
@@ -195,29 +191,27 @@ class SupernetConfig(RecipeConfig):
 
     # Weight decay (L2).
     weight_decay: float = 1e-5
-    # Bound of each single gradient value; 0: none.
+    # Largest absolute value of a gradient's elements, to which they are clipped; 0: none.
     clip_value: float = 1.0
-    # Share of features that the largest arch drops before the classifier, in [0, 1).
+    # Share of features that the largest arch drops before the classifier.
     dropout: Share = 0.0
-    # Probability that the largest arch skips a block's residual branch, in [0, 1).
+    # Probability that the largest arch skips a block's residual branch.
     drop_connect: Share = 0.0
-    # How archs are drawn: `random`; `shrinking` (for a tenth of the training the largest only, up to four tenths of it
-    # all depths, then all widths too, arXiv:1908.09791; the ends shrink with them); or `module:name` for your own.
+    # How archs are drawn: `random`; `shrinking` (arXiv:1908.09791: the largest only for a tenth of the training, all
+    # depths up to four tenths, then all widths, the ends too); or `module:name` for your own.
     sampling: Annotated[str, Part(("random", "shrinking"))] = "random"
     # Digits that are drawn: `all` of the space, or those of the `pool`.
     digits: Literal["all", "pool"] = "pool"
     # Archs drawn for each step, beside the largest and the smallest.
     random_subnets: Annotated[int, Within(below=1001)] = 2
-    # Output widths of the largest and smallest arch: `outs` draws them for each step, so that all are trained
-    # equally often; `space` takes those of the space's ends, as BigNAS does (arXiv:2003.11142).
-    # `none` trains the drawn archs only; with `random_subnets: 1` a step is a single path (arXiv:1904.00420).
+    # The largest and smallest arch: `space` has the ends of the space (BigNAS, arXiv:2003.11142), `outs` draws their
+    # output widths, `none` leaves them out (with one drawn arch a single path, arXiv:1904.00420).
     extremes: Literal["space", "outs", "none"] = "outs"
-    # Teacher: `none` (all learn from the labels) or `sandwich` (the largest teaches the others, as in BigNAS).
+    # Teacher: `none` (all learn from the labels) or `sandwich` (the largest teaches the others, BigNAS).
     distill: Literal["sandwich", "none"] = "none"
     # Loss of a step: `per_arch` (each arch by itself), or `module:name` for your own.
     loss: Annotated[str, Part(("per_arch",))] = "per_arch"
-    # Image sides in pixels: the largest arch gets the largest, the smallest arch the smallest, the others draw
-    # one; empty: always the space's resolution.
+    # Image sides: the largest arch gets the largest, the smallest the smallest, others draw; empty: the space's.
     resolutions: tuple[Count, ...] = ()
 
     def __post_init__(self) -> None:
@@ -237,17 +231,15 @@ class TrainingConfig(SupernetConfig, StartConfig):
 
 @dataclass(frozen=True)
 class FewShotConfig(SupernetConfig):
-    """How a few-shot phase is trained: as `training`, with these defaults."""
+    """How a few-shot phase is trained."""
 
     # Passes over the training images.
     epochs: Count = 2
-    # Epochs in which the learning rate rises, part of `epochs`.
+    # Epochs in which the learning rate rises linearly, part of `epochs`.
     warmup_epochs: int = 0
-    # Largest learning rate. A fiftieth of the one-shot phase's (published: a hundredth, for three groups a fiftieth): a
-    # phase that moves the weights much makes the groups noisy, and the ranking worse.
+    # Learning rate after the warm-up. A phase that moves the weights much makes groups noisy, and the ranking worse.
     lr: float = 0.002
-    # Larger rates for groups that are rarely drawn: `rule` computes them from the probability that a group
-    # is drawn, `table` has the published values, `none` leaves all rates equal.
+    # Larger rates for groups that are rarely drawn: by their probability (`rule`), as published (`table`), or `none`.
     lr_multipliers: Literal["rule", "table", "none"] = "rule"
 
 
@@ -257,20 +249,16 @@ class EvaluationConfig:
 
     # Training images from which each subnet's batch-norm statistics are estimated.
     calibration_images: Count = 256
-    # Calibration images in a batch. A batch is the unit of the statistics, so this changes scores. A last batch with
-    # fewer images weighs less; one image that is left over joins the batch before.
+    # Calibration images in a batch. It is the unit of the statistics, so this changes scores.
     calibration_batch: Count = 128
-    # Training images that each subnet's own classifier is fitted to before it is scored, in closed form. 0: all subnets
-    # have the supernet's classifier. A hundred images a class are enough, unless the supernet knows them by heart.
-    # No training depends on it, and the manifests of scores name it.
+    # Training images that each subnet's own classifier is fitted to before it is scored, a hundred a class; 0: all have
+    # the supernet's. It changes scores, whose manifests name it, and no training.
     classifier_images: Annotated[int, FREE] = 0
-    # Largest number of images at a time when scoring; changes speed and memory only.
-    # None: 128, and up to 1024 where `test` scores on a GPU, its own or a worker's. Half as many once memory runs out.
+    # Most images at a time when scoring, half as many once memory runs out; null: 128, on a GPU up to 1024.
     batch_size: Annotated[Count | None, FREE] = None
-    # Bound of a process's memory in MB, on a GPU beside what is there already, which may lower `batch_size`; changes
-    # speed only. On Ray it is the workers' memory. None: what the machine has to spare when the evaluation begins.
+    # Bound of a process's memory in MB (on Ray a worker's), which may lower `batch_size`; null: what can be spared.
     memory_mb: Annotated[Count | None, FREE] = None
-    # Training scores the ground-truth archs after every this many epochs, and after the last.
+    # Epochs between two scorings of the ground truth's archs in training; the last epoch is always scored.
     every_epochs: Count = 1
 
 
@@ -282,23 +270,22 @@ class RunConfig:
     seed: int = 0
     # `fp32`, or `bf16` (torch's autocast).
     precision: Literal["fp32", "bf16"] = "fp32"
-    # Whether convolutions and matrix products on GPUs may take factors with TF32's 10 bits: several times faster.
+    # Whether products on GPUs may take factors with TF32's 10 bits: several times faster.
     tf32: bool = True
     # Only operations that give the same bits every time, which on GPUs costs time; on the CPU all do.
     deterministic: bool = False
-    # Whether batch norms, in training, take the statistics of the whole batch, for which the processes exchange them at
-    # every norm; without it each process has its own, and the number of processes is part of the recipe.
+    # Whether batch norms in training take the statistics of all processes; if not, their number is part of the recipe.
     sync_norms: bool = True
-    # Seconds without a sign of life after which one of several processes counts as stopped, and all end.
+    # Seconds without a sign of life after which a process counts as stopped, and all end.
     silence_s: Annotated[float, Within(low=1), FREE] = 25.0
     # Threads of each process on the CPU; small networks are fastest with 1. 0: torch decides.
     threads: int = 1
-    # Steps between two writes of the state for resuming; it is also written after each epoch.
+    # Steps between two writes of the state for resuming, which is also written after each epoch.
     checkpoint_steps: Annotated[Count, FREE] = 500
-    # Number of checkpoints to keep on disk, of epochs that may still be chosen.
+    # Checkpoints to keep, of epochs that may still be chosen.
     keep: Annotated[Count, FREE] = 3
-    # Stand-alone accuracies of some archs, an arch file; without the file there is no tau. None: the run's own,
-    # which `train_stand_alone` makes; for the digits and the usual pool, until there is one, the package's.
+    # Arch file of networks trained alone; without it there is no tau. null: the run's own, which `train_stand_alone`
+    # makes; until then, for the digits and the usual pool, the package's.
     ground_truth: Annotated[Path | None, FREE] = None
     # The pool: a directory with part1.json, part2.json, ..., or a single file.
     pool: Annotated[Path, FREE] = _POOL

@@ -21,20 +21,16 @@ PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
 _HEAD = """# All settings
 
-`scripts/settings_page.py` writes this page from the classes in `fewshot_nas/config.py` and
-`fewshot_nas/cream/config.py`; a test compares.
+`scripts/settings_page.py` writes this page from `fewshot_nas/config.py` and `fewshot_nas/cream/config.py`.
 
 A command takes its settings from `--config FILE` (YAML, as in `configs/`), or else from the run that it goes on with,
-or else the defaults below. `SECTION.KEY=VALUE` on the command line replaces one: `training.epochs=50`,
-`training.resolutions=[24,28]`. Each run keeps all its settings in `config.yml`. A key that does not exist, or a value
-out of its range, is refused by its name.
+or else the defaults below; `SECTION.KEY=VALUE` on the command line replaces one: `training.epochs=50`,
+`training.resolutions=[24,28]`. A run keeps them in `config.yml` and goes on with them: a difference is refused, except
+for *free* settings, which change only what it costs or where a file is.
 
-A run goes on with the settings that it was begun with. *Free* settings may differ: they change what it costs, or where
-a file is, but not the result. All others are compared, and a difference is refused.
-
-Values are taken as they are written. Numbers are decimal (`064`, `0x40`, `1_000` and `1:30` are refused), true and
-false are `true` and `false`, and nothing is `null`. A path is text, of which only a leading `~` is expanded; on the
-command line, paths and words need no quotes of YAML: `data.root='set #2'` is `set #2`. A file may have a key only once.
+Keys that do not exist, or stand twice in a file, and values out of range are refused. Numbers are decimal (not `064`,
+`0x40`, `1_000`, `1:30`), true and false are `true` and `false`, nothing is `null`. A path is text, of which only a
+leading `~` is expanded: `data.root='set #2'` is `set #2`.
 """
 
 _COMMANDS = {"search": cream.SearchConfig, "retrain": cream.RetrainConfig, "test": cream.CheckpointConfig}
@@ -48,11 +44,13 @@ The commands of [Cream](cream.md) have these keys, outside sections, and the sec
 def page() -> str:
     """The page's text."""
     parts = [_HEAD]
+    shown: dict[str, str] = {}  # each row, without its section, and the section that has it first
     for section, kind in get_type_hints(Config).items():
-        parts.append(f"## `{section}`\n\n{_first(kind)}\n\n{_table(kind, f'{section}.')}")
+        parts.append(f"## `{section}`\n\n{_first(kind)}\n\n{_table(kind, section, shown)}")
     parts.append(_CREAM)
+    shown = {}
     for title, kind in _COMMANDS.items():
-        parts.append(f"### `cream.{title}`\n\n{_table(kind, '')}")
+        parts.append(f"### `cream.{title}`\n\n{_table(kind, f'cream.{title}', shown)}")
     return "\n".join(parts)
 
 
@@ -60,15 +58,22 @@ def _first(kind: type) -> str:
     return (kind.__doc__ or "").splitlines()[0]
 
 
-def _table(kind: type, prefix: str) -> str:
+def _table(kind: type, section: str, shown: dict[str, str]) -> str:
+    """The settings of a section that no section before has alike, and the names of the others."""
     hints, notes = get_type_hints(kind, include_extras=True), comments(kind)
-    rows = [
-        f"| `{prefix}{field.name}` | {_values(hints[field.name])} | {_default(field)} |"
-        f" {'*Free.* ' * is_free(hints[field.name])}{notes[field.name]} |"
-        for field in dataclasses.fields(kind)
-        if not dataclasses.is_dataclass(hints[field.name])
-    ]
-    return "\n".join(["| setting | values | default | meaning |", "|---|---|---|---|", *rows]) + "\n"
+    prefix, rows, alike = "" if section.startswith("cream.") else f"{section}.", [], dict[str, list[str]]()
+    for field in dataclasses.fields(kind):
+        if not dataclasses.is_dataclass(hints[field.name]):
+            meaning = f"{'*Free.* ' * is_free(hints[field.name])}{notes[field.name]}"
+            row = f"{field.name}` | {_values(hints[field.name])} | {_default(field)} | {meaning} |"
+            if (first := shown.setdefault(row, section)) == section:
+                rows.append(f"| `{prefix}{row}")
+            else:
+                alike.setdefault(first, []).append(f"`{prefix}{field.name}`")
+    table = "\n".join(["| setting | values | default | meaning |", "|---|---|---|---|", *rows]) + "\n"
+    return table + "".join(
+        f"\nAs in `{first}`, with the same defaults: {', '.join(names)}.\n" for first, names in alike.items()
+    )
 
 
 def comments(kind: type) -> dict[str, str]:

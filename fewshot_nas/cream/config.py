@@ -24,9 +24,9 @@ AtLeastTwo = Annotated[int, Within(low=2)]
 class CreamConfig(ABC):
     """The settings that search, retrain and test have in common."""
 
-    # Side of the images after resizing, in pixels; 0: the side that belongs to the model, or to the FLOPs bounds.
+    # Side of the images, in pixels; 0: the model's, or that of the FLOPs bounds.
     IMAGE_SIZE: int = 16
-    # Images of a batch; in training, of all processes together, which share the batch as evenly as can be.
+    # Images of a batch.
     BATCH_SIZE: Count = 64
     # Widths, strides and choices of the networks; the defaults are published.
     SPACE: CreamSpace = field(default_factory=CreamSpace)
@@ -47,15 +47,15 @@ class TrainConfig(CreamConfig):
 
     # Passes over the training images.
     EPOCHS: Count = 12
-    # Images of a step, of all processes together; at least 2.
+    # Images of a step, of all processes together.
     BATCH_SIZE: AtLeastTwo = 64
     # Learning rate.
     LR: float = 0.05
     # Weight decay (L2).
     WEIGHT_DECAY: float = 4e-5
-    # Share of a label's probability that goes to all classes equally, in [0, 1).
+    # Share of a label's probability that goes to all classes equally.
     SMOOTHING: Share = 0.1
-    # Probability that a rectangle of a training image is erased, in [0, 1).
+    # Probability that a rectangle of a training image is erased.
     ERASING: Share = 0.0
     # Epochs between two validations; the last epoch is always validated.
     VALIDATE_EVERY: Count = 1
@@ -65,8 +65,7 @@ class TrainConfig(CreamConfig):
 class SearchConfig(TrainConfig):
     """The settings of the search."""
 
-    # Side of the images for which costs are counted, in pixels; smaller if the bounds require it. IMAGE_SIZE does
-    # not matter.
+    # Side of the images for which costs are counted, in pixels; smaller if the bounds require it.
     FLOPS_SIZE: Count = FULL_PX
     # Least multiply-adds of a path, in millions.
     FLOPS_MINIMUM: float = 0.0
@@ -78,39 +77,33 @@ class SearchConfig(TrainConfig):
     LEGACY: bool = False
     # Passes over the training images.
     EPOCHS: Count = 24
-    # Images of a step, of all processes together; at least 2.
+    # Images of a step, of all processes together.
     BATCH_SIZE: AtLeastTwo = 32
-    # Momentum of the gradient descent, in [0, 1).
+    # Momentum of the gradient descent.
     MOMENTUM: Share = 0.9
     # Strength of the colour jitter; 0: none.
     COLOR_JITTER: float = 0.0
-    # How the paths of the steps are drawn: by the `prior` of the choices, or `uniform`. Reviews draw uniformly.
+    # How the paths of steps are drawn: by the `prior` of the choices, or `uniform`.
     SAMPLING: Literal["prior", "uniform"] = "prior"
-    # How the teacher is picked from the board: by the matching network (`meta`), or the most accurate (`top1`).
+    # Who teaches: the matching network's pick from the board (`meta`), or the most accurate path (`top1`).
     PICK_METHOD: Literal["meta", "top1"] = "meta"
-    # Epochs without a teacher, at the beginning. A teacher needs a board, and with BOARD=review the first one comes
-    # with the first review, after SHARED_EPOCHS.
+    # Epochs without a teacher, at the beginning. With BOARD=review there is none before the first review either.
     META_STA_EPOCH: int = 10
-    # Steps between two with a teacher, from then on; 1: every path has a teacher, as published.
+    # From then on, every so many steps have a teacher; 1: as published.
     TEACH_EVERY: Count = 2
-    # Epochs at the beginning in which the choices of a block share weights: each is a part of the dearest one's.
-    # Then each goes on with a copy of its part. 0: all choices have weights of their own, as published.
+    # Epochs in which the choices of a block are parts of the dearest one; then each has a copy. 0: none, as published.
     SHARED_EPOCHS: int = 4
-    # Where the board's accuracies come from: each step's batch (`batch`, as published), or now and then held
-    # images for all paths at once (`review`).
+    # What the board's scores come from: each step's batch (`batch`, as published), or reviews on held images.
     BOARD: Literal["batch", "review"] = "review"
-    # Reviews of the board, evenly spread over the steps after SHARED_EPOCHS; the last one is after the last step.
-    # With BOARD=review only.
+    # Reviews of the board, evenly spread over the steps after SHARED_EPOCHS, the last after the last step.
     REVIEWS: Count = 10
-    # New paths that a review scores beside those on the board. With BOARD=review only.
+    # New paths that a review scores beside those on the board.
     REVIEW_PATHS: Count = 30
-    # Training images held out for reviews and for the choice after FINAL_STEPS, at most an eighth of all.
+    # Training images held out for reviews and FINAL_STEPS, at most an eighth of all.
     HELD_IMAGES: AtLeastTwo = 1024
-    # Steps that each path of the last board trains alone, before the best of them is chosen on the held images;
-    # 0: the board's order decides, as published.
+    # Steps that each path of the last board trains alone before one is chosen; 0: the board's first, as published.
     FINAL_STEPS: int = 0
-    # Learning rate of the first of them; it falls linearly to 0. One process trains them all, with its share
-    # of BATCH_SIZE.
+    # Learning rate of the first of them; it falls linearly to 0.
     FINAL_LR: float = 0.05
     # Learning rate of the matching network.
     META_LR: float = 1e-4
@@ -118,12 +111,11 @@ class SearchConfig(TrainConfig):
     UPDATE_ITER: Count = 20
     # Paths on the board.
     POOL_SIZE: Count = 10
-    # Images on which the matching network compares the answers of two paths.
+    # Images on which the matching network compares two paths.
     SLICE: AtLeastTwo = 4
-    # Percentage points by which a more expensive path must beat the board's worst path to replace it. With
-    # BOARD=batch only.
+    # With BOARD=batch: points by which a more expensive path must beat the board's worst to replace it.
     ACC_GAP: float = 5.0
-    # Training images from which the batch norms of a path are estimated, whenever it is scored.
+    # Training images from which the batch norms of a scored path are estimated.
     CALIBRATION_IMAGES: AtLeastTwo = 256
 
     def budget(self) -> Budget:
@@ -163,13 +155,11 @@ class StoredSearch(SearchConfig):
 class ModelConfig(CreamConfig):
     """The choice of a network: a published one, or your own path."""
 
-    # Millions of multiply-adds of a published network, of which the public readme calls 114 also 112; -1: the path
-    # INPUT_ARCH.
+    # Millions of multiply-adds of a published network (112 is 114); -1: the path INPUT_ARCH.
     MODEL_SELECTION: Literal[-1, 14, 43, 112, 114, 287, 481, 604] = 43
-    # The index of every block's choice, stage by stage, between [0] and [0].
+    # The choice of each block, stage by stage, between [0] and [0].
     INPUT_ARCH: tuple[tuple[int, ...], ...] = ()
-    # What a stage of a single block is: its choice in INPUT_ARCH (`written`), or the public code's template, which
-    # ignores that choice (`template`). The published models are built the second way.
+    # A stage of one block: its choice in INPUT_ARCH (`written`), or the public code's, which ignores it (`template`).
     SINGLE_BLOCKS: Literal["written", "template"] = "written"
 
     @property
@@ -230,11 +220,11 @@ class RetrainConfig(ModelConfig, TrainConfig):
 
     # Epochs of the cosine, warm-up included.
     EPOCHS: Count = 12
-    # Epochs at the beginning in which the rate rises from WARMUP_LR to LR.
+    # Epochs in which the rate rises from WARMUP_LR to LR.
     WARMUP_EPOCHS: int = 1
     # Epochs at the rate MIN_LR, after EPOCHS.
     COOLDOWN_EPOCHS: int = 1
-    # Largest learning rate for 1,024 images per step; it is scaled in proportion to the batch size.
+    # Largest learning rate for 1,024 images a step; it is scaled with the batch size.
     LR: float = 0.064
     # Learning rate at the first step.
     WARMUP_LR: float = 1e-6
@@ -242,11 +232,11 @@ class RetrainConfig(ModelConfig, TrainConfig):
     MIN_LR: float = 1e-5
     # Weight decay (L2).
     WEIGHT_DECAY: float = 1e-5
-    # Share of features that are dropped before the classifier, in [0, 1).
+    # Share of features that are dropped before the classifier.
     DROPOUT: Share = 0.2
-    # Augmentation policy of timm, such as rand-m9-mstd0.5; empty: none.
+    # Augmentation policy of timm, such as `rand-m9-mstd0.5`; empty: none.
     AUTO_AUGMENT: str = ""
-    # Decay of the weights' moving average at each step; the average is the result. In [0, 1).
+    # Decay of the weights' moving average at each step; the average is the result.
     EMA_DECAY: Share = 0.95
 
 

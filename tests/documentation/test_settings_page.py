@@ -1,7 +1,11 @@
 """The page of all settings is what the code says."""
 
+import dataclasses
+from typing import get_type_hints
+
 import pytest
 
+from fewshot_nas.config import Config
 from tests.script_module import load_script
 
 
@@ -28,5 +32,13 @@ def test_every_setting_is_there_with_its_meaning(script):
     assert all(row.count(" | ") >= 3 and not row.endswith("|  |") for row in rows)
     epochs = next(row for row in rows if "`few_shot.epochs`" in row)
     assert epochs == "| `few_shot.epochs` | whole number >= 1 | `2` | Passes over the training images. |"
-    momentum = next(row for row in rows if "`few_shot.momentum`" in row)
-    assert "number >= 0, < 1 | `0.9` | Momentum of the gradient descent" in momentum
+    assert "| `training.momentum` | number >= 0, < 1 | `0.9` | Momentum of the gradient descent. |" in rows
+
+
+def test_a_setting_that_is_alike_in_two_sections_is_explained_once(script):
+    text = script.page()
+    assert "| `few_shot.momentum`" not in text
+    alike = next(line for line in text.splitlines() if line.startswith("As in `training`") and "`few_shot." in line)
+    assert "`few_shot.momentum`" in alike
+    for name, kind in get_type_hints(Config).items():
+        assert [f.name for f in dataclasses.fields(kind) if f"`{name}.{f.name}`" not in text] == []
