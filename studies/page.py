@@ -19,7 +19,7 @@ from typing import Any
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.correlation import agreement, tau_gain
+from fewshot_nas.ranking.correlation import agreement
 from fewshot_nas.ranking.interval import Row
 from fewshot_nas.records.files import read_json, write_json, write_text
 from studies.arms import table as arms_table
@@ -29,6 +29,7 @@ from studies.common import ROOT, STUDIES
 from studies.mnist import table as mnist_table
 from studies.pairs import table as pairs_table
 from studies.ranker import run as ranker_run
+from studies.seeds import tau_gain
 
 PAGE = ROOT / "docs" / "study.md"
 SCORES = STUDIES / "scores" / "results.json"

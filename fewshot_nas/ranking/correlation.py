@@ -4,7 +4,7 @@ With thirty archs, the standard error of tau is about 0.13. So every correlation
 bootstrap interval, and is compared with simple proxies that a supernet has to beat.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,34 +59,6 @@ def agreement(
     resampled = correlations_of_draws(x, y, draws)
     kendall, spearman, pearson = map(interval_of, correlations(x, y), resampled.T)
     return Agreement(len(ids), _tied_pairs(x), _tied_pairs(y), kendall, spearman, pearson)
-
-
-def tau_gain(
-    ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]], truth: Mapping[str, float]
-) -> Interval:
-    """The mean tau of some rankings minus that of others, on the archs that all of them rank.
-
-    Both sides are resampled together. So what they share (the archs, the noise of the truth) does
-    not widen the interval of the difference.
-
-    Args:
-        ours, theirs: rankings of one method, one per seed.
-
-    Raises:
-        InputError: fewer than three archs in common.
-    """
-    ids = sorted(truth.keys() & set.intersection(*(set(scores) for scores in (*ours, *theirs))))
-    if len(ids) < FEWEST:
-        raise InputError(f"the rankings and the truth have {len(ids)} archs in common, expected at least {FEWEST}")
-    y, whole = _column("truth", truth, ids), np.arange(len(ids))
-    draws = np.vstack([whole, np.random.default_rng(0).integers(len(ids), size=(resamples_for(len(ids)), len(ids)))])
-    weights = _multiplicities(draws)
-    ours_tau, theirs_tau = (
-        np.mean([tau_of_weights(_column("score", scores, ids), y, weights) for scores in side], axis=0)
-        for side in (ours, theirs)
-    )
-    gain: Floats = ours_tau - theirs_tau  # of all archs, then of each resample
-    return interval_of(float(gain[0]), gain[1:][~np.isnan(gain[1:])])
 
 
 def resamples_for(archs: int, most: int = RESAMPLES) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.correlation import agreement, interval_of, tau_gain, tau_of_weights
+from fewshot_nas.ranking.correlation import agreement, interval_of, tau_of_weights
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.records.files import read_json, write_json
@@ -24,6 +24,7 @@ from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.space.split import by_width, explicit
 from studies.common import FILES, ROOT, STUDIES, space_of
+from studies.seeds import tau_gain
 
 TRUTH = FILES / "fashion_pairs" / "gt_arch200.json"
 RESULTS = STUDIES / "arms" / "results.json"

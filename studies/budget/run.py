@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from fewshot_nas.cli.main import run
 from fewshot_nas.config import load_config
 from fewshot_nas.ranking.combination import combine, log_odds, smooth
-from fewshot_nas.ranking.correlation import Interval, agreement, tau_gain
+from fewshot_nas.ranking.correlation import Interval, agreement
 from fewshot_nas.ranking.features import column, features
 from fewshot_nas.ranking.suggestion import sample
 from fewshot_nas.records.files import read_json, replacing, write_json
@@ -33,6 +33,7 @@ from fewshot_nas.space.pool import read_arch_file, read_pool
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import by_width
 from studies.common import FILES, ROOT, STUDIES
+from studies.seeds import tau_gain
 
 BUDGET, TRUTH = STUDIES / "budget" / "results.json", FILES / "fashion_pairs" / "gt_arch200.json"
 CONFIG = load_config(ROOT / "configs" / "fashion_pairs.yml")

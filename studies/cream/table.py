@@ -11,14 +11,14 @@ from scipy.stats import t
 
 from fewshot_nas.cli.settings import load
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.ranking.correlation import agreement, interval_of, tau_gain
+from fewshot_nas.ranking.correlation import agreement, interval_of
 from fewshot_nas.ranking.interval import Interval
-from fewshot_nas.ranking.noise import reliability
 from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.space import Arch
 from studies.common import FILES, ROOT
+from studies.seeds import reliability, tau_gain
 
 HOME = FILES / "cream_small"
 SMALL = ROOT / "configs" / "cream_small.yml"

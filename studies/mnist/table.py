@@ -11,13 +11,13 @@ from statistics import fmean
 from typing import Any
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.correlation import Agreement, Interval, agreement, proxies, tau_gain
-from fewshot_nas.ranking.noise import reliability
+from fewshot_nas.ranking.correlation import Agreement, Interval, agreement, proxies
 from fewshot_nas.records.files import write_json
 from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.directories import shard_path
 from fewshot_nas.space.pool import read_arch_file
 from studies.common import FILES, METRICS, STUDIES, Scores, copy_truth, print_tables, runs_of, scores_of, space_of
+from studies.seeds import reliability, tau_gain
 
 HOME = FILES / "fashion_mnist"
 STUDY = STUDIES / "mnist" / "results.json"

@@ -12,12 +12,12 @@ from statistics import fmean, stdev
 from typing import Any
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.correlation import Interval, agreement, proxies, tau_gain
-from fewshot_nas.ranking.noise import reliability
+from fewshot_nas.ranking.correlation import Interval, agreement, proxies
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import shard_path
 from fewshot_nas.space.pool import read_arch_file
 from studies.common import FILES, METRICS, STUDIES, Scores, copy_truth, print_tables, runs_of, scores_of, space_of
+from studies.seeds import reliability, tau_gain
 
 HOME = FILES / "fashion_pairs"
 STUDY = STUDIES / "pairs" / "results.json"

@@ -17,7 +17,6 @@ from fewshot_nas.ranking.correlation import (
     agreement_table,
     correlations,
     correlations_of_draws,
-    tau_gain,
 )
 
 STATISTICS = ("kendall", "spearman", "pearson")
@@ -202,29 +201,3 @@ def test_table_aligns_named_rows():
 def test_table_leaves_out_intervals_that_were_not_asked_for():
     row = agreement(named(range(5)), named(range(5)), resamples=0)
     assert "[" not in agreement_table({"depth": row}).splitlines()[1]
-
-
-def test_tau_gain_is_the_difference_of_mean_taus_and_narrower_than_either():
-    rng = np.random.default_rng(0)
-    ids = [f"arch{index}" for index in range(40)]
-    true, shared = rng.normal(size=40), 1.5 * rng.normal(size=40)
-
-    def ranking(noise):
-        return dict(zip(ids, true + shared + noise * rng.normal(size=40), strict=True))
-
-    truth, ours, theirs = dict(zip(ids, true, strict=True)), [ranking(0.1), ranking(0.1)], [ranking(0.2)]
-    found = tau_gain(ours, theirs, truth)
-    taus = [agreement(scores, truth).kendall for scores in (*ours, *theirs)]
-    assert found.value == pytest.approx((taus[0].value + taus[1].value) / 2 - taus[2].value)
-    assert found.low < found.value < found.high
-    assert found.error < min(tau.error for tau in taus) / 2
-
-
-def test_tau_gain_of_a_ranking_over_itself_is_none():
-    truth, scores = {"a": 1.0, "b": 2.0, "c": 3.0}, {"a": 1.0, "b": 3.0, "c": 2.0}
-    assert tau_gain([scores], [scores], truth) == Interval(0, 0, 0, 0)
-
-
-def test_tau_gain_needs_archs_that_all_know():
-    with pytest.raises(InputError, match="2 archs in common"):
-        tau_gain([{"a": 1.0, "b": 2.0}], [{"a": 1.0, "b": 2.0, "c": 3.0}], {"a": 1.0, "b": 2.0, "c": 3.0})

@@ -1,4 +1,4 @@
-"""How far a ground truth can be trusted."""
+"""How far a ground truth can be trusted, and the difference of rankings."""
 
 import math
 
@@ -7,7 +7,9 @@ import pytest
 from scipy import stats
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.noise import reliability
+from fewshot_nas.ranking.correlation import agreement
+from fewshot_nas.ranking.interval import Interval
+from studies.seeds import reliability, tau_gain
 
 
 def noisy(archs: int, seeds: int, noise: float) -> tuple[np.ndarray, dict[str, list[float]]]:
@@ -72,3 +74,29 @@ def test_archs_that_are_all_alike_have_no_tau():
 def test_too_few_runs_are_refused(runs, said):
     with pytest.raises(InputError, match=said):
         reliability(runs)
+
+
+def test_tau_gain_is_the_difference_of_mean_taus_and_narrower_than_either():
+    rng = np.random.default_rng(0)
+    ids = [f"arch{index}" for index in range(40)]
+    true, shared = rng.normal(size=40), 1.5 * rng.normal(size=40)
+
+    def ranking(noise):
+        return dict(zip(ids, true + shared + noise * rng.normal(size=40), strict=True))
+
+    truth, ours, theirs = dict(zip(ids, true, strict=True)), [ranking(0.1), ranking(0.1)], [ranking(0.2)]
+    found = tau_gain(ours, theirs, truth)
+    taus = [agreement(scores, truth).kendall for scores in (*ours, *theirs)]
+    assert found.value == pytest.approx((taus[0].value + taus[1].value) / 2 - taus[2].value)
+    assert found.low < found.value < found.high
+    assert found.error < min(tau.error for tau in taus) / 2
+
+
+def test_tau_gain_of_a_ranking_over_itself_is_none():
+    truth, scores = {"a": 1.0, "b": 2.0, "c": 3.0}, {"a": 1.0, "b": 3.0, "c": 2.0}
+    assert tau_gain([scores], [scores], truth) == Interval(0, 0, 0, 0)
+
+
+def test_tau_gain_needs_archs_that_all_know():
+    with pytest.raises(InputError, match="2 archs in common"):
+        tau_gain([{"a": 1.0, "b": 2.0}], [{"a": 1.0, "b": 2.0, "c": 3.0}], {"a": 1.0, "b": 2.0, "c": 3.0})
