@@ -48,11 +48,14 @@ def _transfer(options: argparse.Namespace) -> int:
     if options.from_search or options.phase or options.model_name:
         raise InputError("--from names a file, so leave out --from_search, --phase and --model_name")
     from fewshot_nas.distributed import joined
-    from fewshot_nas.models.checkpoint import described
+    from fewshot_nas.models.start import read_held
+    from fewshot_nas.models.supernet import Supernet
     from fewshot_nas.running.networks import FineTuning
     from fewshot_nas.running.run import Run
 
-    space, arch = described(options.source)
+    held = read_held(options.source)
+    arch = held[2] if isinstance(held, tuple) else None
+    space = held[1] if isinstance(held, tuple) else held.space if isinstance(held, Supernet) else None
     if not options.config and not stored_settings(options.save):
         options.overrides = [*MOVED, *(changed_settings(space) if space else ()), *options.overrides]
     config = run_config(options)

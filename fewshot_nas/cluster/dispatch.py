@@ -45,7 +45,8 @@ class _Dispatch:
             self._workers.call("take", worker, self._work)
         while self._schedule.missing:
             self._workers.start(self._schedule.missing)
-            self._replace_overdue()
+            for name in self._schedule.overdue(time.monotonic()):
+                self._replace(self._ready[name], "it did not answer any more", blamed=True)
             for reply in self._workers.replies():
                 yield from self._handle(reply)
             self._assign()
@@ -80,10 +81,6 @@ class _Dispatch:
             if number is not None:
                 self._idle.remove(name)
                 self._workers.call("compute", self._ready[name], number)
-
-    def _replace_overdue(self) -> None:
-        for name in self._schedule.overdue(time.monotonic()):
-            self._replace(self._ready[name], "it did not answer any more", blamed=True)
 
     def _failed(self, worker: Worker, reply: Reply) -> None:
         assert reply.error

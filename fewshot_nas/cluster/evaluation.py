@@ -89,7 +89,10 @@ class PackedWork:
 
     def unpacked(self, world: World) -> Work:
         """The work, planned for this worker: only here is it known how much memory there is."""
-        inputs = _with(self.work.inputs, {name: _tensor(array) for name, array in self.arrays.items()})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the arrays are not writable, and nobody writes to them
+            images: Any = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
+        inputs = replace(self.work.inputs, **images)
         found = digests(self.work.supernet, inputs)
         if differing := [name for name in found if found[name] != self.digests[name]]:
             raise InputError(f"has not the driver's {' and '.join(differing)}; the SHA-256 digests differ")
@@ -104,7 +107,8 @@ class PackedWork:
 def packed(work: Work, memory_mb: int | None = None, gpu_batch: int | None = None) -> PackedWork:
     """Pack work, so that it can be sent to workers."""
     tensors = _tensors(work.inputs)
-    empty = _with(work.inputs, {name: torch.empty(0) for name in tensors})
+    nothing: Any = {name: torch.empty(0) for name in tensors}
+    empty = replace(work.inputs, **nothing)
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     return PackedWork(replace(work, inputs=empty), arrays, digests(work.supernet, work.inputs), memory_mb, gpu_batch)
 
@@ -119,18 +123,8 @@ def _tensors(inputs: Inputs) -> dict[str, Tensor]:
     return {name: value for name, value in vars(inputs).items() if isinstance(value, Tensor)}
 
 
-def _with(inputs: Inputs, tensors: Mapping[str, Any]) -> Inputs:
-    return replace(inputs, **tensors)
-
-
 def _sha256(*tensors: Tensor) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()
-
-
-def _tensor(array: "np.ndarray[Any, Any]") -> Tensor:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the array is not writable, and nobody writes to it
-        return torch.from_numpy(array)

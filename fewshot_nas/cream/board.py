@@ -77,7 +77,8 @@ class Board(Generic[C]):
         """
         others = [other for other in self._entries if other.candidate != entry.candidate]
         if len(others) == self._size:
-            if not self._beats(entry, others[-1]):
+            ahead = entry.accuracy - others[-1].accuracy
+            if ahead <= self._gap and (ahead <= 0 or entry.cost >= others[-1].cost):
                 return
             others.pop()
         self._entries = sorted([*others, entry], key=_rank)
@@ -105,10 +106,6 @@ class Board(Generic[C]):
         if len(entries) > self._size:
             raise InputError(f"the board to restore has {len(entries)} entries, expected at most {self._size}")
         self._entries = entries
-
-    def _beats(self, entry: BoardEntry[C], last: BoardEntry[C]) -> bool:
-        ahead = entry.accuracy - last.accuracy
-        return ahead > self._gap or (ahead > 0 and entry.cost < last.cost)
 
 
 def _rank(entry: BoardEntry[Any]) -> tuple[float, float]:

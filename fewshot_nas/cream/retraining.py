@@ -44,7 +44,6 @@ class RetrainSchedule(Schedule):
     cooldown_epochs: int
 
     def rate(self, per_epoch: int) -> Callable[[int], float]:
-        """The learning rate of each step."""
         # timm's schedulers write the rate into an optimizer. It depends on the step only, so any optimizer will do.
         carrier = torch.optim.SGD([torch.zeros(1)], lr=self.lr)
         scheduler, _ = create_scheduler_v2(
@@ -110,7 +109,6 @@ class PathTraining(NetworkTraining):
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """What the training depends on."""
         calibrated = {"statistics": "calibrated"} if self.run.calibration else {}
         known_as = "path" if self.truth is None else "arch"
         return self.run.manifest({known_as: self.code, "resolution": self.run.config.resolution, **calibrated})

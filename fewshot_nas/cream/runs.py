@@ -59,7 +59,6 @@ class CreamRun(AnyRun):
 
     @property
     def data(self) -> ImageData:
-        """The images that the run trains, ranks and tests on."""
         return self.images
 
     @property
@@ -80,16 +79,6 @@ class CreamRun(AnyRun):
     def inputs(self, scored: Images) -> Inputs:
         """Images to score on, and training images to calibrate with."""
         return scoring_inputs(self.config, self.data, scored, self.world, self.calibration)
-
-    @cached_property
-    def valid(self) -> Inputs:
-        """The images to rank on."""
-        return self.inputs(self.data.valid)
-
-    @cached_property
-    def test(self) -> Inputs:
-        """The test images."""
-        return self.inputs(self.data.test)
 
     def due(self, epochs: int) -> frozenset[int]:
         """Epochs, counted from 0, after which to validate."""

@@ -130,7 +130,6 @@ class SearchTask(Task[Supernet, PathStep]):
         save_supernet(path, self.network, {**more, "board": self.keeping.board.state_dict(), **state})
 
     def restore(self, content: Mapping[str, Any]) -> None:
-        """Restore the state that `save` wrote."""
         if split_of(self.network.space, content) != self.network.split:
             self._separate()
         self.network.load_state_dict(content["model"])

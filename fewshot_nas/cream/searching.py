@@ -48,7 +48,6 @@ class SearchSchedule(Schedule):
     """The learning rate falls linearly, and would be 0 at the step after the last."""
 
     def rate(self, per_epoch: int) -> Callable[[int], float]:
-        """The learning rate of each step."""
         total = self.epochs * per_epoch
         return lambda step: self.lr * (1 - step / total)
 
@@ -71,7 +70,6 @@ class SearchRun(CreamRun):
 
     @property
     def stored(self) -> StoredSearch:
-        """The settings as the run keeps them."""
         return self.config.stored(len(self.images.mean))
 
     @property
@@ -106,7 +104,6 @@ class Search(Training[SearchTask]):
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """What the search depends on."""
         return self.run.manifest({"space": self.run.space.values()})
 
     def begin(self) -> Begun[SearchTask]:

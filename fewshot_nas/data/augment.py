@@ -15,11 +15,11 @@ from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.pictures import Pixels
-from fewshot_nas.data.transforms import Upright, seeded, small
+from fewshot_nas.data.transforms import Transform, Upright, seeded, small
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Transform):
     """A recipe's crop and flip, followed by timm's augmentations.
 
     Attributes:
@@ -48,15 +48,9 @@ class Augmentation:
         images = geometry(pixels, keys)
         if not (self.policy or self.jitter or self.erasing):
             return images
-        augment = partial(self._one, _colours(self._steps()), self._eraser())
+        eraser = RandomErasing(self.erasing, mode="pixel", device="cpu")  # type: ignore[no-untyped-call]
+        augment = partial(self._one, _colours(self._steps()), eraser)
         return torch.stack([seeded(augment, image, key) for image, key in zip(images, keys.tolist(), strict=True)])
-
-    def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
-        """Do nothing, because timm's augmentations have been applied to the images one by one."""
-        return batch
-
-    def _eraser(self) -> RandomErasing:
-        return RandomErasing(self.erasing, mode="pixel", device="cpu")  # type: ignore[no-untyped-call]
 
     def _steps(self) -> list[Callable[[Image.Image], Image.Image]]:
         """The augmentations of PIL images, in order."""
@@ -82,7 +76,8 @@ def rand_augment(policy: str, mean: Sequence[float]) -> Any:
         InputError: timm does not understand the policy.
     """
     try:
-        return rand_augment_transform(policy, {"img_mean": tuple(round(255 * value) for value in _three(mean))})
+        colour = tuple(round(255 * value) for value in (mean if len(mean) == 3 else [*mean] * 3))
+        return rand_augment_transform(policy, {"img_mean": colour})
     except (AssertionError, ValueError, KeyError) as error:
         raise InputError(f"AUTO_AUGMENT is {policy!r}, expected one such as rand-m9-mstd0.5 ({error})") from None
 
@@ -99,7 +94,3 @@ def _colours(steps: Sequence[Callable[[Image.Image], Image.Image]]) -> Callable[
         return cast(Tensor, pil_to_tensor(picture))[: len(image)]
 
     return apply
-
-
-def _three(mean: Sequence[float]) -> Sequence[float]:
-    return mean if len(mean) == 3 else tuple(mean) * 3

@@ -30,11 +30,12 @@ class Transform(Protocol):
         """Apply the first step, which takes the images one by one, on the CPU."""
 
     def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
-        """Apply the second step to a whole batch, on the batch's device; the keys are on the CPU."""
+        """Apply the second step, if there is one, to a whole batch on the batch's device; the keys are on the CPU."""
+        return batch
 
 
 @dataclass(frozen=True)
-class CentreCrop:
+class CentreCrop(Transform):
     """Resize the shorter side, then crop the centre; nothing random."""
 
     resolution: int
@@ -45,10 +46,6 @@ class CentreCrop:
         if isinstance(pixels, Tensor):
             return self._cropped(pixels)
         return torch.stack([self._cropped(whole(image)) for image in pixels])
-
-    def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
-        """Do nothing; the first step did everything."""
-        return batch
 
     def described(self) -> dict[str, Any]:
         """What it does, as a deployment card says it."""
@@ -61,7 +58,7 @@ class CentreCrop:
 
 
 @dataclass(frozen=True)
-class Small:
+class Small(Transform):
     """For small images: a random crop after padding with black, a random flip, both or neither."""
 
     resolution: int
@@ -80,13 +77,9 @@ class Small:
         mirrored = keys // offsets**2 % 2 == 1
         return torch.where(mirrored[:, None, None, None], shifted.flip(-1), shifted)
 
-    def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
-        """Do nothing; the first step did everything."""
-        return batch
-
 
 @dataclass(frozen=True)
-class Photo:
+class Photo(Transform):
     """Rotation by up to 15 degrees, random resized crop and flip in one resampling; brightness and contrast jitter 0.5.
 
     The jitter comes last, when there are the fewest pixels and all images have the same size. So the
@@ -104,17 +97,13 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Upright:
+class Upright(Transform):
     """For photographs: only a random resized crop and a flip."""
 
     resolution: int
 
     def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
         return cuts(pixels, keys, self.resolution, degrees=0)
-
-    def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
-        """Do nothing; the first step did everything."""
-        return batch
 
 
 def train_transform(recipe: str, resolution: int) -> Transform:

@@ -10,7 +10,7 @@ more than they would alone.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,7 +150,12 @@ def _compute(
     missing = [number for number in range(len(plan.units)) if number not in done]
     note = job.journal(plan).writing(numerics) if world.is_rank0 else lambda record: None
     pace = Pace(sum(plan.units[number].macs for number in missing), tqdm.write if world.is_rank0 else lambda line: None)
-    with _bar(plan, done, world) as bar, closing(scorer.results(plan, missing)) as results:
+    scored = sum(len(members) for number in done for members in plan.units[number].members)
+    hidden = None if world.is_rank0 else True  # None: hidden where there is no terminal
+    with (
+        tqdm(total=plan.archs, initial=scored, unit="subnet", smoothing=0.1, disable=hidden) as bar,
+        closing(scorer.results(plan, missing)) as results,
+    ):
         try:
             for number, sums in results:
                 # First onto the disk: an interruption loses at most the units that are being computed.
@@ -180,9 +185,3 @@ def _write_scores(job: Job, plan: Plan, done: Mapping[int, UnitSums], images: in
         ]
         write_json(manifest_path(job.directory, part), job.part_manifest(part))
         write_shards(job.directory, part, scores)
-
-
-def _bar(plan: Plan, done: Iterable[int], world: World) -> "tqdm[Any]":
-    scored = sum(len(members) for number in done for members in plan.units[number].members)
-    hidden = None if world.is_rank0 else True  # None: hidden where there is no terminal
-    return tqdm(total=plan.archs, initial=scored, unit="subnet", smoothing=0.1, disable=hidden)

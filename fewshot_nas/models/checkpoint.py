@@ -85,18 +85,6 @@ def subnet_of(path: Path, content: Mapping[Any, Any]) -> tuple[Subnet, Space, Ar
     return subnet.eval(), space, arch
 
 
-def described(path: Path) -> tuple[Space | None, Arch | None]:
-    """The space that a supernet's or a subnet's file describes, and the subnet's arch; None for other files.
-
-    Raises:
-        InputError: the file cannot be read, or describes no space.
-    """
-    content = read_checkpoint(path)
-    if is_subnet(content):
-        return subnet_of(path, content)[1:]
-    return (supernet_of(path, content).space if content.get("format") == FORMAT else None), None
-
-
 def load_supernet(path: Path, device: torch.device | str = "cpu") -> Supernet:
     """Read a supernet from a file of this package or of the public solution.
 

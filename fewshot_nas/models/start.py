@@ -91,25 +91,36 @@ def read_start(path: Path, space: Space, trained_on: Mapping[str, Any]) -> Start
     >>> read_start(path, SPACES["track1"], {"num_classes": 7}).said.split("; ")[-2:]
     ['channels are sorted by importance', 'the classifier is new, for 7 classes in place of 1000']
     """
-    content = read_checkpoint(path)
+    held = read_held(path)
     try:
-        if is_subnet(content):
-            subnet, theirs, arch = subnet_of(path, content)
+        if isinstance(held, Supernet):
+            if _alike(held.space, space):
+                return _taken_over(path, held, space, trained_on)
+            theirs, arch = held.space, held.space.largest
+            tensors = _without(_tensors(extract(held, arch), theirs, arch), _STATISTICS)
+            what = f"the largest network of a supernet of space {theirs.name}"
+            found = _Found(what, tensors, space.largest, held.trained_on, sorts=False)
+        elif isinstance(held, tuple):
+            subnet, theirs, arch = held
             what, ours = f"a network of space {theirs.name}", arch if _alike(theirs, space) else space.largest
             found = _Found(what, _tensors(subnet, theirs, arch), ours, subnet.trained_on, sorts=True)
-        elif (state := _resnet_state(content)) is not None:
-            found = _Found("a ResNet", _renamed(state), space.largest, {}, sorts=True)
         else:
-            parent = supernet_of(path, content)
-            if _alike(parent.space, space):
-                return _taken_over(path, parent, space, trained_on)
-            theirs, arch = parent.space, parent.space.largest
-            tensors = _without(_tensors(extract(parent, arch), theirs, arch), _STATISTICS)
-            what = f"the largest network of a supernet of space {theirs.name}"
-            found = _Found(what, tensors, space.largest, parent.trained_on, sorts=False)
+            found = _Found("a ResNet", _renamed(held), space.largest, {}, sorts=True)
         return _fitted(path, found, space, trained_on)
     except InputError as error:
         raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
+def read_held(path: Path) -> tuple[Subnet, Space, Arch] | Supernet | dict[str, Any]:
+    """What a file holds: a single network with its space and its arch, a supernet, or the state dict of a ResNet.
+
+    Raises:
+        InputError: the file cannot be read, or holds none of these.
+    """
+    content = read_checkpoint(path)
+    if is_subnet(content):
+        return subnet_of(path, content)
+    return state if (state := _resnet_state(content)) is not None else supernet_of(path, content)
 
 
 def _alike(one: Space, other: Space) -> bool:

@@ -114,11 +114,15 @@ def compare(
     plain = {**proxies, **others, "raw": ranker.raw}
     plain |= {"smoothed": ranker.smoothed.value, COMBINED: ranker.combined.value}
     plain |= {UNSCORED: ranker.unscored} if ranker.beside.any() else {}
-    yield from fixed_rows(plain, truth, best)
+    for name, values in plain.items():
+        judged = known & ~np.isnan(values)
+        if judged.sum() >= FEWEST:
+            yield _row(name, 0, _fixed(values[judged]), truth[judged], _of(best, judged))
     for count in counts:
         if known.sum() - count >= LEFT:
             for name, inputs in ((PREDICTOR, ranker.inputs), (WITHOUT_SCORES, ranker.shapes)):
-                yield _predicted(name, inputs.of(known), truth[known], _of(best, known), count)
+                fit = _fit(inputs.of(known), log_odds(truth[known]))
+                yield _row(name, count, fit, truth[known], _of(best, known))
 
 
 def notes(truths: int, beside: int) -> Iterator[str]:
@@ -134,33 +138,19 @@ def notes(truths: int, beside: int) -> Iterator[str]:
         yield f"Predictors are judged on {MOST_ASKED:,} other archs in each draw."
 
 
-def fixed_rows(rankings: Mapping[str, Floats], truth: Floats, best: Floats | None) -> Iterator[Row]:
-    """Judge rankings that no truth was used for; one that has too few archs with a truth yields no row.
-
-    Args:
-        rankings: by name, nan where a ranking has no value, [n] each.
-        truth: in percent, nan where there is none, [n].
-        best: the ranking that gains are over, [n]; without it they are undefined.
-    """
-    for name, values in rankings.items():
-        judged = ~np.isnan(truth) & ~np.isnan(values)
-        if judged.sum() >= FEWEST:
-            yield _fixed(name, values[judged], truth[judged], _of(best, judged))
-
-
 def _of(best: Floats | None, rows: NDArray[np.bool_]) -> dict[str, Floats]:
     """The rival that gains are over, on some archs."""
     return {} if best is None else {"best": best[rows]}
 
 
-def _fixed(name: str, values: Floats, truth: Floats, best: dict[str, Floats]) -> Row:
-    judged = judge(lambda _, wanted: values[wanted], truth, best, 0)
-    return Row(name, 0, len(truth), judged.tau, judged.gains.get("best", UNDEFINED))
+def _fixed(values: Floats) -> FitAndPredict:
+    return lambda _, wanted: values[wanted]
 
 
-def _predicted(name: str, inputs: predictor.PredictorInputs, truth: Floats, best: dict[str, Floats], count: int) -> Row:
-    def fit(known: NDArray[np.int64], wanted: NDArray[np.int64]) -> Floats:
-        return predictor.predict(inputs.of(known), log_odds(truth[known]), inputs.of(wanted)).value
+def _fit(inputs: predictor.PredictorInputs, odds: Floats) -> FitAndPredict:
+    return lambda known, wanted: predictor.predict(inputs.of(known), odds[known], inputs.of(wanted)).value
 
-    judged = judge(fit, truth, best, count)
-    return Row(name, count, len(truth), judged.tau, judged.gains.get("best", UNDEFINED))
+
+def _row(name: str, truths: int, fit: FitAndPredict, truth: Floats, best: dict[str, Floats]) -> Row:
+    judged = judge(fit, truth, best, truths)
+    return Row(name, truths, len(truth), judged.tau, judged.gains.get("best", UNDEFINED))

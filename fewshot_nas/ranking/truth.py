@@ -28,10 +28,6 @@ from fewshot_nas.space.space import Arch, Space
 MACS = "macs"  # the count that equal cost is about
 
 
-def _itself(key: str) -> Hashable:
-    return key
-
-
 @dataclass(frozen=True)
 class Truth:
     """The accuracies of n networks, all distinct, each trained alone with the same seeds.
@@ -57,7 +53,7 @@ class Truth:
     counts: Mapping[str, Floats]
     described: Floats
     images: int = 0
-    network: Callable[[str], Hashable] = field(default=_itself, repr=False)
+    network: Callable[[str], Hashable] = field(default=lambda key: key, repr=False)
 
     def __post_init__(self) -> None:
         n = len(self.keys)

@@ -1,9 +1,10 @@
 """The files of a training, a search or an evaluation, in its directory."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from fewshot_nas.cli.errors import InputError
 
@@ -35,10 +36,18 @@ class PhaseDirectory:
     events = File("events")
     lock = File(".lock")
     all_scores = File("json_results")  # the directory of all evaluations
+    own: ClassVar[Sequence[str]] = ()  # the files that only a subclass has
 
     def files(self) -> tuple[Path, ...]:
         """The files that a run removes before it starts anew, besides candidates and scores."""
-        return (self.manifest, self.last, self.chosen, self.log, self.config)
+        return (
+            self.manifest,
+            self.last,
+            self.chosen,
+            self.log,
+            self.config,
+            *(getattr(self, each) for each in self.own),
+        )
 
     def candidates(self) -> list[Path]:
         """All checkpoints whose names `candidate` made."""
@@ -85,10 +94,7 @@ class SearchDirectory(PhaseDirectory):
     chosen = File("path.json")
     supernet = File("supernet.pth")  # the `chosen` one of this phase, for the commands of all spaces
     board = File("board.json")
-
-    def files(self) -> tuple[Path, ...]:
-        """The files of every run, the supernet, and the board."""
-        return (*super().files(), self.supernet, self.board)
+    own = ("supernet", "board")
 
 
 @dataclass(frozen=True)
@@ -98,11 +104,8 @@ class RetrainDirectory(PhaseDirectory):
     name: str
     chosen = File("{name}.pth.tar")
     subnet = File("subnet.pth")  # the averaged network, for the commands of all spaces
-    tested = File("test.json")
-
-    def files(self) -> tuple[Path, ...]:
-        """The files of every run, the averaged network, and its accuracy on the test images."""
-        return (*super().files(), self.subnet, self.tested)
+    tested = File("test.json")  # its accuracy on the test images
+    own = ("subnet", "tested")
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,7 @@ class NetworkDirectory(PhaseDirectory):
 
     chosen = File("subnet.pth")
     result = File("result.json")
-
-    def files(self) -> tuple[Path, ...]:
-        """The files of every run, and the result."""
-        return (*super().files(), self.result)
+    own = ("result",)
 
 
 @dataclass(frozen=True)

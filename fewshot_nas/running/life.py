@@ -15,6 +15,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from fewshot_nas.cli.main import Report, speaker
 from fewshot_nas.config import dump_config
+from fewshot_nas.data.images import Images
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import World, check_equal_on_all_ranks, fail_together, on_rank0
 from fewshot_nas.evaluation.inputs import Inputs
@@ -77,15 +78,19 @@ class AnyRun(ABC):
     def data(self) -> ImageData:
         """The data set of the settings."""
 
-    @property
     @abstractmethod
+    def inputs(self, scored: Images) -> Inputs:
+        """Images to score on, and training images to calibrate with."""
+
+    @cached_property
     def valid(self) -> Inputs:
         """The images to rank on, decoded once for all trainings of the run."""
+        return self.inputs(self.data.valid)
 
-    @property
-    @abstractmethod
+    @cached_property
     def test(self) -> Inputs:
         """The test images."""
+        return self.inputs(self.data.test)
 
     @property
     def stored(self) -> Any:

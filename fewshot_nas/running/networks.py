@@ -67,7 +67,6 @@ class NetworkTraining(Training[NetworkTask]):
         return f"{self.name} with seed {self.seed} is in {self.truth.path} already" if known else ""
 
     def finished(self, going_on: bool) -> str:
-        """Says that the training is finished, or nothing."""
         return super().finished(going_on) if self.truth is None else self.known()
 
     def finish(self, task: NetworkTask, log: RunLog) -> None:
@@ -164,12 +163,10 @@ class StandAlone(SubnetTraining):
 
     @property
     def settings(self) -> RecipeConfig:
-        """The section `stand_alone`."""
         return self.run.config.stand_alone
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """The file of its first weights, too."""
         return {**super().facts, **start_facts(self.run.config.stand_alone)}
 
     def network(self) -> Subnet:
@@ -180,7 +177,6 @@ class StandAlone(SubnetTraining):
         return Subnet(self.run.space, self.arch, self.run.data.num_classes)
 
     def keep(self, task: NetworkTask, result: StandAloneResult) -> str:
-        """Write the accuracies, then the network."""
         super().keep(task, result)
         line = command_line("export", model=self.directory.chosen, out=f"{self.name}.pt")
         return f"not added to a ground truth (--ground_truth does that); `{line}` exports it"
@@ -206,12 +202,10 @@ class FineTuning(SubnetTraining):
 
     @property
     def settings(self) -> RecipeConfig:
-        """The section `finetune`."""
         return self.run.config.finetune
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """The file, too."""
         return {**super().facts, "parent_sha256": sha256(self.model)}
 
     def network(self) -> Subnet:
@@ -239,7 +233,6 @@ class FineTuning(SubnetTraining):
         return begun
 
     def keep(self, task: NetworkTask, result: StandAloneResult) -> str:
-        """Write the accuracies, then the network."""
         super().keep(task, result)
         following = command_line("export", model=self.directory.chosen)
         return f"written: {self.directory.chosen}; `{following}` writes it for other programs"

@@ -53,7 +53,6 @@ class Run(AnyRun):
 
     @cached_property
     def data(self) -> ImageData:
-        """The data set of the settings."""
         data = self.say_opened(open_images(self.config, self.space), self.space.name)
         say_shortages(self.config, data, self.report)
         return data
@@ -61,16 +60,6 @@ class Run(AnyRun):
     def inputs(self, scored: Images) -> Inputs:
         """The inputs of an evaluation, see `evaluation_inputs`."""
         return evaluation_inputs(self.config, self.space, self.data, scored, self.world)
-
-    @cached_property
-    def valid(self) -> Inputs:
-        """The images to rank on, decoded once for all networks of the run."""
-        return self.inputs(self.data.valid)
-
-    @cached_property
-    def test(self) -> Inputs:
-        """The test images."""
-        return self.inputs(self.data.test)
 
     def manifest(self, settings: RecipeConfig, directory: PhaseDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a training depends on.

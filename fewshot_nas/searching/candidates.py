@@ -6,7 +6,7 @@ are compared with the bounds at once.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -47,12 +47,15 @@ class Repair:
             return None
         found = list(arch)
         for _ in range(_TURNS):
-            free = self._free(tables, rng)
+            # Slots, in a random order, so few that all their choices can be compared.
+            order = shuffled(rng, list(tables))
+            sizes = accumulate((len(tables[slot]) for slot in order), mul)
+            free = [slot for slot, size in zip(order, sizes, strict=True) if size <= _CHOICES]
             kept = [rows[self._at(slot, found)] for slot, rows in tables.items() if slot not in free]
             sums = np.sum([fixed, *kept], axis=0)[None]
             for slot in free:
                 sums = (sums[:, None] + tables[slot][None]).reshape(-1, sums.shape[1])
-            excess = self._excess(sums)
+            excess = sum(_excesses(each, column) for each, column in zip(self.limits.bounds, sums.T, strict=True))
             nearest = np.flatnonzero(excess <= excess.min())
             taken = np.unravel_index(nearest[int(rng.random() * len(nearest))], [len(tables[slot]) for slot in free])
             for slot, row in zip(free, taken, strict=True):
@@ -64,21 +67,12 @@ class Repair:
     def _at(self, slot: int, arch: Sequence[int]) -> int:
         return self.options[slot].index(arch[slot])
 
-    def _free(self, tables: Mapping[int, Any], rng: random.Random) -> list[int]:
-        """Slots, in a random order, so few that all their choices can be compared."""
-        order = shuffled(rng, list(tables))
-        sizes = accumulate((len(tables[slot]) for slot in order), mul)
-        return [slot for slot, size in zip(order, sizes, strict=True) if size <= _CHOICES]
-
     def _reachable(self, fixed: Any, tables: Sequence[Any]) -> bool:
         least, most = fixed + sum(rows.min(0) for rows in tables), fixed + sum(rows.max(0) for rows in tables)
         return all(
             low <= bound.high and bound.low <= high
             for bound, low, high in zip(self.limits.bounds, least, most, strict=True)
         )
-
-    def _excess(self, sums: Any) -> Any:
-        return sum(_excesses(bound, column) for bound, column in zip(self.limits.bounds, sums.T, strict=True))
 
     def _tables(self, arch: Arch) -> tuple[Any, dict[int, Any]]:
         """Costs of what stays [bounds], and for each slot that may change, those of the block with each option.

@@ -171,22 +171,14 @@ def feasible_arch(limits: Limits, options: Options) -> Arch:
     programme = _Programme(Decisions(limits.space, options), limits)
     if (found := programme.solved(limits.bounds)) is not None:
         return found
-    *before, bound = _first_conflict(programme, limits.bounds)
+    # The bounds up to the first one that cannot be met together with those before it.
+    shorter = (limits.bounds[:count] for count in range(1, len(limits.bounds)))
+    *before, bound = next((some for some in shorter if programme.solved(some) is None), limits.bounds)
     low, high = (programme.extreme(before, bound.name, sign) for sign in (1, -1))
-    raise InputError(_cannot(bound, low, high, before))
-
-
-def _first_conflict(programme: "_Programme", bounds: Sequence[Bound]) -> Sequence[Bound]:
-    """The bounds up to the first one that cannot be met together with those before it."""
-    shorter = (bounds[:count] for count in range(1, len(bounds)))
-    return next((some for some in shorter if programme.solved(some) is None), bounds)
-
-
-def _cannot(bound: Bound, low: float, high: float, beside: Sequence[Bound]) -> str:
-    given = f"with {' and '.join(map(str, beside))}, " if beside else ""
+    given = f"with {' and '.join(map(str, before))}, " if before else ""
     inside = " and no network lies between the two bounds" if low <= bound.high and bound.low <= high else ""
-    least, most = shown(bound.name, low), shown(bound.name, high)
-    return f"no network has {bound}: {given}{bound.name} reaches from {least} to {most}{inside}"
+    reached = f"from {shown(bound.name, low)} to {shown(bound.name, high)}"
+    raise InputError(f"no network has {bound}: {given}{bound.name} reaches {reached}{inside}")
 
 
 class _Programme:

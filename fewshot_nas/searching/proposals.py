@@ -74,8 +74,10 @@ class Evolution:
         self._values: dict[Arch, Sequence[float]] = {}  # of the parents
 
     def ask(self) -> list[Arch]:
-        asked = distinct(self._child, self._population, self._asked, _PATIENCE_OF_PARENTS) if self._parents else []
-        self._asked.update(asked)
+        asked: list[Arch] = []
+        if self._parents:
+            asked = distinct(self._child, self._population, self._asked, _PATIENCE_OF_PARENTS)
+            self._asked.update(asked)
         asked += self._draw.others(self._population - len(asked), self._asked)
         self._asked.update(asked)
         return asked

@@ -108,7 +108,7 @@ class Codes:
             yield 0, "a code begins with '1'"
         for stage, (least, most) in enumerate(self.depths):
             if full[1 + stage] not in map(str, range(least, most + 1)):
-                yield 1 + stage, self._depth_rule(stage)
+                yield 1 + stage, f"stage {stage + 1} has {least}..{most} blocks"
         if not self._is_digit(full[1 + self.stages]):
             yield 1 + self.stages, f"the stem's digit is in 1..{self.digits}"
         for stage in range(self.stages):
@@ -131,7 +131,3 @@ class Codes:
 
     def _is_digit(self, character: str) -> bool:
         return character in map(str, self._known)
-
-    def _depth_rule(self, stage: int) -> str:
-        least, most = self.depths[stage]
-        return f"stage {stage + 1} has {least}..{most} blocks"

@@ -46,7 +46,6 @@ class MacroSpace(Space):
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
-        """The choice of each block."""
         options = tuple(range(len(self.choices)))
         return tuple(
             Slot(f"{stage} block {position}", stage, "block", options)
@@ -75,5 +74,4 @@ class MacroSpace(Space):
         return Block((Op(inputs, out, 1, 2),), None) if first else IDENTITY
 
     def head(self, arch: Arch) -> Head:
-        """The classifier on the last convolution's output."""
         return Head(self.last_width)

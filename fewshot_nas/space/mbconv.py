@@ -77,7 +77,6 @@ class MBConvSpace(Space):
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
-        """The choice of each block."""
         options = tuple(range(len(self.choices)))
         return tuple(
             Slot(f"{stage} block {position}", stage, "block", options)
@@ -113,7 +112,6 @@ class MBConvSpace(Space):
         return 1
 
     def head(self, arch: Arch) -> Head:
-        """A hidden layer and the classifier."""
         return Head(self.last_width, self.head_width, "silu")
 
     def by_stage(self, arch: Arch) -> tuple[tuple[int, ...], ...]:

@@ -53,7 +53,6 @@ class MobileNetSpace(Space):
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
-        """The widths, in the order of the network."""
         digits, found = tuple(range(1, self.digits + 1)), []
         for stage, mids in enumerate(self.mid_widths):
             middles = [Slot(f"{stage} mid {position}", stage, "mid", digits) for position in range(len(mids))]
@@ -96,11 +95,9 @@ class MobileNetSpace(Space):
         mid = self._width(self.mid_widths[stage][position], arch[self._slot[f"{stage} mid {position}"]])
         return inverted_residual(inputs, mid, out, self.kernel, 1 if position else self.strides[stage])
 
-    @property
+    @cached_property
     def head_reads(self) -> tuple[int, ...]:
-        """The last convolution's width."""
         return (len(self.slots) - 1,)
 
     def head(self, arch: Arch) -> Head:
-        """The classifier on the last convolution's output."""
         return Head(self._width(self.last_width, arch[-1]))

@@ -145,7 +145,7 @@ class ResNetSpace(Space):
         inputs = self.width(stage - 1, arch[out - 1]) if stage else stem
         return make(inputs, mid, width, self.strides[stage], projects=self.projects)
 
-    @property
+    @cached_property
     def head_reads(self) -> tuple[int, ...]:
         """The last stage's out digit."""
         return (2 * len(self.depths) - 1,)
@@ -185,28 +185,16 @@ class ResNetSpace(Space):
 
     @property
     def code_length(self) -> int:
-        """Number of characters of a code."""
         return self._codes.length if self.codes == "track1" else len(self._order)
 
     def encode(self, arch: Arch) -> str:
-        """The code of an arch. `decode` reads it back.
-
-        Raises:
-            InputError: the arch does not belong to this space, see `check`.
-        """
         self.check(arch)
         if self.codes == "track1":
             return self._codes.encode(arch)
         return "".join(str(self.digits + 1 - arch[slot]) for slot in self._order)
 
     def decode(self, code: str) -> Arch:
-        """The arch that a code stands for.
-
-        Files of the competition also contain codes without the leading `1`; these are accepted.
-
-        Raises:
-            InputError: the code is malformed; names the first wrong character, counted from 1.
-        """
+        """As in all spaces. Files of the competition also contain codes without the leading `1`; these are accepted."""
         if self.codes == "track1":
             return self._codes.decode(code)
         written = dict(zip(self._order, code, strict=False))
@@ -219,21 +207,10 @@ class ResNetSpace(Space):
         slots = range(len(depths), len(self.slots))
         return (*depths, *(self.digits + 1 - int(written[slot]) for slot in slots))
 
-    @cached_property
-    def _width_table(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(map(self._rounded, self.base_widths))
-
-    @cached_property
-    def _mid_table(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(self._rounded(base / EXPANSION[self.block]) for base in self.base_widths)
-
-    def _rounded(self, base: float) -> tuple[int, ...]:
-        return tuple(round_width(base * ratio, self.divisor) for ratio in self.ratios)
-
     def width(self, stage: int, digit: int) -> int:
         """The output channels that a digit (1, 2, ...) stands for in a stage (0, 1, ...)."""
-        return self._width_table[stage][digit - 1]
+        return round_width(self.base_widths[stage] * self.ratios[digit - 1], self.divisor)
 
     def mid_width(self, stage: int, digit: int) -> int:
         """The middle channels that a digit stands for in a stage."""
-        return self._mid_table[stage][digit - 1]
+        return round_width(self.base_widths[stage] / EXPANSION[self.block] * self.ratios[digit - 1], self.divisor)

@@ -209,25 +209,20 @@ class Space(ABC):
     def known_block(self, place: int, arch: Arch) -> Block:
         """As `block_at`, which makes each block of the space once."""
         key = (place, *(arch[slot] for slot in self.places[place].reads))
-        if (block := self._known_blocks.get(key)) is None:
-            block = self._known_blocks[key] = self.block_at(place, arch)
+        if (block := self._known.get(key)) is None:
+            block = self._known[key] = self.block_at(place, arch)
         return block
-
-    @cached_property
-    def _known_blocks(self) -> dict[tuple[int, ...], Block]:
-        return {}
 
     def known_head(self, arch: Arch) -> Head:
         """As `head`, which makes each head of the space once."""
-        slots, known = self._known_heads
-        key = tuple(arch[slot] for slot in slots)
-        if (head := known.get(key)) is None:
-            head = known[key] = self.head(arch)
+        key = ("head", *(arch[slot] for slot in self.head_reads))
+        if (head := self._known.get(key)) is None:
+            head = self._known[key] = self.head(arch)
         return head
 
     @cached_property
-    def _known_heads(self) -> tuple[tuple[int, ...], dict[tuple[int, ...], Head]]:
-        return self.head_reads, {}
+    def _known(self) -> dict[Any, Any]:
+        return {}  # blocks, heads, costs and sides that were computed before
 
     def depth(self, arch: Arch) -> int:
         """Number of blocks of an arch, without the stem and without identities."""
@@ -253,17 +248,13 @@ class Space(ABC):
             resolution: side of the square input; the space's own if None.
         """
         asked = resolution or self.resolution
-        if asked not in self._known_sides:
+        if ("sides", asked) not in self._known:
             side, found = asked, []
             for number in range(len(self.places)):
                 found.append(side)
                 side = self.block_at(number, self.largest).side_after(side)
-            self._known_sides[asked] = (*found, side)
-        return self._known_sides[asked]
-
-    @cached_property
-    def _known_sides(self) -> dict[int, tuple[int, ...]]:
-        return {}
+            self._known["sides", asked] = (*found, side)
+        return self._known["sides", asked]  # type: ignore[no-any-return]
 
     def extreme(self, options: Options, *, largest: bool) -> Arch:
         """The arch that takes the largest option everywhere, or the smallest."""
@@ -303,18 +294,13 @@ class Space(ABC):
         Args:
             resolution: side of the square input in pixels; the space's own if None.
         """
-        sides, known, costs = self.sides(resolution), self._known_costs, []
+        sides, costs = self.sides(resolution), []
         for place, block in self.blocks(arch):
             key = (block, sides[place])
-            cost = known.get(key)
-            if cost is None:
-                cost = known[key] = block.cost(sides[place])
+            if (cost := self._known.get(key)) is None:
+                cost = self._known[key] = block.cost(sides[place])
             costs.append(cost)
         return total([*costs, self.head(arch).cost(num_classes)])
-
-    @cached_property
-    def _known_costs(self) -> dict[tuple[Block, int], Cost]:
-        return {}
 
     def values(self) -> dict[str, Any]:
         """The space as plain values, for files; `presets.space_of` reads them back."""

@@ -165,9 +165,8 @@ def _fastest(program: Program, stopwatch: Stopwatch) -> float:
 
 def timings(measured: Sequence[Mapping[K, float]]) -> dict[K, Timing]:
     """Medians and spreads over rounds."""
-    return {name: _timing(np.array([each[name] for each in measured])) for name in measured[0]}
-
-
-def _timing(values: Any) -> Timing:
-    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return Timing(round(float(middle), 3), round(float((high - low) / 2 / middle), 4))
+    found = {name: np.quantile([each[name] for each in measured], [0.25, 0.5, 0.75]) for name in measured[0]}
+    return {
+        name: Timing(round(float(middle), 3), round(float((high - low) / 2 / middle), 4))
+        for name, (low, middle, high) in found.items()
+    }

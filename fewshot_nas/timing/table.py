@@ -198,12 +198,10 @@ def table_of(path: Path, network: Network) -> LatencyTable:
 def _written(part: Part) -> dict[str, Any]:
     if isinstance(part, Head):
         return {"part": "head", **part._asdict()}
-    block = {key: _ops(value) if key in ("main", "shortcut") else value for key, value in part.block._asdict().items()}
+    block = part.block._asdict()
+    for key in ("main", "shortcut"):
+        block[key] = None if block[key] is None else [op._asdict() for op in block[key]]
     return {"part": "block", **block, "side": part.side}
-
-
-def _ops(ops: Sequence[Op] | None) -> list[dict[str, Any]] | None:
-    return None if ops is None else [op._asdict() for op in ops]
 
 
 def _read_part(value: Mapping[str, Any]) -> tuple[Part, Timing]:

@@ -95,7 +95,6 @@ class NetworkTask(Task[Subnet, Learning]):
             torch.save({**{name: part.state_dict() for name, part in self._parts().items()}, **state}, stream)
 
     def restore(self, content: Mapping[str, Any]) -> None:
-        """Restore the state that `save` wrote."""
         for name, part in self._parts().items():
             part.load_state_dict(content[name])
 

@@ -103,7 +103,6 @@ class SupernetTask(Task[Supernet, SupernetStep]):
         self._remove_others()
 
     def restore(self, content: Mapping[str, Any]) -> None:
-        """Restore the state that `save` wrote."""
         self.network.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.candidates = [Candidate(**each) for each in content["candidates"]]
