@@ -13,10 +13,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from fewshot_nas.cli import launcher
-from fewshot_nas.cli.errors import InputError, said_by_machine
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.computing import USUAL, Settings, computing
 from fewshot_nas.models.batch import BatchShare
-from fewshot_nas.watch import Watch, connection, whereabouts
+from fewshot_nas.watch import Watch, connection, said, whereabouts
 
 T = TypeVar("T")
 
@@ -243,7 +243,7 @@ def fail_together(world: World) -> Iterator[None]:
         yield
     except Exception as error:
         failure = error
-    known = failure if failure is None or isinstance(failure, InputError) else _said(failure, world)
+    known = failure if failure is None or isinstance(failure, InputError) else InputError(said(failure, world.rank))
     failures = [each for each in gathered(known, world) if each is not None]
     if failure is not None:
         raise failure
@@ -278,11 +278,3 @@ def check_equal_on_all_ranks(values: Mapping[str, Any], world: World) -> Mapping
                     " wait until all see the same files, then go on"
                 )
     return values
-
-
-def _said(error: Exception, world: World) -> InputError:
-    """An error as it can travel to other processes."""
-    if machine := said_by_machine(error):
-        return InputError(f"process {world.rank}: {machine}")
-    said = " ".join(str(error).split()) or "no reason given"
-    return InputError(f"process {world.rank} failed ({type(error).__name__}: {said})")

@@ -9,7 +9,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
 from fewshot_nas.config import Config
 from fewshot_nas.results.run import ONE_SHOT, latency_path, phase_directory, run_directory, stored_settings, trainings
-from fewshot_nas.results.scores import Network, network_of, read_manifest
+from fewshot_nas.results.scores import Network, trained_network
 from fewshot_nas.running.manifest import fixed_by_network, refuse_settings
 from fewshot_nas.running.options import add_config_options, add_device_option, add_save_option, config_of, first_line
 
@@ -47,8 +47,7 @@ def _network(save: str, config: Config) -> Network:
     model = phase_directory(save, ONE_SHOT).chosen
     space = config.space.build()
     if manifest:
-        known = read_manifest(manifest)
-        return network_of({**known, **known.get("data", {})}, manifest, space)
+        return trained_network(manifest, space)
     if model.exists():
         from fewshot_nas.models.checkpoint import load_supernet
 

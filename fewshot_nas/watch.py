@@ -95,7 +95,7 @@ class Watch:
             who = " and ".join(self._silent(rounds=2)) or "another process"
             self._post(f"the connection to {who} is lost: it was killed, or its machine has failed; {AGAIN}")
         elif isinstance(error, Exception):
-            self._post(_said(error, self._rank))
+            self._post(said(error, self._rank))
         if self._known is None:
             return error
         time.sleep(2 * self._interval_s)  # for the others to read the board; rank 0 takes it along
@@ -175,8 +175,9 @@ def _is_lost_connection(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or (type(error) is RuntimeError and "gloo" in str(error))
 
 
-def _said(error: Exception, rank: int) -> str:
-    said = " ".join(str(error).split())
+def said(error: Exception, rank: int) -> str:
+    """A process's error as a sentence for the others."""
     if machine := said_by_machine(error):
         return f"process {rank}: {machine}"
-    return said if isinstance(error, InputError) else f"process {rank} failed ({type(error).__name__}: {said})"
+    reason = " ".join(str(error).split()) or "no reason given"
+    return reason if isinstance(error, InputError) else f"process {rank} failed ({type(error).__name__}: {reason})"

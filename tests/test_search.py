@@ -27,7 +27,7 @@ QUICK = ["--save=run", "--population=6", "--images=20"]
 
 
 def found(name):
-    return read_found(found_directory("run", name).found, SPACE)
+    return read_found(found_directory("run", name).found)
 
 
 def test_a_search_ends_with_a_front_within_the_bounds(fresh_run, capsys):

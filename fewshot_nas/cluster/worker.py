@@ -11,9 +11,8 @@ from typing import Any, Protocol
 
 import ray
 
-from fewshot_nas.computing import Settings
+from fewshot_nas.computing import Settings, numerics
 from fewshot_nas.distributed import World, joined
-from fewshot_nas.evaluation.numerics import numerics
 from fewshot_nas.version import __version__
 
 

@@ -1,11 +1,10 @@
 """The searches of a run on the page: each front against the pool's and that of random search."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
+from fewshot_nas.records.files import csv_text
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE, Figure, code, layout, missing, note, plot, table
 from fewshot_nas.reporting.wording import quantity, unit_of
 from fewshot_nas.results.found import Found, FoundArch, front
@@ -130,11 +129,7 @@ def _front(archs: Sequence[FoundArch], measure: str) -> str:
 def _copies(archs: Sequence[FoundArch]) -> str:
     """The front as text to copy."""
     plain = [{"code": arch.code, "score_percent": arch.score, **arch.costs} for arch in archs]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, plain[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(plain)
-    copies = {"CSV": text.getvalue(), "JSON": json.dumps(plain, indent=1)}
+    copies = {"CSV": csv_text(plain[0], (each.values() for each in plain)), "JSON": json.dumps(plain, indent=1)}
     return "".join(
         f"<details><summary>The front as {kind}</summary><pre>{code(content)}</pre></details>"
         for kind, content in copies.items()

@@ -11,7 +11,6 @@ from typing import Any
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json, write_csv, write_json
 from fewshot_nas.results.run import run_directory
-from fewshot_nas.space.space import Space
 
 _OWN = ("measures", "front", "pool", "archs")  # what a file has beside the manifest
 
@@ -87,14 +86,11 @@ def write_found(path: Path, table: Path, found: Found) -> None:
     write_csv(table, ["code", "score_percent", *names], rows)
 
 
-def read_found(path: Path, space: Space | None = None) -> Found:
+def read_found(path: Path) -> Found:
     """Read what `write_found` has written.
 
-    Args:
-        space: checks the codes, where it is given.
-
     Raises:
-        InputError: the file is no such one, or a code is not one of the space.
+        InputError: the file is no such one.
     """
     content = read_json(path)
     try:
@@ -106,9 +102,6 @@ def read_found(path: Path, space: Space | None = None) -> Found:
         known = False
     if not known:
         raise InputError(f"{path}: is not what a search has found; the search's command writes it anew")
-    if space is not None:
-        for arch in archs:
-            space.decode(arch.code)
     return found
 
 

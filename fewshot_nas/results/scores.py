@@ -179,6 +179,12 @@ def network_of(manifest: Manifest, where: Path, default: Space) -> Network:
     return Network(space, resolution, num_classes)
 
 
+def trained_network(manifest: Path, default: Space) -> Network:
+    """The network that a training's manifest describes, whose images tell the number of classes; see `network_of`."""
+    content = read_manifest(manifest)
+    return network_of({**content, **content.get("data", {})}, manifest, default)
+
+
 def _differing(manifests: Sequence[Manifest]) -> list[str]:
     keys = dict.fromkeys(key for manifest in manifests for key in manifest if key not in _OWN)
     return [key for key in keys if any(each.get(key, ...) != manifests[0].get(key, ...) for each in manifests)]

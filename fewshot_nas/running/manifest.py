@@ -17,7 +17,7 @@ from fewshot_nas.config import USUAL_SPACE, Config
 from fewshot_nas.records.comparing import SETTINGS, flat, refuse_difference
 from fewshot_nas.records.files import PACKAGE, read_json, write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.scores import network_of, read_manifest
+from fewshot_nas.results.scores import read_manifest, trained_network
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import Space, preset_of
 from fewshot_nas.version import __version__
@@ -112,11 +112,9 @@ def refuse_another_run(paths: Iterable[Path], now: Mapping[str, Any]) -> None:
 
 def fixed_by(manifest: Path) -> dict[str, Any]:
     """What a training fixes for all commands that use its network, by its manifest, as `refuse_settings` takes it."""
-    content = read_manifest(manifest)
-    data = content.get("data", {})
-    network = network_of({**content, **data}, manifest, SPACES[USUAL_SPACE])
+    content, network = read_manifest(manifest), trained_network(manifest, SPACES[USUAL_SPACE])
     begun = content.get("settings", {}).get("data", {})
-    known = {"num_classes": network.num_classes} if "num_classes" in data else {}
+    known = {"num_classes": network.num_classes} if "num_classes" in content.get("data", {}) else {}
     return fixed_by_network(network.space) | {"data": {**begun, **known}}
 
 

@@ -9,7 +9,7 @@ from fewshot_nas.config import Config
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.evaluations import leading_metric
 from fewshot_nas.results.run import Phase, latency_tables, phase_directory, phase_of, trained_phases
-from fewshot_nas.results.scores import Network, network_of, read_manifest, top_of
+from fewshot_nas.results.scores import Network, top_of, trained_network
 from fewshot_nas.running.options import config_of, following, training_of
 from fewshot_nas.searching.bounds import Limits, read_bounds
 from fewshot_nas.searching.candidates import Candidates
@@ -63,8 +63,7 @@ def request(options: argparse.Namespace) -> Request:
 def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path, usual: Space) -> Network:
     """The supernet's space and classes, by its phase's manifest, so that bounds are checked before it is loaded."""
     if directory.manifest.exists():
-        manifest = read_manifest(directory.manifest)
-        return network_of({**manifest, **manifest.get("data", {})}, directory.manifest, usual)
+        return trained_network(directory.manifest, usual)
     if not model.exists():
         begin = training_of(options, phase_of(options.save, options.phase))
         raise InputError(f"{model}: no such file; `{begin}` trains a supernet to search")

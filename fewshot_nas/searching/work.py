@@ -5,9 +5,9 @@ from typing import Any
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Report, speaker
+from fewshot_nas.computing import numerics
 from fewshot_nas.data.sources import fixed_part
 from fewshot_nas.distributed import gathered, joined, on_rank0
-from fewshot_nas.evaluation.numerics import numerics
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.records.files import sha256
 from fewshot_nas.records.journal import Journal

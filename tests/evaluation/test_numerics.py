@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from fewshot_nas.evaluation.numerics import numerics, onednn_isa
+from fewshot_nas.computing import numerics, onednn_isa
 
 EPYC = {"sse4_1": True, "avx2": True, "avx512_bw": True, "avx512_vnni": True, "avx512_bf16": True, "amx_bf16": False}
 

@@ -46,14 +46,3 @@ def test_other_files_are_refused(tmp_path, content):
     write_json(tmp_path / "other.json", content)
     with pytest.raises(InputError, match="is not what a search has found"):
         read_found(tmp_path / "other.json")
-
-
-def test_codes_are_checked_where_the_space_is_known(tmp_path):
-    for code in (PX8.encode(PX8.largest), "123"):
-        found = Found({}, [FoundArch(code, 1.0, {"macs": 1})], ["macs"], [])
-        write_found(tmp_path / "found.json", tmp_path / "front.csv", found)
-        if code == "123":
-            with pytest.raises(InputError, match="has 3 characters"):
-                read_found(tmp_path / "found.json", PX8)
-        else:
-            assert read_found(tmp_path / "found.json", PX8) == found
