@@ -31,6 +31,16 @@ def test_each_word_of_the_glossary_stands_once_and_in_order():
     assert set(wanted.split()) <= set(words)
 
 
+def test_the_rooms_of_the_architecture_are_those_of_the_contract_in_its_order():
+    (layers,) = re.findall(r"^layers = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE)
+    layer_of = {name: number for number, line in enumerate(layers.splitlines()) for name in re.findall(r"\w+", line)}
+    listed = [re.findall(r"`(\w+)(?:/|\.py)`", row[0]) for row in rows("architecture.md") if row[0].startswith("`")]
+    places = [layer_of[name] for names in listed for name in names if name in layer_of]
+    assert places == sorted(places)
+    rooms = {path.name for path in (ROOT / "fewshot_nas").iterdir() if (path / "__init__.py").exists()}
+    assert rooms <= {name for names in listed for name in names}
+
+
 def test_the_version_is_one():
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
     numbers = re.findall(r'^version = "', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
