@@ -1,6 +1,6 @@
-"""Fills docs/study.md with its tables, from what is committed beside the studies.
+"""Fills docs/study.md and docs/study_beds.md with their tables, from what is committed beside the studies.
 
-python -m studies.page               renews all tables of the page
+python -m studies.page               renews all tables of the pages
 python -m studies.page --only NAME   renews one
 python -m studies.page --figures     draws the pictures, too
 python -m studies.page --collect     gathers accuracies and scores from results/ first
@@ -31,7 +31,7 @@ from studies.pairs import table as pairs_table
 from studies.ranker import run as ranker_run
 from studies.seeds import tau_gain
 
-PAGE = ROOT / "docs" / "study.md"
+PAGES = (ROOT / "docs" / "study.md", ROOT / "docs" / "study_beds.md")
 SCORES = STUDIES / "scores" / "results.json"
 
 # By the name of the nets in scores.json: what they are, and their test bed.
@@ -57,7 +57,7 @@ MEASURES = {
     "logistic": "the same, likelihood",
 }
 
-NOT_SHOWN = ("oneshot_s1", "few_s1")  # supernets of the ranker's tables; their means are in "all"
+NOT_SHOWN = ("oneshot_s1", "few_s1")  # second seeds of the ranker's tables
 
 Lines = Iterator[str]
 Scores = Mapping[str, float]
@@ -72,12 +72,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.collect:
         collect(ROOT / "results")
-    chosen = [options.only] if options.only else list(TABLES)
-    write_text(PAGE, filled(PAGE.read_text(encoding="utf-8"), {name: list(TABLES[name]()) for name in chosen}))
+    tables = {name: list(TABLES[name]()) for name in ([options.only] if options.only else TABLES)}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        write_text(page, filled(text, {name: lines for name, lines in tables.items() if f"<!-- {name} -->" in text}))
     if options.figures:
-        ranker_run.draw(ranker_run.rows_of("fashion_pairs"), PAGE.parent)
-        budget_run.draw(read_json(budget_run.BUDGET)["arms"], PAGE.parent / "ranker_budget.svg")
-        draw_smoothing(PAGE.parent / "ranker_smoothing.svg")
+        docs = PAGES[0].parent
+        public_table.draw(read_json(public_table.RESULTS), docs / "study_cost.svg")
+        ranker_run.draw(ranker_run.rows_of("fashion_pairs"), docs)
+        budget_run.draw(read_json(budget_run.BUDGET)["arms"], docs / "ranker_budget.svg")
+        draw_smoothing(docs / "ranker_smoothing.svg")
     return 0
 
 
@@ -99,7 +103,7 @@ def filled(page: str, tables: Mapping[str, Sequence[str]]) -> str:
     for name, lines in tables.items():
         place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not place.search(page):
-            raise InputError(f"{PAGE}: has no <!-- {name} --> with an <!-- end --> after it")
+            raise InputError(f"the page has no <!-- {name} --> with an <!-- end --> after it")
         page = place.sub(lambda found, lines=lines: found[1] + "\n".join([*lines, found[2]]), page)
     return page
 

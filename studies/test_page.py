@@ -6,7 +6,6 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import Interval
 from fewshot_nas.ranking.interval import Row
 from studies import page as study
-from studies.common import ROOT
 
 SLOW = ("scores", "ranker-pairs", "ranker-mnist", "ranker-digits")
 TABLES = (
@@ -26,7 +25,7 @@ TABLES = (
 
 @pytest.fixture(scope="module")
 def page():
-    return (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    return "".join(path.read_text(encoding="utf-8") for path in study.PAGES)
 
 
 @pytest.mark.parametrize("name", [*TABLES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])

@@ -1,4 +1,4 @@
-"""The tables of docs/study.md on the arms of studies/arms/run.py, from their committed scores.
+"""The tables of docs/study_beds.md on the arms of studies/arms/run.py, from their committed scores.
 
 python -m studies.arms.table               prints them
 python -m studies.arms.table --collect     gathers the scores from results/ first

@@ -37,6 +37,7 @@ ONE_SHOT = {
 }
 FEWER = "data.train_images=20000"  # of arms whose name begins with `repeated`
 OWN = "own_"  # before an arm's name: its supernet, with a classifier of each network's own
+FULL = 40_000  # images of an epoch
 EPOCHS_ON = 6  # of all phases together
 SLOT = "1 block 1"
 
@@ -106,6 +107,15 @@ def _train(command, save: str, table: str, seed: int, common: Sequence[str], *wo
     status = command([f"--config={CONFIG}", f"--save={save}", *words, *settings])
     if status:
         raise SystemExit(f"{save}: {words} ended with {status}")
+
+
+def images_of(name: str) -> int:
+    """The images that an arm's training saw, each with all subnets of its step; those of its parent included."""
+    kind, _, base = name.removeprefix(OWN).partition("-")
+    if kind not in ONE_SHOT:
+        return images_of(base or "default") + EPOCHS_ON * FULL
+    epochs = dict(word.split("=") for word in ONE_SHOT[kind]).get("training.epochs", "8")
+    return int(epochs) * (FULL // 2 if _fewer(name) else FULL)
 
 
 def _fewer(arm: str) -> list[str]:

@@ -2,6 +2,7 @@
 
     python -m studies.cifar10_truths.table --truths DIR --collect     scores under results/ -> predictions, results.json
     python -m studies.cifar10_truths.table                            the tables, from results.json
+    python -m studies.cifar10_truths.table --figure FILE              the picture, too
 
 DIR has the public tables as `FILES` names them.
 """
@@ -30,7 +31,8 @@ from fewshot_nas.ranking.truth import Truth, open_truth
 from fewshot_nas.ranking.verdicts import worth_text
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.draw import all_archs
-from studies.cifar10_truths.run import HERE, SCORES, digest, read_scores, space_of
+from fewshot_nas.training.step import NoEnds, OutsEnds, RandomArchs, Sampler
+from studies.cifar10_truths.run import HERE, SCORES, digest, images_of, read_scores, space_of
 
 FILES = {
     "channel_resnet": "channel_bench_resnet_half.json",
@@ -44,6 +46,7 @@ TODAY: Rule = ("prob", False, 0.0)
 RULES: list[Rule] = list(product(KINDS, (False, True), CONSTANTS))
 JUDGED = {"channel_resnet": "default", "channel_mobilenet": "default", "macro": "sandwich"}
 TRUTHS, DRAWS, ASKED = 30, 20, 2_000
+STEPS = 300  # whose subnets are counted for the cost of a training
 RESULTS, PREDICTIONS = HERE / "results.json", HERE / "predictions"
 
 
@@ -91,6 +94,17 @@ class Bed:
         total = np.full(len(values), np.nan)
         total[known] = standardised(values[known]) + constant * standardised(self.log_macs[known])
         return total
+
+
+def training_cost(table: str, name: str) -> float:
+    """What an arm's training took: images times the multiply-adds of the subnets of a step, as a mean over steps."""
+    space = space_of(table)
+    options = tuple(slot.options for slot in space.slots)
+    drawn = RandomArchs(space, 0, options)
+    single = name.endswith("single")
+    sampler = Sampler(drawn, NoEnds(space, 0, options), 1) if single else Sampler(drawn, OutsEnds(space, 0, options), 2)
+    steps = [sum(space.cost(arch, num_classes=10).macs for arch in sampler.archs(step)) for step in range(STEPS)]
+    return images_of(name) * float(np.mean(steps))
 
 
 def merit(bed: Bed, arm: str, rule: Rule) -> float:
@@ -200,7 +214,8 @@ def collect(directory: Path) -> None:
 
     Tables whose scores are not at hand keep their numbers, and then the rule stays too.
     """
-    beds = [bed for bed in (Bed(table, directory) for table in FILES) if f"{JUDGED[bed.table]}_0" in bed.scores]
+    all_beds = [Bed(table, directory) for table in FILES]
+    beds = [bed for bed in all_beds if f"{JUDGED[bed.table]}_0" in bed.scores]
     found: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"rule": None, "tables": {}}
     anew = found["tables"].keys() <= {bed.table for bed in beds}
     rule: Rule = chosen(beds) if anew else tuple(found["rule"])
@@ -237,6 +252,11 @@ def collect(directory: Path) -> None:
             "slopes": slopes(bed, arm),
         }
         write_predictions(bed, arm, rule, listed)
+    for bed in all_beds:
+        table = found["tables"][bed.table]
+        alone = bed.truth.images * float(np.mean(bed.truth.counts["macs"]))
+        arms = {name.partition(", ")[0] for name in table["rankings"]} - {"rule", "rule of the other tables"}
+        table["cost"] = {arm: training_cost(bed.table, arm.rpartition("_")[0]) / alone for arm in sorted(arms)}
     write_json(RESULTS, found)
 
 
@@ -263,21 +283,58 @@ def write_predictions(bed: Bed, arm: str, rule: Rule, truths: Sequence[int]) -> 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The tables in Markdown."""
     for table, each in found["tables"].items():
-        yield f"\n| {table} | tau | at equal cost | worth, in trained networks | at equal cost |"
-        yield "|---|---|---|---|---|"
+        yield f"\n| {table} | tau | at equal cost | worth, in trained networks | at equal cost | cost, in the same |"
+        yield "|---|---|---|---|---|---|"
         for name, verdict in each["rankings"].items():
             cells = [_tau(verdict[part]["tau"]) for part in ("whole", "equal_cost")]
             cells += [_worth(verdict[part]["worth"]) for part in ("whole", "equal_cost")]
-            yield f"| {name} | {' | '.join(cells)} |"
+            yield f"| {name} | {' | '.join(cells)} | {_cost(each, name):.3f} |"
         for name, count in each["counts"].items():
-            yield f"| {name} | {_tau(count['whole'])} | {_tau(count['equal_cost'])} | | |"
+            yield f"| {name} | {_tau(count['whole'])} | {_tau(count['equal_cost'])} | | | 0 |"
         for size in ("10", "30", "100", "1000"):
             whole, equal = each["ridge"][size]
-            yield f"| ridge, {size} truths | {whole:.3f} | {equal:.3f} | | |"
-        yield f"| what noise allows | {each['ceiling'][0]:.3f} | {each['ceiling'][1]:.3f} | | |"
+            yield f"| ridge, {size} truths | {whole:.3f} | {equal:.3f} | | | {size} |"
+        yield f"| what noise allows | {each['ceiling'][0]:.3f} | {each['ceiling'][1]:.3f} | | | |"
         ranker = each["ranker"]
-        for name in ("with", "without"):
-            yield f"| ranker, 30 truths, {name} scores | {ranker[name][0]:.3f} | {ranker[name][1]:.3f} | | |"
+        for name, cost in (("with", TRUTHS + _cost(each, "rule")), ("without", TRUTHS)):
+            whole, equal = ranker[name]
+            yield f"| ranker, 30 truths, {name} scores | {whole:.3f} | {equal:.3f} | | | {cost:.4g} |"
+
+
+def _cost(table: Mapping[str, Any], ranking: str) -> float:
+    """What the training of a ranking's supernet took, in trainings of the table."""
+    costs = table["cost"]
+    return float(costs.get(ranking.partition(", ")[0], costs[table["judged"]]))
+
+
+def draw(found: Mapping[str, Any], path: Path) -> None:
+    """Tau, on the whole and at equal cost, against what was trained for it."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, len(found["tables"]), figsize=(10, 6), sharex=True, sharey="row", squeeze=False)
+    for column, (table, each) in zip(axes.T, found["tables"].items(), strict=True):
+        for number, (axis, part) in enumerate(zip(column, ("whole", "equal_cost"), strict=True)):
+            shown = {name: verdict for name, verdict in each["rankings"].items() if name.endswith(", prob")}
+            shown["rule"] = each["rankings"]["rule of the other tables"]
+            for name, verdict in shown.items():
+                tau, is_rule = verdict[part]["tau"], name == "rule"
+                bars = [[tau["value"] - tau["low"]], [tau["high"] - tau["value"]]]
+                style = {"color": "C3", "zorder": 3, "label": "supernet, rule"} if is_rule else {"color": "C1"}
+                axis.errorbar(_cost(each, name), tau["value"], bars, fmt="*" if is_rule else ".", capsize=2, **style)
+            sizes = [int(size) for size in each["ridge"]]
+            axis.plot(sizes, [pair[number] for pair in each["ridge"].values()], "C0o-", label="networks trained alone")
+            axis.axhline(each["counts"]["macs"][part]["value"], color="gray", ls="--", label="counting multiply-adds")
+            axis.axhline(each["ceiling"][number], color="black", ls=":", label="what the truth's noise allows")
+        column[0].set(title=table, ylabel="tau" if column[0] is axes[0, 0] else None)
+        column[1].set(xscale="log", xlabel="cost, in trained networks")
+    axes[1, 0].set(ylabel="tau at equal cost")
+    axes[0, 0].plot([], [], "C1.", label="supernets, mean probability")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.tight_layout(rect=(0, 0.1, 1, 1))
+    figure.savefig(path, metadata={"Date": None})
 
 
 def slope_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -302,10 +359,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--truths", type=Path, help="directory of the public tables")
     parser.add_argument("--collect", action="store_true", help="gather scores and compute all numbers anew")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="where the picture goes")
     options = parser.parse_args(argv)
     if options.collect:
         collect(options.truths)
     found = read_json(RESULTS)
+    if options.figure:
+        draw(found, options.figure)
     print("\n".join([*lines(found), "", *slope_lines(found)]))
     return 0
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The ranking study of docs/study.md, on Fashion-MNIST: ground truth, supernets at equal cost, ablations.
+# The ranking study of docs/study_beds.md, on Fashion-MNIST: ground truth, supernets at equal cost, ablations.
 #
 #   studies/mnist/run.sh                    everything, about four hours on one core
 #   studies/mnist/run.sh PART SEED          one part with one seed; parts may run side by side

@@ -1,4 +1,4 @@
-"""The tables of docs/study.md, from the committed scores.
+"""The tables of docs/study_beds.md, from the committed scores.
 
 python -m studies.mnist.table               prints them
 python -m studies.mnist.table --collect     gathers the scores from results/ first

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The test bed of docs/study.md: blends of two garments, a ground truth of 200 archs, and supernets to judge by it.
+# The test bed of docs/study_beds.md: blends of two garments, a ground truth of 200 archs, and supernets to judge by it.
 #
 #   studies/pairs/run.sh                    everything, about two hours on one core
 #   studies/pairs/run.sh PART SEED          one part with one seed; parts may run side by side
@@ -9,7 +9,7 @@
 # scores (after oneshot and default: studies/scores/run.py on fashion_pairs), others (the same on the digits and, with seeds
 # 0 and 1, on Fashion-MNIST) and predictions (after oneshot, seed 0). What is there already is reused and an interrupted
 # training goes on, so give the same command again; several processes may share a part of the truth. At the end
-# `python -m studies.page --collect` gathers what is in results/ and fills docs/study.md.
+# `python -m studies.page --collect` gathers what is in results/ and fills docs/study_beds.md.
 set -euo pipefail
 source "$(dirname "$(readlink -f "$0")")/../../scripts/environment.sh"
 

@@ -1,4 +1,4 @@
-"""The tables of the test bed in docs/study.md, from the committed accuracies and scores.
+"""The tables of the test bed in docs/study_beds.md, from the committed accuracies and scores.
 
 python -m studies.pairs.table               prints them
 python -m studies.pairs.table --collect     gathers the accuracies and scores from results/ first

@@ -1,4 +1,4 @@
-"""The ranker's tables and pictures in docs/study.md, and the predictions for all archs of fashion_pairs.
+"""The ranker's tables and pictures in docs/study_beds.md, and the predictions for all archs of fashion_pairs.
 
 python -m studies.ranker.run                          prints the tables
 python -m studies.ranker.run --figures docs           also draws the pictures
@@ -93,22 +93,19 @@ def _own(directory: Path) -> bool:
 
 
 def rows_of(bed: str) -> dict[str, list[Row]]:
-    """The ranker's table of each supernet of a test bed, and of all of them together."""
+    """The ranker's table of each supernet of a test bed."""
     scores, truth = _scores(bed), truth_of(bed)
     archs = _archs(space_of(bed), {*truth, *(arch_id for each in scores.values() for arch_id in each)})
-    wanted = {name: [each] for name, each in scores.items()}
-    if len(scores) > 1 and bed != "fashion_pairs":  # its two are of one supernet
-        wanted["all"] = list(scores.values())
-    return {name: list(_rows(bed, archs, each, truth)) for name, each in wanted.items()}
+    return {name: list(_rows(bed, archs, each, truth)) for name, each in scores.items()}
 
 
 def _rows(
-    bed: str, archs: Mapping[str, Arch], scores: Sequence[Mapping[str, float]], truth: Mapping[str, float]
+    bed: str, archs: Mapping[str, Arch], scores: Mapping[str, float], truth: Mapping[str, float]
 ) -> Iterator[Row]:
     space = space_of(bed)
     single = proxies(space, archs, num_classes=CLASSES[bed])
     described = features(space, archs.values(), num_classes=CLASSES[bed])
-    known = ranker(described, weights(space), [column(archs, each) for each in scores])
+    known = ranker(described, weights(space), [column(archs, scores)])
     wide = widths(space, archs)
     one, several = (
         {name: column(archs, each) for name, each in kind.items()} for kind in (single, composites(single) | wide)
