@@ -1,6 +1,7 @@
 """From images and a device to a trained network within bounds: look, plan, train, compare, export, report."""
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from fewshot_nas.running.options import add_device_option
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Say the plan and carry it out; the same command goes on where it was stopped."""
+    begun_s = time.monotonic()
     options = _parser().parse_intermixed_args(argv)
     from fewshot_nas.fitting.steps import fit  # here, so that --help need not wait for torch
 
-    fit(options)
+    fit(options, begun_s)
     return 0
 
 
@@ -32,6 +34,12 @@ def _parser() -> Parser:
         " (default: what suits the images and the budget)",
     )
     add("--budget", default="1h", metavar="TIME", help="such as 2h or 30min (default 1h)")
+    add(
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="weights to begin with: of a ResNet (torchvision, timm), or a supernet",
+    )
     add("--seed", type=int, help="replaces run.seed")
     add("--plan", action="store_true", help="end with the plan")
     add_device_option(parser)

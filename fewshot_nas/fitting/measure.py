@@ -1,29 +1,33 @@
 """What the plan has to know of this machine: a training step, a call of a network, the preparation of an image."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from statistics import median
-from typing import cast
+from itertools import count
+from typing import Literal, cast
 
 import torch
+from torch import nn
 
 from fewshot_nas.computing import cores
 from fewshot_nas.data.images import FileImages, Images, spread
 from fewshot_nas.data.pictures import Pixels, shrunk
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch, Space
+from fewshot_nas.space.split import by_width
 from fewshot_nas.timing.measuring import rounds, timings
 from fewshot_nas.timing.programs import Program, Programs
 from fewshot_nas.training.network import Learning
 from fewshot_nas.training.optimizer import plain_groups, sgd
-from fewshot_nas.training.task import Batch
+from fewshot_nas.training.step import OutsEnds, RandomArchs, Sampler, SupernetStep
+from fewshot_nas.training.task import Batch, Step
 
-_STEPS, _LONGEST_S = 5, 2.0
+_STEPS, _LONGEST_S = 5, 2.0  # so many, or so long, are enough
 _PICTURES = 24  # that are prepared to know how long one takes
-_TURNS = 5
+_TURNS = 9
 FASTER = 1.3  # what several threads have to gain
 
 
@@ -33,22 +37,38 @@ class Machine:
 
     Attributes:
         classes: of the networks.
+        given: threads that were given, so that none are measured.
     """
 
     device: torch.device
     classes: int
+    given: int | None = None
 
     def step_s(self, space: Space, arch: Arch, batch: int) -> float:
         """Seconds of a training step of one network, without its images."""
-        network = Subnet(space, arch, self.classes).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer, step = sgd(plain_groups(network, 0.0), 0.9), Learning(0.0, "fp32")
+        return self._trained_s(Subnet(space, arch, self.classes), Learning(0.0, self._precision), space, batch)
+
+    def supernet_step_s(self, space: Space, batch: int) -> float:
+        """Seconds of a training step of a supernet, with the usual sandwich."""
+        options = space.pool_options
+        sampler = Sampler(RandomArchs(space, 0, options), OutsEnds(space, 0, options), middle=2)
+        step = SupernetStep(sampler, precision=self._precision)
+        return self._trained_s(Supernet(by_width(space, 1), self.classes), step, space, batch)
+
+    @property
+    def _precision(self) -> Literal["fp32", "bf16"]:
+        return "bf16" if self.device.type == "cuda" else "fp32"
+
+    def _trained_s(self, network: nn.Module, step: Step, space: Space, batch: int) -> float:
+        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer, numbers = sgd(plain_groups(network, 0.0), 0.9), count()
         images = torch.randn(batch, space.in_channels, space.resolution, space.resolution, device=self.device)
         images = images.contiguous(memory_format=torch.channels_last)
         labels = torch.arange(batch, device=self.device) % self.classes
 
         def run() -> None:
             optimizer.zero_grad(set_to_none=True)
-            step.backward(network, Batch(images, labels, 0))
+            step.backward(network, Batch(images, labels, next(numbers)))
             optimizer.step()
 
         return self._usual_s(run)
@@ -56,41 +76,61 @@ class Machine:
     def calls_us(self, space: Space, archs: list[Arch]) -> list[float]:
         """Microseconds of networks for one image, measured in turns, as the command `latency` does."""
         programs = Programs(space, self.classes, "torch", self.device, batch=1, threads=1)
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with threads_of(1):
             made = {number: programs.of_arch(arch) for number, arch in enumerate(archs)}
             found = timings(list(rounds(made, _TURNS, stopwatch=programs.stopwatch)))
-        finally:
-            torch.set_num_threads(before)
         return [found[number].us for number in range(len(archs))]
 
-    @cached_property
-    def threads(self) -> Callable[[Space, Arch, int], int]:
+    def threads(self, space: Space, arch: Arch, batch: int) -> int:
         """The threads with which a step is fastest: all cores, where they are worth it, else one."""
-
-        def chosen(space: Space, arch: Arch, batch: int) -> int:
-            if self.device.type != "cpu" or cores() == 1:
-                return 1
-            before, seconds = torch.get_num_threads(), []
-            for threads in (1, cores()):
-                torch.set_num_threads(threads)
-                seconds.append(self.step_s(space, arch, batch))
-            torch.set_num_threads(before)
-            return cores() if seconds[0] > FASTER * seconds[1] else 1
-
-        return chosen
+        if self.given or self.device.type != "cpu" or cores() == 1:
+            return self.given or 1
+        seconds = {}
+        for threads in (1, cores()):
+            with threads_of(threads):
+                seconds[threads] = self.step_s(space, arch, batch)
+        return cores() if seconds[1] > FASTER * seconds[cores()] else 1
 
     def _usual_s(self, run: Program) -> float:
+        """The mean, in which pauses that other processes cause count as they will in the training."""
+        start = time.perf_counter()
         run()  # chooses kernels
-        taken: list[float] = []
-        while len(taken) < _STEPS and sum(taken) < _LONGEST_S:
-            start = time.perf_counter()
+        self._wait()
+        if (first := time.perf_counter() - start) > _LONGEST_S:
+            return first
+        start, steps, taken = time.perf_counter(), 0, 0.0
+        while steps < _STEPS or taken < _LONGEST_S / 4:
             run()
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
-            taken.append(time.perf_counter() - start)
-        return median(taken)
+            self._wait()
+            steps, taken = steps + 1, time.perf_counter() - start
+            if taken > _LONGEST_S:
+                break
+        return taken / steps
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+@contextmanager
+def threads_of(threads: int) -> Iterator[None]:
+    """So many threads of torch, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def busy(begun_s: float, computed_s: float) -> float:
+    """How many times as long as alone this process takes beside others, by its time since two readings of clocks.
+
+    Args:
+        begun_s: of `time.monotonic`.
+        computed_s: of `time.process_time`.
+    """
+    return max(1.0, (time.monotonic() - begun_s) / max(time.process_time() - computed_s, 1e-3))
 
 
 def decoding_s(images: Images) -> float:

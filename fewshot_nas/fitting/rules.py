@@ -13,7 +13,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import Config
 from fewshot_nas.data.images import Images
 from fewshot_nas.fitting.look import UNEVEN, Seen
-from fewshot_nas.fitting.measure import Machine, decoding_s, preparing_s
+from fewshot_nas.fitting.measure import Machine, decoding_s, preparing_s, threads_of
 from fewshot_nas.fitting.opponents import resnets
 from fewshot_nas.searching.bounds import Bound, shown
 from fewshot_nas.space.cost import cost_measures
@@ -53,20 +53,22 @@ class Sizes:
     Attributes:
         step_s: of one network of the reference's shape, without its images.
         prepare_s: of an image in each epoch.
+        supernet_step_s: of a supernet; None before it is measured, so it is assumed.
     """
 
     space: ResNetSpace
     batch: int
     step_s: float
     prepare_s: float
+    supernet_step_s: float | None = None
 
-    def network_s(self, images: int) -> float:
-        """An epoch of one network."""
-        return self.steps(images) * self.step_s + images * self.prepare_s
+    def network_s(self, images: int, step_s: float | None = None) -> float:
+        """An epoch of one network, whose step may have been measured."""
+        return self.steps(images) * (step_s or self.step_s) + images * self.prepare_s
 
     def supernet_s(self, images: int) -> float:
         """An epoch of the supernet, whose steps train four networks."""
-        return self.steps(images) * self.step_s * SUPERNET_STEP + images * self.prepare_s
+        return self.network_s(images, self.supernet_step_s or self.step_s * SUPERNET_STEP)
 
     def steps(self, images: int) -> int:
         """Of an epoch."""
@@ -138,8 +140,9 @@ def choose(
     best = max(tried, key=lambda each: min(epochs_within(each, seen.train, budget_s), wanted / 2))
     space = best.space
     threads = machine.threads(space, reference(space), batch)
-    if threads > 1:
-        best = replace(best, step_s=best.step_s / 1.3)
+    with threads_of(threads):
+        step_s = machine.step_s(space, reference(space), batch) if threads > 1 else best.step_s
+        best = replace(best, step_s=step_s, supernet_step_s=machine.supernet_step_s(space, batch))
     settings = {
         "space": {} if own.space else _given(space),
         "data": {"augmentation": recipe, **({"stored_side": stored} if (stored := _stored(seen, space)) else {})},
@@ -211,18 +214,22 @@ _REPLACED = (
 
 
 def _spaces(seen: Seen, bounds: Sequence[Bound], machine: Machine, resolution: int | None) -> Iterator[ResNetSpace]:
-    """Spaces whose reference is within the bounds, the largest images first, and for each the three widest."""
+    """Spaces whose reference is within the bounds: for each side, the largest first, the three widest, then narrower
+    ones for the smallest.
+    """
     sides = [resolution] if resolution else _sides(seen)
     most = _by(seen.train, (5_000, 16), (50_000, 32), (None, 64)) if not bounds else WIDTHS[0]
+    found = False
     for least in (12, WIDTHS[-1]):
-        found = False
+        narrower: list[ResNetSpace] = []
         for side in sides:
             widths = [width for width in WIDTHS if least <= width <= most]
             spaces = [space_of(seen, side, width) for width in widths]
             within = _first(spaces, lambda space: _fits(space, bounds, machine))
-            for space in spaces[within : within + 3]:
-                found = True
-                yield space
+            yield from spaces[within : within + 3]
+            narrower = spaces[within + 3 :] if within < len(spaces) else narrower
+            found = found or within < len(spaces)
+        yield from narrower
         if found:
             return
 
@@ -272,13 +279,16 @@ def _costs(space: ResNetSpace, bounds: Sequence[Bound], machine: Machine) -> lis
 
 
 def _out_of_reach(seen: Seen, bounds: Sequence[Bound], machine: Machine) -> str:
-    side = min(_sides(seen))
-    space = space_of(seen, side, WIDTHS[-1])
-    worst = max(zip(bounds, _costs(space, bounds, machine), strict=True), key=lambda pair: pair[0].excess(pair[1]))
-    least = shown(worst[0].name, float(f"{worst[1]:.3g}"))
+    """What the narrowest networks have of the bound that they miss by most, at the side where they miss it least."""
+    found = []
+    for side in _sides(seen):
+        values = _costs(space_of(seen, side, WIDTHS[-1]), bounds, machine)
+        pairs = zip(bounds, values, strict=True)
+        found.append((side, *max(pairs, key=lambda pair: pair[0].excess(pair[1]))))
+    side, bound, value = min(found, key=lambda each: each[1].excess(each[2]))
     return (
-        f"no network that fit would plan has {worst[0]}: the narrowest ResNet-18, of {WIDTHS[-1]} channels at {side}"
-        f" px, has {least}; allow more, or give a space of your own (space.preset=...)"
+        f"no network that fit would plan has {bound}: the narrowest ResNet-18, of {WIDTHS[-1]} channels at {side} px,"
+        f" has {shown(bound.name, float(f'{value:.3g}'))}; allow more, or give a space of your own (space.preset=...)"
     )
 
 

@@ -6,6 +6,7 @@ same command goes on after a kill and takes the same decisions; a step that was 
 
 import argparse
 import importlib
+import json
 import shlex
 import shutil
 import time
@@ -21,27 +22,47 @@ from fewshot_nas.cli.pace import duration
 from fewshot_nas.cli.yaml_text import read_yaml
 from fewshot_nas.config import Config, dump_config, load_config
 from fewshot_nas.data.images import FileImages
+from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import joined
 from fewshot_nas.fitting.answer import answered
 from fewshot_nas.fitting.look import as_lists, seen
-from fewshot_nas.fitting.measure import Machine
+from fewshot_nas.fitting.measure import Machine, busy
 from fewshot_nas.fitting.opponents import opponents
-from fewshot_nas.fitting.plan import NETWORKS, STEPS, Plan, plan, plan_lines, read_budget, trainings_s
+from fewshot_nas.fitting.plan import (
+    NETWORKS,
+    STEPS,
+    Costs,
+    Plan,
+    costs,
+    fixed_s,
+    in_time,
+    left_s,
+    plan,
+    plan_lines,
+    read_budget,
+    trained,
+    trainings_s,
+    without,
+)
 from fewshot_nas.fitting.rules import Chosen, choose, own_space, reference
+from fewshot_nas.models.checkpoint import described
+from fewshot_nas.models.start import read_start
 from fewshot_nas.records.comparing import refuse_difference
 from fewshot_nas.records.files import locked, read_json, write_json, write_text
 from fewshot_nas.results.directories import NetworkDirectory, RunFiles
 from fewshot_nas.results.run import latency_tables, run_directory, run_files, stand_alone_directory
-from fewshot_nas.running.images import images_of
+from fewshot_nas.running.images import images_of, trained_on
 from fewshot_nas.searching.bounds import Limits, read_bounds
 from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.space.cost import cost_measures
-from fewshot_nas.space.pool import id_beside
+from fewshot_nas.space.pool import changed_settings, id_beside
+from fewshot_nas.space.space import Space
+from fewshot_nas.timing.measuring import FITTED, JUDGED
 from fewshot_nas.timing.programs import distinct_parts
 from fewshot_nas.timing.table import read_table
 
 NAME = "fit"  # of the search
-_LATE = 1.1  # times the budget; what would end later is cut
+_PARTS = 300  # of a table of latencies, before the space is known
 _STAGE = "1"
 
 
@@ -51,11 +72,13 @@ class Fit:
 
     Attributes:
         state: what `fit.json` holds.
+        since_s: when it began, by `time.monotonic`, less what it had spent before.
     """
 
     save: str
     device: str | None
     state: dict[str, Any]
+    since_s: float
 
     @property
     def files(self) -> RunFiles:
@@ -68,13 +91,18 @@ class Fit:
         return load_config(self.files.fit_settings)
 
     @property
+    def plan(self) -> Plan:
+        """As it is now."""
+        return Plan(**self.state["plan"])
+
+    @property
     def bounds(self) -> list[str]:
         """As `search` takes them."""
         return list(self.state["bounds"])
 
     def note(self, **changes: Any) -> None:
         """Change the state, and write it."""
-        self.state.update(changes)
+        self.state.update(changes, spent_s=round(time.monotonic() - self.since_s, 1))
         write_json(self.files.fit, self.state)
 
     def network(self, name: str) -> NetworkDirectory:
@@ -86,7 +114,7 @@ class Fit:
         """The bounds, with all measures that are known."""
         config = self.config
         space = config.space.build()
-        measures = cost_measures(space, num_classes=self.state["classes"])
+        measures = cost_measures(space, num_classes=self.state["seen"]["classes"])
         if tables := latency_tables(self.save):
             measures["latency"] = read_table(tables[0]).measure
         return Limits(space, read_bounds([], self.bounds), measures)
@@ -111,7 +139,7 @@ class Fit:
                 "search", run, *most, "--top=prob", f"--budget={planned['search']}", images, f"--name={NAME}", *device,
                 f"--by={'supernet' if 'ranker' in planned['left_out'] else 'ranker'}",
             ],
-            "found": ["train_stand_alone", run, f"--from_search={self._found}", epochs, *device],
+            "found": ["train_stand_alone", run, f"--from_search={self.found}", epochs, *device],
             "export": [
                 "export", f"--model={self._winner}", f"--out={run_directory(self.save) / 'fit' / self._stem}.pt2",
                 "--onnx", "--with-preprocessing", *device,
@@ -123,7 +151,8 @@ class Fit:
         return lines[name]
 
     @property
-    def _found(self) -> Path:
+    def found(self) -> Path:
+        """What the search has found."""
         return run_directory(self.save) / "searches" / NAME / "found.json"
 
     @property
@@ -139,8 +168,11 @@ class Fit:
         )
 
 
-def fit(options: argparse.Namespace) -> None:
+def fit(options: argparse.Namespace, begun_s: float) -> None:
     """Look, plan, and carry the plan out, from where an earlier run was stopped.
+
+    Args:
+        begun_s: when the command began, by `time.monotonic`.
 
     Raises:
         InputError: images, bounds or budget cannot be used, or the run was begun with others.
@@ -154,6 +186,7 @@ def fit(options: argparse.Namespace) -> None:
         "max": options.max,
         "budget_s": budget_s,
         "seed": options.seed,
+        "start": str(options.start.absolute()) if options.start else None,
         "settings": options.overrides,
     }
     read_bounds([], options.max)
@@ -162,12 +195,14 @@ def fit(options: argparse.Namespace) -> None:
         if state.get("done") or (state and state["asked"] == asked):
             remedy = "give the same again to go on, or choose another --save"
             refuse_difference(f"{files.path} was begun with", state["asked"], asked, remedy)
-            running = Fit(options.save, options.device, state)
+            lost_s = _interrupted_s(files)
+            running = Fit(options.save, options.device, state, begun_s - state["spent_s"] - lost_s)
+            running.note(interrupted_s=state.get("interrupted_s", 0.0) + lost_s)
             print(
                 f"run {files.path} (continued: {len(state['done'])} of {len(state['plan']['seconds'])} steps are done)"
             )
         else:
-            running = _begun(options, asked, budget_s)
+            running = _begun(options, asked, budget_s, begun_s)
         print(*plan_lines_of(running), sep="\n", flush=True)
         if not options.plan:
             _walk(running)
@@ -177,14 +212,20 @@ def plan_lines_of(running: Fit) -> list[str]:
     """The rules with what they chose, and the plan."""
     state = running.state
     rules = [f"  {name:13} {chosen}" for name, chosen in state["rules"].items()]
-    planned = plan_lines(Plan(**state["plan"]), state["spent_s"])
+    planned = plan_lines(running.plan, state["spent_s"])
     return [f"settings, by the rules of docs/fit.md: {running.files.fit_settings}", *rules, "the plan:", *planned]
 
 
-def _begun(options: argparse.Namespace, asked: Mapping[str, Any], budget_s: float) -> Fit:
+def _interrupted_s(files: RunFiles) -> float:
+    """How long a step ran that was interrupted: to the last line that its command has said."""
+    said = files.fit_log.stat().st_mtime if files.fit_log.exists() else 0.0
+    return max(0.0, said - files.fit.stat().st_mtime)
+
+
+def _begun(options: argparse.Namespace, asked: Mapping[str, Any], budget_s: float, begun_s: float) -> Fit:
     """Look at the images, measure, choose and plan; nothing long."""
-    begun, files = time.monotonic(), run_files(options.save)
-    given = [*_flat(options.config), *options.overrides]
+    files, clocks = run_files(options.save), (time.monotonic(), time.process_time())
+    given = [*(_of_start(options.start) if options.start else ()), *_flat(options.config), *options.overrides]
     if options.data:
         data, said = as_lists(options.data, files.path / "fit" / "images")
         given = [*(f"data.{key}={value}" for key, value in data.items()), *given]
@@ -200,27 +241,55 @@ def _begun(options: argparse.Namespace, asked: Mapping[str, Any], budget_s: floa
         images = images_of(config.data)
         known, more = seen(images)
         print(*more, sep="\n", flush=True)
-        machine = Machine(world.device, known.classes)
+        threads = config.run.threads if any(each.startswith("run.threads=") for each in given) else None
+        machine = Machine(world.device, known.classes, threads)
         bounds = read_bounds([], options.max)
         own = own_space(config, given, known)
-        chosen = choose(known, images.train, images.recipe, bounds, trainings_s(budget_s, 20, 300), machine, own)
+        usable_s = trainings_s(budget_s, time.monotonic() - begun_s, fixed_s(_PARTS, busy(*clocks)))
+        chosen = choose(known, images.train, images.recipe, bounds, usable_s, machine, own)
         space = chosen.sizes.space
         limits = list(options.max) or [_usual_bound(chosen, known.classes)]
         counted = [each for each in read_bounds([], limits) if each.name != "latency"]
         feasible_arch(Limits(space, counted, cost_measures(space, num_classes=known.classes)), space.pool_options)
-        parts = len(distinct_parts(space, space.pool_options)) + 80
-        made = plan(known, chosen, budget_s, time.monotonic() - begun, parts)
+        if options.start:
+            print(_start_said(options.start, space, images))
+        epochs, supernet = (
+            getattr(config, section).epochs if any(each.startswith(f"{section}.epochs=") for each in given) else None
+            for section in ("stand_alone", "training")
+        )
+        parts = len(distinct_parts(space, space.pool_options)) + FITTED + JUDGED
+        cost = costs(known, chosen, parts, busy(*clocks), epochs, supernet)
+        made = plan(cost, budget_s, time.monotonic() - begun_s)
     settings = _settings(chosen, files.path / "pool", made.epochs, made.supernet_epochs, given)
     config = load_config(None, settings)
     _refuse_full(files.path, config, images, chosen)
     write_text(files.fit_settings, dump_config(config))
-    running = Fit(options.save, options.device, {})
+    running = Fit(options.save, options.device, {}, begun_s)
     running.note(
-        asked=dict(asked), seen=asdict(known), rules=dict(chosen.why), plan=made.record(), bounds=limits, done=[],
-        classes=known.classes, pool=min(1000, space.count(space.pool_options)), codes={}, cuts=[],
-        spent_s=round(time.monotonic() - begun, 1), budget_s=budget_s,
+        asked=dict(asked), seen=asdict(known), rules=dict(chosen.why), plan=made.record(), costs=asdict(cost),
+        bounds=limits, done=[], decided=[], took_s={}, codes={}, budget_s=budget_s,
+        pool=min(1000, space.count(space.pool_options)),
     )  # fmt: skip
     return running
+
+
+def _of_start(path: Path) -> list[str]:
+    """The settings that begin with a file's weights; its space is the file's, if that says one."""
+    space, _ = described(path)
+    starts = [f"{section}.start={json.dumps(str(path.absolute()))}" for section in ("training", "stand_alone")]
+    return [*(changed_settings(space) if space else ()), *starts]
+
+
+def _start_said(path: Path, space: Space, images: ImageData) -> str:
+    """What will become of the weights of a file.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    start = read_start(path, space, trained_on(images))
+    if (groups := start.supernet.split.groups) > 1:
+        raise InputError(f"{path}: a supernet with {groups} groups, expected 1")
+    return start.said
 
 
 def _settings(chosen: Chosen, pool: Path, epochs: int, supernet_epochs: int, given: Sequence[str]) -> list[str]:
@@ -267,21 +336,22 @@ def _refuse_full(top: Path, config: Config, images: Any, chosen: Chosen) -> None
 
 def _walk(running: Fit) -> None:
     """Carry out the steps that are left."""
-    state, count = running.state, len(running.state["plan"]["seconds"])
-    for number, name in enumerate(list(state["plan"]["seconds"]), start=1):
+    state = running.state
+    for name in STEPS:
         if name in state["done"] or name not in state["plan"]["seconds"]:
             continue
-        _decide(running, name)
-        if name not in state["plan"]["seconds"]:
+        if name not in state["decided"]:
+            _decide(running, name)
+        if name not in (planned := state["plan"]["seconds"]):
             continue
-        begun = time.monotonic()
+        began = time.monotonic()
         line = "" if name == "answer" else f": fewshot-nas {shlex.join(running.words(name))}"
-        print(f"[{number}/{count}] {STEPS[name]} (about {duration(state['plan']['seconds'][name])}){line}", flush=True)
+        number = f"[{list(planned).index(name) + 1}/{len(planned)}]"
+        print(f"{number} {STEPS[name]} (about {duration(planned[name])}){line}", flush=True)
         _carry_out(running, name)
-        seconds = time.monotonic() - begun
-        took = {**state.get("took_s", {}), name: round(seconds, 1)}
-        running.note(done=[*state["done"], name], took_s=took, spent_s=round(state["spent_s"] + seconds, 1))
-        left = _left_s(running)
+        seconds = state.pop("interrupted_s", 0.0) + time.monotonic() - began
+        running.note(done=[*state["done"], name], took_s={**state["took_s"], name: round(seconds, 1)})
+        left = left_s(running.plan, state["done"]) * _slower(running)
         print(f"      took {duration(seconds)}" + (f"; about {duration(left)} left" if left else ""), flush=True)
     answer = read_json(running.files.answer)
     print(answer["sentence"])
@@ -307,41 +377,49 @@ def _carry_out(running: Fit, name: str) -> None:
         main(words)
 
 
-def _left_s(running: Fit) -> float:
-    planned, done = running.state["plan"]["seconds"], running.state["done"]
-    return float(sum(seconds for name, seconds in planned.items() if name not in done)) * _slower(running)
-
-
 def _slower(running: Fit) -> float:
-    """How many times as long as planned the trainings took; 1 if they were faster, or there was none."""
-    took, planned = running.state.get("took_s", {}), running.state["plan"]["seconds"]
-    known = [name for name in ("supernet", *NETWORKS) if name in took]
-    return max(1.0, *(took[name] / planned[name] for name in known[-1:])) if known else 1.0
+    """How many times as long as planned the last long step took; 1 if it was faster, or there was none."""
+    took, planned = running.state["took_s"], running.plan.seconds
+    known = [name for name in ("supernet", "scores", *NETWORKS) if name in took]
+    return max([1.0, *(float(took[name] / planned[name]) for name in known[-1:])])
 
 
 def _decide(running: Fit, name: str) -> None:
-    """What has to be known before a step: bounds that can be met, opponents; and what is cut when time is short."""
-    state = running.state
+    """What has to be known before a step, once: bounds that can be met, opponents; and what is left out to be in time.
+
+    A decision is noted before the step begins, so that it is the same after a kill.
+    """
+    state, made = running.state, running.plan
     if name == "supernet":
         limits = running.limits()
         feasible_arch(limits, limits.space.pool_options)
-    if name == "found" and not state["codes"]:
-        running.note(codes=opponents(running.limits(), read_json(running._found), running.config.run.seed))
-    if name not in NETWORKS:
-        return
-    planned = dict(state["plan"])
-    late = state["spent_s"] + _left_s(running) - _LATE * state["budget_s"]
-    if late > 0 and "random" in planned["seconds"] and "random" not in state["done"]:
-        seconds = {each: value for each, value in planned["seconds"].items() if each != "random"}
-        late -= planned["seconds"]["random"] * _slower(running)
-        reason = "this machine has become slower than it was measured"
-        planned |= {"seconds": seconds, "left_out": {**planned["left_out"], "random": reason}}
-        running.note(plan=planned)
-        print(f"left out: {STEPS['random']}, because {reason}", flush=True)
-    if late > 0 and name == "found":
-        trainings = sum(planned["seconds"][each] for each in NETWORKS if each in planned["seconds"]) * _slower(running)
-        share = max(0.1, 1 - late / trainings)
-        epochs = max(1, int(planned["epochs"] * share))
-        seconds = {each: value * (share if each in NETWORKS else 1) for each, value in planned["seconds"].items()}
-        running.note(plan=planned | {"epochs": epochs, "seconds": seconds})
-        print(f"cut: {epochs} epochs of each network, because this machine has become slower", flush=True)
+    spent_s, slower = time.monotonic() - running.since_s, _slower(running)
+    if name == "found":
+        made, slower = _measured(running, made), 1.0
+    made = in_time(made, state["done"], state["budget_s"], spent_s, slower)
+    for each, why in made.left_out.items():
+        if each not in state["plan"]["left_out"]:
+            print(f"left out: {STEPS[each]}: {why}", flush=True)
+    if made.epochs != state["plan"]["epochs"]:
+        print(f"{made.epochs} epochs of each network, not {state['plan']['epochs']}: so the time allows", flush=True)
+    running.note(plan=made.record(), decided=[*state["decided"], name])
+
+
+def _measured(running: Fit, made: Plan) -> Plan:
+    """The plan with the opponents of what was found, and the epochs that the time allows, as these networks train."""
+    state, config, limits = running.state, running.config, running.limits()
+    found = read_json(running.found)
+    codes = opponents(limits, found, config.run.seed)
+    if "random" not in codes:
+        made = without(made, ("random",), "no other network is within the bounds")
+    named = {"found": found["archs"][0]["code"], **codes}
+    known = Costs(**state["costs"])
+    with joined(running.device, config.run) as world:
+        machine = Machine(world.device, state["seen"]["classes"])
+        batch = config.stand_alone.batch_size
+        step_s = {each: machine.step_s(limits.space, limits.space.decode(code), batch) for each, code in named.items()}
+    running.note(codes=codes)
+    others = left_s(made, [*state["done"], *NETWORKS]) + known.opening_s * len(NETWORKS)
+    return trained(
+        made, known, step_s, trainings_s(state["budget_s"], time.monotonic() - running.since_s, {"": others})
+    )

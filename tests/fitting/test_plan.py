@@ -1,0 +1,110 @@
+"""The plan's arithmetic: what a time allows, and what is left out first."""
+
+from dataclasses import replace
+
+import pytest
+
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.fitting.plan import NETWORKS, STEPS, Costs, Plan, in_time, left_s, plan, read_budget, trained
+
+# An epoch of a network takes 2 s, one of the supernet 5 s.
+KNOWN = Costs(
+    steps=10,
+    step_s=0.15,
+    supernet_step_s=0.48,
+    images_s=0.2,
+    checked_s=0.3,
+    score_s=0.1,
+    once_s=7.0,
+    fixed={"pool": 1.0, "latency": 10.0, "merge": 1.0, "ranker": 2.0, "answer": 3.0, "export": 5.0, "report": 1.0},
+    opening_s=1.0,
+    wanted=40,
+    fewest=10,
+    supernet=(4, 20),
+    images=100,
+)
+RANKER = {"scores", "merge", "ranker"}
+
+
+def test_with_much_time_all_is_made_as_wanted():
+    made = plan(KNOWN, 3600, 5)
+    assert (made.epochs, made.supernet_epochs, made.sample, made.search) == (40, 20, 500, 500)
+    assert list(made.seconds) == list(STEPS)
+    assert made.left_out == {}
+    assert made.seconds["supernet"] == 20 * 5 + 7 + 1
+    assert made.seconds["scores"] == 500 * 0.1 + 1
+    assert [made.seconds[name] for name in NETWORKS] == [40 * 2 + 1] * 3
+
+
+def test_what_a_budget_does_not_allow_is_left_out_in_order():
+    """Each shorter budget leaves out the same or more, keeps to its time, and has at least the least."""
+    seen, before = [], set()
+    for budget in range(600, 0, -5):
+        try:
+            made = plan(KNOWN, budget, 5)
+        except InputError:
+            seen.append("refused")
+            continue
+        assert seen[-1:] != ["refused"]
+        assert set(made.left_out) >= before
+        assert 5 + sum(made.seconds.values()) <= 0.9 * budget + 1e-6
+        assert made.epochs >= KNOWN.fewest
+        assert made.supernet_epochs >= 4
+        assert made.sample + made.search >= 60
+        before = set(made.left_out)
+        seen.append("".join(sorted({each: each[0] for each in before}.values())))
+    assert list(dict.fromkeys(seen)) == ["", "r", "mrrs", "refused"]
+
+
+def test_too_short_a_budget_names_one_that_is_long_enough():
+    with pytest.raises(InputError, match=r"budget of 60 s is too short .* the least is about 2\.1 min; allow more"):
+        plan(KNOWN, 60, 5)
+    assert plan(KNOWN, 2.1 * 60, 5).epochs == 10
+
+
+def test_given_epochs_are_kept():
+    made = plan(replace(KNOWN, wanted=12, fewest=12, supernet=(3, 3)), 3600, 5)
+    assert (made.epochs, made.supernet_epochs) == (12, 3)
+
+
+def test_networks_are_planned_as_they_train():
+    """A network that is found may be slower than the reference; all get the same epochs."""
+    made = plan(KNOWN, 3600, 5)
+    fast = trained(made, KNOWN, {"found": 0.15, "reference": 0.15, "random": 0.15}, 400)
+    assert fast.epochs == 40
+    slow = trained(made, KNOWN, {"found": 0.55, "reference": 0.15, "random": 0.15}, 201)
+    assert (slow.epochs, slow.left_out) == (20, {})
+    assert [slow.seconds[name] for name in NETWORKS] == pytest.approx([121, 41, 41])
+    short = trained(made, KNOWN, {"found": 0.55, "reference": 0.15, "random": 0.15}, 151)
+    assert short.left_out == {"random": "three trainings would get 15 epochs each, of 40 wanted"}
+    assert short.epochs == 18
+    assert trained(made, KNOWN, dict.fromkeys(NETWORKS, 0.15), -1).epochs == KNOWN.fewest
+
+
+def test_later_the_same_is_left_out_in_the_same_order():
+    made, left = plan(KNOWN, 800, 5), []
+    for spent in range(0, 1200, 10):
+        now = in_time(made, ["pool", "latency", "supernet"], 800, spent, 1.0)
+        left.append(frozenset(now.left_out))
+    assert list(dict.fromkeys(left)) == [frozenset(), frozenset({"random"}), frozenset({"random", *RANKER})]
+    assert now.search == 60
+    assert now.seconds["search"] < made.seconds["search"]
+    assert in_time(made, [], 800, 0, 5.0).left_out.keys() == {"random", *RANKER}
+
+
+def test_what_is_done_is_not_left_out():
+    made = plan(KNOWN, 800, 5)
+    late = in_time(made, ["pool", "latency", "supernet", "scores"], 800, 5000, 1.0)
+    assert set(late.left_out) == {"random"}
+    assert left_s(late, set(STEPS) - {"export"}) == 5
+
+
+def test_a_plan_is_read_back():
+    made = plan(KNOWN, 300, 5)
+    assert Plan(**made.record()) == made
+
+
+@pytest.mark.parametrize("text", ["", "0h", "2", "2 days", "-1h", "1e9h"])
+def test_a_budget_is_a_time(text):
+    with pytest.raises(InputError, match="expected a time such as 2h, 30min or 90s"):
+        read_budget(text)

@@ -1,0 +1,173 @@
+"""The run of `fit`: mistakes that are said before the long work, the command lines, and what a kill may not change."""
+
+import importlib
+import os
+import shutil
+import signal
+import time
+from contextlib import redirect_stderr, redirect_stdout, suppress
+
+import pytest
+import torch
+
+from fewshot_nas.cli.errors import InputError
+from fewshot_nas.fit import main
+from fewshot_nas.fitting.plan import NETWORKS, STEPS
+from fewshot_nas.fitting.steps import Fit
+from fewshot_nas.records.files import read_json, write_json
+
+SMALL = (
+    "space.preset=px8",
+    "space.base_widths=[4,6,10,20]",
+    "data.train_images=64",
+    "data.valid_images=20",
+    "evaluation.calibration_images=16",
+    "run.checkpoint_steps=1",
+    "run.threads=1",
+    "training.epochs=2",
+    "stand_alone.epochs=3",
+)
+COMMAND = ("--save=mine", "--budget=3h", "--max=params=12k", *SMALL)
+
+
+@pytest.fixture(scope="module")
+def _planned(tmp_path_factory):
+    place = tmp_path_factory.mktemp("fit")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert main([*COMMAND, "--plan"]) == 0
+    return place
+
+
+@pytest.fixture
+def planned(_planned, tmp_path, monkeypatch):
+    """Where a plan was made, and nothing of it was done."""
+    shutil.copytree(_planned, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return Fit("mine", None, read_json(tmp_path / "results" / "mine" / "fit.json"), time.monotonic())
+
+
+def test_the_same_command_goes_on_with_the_same_plan(planned, capsys):
+    before = dict(planned.state)
+    main([*COMMAND, "--plan"])
+    after = read_json(planned.files.fit)
+    assert "(continued: 0 of 13 steps are done)" in capsys.readouterr().out
+    assert after["plan"] == before["plan"]
+    assert after["spent_s"] >= before["spent_s"]
+
+
+def test_settings_that_were_given_count(planned):
+    assert (planned.plan.epochs, planned.plan.supernet_epochs) == (3, 2)
+    config = planned.config
+    assert (config.stand_alone.epochs, config.training.epochs, config.data.train_images) == (3, 2, 64)
+    assert config.space.build().base_widths == (4, 6, 10, 20)
+
+
+def test_the_steps_are_command_lines(planned):
+    planned.note(codes=dict.fromkeys(NETWORKS[1:], "1"), winner="found")
+    write_json(planned.files.answer, {"networks": {"found": {"model": "a.pth"}}})
+    lines = {name: planned.words(name) for name in STEPS if name != "answer"}
+    for command, *words in lines.values():
+        importlib.import_module(f"fewshot_nas.{command}")._parser().parse_intermixed_args(words)
+    assert lines["search"][2:4] == ["--max=params=12k", "--top=prob"]
+    assert lines["search"][-1] == "--by=ranker"
+    assert lines["found"][-1] == lines["random"][-1] == "stand_alone.epochs=3"
+    planned.state["plan"]["left_out"] = {"ranker": "no time"}
+    assert planned.words("search")[-1] == "--by=supernet"
+
+
+def test_a_run_that_was_begun_goes_on_as_it_was_begun(planned):
+    planned.note(done=["pool"])
+    with pytest.raises(InputError, match=r"mine was begun with budget_s 10800\.0 \(now 7200\.0\); give the same again"):
+        main(["--save=mine", "--budget=2h", *COMMAND[2:]])
+    with pytest.raises(
+        InputError, match=r"seed None \(now 3\); give the same again to go on, or choose another --save"
+    ):
+        main([*COMMAND, "--seed=3"])
+
+
+def test_time_before_a_kill_counts(planned):
+    """To the last line that the step has said."""
+    planned.files.fit_log.parent.mkdir(parents=True, exist_ok=True)
+    planned.files.fit_log.write_text("epoch 1\n")
+    written = planned.files.fit.stat().st_mtime
+    os.utime(planned.files.fit_log, (written + 500, written + 500))
+    before = planned.state["spent_s"]
+    main([*COMMAND, "--plan"])
+    now = read_json(planned.files.fit)
+    assert now["interrupted_s"] == pytest.approx(500, abs=0.1)
+    assert before + 500 <= now["spent_s"] < before + 600
+
+
+MISTAKES = {
+    "--max=watts=3": "--max is 'watts=3', expected one of macs=VALUE, params=VALUE, latency=VALUE",
+    "--budget=soon": "--budget is 'soon', expected a time such as 2h, 30min or 90s",
+    "--data=nowhere": "nowhere: no such",
+    "--data=empty": "empty: ",
+    "--start=none.pth": "none.pth: no such file",
+    "--seed=1": "nothing names the images; give --data DIR",
+}
+LATER = {
+    "--max=params=10": "no network has params <= 10: params reaches from",
+    "--budget=1s": "the budget of 1 s is too short for these images on this machine: the least is about",
+}
+
+
+@pytest.mark.parametrize("word", [*MISTAKES, *(pytest.param(each, marks=pytest.mark.slow) for each in LATER)])
+def test_mistakes_are_said_before_the_long_work(tmp_path, monkeypatch, word):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError) as refused:
+        main([word, "--save=mine", *(SMALL if word in LATER else ())])
+    assert (MISTAKES | LATER)[word] in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "results" / "mine" / "fit.json").exists()
+
+
+def _until_killed(place, step, delay_s):
+    """Run the command until it has said that a step begins, and then for a moment; kill it as `kill -9` does."""
+    said, child = place / f"said{step}", os.fork()
+    if not child:
+        os.chdir(place)
+        with said.open("w", buffering=1) as out, redirect_stdout(out), redirect_stderr(out):
+            main(COMMAND)
+        os._exit(0)
+    while f"[{step}/" not in (said.read_text() if said.exists() else ""):
+        assert os.waitpid(child, os.WNOHANG)[0] == 0, said.read_text()
+        time.sleep(0.01)
+    time.sleep(delay_s)
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay_s", [0.02, 0.5])
+def test_killed_at_each_step_it_ends_as_if_it_had_not_been(planned, tmp_path, monkeypatch, capsys, delay_s):
+    """The same found arch, the same accuracies, the same scores and networks, byte for byte."""
+    state = planned.state
+    planned.note(plan=state["plan"] | {"sample": 12, "search": 12, "images": 20})
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for place in (whole, broken):
+        shutil.copytree("results", place / "results")
+    for step in range(1, 14):
+        _until_killed(broken, step, delay_s)
+    found = {}
+    for place in (whole, broken):
+        monkeypatch.chdir(place)
+        main(COMMAND)
+        run = Fit("mine", None, read_json(planned.files.fit), 0.0)
+        answer = read_json(run.files.answer)
+        found[place] = [
+            run.state["codes"],
+            run.found.read_bytes(),
+            [(name, run.network(name).result.read_bytes()) for name in NETWORKS],
+            [torch.load(run.network(name).chosen)["network"] for name in NETWORKS],
+            {name: {**row, "latency_us": 0} for name, row in answer["networks"].items()},
+        ]
+        assert run.state["done"] == list(STEPS)
+        assert sorted(each.suffix for each in run.files.answer.parent.glob("mine.*")) == [".json", ".onnx", ".pt2"]
+    assert str(found[whole]) == str(found[broken])
+    capsys.readouterr()
+    main(COMMAND)
+    assert "(continued: 13 of 13 steps are done)" in capsys.readouterr().out
