@@ -45,8 +45,8 @@ from fewshot_nas.fitting.plan import (
     without,
 )
 from fewshot_nas.fitting.rules import Chosen, choose, own_space, reference
-from fewshot_nas.models.checkpoint import described
-from fewshot_nas.models.start import read_start
+from fewshot_nas.models.start import read_held, read_start
+from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.comparing import refuse_difference
 from fewshot_nas.records.files import locked, read_json, write_json, write_text
 from fewshot_nas.results.directories import NetworkDirectory, RunFiles
@@ -275,7 +275,8 @@ def _begun(options: argparse.Namespace, asked: Mapping[str, Any], budget_s: floa
 
 def _of_start(path: Path) -> list[str]:
     """The settings that begin with a file's weights; its space is the file's, if that says one."""
-    space, _ = described(path)
+    held = read_held(path)
+    space = held[1] if isinstance(held, tuple) else held.space if isinstance(held, Supernet) else None
     starts = [f"{section}.start={json.dumps(str(path.absolute()))}" for section in ("training", "stand_alone")]
     return [*(changed_settings(space) if space else ()), *starts]
 
