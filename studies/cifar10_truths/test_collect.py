@@ -8,8 +8,8 @@ import pytest
 
 from fewshot_nas.ranking.truth import published
 from fewshot_nas.space.presets import SPACES
+from studies.cifar10_truths import collect
 from studies.cifar10_truths import run as study
-from studies.cifar10_truths import table
 
 
 def test_a_sample_depends_on_the_keys_only_and_a_larger_one_contains_it():
@@ -47,7 +47,7 @@ def bed(tmp_path, monkeypatch):
     for key in keys:
         cost = space.cost(space.decode(key), num_classes=10)
         content[key] = {"test_acc": [80 + 1e-7 * cost.macs] * 2, "flops": cost.macs, "params": cost.params}
-    path = tmp_path / table.FILES["macro"]
+    path = tmp_path / collect.FILES["macro"]
     path.write_text(json.dumps(content))
     truth = published("macro", 1, path)
     lines = [
@@ -55,20 +55,31 @@ def bed(tmp_path, monkeypatch):
         for key, accuracy in zip(truth.keys, truth.accuracy, strict=True)
     ]
     (tmp_path / "macro_sandwich_0.jsonl").write_text("\n".join(lines))
-    monkeypatch.setattr(table, "SCORES", tmp_path)
-    return table.Bed("macro", tmp_path)
+    monkeypatch.setattr(collect, "SCORES", tmp_path)
+    monkeypatch.setattr(collect, "PREDICTIONS", tmp_path / "predictions")
+    return collect.Bed("macro", tmp_path)
 
 
 def test_the_rule_that_ranks_best_is_chosen(bed):
-    assert table.chosen([bed])[0] == "likelihood"
-    assert table.merit(bed, "sandwich_0", ("likelihood", False, 0.0)) > table.merit(bed, "sandwich_0", table.TODAY) + 1
+    assert collect.chosen([bed])[0] == "likelihood"
+    assert collect.merit(bed, "sandwich_0", ("likelihood", False, 0.0)) > collect.merit(bed, "sandwich_0", collect.TODAY) + 1
 
 
-def test_every_key_has_a_row_of_predictions(bed, tmp_path, monkeypatch):
-    monkeypatch.setattr(table, "PREDICTIONS", tmp_path / "predictions")
-    table.write_predictions(bed, "sandwich_0", ("likelihood", False, 0.0), table.first_truths(bed.truth))
+def test_every_key_has_a_row_of_predictions(bed, tmp_path):
+    collect.write_predictions(bed, "sandwich_0", ("likelihood", False, 0.0), collect.first_truths(bed.truth))
     with (tmp_path / "predictions" / "macro.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["key"] for row in rows] == bed.keys
     assert list(rows[0]) == ["key", "rule_0", "rule_30", "sandwich_0"]
     assert np.isfinite([float(value) for row in rows for name, value in row.items() if name != "key"]).all()
+
+
+def test_an_arm_whose_scores_are_gone_keeps_its_column(bed, tmp_path, monkeypatch):
+    rule, listed = ("likelihood", False, 0.0), collect.first_truths(bed.truth)
+    collect.write_predictions(bed, "sandwich_0", rule, listed)
+    before = collect.read_predictions("macro")["sandwich_0"]
+    (tmp_path / "macro_sandwich_0.jsonl").rename(tmp_path / "macro_other_0.jsonl")
+    again = collect.Bed("macro", tmp_path)
+    assert list(again.kept) == ["sandwich_0"]
+    collect.write_predictions(again, "other_0", rule, listed)
+    np.testing.assert_array_equal(collect.read_predictions("macro")["sandwich_0"], before)
