@@ -34,8 +34,10 @@ def _parser() -> Parser:
     add(
         "--with-preprocessing",
         action="store_true",
-        help="the ONNX file takes pixels 0..255 as uint8, and gives probabilities",
+        help="the ONNX file and a .pt2 take pixels 0..255 as uint8, and give probabilities",
     )
+    int8 = "write a second ONNX file, .int8.onnx, of 8 bit integers, and compare accuracy and latency of both"
+    add("--int8", action="store_true", help=int8)
     add(
         "--calibrate",
         action=argparse.BooleanOptionalAction,

@@ -4,20 +4,21 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 
+from fewshot_nas import predict
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
 from fewshot_nas.config import load_config
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.naive import measure, score_plainly
 from fewshot_nas.export import main
+from fewshot_nas.models.card import KEY
 from fewshot_nas.models.checkpoint import load_supernet, save_subnet, save_supernet
-from fewshot_nas.models.export import KEY
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.running.images import evaluation_inputs, images_of, open_images
-from fewshot_nas.scoring import export
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 
@@ -89,29 +90,6 @@ def test_without_out_the_code_is_the_name(model, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{code}.json", f"{code}.pt"]
 
 
-def test_onnx_lies_beside_the_weights(model, tmp_path, monkeypatch):
-    """tests/models/test_export.py writes a real one."""
-    written = []
-    monkeypatch.setattr(
-        export, "write_onnx", lambda path, subnet, resolution, card: written.append((path, resolution)) or path.touch()
-    )
-    out = tmp_path / "subnet.pt"
-    main(
-        [
-            "--model",
-            str(model),
-            "--arch",
-            PX8.encode(PX8.smallest),
-            "--out",
-            str(out),
-            "--onnx",
-            "--no-calibrate",
-        ]
-    )
-    assert written == [(tmp_path / "subnet.onnx", 8)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["subnet.json", "subnet.onnx", "subnet.pt"]
-
-
 @pytest.fixture
 def exported(model, tmp_path):
     """Exports the smallest subnet of a run with settings; returns the card and the directory."""
@@ -178,24 +156,40 @@ def test_a_supernet_needs_a_code(model, tmp_path):
 
 @pytest.mark.parametrize("arguments", [["--with-preprocessing"], ["--with-preprocessing", "--onnx", "--no-calibrate"]])
 def test_preprocessing_is_for_onnx_and_has_to_be_known(exported, arguments):
-    with pytest.raises(InputError, match="--with-preprocessing is for --onnx, and needs the images' settings"):
+    with pytest.raises(
+        InputError, match=r"--with-preprocessing is for --onnx and \.pt2, and needs the images' settings"
+    ):
         exported(*arguments)
 
 
 @pytest.mark.last
 @pytest.mark.numeric
-def test_an_onnx_file_with_preprocessing_takes_pixels_and_gives_probabilities(exported, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    card = exported("--onnx", "--with-preprocessing")
-    session = onnxruntime.InferenceSession(tmp_path / "subnet.onnx", providers=["CPUExecutionProvider"])
-    assert json.loads(session.get_modelmeta().custom_metadata_map[KEY])["code"] == card["code"]
+def test_exported_files_say_elsewhere_what_the_card_says(exported, tmp_path, capsys):
+    """The test images as files, named by `predict`: as many right as the card says, of 8 bit integers too."""
+    for package in ("onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    card = exported("--onnx", "--with-preprocessing", "--int8")
+    assert set(card["files"]) == {"subnet.safetensors", "subnet.onnx", "subnet.int8.onnx"}
     images = images_of(load_config().data).test
-    pixels = images.pixels(torch.arange(len(images)))
-    (probabilities,) = session.run(["probabilities"], {"pixels": pixels.numpy()})
-    assert probabilities.sum(1) == pytest.approx(1, abs=1e-5)
-    right = (torch.from_numpy(probabilities).argmax(1) == images.labels).sum().item()
-    assert 100 * right / len(images) == pytest.approx(card["scores"][1]["top1"], abs=0.34)  # an image, for a tie
+    for number, (pixels, label) in enumerate(zip(images.array, images.labels.tolist(), strict=True)):
+        (tmp_path / "images" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[0].numpy()).save(tmp_path / "images" / str(label) / f"{number}.png")
+    for name, own in (("subnet", card), ("subnet.int8", card["int8"])):
+        capsys.readouterr()
+        arguments = [f"--model={tmp_path / name}.onnx", str(tmp_path / "images"), "--labels", f"--csv={tmp_path}/a.csv"]
+        assert predict.main(arguments) == 0
+        test, said = own["scores"][1], capsys.readouterr().out.splitlines()[-1]
+        low, high = test["top1_interval"]
+        assert f"top-1 {test['top1']:.2f} % [{low:.2f}, {high:.2f}] on 300 images; the card: " in said
+        assert said.endswith(f"{test['top1']:.2f} % on 300 test images")
+        assert low < test["top1"] < high
+        unsure = (tmp_path / "a.csv").read_text().count(",unsure\n")
+        assert 100 * unsure / 300 == pytest.approx(test["rejected"], abs=0.34)  # an image
+        assert own["scores"][0]["rejected"] == pytest.approx(5, abs=2.1)  # of 50 validation images
+        assert own["latency"]["us"] > 0
+    points, low, high = card["int8"]["change"]["test"]
+    assert points == pytest.approx(card["int8"]["scores"][1]["top1"] - card["scores"][1]["top1"], abs=0.01)
+    assert low < points < high
 
 
 def test_nobody_guesses_what_a_model_was_trained_on(model, tmp_path):

@@ -228,6 +228,7 @@ REFUSED = [
         ["export", "--model=results/digits/supernet.pth", f"--arch={ARCH}", "--out=a.onnx"],
         "a.onnx: ends in '.onnx'",
     ),
+    (nothing, ["predict", "--model=model.json", "model.json"], "model.json: no ONNX file that can be run"),
     (nothing, ["test", "--save=digits", "--arch=1234"], "code '1234' has 4 characters, expected 52"),
     (
         nothing,

@@ -18,6 +18,7 @@ COMMANDS = (
     "finetune",
     "report",
     "export",
+    "predict",
     "doctor",
     "cream.search",
     "cream.retrain",

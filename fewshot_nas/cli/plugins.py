@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from fewshot_nas.cli.errors import InputError
 
@@ -44,3 +44,16 @@ def named_part(name: str, ours: Mapping[str, T], where: str) -> T:
         return cast(T, getattr(importlib.import_module(module), attribute))
     except (ImportError, AttributeError) as error:
         raise InputError(f"{where} is {name!r}, which cannot be imported ({error})") from None
+
+
+def extra(module: str) -> Any:
+    """A module of a package that only exports need.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = module.partition(".")[0]
+        raise InputError(f"{package} is not installed; `pip install 'fewshot-nas[export]'` installs it") from None

@@ -3,23 +3,20 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import torch
-from PIL import Image
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import FileImages, Names
+from fewshot_nas.data.opening import files_below, is_hidden, is_image
 
 CLASSES = "classes.txt"  # beside the lists: a name a line, of the classes 0, 1, 2, ...
 LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}  # of the competition
 PARTS = {"train": "train.txt", "valid": "val.txt", "test": "test.txt"}
 _LINE = re.compile(r"(.*[^\s,])\s*[,\s]\s*(\d{1,9})")
-# Formats that Pillow recognises, but decodes with another program or not at all.
-_NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 _HIDDEN, _BESIDE = "hidden", "beside the class directories"
 
 
@@ -93,13 +90,6 @@ class Listed(NamedTuple):
     note: str
 
 
-@lru_cache(maxsize=1)
-def suffixes() -> frozenset[str]:
-    """The endings of the files that Pillow can read here, in lower case."""
-    known = Image.registered_extensions().items()
-    return frozenset(suffix for suffix, form in known if form in Image.OPEN and form not in _NOT_DECODED)
-
-
 def class_directories(directory: Path) -> list[str]:
     """The names of the classes.
 
@@ -109,7 +99,7 @@ def class_directories(directory: Path) -> list[str]:
     if not directory.is_dir():
         expected = "train/<class>/ and val/<class>/ in data.root"
         raise InputError(f"{directory.absolute()}: no such directory; expected {expected}")
-    return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not _is_hidden(entry.name))
+    return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not is_hidden(entry.name))
 
 
 def listed(root: Path, part: str, classes: Sequence[str]) -> Listed:
@@ -120,15 +110,15 @@ def listed(root: Path, part: str, classes: Sequence[str]) -> Listed:
     """
     names: list[str] = []
     labels: list[int] = []
-    left = Counter(_HIDDEN if _is_hidden(each.name) else _BESIDE for each in os.scandir(root / part) if each.is_file())
+    left = Counter(_HIDDEN if is_hidden(each.name) else _BESIDE for each in os.scandir(root / part) if each.is_file())
     for label, name in enumerate(classes):
         folder, others = root / part / name, Counter[str]()
         images = []
-        for file in _files(folder) if folder.is_dir() else ():
-            if _is_hidden(file.name) or file.suffix.lower() not in suffixes():
-                others[_HIDDEN if _is_hidden(file.name) else file.suffix.lower()] += 1
-            else:
+        for file in files_below(folder) if folder.is_dir() else ():
+            if is_image(file):
                 images.append(str(file.relative_to(root)))
+            else:
+                others[_HIDDEN if is_hidden(file.name) else file.suffix.lower()] += 1
         if part == "train" and not images:
             found = f"only {_shown(others)}" if others else "no files"
             raise InputError(f"{folder}: no images that can be read (the directory has {found})")
@@ -138,24 +128,6 @@ def listed(root: Path, part: str, classes: Sequence[str]) -> Listed:
     read = Counter(PurePath(name).suffix.lower() for name in names)
     note = f"{root / part}: {len(names) + left.total()} files found, {len(names)} read ({_shown(read)})"
     return Listed(part, names, labels, note + (f", {left.total()} left out ({_shown(left)})" if left else ""))
-
-
-def _files(directory: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
-    """All files in a directory and below, those of links too; of hidden directories only their names."""
-    there = directory.stat()
-    identity = (there.st_dev, there.st_ino)
-    if identity in above:
-        raise InputError(f"{directory}: is a link to a directory that it lies in, so there is no end; remove the link")
-    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-        if entry.is_dir() and not _is_hidden(entry.name):
-            yield from _files(directory / entry.name, above | {identity})
-        else:
-            yield directory / entry.name
-
-
-def _is_hidden(name: str) -> bool:
-    """Whether the system hides a name, such as `._1.png`, which macOS puts beside 1.png on other disks."""
-    return name.startswith(".")
 
 
 def _shown(counts: Counter[str]) -> str:

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data.folders import CLASSES, LISTS, class_directories, class_names, listed, read_list, suffixes
+from fewshot_nas.data.folders import CLASSES, LISTS, class_directories, class_names, listed, read_list
 from fewshot_nas.data.known import CIFAR10, CIFAR100
+from fewshot_nas.data.opening import suffixes
 
 ALL = "all"  # the part of images that are not split
 _NAMES = {"train": ("train", "training"), "valid": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}

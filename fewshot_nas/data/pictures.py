@@ -1,26 +1,22 @@
 """Photographs of different sizes. Each is decoded when its pixels are needed, and no larger than needed.
 
-Every file becomes RGB with 8 bits a channel: turned as its EXIF orientation says, transparent pixels on a background.
-Grey becomes three equal channels, CMYK is converted without its colour profile, of 16 bits the upper 8 count, and of
-several frames the first. Training, evaluation and the program of docs/own_images.md follow the same rules.
+What a file's pixels are, `opening.py` says.
 """
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast
 
-import numpy as np
 import torch
 import torchvision
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from fewshot_nas.cli.errors import InputError
+from fewshot_nas.data.opening import WHITE, Colour, about, as_rgb, orientation
 
 try:  # gives the same bytes as Pillow in two thirds of the time: pip install 'fewshot-nas[jpeg]'
     from simplejpeg import decode_jpeg
@@ -28,9 +24,7 @@ except ImportError:
     decode_jpeg = None
 
 
-READING = 2  # rises whenever files are read to other pixels; names of cached files contain it
-WHITE = (255, 255, 255)
-Colour = tuple[int, ...]  # red, green and blue, 0..255
+READING = 3  # rises whenever files are read to other pixels; names of cached files contain it
 _ON_ITS_SIDE = range(5, 9)  # EXIF orientations that swap height and width
 
 
@@ -71,7 +65,7 @@ class FilePicture:
     def read(self, shrink: int = 1) -> Tensor:
         """The decoded pixels; a JPEG file is decoded no larger than needed."""
         height, width = (-(-side // shrink) for side in self.size)
-        with _about(self.path):
+        with about(self.path):
             pixels = None
             if shrink == 1 and self._orientation == 1:
                 pixels = _quickly(self._opened, self.content)
@@ -81,20 +75,11 @@ class FilePicture:
         image: Image.Image = self._opened
         # libjpeg skips details that are too fine; no effect on other formats.
         image.draft("RGB", (-(-image.width // shrink), -(-image.height // shrink)))
-        if self._orientation != 1:
-            image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I;16"):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        if image.mode[0] in "IF":  # integers and floats, which a conversion to RGB would clip
-            raise InputError(f"{self.path}: has the pixel format {image.mode}, expected 8 or 16 bits a channel")
-        if image.has_transparency_data:
-            ground = Image.new("RGBA", image.size, self.background)
-            image = Image.alpha_composite(ground, image.convert("RGBA"))
-        return cast(Tensor, pil_to_tensor(image.convert("RGB")))
+        return cast(Tensor, pil_to_tensor(as_rgb(self.path, image, self._orientation, self.background)))
 
     def oddities(self) -> list[str]:
         """What reading changes: `transparent`, `16 bits`, `frames`; call it before the file is read."""
-        with _about(self.path):
+        with about(self.path):
             image, found = self._opened, []
             if ";16" in str(image.tile):  # of colours Pillow itself takes the upper 8
                 found.append("16 bits")
@@ -107,21 +92,17 @@ class FilePicture:
     @cached_property
     def content(self) -> bytes:
         """The bytes of the file."""
-        with _about(self.path):
+        with about(self.path):
             return self.path.read_bytes()
 
     @cached_property
     def _opened(self) -> ImageFile.ImageFile:
-        with _about(self.path):
+        with about(self.path):
             return Image.open(io.BytesIO(self.content))
 
     @cached_property
     def _orientation(self) -> int:
-        """The EXIF orientation that is still to be applied: Pillow turns TIFF files itself."""
-        with suppress(Exception):  # broken EXIF data are none
-            if self._opened.format != "TIFF":
-                return int(self._opened.getexif().get(ExifTags.Base.Orientation, 1))
-        return 1
+        return orientation(self._opened)
 
 
 def whole(image: Tensor | Picture) -> Tensor:
@@ -152,15 +133,3 @@ def _quickly(image: Image.Image, content: bytes) -> Tensor | None:
         with suppress(ValueError):  # Pillow reads or explains the files that it cannot read
             return torch.from_numpy(decode_jpeg(content)).permute(2, 0, 1)
     return None
-
-
-@contextmanager
-def _about(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except UnidentifiedImageError:  # names the object in memory
-        raise InputError(f"{path}: cannot be decoded as an image (it has no format that Pillow knows)") from None
-    except Exception as error:  # a decoder may raise almost anything, and the reason is always this file
-        raise InputError(f"{path}: cannot be decoded as an image ({' '.join(str(error).split())})") from None

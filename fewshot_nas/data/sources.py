@@ -23,8 +23,8 @@ from fewshot_nas.data.images import (
     spread,
 )
 from fewshot_nas.data.known import CIFAR10, CIFAR100, cifar100_classes, read_cifar, read_fashion_mnist
+from fewshot_nas.data.opening import WHITE, Colour
 from fewshot_nas.data.pairs import blended_pairs
-from fewshot_nas.data.pictures import WHITE, Colour
 
 KNOWN = frozenset({"digits", "cifar10", "cifar100", "fashion_mnist", "fashion_pairs"})  # whose parts are apart
 _FOLDERS_VALID = 2500

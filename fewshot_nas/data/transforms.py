@@ -8,18 +8,21 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data import RECIPES
 from fewshot_nas.data.geometry import cuts, jittered
 from fewshot_nas.data.images import uniform
+from fewshot_nas.data.opening import centre
 from fewshot_nas.data.pictures import Pixels, whole
 
 
@@ -36,15 +39,18 @@ class Transform(Protocol):
 
 @dataclass(frozen=True)
 class CentreCrop(Transform):
-    """Resize the shorter side, then crop the centre; nothing random."""
+    """Resize the shorter side, then crop the centre; nothing random.
+
+    By Pillow, so that `predict` does the same without torch, and any make of processor gives the same bytes.
+    """
 
     resolution: int
     shorter_side: int
     interpolation: v2.InterpolationMode = v2.InterpolationMode.BILINEAR
 
     def __call__(self, pixels: Pixels, keys: Tensor | None = None) -> Tensor:
-        if isinstance(pixels, Tensor):
-            return self._cropped(pixels)
+        if isinstance(pixels, Tensor) and pixels.shape[-2:] == (self.shorter_side,) * 2 == (self.resolution,) * 2:
+            return pixels
         return torch.stack([self._cropped(whole(image)) for image in pixels])
 
     def described(self) -> dict[str, Any]:
@@ -53,8 +59,8 @@ class CentreCrop(Transform):
         return {"resize": resize, "centre_crop": self.resolution}
 
     def _cropped(self, image: Tensor) -> Tensor:
-        resized = v2.functional.resize(image, [self.shorter_side], self.interpolation, antialias=True)
-        return cast(Tensor, v2.functional.center_crop(resized, [self.resolution]))
+        sides, way = (self.shorter_side, self.resolution), self.interpolation.value
+        return torch.cat([pil_to_tensor(centre(Image.fromarray(each.numpy()), *sides, way)) for each in image])
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,13 @@ def total(network: nn.Module, inputs: Inputs) -> Sums:
     return Sums(*torch.stack(parts).sum(0).tolist())
 
 
+@torch.no_grad()
+def answers(network: nn.Module, inputs: Inputs) -> Tensor:
+    """The logits of a network in evaluation mode for the scoring images, float32 [M, classes] on the CPU."""
+    with inputs.autocast():
+        return torch.cat([network(images).float().cpu() for images, _ in inputs.scoring_batches()])
+
+
 def score_plainly(supernet: Supernet, archs: Iterable[Arch], inputs: Inputs) -> list[Accuracy]:
     """Extract, calibrate and measure each arch; nothing is shared between archs."""
     scores = []

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from scipy.stats import binomtest
 
 from fewshot_nas.config import Config
 from fewshot_nas.data.images import FileImages, Images
@@ -22,6 +21,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.fitting.look import UNEVEN
 from fewshot_nas.fitting.measure import Machine
 from fewshot_nas.models.checkpoint import read_checkpoint, subnet_of
+from fewshot_nas.ranking.confidence import Numbers, Z, gain, top1
 from fewshot_nas.records.files import read_json
 from fewshot_nas.results.directories import NetworkDirectory
 from fewshot_nas.running.images import evaluation_inputs, open_images
@@ -33,8 +33,6 @@ TITLES = {
     "random": "a random network",
 }
 _WORST, _THUMB = 12, 112  # images that are shown, and their longer side in pixels
-_Z = 1.959964  # of a 95 % interval
-Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -115,16 +113,6 @@ def _look(network: torch.nn.Module, inputs: Inputs) -> Look:
     return Look(guesses, torch.cat([each.values for each in found]).cpu().double().numpy())
 
 
-def top1(right: Numbers) -> list[float]:
-    """Accuracy in percent, and its 95 % interval (Wilson).
-
-    >>> top1(np.array([1.0, 1.0, 1.0, 0.0]))
-    [75.0, 30.06, 95.44]
-    """
-    found = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
-    return [round(100 * float(each), 2) for each in (right.mean(), found.low, found.high)]
-
-
 def balanced(right: Numbers, labels: npt.NDArray[np.int64]) -> list[float]:
     """The mean of the classes' accuracies in percent, and its 95 % interval; a class adds one right and one wrong image
     to its own uncertainty, so that few images are never sure.
@@ -139,32 +127,8 @@ def balanced(right: Numbers, labels: npt.NDArray[np.int64]) -> list[float]:
         share = (own.sum() + 1) / (len(own) + 2)
         variance += share * (1 - share) / (len(own) + 2)
     mean, error = float(np.mean(shares)), math.sqrt(variance) / len(shares)
-    low, high = max(0.0, mean - _Z * error), min(1.0, mean + _Z * error)
+    low, high = max(0.0, mean - Z * error), min(1.0, mean + Z * error)
     return [round(100 * each, 2) for each in (mean, low, high)]
-
-
-def gain(one: Numbers, other: Numbers, labels: npt.NDArray[np.int64] | None) -> list[float]:
-    """By how many points one network is better on the same images, and the 95 % interval of the difference.
-
-    One image more that only the one has right, and one that only the other has, count for the uncertainty (Bonett and
-    Price 2012, doi:10.3102/1076998611411915).
-
-    Args:
-        labels: for the mean of the classes' differences; None for that of the images'.
-
-    >>> gain(np.array([1.0, 1.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0, 0.0]), None)
-    [50.0, -26.31, 92.97]
-    """
-    strata = np.zeros(len(one), int) if labels is None else labels
-    value, middle, variance, classes = 0.0, 0.0, 0.0, np.unique(strata)
-    for label in classes:
-        difference = (one - other)[strata == label]
-        more, less, count = (difference > 0).sum() + 1, (difference < 0).sum() + 1, len(difference) + 2
-        value += difference.mean() / len(classes)
-        middle += (more - less) / count / len(classes)
-        variance += (more + less - (more - less) ** 2 / count) / count**2 / len(classes) ** 2
-    error = _Z * math.sqrt(variance)
-    return [round(100 * float(each), 2) for each in (value, max(middle - error, -1.0), min(middle + error, 1.0))]
 
 
 def sentence(

@@ -2,32 +2,29 @@
 
 import argparse
 import json
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import Config
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World, joined
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.naive import calibrate, measure
+from fewshot_nas.evaluation.naive import answers, calibrate
+from fewshot_nas.models.card import CardFile, Provenance, deployment_card, form, python_lines
 from fewshot_nas.models.checkpoint import is_subnet, read_checkpoint, subnet_of, supernet_of
-from fewshot_nas.models.export import (
-    CardFile,
-    Preprocessed,
-    Provenance,
-    check_formats,
-    deployment_card,
-    write_onnx,
-    write_weights,
-)
+from fewshot_nas.models.export import Preprocessed, check_formats, onnx_program, write_onnx, write_weights
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.records.files import sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.running.images import evaluation_inputs, images_for, opened
 from fewshot_nas.running.manifest import fixed_by_network, refuse_settings
 from fewshot_nas.running.options import config_of, first_line
+from fewshot_nas.scoring.deploying import Logits, differences, judged, latencies, logits_of, quantized
 from fewshot_nas.space.space import Arch, Space
 
 _UNCALIBRATED = (
@@ -46,7 +43,7 @@ class Exported(NamedTuple):
 
 
 def export(options: argparse.Namespace) -> None:
-    """Take the network, measure it, and write weights, deployment card and, if asked, an ONNX file."""
+    """Take the network, measure it, and write weights, deployment card and, if asked, ONNX files."""
     _check(options)
     stored = PhaseDirectory(options.model.parent).config
     config = config_of(options, stored)
@@ -55,36 +52,66 @@ def export(options: argparse.Namespace) -> None:
     source = {"model": str(options.model), "sha256": sha256(options.model)}
     code = network.space.encode(network.arch)
     out = options.out or Path(f"{code}.pt")
-    card_file = CardFile(out, options.onnx)
+    files = [out, *map(out.with_suffix, [".onnx"] * options.onnx + [".int8.onnx"] * options.int8)]
+    card_file = CardFile(files)
     card_file.refuse_another({"code": code, "source": source})
     told = bool(options.config or options.overrides or stored.exists())
-    if not told and (options.with_preprocessing or (options.calibrate and not network.trained)):
+    if not told and (options.with_preprocessing or options.int8 or (options.calibrate and not network.trained)):
         raise InputError(
             f"{stored}: no such file, so nobody knows which images the model was trained on;"
             " give --config, or --no-calibrate"
         )
-    resolution = options.resolution or network.space.resolution
     refuse_settings(config, options.model, fixed_by_network(network.space, network.module.num_classes))
-    classes = network.module.trained_on.get("classes", ())
-    provenance, said = Provenance(classes=classes, source=source), _UNKNOWN if network.trained else _UNCALIBRATED
-    if not (told and options.calibrate):
-        print(first_line(f"network {code} of {options.model}", space=network.space.name))
-    else:
-        with joined(options.device, config.run) as world:
-            network.module.to(world.device)
-            provenance, said = _measured(config, network, resolution, source, world)
-            network.module.cpu()  # files are written for any machine
-    card = deployment_card(network.space, network.arch, network.module.num_classes, resolution, provenance)
+    space = replace(network.space, resolution=options.resolution or network.space.resolution)
+    with joined(options.device, config.run) as world:
+        if told and options.calibrate:
+            known, inputs = _known(config, network, space, source, world)
+        else:
+            print(first_line(f"network {code} of {options.model}", space=space.name))
+            known, inputs = Provenance(classes=network.module.trained_on.get("classes", ()), source=source), {}
+        scored = {} if options.onnx else inputs
+        logits: Logits = {part: answers(network.module, each).numpy() for part, each in scored.items()}
+    network.module.cpu()  # files are written for any machine
+    how, pixels = known.preprocessing, options.with_preprocessing
+    inside = Preprocessed(network.module, how["mean"], how["std"]) if pixels and how else network.module
+    programs = [onnx_program(inside, space.resolution)] if options.onnx else []
+    if options.int8:
+        programs.append(quantized(programs[0], inputs, pixels=pixels))
+    if programs:  # what is scored is the file that will be used
+        logits = logits_of(programs[0], inputs, pixels=pixels)
+    if inputs:
+        scores, confidence = judged(logits, inputs, known.scores)
+        known = replace(known, scores=scores, confidence=confidence)
+    card = deployment_card(space, network.arch, network.module.num_classes, known)
     card_file.refuse_another(card)
-    _write(options, network, card, out, card_file)
-    print(said)
+    cards = _cards(card, programs, inputs, logits, files, pixels=pixels)
+    write_weights(out, inside if out.suffix == ".pt2" else network.module, space.resolution, json.dumps(cards[0]))
+    print(f"weights: {out}")
+    for path, program, own in zip(files[1:], programs, cards, strict=False):
+        write_onnx(path, program, json.dumps(own))
+        print(f"onnx: {path}, {own['latency']['us']:.0f} us an image")
+    card_file.write(cards[0], files)
+    print(f"card: {card_file.path}")
+    for part, (points, low, high) in cards[0].get("int8", {}).get("change", {}).items():
+        print(f"int8: top-1 {points:+.2f} points [{low:+.2f}, {high:+.2f}] on the {part} images")
+    if not inputs:
+        print(_UNKNOWN if network.trained else _UNCALIBRATED)
+        return
+    begin = "" if network.trained else f"calibrated on {len(inputs['validation'].calibration)} training images; "
+    said = "top-1 {top1:.2f} % on {images} {part} images of {data}"
+    print(begin + ", ".join(map(said.format_map, scores)))
 
 
 def _check(options: argparse.Namespace) -> None:
     if options.resolution is not None and options.resolution < 1:
         raise InputError(f"--resolution is {options.resolution}, expected a number of pixels")
-    if options.with_preprocessing and not (options.onnx and options.calibrate):
-        raise InputError("--with-preprocessing is for --onnx, and needs the images' settings (not --no-calibrate)")
+    program = options.onnx or (options.out and options.out.suffix == ".pt2")
+    if options.with_preprocessing and not (program and options.calibrate):
+        raise InputError(
+            "--with-preprocessing is for --onnx and .pt2, and needs the images' settings (not --no-calibrate)"
+        )
+    if options.int8 and not (options.onnx and options.calibrate):
+        raise InputError("--int8 is for --onnx, and needs the images' settings (not --no-calibrate)")
 
 
 def _network(options: argparse.Namespace) -> Exported:
@@ -101,67 +128,66 @@ def _network(options: argparse.Namespace) -> Exported:
     return Exported(extract(supernet, arch), supernet.space, arch, trained=False)
 
 
-def _measured(
-    config: Config, network: Exported, resolution: int, source: dict[str, str], world: World
-) -> tuple[Provenance, str]:
-    """Calibrate the network if it needs it, and score it. Returns the knowledge about it, and a line for the user."""
-    module = network.module
+def _known(
+    config: Config, network: Exported, space: Space, source: dict[str, str], world: World
+) -> tuple[Provenance, dict[str, Inputs]]:
+    """Calibrate the network if it needs it. Returns what the card says but for accuracies, and the images to score on.
+
+    Args:
+        space: with the resolution of the images.
+    """
+    module = network.module.to(world.device)
     data = images_for(config, source["model"], network.space, module.num_classes, module.trained_on)
     if data.num_classes != module.num_classes:
         raise InputError(f"the model has {module.num_classes} classes, but {data.name} has {data.num_classes}")
-    what = f"network {network.space.encode(network.arch)} of {source['model']}"
-    print(opened(what, data, network.space.name, world))
+    print(opened(f"network {space.encode(network.arch)} of {source['model']}", data, space.name, world))
     parts = {"validation": data.valid} | ({} if data.test is data.valid else {"test": data.test})
-    inputs = {name: evaluation_inputs(config, network.space, data, images, world) for name, images in parts.items()}
+    inputs = {name: evaluation_inputs(config, space, data, images, world) for name, images in parts.items()}
     calibration = None
     if not network.trained:
-        calibrate(network.module, inputs["validation"].calibration_batches())
+        calibrate(module, inputs["validation"].calibration_batches())
         images = len(inputs["validation"].calibration)
         calibration = {"images": images, "of": f"training images of {data.name}", "fingerprint": data.train.fingerprint}
-    scores = [
-        _score(network, name, inputs[name], {"data": data.name, "fingerprint": images.fingerprint})
-        for name, images in parts.items()
-    ]
     preprocessing = {
         **data.reading(),
-        "colour": "RGB" if network.space.in_channels == 3 else f"{network.space.in_channels} channel",
-        **eval_transform(data.recipe, resolution).described(),
+        "colour": "RGB" if space.in_channels == 3 else f"{space.in_channels} channel",
+        **eval_transform(data.recipe, space.resolution).described(),
         "divide_by": 255,
         "mean": list(data.mean),
         "std": list(data.std),
     }
     classes = module.trained_on.get("classes") or (data.class_names if data.classes else ())
-    provenance = Provenance(preprocessing, classes, scores, calibration, source)
-    said = [f"top-1 {each['top1']:.2f} % on {each['images']} {each['part']} images of {data.name}" for each in scores]
-    begin = "" if network.trained else f"calibrated on {len(inputs['validation'].calibration)} training images; "
-    return provenance, begin + ", ".join(said)
+    scored = [{"part": part, "data": data.name, "fingerprint": each.fingerprint} for part, each in parts.items()]
+    return Provenance(preprocessing, classes, scored, None, calibration, source), inputs
 
 
-def _score(network: Exported, part: str, inputs: Inputs, images: dict[str, Any]) -> dict[str, Any]:
-    seen = {"part": part, "images": len(inputs.images), "resolution": inputs.images.shape[-1]}
-    return {**seen, **asdict(measure(network.module, inputs)), **images}
+def _cards(
+    card: dict[str, Any],
+    programs: Sequence[bytes],
+    inputs: Mapping[str, Inputs],
+    logits: Logits,
+    files: Sequence[Path],
+    *,
+    pixels: bool,
+) -> list[dict[str, Any]]:
+    """The card beside the files and in all but the int8 one, and the latter's own.
 
-
-def _write(
-    options: argparse.Namespace, network: Exported, card: dict[str, Any], out: Path, card_file: CardFile
-) -> None:
-    """Write the files, the card inside those that have room for it, and beside them with their digests."""
-    resolution = options.resolution or network.space.resolution
-    write_weights(out, network.module, resolution, json.dumps(card))
-    print(f"weights: {out}")
-    files = [out]
-    if options.onnx:
-        card = {**card, "onnx": _onnx_form(options.with_preprocessing)}
-        shown, inside = card["preprocessing"], options.with_preprocessing
-        files.append(out.with_suffix(".onnx"))
-        module = Preprocessed(network.module, shown["mean"], shown["std"]) if inside else network.module
-        write_onnx(files[-1], module, resolution, json.dumps(card))
-        print(f"onnx: {files[-1]}")
-    card_file.write(card, files)
-    print(f"card: {card_file.path}")
-
-
-def _onnx_form(with_preprocessing: bool) -> dict[str, str]:
-    if with_preprocessing:
-        return {"input": "pixels, uint8: resized and cropped, not divided or normalised", "output": "probabilities"}
-    return {"input": "images, float32: after all of the preprocessing", "output": "logits"}
+    Args:
+        logits: of the first program.
+    """
+    if files[0].suffix == ".pt2":
+        card = {**card, "pt2": form(pixels=pixels)}
+    if not programs:
+        return [card]
+    times = latencies(programs, np.zeros([1, *card["input"]["shape"][1:]], np.uint8 if pixels else np.float32))
+    card = {**card, "onnx": form(pixels=pixels), "latency": times[0]}
+    if readable := card["preprocessing"] and card["preprocessing"]["colour"] in ("RGB", "1 channel"):
+        card["python"] = python_lines(card, files[1].name)
+    if len(programs) == 1:
+        return [card]
+    now = logits_of(programs[1], inputs, pixels=pixels)
+    scores, confidence = judged(now, inputs, card["scores"])
+    own = {"scores": scores, "confidence": confidence, "latency": times[1]}
+    card["int8"] = {**own, "change": differences(now, logits, inputs)}
+    python = {"python": python_lines(card, files[2].name)} if readable else {}
+    return [card, {**card, **own, **python}]

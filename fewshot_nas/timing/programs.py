@@ -9,11 +9,12 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -98,13 +99,24 @@ class Programs:
         return call
 
     def _onnx(self, module: nn.Module, images: torch.Tensor) -> Program:
-        runtime = onnxruntime_or_refuse(self.device)
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
-        options.log_severity_level = 3
-        session = runtime.InferenceSession(onnx_of(module, images.shape), options, ["CPUExecutionProvider"])
-        values = {"images": np.asarray(images)}
-        return lambda: session.run(None, values)
+        onnxruntime_or_refuse(self.device)
+        return partial(session_run(onnx_of(module, images.shape), self.threads), np.asarray(images))
+
+
+def session_run(model: bytes, threads: int) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
+    """A function from the input of an ONNX model to its output, by onnxruntime on the CPU."""
+    runtime = onnxruntime_or_refuse(torch.device("cpu"))
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(model, options, ["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        (found,) = session.run(None, {name: values})
+        return found  # type: ignore[no-any-return]
+
+    return run
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.models.export import write_onnx, write_weights
+from fewshot_nas.models.export import onnx_program, write_onnx, write_weights
 from fewshot_nas.models.subnet import Subnet, extract
 from fewshot_nas.space.presets import SPACES
 from tests.rounding import assert_equal_but_for_rounding, terms
@@ -61,7 +61,7 @@ def test_another_ending_is_refused(calibrated, tmp_path):
 def test_onnxruntime_agrees_for_any_batch(calibrated, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    write_onnx(tmp_path / "subnet.onnx", calibrated, resolution=8)
+    write_onnx(tmp_path / "subnet.onnx", onnx_program(calibrated, resolution=8))
     session = onnxruntime.InferenceSession(tmp_path / "subnet.onnx", providers=["CPUExecutionProvider"])
     for batch in (1, 5):
         images = torch.randn(batch, 1, 8, 8)
@@ -74,8 +74,8 @@ def test_onnxruntime_agrees_for_any_batch(calibrated, tmp_path):
     ("package", "write"),
     [
         ("safetensors", lambda path, subnet: write_weights(path / "subnet.safetensors", subnet, resolution=8)),
-        ("onnx", lambda path, subnet: write_onnx(path / "subnet.onnx", subnet, resolution=8)),
-        ("onnxscript", lambda path, subnet: write_onnx(path / "subnet.onnx", subnet, resolution=8)),
+        ("onnx", lambda path, subnet: onnx_program(subnet, resolution=8)),
+        ("onnxscript", lambda path, subnet: onnx_program(subnet, resolution=8)),
     ],
 )
 def test_a_missing_extra_is_named(calibrated, tmp_path, monkeypatch, package, write):
