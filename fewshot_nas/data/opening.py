@@ -62,7 +62,8 @@ def opened(path: Path, background: Colour = WHITE) -> Image.Image:
     Raises:
         InputError: the file is missing or is not an image of 8 or 16 bits a channel; names its path.
     """
-    with about(path), Image.open(path) as image:
+    # As a stream: of a TIFF file that Pillow maps by its name, it forgets to turn the pixels.
+    with about(path), path.open("rb") as stream, Image.open(stream) as image:
         return as_rgb(path, image, orientation(image), background)
 
 

@@ -84,11 +84,11 @@ def python_lines(card: Mapping[str, Any], name: str) -> list[str]:
     normal = f"x = numpy.float32((x - {_column(how['mean'])}) / ({_column(how['std'])})); y = {run}"
     heat = card["confidence"]["temperature"]
     return [
-        "import json, sys, numpy, onnxruntime",
+        "import io, json, pathlib, sys, numpy, onnxruntime",
         "from PIL import Image, ImageOps",
         f'session = onnxruntime.InferenceSession("{name}", providers=["CPUExecutionProvider"])',
         f"names = json.loads(session.get_modelmeta().custom_metadata_map['{KEY}'])['classes'] or range({classes})",
-        "image = ImageOps.exif_transpose(Image.open(sys.argv[1]))",
+        "image = ImageOps.exif_transpose(Image.open(io.BytesIO(pathlib.Path(sys.argv[1]).read_bytes())))",
         "if image.mode[:4] == 'I;16': image = Image.fromarray((numpy.asarray(image) >> 8).astype('uint8'))",
         f"image = Image.alpha_composite(Image.new('RGBA', image.size, {ground}), image.convert('RGBA')).convert('RGB')",
         f"w, h = ({side} * each // min(image.size) for each in image.size)",
