@@ -45,9 +45,10 @@ def random_arch(
     Raises:
         InputError: no such space, or none of 10,000 draws lies within the bounds.
 
-    >>> arch = random_arch("px8", seed=1, max_macs=8_000_000)
-    >>> macs("px8", arch) <= 8_000_000
-    True
+    Examples:
+        >>> arch = random_arch("px8", seed=1, max_macs=8_000_000)
+        >>> macs("px8", arch) <= 8_000_000
+        True
     """
     space, rng = _space(space), random.Random(seed)
     for _ in range(_DRAWS):
@@ -65,8 +66,9 @@ def macs(space: Space | str, arch: Arch | str, num_classes: int = 1000) -> int:
     Raises:
         InputError: no such space, or the code is malformed.
 
-    >>> macs("track1", "1554322222322212322212323254542444000000004353730000")
-    3279490688
+    Examples:
+        >>> macs("track1", "1554322222322212322212323254542444000000004353730000")
+        3279490688
     """
     space = _space(space)
     return space.cost(_arch(space, arch), num_classes=num_classes).macs
@@ -78,8 +80,9 @@ def params(space: Space | str, arch: Arch | str, num_classes: int = 1000) -> int
     Raises:
         InputError: no such space, or the code is malformed.
 
-    >>> params("px8", random_arch("px8", max_params=100_000), num_classes=10) < 100_000
-    True
+    Examples:
+        >>> params("px8", random_arch("px8", max_params=100_000), num_classes=10) < 100_000
+        True
     """
     space = _space(space)
     return space.cost(_arch(space, arch), num_classes=num_classes).params
@@ -91,9 +94,10 @@ def load_supernet(path: Path | str, device: str = "cpu") -> "Supernet":
     Raises:
         InputError: the file is missing, damaged, or holds no supernet.
 
-    >>> supernet = load_supernet("results/digits/supernet.pth")
-    >>> supernet.num_classes
-    10
+    Examples:
+        >>> supernet = load_supernet("results/digits/supernet.pth")
+        >>> supernet.num_classes
+        10
     """
     from fewshot_nas.models import checkpoint
 
@@ -105,9 +109,10 @@ def extract(supernet: "Supernet | Path | str", arch: Arch | str) -> "Subnet":
 
     It is in training mode. Its batch norms have no statistics yet: calibrate them before `eval()`.
 
-    >>> subnet = extract("results/digits/supernet.pth", random_arch("px8"))
-    >>> sum(parameter.numel() for parameter in subnet.parameters()) == params("px8", random_arch("px8"), 10)
-    True
+    Examples:
+        >>> subnet = extract("results/digits/supernet.pth", random_arch("px8"))
+        >>> sum(parameter.numel() for parameter in subnet.parameters()) == params("px8", random_arch("px8"), 10)
+        True
     """
     from fewshot_nas.models import subnet
 
@@ -121,9 +126,10 @@ def open_data(name: str, root: Path | str = "data", *, num_classes: int | None =
     Raises:
         InputError: there is no such data set, or `root` does not hold such images.
 
-    >>> data = open_data("digits")
-    >>> len(data.train), len(data.valid), len(data.test)
-    (1197, 300, 300)
+    Examples:
+        >>> data = open_data("digits")
+        >>> len(data.train), len(data.valid), len(data.test)
+        (1197, 300, 300)
     """
     from fewshot_nas.data import sources
 
@@ -152,9 +158,10 @@ def score(
         InputError: `archs` is not a list, there are no such images, or supernet, images and settings do not
             fit together.
 
-    >>> (accuracy,) = score("results/digits/supernet.pth", [random_arch("px8")])
-    >>> 0 <= accuracy.top1 <= accuracy.top5 <= 100
-    True
+    Examples:
+        >>> (accuracy,) = score("results/digits/supernet.pth", [random_arch("px8")])
+        >>> 0 <= accuracy.top1 <= accuracy.top5 <= 100
+        True
     """
     from fewshot_nas.config import load_config
     from fewshot_nas.distributed import joined
