@@ -14,6 +14,7 @@ from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import SEARCH, Phase, phase_directory, phases, run_directory
 from fewshot_nas.running.options import add_phase_option, add_run_options, following, run_config
+from fewshot_nas.space.space import Space
 from fewshot_nas.space.split import MAX_GROUPS, Split, by_choice, by_depth, by_width, explicit
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check(parent, path, options.resumed_split_groups, run)
         split = _split(options, parent.split)
         phase = Phase(split.name, parent.split.name)
-        run.report(f"phase {phase.name}: {_said(split)}, split from {path}")
+        run.report(f"phase {phase.name}: {_said(options, split)}, split from {path}")
         facts = {**split.values(), "parent": {"path": str(path), "sha256": sha256(path)}}
         SupernetTraining(
             run=run,
@@ -63,11 +64,17 @@ def _split(options: argparse.Namespace, parent: Split) -> Split:
         wanted = by_width(space, options.group_nums)
         return wanted if parent.by_width else wanted.within(parent)
     if options.split_by == "choice":
-        return by_choice(space, [name.strip() for name in options.slots.split(",")]).within(parent)
+        return _by_choice(options, space).within(parent)
     return by_depth(space, _stages(options.stages, space.stages), options.group_nums).within(parent)
 
 
-def _said(split: Split) -> str:
+def _by_choice(options: argparse.Namespace, space: Space) -> Split:
+    return by_choice(space, [name.strip() for name in options.slots.split(",")])
+
+
+def _said(options: argparse.Namespace, split: Split) -> str:
+    if options.split_by == "choice":  # of choices with tensors of their own each is split, so stages have more groups
+        return f"{_by_choice(options, split.space).groups} groups by {options.slots}"
     counts = split.counts()
     return f"{split.name} groups" if split.by_width else f"{', '.join(map(str, counts))} groups by stage"
 
@@ -145,7 +152,7 @@ def _check_options(options: argparse.Namespace) -> None:
     if options.stages and options.split_by != "depth":
         raise InputError("--stages is for --split_by=depth")
     if options.group_nums is not None and not 2 <= options.group_nums <= MAX_GROUPS:
-        raise InputError(f"--group_nums is {options.group_nums}, expected 2..{MAX_GROUPS}")
+        raise InputError(f"--phase (--group_nums) is {options.phase}, expected 2..{MAX_GROUPS} groups")
 
 
 def _check(parent: "Supernet", path: Path, groups: int | None, run: "Run") -> None:

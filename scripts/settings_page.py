@@ -1,7 +1,7 @@
-"""Writes docs/settings.md, the page of all settings, from the dataclasses and the comments above their fields.
+"""Writes docs/settings.md, the page of all settings, and configs/digits.yml, their defaults, from the dataclasses.
 
-python scripts/settings_page.py            writes the page
-python scripts/settings_page.py --check    fails if the page is not what the code says
+python scripts/settings_page.py            writes both
+python scripts/settings_page.py --check    fails if one is not what the code says
 """
 
 import ast
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fewshot_nas.cli.settings import Part, Within, is_free
-from fewshot_nas.config import Config
+from fewshot_nas.config import Config, dump_config
 from fewshot_nas.cream import config as cream
 
-PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
+ROOT = Path(__file__).parents[1]
 
 _HEAD = """# All settings
 
@@ -31,6 +31,10 @@ for *free* settings, which change only what it costs or where a file is.
 Keys that do not exist, or stand twice in a file, and values out of range are refused. Numbers are decimal (not `064`,
 `0x40`, `1_000`, `1:30`), true and false are `true` and `false`, nothing is `null`. A path is text, of which only a
 leading `~` is expanded: `data.root='set #2'` is `set #2`.
+"""
+
+_DEFAULTS = """# scikit-learn's 8x8 digits: 1,197 to train on, 300 held out for the ranking, 300 for the test.
+# These are the defaults, as `python scripts/settings_page.py` writes them; docs/settings.md explains each setting.
 """
 
 _COMMANDS = {"search": cream.SearchConfig, "retrain": cream.RetrainConfig, "test": cream.CheckpointConfig}
@@ -129,14 +133,15 @@ def _default(field: "dataclasses.Field[Any]") -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page, or compare it."""
-    if (sys.argv[1:] if argv is None else argv) == ["--check"]:
-        if PAGE.read_text(encoding="utf-8") == page():
-            return 0
-        print(f"{PAGE}: is not what the code says; python {Path(__file__).name} writes it", file=sys.stderr)
-        return 1
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    """Write the page and the defaults, or compare them."""
+    checks, differ = (sys.argv[1:] if argv is None else argv) == ["--check"], False
+    for path, text in {"docs/settings.md": page(), "configs/digits.yml": _DEFAULTS + dump_config(Config())}.items():
+        if not checks:
+            (ROOT / path).write_text(text, encoding="utf-8")
+        elif (ROOT / path).read_text(encoding="utf-8") != text:
+            print(f"{path}: is not what the code says; python {Path(__file__).name} writes it", file=sys.stderr)
+            differ = True
+    return int(differ)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,22 @@
 """The spaces that have names, and how a space is read from a file. A space of your own is named by `module:name`."""
 
 import dataclasses
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.plugins import is_outside, named_part
+from fewshot_nas.space.block import Block
 from fewshot_nas.space.macro import MacroSpace
 from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.mobilenet import MobileNetSpace
 from fewshot_nas.space.resnet import ResNetSpace
-from fewshot_nas.space.space import Space, changed, immutable, preset_of
+from fewshot_nas.space.space import STEM, Space, changed, immutable, preset_of, random_arch
+
+_TRIED = 20  # archs of a space of your own, before it is used
 
 KINDS: Mapping[str, type[Space]] = MappingProxyType(
     {kind.kind: kind for kind in (ResNetSpace, MobileNetSpace, MacroSpace, MBConvSpace)}
@@ -117,18 +122,69 @@ def preset(name: str) -> Space:
     """The space of this name, or a space of your own by `module:name`, a `Space` or a function that makes one.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or the blocks of your own do not fit together.
     """
     if name in SPACES:
         return SPACES[name]
     if not is_outside(name):
         raise InputError(f"space.preset is {name!r}, expected one of {', '.join(sorted(SPACES))}, or module:name")
     found: Any = named_part(name, {}, "space.preset")
-    space = found if isinstance(found, Space) else found()
+    try:
+        space = found if isinstance(found, Space) else found()
+    except TypeError as error:
+        raise InputError(f"space.preset is {name!r}, which makes no Space ({error})") from None
     if not isinstance(space, Space):
         raise InputError(f"space.preset is {name!r}, which is no Space")
     # Files hold the name, by which the space is found again.
-    return dataclasses.replace(space, name=name)
+    space = dataclasses.replace(space, name=name)
+    for reason in islice(chain(_misnamed(space), _misfits(space)), 1):
+        space.refuse(reason)
+    return space
+
+
+def _misnamed(space: Space) -> Iterator[str]:
+    """What is wrong with the slots and the places of a space."""
+    names, stages = [slot.name for slot in space.slots], sorted({place.stage for place in space.places})
+    if len({*names}) < len(names):
+        yield f"slots are named {', '.join(names)}, expected a name of its own for each"
+    for slot in space.slots if type(space).encode is Space.encode else ():
+        if not {*slot.options} <= {*range(10)}:
+            yield f"slot {slot.name} has the options {slot.options}, but a code has one digit for each slot"
+    if space.places[0].stage != STEM or stages != list(range(STEM, stages[-1] + 1)):
+        yield f"places have the stages {stages}, expected {STEM} of the stem, which comes first, then 0, 1, ..."
+    for place in space.places:
+        if not {*place.reads} <= {*range(len(names))}:
+            yield f"{place} reads a slot that is not there; there are {len(names)}, counted from 0"
+
+
+def _misfits(space: Space) -> Iterator[str]:
+    """What does not fit together in some archs of a space."""
+    rng = random.Random(0)
+    for arch in (space.largest, space.smallest, *(random_arch(space, rng) for _ in range(_TRIED))):
+        channels, code = space.in_channels, space.encode(arch)
+        for place, block in space.blocks(arch):
+            where = f"arch {code}, place {place} (stage {space.places[place].stage}):"
+            if block != space.block_at(place, arch):
+                yield f"{where} the block depends on a slot that is not among the place's `reads`"
+            yield from (f"{where} {reason}" for reason in _misfits_of(block, channels))
+            channels = block.out
+        if (wanted := space.head(arch).inputs) != channels:
+            yield f"arch {code}: the head takes {wanted} channels, but gets {channels}"
+
+
+def _misfits_of(block: Block, channels: int) -> Iterator[str]:
+    before, stride = channels, max(op.stride for op in block.main)
+    for op in block.main:
+        if op.inputs != before:
+            yield f"a convolution takes {op.inputs} channels, but gets {before}"
+        if op.kernel % 2 == 0 or op.groups not in (1, op.inputs):
+            yield f"{op} is none of ours, which have odd kernels, and 1 group or one for each channel"
+        before = op.out
+    if block.shortcut == () and (block.out != channels or stride > 1):
+        yield "the shortcut is the identity, but the block changes the number of channels or the side"
+    for op in block.shortcut or ():
+        if (op.inputs, op.out, op.stride) != (channels, block.out, stride):
+            yield f"the shortcut is {op}, expected the inputs, outputs and stride of the main path"
 
 
 def with_values(space: Space, given: Mapping[str, Any]) -> Space:

@@ -75,7 +75,7 @@ class Space(ABC):
         in_channels, resolution: channels and side of the images, in pixels.
     """
 
-    kind: ClassVar[str]  # in files
+    kind: ClassVar[str] = "own"  # in files, which name a space of your own by `module:name`
     starts_as_shortcuts: ClassVar[bool] = True
     name: str
     in_channels: int

@@ -225,7 +225,9 @@ def by_depth(space: Space, stages: Sequence[int], groups: int) -> Split:
     depths = {slot.stage: number for number, slot in enumerate(space.slots) if slot.role == "depth"}
     for stage in stages:
         if stage not in depths:
-            raise InputError(f"stage {stage + 1} cannot be split by depth, expected one of 1..{len(depths)}")
+            known = ", ".join(str(each + 1) for each in depths)
+            expected = f"expected one of {known}" if known else f"because space {space.name} has no choice of depths"
+            raise InputError(f"stage {stage + 1} cannot be split by depth, {expected}")
         if not 1 <= groups <= len(space.slots[depths[stage]].options):
             count = len(space.slots[depths[stage]].options)
             raise InputError(f"stage {stage + 1} has {count} depths, too few for {groups} groups")

@@ -19,11 +19,16 @@ def test_the_page_is_what_the_code_says(script):
 
 
 def test_a_page_that_is_out_of_date_is_noticed(script, tmp_path, capsys):
-    script.PAGE = tmp_path / "settings.md"
+    script.ROOT = tmp_path
+    changes = (("docs/settings.md", "| `0.1` |", "| `0.2` |"), ("configs/digits.yml", "lr: 0.1", "lr: 1"))
+    for path, *_ in changes:
+        (tmp_path / path).parent.mkdir()
     script.main([])
-    script.PAGE.write_text(script.PAGE.read_text().replace("| `0.1` |", "| `0.2` |", 1))
-    assert script.main(["--check"]) == 1
-    assert "is not what the code says" in capsys.readouterr().err
+    for path, one, other in changes:
+        (tmp_path / path).write_text((tmp_path / path).read_text().replace(one, other, 1))
+        assert script.main(["--check"]) == 1
+        assert capsys.readouterr().err.startswith(f"{path}: is not what the code says")
+        script.main([])
 
 
 def test_every_setting_is_there_with_its_meaning(script):
