@@ -22,7 +22,7 @@ from fewshot_nas.fitting.look import UNEVEN
 from fewshot_nas.fitting.measure import Machine
 from fewshot_nas.models.checkpoint import read_checkpoint, subnet_of
 from fewshot_nas.ranking.confidence import Numbers, Z, gain, top1
-from fewshot_nas.records.files import read_json
+from fewshot_nas.records.files import read_json, write_csv
 from fewshot_nas.results.directories import NetworkDirectory
 from fewshot_nas.running.images import evaluation_inputs, open_images
 from fewshot_nas.space.space import Arch
@@ -52,10 +52,13 @@ class Look:
         return np.asarray(self.guesses == labels, float)
 
 
-def answered(config: Config, uneven: float, world: World, networks: Mapping[str, NetworkDirectory]) -> dict[str, Any]:
+def answered(
+    config: Config, uneven: float, world: World, networks: Mapping[str, NetworkDirectory], table: Path
+) -> dict[str, Any]:
     """Who won, with intervals, and on which images the winner is wrong, as plain values.
 
     Args:
+        table: file that gets the class of each image and the guesses of each network, as numbers.
         uneven: the largest class's training images for one of the smallest; above `UNEVEN`, balanced accuracy decides.
         networks: trained alike, by the names of `TITLES`, the found one first.
     """
@@ -66,6 +69,9 @@ def answered(config: Config, uneven: float, world: World, networks: Mapping[str,
     for name, directory in networks.items():
         network, _, archs[name] = subnet_of(directory.chosen, read_checkpoint(directory.chosen))
         looks[name] = _look(network.to(world.device), inputs)
+    guesses = zip(labels.tolist(), *(look.guesses.tolist() for look in looks.values()), strict=True)
+    names = (_name(data.test, place) for place in range(len(labels)))
+    write_csv(table, ["image", "label", *looks], ([name, *row] for name, row in zip(names, guesses, strict=True)))
     calls_us = Machine(world.device, data.num_classes).calls_us(space, list(archs.values()))
     rows = {}
     for (name, look), call_us in zip(looks.items(), calls_us, strict=True):
@@ -162,7 +168,7 @@ def _wrong(images: Images, labels: npt.NDArray[np.int64], look: Look, classes: S
     order = np.argsort(-np.where(look.guesses == labels, -1.0, look.sure), kind="stable")[:_WORST]
     return [
         {
-            "name": Path(images.names[place]).name if isinstance(images, FileImages) else f"test image {place}",
+            "name": Path(_name(images, place)).name,
             "label": classes[labels[place]],
             "guess": classes[look.guesses[place]],
             "probability": round(float(look.sure[place]), 4),
@@ -171,6 +177,10 @@ def _wrong(images: Images, labels: npt.NDArray[np.int64], look: Look, classes: S
         for place in order.tolist()
         if look.guesses[place] != labels[place]
     ]
+
+
+def _name(images: Images, place: int) -> str:
+    return images.names[place] if isinstance(images, FileImages) else f"test image {place}"
 
 
 def _small(images: Images, place: int) -> str:

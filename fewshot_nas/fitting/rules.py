@@ -157,7 +157,7 @@ def choose(
         "resolution": f"{space.resolution} px (images of {seen.side})",
         "stem": f"stride {space.stem_stride}" + " and pooling" * space.stem_pool,
         "width": f"{space.width(0, REFERENCE_DIGIT)} channels in the first stage of the reference",
-        "space": f"{space.count(space.pool_options):.2g} networks, {space.base_widths[0]} channels at most at first",
+        "space": f"{space.count(space.pool_options):.2g} networks, {space.width(0, 1)} channels at most at first",
         "batch": f"{batch} images ({seen.train:,} to train on)",
         "epochs": f"{wanted} wanted",
         "augmentation": recipe + (f"; classes differ by {seen.uneven:.1f} to 1" * (seen.uneven > UNEVEN)),

@@ -365,7 +365,7 @@ def _carry_out(running: Fit, name: str) -> None:
         names = [each for each in NETWORKS if each in running.state["done"]]
         with joined(running.device, config.run) as world:
             networks = {each: running.network(each) for each in names}
-            found = answered(config, running.state["seen"]["uneven"], world, networks)
+            found = answered(config, running.state["seen"]["uneven"], world, networks, running.files.guesses)
         found |= {"bounds": running.bounds, "left_out": running.state["plan"]["left_out"]}
         write_json(running.files.answer, found)
         running.note(winner=found["winner"])

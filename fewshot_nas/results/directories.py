@@ -143,6 +143,7 @@ class RunFiles:
     fit_settings = File("fit.yml")  # what its rules have chosen
     fit_log = File("fit/log.txt")  # what its commands have said
     answer = File("fit/answer.json")  # its networks on the test images
+    guesses = File("fit/guesses.csv")  # of each of them for each image
     fit_lock = File("fit/.lock")
 
 
