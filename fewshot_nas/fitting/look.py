@@ -52,6 +52,8 @@ def as_lists(root: Path, out: Path) -> tuple[dict[str, str], list[str]]:
         parts["train"], parts["valid"] = _split(root, layout, parts["train"], _VALID, "valid")
         said.append(f"networks are ranked on {len(parts['valid'].names):,} images, which are not trained on")
     for part, file in PARTS.items():
+        lacking = sorted(set(range(len(layout.classes))) - set(parts[part].labels))
+        said += [f"no {part} image is of class {layout.classes[label]}" for label in lacking]
         rows = zip(*parts[part], strict=True)
         lines = (f"{(root / name).absolute()} {label}\n" for name, label in rows)
         write_text(out / file, "".join(lines))

@@ -112,7 +112,10 @@ def test_a_split_is_stratified_disjoint_and_the_same_again(tmp_path):
 
 def test_the_only_held_out_images_are_tested_on(tmp_path):
     folders(tmp_path / "in", ["train", "val"])
-    as_lists(tmp_path / "in", tmp_path / "out")
+    for path in (tmp_path / "in" / "val" / "dog").iterdir():
+        path.unlink()
+    _, said = as_lists(tmp_path / "in", tmp_path / "out")
+    assert "no test image is of class dog" in said
     assert {name.split("/")[-3] for name in read(tmp_path / "out", "test.txt")} == {"val"}
     assert {name.split("/")[-3] for name in read(tmp_path / "out", "val.txt")} == {"train"}
 
