@@ -162,7 +162,7 @@ def test_killed_at_each_step_it_ends_as_if_it_had_not_been(planned, tmp_path, mo
             run.state["codes"],
             run.found.read_bytes(),
             [(name, run.network(name).result.read_bytes()) for name in NETWORKS],
-            [torch.load(run.network(name).chosen)["network"] for name in NETWORKS],
+            [torch.load(run.network(name).chosen)["model"] for name in NETWORKS],
             {name: {**row, "latency_us": 0} for name, row in answer["networks"].items()},
         ]
         assert run.state["done"] == list(STEPS)
