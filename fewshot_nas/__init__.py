@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fewshot_nas.api import extract, load_supernet, macs, open_data, params, random_arch, score
     from fewshot_nas.cli.errors import InputError
     from fewshot_nas.evaluation.scorer import Scorer
+    from fewshot_nas.run import Run
     from fewshot_nas.space.presets import SPACES
     from fewshot_nas.space.space import Arch
 from fewshot_nas.space.space import Space
@@ -21,6 +22,7 @@ __all__ = [
     "SPACES",
     "Arch",
     "InputError",
+    "Run",
     "Scorer",
     "Space",
     "extract",
@@ -35,6 +37,7 @@ __all__ = [
 _ELSEWHERE = {
     "Arch": "space.space",
     "InputError": "cli.errors",
+    "Run": "run",
     "SPACES": "space.presets",
     "Scorer": "evaluation.scorer",
     "Space": "space.space",

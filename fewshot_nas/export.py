@@ -33,6 +33,7 @@ def _parser() -> Parser:
     add("--onnx", action="store_true", help="write an ONNX file beside the weights, for any batch size")
     add(
         "--with-preprocessing",
+        "--with_preprocessing",
         action="store_true",
         help="the ONNX file and a .pt2 take pixels 0..255 as uint8, and give probabilities",
     )

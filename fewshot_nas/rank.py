@@ -25,6 +25,7 @@ def _parser() -> Parser:
     add(
         "--scores",
         type=Path,
+        action="extend",
         nargs="+",
         metavar="DIR",
         help="evaluations with merged scores, whose mean counts (default: the one of the phase)",

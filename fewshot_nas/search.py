@@ -47,6 +47,7 @@ def _parser() -> Parser:
     add("--budget", type=_count, default=1000, metavar="N", help="archs to score (default 1000)")
     add(
         "--minimize",
+        action="extend",
         nargs="+",
         default=[],
         choices=MEASURES,

@@ -67,4 +67,4 @@ def python() -> str:
 
     names = sorted(name for name in fewshot_nas.__all__ if name.islower())
     functions = "\n".join(f"::: fewshot_nas.api.{name}\n" for name in names)
-    return f"# Python\n\nEach function is a name of `fewshot_nas`.\n\n{functions}"
+    return f"# Python\n\nEach one is a name of `fewshot_nas`.\n\n::: fewshot_nas.run.Run\n\n{functions}"

@@ -155,10 +155,15 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def error(self, message: str) -> NoReturn:
-        """Show the usage and the mistake, and end with status 2."""
+        """Refuse the arguments.
+
+        Raises:
+            InputError: says what is wrong, and what may have been meant.
+        """
         before, unknown, words = message.partition("unrecognized arguments: ")
+        help_ = f"; {self.prog} --help lists the options"
         meant = self._meant(words.split()[0]) if unknown and not before else ""
-        super().error(message + meant)
+        raise InputError(message + (meant or help_))
 
     def _meant(self, word: str) -> str:
         name, equals, value = word.lstrip("-").partition("=")
@@ -166,7 +171,7 @@ class Parser(argparse.ArgumentParser):
             return f"; settings are given without dashes: {name}={value if equals else 'VALUE'}"
         options = [option.lstrip("-") for option in self._option_string_actions]
         near = difflib.get_close_matches(name, options, 1)
-        return f"; did you mean --{near[0]}?" if near else "; --help lists the options"
+        return f"; did you mean --{near[0]}?" if near else ""
 
 
 def read_numbers(option: str, text: str, expected: str, most: int) -> list[int]:

@@ -30,6 +30,7 @@ _LOOK: Mapping[Any, Any] = MappingProxyType(
         "axes.titlesize": 8,
         "legend.fontsize": 6,
         "legend.frameon": False,
+        "figure.dpi": 200,  # in a notebook
         "svg.fonttype": "none",  # text stays text
         "svg.hashsalt": "fewshot_nas",  # the same figure gives the same file
         "savefig.dpi": 300,
@@ -38,8 +39,8 @@ _LOOK: Mapping[Any, Any] = MappingProxyType(
 )
 
 
-def write_figures(study: Study, directory: Path) -> list[Path]:
-    """Write the figures for which there are data, and return their paths.
+def drawings(study: Study) -> dict[str, "Drawing"]:
+    """The figures for which there are data, by name.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -47,10 +48,22 @@ def write_figures(study: Study, directory: Path) -> list[Path]:
     try:
         from matplotlib import rc_context
     except ImportError:
-        raise InputError("--figures needs matplotlib: pip install 'fewshot-nas[figures]'") from None
-    paths = []
+        raise InputError("figures need matplotlib: pip install 'fewshot-nas[figures]'") from None
     with rc_context(dict(_LOOK)):
-        for name, drawing in _drawings(study):
+        return dict(_drawings(study))
+
+
+def write_figures(study: Study, directory: Path) -> list[Path]:
+    """Write the figures for which there are data, and return their paths.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    paths, drawn = [], drawings(study)
+    from matplotlib import rc_context
+
+    with rc_context(dict(_LOOK)):
+        for name, drawing in drawn.items():
             for ending, metadata in (("svg", {"Date": None}), ("png", {})):
                 paths.append(directory / f"{name}.{ending}")
                 with replacing(paths[-1]) as stream:

@@ -52,8 +52,12 @@ Pool = Sequence[Mapping[str, Arch]]  # its parts
 Parts = Mapping[int, Mapping[str, Arch]]
 
 
-def evaluate(options: argparse.Namespace) -> None:
-    """Evaluate parts of the pool, or show what it would cost."""
+def evaluate(options: argparse.Namespace) -> Path | None:
+    """Evaluate parts of the pool, or show what it would cost.
+
+    Returns:
+        The directory of the evaluation; None if none was made.
+    """
     # 1. Options and settings. The numbers are those of the stages in docs/reading.md.
     _check(options)
     on_ray, phase = uses_ray(options), phase_of(options.save, options.phase)
@@ -77,7 +81,7 @@ def evaluate(options: argparse.Namespace) -> None:
         scorer = scorer_for(config, model, supernet, data, scored, world, executor, computes=not options.plan)
         if options.arch:
             _score_archs(options, scorer, f"{len(scored)} {'test' if options.test_set else 'ranking'} images", report)
-            return
+            return None
         # 5. The archs: parts of the pool, or a sample that is spread over all parts.
         pool = read_pool(config.run.pool_path, supernet.space)
         parts = _chosen(options, pool, supernet.space, report)
@@ -106,6 +110,7 @@ def evaluate(options: argparse.Namespace) -> None:
                 if not options.plan:
                     on_rank0(world, lambda: _forget_another_truth(job))
                 _evaluate(options, job, scorer, world)
+        return None if options.plan else scores
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -28,8 +28,8 @@ from fewshot_nas.timing.table import table_of
 _SHOWN = 10
 
 
-def search(options: argparse.Namespace, asked: Request) -> None:
-    """Search, and write what was found."""
+def search(options: argparse.Namespace, asked: Request) -> FoundDirectory:
+    """Search, and write what was found into the directory that is returned."""
     directory, config, model, network = asked.directory, asked.config, asked.model, asked.network
     with joined(options.device, config.run) as world:
         supernet, report = load_supernet(model, world.device), speaker(world.is_rank0)
@@ -64,6 +64,7 @@ def search(options: argparse.Namespace, asked: Request) -> None:
             on_rank0(world, lambda: _finish(found, running.outcome(known), valuation.title, report))
             if said := no_better((each.top1 for each in known.values()), manifest["guessing"]):
                 report(said)
+    return found
 
 
 def _manifest(options: argparse.Namespace, network: Network, limits: Limits, latency_matters: bool) -> dict[str, Any]:

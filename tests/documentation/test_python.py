@@ -46,12 +46,15 @@ def test_every_public_function_has_an_example():
 
 
 @pytest.mark.usefixtures("trained")
-def test_the_page_about_python_runs(page, capsys):
+def test_the_page_about_python_runs(page, small, capsys):
     text = (ROOT / "docs" / "python.md").read_text()
-    blocks = page(text).blocks("python")
-    exec("".join(blocks), {})
+    code = "".join(page(text).blocks("python"))
+    assert '"training.epochs=4"' in code
+    exec(code.replace('"training.epochs=4"', ", ".join(map(repr, small))), {})
     assert capsys.readouterr().out.count("mean probability of the label") == 5
     assert [name for name in fewshot_nas.__all__ if f"`{name}" not in text] == []
+    methods = [name for name in vars(fewshot_nas.Run) if not name.startswith("_")]
+    assert [name for name in methods if f"`{name}(" not in text] == []
 
 
 def test_images_of_no_such_name_are_refused(trained):
