@@ -40,6 +40,7 @@ def _parser() -> Parser:
         metavar="FILE",
         help="weights to begin with: of a ResNet (torchvision, timm), or a supernet",
     )
+    add("--int8", action="store_true", help="write an ONNX file of 8 bit integers, too, and compare both")
     add("--seed", type=int, help="replaces run.seed")
     add("--plan", action="store_true", help="end with the plan")
     add_device_option(parser)

@@ -119,7 +119,7 @@ def test_broken_images_are_left_out(place, capsys):
         (["--model=images", "images"], "images: no such file; expected an ONNX file"),
         (["--model=broken.png", "images"], "broken.png: no ONNX file that can be run"),
         (["--model=bare.onnx", "images"], "bare.onnx: holds no deployment card"),
-        (["--model=unknown.onnx", "images"], "unknown.onnx: its deployment card tells no preprocessing"),
+        (["--model=unknown.onnx", "images"], "unknown.onnx: its card lacks preprocessing or confidence"),
         (["--model=four.onnx", "images"], "four.onnx: takes 4 channels"),
         (["--model=colours.onnx", "none"], "none: no such file or directory"),
         (["--model=colours.onnx", "empty"], "empty: no images that can be read"),

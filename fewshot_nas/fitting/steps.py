@@ -45,6 +45,7 @@ from fewshot_nas.fitting.plan import (
     without,
 )
 from fewshot_nas.fitting.rules import Chosen, choose, own_space, reference
+from fewshot_nas.models.export import check_formats
 from fewshot_nas.models.start import read_held, read_start
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.comparing import refuse_difference
@@ -142,7 +143,7 @@ class Fit:
             "found": ["train_stand_alone", run, f"--from_search={self.found}", epochs, *device],
             "export": [
                 "export", f"--model={self._winner}", f"--out={run_directory(self.save) / 'fit' / self._stem}.pt2",
-                "--onnx", "--with-preprocessing", *device,
+                "--onnx", "--with-preprocessing", *["--int8"] * self.state["asked"]["int8"], *device,
             ],
             "report": ["report", run, "--top=prob"],
         }  # fmt: skip
@@ -187,9 +188,11 @@ def fit(options: argparse.Namespace, begun_s: float) -> None:
         "budget_s": budget_s,
         "seed": options.seed,
         "start": str(options.start.absolute()) if options.start else None,
+        "int8": options.int8,
         "settings": options.overrides,
     }
     read_bounds([], options.max)
+    check_formats(Path("network.pt2"), onnx=not options.plan)  # what the last step needs
     with locked(files.fit_lock, wait=False):
         state = read_json(files.fit) if files.fit.exists() else {}
         if state.get("done") or (state and state["asked"] == asked):

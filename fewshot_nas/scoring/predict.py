@@ -61,8 +61,8 @@ class Model:
             card = json.loads(session.get_modelmeta().custom_metadata_map.get(KEY, "null"))
         if not isinstance(card, dict) or card.get("format") != FORMAT:
             raise InputError(f"{path}: holds no deployment card, expected an ONNX file that export has written")
-        if not card["preprocessing"]:
-            raise InputError(f"{path}: its deployment card tells no preprocessing; export it again, with --config")
+        if not (card["preprocessing"] and card.get("confidence")):
+            raise InputError(f"{path}: its card lacks preprocessing or confidence; export it anew, with --config")
         if (channels := card["input"]["shape"][1]) not in (1, 3):
             raise InputError(f"{path}: takes {channels} channels, expected 1 or 3, as image files have")
         return cls(session, card, tuple(card["classes"] or map(str, range(card["output"]["logits"]))))

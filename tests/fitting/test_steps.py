@@ -4,6 +4,7 @@ import importlib
 import os
 import shutil
 import signal
+import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout, suppress
 
@@ -54,6 +55,14 @@ def test_the_same_command_goes_on_with_the_same_plan(planned, capsys):
     assert "(continued: 0 of 13 steps are done)" in capsys.readouterr().out
     assert after["plan"] == before["plan"]
     assert after["spent_s"] >= before["spent_s"]
+
+
+def test_what_the_last_step_needs_is_asked_for_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(InputError, match=r"onnx\w* is not installed"):
+        main([*COMMAND])
+    assert not any(tmp_path.iterdir())
 
 
 def test_settings_that_were_given_count(planned):
