@@ -183,9 +183,12 @@ def own_space(config: Config, given: Sequence[str], seen: Seen) -> OwnSpace:
         given: settings as overrides.
 
     Raises:
-        InputError: they name a space of another kind.
+        InputError: they name a space of another kind, or a part of one.
     """
     if not any(each.startswith("space.preset=") for each in given):
+        for each in given:
+            if each.startswith("space.") and not each.startswith("space.resolution="):
+                raise InputError(f"{each!r}: fit chooses the space; give space.preset with it, or leave it out")
         return OwnSpace(None, config.space.resolution)
     space = config.space.build()
     if not isinstance(space, ResNetSpace):

@@ -314,7 +314,8 @@ def _flat(path: Path | None) -> list[str]:
         return []
     load_config(path)  # refuses mistakes with the file's name
     content = read_yaml(path.read_text(encoding="utf-8"), str(path))
-    return [f"{section}.{key}={value}" for section, keys in content.items() for key, value in keys.items()]
+    given = ((f"{section}.{key}", value) for section, keys in content.items() for key, value in keys.items())
+    return [f"{key}={'null' if value is None else value}" for key, value in given]
 
 
 def _usual_bound(chosen: Chosen, classes: int) -> str:

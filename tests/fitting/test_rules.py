@@ -137,6 +137,8 @@ def test_a_space_of_ones_own():
     assert "space" in found.settings
     assert found.settings["space"] == {}
     assert chosen(own=["space.resolution=40"], side=300).sizes.space.resolution == 40
+    with pytest.raises(InputError, match=r"'space\.stem_pool=true': fit chooses the space; give space\.preset with it"):
+        chosen(own=["space.stem_pool=true"])
     with pytest.raises(InputError, match="but fit compares with a ResNet"):
         chosen(own=["space.preset=cream"])
     with pytest.raises(InputError, match=r"set space\.in_channels=3"):
