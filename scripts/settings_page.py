@@ -103,7 +103,7 @@ def _values(hint: Any) -> str:
     """What a setting takes, in words."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return f"{_values(arguments[0])}, or null"
+        return _values(arguments[0])  # its default, null, says that it may be null
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
     if origin is tuple:
@@ -127,7 +127,7 @@ def _number(kind: type, bounds: Within) -> str:
 def _default(field: "dataclasses.Field[Any]") -> str:
     value = field.default
     if value is None:
-        return ""
+        return "`null`"
     shown = {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
     return f"`{list(shown) if isinstance(shown, tuple) else shown}`" if str(shown) else "empty"
 
