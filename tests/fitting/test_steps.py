@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,11 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.fit import main
 from fewshot_nas.fitting.plan import NETWORKS, STEPS
 from fewshot_nas.fitting.steps import Fit
-from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.models.checkpoint import save_supernet
+from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.records.files import read_json, sha256, write_json
+from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.split import by_width
 
 SMALL = (
     "space.preset=px8",
@@ -180,3 +185,23 @@ def test_killed_at_each_step_it_ends_as_if_it_had_not_been(planned, tmp_path, mo
     capsys.readouterr()
     main(COMMAND)
     assert "(continued: 13 of 13 steps are done)" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_all_networks_start_from_a_file(tmp_path, monkeypatch, capsys):
+    """Its space is taken over, where none is given."""
+    monkeypatch.chdir(tmp_path)
+    space = replace(SPACES["px8"], name="px8 changed", base_widths=(4, 6, 10, 20))
+    save_supernet(tmp_path / "first.pth", Supernet(by_width(space, 1), num_classes=10))
+    command = ["--start=first.pth", *COMMAND[:3], *SMALL[2:]]
+    main([*command, "--plan"])
+    run = Fit("mine", None, read_json(tmp_path / "results" / "mine" / "fit.json"), time.monotonic())
+    assert run.config.space.build() == space
+    run.note(plan=run.state["plan"] | {"sample": 20, "search": 20})
+    main(command)
+    manifests = [run.files.path / "manifest.json", *(run.files.path / "stand_alone").glob("*/manifest.json")]
+    assert [read_json(path)["start"]["sha256"] for path in manifests] == [sha256(tmp_path / "first.pth")] * 4
+    assert "first.pth, a supernet of this space; the classifier of 10 classes is kept" in capsys.readouterr().out
+    save_supernet(tmp_path / "split.pth", Supernet(by_width(space, 2), num_classes=10))
+    with pytest.raises(InputError, match=r"split\.pth: a supernet with 2 groups, expected 1"):
+        main(["--start=split.pth", "--save=other", *COMMAND[1:3], *SMALL[2:]])
