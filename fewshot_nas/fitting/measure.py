@@ -18,7 +18,7 @@ from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.space.split import by_width
-from fewshot_nas.timing.measuring import rounds, timings
+from fewshot_nas.timing.measuring import rounds
 from fewshot_nas.timing.programs import Program, Programs
 from fewshot_nas.training.network import Learning
 from fewshot_nas.training.optimizer import plain_groups, sgd
@@ -74,12 +74,12 @@ class Machine:
         return self._usual_s(run)
 
     def calls_us(self, space: Space, archs: list[Arch]) -> list[float]:
-        """Microseconds of networks for one image, measured in turns, as the command `latency` does."""
+        """Microseconds of networks for one image, timed in turns as by `latency`; the fastest turn counts."""
         programs = Programs(space, self.classes, "torch", self.device, batch=1, threads=1)
         with threads_of(1):
             made = {number: programs.of_arch(arch) for number, arch in enumerate(archs)}
-            found = timings(list(rounds(made, _TURNS, stopwatch=programs.stopwatch)))
-        return [found[number].us for number in range(len(archs))]
+            turns = list(rounds(made, _TURNS, stopwatch=programs.stopwatch))
+        return [min(turn[number] for turn in turns) for number in made]
 
     def threads(self, space: Space, arch: Arch, batch: int) -> int:
         """The threads with which a step is fastest: all cores, where they are worth it, else one."""

@@ -271,7 +271,7 @@ def without(made: Plan, names: Collection[str], why: str) -> Plan:
     return replace(made, seconds=kept, left_out={**made.left_out, **gone})
 
 
-def plan_lines(made: Plan, spent_s: float) -> list[str]:
+def plan_lines(made: Plan, whole_s: float) -> list[str]:
     """The plan for a person."""
     numbers = {
         "supernet": f", {made.supernet_epochs} epochs",
@@ -284,4 +284,4 @@ def plan_lines(made: Plan, spent_s: float) -> list[str]:
         for number, (name, seconds) in enumerate(made.seconds.items(), start=1)
     ]
     lines += [f"  -. {STEPS[name]} is left out: {why}" for name, why in made.left_out.items()]
-    return [*lines, f"     all of it: about {duration(spent_s + sum(made.seconds.values()))}"]
+    return [*lines, f"     all of it: about {duration(whole_s)}"]

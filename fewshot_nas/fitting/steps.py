@@ -6,167 +6,41 @@ same command goes on after a kill and takes the same decisions; a step that was 
 
 import argparse
 import importlib
-import json
 import shlex
-import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from fewshot_nas.cli import launcher
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.pace import duration
-from fewshot_nas.cli.yaml_text import read_yaml
-from fewshot_nas.config import Config, dump_config, load_config
-from fewshot_nas.data.images import FileImages
-from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import joined
 from fewshot_nas.fitting.answer import answered
-from fewshot_nas.fitting.look import as_lists, seen
-from fewshot_nas.fitting.measure import Machine, busy
+from fewshot_nas.fitting.begin import begun
+from fewshot_nas.fitting.measure import Machine
 from fewshot_nas.fitting.opponents import opponents
 from fewshot_nas.fitting.plan import (
     NETWORKS,
     STEPS,
     Costs,
     Plan,
-    costs,
-    fixed_s,
     in_time,
     left_s,
-    plan,
     plan_lines,
     read_budget,
     trained,
     trainings_s,
     without,
 )
-from fewshot_nas.fitting.rules import Chosen, choose, own_space, reference
+from fewshot_nas.fitting.state import Fit
 from fewshot_nas.models.export import check_formats
-from fewshot_nas.models.start import read_held, read_start
-from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.comparing import refuse_difference
-from fewshot_nas.records.files import locked, read_json, write_json, write_text
-from fewshot_nas.results.directories import NetworkDirectory, RunFiles
-from fewshot_nas.results.run import latency_tables, run_directory, run_files, stand_alone_directory
-from fewshot_nas.running.images import images_of, trained_on
-from fewshot_nas.searching.bounds import Limits, read_bounds
+from fewshot_nas.records.files import locked, read_json, write_json
+from fewshot_nas.results.directories import RunFiles
+from fewshot_nas.results.run import run_directory, run_files
+from fewshot_nas.searching.bounds import read_bounds
 from fewshot_nas.searching.feasible import feasible_arch
-from fewshot_nas.space.cost import cost_measures
-from fewshot_nas.space.pool import changed_settings, id_beside
-from fewshot_nas.space.space import Space
-from fewshot_nas.timing.measuring import FITTED, JUDGED
-from fewshot_nas.timing.programs import distinct_parts
-from fewshot_nas.timing.table import read_table
-
-NAME = "fit"  # of the search
-_PARTS = 300  # of a table of latencies, before the space is known
-_STAGE = "1"
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A run of `fit`.
-
-    Attributes:
-        state: what `fit.json` holds.
-        since_s: when it began, by `time.monotonic`, less what it had spent before.
-    """
-
-    save: str
-    device: str | None
-    state: dict[str, Any]
-    since_s: float
-
-    @property
-    def files(self) -> RunFiles:
-        """Of the run."""
-        return run_files(self.save)
-
-    @property
-    def config(self) -> Config:
-        """The settings that the rules have chosen."""
-        return load_config(self.files.fit_settings)
-
-    @property
-    def plan(self) -> Plan:
-        """As it is now."""
-        return Plan(**self.state["plan"])
-
-    @property
-    def bounds(self) -> list[str]:
-        """As `search` takes them."""
-        return list(self.state["bounds"])
-
-    def note(self, **changes: Any) -> None:
-        """Change the state, and write it."""
-        self.state.update(changes, spent_s=round(time.monotonic() - self.since_s, 1))
-        write_json(self.files.fit, self.state)
-
-    def network(self, name: str) -> NetworkDirectory:
-        """Where a network is trained."""
-        arch_id = NAME if name == "found" else id_beside(self.state["codes"][name])
-        return stand_alone_directory(self.save, arch_id, self.config.run.seed)
-
-    def limits(self) -> Limits:
-        """The bounds, with all measures that are known."""
-        config = self.config
-        space = config.space.build()
-        measures = cost_measures(space, num_classes=self.state["seen"]["classes"])
-        if tables := latency_tables(self.save):
-            measures["latency"] = read_table(tables[0]).measure
-        return Limits(space, read_bounds([], self.bounds), measures)
-
-    def words(self, name: str) -> list[str]:
-        """The command line of a step."""
-        run, planned, settings = f"--save={self.save}", self.state["plan"], f"--config={self.files.fit_settings}"
-        most = [f"--max={bound}" for bound in self.bounds]
-        epochs = f"stand_alone.epochs={planned['epochs']}"
-        device = [f"--device={self.device}"] if self.device else []
-        pool = self.config.run.pool
-        scored = f"0_sample{planned['sample']}"
-        images = f"--images={planned['images']}"
-        lines = {
-            "pool": ["make_pool", settings, f"--size={self.state['pool']}", "--parts=1", f"--out={pool}"],
-            "latency": ["latency", run, settings, "--rounds=5", *device],
-            "supernet": ["train_supernet", run, settings, *device],
-            "scores": ["test", run, "--epoch=0", f"--sample={planned['sample']}", images, *device],
-            "merge": ["merge", run, f"--stage={_STAGE}", f"--epoch={scored}", "--top=prob"],
-            "ranker": ["rank", run, "--top=prob"],
-            "search": [
-                "search", run, *most, "--top=prob", f"--budget={planned['search']}", images, f"--name={NAME}", *device,
-                f"--by={'supernet' if 'ranker' in planned['left_out'] else 'ranker'}",
-            ],
-            "found": ["train_stand_alone", run, f"--from_search={self.found}", epochs, *device],
-            "export": [
-                "export", f"--model={self._winner}", f"--out={run_directory(self.save) / 'fit' / self._stem}.pt2",
-                "--onnx", "--with-preprocessing", *["--int8"] * self.state["asked"]["int8"], *device,
-            ],
-            "report": ["report", run, "--top=prob"],
-        }  # fmt: skip
-        if name in NETWORKS[1:]:
-            return ["train_stand_alone", run, f"--target_arch_num={self.state['codes'][name]}", epochs, *device]
-        return lines[name]
-
-    @property
-    def found(self) -> Path:
-        """What the search has found."""
-        return run_directory(self.save) / "searches" / NAME / "found.json"
-
-    @property
-    def _stem(self) -> str:
-        return run_directory(self.save).name
-
-    @property
-    def _winner(self) -> str:
-        return (
-            str(read_json(self.files.answer)["networks"][self.state["winner"]]["model"])
-            if "winner" in self.state
-            else ""
-        )
 
 
 def fit(options: argparse.Namespace, begun_s: float) -> None:
@@ -205,7 +79,7 @@ def fit(options: argparse.Namespace, begun_s: float) -> None:
                 f"run {files.path} (continued: {len(state['done'])} of {len(state['plan']['seconds'])} steps are done)"
             )
         else:
-            running = _begun(options, asked, budget_s, begun_s)
+            running = begun(options, asked, budget_s, begun_s)
         print(*plan_lines_of(running), sep="\n", flush=True)
         if not options.plan:
             _walk(running)
@@ -215,7 +89,7 @@ def plan_lines_of(running: Fit) -> list[str]:
     """The rules with what they chose, and the plan."""
     state = running.state
     rules = [f"  {name:13} {chosen}" for name, chosen in state["rules"].items()]
-    planned = plan_lines(running.plan, state["spent_s"])
+    planned = plan_lines(running.plan, state["spent_s"] + left_s(running.plan, state["done"]))
     return [f"settings, by the rules of docs/fit.md: {running.files.fit_settings}", *rules, "the plan:", *planned]
 
 
@@ -223,120 +97,6 @@ def _interrupted_s(files: RunFiles) -> float:
     """How long a step ran that was interrupted: to the last line that its command has said."""
     said = files.fit_log.stat().st_mtime if files.fit_log.exists() else 0.0
     return max(0.0, said - files.fit.stat().st_mtime)
-
-
-def _begun(options: argparse.Namespace, asked: Mapping[str, Any], budget_s: float, begun_s: float) -> Fit:
-    """Look at the images, measure, choose and plan; nothing long."""
-    files, clocks = run_files(options.save), (time.monotonic(), time.process_time())
-    given = [*(_of_start(options.start) if options.start else ()), *_flat(options.config), *options.overrides]
-    if options.data:
-        data, said = as_lists(options.data, files.path / "fit" / "images")
-        given = [*(f"data.{key}={value}" for key, value in data.items()), *given]
-    elif not any(each.startswith("data.") for each in given):
-        raise InputError("nothing names the images; give --data DIR, or data.name in --config FILE")
-    else:
-        said = []
-    if options.seed is not None:
-        given.append(f"run.seed={options.seed}")
-    config = load_config(None, given)
-    print(*said, sep="\n", flush=True)
-    with joined(options.device, config.run) as world:
-        images = images_of(config.data)
-        known, more = seen(images)
-        print(*more, sep="\n", flush=True)
-        threads = config.run.threads if any(each.startswith("run.threads=") for each in given) else None
-        machine = Machine(world.device, known.classes, threads)
-        bounds = read_bounds([], options.max)
-        own = own_space(config, given, known)
-        usable_s = trainings_s(budget_s, time.monotonic() - begun_s, fixed_s(_PARTS, busy(*clocks)))
-        chosen = choose(known, images.train, images.recipe, bounds, usable_s, machine, own)
-        space = chosen.sizes.space
-        limits = list(options.max) or [_usual_bound(chosen, known.classes)]
-        counted = [each for each in read_bounds([], limits) if each.name != "latency"]
-        feasible_arch(Limits(space, counted, cost_measures(space, num_classes=known.classes)), space.pool_options)
-        if options.start:
-            print(_start_said(options.start, space, images))
-        epochs, supernet = (
-            getattr(config, section).epochs if any(each.startswith(f"{section}.epochs=") for each in given) else None
-            for section in ("stand_alone", "training")
-        )
-        parts = len(distinct_parts(space, space.pool_options)) + FITTED + JUDGED
-        cost = costs(known, chosen, parts, busy(*clocks), epochs, supernet)
-        made = plan(cost, budget_s, time.monotonic() - begun_s)
-    settings = _settings(chosen, files.path / "pool", made.epochs, made.supernet_epochs, given)
-    config = load_config(None, settings)
-    _refuse_full(files.path, config, images, chosen)
-    write_text(files.fit_settings, dump_config(config))
-    running = Fit(options.save, options.device, {}, begun_s)
-    running.note(
-        asked=dict(asked), seen=asdict(known), rules=dict(chosen.why), plan=made.record(), costs=asdict(cost),
-        bounds=limits, done=[], decided=[], took_s={}, codes={}, budget_s=budget_s,
-        pool=min(1000, space.count(space.pool_options)),
-    )  # fmt: skip
-    return running
-
-
-def _of_start(path: Path) -> list[str]:
-    """The settings that begin with a file's weights; its space is the file's, if that says one."""
-    held = read_held(path)
-    space = held[1] if isinstance(held, tuple) else held.space if isinstance(held, Supernet) else None
-    starts = [f"{section}.start={json.dumps(str(path.absolute()))}" for section in ("training", "stand_alone")]
-    return [*(changed_settings(space) if space else ()), *starts]
-
-
-def _start_said(path: Path, space: Space, images: ImageData) -> str:
-    """What will become of the weights of a file.
-
-    Raises:
-        InputError: they do not fit.
-    """
-    start = read_start(path, space, trained_on(images))
-    if (groups := start.supernet.split.groups) > 1:
-        raise InputError(f"{path}: a supernet with {groups} groups, expected 1")
-    return start.said
-
-
-def _settings(chosen: Chosen, pool: Path, epochs: int, supernet_epochs: int, given: Sequence[str]) -> list[str]:
-    """All settings as overrides, those that were given last, so that they count."""
-    by_rule = [f"{section}.{key}={value}" for section, keys in chosen.settings.items() for key, value in keys.items()]
-    return [
-        *by_rule,
-        f"run.pool={pool}",
-        f"training.epochs={supernet_epochs}",
-        f"stand_alone.epochs={epochs}",
-        *given,
-    ]
-
-
-def _flat(path: Path | None) -> list[str]:
-    """The settings of a file as overrides."""
-    if path is None:
-        return []
-    load_config(path)  # refuses mistakes with the file's name
-    content = read_yaml(path.read_text(encoding="utf-8"), str(path))
-    given = ((f"{section}.{key}", value) for section, keys in content.items() for key, value in keys.items())
-    return [f"{key}={'null' if value is None else value}" for key, value in given]
-
-
-def _usual_bound(chosen: Chosen, classes: int) -> str:
-    """The reference's multiply-adds, where no bound is given."""
-    space = chosen.sizes.space
-    return f"macs={cost_measures(space, num_classes=classes)['macs'].of(space, reference(space)):.0f}"
-
-
-def _refuse_full(top: Path, config: Config, images: Any, chosen: Chosen) -> None:
-    """Refuse a disk that has no room for what will be written."""
-    side, space = config.data.stored_side, chosen.sizes.space
-    pixels = len(images.valid) + len(images.test) + config.evaluation.calibration_images
-    cached = 3 * pixels * space.resolution**2 + (4 * len(images.train) * side**2 if side else 0)
-    params = space.cost(space.largest, num_classes=images.num_classes).params
-    written = {top: 4 * params * 16 + 50_000_000}
-    if isinstance(images.train, FileImages):
-        written[config.data.cache] = cached
-    for path, needed in written.items():
-        there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
-        if (free := shutil.disk_usage(there).free) < needed:
-            raise InputError(f"{there}: has {free / 1e6:,.0f} MB free, but fit will write about {needed / 1e6:,.0f} MB")
 
 
 def _walk(running: Fit) -> None:

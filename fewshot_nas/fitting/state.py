@@ -1,0 +1,124 @@
+"""What a run of `fit` knows, as `fit.json` holds it, and the command lines that follow from it."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fewshot_nas.config import Config, load_config
+from fewshot_nas.fitting.plan import (
+    NETWORKS,
+    Plan,
+)
+from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.results.directories import NetworkDirectory, RunFiles
+from fewshot_nas.results.run import latency_tables, run_directory, run_files, stand_alone_directory
+from fewshot_nas.searching.bounds import Limits, read_bounds
+from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.pool import id_beside
+from fewshot_nas.timing.table import read_table
+
+NAME = "fit"  # of the search
+_STAGE = "1"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A run of `fit`.
+
+    Attributes:
+        state: what `fit.json` holds.
+        since_s: when it began, by `time.monotonic`, less what it had spent before.
+    """
+
+    save: str
+    device: str | None
+    state: dict[str, Any]
+    since_s: float
+
+    @property
+    def files(self) -> RunFiles:
+        """Of the run."""
+        return run_files(self.save)
+
+    @property
+    def config(self) -> Config:
+        """The settings that the rules have chosen."""
+        return load_config(self.files.fit_settings)
+
+    @property
+    def plan(self) -> Plan:
+        """As it is now."""
+        return Plan(**self.state["plan"])
+
+    @property
+    def bounds(self) -> list[str]:
+        """As `search` takes them."""
+        return list(self.state["bounds"])
+
+    def note(self, **changes: Any) -> None:
+        """Change the state, and write it."""
+        self.state.update(changes, spent_s=round(time.monotonic() - self.since_s, 1))
+        write_json(self.files.fit, self.state)
+
+    def network(self, name: str) -> NetworkDirectory:
+        """Where a network is trained."""
+        arch_id = NAME if name == "found" else id_beside(self.state["codes"][name])
+        return stand_alone_directory(self.save, arch_id, self.config.run.seed)
+
+    def limits(self) -> Limits:
+        """The bounds, with all measures that are known."""
+        config = self.config
+        space = config.space.build()
+        measures = cost_measures(space, num_classes=self.state["seen"]["classes"])
+        if tables := latency_tables(self.save):
+            measures["latency"] = read_table(tables[0]).measure
+        return Limits(space, read_bounds([], self.bounds), measures)
+
+    def words(self, name: str) -> list[str]:
+        """The command line of a step."""
+        run, planned, settings = f"--save={self.save}", self.state["plan"], f"--config={self.files.fit_settings}"
+        most = [f"--max={bound}" for bound in self.bounds]
+        epochs = f"stand_alone.epochs={planned['epochs']}"
+        device = [f"--device={self.device}"] if self.device else []
+        pool = self.config.run.pool
+        scored = f"0_sample{planned['sample']}"
+        images = f"--images={planned['images']}"
+        lines = {
+            "pool": ["make_pool", settings, f"--size={self.state['pool']}", "--parts=1", f"--out={pool}"],
+            "latency": ["latency", run, settings, "--rounds=5", *device],
+            "supernet": ["train_supernet", run, settings, *device],
+            "scores": ["test", run, "--epoch=0", f"--sample={planned['sample']}", images, *device],
+            "merge": ["merge", run, f"--stage={_STAGE}", f"--epoch={scored}", "--top=prob"],
+            "ranker": ["rank", run, "--top=prob"],
+            "search": [
+                "search", run, *most, "--top=prob", f"--budget={planned['search']}", images, f"--name={NAME}", *device,
+                f"--by={'supernet' if 'ranker' in planned['left_out'] else 'ranker'}",
+            ],
+            "found": ["train_stand_alone", run, f"--from_search={self.found}", epochs, *device],
+            "export": [
+                "export", f"--model={self._winner}", f"--out={run_directory(self.save) / 'fit' / self._stem}.pt2",
+                "--onnx", "--with-preprocessing", *["--int8"] * self.state["asked"]["int8"], *device,
+            ],
+            "report": ["report", run, "--top=prob"],
+        }  # fmt: skip
+        if name in NETWORKS[1:]:
+            return ["train_stand_alone", run, f"--target_arch_num={self.state['codes'][name]}", epochs, *device]
+        return lines[name]
+
+    @property
+    def found(self) -> Path:
+        """What the search has found."""
+        return run_directory(self.save) / "searches" / NAME / "found.json"
+
+    @property
+    def _stem(self) -> str:
+        return run_directory(self.save).name
+
+    @property
+    def _winner(self) -> str:
+        return (
+            str(read_json(self.files.answer)["networks"][self.state["winner"]]["model"])
+            if "winner" in self.state
+            else ""
+        )
