@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.__main__ import main
@@ -90,7 +89,7 @@ class Run:
         study = self._study
         return Table({"id": id_, "code": study.codes[id_], "accuracy": study.truth[id_].acc} for id_ in study.truth)
 
-    def score(self, *settings: str, phase: int | str = 1, **options: object) -> Table:
+    def score(self, phase: int | str = 1, *settings: str, **options: object) -> Table:
         """Score the pool, or a sample of it, by a phase's supernet (`test` and `merge`). Returns the scores.
 
         For archs of your own there is `fewshot_nas.score(run.supernet(), archs)`.
@@ -130,15 +129,20 @@ class Run:
         """
         study = self._study
         scores = [merged_path(each.evaluation.directory, study.metric) for each in study.phases if each.evaluation]
-        with TemporaryDirectory() as place:
-            out = Path(place, "judged.json")
-            self._call("judge", [*map(str, files or scores), *_words(truth=truth, out=out, **options)])
-            return verdicts_table(read_json(out))
+        options = {"truth": truth, "out": run_files(self.save).judged, **options}
+        self._call("judge", [*map(str, files or scores), *_words(**options)])
+        return verdicts_table(read_json(Path(str(options["out"]))))
 
-    def export(self, code: str, out: File, *settings: str, phase: int | str = 1, **options: object) -> dict[str, Any]:
-        """Write a subnet to a file such as `best.pt2` (`export`). Returns its deployment card."""
-        words = _words(model=self.supernet(phase), arch=code, out=out, **options)
-        self._call("export", [*words, *self._own("export"), *settings])
+    def export(
+        self, code: str | None, out: File, *settings: str, phase: int | str = 1, **options: object
+    ) -> dict[str, Any]:
+        """Write a subnet to a file such as `best.pt2` (`export`). Returns its deployment card.
+
+        Args:
+            code: None where `model=FILE` is a network that was trained alone.
+        """
+        options = {"model": self.supernet(phase), "arch": code, "out": out, **options}
+        self._call("export", [*_words(**options), *self._own("export"), *settings])
         return dict(read_json(Path(out).with_suffix(".json")))
 
     def command(self, name: str, *settings: str, **options: object) -> None:

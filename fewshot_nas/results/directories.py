@@ -139,6 +139,7 @@ class RunFiles:
     prediction = File("rank/predicted.json")  # the ranker's predictions: an arch file of the whole pool
     prediction_error = File("rank/error.json")  # their standard deviations, in the same form
     prediction_table = File("rank/predicted.csv")  # predictions, errors and costs, a line for each arch
+    judged = File("judged.json")  # what `judge` has said, from Python
     fit = File("fit.json")  # what `fit` has planned and done
     fit_settings = File("fit.yml")  # what its rules have chosen
     fit_log = File("fit/log.txt")  # what its commands have said

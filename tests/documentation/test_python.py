@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,17 @@ def test_the_page_about_python_runs(page, small, capsys):
     assert [name for name in fewshot_nas.__all__ if f"`{name}" not in text] == []
     methods = [name for name in vars(fewshot_nas.Run) if not name.startswith("_")]
     assert [name for name in methods if f"`{name}(" not in text] == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("workshop")
+def test_the_readme_s_lines_of_python_run(page, small, capsys):
+    (code,) = page((ROOT / "README.md").read_text()).blocks("python")
+    for written, fast in {'"training.epochs=4"': ", ".join(map(repr, small)), "sample=100": "sample=20"}.items():
+        assert written in code
+        code = code.replace(written, fast)
+    exec(code, {})
+    assert re.search(r"^\d+ \d+\.\d+$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_images_of_no_such_name_are_refused(trained):
