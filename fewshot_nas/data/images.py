@@ -101,8 +101,10 @@ class ArrayImages:
     labels: Tensor
 
     def __post_init__(self) -> None:
-        assert (self.array.dtype, self.array.dim()) == (torch.uint8, 4)
-        assert (self.labels.dtype, self.labels.shape) == (torch.int64, self.array.shape[:1])
+        found, labels = (self.array.dtype, self.array.dim()), (self.labels.dtype, self.labels.shape)
+        if (found, labels) != ((torch.uint8, 4), (torch.int64, self.array.shape[:1])):
+            shapes = " and ".join(f"{each.dtype} {list(each.shape)}" for each in (self.array, self.labels))
+            raise InputError(f"images and labels are {shapes}, expected torch.uint8 [N, C, H, W] and torch.int64 [N]")
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -131,7 +131,11 @@ def open_data(
     Raises:
         InputError: unknown name, missing or malformed data, or fewer images than asked for.
     """
-    data = named_part(name, SOURCES, "data.name")(root).on(background)
+    data = named_part(name, SOURCES, "data.name")(root)
+    if name not in SOURCES:
+        _refuse_misfits(name, data)
+    # Files hold the name, by which the data set is found again.
+    data = replace(data, name=name).on(background)
     _refuse_gaps(data, num_classes)
     if num_classes is not None and num_classes < data.num_classes:
         raise InputError(f"{data.name}: num_classes is {num_classes}, but the labels need {data.num_classes}")
@@ -286,6 +290,26 @@ def _recipe_for(name: str, images: FileImages) -> tuple[str, str]:
     kind = {"photo": "rotated, cropped, mirrored and jittered as photographs", "shift": "shifted as small images"}
     why = "no size is known" if side is None else f"their shorter side is {side} pixels"
     return recipe, f"{name}: training images are {kind[recipe]}, because {why}; data.augmentation replaces this"
+
+
+def _refuse_misfits(name: str, data: Any) -> None:
+    """Refuse a data set of one's own whose parts do not fit together."""
+    if not isinstance(data, ImageData):
+        raise InputError(f"data.name is {name!r}, which returns a {type(data).__name__}, expected an ImageData")
+    if len(data.mean) != len(data.std) or min(data.std, default=0) <= 0:
+        raise InputError(
+            f"{name}: mean is {data.mean} and std is {data.std}, expected numbers for each channel, std > 0"
+        )
+    for part in ("train", "valid", "test"):
+        images = getattr(data, part)
+        if not len(images):
+            raise InputError(f"{name}: {part} has no images")
+        if (channels := len(images.image(0))) != len(data.mean):
+            raise InputError(
+                f"{name}: images of {part} have {channels} channels, but mean has {len(data.mean)} numbers"
+            )
+        if not 0 <= int(images.labels.min()) <= int(images.labels.max()) < data.num_classes:
+            raise InputError(f"{name}: {part} has labels other than 0 to {data.num_classes - 1}, one for each class")
 
 
 def _refuse_gaps(data: ImageData, num_classes: int | None) -> None:

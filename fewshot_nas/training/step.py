@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.run import run_subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch, Options, Space, random_arch, with_outs
@@ -368,6 +369,12 @@ class SupernetStep:
 
         losses = self.loss.backward(noted())
         leaves.deposit()
+        if getattr(losses, "shape", None) != (len(archs),):
+            raise InputError(
+                f"the loss returned {losses!r}, expected a tensor with the loss of each of {len(archs)} archs"
+            )
+        if all(parameter.grad is None for parameter in network.parameters()):
+            raise InputError("the loss differentiated nothing, expected it to call `backward`")
         return Trained(losses, logits)
 
     def _answers(

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from sklearn.datasets import load_digits
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data import known
 from fewshot_nas.data.images import ArrayImages
-from fewshot_nas.data.sources import open_data
+from fewshot_nas.data.sources import ImageData, open_data
 
 NOWHERE = Path("nowhere")
 
@@ -353,3 +355,40 @@ def test_a_gap_in_the_labels_is_refused_unless_it_is_meant(lists):
     with pytest.raises(InputError, match=r"no training image has label 2, but labels go up to 17; number the classes"):
         open_data("lists", lists)
     assert open_data("lists", lists, num_classes=18).num_classes == 18
+
+
+def own(**changes):
+    """A data set of one's own."""
+    part = ArrayImages(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.arange(6) % 2)
+    given = {"train": part, "valid": part, "test": part, "num_classes": 2, "mean": (0.5,), "std": (0.3,)}
+    return ImageData("mine", **{**given, **changes}, recipe="shift")
+
+
+def opened(monkeypatch, found):
+    monkeypatch.setitem(sys.modules, "of_mine", SimpleNamespace(images=lambda root: found))
+    return open_data("of_mine:images", Path("data"))
+
+
+def test_files_name_a_data_set_of_one_s_own_as_the_setting_does(monkeypatch):
+    assert opened(monkeypatch, own()).name == "of_mine:images"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_classes": 1}, "train has labels other than 0 to 0"),
+        ({"mean": (0.5,) * 3, "std": (0.5,) * 3}, "images of train have 1 channels"),
+        ({"std": (0.0,)}, r"std is \(0.0,\)"),
+        ({"valid": ArrayImages(torch.zeros(0, 1, 8, 8, dtype=torch.uint8), torch.arange(0))}, "valid has no images"),
+    ],
+)
+def test_parts_of_one_s_own_that_do_not_fit_together_are_refused(monkeypatch, changes, said):
+    with pytest.raises(InputError, match=f"of_mine:images: .*{said}"):
+        opened(monkeypatch, own(**changes))
+
+
+def test_what_is_no_data_set_is_refused(monkeypatch):
+    with pytest.raises(InputError, match=r"data.name is 'of_mine:images', which returns a dict, expected an ImageData"):
+        opened(monkeypatch, {})
+    with pytest.raises(InputError, match=r"float32 \[6, 1, 8, 8\] and torch.int64 \[6\], expected torch.uint8"):
+        ArrayImages(torch.zeros(6, 1, 8, 8), torch.arange(6))

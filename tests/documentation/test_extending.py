@@ -100,6 +100,7 @@ def test_own_data_and_own_split(follow, outside):
     _flowers(outside / "data")
     follow("Data set", "space.base_widths=null")
     assert load_supernet(Path("results/flowers/supernet.pth")).num_classes == 5
+    assert main(["test", "--save", "flowers", "--arch", PX8.encode(PX8.smallest)]) == 0
     runpy.run_path("widest.py")
     follow("Split", "space.base_widths=null")
     split = load_supernet(phase_directory("flowers", Phase("table-widest", "1")).chosen).split

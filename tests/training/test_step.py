@@ -2,11 +2,13 @@
 
 from collections import Counter
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.training import step as under_test
@@ -317,3 +319,17 @@ def test_shrinking_draws_the_largest_then_depths_then_everything():
         assert (widths <= {0, 1}) == (step < 40)  # the widest digit, or no block
         assert (archs[-1] == PX8.extreme(POOL, largest=False)) == (step >= 40)
     assert shrinking.archs(99) == sampler(middle=3).archs(99)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (lambda answers: None, "the loss returned None, expected a tensor"),
+        (lambda answers: PerArch().backward(answers).sum(), "expected a tensor with the loss of each of 3 archs"),
+        (lambda answers: torch.stack([each.loss().detach() for each in answers]), "the loss differentiated nothing"),
+    ],
+)
+def test_a_loss_of_one_s_own_that_returns_something_else_is_refused(supernet, batch, found, said):
+    archs = [PX8.largest, PX8.smallest, PX8.smallest]
+    with pytest.raises(InputError, match=said):
+        sandwich(supernet(), *batch, archs, [None] * 3, loss=SimpleNamespace(backward=found))
