@@ -50,16 +50,17 @@ class Run:
     Raises:
         InputError: from every method, in the command's words.
 
-    >>> said = []
-    >>> run = Run("digits", progress=said.append)  # train() is done already
-    >>> scores = run.score(images=30, calibration_images=32, epoch=0)
-    >>> len(scores), run.scores() == scores
-    (30, True)
-    >>> best = max(scores, key=lambda row: row["prob"])
-    >>> run.export(best["code"], "best.safetensors", calibrate=False)["macs"] == best["macs"]
-    True
-    >>> [line for line in said if "card" in line]
-    ['card: best.json']
+    Examples:
+        >>> said = []
+        >>> run = Run("digits", progress=said.append)  # train() is done already
+        >>> scores = run.score(images=30, calibration_images=32, epoch=0)
+        >>> len(scores), run.scores() == scores
+        (30, True)
+        >>> best = max(scores, key=lambda row: row["prob"])
+        >>> run.export(best["code"], "best.safetensors", calibrate=False)["macs"] == best["macs"]
+        True
+        >>> [line for line in said if "card" in line]
+        ['card: best.json']
     """
 
     def __init__(self, save: str, *settings: str, config: File | None = None, progress: Progress | None = None) -> None:
