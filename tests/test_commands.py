@@ -73,7 +73,7 @@ def test_an_unknown_option_is_explained():
         (["--training.epochs=2"], "settings are given without dashes: training.epochs=2"),
         (["--training.epochs", "2"], "settings are given without dashes: training.epochs=VALUE"),
         (["--sed=1"], "did you mean --seed?"),
-        (["--what"], "--help lists the options"),
+        (["--what"], "`python -m fewshot_nas.train_supernet --help` lists the options"),
     ]:
         with pytest.raises(InputError, match=re.escape(said)):
             parser("train_supernet").parse_intermixed_args(words)

@@ -161,7 +161,7 @@ class Parser(argparse.ArgumentParser):
             InputError: says what is wrong, and what may have been meant.
         """
         before, unknown, words = message.partition("unrecognized arguments: ")
-        help_ = f"; {self.prog} --help lists the options"
+        help_ = f"; `python -m {self.prog} --help` lists the options"
         meant = self._meant(words.split()[0]) if unknown and not before else ""
         raise InputError(message + (meant or help_))
 
