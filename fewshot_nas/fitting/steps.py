@@ -33,6 +33,7 @@ from fewshot_nas.fitting.plan import (
     trainings_s,
     without,
 )
+from fewshot_nas.fitting.rules import reference
 from fewshot_nas.fitting.state import Fit
 from fewshot_nas.models.export import check_formats
 from fewshot_nas.records.comparing import refuse_difference
@@ -41,6 +42,7 @@ from fewshot_nas.results.directories import RunFiles
 from fewshot_nas.results.run import run_directory, run_files
 from fewshot_nas.searching.bounds import read_bounds
 from fewshot_nas.searching.feasible import feasible_arch
+from fewshot_nas.space.resnet import ResNetSpace
 
 
 def fit(options: argparse.Namespace, begun_s: float) -> None:
@@ -179,10 +181,15 @@ def _measured(running: Fit, made: Plan) -> Plan:
         made = without(made, ("random",), "no other network is within the bounds")
     named = {"found": found["archs"][0]["code"], **codes}
     known = Costs(**state["costs"])
+    space = limits.space
+    assert isinstance(space, ResNetSpace)
     with joined(running.device, config.run) as world:
-        machine = Machine(world.device, state["seen"]["classes"])
-        batch = config.stand_alone.batch_size
-        step_s = {each: machine.step_s(limits.space, limits.space.decode(code), batch) for each, code in named.items()}
+        machine, batch = Machine(world.device, state["seen"]["classes"]), config.stand_alone.batch_size
+        step_s = {each: machine.step_s(space, space.decode(code), batch) for each, code in named.items()}
+        # A moment may be quieter than the time to come, so the pace counts that the supernet had, if it was slower.
+        usual_s = known.step_s * state["took_s"]["supernet"] / made.seconds["supernet"]
+        slower = max(1.0, usual_s / machine.step_s(space, reference(space), batch))
+    step_s = {each: slower * seconds for each, seconds in step_s.items()}
     running.note(codes=codes)
     others = left_s(made, [*state["done"], *NETWORKS]) + known.opening_s * len(NETWORKS)
     return trained(
