@@ -8,6 +8,7 @@ import pytest
 
 from fewshot_nas.ranking.truth import published
 from fewshot_nas.space.presets import SPACES
+from studies.cifar10_truths import bed as bed_module
 from studies.cifar10_truths import collect
 from studies.cifar10_truths import run as study
 
@@ -55,7 +56,8 @@ def bed(tmp_path, monkeypatch):
         for key, accuracy in zip(truth.keys, truth.accuracy, strict=True)
     ]
     (tmp_path / "macro_sandwich_0.jsonl").write_text("\n".join(lines))
-    monkeypatch.setattr(collect, "SCORES", tmp_path)
+    monkeypatch.setattr(bed_module, "SCORES", tmp_path)
+    monkeypatch.setattr(bed_module, "PREDICTIONS", tmp_path / "predictions")
     monkeypatch.setattr(collect, "PREDICTIONS", tmp_path / "predictions")
     return collect.Bed("macro", tmp_path)
 
@@ -67,7 +69,7 @@ def test_the_rule_that_ranks_best_is_chosen(bed):
 
 
 def test_every_key_has_a_row_of_predictions(bed, tmp_path):
-    collect.write_predictions(bed, "sandwich_0", ("likelihood", False, 0.0), collect.first_truths(bed.truth))
+    collect.write_predictions(bed, ("likelihood", False, 0.0), collect.first_truths(bed.truth))
     with (tmp_path / "predictions" / "macro.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["key"] for row in rows] == bed.keys
@@ -77,10 +79,10 @@ def test_every_key_has_a_row_of_predictions(bed, tmp_path):
 
 def test_an_arm_whose_scores_are_gone_keeps_its_column(bed, tmp_path, monkeypatch):
     rule, listed = ("likelihood", False, 0.0), collect.first_truths(bed.truth)
-    collect.write_predictions(bed, "sandwich_0", rule, listed)
+    collect.write_predictions(bed, rule, listed)
     before = collect.read_predictions("macro")["sandwich_0"]
     (tmp_path / "macro_sandwich_0.jsonl").rename(tmp_path / "macro_other_0.jsonl")
     again = collect.Bed("macro", tmp_path)
     assert list(again.kept) == ["sandwich_0"]
-    collect.write_predictions(again, "other_0", rule, listed)
+    collect.write_predictions(again, rule, listed)
     np.testing.assert_array_equal(collect.read_predictions("macro")["sandwich_0"], before)

@@ -1,0 +1,99 @@
+"""A public table with the supernets' scores of its networks, and the values by which rules rank them."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from fewshot_nas.ranking.combination import Estimate, log_odds, partly_smoothed, percent, smooth
+from fewshot_nas.ranking.correlation import Floats
+from fewshot_nas.ranking.features import features, standardised, weights
+from fewshot_nas.ranking.truth import open_truth
+from fewshot_nas.space.draw import all_archs
+from studies.cifar10_truths.run import HERE, SAMPLE, SCORES, digest, read_scores, space_of
+
+FILES = {
+    "channel_resnet": "channel_bench_resnet_half.json",
+    "channel_mobilenet": "channel_bench_mobilenet_half.json",
+    "macro": "nas_bench_macro_half.json",
+}
+KINDS = ("top1", "prob", "likelihood")  # in the order of the files of scores
+CONSTANTS = (0.0, 0.1, 0.3, 0.5, 1.0)
+Rule = tuple[str, bool, float]  # kind of score, whether smoothed, standard deviations of the log multiply-adds
+TODAY: Rule = ("prob", False, 0.0)
+RULES: list[Rule] = list(product(KINDS, (False, True), CONSTANTS))
+JUDGED = {"channel_resnet": "default", "channel_mobilenet": "default", "macro": "sandwich"}
+RULED = ("rule_0", "rule_30")  # columns of predictions that are no arms
+PREDICTIONS = HERE / "predictions"
+
+
+class Bed:
+    """A public table, the supernets' scores of its keys, and what is known of all keys of the space."""
+
+    def __init__(self, table: str, directory: Path) -> None:
+        space = space_of(table)
+        self.table, self.judged = table, f"{JUDGED[table]}_0"
+        self.truth = open_truth(f"{table}={directory / FILES[table]}")
+        archs = {space.encode(arch): arch for arch in all_archs(space)}
+        self.keys = list(archs)
+        self.described = features(space, archs.values(), num_classes=10)
+        self.weights = weights(space)
+        row = {key: number for number, key in enumerate(self.keys)}
+        self.rows = np.array([row[key] for key in self.truth.keys])  # of the truth's networks among all keys
+        self.scores = {arm: self._scores(path, row) for arm, path in self._files()}
+        committed = read_predictions(table)
+        self.kept = {name: each for name, each in committed.items() if name not in {*self.scores, *RULED}}
+        self.scores |= {name: self._kept(each) for name, each in self.kept.items()}
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        for path in sorted(SCORES.glob(f"{self.table}_*.jsonl")):
+            yield path.stem.removeprefix(f"{self.table}_"), path
+
+    def _scores(self, path: Path, row: Mapping[str, int]) -> dict[str, Floats]:
+        found = {kind: np.full(len(self.keys), np.nan) for kind in KINDS}
+        for key, values in read_scores(path):
+            for kind, value in zip(KINDS, values, strict=True):
+                found[kind][row[key]] = value
+        return found
+
+    def _kept(self, odds: Floats) -> dict[str, Floats]:
+        """What the committed predictions still know of an arm whose scores are gone: its mean probabilities."""
+        found = {kind: np.full(len(self.keys), np.nan) for kind in KINDS}
+        scored = self.rows
+        if self.table == "channel_resnet":  # the others were predicted from these
+            scored = scored[sorted(range(len(scored)), key=lambda number: digest(self.truth.keys[number]))[:SAMPLE]]
+        found["prob"][scored] = percent(odds[scored])
+        return found
+
+    @property
+    def log_macs(self) -> Floats:
+        """Of all keys."""
+        return np.asarray(self.described[:, -2])
+
+    @cache  # noqa: B019 - a bed lives as long as the process
+    def smoothed(self, arm: str, kind: str) -> tuple[Floats, Estimate]:
+        """Scores in log odds, nan where there is none, and the smoothed scores of all keys."""
+        raw = log_odds(self.scores[arm][kind])
+        return raw, smooth(self.described, raw)
+
+    def ranked(self, arm: str, rule: Rule) -> Floats:
+        """The values by which a rule ranks all keys; nan where it needs a score that there is not."""
+        kind, is_smoothed, constant = rule
+        values = partly_smoothed(*self.smoothed(arm, kind)) if is_smoothed else log_odds(self.scores[arm][kind])
+        known = ~np.isnan(values)
+        total = np.full(len(values), np.nan)
+        total[known] = standardised(values[known]) + constant * standardised(self.log_macs[known])
+        return total
+
+
+def read_predictions(table: str) -> dict[str, Floats]:
+    """The committed columns of a table for all keys, log odds but for the rules; empty if there are none."""
+    path = PREDICTIONS / f"{table}.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0] if name != "key"}
