@@ -10,7 +10,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,15 @@ def scores(space: Space, arch: Arch, images: Tensor) -> list[float]:
         synflow(with_all, images),
         zen(Untrained(space, arch, 0, shortcuts=False), images),
     ]
+
+
+def read_baselines(table: str) -> Iterator[tuple[str, dict[str, float]]]:
+    """The keys of a table with their scores by name; nothing if there are none."""
+    path = BASELINES / f"{table}.csv"
+    if path.exists():
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                yield row["key"], {name: float(row[name]) for name in NAMES}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import features, standardised, weights
 from fewshot_nas.ranking.truth import open_truth
 from fewshot_nas.space.draw import all_archs
+from studies.cifar10_truths.baselines import NAMES, read_baselines
 from studies.cifar10_truths.run import HERE, SAMPLE, SCORES, digest, read_scores, space_of
 
 FILES = {
@@ -26,7 +27,7 @@ Rule = tuple[str, bool, float]  # kind of score, whether smoothed, standard devi
 TODAY: Rule = ("prob", False, 0.0)
 RULES: list[Rule] = list(product(KINDS, (False, True), CONSTANTS))
 JUDGED = {"channel_resnet": "default", "channel_mobilenet": "default", "macro": "sandwich"}
-RULED = ("rule_0", "rule_30")  # columns of predictions that are no arms
+RULED = ("scores_0", "rule_0", "rule_30")  # columns of predictions that are no arms
 PREDICTIONS = HERE / "predictions"
 
 
@@ -47,6 +48,7 @@ class Bed:
         committed = read_predictions(table)
         self.kept = {name: each for name, each in committed.items() if name not in {*self.scores, *RULED}}
         self.scores |= {name: self._kept(each) for name, each in self.kept.items()}
+        self.untrained = self._untrained(row)
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         for path in sorted(SCORES.glob(f"{self.table}_*.jsonl")):
@@ -59,6 +61,14 @@ class Bed:
                 found[kind][row[key]] = value
         return found
 
+    def _untrained(self, row: Mapping[str, int]) -> dict[str, Floats]:
+        """Scores of untrained networks by name, nan where there is none."""
+        found = {name: np.full(len(self.keys), np.nan) for name in NAMES}
+        for key, values in read_baselines(self.table):
+            for name, value in values.items():
+                found[name][row[key]] = value
+        return found
+
     def _kept(self, odds: Floats) -> dict[str, Floats]:
         """What the committed predictions still know of an arm whose scores are gone: its mean probabilities."""
         found = {kind: np.full(len(self.keys), np.nan) for kind in KINDS}
@@ -67,6 +77,10 @@ class Bed:
             scored = scored[sorted(range(len(scored)), key=lambda number: digest(self.truth.keys[number]))[:SAMPLE]]
         found["prob"][scored] = percent(odds[scored])
         return found
+
+    def with_naswot(self, scores: Floats) -> Floats:
+        """The rule with untrained networks: the sum of a ranking of all keys and of NASWOT, smoothed to all."""
+        return standardised(scores) + standardised(smooth(self.described, self.untrained["naswot"]).value)
 
     @property
     def log_macs(self) -> Floats:

@@ -30,6 +30,7 @@ from studies.cifar10_truths.run import OWN, digest, images_of, space_of
 from studies.cifar10_truths.table import RESULTS, TRUTHS
 
 DRAWS, ASKED = 20, 2_000
+_BY_RULE = ("rule", "rule of the other tables")
 STEPS = 300  # whose subnets are counted for the cost of a training
 
 
@@ -101,9 +102,13 @@ def predicted(bed: Bed, known: Floats, truths: Sequence[int], wanted: NDArray[np
     return predict(told.of(bed.rows[truths]), log_odds(bed.truth.accuracy[truths]), told.of(wanted)).value
 
 
-def ranker_gain(bed: Bed, arm: str, rule: Rule) -> dict[str, Any]:
-    """Taus of the ranker with 30 truths, with and without scores, and their difference, as means over draws."""
-    truth, columns, scored = bed.truth, [], evidence(bed, arm, rule)
+def ranker_gain(bed: Bed, scored: Floats) -> dict[str, Any]:
+    """Taus of the ranker with 30 truths, with and without scores, and their difference, as means over draws.
+
+    Args:
+        scored: the evidence with scores, of all keys.
+    """
+    truth, columns = bed.truth, []
     for draw in range(DRAWS):
         order = np.random.default_rng([draw, TRUTHS]).permutation(len(bed.rows))
         asked = order[TRUTHS:][:ASKED]
@@ -166,29 +171,30 @@ def collect(directory: Path) -> None:
             judged, more = by_rule(bed, rule, elsewhere)
             rankings |= judged
             table |= more
-        rankings = of_arms(bed) | {
-            name: each
-            for name, each in rankings.items()
-            if name.partition(", ")[0] in bed.kept or name.startswith("rule")
-        }
-        arms = sorted({name.partition(", ")[0] for name in rankings if ", " in name})
+        columns = predictions_of(bed, rule)
+        kept = {name: each for name, each in rankings.items() if name.partition(", ")[0] in {*bed.kept, *_BY_RULE}}
+        rankings = of_arms(bed) | kept | ordered(bed, {"rule with NASWOT": columns["rule_0"]})
+        arms = sorted({name.partition(", ")[0] for name in rankings if ", " in name} - {"untrained"})
         alone = bed.truth.images * float(np.mean(bed.truth.counts["macs"]))
         cost = {arm: training_cost(bed.table, arm.rpartition("_")[0]) / alone for arm in arms}
         found["tables"][bed.table] = table | {
             "networks": len(bed.rows),
             "rankings": rankings,
-            "against": against(bed),
+            "against": against(bed)
+            | {"rule with NASWOT instead of rule": paired(bed, columns["rule_0"], columns["scores_0"])},
+            "ranker_with_naswot": ranker_gain(bed, _both(columns)),
             "slopes": slopes(bed),
             "cost": cost,
         }
-        write_predictions(bed, rule, first_truths(bed.truth))
+        write_predictions(bed, columns)
     write_json(RESULTS, found)
 
 
 def of_arms(bed: Bed) -> dict[str, Any]:
-    """Each arm whose scores are at hand, by each of its scores."""
+    """Each arm whose scores are at hand, by each of its scores; and networks that nothing has trained."""
     names = [name for name in bed.scores if name not in bed.kept]
-    return ordered(bed, {f"{name}, {kind}": bed.ranked(name, (kind, False, 0.0)) for name in names for kind in KINDS})
+    found = {f"{name}, {kind}": bed.ranked(name, (kind, False, 0.0)) for name in names for kind in KINDS}
+    return ordered(bed, found | {f"untrained, {name}": values for name, values in bed.untrained.items()})
 
 
 def ordered(bed: Bed, rankings: Mapping[str, Floats]) -> dict[str, Any]:
@@ -223,7 +229,7 @@ def by_rule(bed: Bed, rule: Rule, elsewhere: Rule) -> tuple[dict[str, Any], dict
     return {name: orders(each, name) for name, each in judged.items()}, {
         "judged": bed.judged,
         "elsewhere": elsewhere,
-        "ranker": ranker_gain(bed, bed.judged, rule),
+        "ranker": ranker_gain(bed, evidence(bed, bed.judged, rule)),
         "counts": counts,
         "ridge": {str(size): pair for size, pair in counted.ridge.items()},
         "ceiling": counted.ceiling,
@@ -231,17 +237,28 @@ def by_rule(bed: Bed, rule: Rule, elsewhere: Rule) -> tuple[dict[str, Any], dict
     }
 
 
-def write_predictions(bed: Bed, rule: Rule, truths: Sequence[int]) -> None:
-    """A row for every key: the rule with no truth and with 30, and each arm, smoothed where a key was not scored."""
-    columns = read_predictions(bed.table)
+def predictions_of(bed: Bed, rule: Rule) -> dict[str, Floats]:
+    """Columns for all keys: the rule by scores, with NASWOT, with 30 truths; each arm, smoothed where not scored."""
+    columns, every = read_predictions(bed.table), np.arange(len(bed.keys))
     if bed.judged not in bed.kept:
         raw = bed.ranked(bed.judged, rule)
-        columns["rule_0"] = np.where(np.isnan(raw), bed.ranked(bed.judged, (rule[0], True, rule[2])), raw)
-        columns["rule_30"] = predicted(bed, evidence(bed, bed.judged, rule), truths, np.arange(len(bed.keys)))
+        columns["scores_0"] = np.where(np.isnan(raw), bed.ranked(bed.judged, (rule[0], True, rule[2])), raw)
+    columns["rule_0"] = bed.with_naswot(columns["scores_0"])
+    columns["rule_30"] = predicted(bed, _both(columns), first_truths(bed.truth), every)
     for name in bed.scores:
         if name not in bed.kept:
             scored = log_odds(bed.scores[name]["prob"])
             columns[name] = np.where(np.isnan(scored), partly_smoothed(*bed.smoothed(name, "prob")), scored)
+    return columns
+
+
+def _both(columns: Mapping[str, Floats]) -> Floats:
+    """What the ranker knows without truth: the rule with NASWOT, and the rule by scores. [keys, 2]"""
+    return np.stack([columns["rule_0"], standardised(columns["scores_0"])], axis=1)
+
+
+def write_predictions(bed: Bed, columns: Mapping[str, Floats]) -> None:
+    """A row for every key."""
     PREDICTIONS.mkdir(exist_ok=True)
     with (PREDICTIONS / f"{bed.table}.csv").open("w", newline="") as file:
         writer = csv.writer(file)

@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fewshot_nas.ranking.verdicts import worth_text
@@ -17,6 +18,14 @@ from studies.cifar10_truths.run import HERE
 
 RESULTS = HERE / "results.json"
 TRUTHS = 30  # of the ranker's lines
+# In the picture: colour, mark and name.
+MARKS = MappingProxyType(
+    {
+        "rule": ("C3", "*", "supernet, rule"),
+        "rule with NASWOT": ("C2", "*", "supernet and untrained networks"),
+        "untrained": ("C4", "x", "untrained networks, NASWOT"),
+    }
+)
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -27,22 +36,29 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         for name, verdict in each["rankings"].items():
             cells = [_tau(verdict[part]["tau"]) for part in ("whole", "equal_cost")]
             cells += [_worth(verdict[part]["worth"]) for part in ("whole", "equal_cost")]
-            yield f"| {name} | {' | '.join(cells)} | {_cost(each, name):.3f} |"
+            cost = "" if name.startswith("untrained") else f"{_cost(each, name):.3f}"
+            yield f"| {name} | {' | '.join(cells)} | {cost} |"
         for name, count in each["counts"].items():
             yield f"| {name} | {_tau(count['whole'])} | {_tau(count['equal_cost'])} | | | 0 |"
         for size in ("10", "30", "100", "1000"):
             whole, equal = each["ridge"][size]
             yield f"| ridge, {size} truths | {whole:.3f} | {equal:.3f} | | | {size} |"
         yield f"| what noise allows | {each['ceiling'][0]:.3f} | {each['ceiling'][1]:.3f} | | | |"
-        ranker = each["ranker"]
-        for name, cost in (("with", TRUTHS + _cost(each, "rule")), ("without", TRUTHS)):
-            whole, equal = ranker[name]
-            yield f"| ranker, 30 truths, {name} scores | {whole:.3f} | {equal:.3f} | | | {cost:.4g} |"
+        ranker, more = each["ranker"], each["ranker_with_naswot"]
+        whole_cost = TRUTHS + _cost(each, "rule")
+        for name, (whole, equal), cost in (
+            ("with scores and NASWOT", more["with"], whole_cost),
+            ("with scores", ranker["with"], whole_cost),
+            ("without", ranker["without"], TRUTHS),
+        ):
+            yield f"| ranker, 30 truths, {name} | {whole:.3f} | {equal:.3f} | | | {cost:.4g} |"
 
 
 def _cost(table: Mapping[str, Any], ranking: str) -> float:
-    """What the training of a ranking's supernet took, in trainings of the table."""
+    """What the training of a ranking's supernet took, in trainings of the table; 0.001 for what was not trained."""
     costs = table["cost"]
+    if ranking.startswith("untrained"):
+        return 0.001
     return float(costs.get(ranking.partition(", ")[0], costs[table["judged"]]))
 
 
@@ -58,11 +74,13 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         for number, (axis, part) in enumerate(zip(column, ("whole", "equal_cost"), strict=True)):
             shown = {name: verdict for name, verdict in each["rankings"].items() if name.endswith(", prob")}
             shown["rule"] = each["rankings"]["rule of the other tables"]
+            shown["rule with NASWOT"] = each["rankings"]["rule with NASWOT"]
+            shown["untrained"] = each["rankings"]["untrained, naswot"]
             for name, verdict in shown.items():
-                tau, is_rule = verdict[part]["tau"], name == "rule"
+                tau = verdict[part]["tau"]
                 bars = [[tau["value"] - tau["low"]], [tau["high"] - tau["value"]]]
-                style = {"color": "C3", "zorder": 3, "label": "supernet, rule"} if is_rule else {"color": "C1"}
-                axis.errorbar(_cost(each, name), tau["value"], bars, fmt="*" if is_rule else ".", capsize=2, **style)
+                colour, mark, label = MARKS.get(name, ("C1", ".", "supernets, mean probability"))
+                axis.errorbar(_cost(each, name), tau["value"], bars, color=colour, fmt=mark, capsize=2, label=label)
             sizes = [int(size) for size in each["ridge"]]
             axis.plot(sizes, [pair[number] for pair in each["ridge"].values()], "C0o-", label="networks trained alone")
             axis.axhline(each["counts"]["macs"][part]["value"], color="gray", ls="--", label="counting multiply-adds")
@@ -70,8 +88,9 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         column[0].set(title=table, ylabel="tau" if column[0] is axes[0, 0] else None)
         column[1].set(xscale="log", xlabel="cost, in trained networks")
     axes[1, 0].set(ylabel="tau at equal cost")
-    axes[0, 0].plot([], [], "C1.", label="supernets, mean probability")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=3)
     figure.tight_layout(rect=(0, 0.1, 1, 1))
     figure.savefig(path, metadata={"Date": None})
 

@@ -69,20 +69,23 @@ def test_the_rule_that_ranks_best_is_chosen(bed):
 
 
 def test_every_key_has_a_row_of_predictions(bed, tmp_path):
-    collect.write_predictions(bed, ("likelihood", False, 0.0), collect.first_truths(bed.truth))
+    columns = collect.predictions_of(bed, ("likelihood", False, 0.0))
+    collect.write_predictions(bed, columns)
     with (tmp_path / "predictions" / "macro.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["key"] for row in rows] == bed.keys
-    assert list(rows[0]) == ["key", "rule_0", "rule_30", "sandwich_0"]
+    assert list(rows[0]) == ["key", "scores_0", "rule_0", "rule_30", "sandwich_0"]
     assert np.isfinite([float(value) for row in rows for name, value in row.items() if name != "key"]).all()
 
 
 def test_an_arm_whose_scores_are_gone_keeps_its_column(bed, tmp_path, monkeypatch):
-    rule, listed = ("likelihood", False, 0.0), collect.first_truths(bed.truth)
-    collect.write_predictions(bed, rule, listed)
-    before = collect.read_predictions("macro")["sandwich_0"]
+    rule = ("likelihood", False, 0.0)
+    collect.write_predictions(bed, collect.predictions_of(bed, rule))
+    before = collect.read_predictions("macro")
     (tmp_path / "macro_sandwich_0.jsonl").rename(tmp_path / "macro_other_0.jsonl")
     again = collect.Bed("macro", tmp_path)
     assert list(again.kept) == ["sandwich_0"]
-    collect.write_predictions(again, rule, listed)
-    np.testing.assert_array_equal(collect.read_predictions("macro")["sandwich_0"], before)
+    collect.write_predictions(again, collect.predictions_of(again, rule))
+    after = collect.read_predictions("macro")
+    np.testing.assert_array_equal(after["sandwich_0"], before["sandwich_0"])
+    np.testing.assert_allclose(after["rule_0"], before["rule_0"], atol=2e-3)  # four decimals are kept
