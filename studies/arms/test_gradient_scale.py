@@ -16,6 +16,7 @@ OPTIONS = dataclasses.replace(TINY, pool_digits=DIGITS).pool_options
 LIKELY = chances(TINY, OPTIONS, 2)
 
 
+@pytest.mark.slow
 def test_counts_are_what_many_steps_have_on_average(supernet):
     network, sampler = supernet(), Sampler(RandomArchs(TINY, 0, OPTIONS), OutsEnds(TINY, 0, OPTIONS), 2)
     counts = {parameter: torch.zeros(parameter.shape[:2]) for parameter in network.parameters()}

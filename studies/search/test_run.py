@@ -15,6 +15,7 @@ def test_the_page_shows_what_the_script_prints():
             assert [line for line in study.table(bed).splitlines() if line not in page.splitlines()] == []
 
 
+@pytest.mark.slow
 def test_a_difference_is_a_mean_over_cells_with_an_interval_around_it():
     cells = [{"one": [60.0 + place, 62.0 + place], "two": [59.0, 61.0]} for place in range(4)]
     value, low, high = study.difference(cells, "one", "two")

@@ -161,6 +161,7 @@ def die_at(step, main, argv):
     [(3, SEARCH), (3, REVIEW), (5, REVIEW), (7, TAUGHT)],
     ids=["batch", "inherits", "review", "taught"],
 )
+@pytest.mark.slow
 def test_a_killed_search_ends_as_an_unbroken_one(here, killed, step, settings):
     """Bit by bit: supernet, momentum, matching network and its optimizer, board."""
     search.main(["--save", "unbroken", *settings])

@@ -65,6 +65,7 @@ def score(*options):
     test.main(["--save=one", "--json_part=all", *options])
 
 
+@pytest.mark.slow
 def test_a_search_is_scored_ranked_searched_and_exported(here, capsys):
     supernet = load_supernet(search_directory("one").supernet)
     pool = read_arch_file(here / "pool.json", supernet.space)
@@ -142,6 +143,7 @@ def test_a_killed_scoring_ends_in_the_bytes_of_an_unbroken_one(here, killed, kil
     assert contents(scores / "epoch1") == whole
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_two_ranks_write_the_scores_of_one(here, ranks):
     score()

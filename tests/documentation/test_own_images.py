@@ -163,6 +163,7 @@ def test_every_form_of_file_gives_the_same_pixels_everywhere(tmp_path, page, mon
         assert images.picture(index).size == program["opened"](path).size[::-1], path.name
 
 
+@pytest.mark.slow
 @pytest.mark.last
 def test_the_way_of_the_page_in_small(tmp_path, walk, shapes, page, capsys):
     """Photographs of 72 pixels, which are brought to 45 and cropped to 40."""

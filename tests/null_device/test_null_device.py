@@ -12,7 +12,7 @@ from tests.null_device.build import counted, why_not
 from tests.null_device.every_command import COMMANDS
 from tests.null_device.work_units import CARDS_MB
 
-pytestmark = [pytest.mark.null_device, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+pytestmark = [pytest.mark.null_device, pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 # Of torch 2.14, and a few more for another version. The first step of a process is not counted.
 MOST_LAUNCHES = {
