@@ -17,12 +17,7 @@ from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import joined
 from fewshot_nas.fitting.look import as_lists, seen
 from fewshot_nas.fitting.measure import Machine, busy
-from fewshot_nas.fitting.plan import (
-    costs,
-    fixed_s,
-    plan,
-    trainings_s,
-)
+from fewshot_nas.fitting.plan import costs, fixed_s, plan, trainings_s
 from fewshot_nas.fitting.rules import Chosen, choose, own_space, reference
 from fewshot_nas.fitting.state import Fit
 from fewshot_nas.models.start import read_held, read_start
@@ -68,7 +63,8 @@ def begun(options: argparse.Namespace, asked: Mapping[str, Any], budget_s: float
         images = images_of(config.data)
         known, more = seen(images)
         print(*more, sep="\n", flush=True)
-        threads = config.run.threads if any(each.startswith("run.threads=") for each in given) else None
+        named = {each.partition("=")[0] for each in given}
+        threads = config.run.threads if "run.threads" in named else None
         machine = Machine(world.device, known.classes, threads)
         bounds = read_bounds([], options.max)
         own = own_space(config, given, known)
@@ -81,7 +77,7 @@ def begun(options: argparse.Namespace, asked: Mapping[str, Any], budget_s: float
         if options.start:
             print(_start_said(options.start, space, images))
         epochs, supernet = (
-            getattr(config, section).epochs if any(each.startswith(f"{section}.epochs=") for each in given) else None
+            getattr(config, section).epochs if f"{section}.epochs" in named else None
             for section in ("stand_alone", "training")
         )
         parts = len(distinct_parts(space, space.pool_options)) + FITTED + JUDGED

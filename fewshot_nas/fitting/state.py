@@ -6,10 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_nas.config import Config, load_config
-from fewshot_nas.fitting.plan import (
-    NETWORKS,
-    Plan,
-)
+from fewshot_nas.fitting.plan import NETWORKS, Plan
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import NetworkDirectory, RunFiles
 from fewshot_nas.results.run import latency_tables, run_directory, run_files, stand_alone_directory

@@ -70,6 +70,12 @@ def tempered(logits: Numbers, by: float) -> Numbers:
     return found
 
 
+def as_logits(probabilities: Numbers) -> Numbers:
+    """Logarithms of probabilities, which are logits too; a probability of 0 counts as 1e-30."""
+    found: Numbers = np.log(np.maximum(probabilities, 1e-30))
+    return found
+
+
 def _logs(logits: Numbers, by: float) -> Numbers:
     scaled = logits.astype(float) / by  # scipy's log_softmax looks for torch, which need not be there
     scaled -= scaled.max(1, keepdims=True)

@@ -18,7 +18,7 @@ from fewshot_nas.ranking import confidence
 from fewshot_nas.timing.measuring import rounds, timings
 from fewshot_nas.timing.programs import described, session_run
 
-Logits = Mapping[str, npt.NDArray[np.float32]]  # [N, classes] by part: validation, test
+Logits = Mapping[str, confidence.Numbers]  # [N, classes] by part: validation, test
 ROUNDS = 20  # in which programs are timed
 _CALIBRATION_BATCH = 64
 
@@ -64,13 +64,13 @@ def quantized(program: bytes, inputs: Mapping[str, Inputs], *, pixels: bool) -> 
 
 
 def logits_of(program: bytes, inputs: Mapping[str, Inputs], *, pixels: bool) -> Logits:
-    """What onnxruntime computes; logarithms of probabilities are logits too."""
+    """What onnxruntime computes, as logits."""
     run = session_run(program, torch.get_num_threads())
     found = {}
     for part, each in inputs.items():
         batches = [_input(batch, each, pixels=pixels) for batch in torch.split(each.images.cpu(), each.batch)]
         values = np.concatenate([run(batch) for batch in batches])
-        found[part] = np.log(np.maximum(values, 1e-30)) if pixels else values
+        found[part] = confidence.as_logits(values) if pixels else values
     return found
 
 

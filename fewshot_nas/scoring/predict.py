@@ -16,7 +16,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.plugins import extra
 from fewshot_nas.data.opening import WHITE, centre, files_below, is_image, opened
 from fewshot_nas.models.card import FORMAT, KEY
-from fewshot_nas.ranking.confidence import tempered, top1
+from fewshot_nas.ranking.confidence import as_logits, tempered, top1
 from fewshot_nas.records.files import write_csv
 
 BROKEN = 1  # exit status: some images could not be read
@@ -87,7 +87,7 @@ class Model:
             mean, std = (255 * np.array(how[name]).reshape(-1, 1, 1) for name in ("mean", "std"))
             values = ((batch - mean) / std).astype(np.float32)
         (found,) = self.session.run(None, {given.name: values})
-        logits = found if "float" in given.type else np.log(np.maximum(found, 1e-30))
+        logits = found if "float" in given.type else as_logits(found)
         return tempered(logits, self.card["confidence"]["temperature"])
 
 

@@ -88,7 +88,10 @@ def naswot(network: Untrained, images: Tensor) -> float:
 
 
 def synflow(network: Untrained, images: Tensor) -> float:
-    """The logarithm of the sum of weight times gradient for an image of ones (arXiv:2006.05467), without norms."""
+    """The logarithm of the sum of weight times gradient for an image of ones (arXiv:2006.05467), without norms.
+
+    The network is changed: its weights become absolute values of double precision.
+    """
     network = network.double().eval()
     for norm in network.norms:
         norm.reset_running_stats()  # mean 0 and variance 1, so that they do nothing

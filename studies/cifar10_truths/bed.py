@@ -74,9 +74,13 @@ class Bed:
         found = {kind: np.full(len(self.keys), np.nan) for kind in KINDS}
         scored = self.rows
         if self.table == "channel_resnet":  # the others were predicted from these
-            scored = scored[sorted(range(len(scored)), key=lambda number: digest(self.truth.keys[number]))[:SAMPLE]]
+            scored = scored[self.first(SAMPLE)]
         found["prob"][scored] = percent(odds[scored])
         return found
+
+    def first(self, count: int) -> list[int]:
+        """The numbers of the truth's networks that come first by the digest of their keys."""
+        return sorted(range(len(self.truth.keys)), key=lambda number: digest(self.truth.keys[number]))[:count]
 
     def with_naswot(self, scores: Floats) -> Floats:
         """The rule with untrained networks: the sum of a ranking of all keys and of NASWOT, smoothed to all."""

@@ -22,11 +22,10 @@ from fewshot_nas.ranking.features import standardised
 from fewshot_nas.ranking.judgement import Judgement, judge
 from fewshot_nas.ranking.predictor import inputs, predict
 from fewshot_nas.ranking.strata import by_cost, everything, interval, plain_tau, resamples, taus
-from fewshot_nas.ranking.truth import Truth
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.training.step import NoEnds, OutsEnds, RandomArchs, Sampler
 from studies.cifar10_truths.bed import FILES, KINDS, PREDICTIONS, RULES, TODAY, Bed, Rule, read_predictions
-from studies.cifar10_truths.run import OWN, digest, images_of, space_of
+from studies.cifar10_truths.run import OWN, images_of, space_of
 from studies.cifar10_truths.table import RESULTS, TRUTHS
 
 DRAWS, ASKED = 20, 2_000
@@ -146,11 +145,6 @@ def slopes(bed: Bed) -> dict[str, list[float]]:
     return {name: each.tolist() for name, each in fitted.items() if np.isfinite(each).all()}
 
 
-def first_truths(truth: Truth) -> list[int]:
-    """The networks whose truths `rule_30` knows: the first by the digest of their keys."""
-    return sorted(range(len(truth.keys)), key=lambda number: digest(truth.keys[number]))[:TRUTHS]
-
-
 def collect(directory: Path) -> None:
     """Compute all numbers, and write them and the predictions.
 
@@ -233,18 +227,21 @@ def by_rule(bed: Bed, rule: Rule, elsewhere: Rule) -> tuple[dict[str, Any], dict
         "counts": counts,
         "ridge": {str(size): pair for size, pair in counted.ridge.items()},
         "ceiling": counted.ceiling,
-        "truths": [bed.truth.keys[number] for number in first_truths(bed.truth)],
+        "truths": [bed.truth.keys[number] for number in bed.first(TRUTHS)],
     }
 
 
 def predictions_of(bed: Bed, rule: Rule) -> dict[str, Floats]:
-    """Columns for all keys: the rule by scores, with NASWOT, with 30 truths; each arm, smoothed where not scored."""
+    """Columns for all keys: the rule by scores, with NASWOT, and with 30 truths; each arm, smoothed where unscored.
+
+    The 30 are the first by the digest of their keys.
+    """
     columns, every = read_predictions(bed.table), np.arange(len(bed.keys))
     if bed.judged not in bed.kept:
         raw = bed.ranked(bed.judged, rule)
         columns["scores_0"] = np.where(np.isnan(raw), bed.ranked(bed.judged, (rule[0], True, rule[2])), raw)
     columns["rule_0"] = bed.with_naswot(columns["scores_0"])
-    columns["rule_30"] = predicted(bed, _both(columns), first_truths(bed.truth), every)
+    columns["rule_30"] = predicted(bed, _both(columns), bed.first(TRUTHS), every)
     for name in bed.scores:
         if name not in bed.kept:
             scored = log_odds(bed.scores[name]["prob"])
