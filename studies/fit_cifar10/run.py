@@ -1,8 +1,9 @@
 """Run `fit` with three seeds, and compare its networks on the same test images; plan.md says which and why.
 
-    python -m studies.fit_cifar10.run --root DIR
+    OMP_NUM_THREADS=1 python -m studies.fit_cifar10.run --root DIR [--seeds 0 1 2]
 
-`DIR` has CIFAR-10 as class folders. A run that was stopped goes on. What is found is written to results.json.
+`DIR` has CIFAR-10 as class folders. A run that was stopped goes on. What the seeds that have ended found is written to
+results.json, so seeds may run beside each other.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from fewshot_nas.results.run import run_files
 
 RESULTS = Path(__file__).resolve().parent / "results.json"
 SEEDS = (0, 1, 2)
-GIVEN = ("--max=macs=12M", "--budget=3h", "data.train_images=5000")
+GIVEN = ("--max=macs=12M", "--budget=2h", "data.train_images=5000")
 Rights = npt.NDArray[np.float64]
 
 
@@ -30,13 +31,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the seeds one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="directory of CIFAR-10 as class folders")
-    root, rights = parser.parse_args(argv).root, {}
-    for seed in SEEDS:
-        save = f"fit_cifar10_{seed}"
-        fit.main([f"--data={root}", f"--save={save}", f"--seed={seed}", *GIVEN])
-        rights[seed] = read_rights(run_files(save).guesses)
-        write_json(RESULTS, compared(rights))
+    parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="none of them only compares (default: all)")
+    options = parser.parse_args(argv)
+    for seed in options.seeds:
+        fit.main([f"--data={options.root}", f"--save={_save(seed)}", f"--seed={seed}", *GIVEN])
+    ended = {each: run_files(_save(each)).guesses for each in SEEDS}
+    write_json(RESULTS, compared({each: read_rights(path) for each, path in ended.items() if path.exists()}))
     return 0
+
+
+def _save(seed: int) -> str:
+    return f"fit_cifar10_{seed}"
 
 
 def read_rights(path: Path) -> dict[str, Rights]:
