@@ -251,9 +251,6 @@ class EvaluationConfig:
     calibration_images: Count = 256
     # Calibration images in a batch. It is the unit of the statistics, so this changes scores.
     calibration_batch: Count = 128
-    # Training images that each subnet's own classifier is fitted to before it is scored, a hundred a class; 0: all have
-    # the supernet's. It changes scores, whose manifests name it, and no training.
-    classifier_images: Annotated[int, FREE] = 0
     # Most images at a time when scoring, half as many once memory runs out; null: 128, on a GPU up to 1024.
     batch_size: Annotated[Count | None, FREE] = None
     # Bound of a process's memory in MB (on Ray a worker's), which may lower `batch_size`; null: what can be spared.

@@ -43,12 +43,6 @@ def _parser() -> Parser:
     add("--limit", type=int, metavar="N", help="only the first N archs of each part (not of a sample)")
     add("--images", type=int, metavar="N", help="score on a fixed part of N images")
     add("--calibration_images", type=int, metavar="N", help="replaces evaluation.calibration_images")
-    add(
-        "--classifier_images",
-        type=int,
-        metavar="N",
-        help="replaces evaluation.classifier_images (0: the supernet's classifier)",
-    )
     add("--precision", choices=("fp32", "bf16"), help="replaces run.precision")
     add_device_option(parser)
     add("--plan", action="store_true", help="only show what would be computed; needs neither supernet nor images")

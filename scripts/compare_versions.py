@@ -160,7 +160,7 @@ def trainings() -> Iterator[Command]:
     ]
     yield ["train_stand_alone", *run, "--target_arch_num=1-2", "--ground_truth=truth.json"]
     yield ["finetune", *run, f"--arch={DEEP}"]
-    yield ["test", "--save=plain", "--split_group=3_from_2", "--sample=30", "--epoch=0", "--classifier_images=64"]
+    yield ["test", "--save=plain", "--split_group=3_from_2", "--sample=30", "--epoch=0"]
     yield ["merge", "--save=plain", "--stage=3_from_2", "--epoch=0_sample30"]
     yield ["rank", "--save=plain"]
     yield [

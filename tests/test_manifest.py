@@ -19,7 +19,7 @@ FREE = {
     "stand_alone.start",
     "training.start",
     *("data.root", "data.cache", "data.workers"),
-    *("evaluation.batch_size", "evaluation.classifier_images", "evaluation.memory_mb"),
+    *("evaluation.batch_size", "evaluation.memory_mb"),
     *("run.checkpoint_steps", "run.keep", "run.silence_s", "run.ground_truth", "run.pool"),
 }
 

@@ -189,14 +189,14 @@ def test_the_ways_out_of_a_missing_part_can_be_pasted(run, calls_of_hints):
     assert score == ["test", "--save=run", "--phase=3_from_2", "--epoch=17", "--test_set=1", "--json_part=2-3"]
     assert merge == ["merge", *ARGUMENTS[:1], "--phase=3_from_2", "--epoch=17_all_test", "--parts=1,4"]
     assert main(merge[1:]) == 0
-    settings = {"checkpoint": "3_from_2/0.8100_17.pth", "calibration_images": 256, "classifier_images": 64}
+    settings = {"checkpoint": "3_from_2/0.8100_17.pth", "calibration_images": 64}
     for part in (1, 4):
         write_json(manifest_path(SCORES, part), manifest(part) | settings | {"precision": "bf16"})
     merged_path(SCORES, "top1").unlink()
     assert calls_of_hints(refusal())[0] == [
         *score,
         "--model_name=0.8100_17",
-        "--classifier_images=64",
+        "--calibration_images=64",
         "--precision=bf16",
     ]
 

@@ -54,13 +54,12 @@ def test_a_part_is_scored_on_the_ranking_images(saved, capsys):
 
 
 def test_of_too_few_training_images_all_are_taken(saved, capsys):
-    asked = ["--calibration_images=9999", "--classifier_images=50", "data.train_images=40"]
+    asked = ["--calibration_images=9999", "data.train_images=40"]
     assert evaluate("--json_part=1", "--limit=1", *asked) == 0
     said = capsys.readouterr().out
     assert "evaluation.calibration_images is 9999, but there are 40 training images: all are taken" in said
-    assert "evaluation.classifier_images is 50, but there are 40 training images: all are taken" in said
     manifest = json.loads((saved.scores("7") / "manifest1.json").read_text())
-    assert (manifest["calibration_images"], manifest["classifier_images"]) == (40, 40)
+    assert manifest["calibration_images"] == 40
     assert manifest["calibration_mean"] == "by images"  # 16, 16 and 8
 
 

@@ -2,15 +2,14 @@
 
 Depth first, a batch at a time, with one output (and one half-computed block) held per level. All
 calibration batches go first and leave the statistics of every batch norm; then norms are folded
-into the convolutions. If each network is to have a classifier of its own, the images for it are next. Last come
-the scoring images. What comes out equals the plain way (`naive.score_plainly`) up to float rounding.
+into the convolutions. Last come the scoring images. What comes out equals the plain way (`naive.score_plainly`)
+up to float rounding.
 
 A GPU waits for a program that starts many small operations, and reads and writes a whole map for each of them. So
 norms are folded all at once, once per unit where the folded weights fit into memory, a convolution, the sum and the
 rectifier are one kernel (`CUDNN`), and the logits of many networks are scored together.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -21,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_nas.evaluation.accuracy import Sums, sums
-from fewshot_nas.evaluation.classifier import ClassifierFit
 from fewshot_nas.evaluation.inputs import Inputs, weighed
 from fewshot_nas.evaluation.prefix_tree import Leaf, Step, WorkUnit
 from fewshot_nas.models.run import EPS, Apply, ConvNorm, Gate, ended, features, run, run_op
@@ -213,7 +211,7 @@ class Walk:
     """The depth-first walk over the tree of a unit, which calibrates and scores the unit's networks."""
 
     def __init__(self, supernet: Supernet, unit: WorkUnit, inputs: Inputs) -> None:
-        self._inputs, self._classes = inputs, supernet.num_classes
+        self._inputs = inputs
         self._dtype = torch.bfloat16 if inputs.precision == "bf16" else torch.float32
         self._folded = folded(fused_on(inputs.device, self._dtype))
         self._at_once = at_once(inputs.device)
@@ -227,7 +225,6 @@ class Walk:
     def sums(self) -> list[Sums]:
         """Sums over the scoring images, for each network of the unit."""
         self.calibrate()
-        self.fit()
         for images, labels in self._inputs.scoring_batches():
             self.score(images, labels)
         return [Sums(*each) for each in self._sums.tolist()]
@@ -246,17 +243,6 @@ class Walk:
             for _ in self._ends(images, gathering(momentum)):
                 pass
         statistics.fold(self._dtype)
-
-    @torch.no_grad()
-    def fit(self) -> None:
-        """Give each network a classifier of its own, if there are images to fit it to."""
-        fits: dict[End, ClassifierFit] = defaultdict(partial(ClassifierFit, self._classes))
-        for images, labels in self._inputs.fitting_batches():
-            for end, taken in self.features(images):
-                fits[end].add(taken, labels)
-        for end, fit in fits.items():
-            weight, bias = fit.classifier()
-            end.head = end.head._replace(weight=weight, bias=bias)
 
     def convs(self) -> list[Conv]:
         """The convolutions of the whole walk."""

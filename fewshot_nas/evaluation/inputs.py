@@ -20,8 +20,6 @@ class Inputs:
             ranking.
         calibration_batch: images whose statistics are one sample of a batch norm's. The last batch may have fewer, and
             weighs less; a last one of a single image joins the batch before, which then has one image more.
-        fitting, fitting_labels: training images as the calibration's, and int64 [F], that each subnet's own classifier
-            is fitted to; None for the supernet's classifier.
         images, labels: uint8 [M, C, R, R] and int64 [M], to be scored on.
         batch: images at a time; no result depends on it beyond rounding.
         mean, std: per channel, of pixels in 0..1.
@@ -38,28 +36,24 @@ class Inputs:
     std: Sequence[float]
     device: torch.device
     precision: Literal["fp32", "bf16"] = "fp32"
-    fitting: Tensor | None = None
-    fitting_labels: Tensor | None = None
     holds_kernels: bool = False
     holds_images: bool = False
 
     @property
     def count(self) -> int:
         """Images that go through each subnet in all."""
-        return len(self.calibration) + len(self.images) + (0 if self.fitting is None else len(self.fitting))
+        return len(self.calibration) + len(self.images)
 
     @property
     def nbytes(self) -> int:
         """Memory of all images."""
-        held = (self.calibration, self.images, self.fitting)
-        return sum(each.nbytes for each in held if each is not None)
+        return self.calibration.nbytes + self.images.nbytes
 
     def on_device(self) -> "Inputs":
         """These inputs with all images on the device if `holds_images`, else unchanged."""
         if not self.holds_images:
             return self
-        names = ("calibration", "images", "labels", "fitting", "fitting_labels")
-        held = {name: part.to(self.device) for name in names if (part := getattr(self, name)) is not None}
+        held = {name: getattr(self, name).to(self.device) for name in ("calibration", "images", "labels")}
         return replace(self, **held)
 
     @property
@@ -75,22 +69,12 @@ class Inputs:
 
     def scoring_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised images with their labels."""
-        return self._labelled(self.images, self.labels)
-
-    def fitting_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised images to fit a classifier to, with their labels; none if it is the supernet's."""
-        if self.fitting is None or self.fitting_labels is None:
-            return iter(())
-        return self._labelled(self.fitting, self.fitting_labels)
+        for images, labels in zip(*(torch.split(each, self.batch) for each in (self.images, self.labels)), strict=True):
+            yield self._ready(images), labels.to(self.device)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of convolutions and classifier."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-
-    def _labelled(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(images), self.batch):
-            part = slice(start, start + self.batch)
-            yield self._ready(images[part]), labels[part].to(self.device)
 
     def _ready(self, batch: Tensor) -> Tensor:
         return normalize(batch.to(self.device), self.mean, self.std)

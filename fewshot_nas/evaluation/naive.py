@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_nas.evaluation.accuracy import Accuracy, Sums, sums
-from fewshot_nas.evaluation.classifier import ClassifierFit
 from fewshot_nas.evaluation.inputs import Inputs, weighed
-from fewshot_nas.models.subnet import Subnet, extract
+from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
 
@@ -41,21 +40,6 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 @torch.no_grad()
-def fit(network: Subnet, inputs: Inputs, classes: int) -> None:
-    """Replace a network's classifier by one of its own, in place, if there are images to fit it to."""
-    if inputs.fitting is None:
-        return
-    fitted, seen = ClassifierFit(classes), list[Tensor]()
-    hook = network.head.linear.register_forward_pre_hook(lambda head, given: seen.append(given[0].float()))
-    for images, labels in inputs.fitting_batches():
-        network(images)
-        fitted.add(seen.pop(), labels)
-    hook.remove()
-    for parameter, value in zip(network.head.linear.parameters(), fitted.classifier(), strict=True):
-        parameter.copy_(value)
-
-
-@torch.no_grad()
 def measure(network: nn.Module, inputs: Inputs) -> Accuracy:
     """Accuracy of a network in evaluation mode on the scoring images."""
     return total(network, inputs).accuracy(len(inputs.images))
@@ -83,6 +67,5 @@ def score_plainly(supernet: Supernet, archs: Iterable[Arch], inputs: Inputs) -> 
         subnet = extract(supernet, arch)
         with inputs.autocast():
             calibrate(subnet, inputs.calibration_batches())
-            fit(subnet, inputs, supernet.num_classes)
         scores.append(measure(subnet, inputs))
     return scores

@@ -100,10 +100,10 @@ def planned_images(config: Config, space: Space, num_classes: int, scored: int) 
     Args:
         scored: images to score on.
     """
-    settings, channels = config.evaluation, space.in_channels
+    channels = space.in_channels
     train, valid = (
         ArrayImages(torch.zeros(count, channels, 1, 1, dtype=torch.uint8), torch.arange(count) % num_classes)
-        for count in (max(settings.calibration_images, settings.classifier_images), scored)
+        for count in (config.evaluation.calibration_images, scored)
     )
     neutral = (0.5,) * channels
     return ImageData(config.data.name, train, valid, valid, num_classes, neutral, neutral, "none")
@@ -193,26 +193,11 @@ def refuse_single_values(images: int, side: int, setting: str) -> None:
         )
 
 
-def say_shortages(config: Config, data: ImageData, report: Callable[[str], None]) -> None:
-    """A sentence for each setting of the evaluation that asks for more training images than there are."""
-    for name in ("calibration_images", "classifier_images"):
-        wanted, images = getattr(config.evaluation, name), len(data.train)
-        if wanted > images:
-            report(f"evaluation.{name} is {wanted}, but there are {images} training images: all are taken")
-
-
-def with_classifier_images(
-    config: Config, space: Space, data: ImageData, inputs: Inputs, *, decode: bool = True
-) -> Inputs:
-    """Inputs with the training images that each subnet's own classifier is fitted to, if the settings ask for it.
-
-    They begin with the calibration images.
-    """
-    count = config.evaluation.classifier_images
-    if not count:
-        return inputs
-    chosen = calibration_subset(data.train, count, seed=0)
-    return replace(inputs, fitting=_pixels(config, space, data, chosen, decode=decode), fitting_labels=chosen.labels)
+def say_shortage(config: Config, data: ImageData, report: Callable[[str], None]) -> None:
+    """A sentence if the settings ask for more calibration images than there are training images."""
+    wanted, images = config.evaluation.calibration_images, len(data.train)
+    if wanted > images:
+        report(f"evaluation.calibration_images is {wanted}, but there are {images} training images: all are taken")
 
 
 def _pixels(

@@ -26,7 +26,7 @@ from fewshot_nas.running.images import (
     evaluation_inputs,
     open_images,
     refuse_single_values,
-    say_shortages,
+    say_shortage,
     trained_on,
     training_images,
 )
@@ -54,7 +54,7 @@ class Run(AnyRun):
     @cached_property
     def data(self) -> ImageData:
         data = self.say_opened(open_images(self.config, self.space), self.space.name)
-        say_shortages(self.config, data, self.report)
+        say_shortage(self.config, data, self.report)
         return data
 
     def inputs(self, scored: Images) -> Inputs:

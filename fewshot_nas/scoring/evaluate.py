@@ -34,7 +34,7 @@ from fewshot_nas.results.directories import (
 from fewshot_nas.results.evaluations import read_truth
 from fewshot_nas.results.run import SEARCH, Phase, phase_directory, phase_of, phases
 from fewshot_nas.results.scores import read_manifest
-from fewshot_nas.running.images import SCORED_AT_ONCE_ON_GPU, images_for, opened, planned_images, say_shortages
+from fewshot_nas.running.images import SCORED_AT_ONCE_ON_GPU, images_for, opened, planned_images, say_shortage
 from fewshot_nas.running.options import config_of, training_of, uses_ray
 from fewshot_nas.scoring.scorer import scorer_for, scoring_facts
 from fewshot_nas.space.pool import pool_sha256, read_pool
@@ -149,7 +149,6 @@ def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
     """The options, where those that replace a setting have become overrides."""
     given = {
         "evaluation.calibration_images": options.calibration_images,
-        "evaluation.classifier_images": options.classifier_images,
         "run.precision": options.precision,
     }
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
@@ -198,7 +197,7 @@ def _images(options: argparse.Namespace, config: Config, model: Path, supernet: 
         report(f"{error}; planned without images, for {count:,} of them (--images) and {supernet.num_classes} classes")
         return planned_images(config, space, supernet.num_classes, count)
     report(opened(f"run {model.parent}, {model.name}", data, space.name, world))
-    say_shortages(config, data, report)
+    say_shortage(config, data, report)
     return data
 
 

@@ -199,11 +199,10 @@ def _unusual(known: Manifest, config: Config) -> dict[str, object]:
     usual = {
         "model_name": "supernet",
         "calibration_images": config.evaluation.calibration_images,
-        "classifier_images": config.evaluation.classifier_images,
         "precision": config.run.precision,
     }
     model = {"model_name": Path(known["checkpoint"]).stem} if "checkpoint" in known else {}
-    found = usual | {"classifier_images": 0} | dict(known) | model if known else usual
+    found = usual | dict(known) | model
     return {name: found[name] for name, value in usual.items() if found[name] != value}
 
 

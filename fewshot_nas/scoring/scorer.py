@@ -15,7 +15,7 @@ from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import sha256
 from fewshot_nas.results.run import within_run
-from fewshot_nas.running.images import SCORED_AT_ONCE, SCORED_AT_ONCE_ON_GPU, evaluation_inputs, with_classifier_images
+from fewshot_nas.running.images import SCORED_AT_ONCE, SCORED_AT_ONCE_ON_GPU, evaluation_inputs
 
 
 def scorer_for(
@@ -45,7 +45,6 @@ def scorer_for(
         raise InputError(f"{model}: has {supernet.num_classes} classes, but {data.name} has {data.num_classes}")
     at_once = SCORED_AT_ONCE_ON_GPU if executor is None and world.device.type != "cpu" else SCORED_AT_ONCE
     inputs = evaluation_inputs(config, supernet.space, data, scored, world, at_once=at_once, decode=computes)
-    inputs = with_classifier_images(config, supernet.space, data, inputs, decode=computes)
     memory_mb = None
     if executor is None:
         limit_mb = config.evaluation.memory_mb or min(gathered(memory_limit_mb(world.device), world))
@@ -60,7 +59,6 @@ def scoring_facts(
 
     The supernet's file is named within its run, so that a run may be moved.
     """
-    fitted = min(config.evaluation.classifier_images, len(data.train))
     calibrated, batch = min(config.evaluation.calibration_images, len(data.train)), config.evaluation.calibration_batch
     return {
         "checkpoint": within_run(save, model),
@@ -75,7 +73,6 @@ def scoring_facts(
         # Earlier versions gave an incomplete last batch the weight of a whole one.
         **({"calibration_mean": "by images"} if calibrated > batch and calibrated % batch else {}),
         "calibration_fingerprint": data.train.fingerprint,
-        **({"classifier_images": fitted} if fitted else {}),
         "precision": config.run.precision,
         "space": supernet.space.values(),
         "resolution": supernet.space.resolution,

@@ -16,7 +16,7 @@ from fewshot_nas.results.evaluations import no_better
 from fewshot_nas.results.found import Found, FoundArch, write_found
 from fewshot_nas.results.run import found_directory, run_files
 from fewshot_nas.results.scores import OF_TOP, Network
-from fewshot_nas.running.images import images_for, opened, say_shortages
+from fewshot_nas.running.images import images_for, opened, say_shortage
 from fewshot_nas.running.life import alone
 from fewshot_nas.scoring.scorer import scorer_for, scoring_facts
 from fewshot_nas.searching.bounds import Limits, shown
@@ -37,7 +37,7 @@ def search(options: argparse.Namespace, asked: Request) -> FoundDirectory:
             raise InputError(f"{model}: is of another space or number of classes than {directory.manifest} tells")
         data = images_for(config, model, supernet.space, supernet.num_classes, supernet.trained_on)
         report(opened(f"run {directory.path}, {model.name}", data, supernet.space.name, world))
-        say_shortages(config, data, report)
+        say_shortage(config, data, report)
         scored = fixed_part("--images", data.valid, options.images)
         scorer = scorer_for(config, model, supernet, data, scored, world)
         valuation, valued = _valuation(options, directory, network, sha256(model))

@@ -53,7 +53,7 @@ other() { # name configuration seed override...
 }
 
 predictions() { # seed
-    local save=pairs_oneshot_s$1 settings="--images=1000 --calibration_images=512 --classifier_images=4096"
+    local save=pairs_oneshot_s$1 settings="--images=1000 --calibration_images=512"
     step python -m fewshot_nas.test --save="$save" --epoch=1 --sample=1000 $settings
     step python -m fewshot_nas.test --save="$save" --epoch=1 --json_part=1 --limit=200 $settings
     step python -m fewshot_nas.merge --save="$save" --epoch=1_sample1000 --top=likelihood

@@ -24,7 +24,7 @@ from fewshot_nas.ranking.predictor import PredictorInputs, predict
 from fewshot_nas.ranking.ranker import Ranker, ranker
 from fewshot_nas.ranking.suggestion import suggest
 from fewshot_nas.records.files import read_json, write_json, write_text
-from fewshot_nas.results.directories import PhaseDirectory, manifest_path, merged_path, shard_path
+from fewshot_nas.results.directories import PhaseDirectory, merged_path
 from fewshot_nas.results.run import run_files
 from fewshot_nas.results.scores import read_scores
 from fewshot_nas.space.pool import part_paths, read_arch_file
@@ -34,7 +34,6 @@ from studies.common import FILES, ROOT, STUDIES, space_of
 HERE, RUNS = STUDIES / "ranker", ROOT  # RUNS has results/
 SCORES, PREDICTIONS = HERE / "fashion_pairs.json", HERE / "predictions.json"
 STUDY = {bed: STUDIES / name / "results.json" for bed, name in (("fashion_pairs", "pairs"), ("fashion_mnist", "mnist"))}
-OWN = ", own classifiers"  # of a supernet's name in the sampled scores
 COUNTS = (10, 20, 30, 60, 100, 150)
 SUGGESTED = (10, 20, 30, 60)
 CLASSES = {"fashion_pairs": 45, "fashion_mnist": 10, "digits": 10}
@@ -61,35 +60,22 @@ def collect(names: Sequence[str]) -> None:
     found = dict(read_json(SCORES)) if SCORES.exists() else {}
     for name in names:
         directories = PhaseDirectory(RUNS / "results" / name).evaluations().values()
-        for metric, key in (("prob", name), ("likelihood", f"{name}{OWN}")):
-            if scores := _merged(directories, metric):
-                found[key] = scores
+        if scores := _merged(directories):
+            found[name] = scores
     write_json(SCORES, found)
     predicted = read_scores(RUNS / run_files(names[0]).prediction, space_of("fashion_pairs"))
     content = ",\n".join(f'"{arch_id}": {scored.acc:.3f}' for arch_id, scored in predicted.items())
     write_text(PREDICTIONS, f"{{\n{content}\n}}\n")
 
 
-def _merged(directories: Iterable[Path], metric: str) -> dict[str, float]:
-    """The scores of all evaluations of a run that were merged; the one with fewer archs counts.
-
-    Likelihoods are those of evaluations with classifiers of the archs' own.
-    """
-    paths = [merged_path(directory, metric) for directory in directories]
-    if metric == "likelihood":
-        own = [directory for directory in directories if _own(directory)]
-        paths = [path for each in own for path in (merged_path(each, metric), shard_path(each, metric, 1))]
+def _merged(directories: Iterable[Path]) -> dict[str, float]:
+    """The scores of all evaluations of a run that were merged; the one with fewer archs counts."""
+    paths = [merged_path(directory, "prob") for directory in directories]
     files = [read_scores(path, space_of("fashion_pairs")) for path in paths if path.exists()]
     found = {}
     for each in sorted(files, key=len, reverse=True):
         found |= {arch_id: round(scored.acc, 4) for arch_id, scored in each.items()}
     return found
-
-
-def _own(directory: Path) -> bool:
-    """Whether an evaluation gave each arch a classifier of its own."""
-    path = manifest_path(directory, 1)
-    return path.exists() and "classifier_images" in read_json(path)
 
 
 def rows_of(bed: str) -> dict[str, list[Row]]:

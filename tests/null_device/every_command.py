@@ -66,7 +66,6 @@ COMMANDS: dict[str, list[str]] = {
         "--epoch=0",
         "--json_part=1",
         "--limit=6",
-        "--classifier_images=32",
         "--precision=bf16",
         *FEW,
     ],
