@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.records.files import here_or_shipped
 from fewshot_nas.running.options import add_config_options, config_of, first_line
 from fewshot_nas.space.pool import (
     PARTS,
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     space = config_of(options).space.build()
     print(first_line(f"pool {options.check or options.out}", space=space.name))
     if options.check:
-        parts = read_pool(options.check, space)
+        parts = read_pool(here_or_shipped(options.check), space)
         print(f"{options.check}: {sum(map(len, parts))} distinct archs in {len(parts)} parts, all valid")
         return 0
     options.size = min(POOL_SIZE, space.count(space.pool_options)) if options.size is None else options.size
