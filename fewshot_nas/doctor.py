@@ -56,6 +56,7 @@ def facts() -> Iterator[tuple[str, str]]:
     yield "extras", ", ".join(_version(name) for name in _EXTRA)
     import torch  # here, so that --help need not wait for it
 
+    _check_torchvision()
     from fewshot_nas.computing import cores
 
     kernels = torch.backends.cpu.get_cpu_capability()
@@ -71,6 +72,20 @@ def facts() -> Iterator[tuple[str, str]]:
     yield "shared memory", _shared()
     launcher = {name: os.environ[name] for name in ("WORLD_SIZE", "RANK", "OMP_NUM_THREADS") if name in os.environ}
     yield "environment", ", ".join(f"{name}={value}" for name, value in launcher.items()) or "nothing of a launcher"
+
+
+def _check_torchvision() -> None:
+    """Import torchvision, which nearly every command needs.
+
+    Raises:
+        InputError: it was built for another torch.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:
+        both = f"{_version('torchvision')} does not go with {_version('torch')}"
+        mend = "expected both from one index: pip install --force-reinstall torch torchvision, with its --index-url"
+        raise InputError(f"{both} ({error}); {mend}") from None
 
 
 def _version(package: str) -> str:

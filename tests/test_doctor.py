@@ -1,6 +1,8 @@
 """What a report of a defect begins with."""
 
 import subprocess
+import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -35,3 +37,12 @@ def test_little_shared_memory_is_said(monkeypatch, total, said):
     (line,) = (what for name, what in doctor.facts() if name == "shared memory")
     assert said in line
     assert ("docker" in line) == (total < 1e9)
+
+
+def test_a_torchvision_for_another_torch_is_said(capsys, monkeypatch, tmp_path):
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision")
+    assert run(doctor.main, ["--quick"]) == 2
+    said = capsys.readouterr().err
+    assert f"torchvision {version('torchvision')} does not go with torch {version('torch')} (operator" in said
