@@ -111,9 +111,7 @@ class Trap:
 def test_a_file_cannot_run_code(tmp_path, zipped):
     path, victim = tmp_path / "trap.pt", tmp_path / "victim"
     torch.save({"format": FORMAT, "model": Trap(str(victim))}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(
-        InputError, match=r"trap\.pt: cannot be read .* \(its key 'model' holds an object of posix\.mkdir"
-    ):
+    with pytest.raises(InputError, match=r"trap\.pt: cannot be read .* \(it holds an object of posix\.mkdir"):
         load_supernet(path)
     assert not victim.exists()
 
@@ -124,12 +122,12 @@ def test_a_file_cannot_run_code(tmp_path, zipped):
     [
         (
             {"model": {"a": torch.zeros(2)}, "args": Namespace(lr=1)},
-            "its key 'args' holds an object of argparse.Namespace, which could run code",
+            "it holds an object of argparse.Namespace, which could run code",
         ),
-        ({"a": [1, {"b": {3: Path("x")}}]}, "its key 'a.1.b.3' holds an object of pathlib"),
+        ({"a": [1, {"b": {3: Path("x")}}]}, "it holds an object of pathlib"),
         (
             {"a": Counter("x"), "b": {1, 2}, "c": torch.nn.Linear(1, 1)},
-            "its key 'c' holds an object of torch.nn.modules",
+            "it holds an object of torch.nn.modules",
         ),
         (torch.nn.Linear(1, 1), "it holds an object of torch.nn.modules.linear.Linear"),
     ],
