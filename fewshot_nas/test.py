@@ -31,8 +31,8 @@ def _parser() -> Parser:
         "--sample",
         type=int,
         metavar="N",
-        help="N archs of all parts, spread well, and the ground truth's; others are filled in later (default:"
-        " 1,000, or all archs if the pool has no more)",
+        help="N archs of all parts, spread well, and the ground truth's; rank predicts the others (default: 1,000, or"
+        " all archs if the pool has no more)",
     )
     what.add_argument("--arch", metavar="CODE", help="only print the scores of one arch, or of several: CODE,CODE")
     add_save_option(parser)

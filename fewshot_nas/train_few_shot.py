@@ -3,23 +3,26 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
-from fewshot_nas.records.files import read_json, sha256
+from fewshot_nas.cli.plugins import named_part
+from fewshot_nas.records.files import sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import SEARCH, Phase, phase_directory, phases, run_directory
 from fewshot_nas.running.options import add_phase_option, add_run_options, following, run_config
 from fewshot_nas.space.space import Space
-from fewshot_nas.space.split import MAX_GROUPS, Split, by_choice, by_depth, by_width, explicit
+from fewshot_nas.space.split import MAX_GROUPS, Split, by_choice, by_width
 
 if TYPE_CHECKING:
     from fewshot_nas.models.supernet import Supernet
     from fewshot_nas.running.run import Run
+
+_RULES: Mapping[str, Any] = {"width": by_width, "choice": by_choice, "none": None}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,19 +56,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _split(options: argparse.Namespace, parent: Split) -> Split:
-    """The split of the new phase: the table that was given, or a rule applied within the parent's split."""
-    space = parent.space
-    if options.split:
-        name = f"table-{_word(options.split)}"
-        return explicit(space, read_json(options.split), name)
-    if options.split_by == "none":
+    """The split of the new phase: a rule applied within the parent's split."""
+    space, rule = parent.space, options.split_by
+    if rule == "none":
         return replace(parent, name="on" if parent.name == "1" else f"{parent.name}-on")
-    if options.split_by == "width":
+    if rule == "width":
         wanted = by_width(space, options.group_nums)
         return wanted if parent.by_width else wanted.within(parent)
-    if options.split_by == "choice":
+    if rule == "choice":
         return _by_choice(options, space).within(parent)
-    return by_depth(space, _stages(options.stages, space.stages), options.group_nums).within(parent)
+    found = named_part(rule, _RULES, "--split_by")(space)
+    word = re.sub("[^a-z0-9]", "", rule.partition(":")[2].lower())
+    if not isinstance(found, Split) or found.space != space or not word:
+        raise InputError(f"--split_by is {rule!r}, expected a function whose name has letters and that makes a Split")
+    return replace(found, name=f"own{word}").within(parent)
 
 
 def _by_choice(options: argparse.Namespace, space: Space) -> Split:
@@ -77,22 +81,6 @@ def _said(options: argparse.Namespace, split: Split) -> str:
         return f"{_by_choice(options, split.space).groups} groups by {options.slots}"
     counts = split.counts()
     return f"{split.name} groups" if split.by_width else f"{', '.join(map(str, counts))} groups by stage"
-
-
-def _word(path: Path) -> str:
-    word = re.sub(r"[^a-z0-9]", "", path.stem.lower())
-    if not word:
-        raise InputError(f"--split is {path}, expected a file whose name has letters or digits")
-    return word
-
-
-def _stages(text: str | None, stages: int) -> list[int]:
-    """Stages counted from 0; all if the option was not given."""
-    if text is None:
-        return list(range(stages))
-    if not re.fullmatch(r"[1-9](,[1-9])*", text):
-        raise InputError(f"--stages is {text!r}, expected numbers of stages such as 3,4")
-    return [int(number) - 1 for number in text.split(",")]
 
 
 def _read_phase(options: argparse.Namespace) -> None:
@@ -140,17 +128,11 @@ def _parent_path(options: argparse.Namespace) -> Path:
 
 def _check_options(options: argparse.Namespace) -> None:
     """Refuse options that do not say one split."""
-    counted = options.split_by in ("width", "depth")
-    if options.split and options.split_by != "width":
-        raise InputError("--split_by is for --group_nums and --slots, because --split names a table")
-    if counted and (options.group_nums is None) == (options.split is None):
-        raise InputError("expected either --group_nums or --split")
-    if not counted and options.group_nums is not None:
-        raise InputError(f"--group_nums is for a split by width or depth, not for --split_by={options.split_by}")
+    named_part(options.split_by, _RULES, "--split_by")
+    if (options.group_nums is not None) != (options.split_by == "width"):
+        raise InputError("expected --group_nums for a split by width, and only there")
     if (options.slots is not None) != (options.split_by == "choice"):
         raise InputError("expected --slots for --split_by=choice, and only there")
-    if options.stages and options.split_by != "depth":
-        raise InputError("--stages is for --split_by=depth")
     if options.group_nums is not None and not 2 <= options.group_nums <= MAX_GROUPS:
         raise InputError(f"--phase (--group_nums) is {options.phase}, expected 2..{MAX_GROUPS} groups")
 
@@ -183,13 +165,12 @@ def _parser() -> Parser:
     add_phase_option(parser, None, f"none; a phase to train has 2..{MAX_GROUPS} groups")
     parser.add_argument(
         "--split_by",
-        choices=("width", "depth", "choice", "none"),
         default="width",
-        help="what groups differ in (default width); none trains the parent on as it is",
+        metavar="RULE",
+        help="what groups differ in: width (default), choice, none (the parent is trained on as it is), or module:name,"
+        " a function of your own that makes a Split of a space",
     )
-    parser.add_argument("--stages", metavar="S,S", help="stages to split by depth (default all)")
     parser.add_argument("--slots", metavar="NAME,NAME", help="choices to split by, such as '0 block 1'")
-    parser.add_argument("--split", type=Path, metavar="FILE", help="a split as JSON tables, instead of --group_nums")
     parser.add_argument("--pretrained_path", type=Path, metavar="FILE", help="one-shot supernet to split")
     parser.add_argument("--split_model_path", type=Path, metavar="FILE", help="few-shot supernet to split")
     parser.add_argument("--resumed_split_groups", type=int, metavar="P", help="groups that the parent has")

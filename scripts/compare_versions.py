@@ -145,9 +145,8 @@ def trainings() -> Iterator[Command]:
     yield [
         "train_few_shot",
         *run,
-        "--group_nums=2",
-        "--split_by=depth",
-        "--stages=2,3",
+        "--split_by=choice",
+        "--slots=2 depth",
         "--pretrained_path=results/plain/supernet.pth",
     ]
     yield [

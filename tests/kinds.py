@@ -9,7 +9,8 @@ from fewshot_nas.space.macro import MacroSpace
 from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import STEM, Arch, Options, Place, Slot, Space
-from fewshot_nas.space.split import by_choice, by_depth, by_width, one_shot, shared
+from fewshot_nas.space.split import by_choice, by_width, one_shot, shared
+from studies.arms.splits import by_depth
 
 
 @dataclass(frozen=True)

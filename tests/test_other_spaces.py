@@ -19,7 +19,7 @@ from fewshot_nas import (
 )
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.checkpoint import load_supernet
-from fewshot_nas.space.split import by_depth, explicit
+from studies.arms.splits import by_depth
 
 SETTINGS = """
 space:
@@ -62,55 +62,62 @@ def split(*options):
 def test_a_space_of_three_stages_goes_through_all_commands(begun, capsys):
     split("--group_nums=2")
     split("--group_nums=3")
-    split("--group_nums=2", "--split_by=depth", "--stages=2,3")
-    for phase in ("1", "2", "3_from_2", "3-depth23x2_from_3"):
+    split("--split_by=choice", "--slots=1 depth")
+    for phase in ("1", "2", "3_from_2", "3-choice1depth_from_3"):
         scored(phase)
         home = begun / "results" / "own" / ("" if phase == "1" else phase) / "json_results" / "epoch0"
         assert len(json.loads((home / "top1_json_final.json").read_text())) == 12
     report.main(["--save=own"])
-    assert "3-depth23x2_from_3" in (begun / "results" / "own" / "report.html").read_text()
+    assert "3-choice1depth_from_3" in (begun / "results" / "own" / "report.html").read_text()
     code = json.loads((begun / "pool" / "part1.json").read_text())["arch1"]["arch"]
     export.main(["--model=results/own/3_from_2/supernet.pth", f"--arch={code}", "--out=subnet.pt"])
     assert "calibrated on 64 training images" in capsys.readouterr().out
 
 
-def test_splits_by_depth_and_table_are_phases(begun, capsys):
-    split("--group_nums=2", "--split_by=depth", "--stages=2")
-    supernet = load_supernet(begun / "results" / "own" / "depth2x2" / "supernet.pth")
-    space = supernet.space
+OWN = """
+from dataclasses import replace
+
+from fewshot_nas.space.split import one_shot
+from studies.arms.splits import by_depth
+
+
+def middle(space):
+    return by_depth(space, [1], 2)
+
+
+def nothing(space):
+    return None
+
+
+def _(space):
+    return one_shot(space)
+"""
+
+
+def test_a_split_of_ones_own_is_a_phase_within_its_parent(begun, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(begun)
+    (begun / "mine.py").write_text(OWN)
+    split("--split_by=mine:middle")
+    supernet = load_supernet(begun / "results" / "own" / "ownmiddle" / "supernet.pth")
     assert supernet.split == by_depth(supernet.space, [1], 2)
-    scored("depth2x2")
-    widths = [{space.width(stage, digit) for digit in range(1, space.digits + 1)} for stage in range(space.stages)]
-    depths = [most - least + 1 for least, most in space.depths]
-    tables = [[[0] * depth for _ in width] for width, depth in zip(widths, depths, strict=True)]
-    (begun / "one.json").write_text(json.dumps([[[*row[:-1], 1] for row in tables[0]], *tables[1:]]))
-    tables[1] = [[number * 2 // depths[1] for number in range(depths[1])] for _ in tables[1]]
-    assert explicit(space, tables, "by depth") == supernet.split
-    tables[0][-1][-1] = 1
-    (begun / "Mine.json").write_text(json.dumps(tables))
-    split("--split=Mine.json", "--split_model_path=results/own/depth2x2/supernet.pth")
-    assert "phase table-mine_from_depth2x2: 2, 2, 1 groups by stage" in capsys.readouterr().out
-    with pytest.raises(InputError, match="split table-one does not refine split depth2x2"):
-        split("--split=one.json", "--split_model_path=results/own/depth2x2/supernet.pth")
+    scored("ownmiddle")
+    split("--split_by=choice", "--slots=0 out", "--split_model_path=results/own/ownmiddle/supernet.pth")
+    assert "phase ownmiddle-choice0out_from_ownmiddle" in capsys.readouterr().out
+    for name in ("nothing", "_"):
+        with pytest.raises(InputError, match="expected a function whose name has letters and that makes a Split"):
+            split(f"--split_by=mine:{name}")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "expected either --group_nums or --split"),
-        (["--group_nums=2", "--split=a.json"], "expected either --group_nums or --split"),
-        (["--group_nums=2", "--stages=1"], "--stages is for --split_by=depth"),
-        (["--split=a.json", "--split_by=depth"], "--split_by is for --group_nums"),
+        ([], "expected --group_nums for a split by width"),
+        (["--split_by=none", "--group_nums=2"], "expected --group_nums for a split by width, and only there"),
         (
-            ["--group_nums=2", "--split_by=depth", "--stages=x"],
-            "--stages is 'x', expected numbers of stages",
+            ["--split_by=depth"],
+            "--split_by is 'depth', expected one of width, choice, none, or module:name",
         ),
-        (
-            ["--group_nums=2", "--split_by=depth", "--stages=4"],
-            "stage 4 cannot be split by depth, expected",
-        ),
-        (["--group_nums=3", "--split_by=depth", "--stages=1"], "stage 1 has 2 depths, too few for 3 groups"),
-        (["--split=+.json"], "expected a file whose name has letters or digits"),
+        (["--split_by=no_such_module:split"], "which cannot be imported"),
     ],
 )
 def test_a_split_that_cannot_be_is_one_sentence(begun, options, message):

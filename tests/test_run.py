@@ -126,7 +126,7 @@ def test_a_run_from_the_first_training_to_the_last_figure(workshop, small):
     assert [row["id"] for row in truth] == [f"arch{number}" for number in range(1, 25)]
     run.train()
     assert [row["phase"] for row in run.split(2)] == ["1", "2"]
-    assert [row["phase"] for row in run.split(2, split_by="depth", stages="3,4")][2:] == ["2-depth34x2_from_2"]
+    assert [row["phase"] for row in run.split(split_by="choice", slots="2 depth")][2:] == ["2-choice2depth_from_2"]
     scores = {phase: run.score(phase=phase) for phase in (1, 2)}
     assert [row["id"] for row in scores[1]] == [row["id"] for row in scores[2]]
     predicted = run.rank()

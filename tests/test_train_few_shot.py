@@ -134,7 +134,7 @@ def test_another_parent_does_not_go_on_with_a_phase(trained, small):
         (["--phase=3_from_2", "--resumed_split_groups=1"], "--phase is '3_from_2', but --resumed_split_groups 1"),
         (["--group_nums=1"], "is 1, expected 2..7 groups"),
         ([], "expected either --group_nums or --split"),
-        (["--split_by=none", "--group_nums=2"], "--group_nums is for a split by width or depth"),
+        (["--split_by=none", "--group_nums=2"], "expected --group_nums for a split by width, and only there"),
         (["--split_by=choice"], "expected --slots for --split_by=choice"),
         (["--group_nums=2", "--slots=0 out"], "expected --slots for --split_by=choice"),
         (["--split_by=choice", "--slots=1 mid 9"], "slot '1 mid 9' is not one to split by, expected one of 0 depth, "),

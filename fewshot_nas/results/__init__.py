@@ -12,7 +12,6 @@ results/<save>/<phase>/             a few-shot phase: 2, 3_from_2, ..., 7_from_6
         manifest<part>.json         how they were made
         <metric>_json_final.json    all parts, merged
         manifest_final.json
-        <metric>_json_filled.json   for a sample: the same, and predictions for all other archs
 results/<save>/stand_alone/<arch>_seed<n>/   a training from scratch
     subnet.pth result.json          the network, and its accuracies
 results/<save>/gt_arch30.json       the ground truth made from these

@@ -191,11 +191,6 @@ def merged_path(directory: Path, metric: str) -> Path:
     return directory / f"{metric}_json_final.json"
 
 
-def filled_path(directory: Path, metric: str) -> Path:
-    """Merged scores of a sample, and predicted ones for all other archs of the pool."""
-    return directory / f"{metric}_json_filled.json"
-
-
 def merged_manifest_path(directory: Path) -> Path:
     """The manifest of the merged scores."""
     return directory / "manifest_final.json"

@@ -20,7 +20,7 @@ from fewshot_nas.space.split import MAX_GROUPS
 # A split by width is named by its number of groups; `on` is the parent's split, trained on. No other directory of a run
 # has a name like the other splits'. A Cream search is named `search`.
 _FIRST = ("1", "search")  # the phases that follow no other
-_PART = rf"search|[1-{MAX_GROUPS}]|depth\d+x\d|choice[a-z0-9]+|on|table-[a-z0-9]+"
+_PART = rf"search|[1-{MAX_GROUPS}]|choice[a-z0-9]+|on|own[a-z0-9]+"
 _SPLIT = rf"(?:{_PART})(?:-(?:{_PART}))*"
 
 
@@ -44,25 +44,23 @@ class Phase:
             )
         for name in (self.split, self.parent or "1"):
             if not re.fullmatch(_SPLIT, name):
-                raise InputError(f"{name!r} is not the name of a split, expected 2, depth34x2, table-mine, ...")
+                raise InputError(f"{name!r} is not the name of a split, expected 2, choice0block1, ownmine, ...")
 
     @property
     def name(self) -> str:
-        """`1`, `2`, `3_from_2`, `depth34x2`, ...; after the one-shot phase, a phase has the name of its split alone."""
+        """`1`, `2`, `3_from_2`, `ownmine`, ...; after the one-shot phase, a phase has the name of its split alone."""
         return self.split if self.parent in ("", "1") else f"{self.split}_from_{self.parent}"
 
     @property
     def training_options(self) -> dict[str, str]:
         """The options by which `train_few_shot` trains this phase.
 
-        >>> Phase("depth34x2", "2").training_options
-        {'phase': '2', 'split_by': 'depth', 'stages': '3,4'}
+        >>> Phase("3", "2").training_options, Phase("ownmine", "2").training_options
+        ({'phase': '3_from_2'}, {'split_by': 'MODULE:mine'})
         """
         rule = re.findall(_PART, self.split)[-1]
-        if depth := re.fullmatch(r"depth(\d+)x(\d)", rule):
-            return {"phase": depth[2], "split_by": "depth", "stages": ",".join(depth[1])}
-        if rule.startswith("table-"):
-            return {"split": f"{rule.removeprefix('table-')}.json"}
+        if rule.startswith("own"):
+            return {"split_by": f"MODULE:{rule.removeprefix('own')}"}
         return {"phase": self.name if self.parent.isdigit() else rule}
 
     @property
@@ -79,7 +77,7 @@ class Phase:
         """
         match = re.fullmatch(rf"({_SPLIT})(?:_from_({_SPLIT}))?", name)
         if not match or match[2] == "1":
-            raise InputError(f"{name!r} is not a phase, expected 1, 2, 3_from_2, depth34x2, ...")
+            raise InputError(f"{name!r} is not a phase, expected 1, 2, 3_from_2, choice0block1, ...")
         return cls(match[1], match[2] or ("" if name in _FIRST else "1"))
 
 

@@ -9,7 +9,6 @@ from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.plugins import named_part
 from fewshot_nas.config import FewShotConfig, SupernetConfig
-from fewshot_nas.data.loader import batches_per_epoch
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json
 from fewshot_nas.results.run import ONE_SHOT, run_directory
@@ -18,7 +17,6 @@ from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Begun, Training
 from fewshot_nas.running.run import Run, placed
 from fewshot_nas.space.pool import changed_settings, part_path, part_paths, read_arch_file
-from fewshot_nas.space.space import Options
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.step import (
@@ -30,7 +28,6 @@ from fewshot_nas.training.step import (
     Largest,
     Regularization,
     Sampler,
-    Shrinking,
     SupernetStep,
 )
 from fewshot_nas.training.supernet_task import SupernetTask, Validation
@@ -121,15 +118,9 @@ class SupernetTraining(Training[SupernetTask]):
         factors = multipliers(supernet.split, options, kind)
         groups = parameter_groups(placed(supernet, run.world), factors, settings.weight_decay)
         draw = named_part(settings.sampling, SAMPLING, f"{section}.sampling")
-
-        def sampler(options: Options) -> Sampler:
-            ends = EXTREMES[settings.extremes](space, seed, options)
-            return Sampler(draw(space, seed, options), ends, settings.random_subnets)
-
-        steps = settings.epochs * batches_per_epoch(len(run.data.train), settings.batch_size, run.world.size)
-        shrinks = settings.sampling == "shrinking"
+        ends = EXTREMES[settings.extremes](space, seed, options)
         step = SupernetStep(
-            Shrinking.of(sampler, space, options, steps) if shrinks else sampler(options),
+            Sampler(draw(space, seed, options), ends, settings.random_subnets),
             ImageSizes(seed, settings.resolutions, ends=settings.extremes != "none"),
             Largest() if settings.distill == "sandwich" else Labels(),
             named_part(settings.loss, LOSSES, f"{section}.loss")(),

@@ -2,20 +2,18 @@
 
 import argparse
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import as_list, read_numbers
 from fewshot_nas.config import Config
 from fewshot_nas.ranking.correlation import FEWEST, TELLING, agreement, agreement_table, proxies
-from fewshot_nas.ranking.features import column, features
-from fewshot_nas.ranking.influence import Floats
+from fewshot_nas.ranking.features import column
 from fewshot_nas.ranking.strata import equal_cost, equal_cost_lines
 from fewshot_nas.reporting.wording import metric_title
 from fewshot_nas.results.directories import (
     BESIDE,
-    filled_path,
     is_evaluation_name,
     manifest_path,
     merged_path,
@@ -38,7 +36,7 @@ from fewshot_nas.results.scores import (
     read_manifests,
 )
 from fewshot_nas.running.options import config_of, following, known_run
-from fewshot_nas.space.pool import Entry, write_codes
+from fewshot_nas.space.pool import Entry
 
 
 def merge(options: argparse.Namespace) -> None:
@@ -63,12 +61,12 @@ def merge(options: argparse.Namespace) -> None:
     manifest = joined_manifest(manifests, len(next(iter(merged.values()))))
     if options.parts:
         manifest |= {"parts": options.parts, "pool_parts": len(pool)}
-    # 3. Write, and for a sample predict the scores of the rest of the pool.
+    # 3. Write.
     network = network_of(manifest, manifest_path(scores, min(manifests, default=1)), space)
     codes = {arch_id: code for part in pool for arch_id, code in part.items()}
     truth_path = config.truth_path(options.save)
     truth = read_truth(truth_path, codes, space)
-    _write(scores, merged, manifest, codes, network, len(pool))
+    _write(scores, merged, manifest, len(pool))
     # 4. What the scores say: whether anything was learned, and how well they rank the ground truth.
     top1 = [scored.acc for scored in merged.get("top1", {}).values()]
     if top1 and (said := no_better(top1, manifest.get("guessing", 0.0))):
@@ -79,31 +77,15 @@ def merge(options: argparse.Namespace) -> None:
         _compare(merged, truth, network, truth_path)
 
 
-def _write(
-    scores: Path,
-    merged: Mapping[str, Mapping[str, Scored]],
-    manifest: Manifest,
-    codes: CodesById,
-    network: Network,
-    pool_parts: int,
-) -> None:
-    """Write the merged scores by each metric, and for a sample predicted scores for the rest of the pool."""
-    parts, beside = manifest.get("parts"), frozenset(manifest.get("beside", ()))
-    which = (
-        f"in parts {parts} of {pool_parts}, not in the others"
-        if parts
-        else f"in {pool_parts} part{'s' * (pool_parts > 1)}"
-    )
-    if beside:
-        which += f", {len(beside)} of them beside the others for the ground truth"
-    described = None
-    if "sample" in manifest:
-        archs = map(network.space.decode, codes.values())
-        described = features(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
+def _write(scores: Path, merged: Mapping[str, Mapping[str, Scored]], manifest: Manifest, pool_parts: int) -> None:
+    """Write the merged scores by each metric."""
+    which = f"in {pool_parts} part{'s' * (pool_parts > 1)}"
+    if "parts" in manifest:
+        which = f"in parts {manifest['parts']} of {pool_parts}, not in the others"
+    if "beside" in manifest:
+        which += f", {len(manifest['beside'])} of them beside the others for the ground truth"
     for metric, found in merged.items():
         print(f"{len(found)} archs {which}: {write_merged(scores, metric, found, manifest)}")
-        if described is not None:
-            _fill(scores, metric, found, codes, described, beside)
 
 
 def _merged(
@@ -211,27 +193,6 @@ def _test(options: argparse.Namespace, **more: object) -> str:
     test_set = 1 if "_all_test" in options.epoch else None
     epoch = options.epoch.partition("_")[0]
     return following(options, "test", phase=options.phase, epoch=epoch, test_set=test_set, **more)
-
-
-def _fill(
-    scores: Path,
-    metric: str,
-    merged: Mapping[str, Scored],
-    codes: CodesById,
-    described: Floats,
-    beside: Collection[str],
-) -> None:
-    """Write the scores of a sample, and scores predicted from it alone for the rest of the pool."""
-    # These wait for scikit-learn, which other merges need not.
-    from fewshot_nas.ranking.combination import log_odds, smooth
-    from fewshot_nas.ranking.ranker import in_percent
-
-    measured = log_odds(column(codes, {key: scored.acc for key, scored in merged.items() if key not in beside}))
-    predicted = in_percent(smooth(described, measured)).value.round(6).tolist()
-    filled = {i: merged.get(i, Scored(value, codes[i])) for i, value in zip(codes, predicted, strict=True)}
-    write_codes(filled_path(scores, metric), filled)
-    predicted_only = len(filled) - len(merged.keys() & codes.keys())
-    print(f"{len(filled)} archs, {predicted_only} of them predicted: {filled_path(scores, metric)}")
 
 
 def _compare(

@@ -1,7 +1,7 @@
 """Which group of a supernet's tensors serves a block: a rule for each place, and the usual ways to make rules.
 
 Few-shot NAS (arXiv:2006.06863) trains separate weights for groups of subnets. Here a block's group follows from the
-options at some slots of the arch: from its stage's output width, from the depth of the stage, or from any choice.
+options at some slots of the arch: from its stage's output width, or from any choice.
 A choice that has tensors of its own in the one-shot supernet already is the same thing: a group for each option.
 Stages, places and groups are counted from 0.
 """
@@ -216,33 +216,6 @@ def _by_out(space: Space, number: int, groups: int) -> Rule:
     return Rule((out,), found)
 
 
-def by_depth(space: Space, stages: Sequence[int], groups: int) -> Split:
-    """Split the given stages into `groups` ranges of depths, as equal as possible, and no other stage.
-
-    Raises:
-        InputError: there is no such stage, or it has fewer depths than groups.
-    """
-    depths = {slot.stage: number for number, slot in enumerate(space.slots) if slot.role == "depth"}
-    for stage in stages:
-        if stage not in depths:
-            known = ", ".join(str(each + 1) for each in depths)
-            expected = f"expected one of {known}" if known else f"because space {space.name} has no choice of depths"
-            raise InputError(f"stage {stage + 1} cannot be split by depth, {expected}")
-        if not 1 <= groups <= len(space.slots[depths[stage]].options):
-            count = len(space.slots[depths[stage]].options)
-            raise InputError(f"stage {stage + 1} has {count} depths, too few for {groups} groups")
-
-    def rule(stage: int) -> Rule:
-        if stage not in stages:
-            return EVERYTHING
-        options = space.slots[depths[stage]].options
-        return Rule((depths[stage],), {(depth,): at * groups // len(options) for at, depth in enumerate(options)})
-
-    rules = [rule(place.stage) for place in space.places]
-    name = f"depth{''.join(str(stage + 1) for stage in sorted(set(stages)))}x{groups}"
-    return named(Split(space, (*rules, rules[-1]), name))
-
-
 def by_choice(space: Space, slots: Sequence[str]) -> Split:
     """Split the whole supernet by the options at the given slots, a group for each combination (arXiv:2006.06863).
 
@@ -259,47 +232,6 @@ def by_choice(space: Space, slots: Sequence[str]) -> Split:
     rule = _by(space, sorted({*numbers}))
     word = "".join(name.replace(" ", "") for name in slots)
     return Split(space, (rule,) * (len(space.places) + 1), f"choice{word}")
-
-
-def explicit(space: Space, tables: Any, name: str) -> Split:
-    """A split from nested lists, as JSON has them: for each stage a row for each output width, ascending, and in it a
-    group for each depth, ascending.
-
-    Raises:
-        InputError: the lists are not a table for each stage of the space.
-    """
-    if not (_all_lists([tables]) and _all_lists(tables) and all(map(_all_lists, tables))):
-        raise InputError(f"split {name}: expected for each stage a list of rows, each a list of groups")
-    if len(tables) != space.stages:
-        raise InputError(f"split {name} has {len(tables)} tables, expected one for each of {space.stages} stages")
-    rules = [_from_table(space, number, tables, name) for number in range(len(space.places))]
-    return named(Split(space, (*rules, rules[-1]), name))
-
-
-def _from_table(space: Space, number: int, tables: Any, name: str) -> Rule:
-    place = space.places[number]
-    if place.stage < 0 or place.out is None:
-        return EVERYTHING
-    table, where = tables[place.stage], f"split {name}: the table of stage {place.stage + 1}"
-    archs = list(space.archs_that_read((place.out,), space.all_options))
-    widths = sorted({space.block_at(number, arch).out for arch in archs})
-    depth = next((at for at, s in enumerate(space.slots) if s.role == "depth" and s.stage == place.stage), None)
-    columns = (0,) if depth is None else space.slots[depth].options
-    if len(table) != len(widths) or any(len(row) != len(columns) for row in table):
-        raise InputError(
-            f"{where} expects {len(widths)} rows, one for each output width, of {len(columns)} groups, one for each"
-            " depth"
-        )
-    used = {group for row in table for group in row}
-    if any(type(group) is not int for group in used) or used != set(range(len(used))):
-        raise InputError(f"{where} has the groups {sorted(used, key=str)}, expected 0, 1, ... without a gap")
-    found = {}
-    for arch in archs:
-        row = table[widths.index(space.block_at(number, arch).out)]
-        for column, option in enumerate(columns):
-            values = {place.out: arch[place.out]} | ({} if depth is None else {depth: option})
-            found[tuple(values[slot] for slot in sorted(values))] = row[column]
-    return _reduced(Rule(_joined((place.out,), () if depth is None else (depth,)), found))
 
 
 def split_of(space: Space, values: Mapping[str, Any]) -> Split:
@@ -333,15 +265,15 @@ def _product(space: Space, *rules: Rule) -> Rule:
     reads = _joined(*(rule.reads for rule in rules))
     found = {key: tuple(rule.group(arch) for rule in rules) for key, arch in _keys(space, reads)}
     number = {groups: at for at, groups in enumerate(sorted(set(found.values())))}
-    return _reduced(Rule(reads, {key: number[groups] for key, groups in found.items()}))
+    return reduced(Rule(reads, {key: number[groups] for key, groups in found.items()}))
 
 
-def _reduced(rule: Rule) -> Rule:
+def reduced(rule: Rule) -> Rule:
     """The same rule without slots on which no group depends, so that equal rules are equal values."""
     for at in range(len(rule.reads)):
         shorter: dict[tuple[int, ...], int] = {}
         if all(shorter.setdefault((*k[:at], *k[at + 1 :]), group) == group for k, group in rule.groups.items()):
-            return _reduced(Rule((*rule.reads[:at], *rule.reads[at + 1 :]), shorter))
+            return reduced(Rule((*rule.reads[:at], *rule.reads[at + 1 :]), shorter))
     return rule
 
 
@@ -361,7 +293,3 @@ def _joined(*slots: Iterable[int]) -> tuple[int, ...]:
 
 def _frozen(rule: Rule) -> tuple[tuple[int, ...], tuple[tuple[tuple[int, ...], int], ...]]:
     return rule.reads, tuple(sorted(rule.groups.items()))
-
-
-def _all_lists(values: Any) -> bool:
-    return all(isinstance(value, list | tuple) for value in values)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fewshot_nas.distributed import World, fail_together
 from fewshot_nas.evaluation.accuracy import Accuracy, guessing
@@ -16,6 +16,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
 from fewshot_nas.ranking.interval import merit
 from fewshot_nas.records.journal import Record
+from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.space import Arch, Options
 from fewshot_nas.training.step import SupernetStep
@@ -24,16 +25,6 @@ from fewshot_nas.training.task import Task
 LOGGED = ("top1", "prob")  # tau is measured by prob: on few images, accuracies have too many ties to choose an epoch
 RULE = "the latest epoch whose tau by mean probability is within one standard error of the largest"
 RULE_WITHOUT_TRUTH = "the last epoch, because no tau is known"
-
-
-class Shelf(Protocol):
-    """The place of the checkpoints that may become the phase's supernet."""
-
-    def candidate(self, tau: float, epoch: int) -> Path:
-        """The path of a candidate's checkpoint."""
-
-    def candidates(self) -> list[Path]:
-        """All checkpoints that exist."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +42,13 @@ class Validation:
 
     Attributes:
         truth: stand-alone accuracies; may be empty.
-        kept: number of candidates that stay on the shelf.
+        directory: of the phase, with the checkpoints of the candidates.
+        kept: number of candidates that stay there.
     """
 
     inputs: Inputs
     truth: Mapping[str, Entry]
-    shelf: Shelf
+    directory: PhaseDirectory
     kept: int
     every: int
     epochs: int
@@ -113,7 +105,7 @@ class SupernetTask(Task[Supernet, SupernetStep]):
 
     def file_of(self, candidate: Candidate) -> Path:
         """The checkpoint of a candidate."""
-        return self.validation.shelf.candidate(candidate.tau, candidate.epoch)
+        return self.validation.directory.candidate(candidate.tau, candidate.epoch)
 
     def _agreement(self, scores: Mapping[str, float]) -> Record:
         """Tau with its interval, and the tau of the proxies, which need no training."""
@@ -139,7 +131,7 @@ class SupernetTask(Task[Supernet, SupernetStep]):
     def _remove_others(self) -> None:
         """Delete checkpoints that are no longer candidates; only after a state without them is on disk."""
         kept = {self.file_of(each) for each in self.candidates}
-        for path in self.validation.shelf.candidates():
+        for path in self.validation.directory.candidates():
             if path not in kept:
                 path.unlink()
 

@@ -41,13 +41,14 @@ from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.resnet import ResNetSpace
 from fewshot_nas.space.space import Arch, Options, Space, random_arch
-from fewshot_nas.space.split import Split, by_depth, by_width, explicit
+from fewshot_nas.space.split import Split, by_width
 from fewshot_nas.training.network import Learning
 from fewshot_nas.training.optimizer import plain_groups, sgd
 from fewshot_nas.training.step import Answer, Sampler, SupernetStep
 from fewshot_nas.training.supernet_task import SupernetTask
 from fewshot_nas.training.task import Batch, Trained, cosine, set_rate
 from studies.arms.gradient_scale import Kind, chances, gradient_scale
+from studies.arms.splits import by_depth, by_table
 from studies.remembering import RememberingTask
 
 HOME = Path("results") / "pairs_arms"
@@ -149,7 +150,7 @@ def similar(supernet: Supernet, data: ImageData) -> Split:
         narrower = [0] * (len(widths) - len(group))  # than any of the pool
         tables.append([[each] * (most - least + 1) for each in narrower + group])
     print(f"groups of the widths by gradients: {[[row[0] for row in table] for table in tables]}", flush=True)
-    return explicit(space, tables, "similar2")
+    return by_table(space, tables, "similar2")
 
 
 def gradients(supernet: Supernet, data: ImageData, stage: int) -> Tensor:

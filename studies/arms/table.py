@@ -22,7 +22,8 @@ from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.space import Arch, Space
-from fewshot_nas.space.split import by_width, explicit
+from fewshot_nas.space.split import by_width
+from studies.arms.splits import by_table
 from studies.common import FILES, ROOT, STUDIES, space_of
 from studies.seeds import tau_gain
 
@@ -192,7 +193,7 @@ def splits(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Space) -
 
 def _members(space: Space, groups: Any, archs: Sequence[Arch]) -> NDArray[np.int64]:
     """The group that serves each arch in each stage, [archs, stages]."""
-    split = by_width(space, groups) if isinstance(groups, int) else explicit(space, groups["tables"], groups["name"])
+    split = by_width(space, groups) if isinstance(groups, int) else by_table(space, groups["tables"], groups["name"])
     stages = [place.stage for place in space.places]
     rules = [split.rules[stages.index(stage)] for stage in range(space.stages)]
     return np.array([[rule.group(arch) for rule in rules] for arch in archs], dtype=np.int64)

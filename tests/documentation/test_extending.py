@@ -101,9 +101,8 @@ def test_own_data_and_own_split(follow, outside):
     follow("Data set", "space.base_widths=null")
     assert load_supernet(Path("results/flowers/supernet.pth")).num_classes == 5
     assert main(["test", "--save", "flowers", "--arch", PX8.encode(PX8.smallest)]) == 0
-    runpy.run_path("widest.py")
     follow("Split", "space.base_widths=null")
-    split = load_supernet(phase_directory("flowers", Phase("table-widest", "1")).chosen).split
+    split = load_supernet(phase_directory("flowers", Phase("owncorner", "1")).chosen).split
     (place,) = (at for at, place in enumerate(PX8.places) if (place.stage, place.when) == (2, (2, 1)))
     widest, shorter, narrower = (
         PX8.arch((1, 1, out, 1), [(1,) * 2, (1,) * 2, (1,) * depth, (1,) * 2])

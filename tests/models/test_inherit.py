@@ -13,8 +13,9 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.subnet import extract, inherit
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import random_arch
-from fewshot_nas.space.split import by_depth, by_width, explicit, one_shot
+from fewshot_nas.space.split import by_width, one_shot
 from fewshot_nas.space.split import shared as sharing
+from studies.arms.splits import by_depth, by_table
 from tests.kinds import BOTTLENECK, CHOICES, FINER, MACRO, PX8, named
 from tests.rounding import assert_equal_but_for_rounding, terms
 
@@ -86,7 +87,7 @@ def random_split(seed):
         table = [[rng.randrange(3) for _ in range(least, most + 1)] for _ in rows]
         used = sorted({group for row in table for group in row})
         tables.append([[used.index(group) for group in row] for row in table])
-    return explicit(TINY, tables, f"table-{seed}")
+    return by_table(TINY, tables, f"table-{seed}")
 
 
 @settings(deadline=None, max_examples=15)

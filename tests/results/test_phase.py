@@ -6,7 +6,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.results.run import Phase
 
 NAMES = ["1", "search", "2", "7", "3_from_2", "7_from_6", "7_from_2"]
-NAMES += ["depth34x2", "2-depth34x2_from_2", "table-mine", "depth34x2-3_from_depth34x2"]
+NAMES += ["choice0out", "2-choice0out_from_2", "ownmine", "ownmine-3_from_ownmine"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -27,8 +27,8 @@ def test_a_phase_has_one_name(name):
         "",
         "3_from_",
         "search_from_2",
-        "depth34",
-        "table-",
+        "depth34x2",
+        "own",
         "events",
     ],
 )

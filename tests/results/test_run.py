@@ -36,10 +36,10 @@ def test_finished_phases_are_in_order(tmp_path, monkeypatch):
 
 def test_phases_of_other_splits_come_last(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("depth34x2", "2", "search", "events", "stand_alone", "2-depth3x2_from_2"):
+    for name in ("ownmine", "2", "search", "events", "stand_alone", "2-choice0out_from_2"):
         (tmp_path / "results" / "a" / name).mkdir(parents=True)
-    assert [phase.name for phase in known_phases("a")] == ["1", "2", "2-depth3x2_from_2", "depth34x2"]
-    assert phase_of("a", "2-depth3x2").name == "2-depth3x2_from_2"
+    assert [phase.name for phase in known_phases("a")] == ["1", "2", "2-choice0out_from_2", "ownmine"]
+    assert phase_of("a", "2-choice0out").name == "2-choice0out_from_2"
 
 
 def test_a_number_of_groups_names_the_phase_that_is_there(tmp_path, monkeypatch):

@@ -17,14 +17,13 @@ from fewshot_nas.space.split import (
     Rule,
     Split,
     by_choice,
-    by_depth,
     by_width,
-    explicit,
     one_shot,
     shared,
     split_of,
 )
-from tests.kinds import ALL, CHOICES, FINER, GATED, MACRO, MBCONV, MOBILE, SPLITS, named
+from studies.arms.splits import by_depth, by_table
+from tests.kinds import ALL, CHOICES, FINER, GATED, MACRO, MBCONV, SPLITS, named
 
 TRACK1, PX8 = SPACES["track1"], SPACES["px8"]
 STAGE3 = (176, 192, 208, 216, 232, 240, 256)
@@ -82,7 +81,7 @@ TINY = replace(
 @st.composite
 def splits(draw, space=TINY):
     """Any split of a space."""
-    return explicit(space, tables_of(draw, space), "table-drawn")
+    return by_table(space, tables_of(draw, space), "table-drawn")
 
 
 @pytest.mark.golden
@@ -147,14 +146,6 @@ def test_a_split_by_depth_has_spans_of_depths_in_its_stages():
     # The group of the shallow ones has no blocks that none of them has.
     stage = [home for home in split.homes if home[0] in places(TRACK1, 2)]
     assert Counter(group for _, group in stage) == {0: 5, 1: 8}
-
-
-@pytest.mark.parametrize(("stages", "groups"), [([4], 2), ([-1], 2), ([0], 5), ([0], 0)])
-def test_an_impossible_split_by_depth_is_refused(stages, groups):
-    with pytest.raises(InputError, match="stage"):
-        by_depth(TRACK1, stages, groups)
-    with pytest.raises(InputError, match="stage 1"):
-        by_depth(MOBILE, [0], 1)
 
 
 def test_a_split_by_choices_has_a_group_for_each_combination_everywhere():
@@ -277,7 +268,7 @@ def test_the_rule_by_width_is_stored_as_a_number(groups):
     for stage, (least, most) in enumerate(PX8.depths):
         group = {width: group for group, pairs in members(by_width(PX8, groups), stage).items() for width, _ in pairs}
         tables.append([[group[width]] * (most - least + 1) for width in sorted(group)])
-    mine = explicit(PX8, tables, "table-mine")
+    mine = by_table(PX8, tables, "table-mine")
     # The table names no group of the stem, which the rule by width does not split, and of the head, as the last stage.
     assert mine.rules[-1] == by_width(PX8, groups).rules[-1]
     assert mine == by_width(PX8, groups)
@@ -289,26 +280,6 @@ def test_two_splits_within_each_other_have_a_name_of_both():
     assert by_depth(PX8, [3], 2).within(by_width(PX8, 2)).name == "2-depth4x2"
     assert by_width(PX8, 3).within(by_width(PX8, 2)).name == "3"
     assert one_shot(MACRO).within(by_choice(MACRO, ["0 block 0"])).name == "choice0block0-1"
-
-
-@pytest.mark.parametrize(
-    ("tables", "message"),
-    [
-        ([], "has 0 tables, expected one for each of 4 stages"),
-        (3, "expected for each stage a list of rows"),
-        ({"tables": []}, "expected for each stage a list of rows"),
-        ({}, "expected for each stage a list of rows"),
-        ([1] * 4, "expected for each stage a list of rows"),
-        ([["abcd"] * 6] * 4, "expected for each stage a list of rows"),
-        ([[[0]]] * 4, "the table of stage 1 expects 6 rows, one for each output width, of 4 groups"),
-        ([[[0, 0, 0, 2]] * 6] * 4, "the table of stage 1 has the groups [0, 2], expected 0, 1, ... without a gap"),
-        ([[["a", 0, 0, 0]] * 6] * 4, "has the groups"),
-    ],
-)
-def test_what_is_no_table_is_refused(tables, message):
-    with pytest.raises(InputError) as caught:
-        explicit(PX8, tables, "table-bad")
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
