@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.fitting.look import UNEVEN
 from fewshot_nas.fitting.measure import Machine
 from fewshot_nas.models.checkpoint import read_checkpoint, subnet_of
-from fewshot_nas.ranking.confidence import Numbers, Z, gain, top1
+from fewshot_nas.ranking.confidence import Numbers, balanced, gain, top1
 from fewshot_nas.records.files import read_json, write_csv
 from fewshot_nas.results.directories import NetworkDirectory
 from fewshot_nas.running.images import evaluation_inputs, open_images
@@ -58,7 +57,7 @@ def answered(
     """Who won, with intervals, and on which images the winner is wrong, as plain values.
 
     Args:
-        table: file that gets the class of each image and the guesses of each network, as numbers.
+        table: file that gets the class of each image and the guesses of each network.
         uneven: the largest class's training images for one of the smallest; above `UNEVEN`, balanced accuracy decides.
         networks: trained alike, by the names of `TITLES`, the found one first.
     """
@@ -69,9 +68,10 @@ def answered(
     for name, directory in networks.items():
         network, _, archs[name] = subnet_of(directory.chosen, read_checkpoint(directory.chosen))
         looks[name] = _look(network.to(world.device), inputs)
-    guesses = zip(labels.tolist(), *(look.guesses.tolist() for look in looks.values()), strict=True)
-    names = (_name(data.test, place) for place in range(len(labels)))
-    write_csv(table, ["image", "label", *looks], ([name, *row] for name, row in zip(names, guesses, strict=True)))
+    classes = np.array(data.class_names)
+    columns = [classes[each].tolist() for each in (labels, *(look.guesses for look in looks.values()))]
+    names = [_name(data.test, place) for place in range(len(labels))]
+    write_csv(table, ["image", "label", *looks], zip(names, *columns, strict=True))
     calls_us = Machine(world.device, data.num_classes).calls_us(space, list(archs.values()))
     rows = {}
     for (name, look), call_us in zip(looks.items(), calls_us, strict=True):
@@ -117,24 +117,6 @@ def _look(network: torch.nn.Module, inputs: Inputs) -> Look:
     found = [network(images).float().softmax(-1).max(-1) for images, _ in inputs.scoring_batches()]
     guesses = torch.cat([each.indices for each in found]).cpu().numpy()
     return Look(guesses, torch.cat([each.values for each in found]).cpu().double().numpy())
-
-
-def balanced(right: Numbers, labels: npt.NDArray[np.int64]) -> list[float]:
-    """The mean of the classes' accuracies in percent, and its 95 % interval; a class adds one right and one wrong image
-    to its own uncertainty, so that few images are never sure.
-
-    >>> balanced(np.array([1.0, 1.0, 1.0, 0.0]), np.array([0, 0, 0, 1]))[0]
-    50.0
-    """
-    shares, variance = [], 0.0
-    for label in np.unique(labels):
-        own = right[labels == label]
-        shares.append(own.mean())
-        share = (own.sum() + 1) / (len(own) + 2)
-        variance += share * (1 - share) / (len(own) + 2)
-    mean, error = float(np.mean(shares)), math.sqrt(variance) / len(shares)
-    low, high = max(0.0, mean - Z * error), min(1.0, mean + Z * error)
-    return [round(100 * each, 2) for each in (mean, low, high)]
 
 
 def sentence(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_nas.config import Config, load_config
-from fewshot_nas.fitting.plan import NETWORKS, Plan
+from fewshot_nas.fitting.plan import Plan
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import NetworkDirectory, RunFiles
 from fewshot_nas.results.run import latency_tables, run_directory, run_files, stand_alone_directory
@@ -75,33 +75,36 @@ class Fit:
     def words(self, name: str) -> list[str]:
         """The command line of a step."""
         run, planned, settings = f"--save={self.save}", self.state["plan"], f"--config={self.files.fit_settings}"
-        most = [f"--max={bound}" for bound in self.bounds]
-        epochs = f"stand_alone.epochs={planned['epochs']}"
         device = [f"--device={self.device}"] if self.device else []
-        pool = self.config.run.pool
-        scored = f"0_sample{planned['sample']}"
         images = f"--images={planned['images']}"
-        lines = {
-            "pool": ["make_pool", settings, f"--size={self.state['pool']}", "--parts=1", f"--out={pool}"],
-            "latency": ["latency", run, settings, "--rounds=5", *device],
-            "supernet": ["train_supernet", run, settings, *device],
-            "scores": ["test", run, "--epoch=0", f"--sample={planned['sample']}", images, *device],
-            "merge": ["merge", run, f"--stage={_STAGE}", f"--epoch={scored}", "--top=prob"],
-            "ranker": ["rank", run, "--top=prob"],
-            "search": [
-                "search", run, *most, "--top=prob", f"--budget={planned['search']}", images, f"--name={NAME}", *device,
-                f"--by={'supernet' if 'ranker' in planned['left_out'] else 'ranker'}",
-            ],
-            "found": ["train_stand_alone", run, f"--from_search={self.found}", epochs, *device],
-            "export": [
-                "export", f"--model={self._winner}", f"--out={run_directory(self.save) / 'fit' / self._stem}.pt2",
-                "--onnx", "--with-preprocessing", *["--int8"] * self.state["asked"]["int8"], *device,
-            ],
-            "report": ["report", run, "--top=prob"],
-        }  # fmt: skip
-        if name in NETWORKS[1:]:
-            return ["train_stand_alone", run, f"--target_arch_num={self.state['codes'][name]}", epochs, *device]
-        return lines[name]
+        match name:
+            case "pool":
+                size, out = f"--size={self.state['pool']}", f"--out={self.config.run.pool}"
+                return ["make_pool", settings, size, "--parts=1", out]
+            case "latency":
+                return ["latency", run, settings, "--rounds=5", *device]
+            case "supernet":
+                return ["train_supernet", run, settings, *device]
+            case "scores":
+                return ["test", run, "--epoch=0", f"--sample={planned['sample']}", images, *device]
+            case "merge":
+                return ["merge", run, f"--stage={_STAGE}", f"--epoch=0_sample{planned['sample']}", "--top=prob"]
+            case "ranker":
+                return ["rank", run, "--top=prob"]
+            case "search":
+                by = "supernet" if "ranker" in planned["left_out"] else "ranker"
+                budget, most = f"--budget={planned['search']}", [f"--max={bound}" for bound in self.bounds]
+                return ["search", run, *most, "--top=prob", budget, images, f"--name={NAME}", *device, f"--by={by}"]
+            case "found" | "reference" | "random":
+                found, codes = f"--from_search={self.found}", self.state["codes"]
+                which = found if name == "found" else f"--target_arch_num={codes[name]}"
+                return ["train_stand_alone", run, which, f"stand_alone.epochs={planned['epochs']}", *device]
+            case "export":
+                file, int8 = self.exported.with_suffix(".pt2"), ["--int8"] * self.state["asked"]["int8"]
+                given = [f"--model={self._winner}", f"--out={file}", "--onnx", "--with-preprocessing"]
+                return ["export", *given, *int8, *device]
+        assert name == "report"
+        return ["report", run, "--top=prob"]
 
     @property
     def found(self) -> Path:
@@ -109,13 +112,11 @@ class Fit:
         return run_directory(self.save) / "searches" / NAME / "found.json"
 
     @property
-    def _stem(self) -> str:
-        return run_directory(self.save).name
+    def exported(self) -> Path:
+        """The network for other programs."""
+        directory = run_directory(self.save)
+        return directory / "fit" / f"{directory.name}.onnx"
 
     @property
     def _winner(self) -> str:
-        return (
-            str(read_json(self.files.answer)["networks"][self.state["winner"]]["model"])
-            if "winner" in self.state
-            else ""
-        )
+        return str(read_json(self.files.answer)["networks"][self.state["winner"]]["model"])

@@ -4,8 +4,7 @@ import numpy as np
 import torch
 
 from fewshot_nas.data.images import repeated_indices
-from fewshot_nas.fitting.answer import balanced
-from fewshot_nas.ranking.confidence import gain, top1
+from fewshot_nas.ranking.confidence import balanced, gain, top1
 
 
 def test_wilson():

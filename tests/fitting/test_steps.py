@@ -186,6 +186,9 @@ def test_killed_at_each_step_it_ends_as_if_it_had_not_been(planned, tmp_path, mo
         assert run.state["done"] == list(STEPS)
         assert sorted(each.suffix for each in run.files.answer.parent.glob("mine.*")) == [".json", ".onnx", ".pt2"]
     assert found[whole] == found[broken]
+    rows = planned.files.guesses.read_text().splitlines()
+    assert rows[0].split(",") == ["image", "label", *NETWORKS]
+    assert set(rows[1].split(",")[1:]) <= set(answer["classes"])
     capsys.readouterr()
     main(COMMAND)
     assert "(continued: 13 of 13 steps are done)" in capsys.readouterr().out
