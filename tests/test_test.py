@@ -209,8 +209,17 @@ def test_a_plan_needs_no_images(saved, capsys):
     assert evaluate("--json_part=1", "--plan", "data.name=lists", "data.root=nowhere") == 0
     said = capsys.readouterr().out
     assert "nowhere/train.txt: no such file" in said
-    assert "planned without images, for 20 of them (--images) and 10 classes" in said
+    assert "planned without images, for 20 ranking images (--images says how many) and 10 classes" in said
     assert "MACs on 52 images instead of" in said
+
+
+@pytest.mark.parametrize(("more", "count"), [((), 50_000), (("--images=70",), 70)])
+def test_a_plan_without_images_has_as_many_test_images_as_imagenet(saved, capsys, more, count):
+    given = ("--save=mine", "--split_group=2", "--test_set=1", "--json_part=1", "--plan", *more)
+    assert run(command.main, [*given, *SMALL, "data.name=lists", "data.root=nowhere"]) == 0
+    said = capsys.readouterr().out
+    assert f"for {count:,} test images (--images says how many) and 10 classes" in said
+    assert f"MACs on {count + 32} images instead of" in said
 
 
 def test_a_plan_needs_no_supernet_and_no_pixels(saved, capsys, monkeypatch):

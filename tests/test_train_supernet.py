@@ -376,3 +376,15 @@ def test_a_supernet_starts_from_one_of_other_classes_and_goes_on_with_that_file_
         main([*started, f"training.start={elsewhere}", "training.lr=0"])
     with pytest.raises(InputError, match=r"a supernet with 2 groups, expected 1"):
         main(["--save", "three", *small, f"training.start={elsewhere}"])
+
+
+def test_a_plan_needs_no_images(workshop, small, capsys):
+    """They are stood in for by as many as ImageNet has."""
+    given = ["space.in_channels=3", "data.name=lists", "data.root=nowhere", "data.num_classes=10"]
+    few = [each for each in small if not each.startswith("data.")]
+    assert main(["--save=one", "--plan", *few, *given]) == 0
+    said = capsys.readouterr().out
+    assert "planned without images, as for ImageNet, so the time has no decoding in it" in said
+    assert "lists, 1,281,167 training, 2,500 ranking, 50,000 test images, 10 classes" in said
+    assert re.search(r"1 epochs of 80072 steps with 16 images, .*; [\d,]+ MB of memory for each process", said)
+    assert not (workshop / "results").exists()

@@ -26,6 +26,8 @@ from fewshot_nas.space.space import Space
 # Images that are scored at once where no setting says it. On a GPU more of them start fewer kernels; fewer are taken if
 # they do not fit.
 SCORED_AT_ONCE, SCORED_AT_ONCE_ON_GPU = 128, 1024
+# What a plan takes where there are no images to count: ImageNet's, with the competition's ranking images.
+PLANNED_CLASSES, PLANNED_TRAIN, PLANNED_VALID, PLANNED_TEST = 1_000, 1_281_167, 2_500, 50_000
 
 
 def images_of(data: DataConfig) -> ImageData:
@@ -94,19 +96,15 @@ def images_for(
     return data
 
 
-def planned_images(config: Config, space: Space, num_classes: int, scored: int) -> ImageData:
-    """Stand-ins for images that are not there, of one pixel: enough to plan an evaluation with.
-
-    Args:
-        scored: images to score on.
-    """
-    channels = space.in_channels
-    train, valid = (
+def planned_images(config: Config, space: Space, num_classes: int) -> ImageData:
+    """Stand-ins for images that are not there, of one pixel: as many as the settings say, else as ImageNet has."""
+    data, channels = config.data, space.in_channels
+    train, valid, test = (
         ArrayImages(torch.zeros(count, channels, 1, 1, dtype=torch.uint8), torch.arange(count) % num_classes)
-        for count in (config.evaluation.calibration_images, scored)
+        for count in (data.train_images or PLANNED_TRAIN, data.valid_images or PLANNED_VALID, PLANNED_TEST)
     )
     neutral = (0.5,) * channels
-    return ImageData(config.data.name, train, valid, valid, num_classes, neutral, neutral, "none")
+    return ImageData(data.name, train, valid, test, num_classes, neutral, neutral, "photo")
 
 
 def refuse_other_images(where: Path | str, trained_on: Mapping[str, Any], data: ImageData) -> None:

@@ -225,6 +225,8 @@ class FineTuning(SubnetTraining):
     def begin(self) -> Begun[NetworkTask]:
         """Say what the inherited weights are worth."""
         begun, valid = super().begin(), self.run.valid
+        if self.run.plan:
+            return begun
         calibrate(begun.task.network, valid.calibration_batches())
         if self.transfers:
             return begun

@@ -22,9 +22,11 @@ from fewshot_nas.records.files import sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import trainings
 from fewshot_nas.running.images import (
+    PLANNED_CLASSES,
     data_facts,
     evaluation_inputs,
     open_images,
+    planned_images,
     refuse_single_values,
     say_shortage,
     trained_on,
@@ -53,13 +55,23 @@ class Run(AnyRun):
 
     @cached_property
     def data(self) -> ImageData:
-        data = self.say_opened(open_images(self.config, self.space), self.space.name)
+        data = self.say_opened(self._opened(), self.space.name)
         say_shortage(self.config, data, self.report)
         return data
 
+    def _opened(self) -> ImageData:
+        """The data set of the settings; a plan does without images."""
+        try:
+            return open_images(self.config, self.space)
+        except InputError as error:
+            if not self.plan:
+                raise
+            self.report(f"{error}; planned without images, as for ImageNet, so the time has no decoding in it")
+            return planned_images(self.config, self.space, self.config.data.num_classes or PLANNED_CLASSES)
+
     def inputs(self, scored: Images) -> Inputs:
-        """The inputs of an evaluation, see `evaluation_inputs`."""
-        return evaluation_inputs(self.config, self.space, self.data, scored, self.world)
+        """The inputs of an evaluation, see `evaluation_inputs`; a plan needs no pixels."""
+        return evaluation_inputs(self.config, self.space, self.data, scored, self.world, decode=not self.plan)
 
     def manifest(self, settings: RecipeConfig, directory: PhaseDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a training depends on.

@@ -34,7 +34,14 @@ from fewshot_nas.results.directories import (
 from fewshot_nas.results.evaluations import read_truth
 from fewshot_nas.results.run import SEARCH, Phase, phase_directory, phase_of, phases
 from fewshot_nas.results.scores import read_manifest
-from fewshot_nas.running.images import SCORED_AT_ONCE_ON_GPU, images_for, opened, planned_images, say_shortage
+from fewshot_nas.running.images import (
+    PLANNED_CLASSES,
+    SCORED_AT_ONCE_ON_GPU,
+    images_for,
+    opened,
+    planned_images,
+    say_shortage,
+)
 from fewshot_nas.running.options import config_of, training_of, uses_ray
 from fewshot_nas.scoring.scorer import scorer_for, scoring_facts
 from fewshot_nas.space.pool import pool_sha256, read_pool
@@ -46,7 +53,6 @@ if TYPE_CHECKING:
 
 FEWEST_SAMPLED = 20  # archs; fewer would say nothing about the others
 USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: studies/budget/run.py
-PLANNED_IMAGES, PLANNED_CLASSES = 2_500, 1_000  # where there are no images to count: those of the competition
 
 Pool = Sequence[Mapping[str, Arch]]  # its parts
 Parts = Mapping[int, Mapping[str, Arch]]
@@ -193,9 +199,11 @@ def _images(options: argparse.Namespace, config: Config, model: Path, supernet: 
     except InputError as error:
         if not options.plan:
             raise
-        count = options.images or config.data.valid_images or PLANNED_IMAGES
-        report(f"{error}; planned without images, for {count:,} of them (--images) and {supernet.num_classes} classes")
-        return planned_images(config, space, supernet.num_classes, count)
+        data = planned_images(config, space, supernet.num_classes)
+        count, kind = (len(data.test), "test") if options.test_set else (len(data.valid), "ranking")
+        there = f"{options.images or count:,} {kind} images (--images says how many)"
+        report(f"{error}; planned without images, for {there} and {supernet.num_classes:,} classes")
+        return data
     report(opened(f"run {model.parent}, {model.name}", data, space.name, world))
     say_shortage(config, data, report)
     return data

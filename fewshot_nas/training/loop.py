@@ -6,6 +6,8 @@ step. So a run that was killed and resumed ends with the same bits as one that w
 
 import hashlib
 import random
+import resource
+import sys
 import time
 from collections.abc import Callable
 from itertools import chain, islice
@@ -161,7 +163,8 @@ class Loop:
         measured = f"about {duration(pace.whole_s())} by {pace.pieces} steps" if pace.pieces else "one step is too few"
         return (
             f"{self.schedule.epochs} epochs of {self._per_epoch} steps with {self._batch} images, {self.steps} steps;"
-            f" {macs:.2g} multiply-adds, backward included; {measured}, without validations"
+            f" {macs:.2g} multiply-adds, backward included; {measured}, without validations;"
+            f" {most_taken_mb(self.world.device):,.0f} MB of memory for each process"
         )
 
     def _epoch(self, epoch: int) -> Record:
@@ -275,6 +278,13 @@ class Loop:
         steps = (self.step - 1) % self._per_epoch + 1
         lr = self._rate(self.step - 1)
         bar.set_postfix_str(f"loss {self._losses[0] / steps:.3f}, lr {lr:.2g}", refresh=False)
+
+
+def most_taken_mb(device: torch.device) -> float:
+    """The most memory that this process has taken so far, in MB: of the GPU, or of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def step_seed(seed: int, step: int) -> int:
