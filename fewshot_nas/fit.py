@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.fitting.asked import begun_before, held, read_asked
 from fewshot_nas.running.options import add_device_option
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Say the plan and carry it out; the same command goes on where it was stopped."""
     begun_s = time.monotonic()
-    options = _parser().parse_intermixed_args(argv)
-    from fewshot_nas.fitting.steps import fit  # here, so that --help need not wait for torch
+    asked = read_asked(_parser().parse_intermixed_args(argv))
+    with held(asked.files):
+        state = begun_before(asked)
+        from fewshot_nas.fitting.steps import fit  # here, so that --help and mistakes need not wait for torch
 
-    fit(options, begun_s)
+        fit(asked, state, begun_s)
     return 0
 
 

@@ -1,20 +1,19 @@
 """The beginning of a run of `fit`: a look at the images, the choice of settings, and the plan; nothing long."""
 
-import argparse
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.yaml_text import read_yaml
 from fewshot_nas.config import Config, dump_config, load_config
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import joined
+from fewshot_nas.fitting.asked import Asked
 from fewshot_nas.fitting.look import as_lists, seen
 from fewshot_nas.fitting.measure import Machine, busy
 from fewshot_nas.fitting.plan import costs, fixed_s, plan, trainings_s
@@ -23,7 +22,6 @@ from fewshot_nas.fitting.state import Fit
 from fewshot_nas.models.start import read_held, read_start
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import write_text
-from fewshot_nas.results.run import run_files
 from fewshot_nas.running.images import images_of, trained_on
 from fewshot_nas.searching.bounds import Limits, read_bounds
 from fewshot_nas.searching.feasible import feasible_arch
@@ -36,29 +34,30 @@ from fewshot_nas.timing.programs import distinct_parts
 _PARTS = 300  # of a table of latencies, before the space is known
 
 
-def begun(options: argparse.Namespace, asked: Mapping[str, Any], budget_s: float, begun_s: float) -> Fit:
+def begun(asked: Asked, begun_s: float) -> Fit:
     """Look at the images, measure, choose and plan; nothing long.
 
     Args:
-        asked: what was asked for, as the state keeps it.
         begun_s: when the command began, by `time.monotonic`.
 
     Raises:
         InputError: images, bounds or budget cannot be used.
     """
-    files, clocks = run_files(options.save), (time.monotonic(), time.process_time())
-    given = [*(_of_start(options.start) if options.start else ()), *_flat(options.config), *options.overrides]
+    options, files, budget_s, clocks = (
+        asked.options,
+        asked.files,
+        asked.budget_s,
+        (time.monotonic(), time.process_time()),
+    )
+    given = [*(_of_start(options.start) if options.start else ()), *asked.settings]
     if options.data:
+        print(f"looking at the images in {options.data} ...", flush=True)
         data, said = as_lists(options.data, files.path / "fit" / "images")
         given = [*(f"data.{key}={value}" for key, value in data.items()), *given]
-    elif not any(each.startswith("data.") for each in given):
-        raise InputError("nothing names the images; give --data DIR, or data.name in --config FILE")
-    else:
-        said = []
+        print(*said, sep="\n", flush=True)
     if options.seed is not None:
         given.append(f"run.seed={options.seed}")
     config = load_config(None, given)
-    print(*said, sep="\n", flush=True)
     with joined(options.device, config.run) as world:
         images = images_of(config.data)
         known, more = seen(images)
@@ -89,8 +88,8 @@ def begun(options: argparse.Namespace, asked: Mapping[str, Any], budget_s: float
     write_text(files.fit_settings, dump_config(config))
     running = Fit(options.save, options.device, {}, begun_s)
     running.note(
-        asked=dict(asked), seen=asdict(known), rules=dict(chosen.why), plan=made.record(), costs=asdict(cost),
-        bounds=limits, done=[], decided=[], took_s={}, codes={}, budget_s=budget_s,
+        asked=asked.words, int8=options.int8, seen=asdict(known), rules=dict(chosen.why), plan=made.record(),
+        costs=asdict(cost), bounds=limits, done=[], decided=[], took_s={}, codes={}, budget_s=budget_s,
         pool=min(1000, space.count(space.pool_options)),
     )  # fmt: skip
     return running
@@ -126,16 +125,6 @@ def _settings(chosen: Chosen, pool: Path, epochs: int, supernet_epochs: int, giv
         f"stand_alone.epochs={epochs}",
         *given,
     ]
-
-
-def _flat(path: Path | None) -> list[str]:
-    """The settings of a file as overrides."""
-    if path is None:
-        return []
-    load_config(path)  # refuses mistakes with the file's name
-    content = read_yaml(path.read_text(encoding="utf-8"), str(path))
-    given = ((f"{section}.{key}", value) for section, keys in content.items() for key, value in keys.items())
-    return [f"{key}={'null' if value is None else value}" for key, value in given]
 
 
 def _usual_bound(chosen: Chosen, classes: int) -> str:

@@ -36,9 +36,8 @@ def as_lists(root: Path, out: Path) -> tuple[dict[str, str], list[str]]:
     if layout.source:
         return {"name": layout.source, "root": str(root)}, [f"{root}: {layout.title}"]
     _refuse_empty(root, layout)
-    root, parts, said = root if root.is_dir() else root.parent, dict(layout.parts), list(layout.notes)
-    found = ", ".join(f"{len(part.names):,} {name}" for name, part in parts.items())
-    said.insert(0, f"{root}: {layout.title}, {len(layout.classes)} classes ({found} images)")
+    root, parts = root if root.is_dir() else root.parent, dict(layout.parts)
+    said = [f"{root}: {layout.title}, {len(layout.classes)} classes", *layout.notes]
     if ALL in parts:
         parts["train"], parts["test"] = _split(root, layout, parts.pop(ALL), _TEST, "test")
         said.append(f"no test images were given, so {len(parts['test'].names):,} are held out for one look at the end")
@@ -58,7 +57,7 @@ def as_lists(root: Path, out: Path) -> tuple[dict[str, str], list[str]]:
         lines = (f"{(root / name).absolute()} {label}\n" for name, label in rows)
         write_text(out / file, "".join(lines))
     write_text(out / CLASSES, "".join(f"{name}\n" for name in layout.classes))
-    return {"name": "parts", "root": str(out)}, [*said, f"written: {', '.join(PARTS.values())} in {out}"]
+    return {"name": "parts", "root": str(out)}, said
 
 
 def _refuse_empty(root: Path, layout: Layout) -> None:
@@ -155,16 +154,18 @@ def seen(data: ImageData) -> tuple[Seen, list[str]]:
         uneven=round(uneven, 2),
     )
     names = data.class_names
+    frequent, rare = (f"{counts[each]:,} of {names[each]}" for each in (most, least))
+    each_class = f"{rare} to {frequent}" if uneven > 1 else f"{counts[most]:,} of each class"
+    size = f"{min(sides)} px" if min(sides) == max(sides) else f"{min(sides)} to {max(sides)} px, usually {found.side}"
     said = [
-        f"{found.train:,} images to train on, {found.valid:,} to rank on, {found.test:,} to test on",
-        f"shorter sides of {min(sides)} to {max(sides)} pixels, usually {found.side}; {'grey' if grey else 'colour'}",
-        f"the largest class is {names[most]} with {counts[most]:,} training images, the smallest {names[least]} with"
-        f" {counts[least]:,}: {uneven:.1f} to 1"
-        + (
-            ", so balanced accuracy stands beside top-1; data.evened=0.5 shows rare classes more often"
-            * (uneven > UNEVEN)
-        ),
+        f"{found.train:,} images to train on ({each_class}), {found.valid:,} to rank on, {found.test:,} to test on;"
+        f" {'grey' if grey else 'colour'}, shorter sides of {size}"
     ]
+    if uneven > UNEVEN:
+        said.append(
+            f"the largest class is {uneven:.1f} times the smallest, so balanced accuracy stands beside top-1;"
+            " data.evened=0.5 shows rare classes more often"
+        )
     return found, [*said, *data.doubts]
 
 

@@ -5,7 +5,6 @@ network and a reference) is the least; a budget that does not allow it is refuse
 to be left out later, when steps have taken longer than was planned.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
@@ -48,7 +47,6 @@ _USUAL_S: Mapping[str, float] = MappingProxyType(
 _OPENING_S = 1.0
 _SHARED = 0.4  # of an arch's multiply-adds are left where archs share blocks, as measured
 _PART_S = 0.025  # of a part or network in a table of latencies, in five rounds
-_TIMES = {"h": 3600, "m": 60, "min": 60, "s": 1}
 
 
 @dataclass(frozen=True)
@@ -76,21 +74,6 @@ class Plan:
     def record(self) -> dict[str, Any]:
         """The form in which a file holds it."""
         return asdict(self)
-
-
-def read_budget(text: str) -> float:
-    """Seconds of a budget such as `2h`, `90min` or `1.5h`.
-
-    Raises:
-        InputError: it is none.
-
-    >>> read_budget("90min"), read_budget("1.5h")
-    (5400.0, 5400.0)
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(h|min|m|s)", text)
-    if not match or float(match[1]) == 0:
-        raise InputError(f"--budget is {text!r}, expected a time such as 2h, 30min or 90s")
-    return float(match[1]) * _TIMES[match[2]]
 
 
 @dataclass(frozen=True)

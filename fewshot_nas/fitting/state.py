@@ -100,7 +100,7 @@ class Fit:
                 which = found if name == "found" else f"--target_arch_num={codes[name]}"
                 return ["train_stand_alone", run, which, f"stand_alone.epochs={planned['epochs']}", *device]
             case "export":
-                file, int8 = self.exported.with_suffix(".pt2"), ["--int8"] * self.state["asked"]["int8"]
+                file, int8 = self.exported.with_suffix(".pt2"), ["--int8"] * self.state["int8"]
                 given = [f"--model={self._winner}", f"--out={file}", "--onnx", "--with-preprocessing"]
                 return ["export", *given, *int8, *device]
         assert name == "report"

@@ -4,19 +4,18 @@
 same command goes on after a kill and takes the same decisions; a step that was interrupted goes on by itself.
 """
 
-import argparse
 import importlib
 import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
-from fewshot_nas.cli import launcher
-from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.pace import duration
 from fewshot_nas.distributed import joined
 from fewshot_nas.fitting.answer import answered
+from fewshot_nas.fitting.asked import Asked
 from fewshot_nas.fitting.begin import begun
 from fewshot_nas.fitting.measure import Machine
 from fewshot_nas.fitting.opponents import opponents
@@ -28,7 +27,6 @@ from fewshot_nas.fitting.plan import (
     in_time,
     left_s,
     plan_lines,
-    read_budget,
     trained,
     trainings_s,
     without,
@@ -36,55 +34,35 @@ from fewshot_nas.fitting.plan import (
 from fewshot_nas.fitting.rules import reference
 from fewshot_nas.fitting.state import Fit
 from fewshot_nas.models.export import check_formats
-from fewshot_nas.records.comparing import refuse_difference
-from fewshot_nas.records.files import locked, read_json, write_json
+from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import RunFiles
-from fewshot_nas.results.run import run_directory, run_files
-from fewshot_nas.searching.bounds import read_bounds
+from fewshot_nas.results.run import run_directory
 from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.space.resnet import ResNetSpace
 
 
-def fit(options: argparse.Namespace, begun_s: float) -> None:
+def fit(asked: Asked, state: dict[str, Any] | None, begun_s: float) -> None:
     """Look, plan, and carry the plan out, from where an earlier run was stopped.
 
     Args:
+        state: of the run that the same command has begun.
         begun_s: when the command began, by `time.monotonic`.
 
     Raises:
-        InputError: images, bounds or budget cannot be used, or the run was begun with others.
+        InputError: images, bounds or budget cannot be used.
     """
-    if launcher.place().size > 1:
-        raise InputError("fit is started once, not by torchrun; give the machine's device with --device")
-    files, budget_s = run_files(options.save), read_budget(options.budget)
-    asked = {
-        "data": str(options.data.absolute()) if options.data else None,
-        "config": options.config.read_text(encoding="utf-8") if options.config else None,
-        "max": options.max,
-        "budget_s": budget_s,
-        "seed": options.seed,
-        "start": str(options.start.absolute()) if options.start else None,
-        "int8": options.int8,
-        "settings": options.overrides,
-    }
-    read_bounds([], options.max)
+    options, files = asked.options, asked.files
     check_formats(Path("network.pt2"), onnx=not options.plan)  # what the last step needs
-    with locked(files.fit_lock, wait=False):
-        state = read_json(files.fit) if files.fit.exists() else {}
-        if state.get("done") or (state and state["asked"] == asked):
-            remedy = "give the same again to go on, or choose another --save"
-            refuse_difference(f"{files.path} was begun with", state["asked"], asked, remedy)
-            lost_s = _interrupted_s(files)
-            running = Fit(options.save, options.device, state, begun_s - state["spent_s"] - lost_s)
-            running.note(interrupted_s=state.get("interrupted_s", 0.0) + lost_s)
-            print(
-                f"run {files.path} (continued: {len(state['done'])} of {len(state['plan']['seconds'])} steps are done)"
-            )
-        else:
-            running = begun(options, asked, budget_s, begun_s)
-        print(*plan_lines_of(running), sep="\n", flush=True)
-        if not options.plan:
-            _walk(running)
+    if state is not None:
+        lost_s = _interrupted_s(files)
+        running = Fit(options.save, options.device, state, begun_s - state["spent_s"] - lost_s)
+        running.note(interrupted_s=state.get("interrupted_s", 0.0) + lost_s)
+        print(f"run {files.path} (continued: {len(state['done'])} of {len(state['plan']['seconds'])} steps are done)")
+    else:
+        running = begun(asked, begun_s)
+    print(*plan_lines_of(running), sep="\n", flush=True)
+    if not options.plan:
+        _walk(running)
 
 
 def plan_lines_of(running: Fit) -> list[str]:

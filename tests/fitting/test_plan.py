@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.fitting.plan import NETWORKS, STEPS, Costs, Plan, in_time, left_s, plan, read_budget, trained
+from fewshot_nas.fitting.asked import read_budget
+from fewshot_nas.fitting.plan import NETWORKS, STEPS, Costs, Plan, in_time, left_s, plan, trained
 
 # An epoch of a network takes 2 s, one of the supernet 5 s.
 KNOWN = Costs(

@@ -4,6 +4,7 @@ import importlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -12,13 +13,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.errors import BusyError, InputError
 from fewshot_nas.fit import main
+from fewshot_nas.fitting.asked import held
 from fewshot_nas.fitting.plan import NETWORKS, STEPS
 from fewshot_nas.fitting.state import Fit
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, sha256, write_json
+from fewshot_nas.results.run import run_files
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 
@@ -92,10 +95,10 @@ def test_the_steps_are_command_lines(planned):
 
 def test_a_run_that_was_begun_goes_on_as_it_was_begun(planned):
     planned.note(done=["pool"])
-    with pytest.raises(InputError, match=r"mine was begun with budget_s 10800\.0 \(now 7200\.0\); give the same again"):
+    with pytest.raises(InputError, match=r"mine was begun with --budget 3h \(now 2h\); give the same again"):
         main(["--save=mine", "--budget=2h", *COMMAND[2:]])
     with pytest.raises(
-        InputError, match=r"seed None \(now 3\); give the same again to go on, or choose another --save"
+        InputError, match=r"--seed none \(now 3\); give the same again to go on, or choose another --save"
     ):
         main([*COMMAND, "--seed=3"])
 
@@ -135,7 +138,24 @@ def test_mistakes_are_said_before_the_long_work(tmp_path, monkeypatch, word):
         main([word, "--save=mine", *(SMALL if word in LATER else ())])
     assert (MISTAKES | LATER)[word] in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert not (tmp_path / "results" / "mine" / "fit.json").exists()
+    assert [each.name for each in tmp_path.iterdir()] == ["empty"]
+
+
+def test_mistakes_are_said_before_torch_is_imported(tmp_path, monkeypatch):
+    """And before the images are read; so does the lock of another process."""
+    monkeypatch.chdir(tmp_path)
+    words = [each for each in MISTAKES if each != "--data=empty"]
+    script = "import sys; from fewshot_nas.fit import main; from fewshot_nas.cli.main import run;"
+    script += "[run(main, [word]) for word in sys.argv[1:]]; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+    assert done.stderr.count("error: ") == len(words)
+
+
+def test_one_process_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with held(run_files("mine")), pytest.raises(BusyError, match=r"results/mine: another fit is at work on it; wait"):
+        main([*COMMAND])
 
 
 def _until_killed(place, step, delay_s):
