@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if on_ray:
             _train_on_ray(options, trainings)
         else:
-            train_all(trainings, "archs")
+            train_all(trainings)
     return 0
 
 

@@ -195,8 +195,6 @@ def cream() -> Iterator[Command]:
         "--out=paths.json",
         *(each for each in CREAM if "SPACE" in each or "FLOPS" in each or "DEPTHS" in each),
     ]
-    space = [each for each in CREAM if "SPACE" in each]
-    yield ["cream.truth", "--save=reviewed", "--pool=paths.json", "--target_arch_num=1-3", *retrain, *space]
     yield ["cream.retrain", "--save=small", "MODEL_SELECTION=14", *retrain]
 
 

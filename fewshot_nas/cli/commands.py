@@ -24,7 +24,6 @@ COMMANDS = (
     "cream.retrain",
     "cream.test",
     "cream.make_pool",
-    "cream.truth",
 )
 
 TRAINING_COMMANDS = frozenset(
@@ -35,7 +34,6 @@ TRAINING_COMMANDS = frozenset(
         "finetune",
         "cream.search",
         "cream.retrain",
-        "cream.truth",
     )
 )
 

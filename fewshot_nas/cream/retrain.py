@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in here.surprises():
             here.report(line)
         directory = retrain_directory(options.save, config.name)
-        Retraining(run=here, directory=directory, name=config.name, code=model.code, model=model).carry_out()
+        Retraining(run=here, directory=directory, model=model).carry_out()
     return 0
 
 

@@ -19,8 +19,7 @@ from fewshot_nas.models.checkpoint import save_subnet
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.results.directories import RetrainDirectory
 from fewshot_nas.running.images import trained_on
-from fewshot_nas.running.life import Begun
-from fewshot_nas.running.networks import NetworkTraining
+from fewshot_nas.running.life import Begun, Training
 from fewshot_nas.running.run import placed, seed_weights
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.network import STEADY_STEPS, Learning, NetworkTask
@@ -101,23 +100,21 @@ class RetrainRun(CreamRun):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PathTraining(NetworkTraining):
-    """A path, trained by the published recipe, for a ground truth."""
+class Retraining(Training[NetworkTask]):
+    """A published model, or a path that was found, by the published recipe; its network is kept in that format, too."""
 
     run: RetrainRun
+    directory: RetrainDirectory
     model: Model
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         calibrated = {"statistics": "calibrated"} if self.run.calibration else {}
-        known_as = "path" if self.truth is None else "arch"
-        return self.run.manifest({known_as: self.code, "resolution": self.run.config.resolution, **calibrated})
+        return self.run.manifest({"path": self.model.code, "resolution": self.run.config.resolution, **calibrated})
 
     def begin(self) -> Begun[NetworkTask]:
         """A network with first weights that depend on the seed alone, and its recipe."""
         run, config = self.run, self.run.config
-        if self.truth is not None:
-            assert run.test  # an image that cannot be read is noticed before the training
         seed_weights(config.run.seed)
         space = self.model.on(len(run.data.mean))
         network = placed(Subnet(space, self.model.arch, run.data.num_classes), run.world)
@@ -144,16 +141,12 @@ class PathTraining(NetworkTraining):
         )
         return Begun(task, run.source(config.AUTO_AUGMENT), schedule)
 
-
-class Retraining(PathTraining):
-    """A published model, or a path that was found; its network is kept in the published format."""
-
     def finish(self, task: NetworkTask, log: RunLog) -> None:
         """Write the average as other networks are written, then both as published; the last epoch has measured it."""
         assert task.average is not None
-        facts, subnet = trained_on(self.run.data), RetrainDirectory(self.directory.path, self.name).subnet
+        facts, subnet = trained_on(self.run.data), self.directory.subnet
         task.average.trained_on = facts
-        save_subnet(subnet, task.average, self.model.on(len(self.run.data.mean)), self.code)
+        save_subnet(subnet, task.average, self.model.on(len(self.run.data.mean)), self.model.code)
         save_child(self.directory.chosen, self.model, task.network, task.average, facts)
         following = command_line("export", model=subnet)
         self.run.report(f"wrote {self.directory.chosen}; `{following}` writes the average for other programs")

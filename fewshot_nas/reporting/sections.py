@@ -93,20 +93,8 @@ def sections(study: Study) -> Iterator[str]:
     yield section("What was run", _provenance(study))
 
 
-def _has_paths(study: Study) -> bool:
-    """Whether it is a Cream search's."""
-    return any(phase.name == SEARCH.name for phase in study.phases)
-
-
-def _train_command(study: Study) -> str:
-    """Trains the first phase."""
-    return command_line("cream.search" if _has_paths(study) else "train_supernet", save=study.save)
-
-
 def _truth_command(study: Study) -> str:
     """Trains the ground truth's archs."""
-    if _has_paths(study):
-        return command_line("cream.truth", save=study.save, pool="POOL.json", target_arch_num="1-30")
     return command_line("train_stand_alone", save=study.save, target_arch_num="all")
 
 
@@ -229,7 +217,8 @@ def _best(study: Study, name: str, evaluation: Evaluation) -> str:
 def _training(study: Study) -> Iterator[str]:
     epochs = [epoch for phase in study.phases for epoch in phase.log.epochs]
     if not epochs:
-        yield missing("No epoch has been logged.", _train_command(study))
+        first = "cream.search" if any(phase.name == SEARCH.name for phase in study.phases) else "train_supernet"
+        yield missing("No epoch has been logged.", command_line(first, save=study.save))
         return
     if any(epoch.tau for epoch in epochs):
         yield note(

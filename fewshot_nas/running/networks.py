@@ -32,8 +32,8 @@ from fewshot_nas.training.optimizer import plain_groups, sgd
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkTraining(Training[NetworkTask]):
-    """One network, which is measured in the end. Subclasses say by which recipe, and what is kept of it.
+class SubnetTraining(Training[NetworkTask]):
+    """An arch of the run's space, which is measured in the end; its network and its accuracies are kept.
 
     Attributes:
         name: of the network, in messages and in a ground truth.
@@ -41,19 +41,48 @@ class NetworkTraining(Training[NetworkTask]):
         add: takes the result in place of `truth.add`.
     """
 
+    run: Run
+    directory: NetworkDirectory
     name: str
     code: str
+    arch: Arch
     truth: GroundTruth | None = None
     add: Callable[[StandAloneResult], None] | None = None
 
-    def keep(self, task: NetworkTask, result: StandAloneResult) -> str:
-        """Write what the training leaves beside the ground truth's entry. Returns a hint for the user, or nothing."""
-        return ""
+    @property
+    @abstractmethod
+    def settings(self) -> RecipeConfig:
+        """How to train."""
+
+    @abstractmethod
+    def network(self) -> Subnet:
+        """The network with its first weights."""
+
+    @property
+    @abstractmethod
+    def hint(self) -> str:
+        """What can be done with a network that is no ground truth's, for the user."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the training depends on beside settings and data."""
+        return {"arch": self.code}
 
     @property
     def seed(self) -> int:
         """The seed of the run."""
-        return int(self.run.config.run.seed)
+        return self.run.config.run.seed
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of every training, and whether the network is measured with calibrated statistics."""
+        calibrated = {"statistics": "calibrated"} if self._calibrates else {}
+        return self.run.manifest(self.settings, self.directory, {**self.facts, **calibrated})
+
+    @property
+    def _calibrates(self) -> bool:
+        settings, images = self.settings, len(self.run.data.train)
+        return settings.epochs * batches_per_epoch(images, settings.batch_size, self.run.world.size) < STEADY_STEPS
 
     def known(self) -> str:
         """Says that the ground truth has the network with this seed already; empty if it has to be trained.
@@ -68,57 +97,6 @@ class NetworkTraining(Training[NetworkTask]):
 
     def finished(self, going_on: bool) -> str:
         return super().finished(going_on) if self.truth is None else self.known()
-
-    def finish(self, task: NetworkTask, log: RunLog) -> None:
-        """Measure the network, keep it, and hand its result on."""
-        run = self.run
-        valid, test = task.measured(run.valid, run.test)
-        result = StandAloneResult(self.name, self.code, self.seed, recipe_sha256(self.manifest), valid, test)
-        hint = self.keep(task, result)
-        # In one line, because a worker on another machine hands on its last line.
-        doubt = no_better([valid], guessing(task.valid.labels)) if self.truth is not None else ""
-        none = run.data.test is run.data.valid
-        said = f"{self.name}, seed {self.seed}: top-1 {valid:.2f} %"
-        tested = "there are no test images" if none else f"test top-1 {test:.2f} %"
-        run.report(f"{said}, {tested}" + (f"; {doubt}" if doubt else ""))
-        if self.truth is not None:
-            (self.add or self.truth.add)(result)
-        elif hint:
-            run.report(hint)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubnetTraining(NetworkTraining):
-    """An arch of the run's space; its network and its accuracies are kept."""
-
-    run: Run
-    directory: NetworkDirectory
-    arch: Arch
-
-    @property
-    @abstractmethod
-    def settings(self) -> RecipeConfig:
-        """How to train."""
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """What the training depends on beside settings and data."""
-        return {"arch": self.code}
-
-    @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """The manifest of every training, and whether the network is measured with calibrated statistics."""
-        calibrated = {"statistics": "calibrated"} if self._calibrates else {}
-        return self.run.manifest(self.settings, self.directory, {**self.facts, **calibrated})
-
-    @property
-    def _calibrates(self) -> bool:
-        settings, images = self.settings, len(self.run.data.train)
-        return settings.epochs * batches_per_epoch(images, settings.batch_size, self.run.world.size) < STEADY_STEPS
-
-    @abstractmethod
-    def network(self) -> Subnet:
-        """The network with its first weights."""
 
     def begin(self) -> Begun[NetworkTask]:
         """The network and its recipe. An image that cannot be read is noticed here, before the training."""
@@ -137,11 +115,23 @@ class SubnetTraining(NetworkTraining):
         )
         return run.begun(settings, task, run.data.train)
 
-    def keep(self, task: NetworkTask, result: StandAloneResult) -> str:
-        """Write the accuracies, then the network."""
-        write_json(self.directory.result, {"arch": self.code, "valid": result.valid, "test": result.test})
-        save_subnet(self.directory.chosen, task.network, self.run.space, self.code)
-        return ""
+    def finish(self, task: NetworkTask, log: RunLog) -> None:
+        """Measure the network, keep it, and hand its result on."""
+        run = self.run
+        valid, test = task.measured(run.valid, run.test)
+        result = StandAloneResult(self.name, self.code, self.seed, recipe_sha256(self.manifest), valid, test)
+        write_json(self.directory.result, {"arch": self.code, "valid": valid, "test": test})
+        save_subnet(self.directory.chosen, task.network, run.space, self.code)
+        # In one line, because a worker on another machine hands on its last line.
+        doubt = no_better([valid], guessing(task.valid.labels)) if self.truth is not None else ""
+        none = run.data.test is run.data.valid
+        said = f"{self.name}, seed {self.seed}: top-1 {valid:.2f} %"
+        tested = "there are no test images" if none else f"test top-1 {test:.2f} %"
+        run.report(f"{said}, {tested}" + (f"; {doubt}" if doubt else ""))
+        if self.truth is None:
+            run.report(self.hint)
+        else:
+            (self.add or self.truth.add)(result)
 
 
 class StandAlone(SubnetTraining):
@@ -176,8 +166,8 @@ class StandAlone(SubnetTraining):
         seed_weights(self.seed)
         return Subnet(self.run.space, self.arch, self.run.data.num_classes)
 
-    def keep(self, task: NetworkTask, result: StandAloneResult) -> str:
-        super().keep(task, result)
+    @property
+    def hint(self) -> str:
         line = command_line("export", model=self.directory.chosen, out=f"{self.name}.pt")
         return f"not added to a ground truth (--ground_truth does that); `{line}` exports it"
 
@@ -234,24 +224,20 @@ class FineTuning(SubnetTraining):
         self.run.report(f"inherited weights: top-1 {top1:.2f} % on {images} validation images")
         return begun
 
-    def keep(self, task: NetworkTask, result: StandAloneResult) -> str:
-        super().keep(task, result)
+    @property
+    def hint(self) -> str:
         following = command_line("export", model=self.directory.chosen)
         return f"written: {self.directory.chosen}; `{following}` writes it for other programs"
 
 
-def train_all(trainings: Sequence[NetworkTraining], what: str) -> None:
-    """Carry out one training after the other; one that another process is at work on is left out.
-
-    Args:
-        what: is trained, in the plural.
-    """
+def train_all(trainings: Sequence[StandAlone]) -> None:
+    """Carry out one training after the other; one that another process is at work on is left out."""
     run = trainings[0].run
     if run.plan and len(trainings) > 1:
-        run.report(f"{len(trainings)} {what}; the first of them alone:")
+        run.report(f"{len(trainings)} archs; the first of them alone:")
         trainings = trainings[:1]
     left = [each for each in trainings if not (each.truth and run.resume and each.truth.has(each.name, each.seed))]
-    pace = Pace(len(left), lambda line: run.report(f"{len(left)} {what}: {line}"))
+    pace = Pace(len(left), lambda line: run.report(f"{len(left)} archs: {line}"))
     for each in trainings:
         try:
             each.carry_out()

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot_nas import export
+from fewshot_nas import export, train_stand_alone
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
-from fewshot_nas.cream import make_pool, retrain, search, truth
+from fewshot_nas.cream import make_pool, retrain, search
 from fewshot_nas.cream import test as testing
 from fewshot_nas.cream.flops import budget_for
 from fewshot_nas.cream.model import model_of, read_model
@@ -217,25 +217,16 @@ def test_two_ranks_test_as_one(here, ranks, capfd):
     assert capfd.readouterr().out.splitlines()[1:] == [alone]
 
 
-def test_a_ground_truth_of_paths(here, capsys):
+def test_a_ground_truth_of_paths(here):
+    """They are trained as the archs of other spaces, in a run of the search."""
     assert make_pool.main(["--size", "4", "--out", "pool.json", "FLOPS_MINIMUM=60"]) == 0
-    argv = ["--pool", "pool.json", "--save", "one", *RETRAIN[:-1], "data.valid_images=20"]
-    for seed in (0, 1):
-        truth.main([*argv, "--target_arch_num", "2,4", f"run.seed={seed}"])
+    search.main(["--save=one", *SEARCH, "run.pool=pool.json"])
+    recipe = ["stand_alone.epochs=1", "stand_alone.warmup_epochs=0", "stand_alone.batch_size=8"]
+    train_stand_alone.main(["--save=one", "--target_arch_num=2,4", *recipe])
     found, pool = (read(here / name) for name in ("results/one/gt_arch30.json", "pool.json"))
     assert {name: entry["arch"] for name, entry in found.items()} == {
         name: pool[name]["arch"] for name in ("arch2", "arch4")
     }
-    runs = [read(path) for path in (here / "results/one/gt_arch30.runs").glob("arch2_seed*.json")]
-    assert sorted(run["seed"] for run in runs) == [0, 1]
-    assert found["arch2"]["acc"] == pytest.approx(sum(run["valid"] for run in runs) / 2)
-    capsys.readouterr()
-    truth.main([*argv, "--target_arch_num", "2", "run.seed=0"])
-    assert "arch2 with seed 0 is in results/one/gt_arch30.json already" in capsys.readouterr().out
-    with pytest.raises(InputError, match="was trained with other settings"):
-        truth.main([*argv, "--target_arch_num", "1", "LR=0.01"])
-    with pytest.raises(InputError, match=r"--target_arch_num names arch5, but pool.json has 4 paths"):
-        truth.main([*argv, "--target_arch_num", "5"])
 
 
 def test_what_is_finished_is_left_alone(here, capsys):
@@ -273,9 +264,7 @@ def test_one_file_serves_both_systems(here, capsys):
     assert run(retrain.main, ["--save=c", "--config=mine.yml", *words]) == 0
     manifest = read(here / "results" / "c" / "retrain_14" / "manifest.json")
     assert (manifest["seed"], manifest["data"]["train"]["images"]) == (3, 16)
-    shared = ["--config=mine.yml", "--pool=pool.json", "--target_arch_num=1", "--plan", "IMAGE_SIZE=16"]
     assert run(make_pool.main, ["--config=mine.yml", "--size=1", "--out=pool.json", "FLOPS_MAXIMUM=114"]) == 0
-    assert run(truth.main, ["--save=c", *shared]) == 0
     (here / "mine.yml").write_text(SHARED.replace("epochs: 3", "epoch: 3"))
     assert run(retrain.main, ["--save=c", "--config=mine.yml", *words]) == 2
     assert "mine.yml: training.epoch is not a setting" in capsys.readouterr().err
@@ -366,8 +355,6 @@ def test_a_checkpoint_of_another_model_is_refused(here):
         (search.main, ["data.train_images=31", "BATCH_SIZE=8"], "only 3 images are held out for reviews"),
         (search.main, ["EPOCHS=2", "SHARED_EPOCHS=2"], "SHARED_EPOCHS is 2, expected less than EPOCHS, which is 2"),
         (make_pool.main, ["--out=x.json", "FLOPS_MAXIMUM=1"], "FLOPS_MAXIMUM is too small for any network"),
-        (truth.main, ["--pool=none.json", "--target_arch_num=1"], "none.json: no such file"),
-        (truth.main, ["--pool=none.json", "--target_arch_num=1", "IMAGE_SIZE=0"], "IMAGE_SIZE is 0, but the paths"),
         (search.main, ["data.name=nowhere"], "data.name is 'nowhere'"),
         (search.main, ["FLOPS=3"], "FLOPS is not a setting"),
         (retrain.main, ["MODEL_SELECTION=113"], "MODEL_SELECTION is 113, expected one of"),
@@ -413,7 +400,7 @@ def test_a_file_that_is_no_search_is_refused(here, content, message):
         retrain.main(["--from_search", "path.json"])
 
 
-@pytest.mark.parametrize("command", ["make_pool", "search", "retrain", "test", "truth"])
+@pytest.mark.parametrize("command", ["make_pool", "search", "retrain", "test"])
 def test_a_command_is_understood_before_torch_is_imported(command):
     probe = f"import sys, fewshot_nas.cream.{command}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     subprocess.run([sys.executable, "-c", probe], check=True)

@@ -25,7 +25,6 @@ SETTINGS = {
     "cream.search": SearchConfig,
     "cream.make_pool": SearchConfig,
     "cream.retrain": RetrainConfig,
-    "cream.truth": RetrainConfig,
     "cream.test": CheckpointConfig,
 }
 

@@ -139,7 +139,6 @@ MORE = {
     "test": ["--images=20"],
     "cream.search": f"{CREAM} EPOCHS=2 SHARED_EPOCHS=1 REVIEWS=1 REVIEW_PATHS=2 SLICE=2 CALIBRATION_IMAGES=16".split(),
     "cream.retrain": CREAM.split(),
-    "cream.truth": CREAM.split(),
 }
 
 
