@@ -26,7 +26,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def console() -> int:
-    """Entry point of the console script."""
     return run(main)
 
 

@@ -155,7 +155,6 @@ class RecipeConfig:
 
     @property
     def section(self) -> str:
-        """The name that this section of the settings has."""
         return next(name for name, kind in get_type_hints(Config).items() if kind is type(self))
 
 

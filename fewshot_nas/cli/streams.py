@@ -28,7 +28,6 @@ class _Stream:
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what was written."""
         with self._kept():
             self._stream.flush()
 

@@ -38,7 +38,6 @@ class Needs:
 
     @property
     def cores(self) -> int:
-        """The CPU cores of a worker."""
         return max(1, self.settings.threads)
 
     @property
@@ -50,7 +49,6 @@ class Needs:
         return f"cores: {self.cores}, GPUs: {self.gpus}"
 
     def fit_into(self, node: dict[str, Any]) -> int:
-        """The number of workers that a machine has room for."""
         has = node["Resources"]
         by_cores = int(has.get("CPU", 0)) // self.cores
         return min(by_cores, int(has.get("GPU", 0))) if self.gpus else by_cores

@@ -74,7 +74,6 @@ class WorkerActor:
         self._work: Callable[[int], Any] | None = None
 
     def describe(self) -> WorkerInfo:
-        """Describe this worker and how it computes."""
         host = f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"
         node = ray.get_runtime_context().get_node_id()
         return WorkerInfo(node, host, os.getpid(), package(), numerics(self._world.device))
@@ -84,6 +83,5 @@ class WorkerActor:
         self._work = work.unpacked(self._world)
 
     def compute(self, number: int) -> Any:
-        """Compute a task by its number."""
         assert self._work is not None
         return self._work(number)

@@ -140,7 +140,6 @@ class WorkerPool:
         return worker.info is not None and any(node["NodeID"] == worker.info.node for node in nodes())
 
     def close(self) -> None:
-        """Stop all workers."""
         for worker in list(self._started.values()):
             self.stop(worker)
 

@@ -62,7 +62,6 @@ class Board(Generic[C]):
 
     @property
     def entries(self) -> tuple[BoardEntry[C], ...]:
-        """All entries, the best first."""
         return tuple(self._entries)
 
     def __len__(self) -> int:

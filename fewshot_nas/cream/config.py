@@ -129,7 +129,6 @@ class SearchConfig(TrainConfig):
 
     @property
     def resolution(self) -> int:
-        """Side of the images, in pixels."""
         return self.IMAGE_SIZE or self.budget().space.resolution
 
     def network(self, in_channels: int) -> MBConvSpace:
@@ -195,7 +194,6 @@ class ModelConfig(CreamConfig):
 
     @property
     def resolution(self) -> int:
-        """Side of the images, in pixels."""
         return self.IMAGE_SIZE or self.model().resolution
 
     def unlike_public(self) -> str:

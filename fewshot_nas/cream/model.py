@@ -77,7 +77,6 @@ class Model(NamedTuple):
 
     @property
     def resolution(self) -> int:
-        """Side of its images, in pixels."""
         return self.space.resolution
 
     def on(self, in_channels: int) -> MBConvSpace:
@@ -135,7 +134,6 @@ MODELS: Mapping[int, Model] = MappingProxyType(
 
 
 def add_path_option(parser: argparse.ArgumentParser) -> None:
-    """The option `--from_search FILE`."""
     parser.add_argument(
         "--from_search", type=Path, metavar="FILE", help="take path, image size and space from path.json of a search"
     )

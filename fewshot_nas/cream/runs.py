@@ -54,7 +54,6 @@ class CreamRun(AnyRun):
 
     @cached_property
     def images(self) -> ImageData:
-        """The data set of the settings."""
         return self.say_opened(images_of(self.config.data), space_words(self.config))
 
     @property
@@ -63,7 +62,6 @@ class CreamRun(AnyRun):
 
     @property
     def per_epoch(self) -> int:
-        """The number of steps in an epoch."""
         return batches_per_epoch(len(self.data.train), self.config.BATCH_SIZE, self.world.size)
 
     @property
@@ -92,7 +90,6 @@ class CreamRun(AnyRun):
         return {**given, "checkpoint_steps": config.run.checkpoint_steps}
 
     def source(self, policy: str = "", jitter: float = 0.0) -> Source:
-        """Training images and their augmentation."""
         data, settings, erasing = self.data, self.config.data, self.config.ERASING
         recipe = settings.augmentation or data.recipe
         transform = Augmentation(recipe, self.config.resolution, policy, jitter, erasing, data.mean, data.std)

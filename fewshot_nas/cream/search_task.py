@@ -83,7 +83,6 @@ class SearchTask(Task[Supernet, PathStep]):
         return self.step.teacher.keeping
 
     def after_backward(self, batch: Batch, trained: Trained, means: Tensor) -> None:
-        """Offer the path to the board."""
         (path,), right = self.step.sampler.archs(batch.step), means[1]
         if batch.share:  # a whole number of images was right: the rounding of a mean must not decide
             right = (right * batch.share.total).round() / batch.share.total

@@ -60,12 +60,10 @@ class SearchRun(CreamRun):
 
     @cached_property
     def budget(self) -> Budget:
-        """The bounds, and the depths that suit them."""
         return self.config.budget()
 
     @property
     def space(self) -> MBConvSpace:
-        """The space of the supernet."""
         return self.config.network(len(self.images.mean))
 
     @property

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure the averaged weights of a checkpoint."""
     options = _parser().parse_intermixed_args(argv)
     overrides = path_overrides(options.from_search, options.overrides)
     config = load(CheckpointConfig, options.config or _stored(overrides), overrides, (RetrainConfig, Config))

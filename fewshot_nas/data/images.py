@@ -60,7 +60,6 @@ class Names(Sequence[str]):
         return (self[index] for index in range(len(self)))
 
     def select(self, indices: Iterable[int]) -> "Names":
-        """The names at `indices`, in their order."""
         return Names.of(self[index] for index in indices)
 
 
@@ -111,7 +110,6 @@ class ArrayImages:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the shape and of all bytes."""
         digest = hashlib.sha256(repr(tuple(self.array.shape)).encode())
         for part in (self.array, self.labels):
             digest.update(part.contiguous().numpy().data)
@@ -126,7 +124,6 @@ class ArrayImages:
         return self.array[indices]
 
     def select(self, indices: Tensor) -> "ArrayImages":
-        """A copy of the images at `indices`."""
         return ArrayImages(self.array[indices], self.labels[indices])
 
 
@@ -207,7 +204,6 @@ class FileImages:
         return self.picture(index).read()
 
     def picture(self, index: int) -> FilePicture:
-        """One image, which is not decoded yet."""
         return FilePicture(self.root / self.names[index], self.background)
 
     def pixels(self, indices: Tensor) -> list[Picture]:
@@ -215,7 +211,6 @@ class FileImages:
         return [self.picture(index) for index in indices.tolist()]
 
     def select(self, indices: Tensor) -> "FileImages":
-        """The files at `indices`."""
         names = self.names.select(indices.tolist())
         return FileImages(self.root, names, self.labels[indices], (self, indices), self.background)
 

@@ -42,7 +42,6 @@ class PairImages:
         return digest.hexdigest()[:16]
 
     def image(self, index: int) -> Tensor:
-        """One blend, uint8 [C, H, W]."""
         return self.pixels(torch.tensor([index]))[0]
 
     def pixels(self, indices: Tensor) -> Tensor:
@@ -51,7 +50,6 @@ class PairImages:
         return ((one + other + 1) >> 1).to(torch.uint8)
 
     def select(self, indices: Tensor) -> "PairImages":
-        """The blends at `indices`."""
         return PairImages(self.source, self.first[indices], self.second[indices], self.labels[indices])
 
 

@@ -91,7 +91,6 @@ class FilePicture:
 
     @cached_property
     def content(self) -> bytes:
-        """The bytes of the file."""
         with about(self.path):
             return self.path.read_bytes()
 

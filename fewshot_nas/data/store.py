@@ -59,7 +59,6 @@ class StoredImages:
         return len(self.labels)
 
     def image(self, index: int) -> Tensor:
-        """One image, uint8 [3, H, W]."""
         return self._picture(index).read()
 
     def pixels(self, indices: Tensor) -> list[Picture]:
@@ -67,7 +66,6 @@ class StoredImages:
         return [self._picture(index) for index in indices.tolist()]
 
     def select(self, indices: Tensor) -> "StoredImages":
-        """The images at `indices`, in the same file."""
         chosen = indices.numpy()
         name = hashlib.sha256(self.fingerprint.encode() + chosen.tobytes()).hexdigest()[:16]
         return StoredImages(self.path, self.labels[indices], name, self.starts[chosen], self.sizes[chosen])

@@ -98,7 +98,6 @@ class Photo(Transform):
         return cuts(pixels, keys, self.resolution, degrees=15)
 
     def finish(self, batch: Tensor, keys: Tensor) -> Tensor:
-        """Change brightness and contrast."""
         return jittered(batch, *(0.5 + uniform(f"photo/{what}", keys) for what in ("brightness", "contrast")))
 
 
@@ -119,7 +118,6 @@ def train_transform(recipe: str, resolution: int) -> Transform:
 
 
 def small(recipe: str, resolution: int) -> Small:
-    """The transform of a recipe for small images."""
     return Small(resolution, shift="shift" in recipe, flip="flip" in recipe)
 
 

@@ -181,7 +181,6 @@ class Node:
         self.shortcut = [*map(conv, tensors.shortcut)] if step.shortcut else []
 
     def convs(self) -> Iterator[Conv]:
-        """The convolutions that this step computes."""
         yield from (*(self.main if self.first else self.main[1:]), *self.shortcut)
 
 
@@ -245,7 +244,6 @@ class Walk:
         statistics.fold(self._dtype)
 
     def convs(self) -> list[Conv]:
-        """The convolutions of the whole walk."""
         return [conv for node in self.nodes if isinstance(node, Node) for conv in node.convs()]
 
     def outputs(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:

@@ -136,7 +136,6 @@ class Torchrun(Executor):
         return self._world.size
 
     def numerics(self, device: torch.device, known: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """All processes have to call this."""
         return gathered(numerics(device), self._world)
 
     def results(self, numbers: Sequence[int], work: Work) -> Results:

@@ -46,7 +46,6 @@ class Inputs:
 
     @property
     def nbytes(self) -> int:
-        """Memory of all images."""
         return self.calibration.nbytes + self.images.nbytes
 
     def on_device(self) -> "Inputs":
@@ -58,7 +57,6 @@ class Inputs:
 
     @property
     def calibration_sizes(self) -> list[int]:
-        """The number of images of each calibration batch."""
         whole, rest = divmod(len(self.calibration), self.calibration_batch)
         sizes = [self.calibration_batch] * whole + [rest] * (rest > 0)
         return [*sizes[:-2], sizes[-2] + 1] if whole and rest == 1 else sizes
@@ -68,12 +66,10 @@ class Inputs:
         return map(self._ready, torch.split(self.calibration, self.calibration_sizes))
 
     def scoring_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised images with their labels."""
         for images, labels in zip(*(torch.split(each, self.batch) for each in (self.images, self.labels)), strict=True):
             yield self._ready(images), labels.to(self.device)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The precision of convolutions and classifier."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def _ready(self, batch: Tensor) -> Tensor:

@@ -52,7 +52,6 @@ class Step(NamedTuple):
 
     @property
     def block(self) -> Block:
-        """The block."""
         return self.placed.block
 
     def ops(self) -> tuple[Op | None, ...]:
@@ -237,7 +236,6 @@ def _node_macs(node: Node, sides: Sequence[int], num_classes: int) -> int:
 
 
 def _macs(step: Step | Leaf, sides: Sequence[int], num_classes: int) -> int:
-    """The multiply-adds of a step."""
     if isinstance(step, Leaf):
         return step.ending.head.cost(num_classes).macs
     after = step.block.sides(sides[step.placed.home[0]])

@@ -50,7 +50,6 @@ class Job:
 
     @property
     def archs(self) -> list[Arch]:
-        """The archs of all parts, in order."""
         return [arch for part in self.parts.values() for arch in part.values()]
 
     @property
@@ -99,7 +98,6 @@ class Job:
         return Journal(path, f"{path}: was written with", manifest, _REMEDY)
 
     def part_manifest(self, part: int) -> dict[str, Any]:
-        """The manifest of one part."""
         return {**self.manifest, "part": part, "archs": len(self.parts[part])}
 
 

@@ -72,7 +72,6 @@ class Plan:
     images: int
 
     def record(self) -> dict[str, Any]:
-        """The form in which a file holds it."""
         return asdict(self)
 
 
@@ -243,7 +242,6 @@ def in_time(made: Plan, done: Collection[str], budget_s: float, spent_s: float, 
 
 
 def left_s(made: Plan, done: Collection[str]) -> float:
-    """The seconds of the steps that are not done."""
     return sum(seconds for name, seconds in made.seconds.items() if name not in done)
 
 
@@ -255,7 +253,6 @@ def without(made: Plan, names: Collection[str], why: str) -> Plan:
 
 
 def plan_lines(made: Plan, whole_s: float) -> list[str]:
-    """The plan for a person."""
     numbers = {
         "supernet": f", {made.supernet_epochs} epochs",
         "scores": f", {made.sample} networks on {made.images:,} images",

@@ -71,7 +71,6 @@ class Sizes:
         return self.network_s(images, self.supernet_step_s or self.step_s * SUPERNET_STEP)
 
     def steps(self, images: int) -> int:
-        """Of an epoch."""
         return max(1, images // self.batch)
 
 

@@ -35,17 +35,14 @@ class Fit:
 
     @property
     def files(self) -> RunFiles:
-        """Of the run."""
         return run_files(self.save)
 
     @property
     def config(self) -> Config:
-        """The settings that the rules have chosen."""
         return load_config(self.files.fit_settings)
 
     @property
     def plan(self) -> Plan:
-        """As it is now."""
         return Plan(**self.state["plan"])
 
     @property
@@ -54,17 +51,14 @@ class Fit:
         return list(self.state["bounds"])
 
     def note(self, **changes: Any) -> None:
-        """Change the state, and write it."""
         self.state.update(changes, spent_s=round(time.monotonic() - self.since_s, 1))
         write_json(self.files.fit, self.state)
 
     def network(self, name: str) -> NetworkDirectory:
-        """Where a network is trained."""
         arch_id = NAME if name == "found" else id_beside(self.state["codes"][name])
         return stand_alone_directory(self.save, arch_id, self.config.run.seed)
 
     def limits(self) -> Limits:
-        """The bounds, with all measures that are known."""
         config = self.config
         space = config.space.build()
         measures = cost_measures(space, num_classes=self.state["seen"]["classes"])
@@ -108,7 +102,6 @@ class Fit:
 
     @property
     def found(self) -> Path:
-        """What the search has found."""
         return run_directory(self.save) / "searches" / NAME / "found.json"
 
     @property

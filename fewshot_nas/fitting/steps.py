@@ -80,7 +80,6 @@ def _interrupted_s(files: RunFiles) -> float:
 
 
 def _walk(running: Fit) -> None:
-    """Carry out the steps that are left."""
     state = running.state
     for name in STEPS:
         if name in state["done"] or name not in state["plan"]["seconds"]:

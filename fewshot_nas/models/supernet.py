@@ -104,7 +104,6 @@ class BlockLayers(nn.Module):
         self.shortcut = nn.ModuleList(Layer(op, tracks=tracks) for op in block.shortcut or ())
 
     def forward(self, x: Tensor) -> Tensor:
-        """The output of the block, with the norms' running statistics where they have some."""
         return self.shared(x, None)
 
     def shared(self, x: Tensor, share: BatchShare | None) -> Tensor:
@@ -128,7 +127,6 @@ class BlockLayers(nn.Module):
 
     @staticmethod
     def layers(modules: nn.ModuleList) -> list[Layer]:
-        """The layers of a list of modules."""
         return [module for module in modules if isinstance(module, Layer)]
 
 
@@ -165,7 +163,6 @@ class HeadLayers(nn.Module):
         self.linear = nn.Linear(head.hidden or head.inputs, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, classes]."""
         return self.shared(x, None)
 
     def shared(self, x: Tensor, share: BatchShare | None) -> Tensor:
@@ -270,7 +267,6 @@ class Supernet(nn.Module):
         return SubnetTensors(blocks, self.head_tensors(*self.split.head(arch), view))
 
     def block_tensors(self, placed: Placed, view: View = part) -> BlockTensors:
-        """The tensors of a block."""
         module = self.stored(placed.home)
         assert isinstance(module, BlockLayers)
         return module.tensors(placed.block, self.space.places[placed.home[0]].stage, view)

@@ -29,7 +29,6 @@ class Interval:
 
     @property
     def defined(self) -> bool:
-        """Whether the statistic has a value."""
         return not math.isnan(self.value)
 
     def text(self, number: Callable[[float], str] = "{:.3f}".format) -> str:
@@ -110,12 +109,10 @@ def read_row(where: str, value: Any) -> Row:
 
 
 def read_interval(value: Mapping[str, Any]) -> Interval:
-    """The interval that `interval_values` has written."""
     return Interval(**{key: nan if number is None else number for key, number in value.items()})
 
 
 def ranking_table(rows: Sequence[Row]) -> str:
-    """Rows as aligned text."""
     lines = [["ranking", "archs", "tau [95 %]", "gain [95 %]"]]
     lines += [[row.title, str(row.archs), *(each.text(SIGNED) for each in (row.tau, row.gain))] for row in rows]
     return "\n".join(aligned(lines))

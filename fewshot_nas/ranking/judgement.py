@@ -163,7 +163,6 @@ class _Bench:
         return whole, equal
 
     def verdict(self, values: Floats, taken: tuple[Floats, Floats], rivals: Sequence[Floats | None]) -> Verdict:
-        """What is said of a ranking."""
         whole, equal = (self._order(number, taken[number], rivals[number]) for number in range(2))
         return Verdict(whole, equal, self._upper(values), regret(values, self.accuracy, self.groups))
 

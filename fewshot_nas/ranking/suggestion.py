@@ -67,7 +67,6 @@ def suggest(columns: Floats, count: int, known: Sequence[int] = ()) -> list[int]
 
 
 def _distances(columns: Floats, point: Floats) -> Floats:
-    """Squared distances, [n]."""
     squares: Floats = ((columns - point) ** 2).sum(1)
     return squares
 

@@ -78,7 +78,6 @@ class _Noting(io.FileIO):
         raise io.UnsupportedOperation("fileno")
 
     def sync(self) -> None:
-        """Wait until everything is on disk."""
         os.fsync(super().fileno())
 
 
@@ -197,7 +196,6 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file."""
     with path.open("rb") as stream:
         digest = hashlib.sha256()
         while chunk := stream.read(1 << 20):

@@ -143,7 +143,6 @@ def tau_figure(study: Study) -> Figure:
 
 
 def loss_figure(study: Study) -> Figure:
-    """Mean training loss of each epoch."""
     return _curves(
         study,
         "training loss",

@@ -105,7 +105,6 @@ class Study:
 
     @property
     def best_phase(self) -> str | None:
-        """The phase with the largest tau."""
         return _best(self.phase_rows)
 
     @property

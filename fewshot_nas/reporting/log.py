@@ -30,7 +30,6 @@ class Epoch:
 
     @property
     def top1(self) -> Mapping[str, float]:
-        """Top-1 accuracies by name or id."""
         return self.scores["top1"]
 
 

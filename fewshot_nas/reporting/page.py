@@ -26,7 +26,6 @@ from fewshot_nas.reporting.style import Figure
 
 
 def render(study: Study) -> str:
-    """The HTML of the page."""
     # Here, so that the command's --help need not wait for it.
     from plotly.offline import get_plotlyjs
 

@@ -44,7 +44,6 @@ class PathSearch(NamedTuple):
     retrained: tuple[tuple[str, int, float | None, float | None], ...]
 
     def tiles(self) -> dict[str, object]:
-        """The numbers for the head of the page."""
         found = {"top-1 of the path, supernet's weights": self.found.get("top1")}
         found |= {f"top-1 of {name}, alone": valid for name, _, valid, _ in self.retrained}
         return {name: decimal(value) for name, value in found.items() if value is not None}

@@ -70,12 +70,10 @@ def _axis(title: str) -> Figure:
 
 
 def section(title: str, content: Iterable[str]) -> str:
-    """A part of the page under its title."""
     return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(content) + "\n</section>"
 
 
 def note(text: str) -> str:
-    """A remark."""
     return f'<p class="note">{escape(text)}</p>'
 
 

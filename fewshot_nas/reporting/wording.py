@@ -42,7 +42,6 @@ def phase_title(name: str) -> str:
 
 
 def metric_title(name: str) -> str:
-    """The title of a metric."""
     return _METRICS[name]
 
 
@@ -57,7 +56,6 @@ def prediction_title(predicted: str, metric: str) -> str:
 
 
 def proxy_title(name: str) -> str:
-    """The title of a proxy's row."""
     return _PROXIES[name]
 
 

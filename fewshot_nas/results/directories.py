@@ -187,12 +187,10 @@ def manifest_path(directory: Path, part: int) -> Path:
 
 
 def merged_path(directory: Path, metric: str) -> Path:
-    """The merged scores by a metric."""
     return directory / f"{metric}_json_final.json"
 
 
 def merged_manifest_path(directory: Path) -> Path:
-    """The manifest of the merged scores."""
     return directory / "manifest_final.json"
 
 

@@ -63,7 +63,6 @@ class Evaluation:
 
     @property
     def epoch(self) -> str:
-        """The name that `--epoch` uses for this evaluation."""
         return epoch_of(self.directory)
 
     @property

@@ -129,12 +129,10 @@ def phase_directory(save: str, phase: Phase) -> PhaseDirectory:
 
 
 def stand_alone_directory(save: str, arch_id: str, seed: int) -> NetworkDirectory:
-    """The directory of a subnet's training from scratch."""
     return NetworkDirectory(run_directory(save) / "stand_alone" / f"{arch_id}_seed{seed}")
 
 
 def run_files(save: str) -> RunFiles:
-    """The files of a whole run."""
     return RunFiles(run_directory(save))
 
 
@@ -144,12 +142,10 @@ def latency_path(save: str, runtime: str, device: str, threads: int, batch: int)
 
 
 def latency_tables(save: str) -> list[Path]:
-    """The tables of latencies that a run has."""
     return sorted((run_directory(save) / "latency").glob("*.json"))
 
 
 def search_directory(save: str) -> SearchDirectory:
-    """The directory of a Cream search."""
     return SearchDirectory(run_directory(save) / "search")
 
 
@@ -180,12 +176,10 @@ def finetune_directory(save: str, name: str, seed: int) -> NetworkDirectory:
 
 
 def retrain_directory(save: str, name: str) -> RetrainDirectory:
-    """The directory of a Cream retraining."""
     return RetrainDirectory(run_directory(save) / f"retrain_{name}", name)
 
 
 def retrain_directories(save: str) -> list[RetrainDirectory]:
-    """The Cream retrainings of a run."""
     found = sorted(run_directory(save).glob("retrain_*"))
     return [RetrainDirectory(path, path.name.removeprefix("retrain_")) for path in found if path.is_dir()]
 

@@ -112,7 +112,6 @@ class Network:
     num_classes: int = 1000
 
     def cost(self, arch: Arch) -> Cost:
-        """MACs and parameters of a subnet."""
         return self.space.cost(arch, resolution=self.resolution, num_classes=self.num_classes)
 
 

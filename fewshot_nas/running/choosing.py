@@ -41,7 +41,6 @@ class Truth:
 
     @property
     def noted(self) -> dict[str, str] | None:
-        """The form in which manifests and logs contain it."""
         return {"path": str(self.path), "sha256": self.digest} if self.digest else None
 
 

@@ -89,7 +89,6 @@ class AnyRun(ABC):
 
     @cached_property
     def test(self) -> Inputs:
-        """The test images."""
         return self.inputs(self.data.test)
 
     @property

@@ -70,7 +70,6 @@ class SubnetTraining(Training[NetworkTask]):
 
     @property
     def seed(self) -> int:
-        """The seed of the run."""
         return self.run.config.run.seed
 
     @cached_property

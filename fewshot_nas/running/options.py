@@ -65,7 +65,6 @@ def config_of(options: argparse.Namespace, stored: Path | None = None) -> Config
 
 
 def add_save_option(parser: argparse.ArgumentParser) -> None:
-    """The option `--save`."""
     parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
 
 
@@ -87,7 +86,6 @@ def add_phase_option(parser: argparse.ArgumentParser, default: str | None = "1",
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
-    """The option `--device`."""
     parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
 
 
@@ -104,7 +102,6 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser, form: str = "section.key=value") -> None:
-    """The options of every training command."""
     add_save_option(parser)
     parser.add_argument("--seed", type=int, help="replaces run.seed")
     add_device_option(parser)

@@ -50,7 +50,6 @@ class Run(AnyRun):
 
     @cached_property
     def space(self) -> Space:
-        """The space of the settings."""
         return self.config.space.build()
 
     @cached_property

@@ -109,7 +109,6 @@ class SupernetTraining(Training[SupernetTask]):
         return f"{said}; its epoch was chosen before {truth.path} was as it is now, `{anew}` chooses by it"
 
     def task(self, supernet: Supernet) -> SupernetTask:
-        """The task that trains a supernet."""
         run, config, settings = self.run, self.run.config, self.settings
         space, seed, section = run.space, config.run.seed, settings.section
         options = space.pool_options if settings.digits == "pool" else space.all_options

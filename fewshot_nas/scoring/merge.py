@@ -78,7 +78,6 @@ def merge(options: argparse.Namespace) -> None:
 
 
 def _write(scores: Path, merged: Mapping[str, Mapping[str, Scored]], manifest: Manifest, pool_parts: int) -> None:
-    """Write the merged scores by each metric."""
     which = f"in {pool_parts} part{'s' * (pool_parts > 1)}"
     if "parts" in manifest:
         which = f"in parts {manifest['parts']} of {pool_parts}, not in the others"

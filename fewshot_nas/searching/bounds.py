@@ -94,7 +94,6 @@ class Limits:
     measures: Mapping[str, Measure]
 
     def costs(self, arch: Arch) -> dict[str, float]:
-        """All measures of an arch, by name."""
         return {name: measure.of(self.space, arch) for name, measure in self.measures.items()}
 
     def excess(self, arch: Arch) -> float:
@@ -102,5 +101,4 @@ class Limits:
         return sum(bound.excess(self.measures[bound.name].of(self.space, arch)) for bound in self.bounds)
 
     def fits(self, arch: Arch) -> bool:
-        """Whether an arch is within all bounds."""
         return self.excess(arch) == 0

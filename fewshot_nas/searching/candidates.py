@@ -205,5 +205,4 @@ class Candidates:
 
     @cached_property
     def _order(self) -> Sequence[int]:
-        """The slots in the order of the stages."""
         return sorted(range(len(self.options)), key=lambda slot: self.limits.space.slots[slot].stage)

@@ -39,7 +39,6 @@ class Generation:
     seconds: float
 
     def record(self, space: Space) -> dict[str, Any]:
-        """The form in which a journal holds it."""
         scores = {space.encode(arch): list(asdict(each).values()) for arch, each in self.scores.items()}
         return {**vars(self), "scores": scores}
 
@@ -116,7 +115,6 @@ class Search:
         return known
 
     def raw(self, known: Mapping[Arch, Accuracy]) -> dict[Arch, float]:
-        """Scores by the search's metric."""
         return {arch: getattr(accuracy, self.metric) for arch, accuracy in known.items()}
 
     def outcome(self, known: Mapping[Arch, Accuracy]) -> Found:

@@ -96,7 +96,6 @@ class Decisions:
 
     @cached_property
     def all(self) -> list[Decision]:
-        """The decisions of all classes, in order."""
         return [decision for each in self.classes for decision in self._of(each)]
 
     def _of(self, alike: Alike) -> Iterator[Decision]:
@@ -111,7 +110,6 @@ class Decisions:
                 yield Decision(alike, shared, arch[own[0]] if own else None, part)
 
     def cost(self, measure: Measure, decision: Decision) -> float:
-        """A decision's cost."""
         if isinstance(decision.part, Head):
             return measure.head(decision.part)
         return measure.block(decision.alike.places[0], decision.part) if decision.part.main else 0.0
@@ -248,7 +246,6 @@ def _row(costs: Any, bound: Bound, margin: float) -> LinearConstraint:
 
 
 def _structure(decisions: Decisions) -> LinearConstraint:
-    """The rows that make decisions an arch."""
     rows = list(decisions.rows())
     matrix = lil_matrix((len(rows), len(decisions.most())))
     for number, (entries, _, _) in enumerate(rows):

@@ -39,7 +39,6 @@ class Op(NamedTuple):
 
     @property
     def weights(self) -> int:
-        """Number of the kernel's weights."""
         return self.kernel**2 * (self.inputs // self.groups) * self.out
 
     @property
@@ -200,7 +199,6 @@ def side_after(side: int, stride: int) -> int:
 
 
 def total(costs: Iterable[Cost]) -> Cost:
-    """The sum of costs."""
     macs = params = 0
     for cost in costs:
         macs, params = macs + cost.macs, params + cost.params

@@ -33,12 +33,10 @@ class Codes:
 
     @cached_property
     def stages(self) -> int:
-        """Number of stages."""
         return len(self.depths)
 
     @cached_property
     def length(self) -> int:
-        """Number of characters of a code."""
         return 2 + self.stages + 2 * sum(most for _, most in self.depths)
 
     def encode(self, arch: Arch) -> str:

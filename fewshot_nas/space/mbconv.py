@@ -72,7 +72,6 @@ class MBConvSpace(Space):
 
     @cached_property
     def choices(self) -> tuple[tuple[int, int], ...]:
-        """Kernel side and expansion of each choice."""
         return tuple((kernel, expansion) for kernel in self.kernels for expansion in self.expansions)
 
     @cached_property
@@ -115,7 +114,6 @@ class MBConvSpace(Space):
         return Head(self.last_width, self.head_width, "silu")
 
     def by_stage(self, arch: Arch) -> tuple[tuple[int, ...], ...]:
-        """The choices of each stage."""
         choices = iter(arch)
         return tuple(tuple(islice(choices, depth)) for depth in self.lengths)
 

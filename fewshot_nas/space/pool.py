@@ -77,7 +77,6 @@ def write_codes(path: Path, entries: Mapping[str, tuple[float, str]]) -> None:
 
 
 def part_path(directory: Path, part: int) -> Path:
-    """The file of part 1, 2, ... of a pool."""
     return directory / f"part{part}.json"
 
 

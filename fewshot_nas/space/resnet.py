@@ -89,7 +89,6 @@ class ResNetSpace(Space):
 
     @property
     def digits(self) -> int:
-        """Number of digits that choose a width."""
         return len(self.ratios)
 
     @cached_property

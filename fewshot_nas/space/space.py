@@ -132,7 +132,6 @@ class Space(ABC):
 
     @property
     def code_length(self) -> int:
-        """Number of characters of a code."""
         return len(self.slots)
 
     @property
@@ -142,7 +141,6 @@ class Space(ABC):
 
     @cached_property
     def all_options(self) -> Options:
-        """All options."""
         return tuple(slot.options for slot in self.slots)
 
     @property
@@ -307,7 +305,6 @@ class Space(ABC):
         return {"kind": self.kind, **dataclasses.asdict(self)}
 
     def refuse(self, reason: str) -> None:
-        """Refuse a value of the space."""
         raise InputError(f"space {self.name}: {reason}")
 
 

@@ -32,12 +32,10 @@ class Rule(NamedTuple):
     groups: Mapping[tuple[int, ...], int]
 
     def group(self, arch: Sequence[int]) -> int:
-        """The group that serves an arch."""
         return self.groups[tuple(arch[slot] for slot in self.reads)]
 
     @property
     def size(self) -> int:
-        """Number of groups."""
         return 1 + max(self.groups.values())
 
 
@@ -83,7 +81,6 @@ class Split:
         return self.space.known_head(arch), (len(self.space.places), self.rules[-1].group(arch))
 
     def counts(self) -> list[int]:
-        """Number of groups of each stage."""
         found = [1] * self.space.stages
         for place, rule in zip(self.space.places, self.rules, strict=False):
             if place.stage >= 0:
@@ -92,7 +89,6 @@ class Split:
 
     @property
     def groups(self) -> int:
-        """The largest number of groups of any place."""
         return max(rule.size for rule in self.rules)
 
     @property

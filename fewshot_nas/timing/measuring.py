@@ -164,7 +164,6 @@ def _fastest(program: Program, stopwatch: Stopwatch) -> float:
 
 
 def timings(measured: Sequence[Mapping[K, float]]) -> dict[K, Timing]:
-    """Medians and spreads over rounds."""
     found = {name: np.quantile([each[name] for each in measured], [0.25, 0.5, 0.75]) for name in measured[0]}
     return {
         name: Timing(round(float(middle), 3), round(float((high - low) / 2 / middle), 4))

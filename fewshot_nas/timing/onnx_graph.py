@@ -68,7 +68,6 @@ class _Graph:
         assert name != "images"
 
     def bytes(self, shape: Sequence[int]) -> bytes:
-        """The whole model."""
         helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
         values = helper.make_tensor_value_info("images", kind, list(shape))
         out = helper.make_tensor_value_info("out", kind, None)

@@ -66,7 +66,6 @@ class Programs:
         return self._program(BlockLayers(part.block, tracks=True), part.block.inputs, part.side)
 
     def of_arch(self, arch: Arch) -> Program:
-        """A whole network."""
         network = Subnet(self.space, arch, self.num_classes)
         return self._program(network, self.space.in_channels, self.space.resolution)
 
@@ -78,7 +77,6 @@ class Programs:
 
     @property
     def stopwatch(self) -> Stopwatch:
-        """What times these programs."""
         return by_events() if self.device.type == "cuda" else by_wall
 
     @cached_property

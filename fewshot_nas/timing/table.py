@@ -115,7 +115,6 @@ class LatencyTable:
 
 
 def write_table(path: Path, table: LatencyTable) -> None:
-    """Write a table, whole or not at all."""
     write_json(
         path,
         {

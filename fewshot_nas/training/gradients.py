@@ -63,7 +63,6 @@ class Leaves:
         return weights
 
     def deposit(self) -> None:
-        """Add the gradients that the leaves have to the parameters."""
         differentiated = [leaves for leaves in self._subnets if leaves[0][1].grad is not None]
         self._subnets = [leaves for leaves in self._subnets if leaves[0][1].grad is None]
         for leaves in differentiated:

@@ -36,7 +36,6 @@ class GroundTruth:
         self.path, self.runs = path, path.with_suffix(".runs")
 
     def has(self, arch_id: str, seed: int) -> bool:
-        """Whether the result of this run exists."""
         return self._run(arch_id, seed).exists()
 
     def refuse_others(self, recipe: str, arch_id: str, code: str) -> None:

@@ -72,7 +72,6 @@ class Loop:
 
     @property
     def steps(self) -> int:
-        """The number of steps of the whole schedule."""
         return self.schedule.epochs * self._per_epoch
 
     def resume(self) -> None:
@@ -293,7 +292,6 @@ def step_seed(seed: int, step: int) -> int:
 
 
 def _digest(network: nn.Module) -> str:
-    """A digest of all weights."""
     digest = hashlib.sha256()
     for tensor in network.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())

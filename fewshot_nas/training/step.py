@@ -79,11 +79,9 @@ class SpaceEnds:
 
     @cached_property
     def extremes(self) -> tuple[Arch, Arch]:
-        """The largest and the smallest arch of the space."""
         return self.space.extreme(self.options, largest=True), self.space.extreme(self.options, largest=False)
 
     def ends(self, step: int) -> tuple[Arch, Arch]:
-        """The same two archs at every step."""
         return self.extremes
 
 
@@ -96,7 +94,6 @@ class OutsEnds(SpaceEnds):
     """
 
     def ends(self, step: int) -> tuple[Arch, Arch]:
-        """Two archs whose output widths are drawn independently."""
         largest, smallest = self.extremes
         return self._drawn(largest, f"{self.seed}/largest/{step}"), self._drawn(
             smallest, f"{self.seed}/smallest/{step}"
@@ -115,7 +112,6 @@ class NoEnds:
     options: Options
 
     def ends(self, step: int) -> Sequence[Arch]:
-        """No arch."""
         return ()
 
 
@@ -133,12 +129,10 @@ class Sampler:
 
     @property
     def names(self) -> Sequence[str]:
-        """What reports call them."""
         drawn = tuple(f"sampled{number}" for number in range(1, self.middle + 1))
         return ("largest", *drawn, "smallest") if self.extremes.ends(0) else drawn
 
     def archs(self, step: int) -> list[Arch]:
-        """The archs of a step."""
         ends = self.extremes.ends(step)
         draws = range(step * self.middle, (step + 1) * self.middle)
         return [*ends[:1], *(self.drawn.arch(draw) for draw in draws), *ends[1:]]
@@ -202,7 +196,6 @@ class Labels:
     """`distill: none`. All archs learn from the labels."""
 
     def lessons(self, supernet: Supernet, archs: Sequence[Arch], batch: Batch) -> Sequence[Lesson | None]:
-        """None for every arch."""
         return [None] * len(archs)
 
 
@@ -211,7 +204,6 @@ class Largest:
     """`distill: sandwich`. All archs but the first learn from the first, the largest (BigNAS, arXiv:2003.11142)."""
 
     def lessons(self, supernet: Supernet, archs: Sequence[Arch], batch: Batch) -> Sequence[Lesson | None]:
-        """The first arch teaches all others."""
         return [None] + [Lesson(archs[0])] * len(archs[1:])
 
 
@@ -307,7 +299,6 @@ class SupernetStep:
 
     @property
     def names(self) -> Sequence[str]:
-        """The names of a step's archs, in order."""
         return self.sampler.names
 
     def culprit(self, network: Supernet, loss: int, step: int) -> str:

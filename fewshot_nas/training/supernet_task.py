@@ -54,7 +54,6 @@ class Validation:
     epochs: int
 
     def due(self, epoch: int) -> bool:
-        """Whether this epoch, counted from 0, is measured."""
         return (epoch + 1) % self.every == 0 or epoch + 1 == self.epochs
 
 
@@ -104,7 +103,6 @@ class SupernetTask(Task[Supernet, SupernetStep]):
         return choose(self.candidates)
 
     def file_of(self, candidate: Candidate) -> Path:
-        """The checkpoint of a candidate."""
         return self.validation.directory.candidate(candidate.tau, candidate.epoch)
 
     def _agreement(self, scores: Mapping[str, float]) -> Record:
