@@ -29,9 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _refuse_unfinished(options, phase, directory)
     config = config_of(options, directory.config)
     from fewshot_nas.distributed import joined
-    from fewshot_nas.running.choosing import Truth, choose_anew, measured_epochs
     from fewshot_nas.running.images import refuse_other_images
     from fewshot_nas.running.run import Run
+    from fewshot_nas.running.supernets import Truth, choose_anew, measured_epochs
     from fewshot_nas.training.log import RunLog
 
     before = sha256(directory.chosen)

@@ -24,7 +24,7 @@ from fewshot_nas.version import __version__
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm")
 
-_FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see `running.choosing`
+_FREE_FACT = "ground_truth"  # a finished phase's epoch can be chosen anew, see `running.supernets`
 
 _CLASSES = "data.classes"  # names may be given later
 _PARTS = ("data.train", "data.valid", _CLASSES)

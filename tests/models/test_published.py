@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.models.checkpoint import load_supernet
-from fewshot_nas.models.published import from_published, is_published
+from fewshot_nas.models.checkpoint import from_published, is_published, load_supernet
 from fewshot_nas.models.supernet import BlockLayers, Layer, Supernet
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.resnet import ResNetSpace

@@ -10,8 +10,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.baseline import SIZES, fitted, worth
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.features import standardised
-from fewshot_nas.ranking.judgement import judge
-from fewshot_nas.ranking.noise import oracle
+from fewshot_nas.ranking.judgement import judge, oracle
 from fewshot_nas.ranking.strata import by_cost, everything, plain_tau, regret, resamples, taus
 from fewshot_nas.ranking.truth import Truth, of_space
 from fewshot_nas.space.presets import SPACES
