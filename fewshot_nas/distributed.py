@@ -182,7 +182,10 @@ class GradientMean:
         used = [parameter for parameter in parameters if parameter.grad is not None]
         gradients = [parameter.grad for parameter in used if parameter.grad is not None]
         sizes = [gradient.numel() for gradient in gradients]
-        flat = self._flat(sum(sizes) + len(extra), used[0] if used else extra)
+        numbers, like = sum(sizes) + len(extra), used[0] if used else extra
+        if self._buffer is None or len(self._buffer) < numbers:
+            self._buffer = torch.empty(numbers, dtype=like.dtype, device=like.device)
+        flat = self._buffer[:numbers]
         *parts, last = torch.split(flat, [*sizes, len(extra)])
         # Each part has its parameter's memory order, so nothing is transposed on the way.
         views = [part.as_strided(each.shape, each.stride()) for part, each in zip(parts, used, strict=True)]
@@ -192,11 +195,6 @@ class GradientMean:
         for parameter, view in zip(used, views, strict=True):
             parameter.grad = view
         return last.to(extra.dtype, copy=True)
-
-    def _flat(self, numbers: int, like: Tensor) -> Tensor:
-        if self._buffer is None or len(self._buffer) < numbers:
-            self._buffer = torch.empty(numbers, dtype=like.dtype, device=like.device)
-        return self._buffer[:numbers]
 
 
 def broadcast(tensor: Tensor, world: World) -> Tensor:

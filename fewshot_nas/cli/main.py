@@ -57,7 +57,8 @@ def _status(main: Main, argv: Sequence[str] | None) -> int:
     except Exception as error:
         if said := said_by_machine(error):
             return _failed(said)
-        _record(error)
+        if launcher.keeps_errors():  # torchrun shows it last; Python shows it too
+            launcher.say(f"{type(error).__name__}: {error}", traceback.format_exc())
         raise
 
 
@@ -65,12 +66,6 @@ def _failed(sentence: str) -> int:
     launcher.wait_for_first()
     launcher.say(f"error: {sentence}")
     return launcher.FAILED
-
-
-def _record(error: Exception) -> None:
-    """Give a defect's traceback to torchrun, which shows it last; Python shows it too."""
-    if launcher.keeps_errors():
-        launcher.say(f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
 class Terminated(KeyboardInterrupt):

@@ -43,7 +43,12 @@ def train(trainings: Sequence[StandAlone], make_workers: Callable[[], AbstractCo
     Raises:
         InputError: the machines have no directory in common, or a training failed three times.
     """
-    wanted = [each for each in trainings if not _known(each)]
+    wanted = []
+    for each in trainings:
+        if said := each.known():
+            each.run.report(said)
+        else:
+            wanted.append(each)
     if not wanted:
         return
     run, truth = wanted[0].run, wanted[0].truth
@@ -67,12 +72,6 @@ def train(trainings: Sequence[StandAlone], make_workers: Callable[[], AbstractCo
                 bar.update()
         except TaskError as error:
             raise InputError(f"{wanted[error.number].name} {error}; all others are kept") from None
-
-
-def _known(training: StandAlone) -> bool:
-    if said := training.known():
-        training.run.report(said)
-    return bool(said)
 
 
 def _schedule(trainings: Sequence[StandAlone]) -> TaskSchedule:

@@ -106,12 +106,9 @@ class TrainBatches:
         own = batches[start:, self._share.start : self._share.stop]
         self._wanted[:] = [(f"augment/{self._seed}/{epoch}", images.numpy()) for images in own]
         for pixels, labels, keys in items_of(self._loader):
-            yield self._ready(pixels, keys), labels.to(self._device, non_blocking=True)
-
-    def _ready(self, pixels: Tensor, keys: Tensor) -> Tensor:
-        if self._device.type == "cpu":
-            return pixels
-        return self._transform.finish(pixels.to(self._device, non_blocking=True), keys)
+            if self._device.type != "cpu":
+                pixels = self._transform.finish(pixels.to(self._device, non_blocking=True), keys)
+            yield pixels, labels.to(self._device, non_blocking=True)
 
 
 def in_parts(images: Images, made: Callable[[Pixels], Any], *, size: int = AT_ONCE, workers: int = 0) -> Iterator[Any]:

@@ -196,7 +196,8 @@ def _steps(branches: Sequence[Branch]) -> list[Step | Leaf]:
                 continue
             hidden, shortcut = node.block.main[0].out, bool(node.block.shortcut)
             # Only the first new block can have an earlier sibling, and only if the branch before has a block there.
-            elder = steps[latest[level]] if level == shared and isinstance(_at(before, level), Placed) else None
+            has_elder = level == shared and level < len(before) and isinstance(before[level], Placed)
+            elder = steps[latest[level]] if has_elder else None
             if isinstance(elder, Step) and _share_first(elder.placed, node):
                 for index in {latest[level], widest[level]}:
                     steps[index] = _step(steps[index])._replace(shared=True)
@@ -214,10 +215,6 @@ def _steps(branches: Sequence[Branch]) -> list[Step | Leaf]:
 def _step(step: Step | Leaf) -> Step:
     assert isinstance(step, Step)
     return step
-
-
-def _at(branch: Branch, level: int) -> Node | None:
-    return branch[level] if level < len(branch) else None
 
 
 def _share_first(one: Placed, other: Placed) -> bool:

@@ -3,6 +3,7 @@
 Each rule is one line of `TABLE`, which is printed with what it has chosen, and stands in docs/fit.md.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -219,7 +220,7 @@ def _spaces(seen: Seen, bounds: Sequence[Bound], machine: Machine, resolution: i
     """Spaces whose reference is within the bounds: for each side, the largest first, the three widest, then narrower
     ones for the smallest.
     """
-    sides = [resolution] if resolution else _sides(seen)
+    sides, highs = [resolution] if resolution else _sides(seen), [bound.high for bound in bounds]
     most = _by(seen.train, (5_000, 16), (50_000, 32), (None, 64)) if not bounds else WIDTHS[0]
     found = False
     for least in (12, WIDTHS[-1]):
@@ -227,7 +228,7 @@ def _spaces(seen: Seen, bounds: Sequence[Bound], machine: Machine, resolution: i
         for side in sides:
             widths = [width for width in WIDTHS if least <= width <= most]
             spaces = [space_of(seen, side, width) for width in widths]
-            within = _first(spaces, lambda space: _fits(space, bounds, machine))
+            within = _first(spaces, lambda space: all(map(operator.le, _costs(space, bounds, machine), highs)))
             yield from spaces[within : within + 3]
             narrower = spaces[within + 3 :] if within < len(spaces) else narrower
             found = found or within < len(spaces)
@@ -266,10 +267,6 @@ def space_of(seen: Seen, side: int, width: int) -> ResNetSpace:
         pool_digits=(5, 5, 5, 5),
         depths=((1, 3), (1, 3), (1, 4), (1, 3)),
     )
-
-
-def _fits(space: ResNetSpace, bounds: Sequence[Bound], machine: Machine) -> bool:
-    return all(bound.high >= value for bound, value in zip(bounds, _costs(space, bounds, machine), strict=True))
 
 
 def _costs(space: ResNetSpace, bounds: Sequence[Bound], machine: Machine) -> list[float]:

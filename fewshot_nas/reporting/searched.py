@@ -94,7 +94,10 @@ def _points(archs: Sequence[FoundArch], measure: str, size: float) -> Figure:
         "type": "scatter",
         "x": [round(arch.costs[measure] / size, 4) for arch in archs],
         "y": [round(arch.score, 3) for arch in archs],
-        "text": [f"{escape(arch.code)}<br>{', '.join(_costs(arch))}" for arch in archs],
+        "text": [
+            f"{escape(arch.code)}<br>{', '.join(f'{_cost(*cost)} {_TITLES[cost[0]]}' for cost in arch.costs.items())}"
+            for arch in archs
+        ],
         "hovertemplate": "%{text}<br>%{y:.2f} %<extra></extra>",
     }
 
@@ -105,10 +108,6 @@ def _unit(measure: str, archs: Sequence[FoundArch]) -> tuple[str, float]:
         return ("ms", 1e3) if most >= 1e3 else ("us", 1.0)
     unit = unit_of(most)
     return unit.name, unit.size
-
-
-def _costs(arch: FoundArch) -> list[str]:
-    return [f"{_cost(name, value)} {_TITLES[name]}" for name, value in arch.costs.items()]
 
 
 def _cost(name: str, value: float) -> str:

@@ -1,7 +1,7 @@
 """The text and the tables of the page. All content from files is escaped."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -10,7 +10,6 @@ from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.records.comparing import flat
 from fewshot_nas.reporting.answered import answer_section
 from fewshot_nas.reporting.gather import PhaseRecord, Study
-from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.path_search import cream_section
 from fewshot_nas.reporting.ranked import best_under, macs_bounds, ranked_table
 from fewshot_nas.reporting.searched import search_sections
@@ -220,9 +219,10 @@ def _training(study: Study) -> Iterator[str]:
         first = "cream.search" if any(phase.name == SEARCH.name for phase in study.phases) else "train_supernet"
         yield missing("No epoch has been logged.", command_line(first, save=study.save))
         return
+    logged = "prob" if any(epoch.scores["prob"] for epoch in epochs) else "top1"  # old logs have no probabilities
     if any(epoch.tau for epoch in epochs):
         yield note(
-            f"Tau by {metric_title(_logged(epochs))} after each epoch with its 95 % interval, on the validation images;"
+            f"Tau by {metric_title(logged)} after each epoch with its 95 % interval, on the validation images;"
             f" phases follow one another. A star is the epoch that became the phase's supernet.{_line(study)}"
         )
         yield f"<figure>{plot('tau')}</figure>"
@@ -231,11 +231,6 @@ def _training(study: Study) -> Iterator[str]:
     curves = {"loss": any(epoch.loss for epoch in epochs), "accuracy": any(epoch.top1 for epoch in epochs)}
     panels = "".join(f"<figure>{plot(name)}</figure>" for name, known in curves.items() if known)
     yield f'<div class="panels wide">{panels}</div>'
-
-
-def _logged(epochs: Sequence[Epoch]) -> str:
-    """The metric by which training measured tau; old logs have no probabilities."""
-    return "prob" if any(epoch.scores["prob"] for epoch in epochs) else "top1"
 
 
 def _provenance(study: Study) -> Iterator[str]:

@@ -51,7 +51,7 @@ class Repair:
             order = shuffled(rng, list(tables))
             sizes = accumulate((len(tables[slot]) for slot in order), mul)
             free = [slot for slot, size in zip(order, sizes, strict=True) if size <= _CHOICES]
-            kept = [rows[self._at(slot, found)] for slot, rows in tables.items() if slot not in free]
+            kept = [rows[self.options[slot].index(found[slot])] for slot, rows in tables.items() if slot not in free]
             sums = np.sum([fixed, *kept], axis=0)[None]
             for slot in free:
                 sums = (sums[:, None] + tables[slot][None]).reshape(-1, sums.shape[1])
@@ -63,9 +63,6 @@ class Repair:
             if excess.min() <= 0 and self.limits.fits(tuple(found)):
                 return tuple(found)
         return None
-
-    def _at(self, slot: int, arch: Sequence[int]) -> int:
-        return self.options[slot].index(arch[slot])
 
     def _reachable(self, fixed: Any, tables: Sequence[Any]) -> bool:
         least, most = fixed + sum(rows.min(0) for rows in tables), fixed + sum(rows.max(0) for rows in tables)

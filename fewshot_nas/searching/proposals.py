@@ -76,7 +76,12 @@ class Evolution:
     def ask(self) -> list[Arch]:
         asked: list[Arch] = []
         if self._parents:
-            asked = distinct(self._child, self._population, self._asked, _PATIENCE_OF_PARENTS)
+            asked = distinct(
+                lambda: self._candidates.child(self._parent(), self._parent(), self._rng),
+                self._population,
+                self._asked,
+                _PATIENCE_OF_PARENTS,
+            )
             self._asked.update(asked)
         asked += self._draw.others(self._population - len(asked), self._asked)
         self._asked.update(asked)
@@ -88,9 +93,6 @@ class Evolution:
         best = best_first(np.array([known[arch] for arch in archs], dtype=float))[: self._population] if archs else []
         self._parents = [archs[place] for place in best]
         self._values = {arch: known[arch] for arch in self._parents}
-
-    def _child(self) -> Arch:
-        return self._candidates.child(self._parent(), self._parent(), self._rng)
 
     def _parent(self) -> Arch:
         return self._parents[min(int(self._rng.random() * len(self._parents)) for _ in range(2))]

@@ -73,7 +73,10 @@ class Programs:
         generator = torch.Generator().manual_seed(0)
         images = torch.randn(self.batch, channels, side, side, generator=generator)
         module = module.eval()
-        return self._torch(module, images) if self.runtime == "torch" else self._onnx(module, images)
+        if self.runtime == "torch":
+            return self._torch(module, images)
+        onnxruntime_or_refuse(self.device)
+        return partial(session_run(onnx_of(module, images.shape), self.threads), np.asarray(images))
 
     @property
     def stopwatch(self) -> Stopwatch:
@@ -95,10 +98,6 @@ class Programs:
             module(images)
 
         return call
-
-    def _onnx(self, module: nn.Module, images: torch.Tensor) -> Program:
-        onnxruntime_or_refuse(self.device)
-        return partial(session_run(onnx_of(module, images.shape), self.threads), np.asarray(images))
 
 
 def session_run(model: bytes, threads: int) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
