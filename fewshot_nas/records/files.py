@@ -124,14 +124,9 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_csv(path: Path, heads: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """Write a table under its heads, whole or not at all."""
-    write_text(path, csv_text(heads, rows))
-
-
-def csv_text(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A table under its heads, a line a row."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([heads, *rows])
-    return text.getvalue()
+    write_text(path, text.getvalue())
 
 
 def read_json(path: Path) -> Any:

@@ -1,10 +1,8 @@
 """The searches of a run on the page: each front against the pool's and that of random search."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from fewshot_nas.records.files import csv_text
 from fewshot_nas.reporting.style import BLUE, GREEN, GREY, ORANGE, Figure, code, layout, missing, note, plot, table
 from fewshot_nas.reporting.wording import quantity, unit_of
 from fewshot_nas.results.found import Found, FoundArch, front
@@ -43,7 +41,6 @@ def search_sections(searches: Mapping[str, Found], command: str) -> Iterator[str
         if found.archs:
             yield f"<figure>{plot(f'search {name}')}</figure>"
             yield _front(found.front, _measure(found))
-            yield _copies(found.front)
 
 
 def search_figure(found: Found, drawn: Found | None) -> Figure:
@@ -121,15 +118,5 @@ def _front(archs: Sequence[FoundArch], measure: str) -> str:
         for arch in archs[:_ROWS]
     ]
     heads = (f"{measure}, %", *(_TITLES[name] for name in names), "code")
-    more = note(f"The best {_ROWS} of {len(archs)}; all are below, to copy.") if len(archs) > _ROWS else ""
+    more = note(f"The best {_ROWS} of {len(archs)}; all are in the search's front.csv.") if len(archs) > _ROWS else ""
     return more + table(heads, rows, numeric=range(len(heads) - 1))
-
-
-def _copies(archs: Sequence[FoundArch]) -> str:
-    """The front as text to copy."""
-    plain = [{"code": arch.code, "score_percent": arch.score, **arch.costs} for arch in archs]
-    copies = {"CSV": csv_text(plain[0], (each.values() for each in plain)), "JSON": json.dumps(plain, indent=1)}
-    return "".join(
-        f"<details><summary>The front as {kind}</summary><pre>{code(content)}</pre></details>"
-        for kind, content in copies.items()
-    )

@@ -15,7 +15,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json
 from fewshot_nas.results.directories import BESIDE, manifest_path, shard_path
 from fewshot_nas.space.block import Cost
-from fewshot_nas.space.pool import read_arch_file, write_codes
+from fewshot_nas.space.pool import read_codes, write_codes
 from fewshot_nas.space.presets import space_of
 from fewshot_nas.space.space import Arch, Space
 
@@ -71,31 +71,17 @@ def write_shards(directory: Path, part: int, scores: Sequence[Score]) -> None:
 
 
 def read_scores(path: Path, space: Space) -> dict[str, Scored]:
-    """Read an arch file without decoding its codes. The entries keep the file's order.
+    """Read an arch file; only codes of another length, such as those without the leading 1, are decoded.
 
     Raises:
         InputError: the file is malformed.
     """
-    content = read_json(path)
-    if (
-        isinstance(content, dict)
-        and content
-        and all(_in_usual_form(value, space.code_length) for value in content.values())
-    ):
-        return {arch_id: Scored(float(value["acc"]), value["arch"]) for arch_id, value in content.items()}
-    # The slow way gives the message for what is wrong, and knows codes without the leading 1.
-    return {arch_id: Scored(acc, space.encode(arch)) for arch_id, (acc, arch) in read_arch_file(path, space).items()}
+    length = space.code_length
 
+    def text(code: str) -> str:
+        return code if len(code) == length else space.encode(space.decode(code))
 
-def _in_usual_form(value: Any, code_length: int) -> bool:
-    return (
-        type(value) is dict
-        and len(value) == 2
-        and type(value.get("acc")) in (int, float)
-        and 0 <= value["acc"] <= 100
-        and type(value.get("arch")) is str
-        and len(value["arch"]) == code_length
-    )
+    return {arch_id: Scored(*each) for arch_id, each in read_codes(path, text).items()}
 
 
 Manifest = Mapping[str, Any]
