@@ -75,11 +75,7 @@ def facts() -> Iterator[tuple[str, str]]:
 
 
 def _check_torchvision() -> None:
-    """Import torchvision, which nearly every command needs.
-
-    Raises:
-        InputError: it was built for another torch.
-    """
+    """Import torchvision, which nearly every command needs."""
     try:
         import torchvision  # noqa: F401
     except (ImportError, OSError, RuntimeError) as error:

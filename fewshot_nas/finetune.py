@@ -84,11 +84,7 @@ def _named(options: argparse.Namespace) -> _Chosen:
 
 
 def _searched(options: argparse.Namespace) -> _Chosen:
-    """The best arch of a search, with the supernet that was searched.
-
-    Raises:
-        InputError: the search has found nothing, or its supernet has been replaced.
-    """
+    """The best arch of a search, with the supernet that was searched."""
     path: Path = options.from_search
     best = read_best(path, options.save)
     if options.phase or options.model_name:

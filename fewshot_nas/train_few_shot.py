@@ -138,11 +138,7 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _check(parent: "Supernet", path: Path, groups: int | None, run: "Run") -> None:
-    """Refuse a parent that does not fit the phase.
-
-    Raises:
-        InputError: names the first difference.
-    """
+    """Refuse a parent that does not fit the phase."""
     from fewshot_nas.running.images import refuse_other_images
 
     theirs, ours = parent.space.values(), run.space.values()

@@ -90,11 +90,7 @@ def _cifar(root: Path) -> Layout | None:
 
 
 def _by_part(root: Path, ending: str) -> dict[str, Path]:
-    """The file or directory of each part, by its usual names with an ending; none unless there is one to train on.
-
-    Raises:
-        InputError: a part is there under two names.
-    """
+    """The file or directory of each part, by its usual names with an ending; none unless there is one to train on."""
     found: dict[str, Path] = {}
     for name, part in _PART.items():
         if (path := Path(f"{root / name}{ending}")).exists():
@@ -175,11 +171,7 @@ def _tables(root: Path, tables: Mapping[str, Path]) -> Layout:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """File, label and part (or an empty text) of each row.
-
-    Raises:
-        InputError: the header lacks a column, or a row is shorter.
-    """
+    """File, label and part (or an empty text) of each row."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -104,11 +104,7 @@ def _of_start(path: Path) -> list[str]:
 
 
 def _start_said(path: Path, space: Space, images: ImageData) -> str:
-    """What will become of the weights of a file.
-
-    Raises:
-        InputError: they do not fit.
-    """
+    """What will become of the weights of a file."""
     start = read_start(path, space, trained_on(images))
     if (groups := start.supernet.split.groups) > 1:
         raise InputError(f"{path}: a supernet with {groups} groups, expected 1")

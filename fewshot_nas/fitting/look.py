@@ -74,11 +74,7 @@ def _refuse_empty(root: Path, layout: Layout) -> None:
 def _split(
     root: Path, layout: Layout, given: Labelled, wanted: tuple[float, int], what: str
 ) -> tuple[Labelled, Labelled]:
-    """The images that stay, and those that are held out: the same share of each class, no image that has a copy.
-
-    Raises:
-        InputError: a class has too few images.
-    """
+    """The images that stay, and those that are held out: the same share of each class, no image that has a copy."""
     labels = np.array(given.labels)
     share = min(wanted[0], wanted[1] / len(labels))
     free, keys = ~_copies(root, given.names), random_keys(f"fit/{what}", torch.arange(len(labels))).numpy()

@@ -293,11 +293,7 @@ def _other_kernels(own: Mapping[str, Tensor], theirs: Tensors) -> str:
 
 @torch.no_grad()
 def _copy(own: Mapping[str, Tensor], theirs: Tensors, where: str) -> int:
-    """Copy the channels that both have. Returns how many tensors differ in width.
-
-    Raises:
-        InputError: one side lacks a tensor of the other, or has one of another kind.
-    """
+    """Copy the channels that both have. Returns how many tensors differ in width."""
     if odd := sorted(own.keys() ^ theirs.keys()):
         raise InputError(f"block {where} {'lacks' if odd[0] in own else 'has'} the tensor {odd[0]}, unlike the space's")
     for name, ours in own.items():

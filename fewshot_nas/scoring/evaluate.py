@@ -162,11 +162,7 @@ def _with_settings(options: argparse.Namespace) -> argparse.Namespace:
 
 
 def _content(options: argparse.Namespace, directory: PhaseDirectory, phase: Phase, model: Path) -> dict[Any, Any]:
-    """The content of the checkpoint; empty if there is none and only a plan is needed.
-
-    Raises:
-        InputError: there is no such checkpoint; names those that exist.
-    """
+    """The content of the checkpoint; empty if there is none and only a plan is needed."""
     if model.exists():
         return read_checkpoint(model)
     if options.plan:

@@ -105,11 +105,7 @@ def _merged(
 
 
 def _asked(options: argparse.Namespace) -> tuple[str, str]:
-    """The names of the phase and of the evaluation that are meant; what was not said follows from what there is.
-
-    Raises:
-        InputError: there is no such evaluation, or several are meant.
-    """
+    """The names of the phase and of the evaluation that are meant; what was not said follows from what there is."""
     epoch = options.epoch
     if epoch is not None and not is_evaluation_name(epoch):
         raise InputError(f"--epoch is {epoch!r}, expected a number such as 17, or 17_all_test, or 17_sample2000")

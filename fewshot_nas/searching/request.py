@@ -82,11 +82,7 @@ def _table(options: argparse.Namespace, network: Network) -> Path | None:
 
 
 def _limits(options: argparse.Namespace, network: Network) -> Limits:
-    """The bounds that the options ask for, and all known measures.
-
-    Raises:
-        InputError: a bound or an objective names a measure that is not known.
-    """
+    """The bounds that the options ask for, and all known measures."""
     measures = cost_measures(network.space, resolution=network.resolution, num_classes=network.num_classes)
     if options.latency is not None:
         measures["latency"] = table_of(options.latency, network).measure
