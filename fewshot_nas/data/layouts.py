@@ -1,14 +1,4 @@
-"""The layouts in which people bring images: what lies under a directory, as files with labels, by part.
-
-| layout | how it is recognised |
-|---|---|
-| CIFAR-10, CIFAR-100 | the files of the unpacked archive for Python |
-| Tiny ImageNet | `wnids.txt`, `train/<class>/images/`, `val/val_annotations.txt` |
-| ImageNet | `train/<class>/`, files in `val/`, and the devkit with its list of labels |
-| tables | CSV with a header, a file for each part or one: columns of files and labels; `metadata.csv`, too |
-| lists | `train.txt` and others, a path and a number a line |
-| class folders | `<class>/`, or `train/<class>/` and others |
-"""
+"""The layouts in which people bring images (docs/fit.md has a table): what lies under a directory, by part."""
 
 import csv
 import os

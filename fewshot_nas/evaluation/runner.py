@@ -1,9 +1,5 @@
 """The runner evaluates parts of a pool without losing work: it writes a journal of units, then whole score files.
 
-    work unit (up to 128 networks)   one line of journal_<parts>.jsonl, as soon as it is computed
-    part of the pool                 top1_json<part>.json, top5_..., prob_..., manifest<part>.json,
-                                     when all of its archs are scored
-
 After an interruption, the same command computes the missing units, and on the same machine the score
 files become the same, byte for byte. Parts that are evaluated together (`1-8`) form one tree and share
 more than they would alone.
