@@ -2,12 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from fewshot_nas.data.pictures import FilePicture, Picture, Pixels
 
 
 @dataclass(frozen=True, eq=False)
-class Names(Sequence[str]):
+class Names:
     """Strings that lie one after the other in one buffer.
 
     Forked workers share the buffer. They would copy Python strings, because reading one changes its
@@ -43,15 +43,7 @@ class Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "Names": ...
-
-    def __getitem__(self, index: int | slice) -> "str | Names":
-        if isinstance(index, slice):
-            return self.select(range(*index.indices(len(self))))
+    def __getitem__(self, index: int) -> str:
         index = range(len(self))[index]
         start = int(self.ends[index - 1]) if index else 0
         return self.text[start : int(self.ends[index])].decode("utf-8", "surrogateescape")

@@ -8,7 +8,7 @@ import hashlib
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -234,7 +234,7 @@ def _pairs(part: _Part, other: _Part, places: npt.NDArray[np.int64]) -> str:
     return "such as " + " and ".join(one if one == two else f"{one}, which is {two}" for one, two in pairs)
 
 
-def _names(part: _Part) -> Sequence[str]:
+def _names(part: _Part) -> Iterable[str]:
     return part.images.names if isinstance(part.images, FileImages) else ()
 
 
