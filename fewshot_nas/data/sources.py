@@ -105,18 +105,10 @@ def open_data(
     The three numbers are the training, ranking and test images.
 
     - `digits`: scikit-learn's 8x8 digits, 1,197 / 300 / 300; needs no `root`.
-    - `fashion_mnist`: 50,000 / 10,000 held out from training / the 10,000 test images.
-    - `cifar10`, `cifar100`: 40,000 / 10,000 held out from training / the 10,000 test images.
-    - `fashion_pairs`: blends of two garments of different classes, 45 classes; 1,000,000 / 10,000 /
-      10,000, made from the three parts of `fashion_mnist`, so that no two parts share a garment.
-    - `lists`: `train.txt`, `valid_part2500.txt` and `valid.txt` in `root`; a line is a path,
-      absolute or relative to `root`, and a label, separated by a comma or white space. `classes.txt`
-      may have the names of the classes, one a line.
-    - `parts`: `train.txt`, `val.txt` and `test.txt` in `root`, in the form of `lists`, as `fit` writes them for all
-      layouts that it recognises.
-    - `folders`: `train/<class>/` and `val/<class>/` in `root`, and `test/<class>/` if there are test
-      images, with all files there and below that Pillow reads; 2,500 of `val` are for ranking.
-    - `module:name`: a function of your own that makes the data set from `root`, see docs/extending.md.
+    - `fashion_mnist`: 50,000 / 10,000 held out from training / 10,000; `cifar10`, `cifar100`: 40,000 / 10,000 / 10,000.
+    - `fashion_pairs`: blends of two garments of different classes, 1,000,000 / 10,000 / 10,000, made from the three
+      parts of `fashion_mnist`, so that no two parts share a garment.
+    - `lists` of the competition's names; `parts`, lists as `fit` writes them; `folders`; `module:name`: docs/spaces.md.
 
     As in the competition, the ranking images of `lists` are some of the test images. The same holds
     for `folders` without `test`. Images of `lists` are augmented as photographs, and those of
