@@ -19,18 +19,22 @@ from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.fitting.look import UNEVEN
 from fewshot_nas.fitting.measure import Machine
+from fewshot_nas.fitting.opponents import NEAR
 from fewshot_nas.models.checkpoint import read_checkpoint, subnet_of
 from fewshot_nas.ranking.confidence import Numbers, balanced, gain, top1
 from fewshot_nas.records.files import read_json, write_csv
+from fewshot_nas.records.journal import records
 from fewshot_nas.results.directories import NetworkDirectory
+from fewshot_nas.results.evaluations import no_better
 from fewshot_nas.running.images import evaluation_inputs, open_images
 from fewshot_nas.space.space import Arch
 
 TITLES = {
     "found": "the found network",
-    "reference": "ResNet-18, narrowed",
+    "reference": "ResNet-18 narrowed",
     "random": "a random network",
 }
+_COLUMNS = {"macs": "macs", "params": "params", "latency": "latency_us"}  # of a network's row, by measure
 _WORST, _THUMB = 12, 112  # images that are shown, and their longer side in pixels
 
 
@@ -52,11 +56,12 @@ class Look:
 
 
 def answered(
-    config: Config, uneven: float, world: World, networks: Mapping[str, NetworkDirectory], table: Path
+    config: Config, uneven: float, cost: str, world: World, networks: Mapping[str, NetworkDirectory], table: Path
 ) -> dict[str, Any]:
     """Who won, with intervals, and on which images the winner is wrong, as plain values.
 
     Args:
+        cost: the measure of the first bound, in which costs are compared.
         table: file that gets the class of each image and the guesses of each network.
         uneven: the largest class's training images for one of the smallest; above `UNEVEN`, balanced accuracy decides.
         networks: trained alike, by the names of `TITLES`, the found one first.
@@ -75,7 +80,7 @@ def answered(
     calls_us = Machine(world.device, data.num_classes).calls_us(space, list(archs.values()))
     rows = {}
     for (name, look), call_us in zip(looks.items(), calls_us, strict=True):
-        cost = space.cost(archs[name], num_classes=data.num_classes)
+        counted = space.cost(archs[name], num_classes=data.num_classes)
         rows[name] = {
             "title": TITLES[name],
             "code": space.encode(archs[name]),
@@ -83,8 +88,8 @@ def answered(
             "top1": top1(look.right(labels)),
             "balanced": balanced(look.right(labels), labels),
             "valid_top1": read_json(networks[name].result)["valid"],
-            "macs": cost.macs,
-            "params": cost.params,
+            "macs": counted.macs,
+            "params": counted.params,
             "latency_us": round(call_us, 1),
         }
     by = "balanced" if uneven > UNEVEN else "top1"
@@ -104,7 +109,7 @@ def answered(
         "winner": winner,
         "networks": rows,
         "differences": differences,
-        "sentence": sentence(rows, winner, differences, by, len(labels)),
+        "sentence": sentence(rows, winner, differences, by, len(labels), cost),
         "device": str(world.device),
         "classes": data.class_names,
         "confusion": confusion.tolist(),
@@ -120,24 +125,60 @@ def _look(network: torch.nn.Module, inputs: Inputs) -> Look:
 
 
 def sentence(
-    rows: Mapping[str, Any], winner: str, differences: Mapping[str, Sequence[float]], by: str, images: int
+    rows: Mapping[str, Any], winner: str, differences: Mapping[str, Sequence[float]], by: str, images: int, cost: str
 ) -> str:
-    """Who won, by how much, and whether that may be chance."""
+    """Who won, by how much, at what cost, and whether that may be chance.
+
+    Args:
+        cost: the measure in which costs are compared.
+    """
     what = "mean accuracy of the classes" if by == "balanced" else "accuracy"
     won = rows[winner]
     title = won["title"][0].upper() + won["title"][1:]
     said = (
         f"{title} is the result: {what} {_percent(won[by])} on {images:,} test images,"
-        f" {won['latency_us'] / 1e3:.2f} ms, {won['macs'] / 1e6:.1f} M multiply-adds."
+        f" {won['macs'] / 1e6:.1f} M multiply-adds, {won['latency_us'] / 1e3:.2f} ms in torch."
     )
     for name, (value, low, high) in differences.items():
         sure = "beyond chance" if low > 0 else "which may be chance"
         other = rows[name]
         said += (
-            f" It is {value:.1f} points [{low:.1f}, {high:.1f}] above {other['title']} ({_percent(other[by])},"
-            f" {other['latency_us'] / 1e3:.2f} ms), {sure}."
+            f" It is {value:.1f} points [{low:.1f}, {high:.1f}] above {other['title']}, {sure}; that one has"
+            f" {_percent(other[by])}, {other['macs'] / 1e6:.1f} M multiply-adds and {other['latency_us'] / 1e3:.2f} ms,"
+            f" {_dearer(other[_COLUMNS[cost]] / won[_COLUMNS[cost]])}."
         )
-    return said + (" As these images decided, its accuracy is a little too high." if differences else "")
+    if not differences:
+        return f"{said} It was compared with no other network, because the time was up."
+    return f"{said} As these images decided, its accuracy is a little too high."
+
+
+def _dearer(ratio: float) -> str:
+    """How a cost differs from another one.
+
+    >>> _dearer(0.77), _dearer(1.04)
+    ('so it costs 23 % less', 'so it costs about the same')
+    """
+    if abs(ratio - 1) <= NEAR:
+        return "so it costs about the same"
+    return f"so it costs {100 * abs(ratio - 1):.0f} % {'less' if ratio < 1 else 'more'}"
+
+
+def unlearned(journal: Path) -> str:
+    """That the supernet had learned nothing when the search went by it; empty if it had.
+
+    Args:
+        journal: of the search, with the accuracies of all networks that it scored.
+    """
+    rows = list(records(journal))
+    guessing = next(row["manifest"]["guessing"] for row in rows if "manifest" in row)
+    top1 = [values[0] for row in rows for values in row.get("scores", {}).values()]
+    if not top1 or not no_better(top1, guessing):
+        return ""
+    return (
+        f" The supernet had not learned: its networks reach {sum(top1) / len(top1):.0f} %, guessing up to"
+        f" {guessing:.0f} %. So the found network is close to a random one, and the differences say nothing about the"
+        " search; give more budget."
+    )
 
 
 def _percent(interval: Sequence[float]) -> str:

@@ -14,9 +14,10 @@ from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import joined
 from fewshot_nas.fitting.asked import Asked
+from fewshot_nas.fitting.costs import costs, fixed_s, trainings_s
 from fewshot_nas.fitting.look import as_lists, seen
 from fewshot_nas.fitting.measure import Machine, busy
-from fewshot_nas.fitting.plan import costs, fixed_s, plan, trainings_s
+from fewshot_nas.fitting.plan import plan
 from fewshot_nas.fitting.rules import Chosen, choose, own_space, reference
 from fewshot_nas.fitting.state import Fit
 from fewshot_nas.models.start import read_held, read_start
@@ -67,7 +68,9 @@ def begun(asked: Asked, begun_s: float) -> Fit:
         machine = Machine(world.device, known.classes, threads)
         bounds = read_bounds([], options.max)
         own = own_space(config, given, known)
-        usable_s = trainings_s(budget_s, time.monotonic() - begun_s, fixed_s(_PARTS, busy(*clocks)))
+        timed = any(bound.name == "latency" for bound in bounds)  # else the table of latencies would serve nothing
+        fixed = fixed_s(_PARTS if timed else 0, busy(*clocks))
+        usable_s = trainings_s(budget_s, time.monotonic() - begun_s, fixed)
         chosen = choose(known, images.train, images.recipe, bounds, usable_s, machine, own)
         space = chosen.sizes.space
         limits = list(options.max) or [_usual_bound(chosen, known.classes)]
@@ -79,7 +82,7 @@ def begun(asked: Asked, begun_s: float) -> Fit:
             getattr(config, section).epochs if f"{section}.epochs" in named else None
             for section in ("stand_alone", "training")
         )
-        parts = len(distinct_parts(space, space.pool_options)) + FITTED + JUDGED
+        parts = len(distinct_parts(space, space.pool_options)) + FITTED + JUDGED if timed else 0
         cost = costs(known, chosen, parts, busy(*clocks), epochs, supernet)
         made = plan(cost, budget_s, time.monotonic() - begun_s)
     settings = _settings(chosen, files.path / "pool", made.epochs, made.supernet_epochs, given)

@@ -28,6 +28,7 @@ from fewshot_nas.training.task import Batch, Step
 _STEPS, _LONGEST_S = 5, 2.0  # so many, or so long, are enough
 _PICTURES = 24  # that are prepared to know how long one takes
 _TURNS = 9
+_ASKED = 128  # images at a time, as in scores
 FASTER = 1.3  # what several threads have to gain
 
 
@@ -47,6 +48,14 @@ class Machine:
     def step_s(self, space: Space, arch: Arch, batch: int) -> float:
         """Seconds of a training step of one network, without its images."""
         return self._trained_s(Subnet(space, arch, self.classes), Learning(0.0, self._precision), space, batch)
+
+    def forward_s(self, space: Space, arch: Arch) -> float:
+        """Seconds of an image of a network that is only asked, with many at a time."""
+        network = Subnet(space, arch, self.classes).to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        images = torch.randn(_ASKED, space.in_channels, space.resolution, space.resolution, device=self.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            return self._usual_s(lambda: network(images)) / _ASKED
 
     def supernet_step_s(self, space: Space, batch: int) -> float:
         """Seconds of a training step of a supernet, with the usual sandwich."""

@@ -9,7 +9,7 @@ from fewshot_nas.searching.candidates import Candidates
 from fewshot_nas.space.resnet import ResNetSpace
 from fewshot_nas.space.space import Arch
 
-_DRAWN, _NEAR = 50, 0.05  # archs to choose from; a cost within this share is near enough
+_DRAWN, NEAR = 50, 0.05  # archs to choose from; a cost within this share is near enough
 
 
 def opponents(limits: Limits, found: Mapping[str, Any], seed: int) -> dict[str, str]:
@@ -52,7 +52,7 @@ def _near(archs: Iterator[Arch], distance: Any) -> Arch | None:
     """The first arch that is near enough, else the nearest."""
     known = []
     for arch in islice(archs, _DRAWN):
-        if distance(arch) <= _NEAR:
+        if distance(arch) <= NEAR:
             return arch
         known.append(arch)
     return min(known, key=distance, default=None)

@@ -55,6 +55,7 @@ class Sizes:
         step_s: of one network of the reference's shape, without its images.
         prepare_s: of an image in each epoch.
         supernet_step_s: of a supernet; None before it is measured, so it is assumed.
+        forward_s: of an image of that network when it is scored; None before it is measured.
     """
 
     space: ResNetSpace
@@ -62,6 +63,7 @@ class Sizes:
     step_s: float
     prepare_s: float
     supernet_step_s: float | None = None
+    forward_s: float | None = None
 
     def network_s(self, images: int, step_s: float | None = None) -> float:
         """An epoch of one network, whose step may have been measured."""
@@ -142,7 +144,8 @@ def choose(
     threads = machine.threads(space, reference(space), batch)
     with threads_of(threads):
         step_s = machine.step_s(space, reference(space), batch) if threads > 1 else best.step_s
-        best = replace(best, step_s=step_s, supernet_step_s=machine.supernet_step_s(space, batch))
+        supernet_step_s, forward_s = machine.supernet_step_s(space, batch), machine.forward_s(space, reference(space))
+        best = replace(best, step_s=step_s, supernet_step_s=supernet_step_s, forward_s=forward_s)
     settings = {
         "space": {} if own.space else _given(space),
         "data": {"augmentation": recipe, **({"stored_side": stored} if (stored := _stored(seen, space)) else {})},

@@ -8,8 +8,8 @@ from typing import Any
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.fitting.plan import Plan
 from fewshot_nas.records.files import read_json, write_json
-from fewshot_nas.results.directories import NetworkDirectory, RunFiles
-from fewshot_nas.results.run import latency_tables, run_directory, run_files, stand_alone_directory
+from fewshot_nas.results.directories import FoundDirectory, NetworkDirectory, RunFiles
+from fewshot_nas.results.run import found_directory, latency_tables, run_directory, run_files, stand_alone_directory
 from fewshot_nas.searching.bounds import Limits, read_bounds
 from fewshot_nas.space.cost import cost_measures
 from fewshot_nas.space.pool import id_beside
@@ -50,8 +50,13 @@ class Fit:
         """As `search` takes them."""
         return list(self.state["bounds"])
 
+    @property
+    def spent_s(self) -> float:
+        """Of the budget, up to now."""
+        return time.monotonic() - self.since_s
+
     def note(self, **changes: Any) -> None:
-        self.state.update(changes, spent_s=round(time.monotonic() - self.since_s, 1))
+        self.state.update(changes, spent_s=round(self.spent_s, 1))
         write_json(self.files.fit, self.state)
 
     def network(self, name: str) -> NetworkDirectory:
@@ -90,7 +95,7 @@ class Fit:
                 budget, most = f"--budget={planned['search']}", [f"--max={bound}" for bound in self.bounds]
                 return ["search", run, *most, "--top=prob", budget, images, f"--name={NAME}", *device, f"--by={by}"]
             case "found" | "reference" | "random":
-                found, codes = f"--from_search={self.found}", self.state["codes"]
+                found, codes = f"--from_search={self.search.found}", self.state["codes"]
                 which = found if name == "found" else f"--target_arch_num={codes[name]}"
                 return ["train_stand_alone", run, which, f"stand_alone.epochs={planned['epochs']}", *device]
             case "export":
@@ -101,8 +106,9 @@ class Fit:
         return ["report", run, "--top=prob"]
 
     @property
-    def found(self) -> Path:
-        return run_directory(self.save) / "searches" / NAME / "found.json"
+    def search(self) -> FoundDirectory:
+        """The search within the bounds."""
+        return found_directory(self.save, NAME)
 
     @property
     def exported(self) -> Path:

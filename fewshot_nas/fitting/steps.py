@@ -6,37 +6,31 @@ same command goes on after a kill and takes the same decisions; a step that was 
 
 import importlib
 import shlex
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.pace import duration
 from fewshot_nas.distributed import joined
-from fewshot_nas.fitting.answer import answered
+from fewshot_nas.fitting.answer import answered, unlearned
 from fewshot_nas.fitting.asked import Asked
 from fewshot_nas.fitting.begin import begun
+from fewshot_nas.fitting.console import Said, continued, spent, whole_plan
+from fewshot_nas.fitting.costs import Costs, trainings_s
 from fewshot_nas.fitting.measure import Machine
 from fewshot_nas.fitting.opponents import opponents
-from fewshot_nas.fitting.plan import (
-    NETWORKS,
-    STEPS,
-    Costs,
-    Plan,
-    in_time,
-    left_s,
-    plan_lines,
-    trained,
-    trainings_s,
-    without,
-)
+from fewshot_nas.fitting.pace import in_time, lateness, left_s, slower, timed
+from fewshot_nas.fitting.plan import NETWORKS, STEPS, Plan, omissions, without
 from fewshot_nas.fitting.rules import reference
 from fewshot_nas.fitting.state import Fit
 from fewshot_nas.models.export import check_formats
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import RunFiles
-from fewshot_nas.results.run import run_directory
 from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.space.resnet import ResNetSpace
 
@@ -53,24 +47,19 @@ def fit(asked: Asked, state: dict[str, Any] | None, begun_s: float) -> None:
     """
     options, files = asked.options, asked.files
     check_formats(Path("network.pt2"), onnx=not options.plan)  # what the last step needs
-    if state is not None:
+    if state is None:
+        running = begun(asked, begun_s)
+    else:
         lost_s = _interrupted_s(files)
         running = Fit(options.save, options.device, state, begun_s - state["spent_s"] - lost_s)
-        running.note(interrupted_s=state.get("interrupted_s", 0.0) + lost_s)
-        print(f"run {files.path} (continued: {len(state['done'])} of {len(state['plan']['seconds'])} steps are done)")
-    else:
-        running = begun(asked, begun_s)
-    print(*plan_lines_of(running), sep="\n", flush=True)
+        if len(state["done"]) < len(state["plan"]["seconds"]):
+            running.note(interrupted_s=state.get("interrupted_s", 0.0) + lost_s)
+            print(continued(running))
+    if state is None or options.plan:
+        print(*whole_plan(running), sep="\n", flush=True)
     if not options.plan:
         _walk(running)
-
-
-def plan_lines_of(running: Fit) -> list[str]:
-    """The rules with what they chose, and the plan."""
-    state = running.state
-    rules = [f"  {name:13} {chosen}" for name, chosen in state["rules"].items()]
-    planned = plan_lines(running.plan, state["spent_s"] + left_s(running.plan, state["done"]))
-    return [f"settings, by the rules of docs/fit.md: {running.files.fit_settings}", *rules, "the plan:", *planned]
+        _end(running)
 
 
 def _interrupted_s(files: RunFiles) -> float:
@@ -81,6 +70,8 @@ def _interrupted_s(files: RunFiles) -> float:
 
 def _walk(running: Fit) -> None:
     state = running.state
+    if not state["done"]:
+        print(f"what the commands say: {running.files.fit_log}")
     for name in STEPS:
         if name in state["done"] or name not in state["plan"]["seconds"]:
             continue
@@ -88,27 +79,41 @@ def _walk(running: Fit) -> None:
             _decide(running, name)
         if name not in (planned := state["plan"]["seconds"]):
             continue
-        began = time.monotonic()
-        line = "" if name == "answer" else f": fewshot-nas {shlex.join(running.words(name))}"
-        number = f"[{list(planned).index(name) + 1}/{len(planned)}]"
-        print(f"{number} {STEPS[name]} (about {duration(planned[name])}){line}", flush=True)
-        _carry_out(running, name)
+        began, number = time.monotonic(), f"{list(planned).index(name) + 1}"
+        about_s = planned[name] * state["slower"]
+        line = "" if name == "answer" else f": python -m fewshot_nas.{shlex.join(running.words(name))}"
+        print(f"[{number}/{len(planned)}] {STEPS[name]} (about {duration(about_s)}){line}", flush=True)
+        try:
+            _carry_out(running, name, about_s)
+        except KeyboardInterrupt:
+            place = f"stopped in step {number} of {len(planned)}; the same command goes on from here"
+            print(f"{place}; {spent(running)}", flush=True)
+            raise
         seconds = state.pop("interrupted_s", 0.0) + time.monotonic() - began
         running.note(done=[*state["done"], name], took_s={**state["took_s"], name: round(seconds, 1)})
-        left = left_s(running.plan, state["done"]) * _slower(running)
+        left = left_s(running.plan, state["done"]) * slower(running.plan, state["took_s"])
         print(f"      took {duration(seconds)}" + (f"; about {duration(left)} left" if left else ""), flush=True)
-    answer = read_json(running.files.answer)
-    print(answer["sentence"])
-    print(f"files: {run_directory(running.save) / 'fit'}; report: {running.files.report}")
 
 
-def _carry_out(running: Fit, name: str) -> None:
+def _end(running: Fit) -> None:
+    """Say the answer, and how to go on."""
+    exported, budget = running.exported, duration(running.state["budget_s"])
+    latency_us = read_json(exported.with_suffix(".json"))["latency"]["us"]
+    print(read_json(running.files.answer)["sentence"])
+    print(f"the exported file takes {latency_us / 1e3:.2f} ms an image in onnxruntime, on one thread")
+    print(f"files: {exported.parent}; report: {running.files.report}")
+    print(f"took {duration(running.state['spent_s'])} of a budget of {budget}; it names images by")
+    print(command_line("predict", "IMAGES", model=exported))
+
+
+def _carry_out(running: Fit, name: str, about_s: float) -> None:
     if name == "answer":
         config = running.config
         names = [each for each in NETWORKS if each in running.state["done"]]
         with joined(running.device, config.run) as world:
-            networks = {each: running.network(each) for each in names}
-            found = answered(config, running.state["seen"]["uneven"], world, networks, running.files.guesses)
+            networks, cost = {each: running.network(each) for each in names}, running.limits().bounds[0].name
+            found = answered(config, running.state["seen"]["uneven"], cost, world, networks, running.files.guesses)
+        found["sentence"] += unlearned(running.search.journal)
         found |= {"bounds": running.bounds, "left_out": running.state["plan"]["left_out"]}
         write_json(running.files.answer, found)
         running.note(winner=found["winner"])
@@ -116,16 +121,10 @@ def _carry_out(running: Fit, name: str) -> None:
     command, *words = running.words(name)
     main: Callable[[Sequence[str]], int] = importlib.import_module(f"fewshot_nas.{command}").main
     running.files.fit_log.parent.mkdir(parents=True, exist_ok=True)
-    with running.files.fit_log.open("a", encoding="utf-8") as log, redirect_stdout(log):
-        print(f"$ fewshot-nas {shlex.join([command, *words])}", flush=True)
+    report = partial(print, file=sys.stdout, flush=True)
+    with running.files.fit_log.open("a", encoding="utf-8") as log, redirect_stdout(Said(log, report, about_s)):
+        print(f"$ python -m fewshot_nas.{shlex.join([command, *words])}", flush=True)
         main(words)
-
-
-def _slower(running: Fit) -> float:
-    """How many times as long as planned the last long step took; 1 if it was faster, or there was none."""
-    took, planned = running.state["took_s"], running.plan.seconds
-    known = [name for name in ("supernet", "scores", *NETWORKS) if name in took]
-    return max([1.0, *(float(took[name] / planned[name]) for name in known[-1:])])
 
 
 def _decide(running: Fit, name: str) -> None:
@@ -133,42 +132,44 @@ def _decide(running: Fit, name: str) -> None:
 
     A decision is noted before the step begins, so that it is the same after a kill.
     """
-    state, made = running.state, running.plan
+    state, made, budget_s = running.state, running.plan, running.state["budget_s"]
     if name == "supernet":
         limits = running.limits()
         feasible_arch(limits, limits.space.pool_options)
-    spent_s, slower = time.monotonic() - running.since_s, _slower(running)
+    times = slower(made, state["took_s"])
     if name == "found":
-        made, slower = _measured(running, made), 1.0
-    made = in_time(made, state["done"], state["budget_s"], spent_s, slower)
-    for each, why in made.left_out.items():
-        if each not in state["plan"]["left_out"]:
-            print(f"left out: {STEPS[each]}: {why}", flush=True)
+        made, times = _measured(running, made), 1.0
+    spent_s = running.spent_s
+    made = in_time(made, state["done"], budget_s, spent_s, times)
+    new = {each: why for each, why in made.left_out.items() if each not in state["plan"]["left_out"]}
+    print(*omissions(new), sep="\n", end="\n" if new else "", flush=True)
     if made.epochs != state["plan"]["epochs"]:
         print(f"{made.epochs} epochs of each network, not {state['plan']['epochs']}: so the time allows", flush=True)
-    running.note(plan=made.record(), decided=[*state["decided"], name])
+    if name in NETWORKS and (said := lateness(made, state["done"], budget_s, spent_s, times)):
+        print(said, flush=True)
+    running.note(plan=made.record(), decided=[*state["decided"], name], slower=round(times, 3))
 
 
 def _measured(running: Fit, made: Plan) -> Plan:
     """The plan with the opponents of what was found, and the epochs that the time allows, as these networks train."""
-    state, config, limits = running.state, running.config, running.limits()
-    found = read_json(running.found)
-    codes = opponents(limits, found, config.run.seed)
+    state, known = running.state, Costs(**running.state["costs"])
+    codes, step_s, reference_s = _timed(running)
+    running.note(codes=codes)
     if "random" not in codes:
         made = without(made, ("random",), "no other network is within the bounds")
-    named = {"found": found["archs"][0]["code"], **codes}
-    known = Costs(**state["costs"])
-    space = limits.space
+    others = left_s(made, [*state["done"], *NETWORKS]) + known.opening_s * len(NETWORKS)
+    rest_s = trainings_s(state["budget_s"], running.spent_s, {"": others})
+    return timed(made, known, step_s, reference_s, state["took_s"]["supernet"], rest_s)
+
+
+def _timed(running: Fit) -> tuple[dict[str, str], dict[str, float], float]:
+    """The codes of the opponents, and the seconds of a step of each network and of the space's reference."""
+    state, config, limits = running.state, running.config, running.limits()
+    found, space = read_json(running.search.found), limits.space
+    codes = opponents(limits, found, config.run.seed)
+    named, batch = {"found": found["archs"][0]["code"], **codes}, config.stand_alone.batch_size
     assert isinstance(space, ResNetSpace)
     with joined(running.device, config.run) as world:
-        machine, batch = Machine(world.device, state["seen"]["classes"]), config.stand_alone.batch_size
+        machine = Machine(world.device, state["seen"]["classes"])
         step_s = {each: machine.step_s(space, space.decode(code), batch) for each, code in named.items()}
-        # A moment may be quieter than the time to come, so the pace counts that the supernet had, if it was slower.
-        usual_s = known.step_s * state["took_s"]["supernet"] / made.seconds["supernet"]
-        slower = max(1.0, usual_s / machine.step_s(space, reference(space), batch))
-    step_s = {each: slower * seconds for each, seconds in step_s.items()}
-    running.note(codes=codes)
-    others = left_s(made, [*state["done"], *NETWORKS]) + known.opening_s * len(NETWORKS)
-    return trained(
-        made, known, step_s, trainings_s(state["budget_s"], time.monotonic() - running.since_s, {"": others})
-    )
+        return codes, step_s, machine.step_s(space, reference(space), batch)

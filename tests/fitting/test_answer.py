@@ -1,9 +1,12 @@
 """Intervals of the answer, against values that were computed otherwise."""
 
+import json
+
 import numpy as np
 import torch
 
 from fewshot_nas.data.images import repeated_indices
+from fewshot_nas.fitting.answer import TITLES, sentence, unlearned
 from fewshot_nas.ranking.confidence import balanced, gain, top1
 
 
@@ -34,3 +37,32 @@ def test_repeated_images_make_classes_even():
     labels = torch.tensor([0] * 50 + [1] * 7 + [2] * 20)
     assert labels[repeated_indices(labels, 1.0)].bincount().tolist() == [50, 50, 50]
     assert repeated_indices(labels, 0.0).tolist() == list(range(77))
+
+
+ROWS = {
+    name: {"title": TITLES[name], "top1": [top, top - 6, top + 6], "macs": macs, "params": macs / 20, "latency_us": us}
+    for name, top, macs, us in (("found", 71.0, 6.484e6, 1560), ("reference", 43.0, 4.991e6, 1260))
+}
+
+
+def test_the_answer_compares_costs_by_the_bound():
+    said = sentence(ROWS, "found", {"reference": [28.0, 20.1, 35.4]}, "top1", 200, "macs")
+    assert said == (
+        "The found network is the result: accuracy 71.0 % [65.0, 77.0] on 200 test images, 6.5 M multiply-adds, 1.56 ms"
+        " in torch. It is 28.0 points [20.1, 35.4] above ResNet-18 narrowed, beyond chance; that one has 43.0 %"
+        " [37.0, 49.0], 5.0 M multiply-adds and 1.26 ms, so it costs 23 % less. As these images decided, its accuracy"
+        " is a little too high."
+    )
+    assert "so it costs 19 % less" in sentence(ROWS, "found", {"reference": [28, 20, 35]}, "top1", 200, "latency")
+    assert "so it costs 30 % more" in sentence(ROWS, "reference", {"found": [1, -2, 3]}, "top1", 200, "macs")
+    alone = sentence({"found": ROWS["found"]}, "found", {}, "top1", 200, "macs")
+    assert alone.endswith("It was compared with no other network, because the time was up.")
+
+
+def test_that_the_supernet_had_learned_nothing_is_part_of_the_answer(tmp_path):
+    for value, learned in ((30.0, True), (16.0, False)):
+        lines = [{"manifest": {"guessing": 17.2}}, {"scores": {"1": [value, 60.0], "2": [value + 1, 60.0]}}]
+        (tmp_path / "journal.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+        said = unlearned(tmp_path / "journal.jsonl")
+        assert (said == "") == learned
+    assert said.startswith(" The supernet had not learned: its networks reach 16 %, guessing up to 17 %. So the found")

@@ -6,7 +6,9 @@ import pytest
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.fitting.asked import read_budget
-from fewshot_nas.fitting.plan import NETWORKS, STEPS, Costs, Plan, in_time, left_s, plan, trained
+from fewshot_nas.fitting.costs import Costs
+from fewshot_nas.fitting.pace import in_time, lateness, left_s, slower, timed
+from fewshot_nas.fitting.plan import NETWORKS, STEPS, Plan, few_epochs, omissions, plan, sensible_s, trained, without
 
 # An epoch of a network takes 2 s, one of the supernet 5 s.
 KNOWN = Costs(
@@ -58,7 +60,9 @@ def test_what_a_budget_does_not_allow_is_left_out_in_order():
 
 
 def test_too_short_a_budget_names_one_that_is_long_enough():
-    with pytest.raises(InputError, match=r"budget of 60 s is too short .* the least is about 2\.1 min; allow more"):
+    with pytest.raises(
+        InputError, match=r"of 60 s is too short .* the least is about 2\.1 min, sensible is about 3\.9 min; allow more"
+    ):
         plan(KNOWN, 60, 5)
     assert plan(KNOWN, 2.1 * 60, 5).epochs == 10
 
@@ -98,6 +102,71 @@ def test_what_is_done_is_not_left_out():
     late = in_time(made, ["pool", "latency", "supernet", "scores"], 800, 5000, 1.0)
     assert set(late.left_out) == {"random"}
     assert left_s(late, set(STEPS) - {"export"}) == 5
+
+
+def test_the_reference_is_left_out_if_it_would_end_much_too_late():
+    """Once the found network is trained: before, the epochs are still to be set."""
+    made = plan(KNOWN, 800, 5)
+    done = ["pool", "latency", "supernet", "scores", "merge", "ranker", "search"]
+    assert "reference" in in_time(made, done, 800, 2000, 1.0).seconds
+    done.append("found")
+    left = left_s(without(made, ("random",), ""), done)
+    assert "reference" in in_time(made, done, 800, 1000 - left, 1.0).seconds
+    late = in_time(made, done, 800, 1010 - left, 1.0)
+    assert late.left_out["reference"] == "with it all would end 3.5 min after the budget"
+    assert "reference" in in_time(made, [*done, "reference"], 800, 5000, 1.0).seconds
+
+
+def test_what_is_left_takes_as_much_longer_as_the_last_training():
+    made = plan(KNOWN, 800, 5)
+    took = {"pool": 50.0, "supernet": 1.5 * made.seconds["supernet"], "scores": 0.1}
+    assert slower(made, {}) == slower(made, {"pool": 50.0}) == 1.0
+    assert slower(made, took) == pytest.approx(1.5)
+    assert slower(made, took | {"found": 2.0 * made.seconds["found"]}) == pytest.approx(2.0)
+    assert slower(made, took | {"found": 0.5 * made.seconds["found"]}) == 1.0
+    left = left_s(made, ["pool"])
+    assert lateness(made, ["pool"], 800, 800 - left, 1.0) == ""
+    assert lateness(made, ["pool"], 800, 920 - 2 * left, 2.0) == (
+        "the budget of 13 min will be passed by about 2.0 min: steps take 2.0 times as long as when they were timed"
+    )
+
+
+def test_epochs_are_raised_only_with_a_margin():
+    made = trained(plan(KNOWN, 3600, 5), KNOWN, dict.fromkeys(NETWORKS, 0.15), 6 * 25)
+    assert made.epochs == 25
+    raised = {rest: trained(made, KNOWN, dict.fromkeys(NETWORKS, 0.15), 6 * rest).epochs for rest in (24, 30, 35, 90)}
+    assert raised == {24: 24, 30: 25, 35: 28, 90: 32}
+
+
+def test_a_quiet_moment_does_not_count_against_a_slow_supernet():
+    made = without(plan(KNOWN, 800, 5), ("random",), "")
+    took, steps = made.seconds["supernet"], dict.fromkeys(NETWORKS, 0.15)
+    usual = timed(made, KNOWN, steps, 0.15, took, 90)
+    assert usual.epochs == 22
+    slow = timed(made, KNOWN, steps, 0.15, 2 * took, 90)
+    assert slow.epochs == 11
+    assert slow.seconds["found"] == pytest.approx(11 * 2 * 2 + 1)
+    now = timed(made, KNOWN, dict.fromkeys(NETWORKS, 0.3), 0.3, took, 90)
+    assert (now.epochs, now.seconds["found"]) == (slow.epochs, slow.seconds["found"])
+
+
+def test_few_epochs_are_said_with_a_sensible_budget():
+    made = plan(KNOWN, 130, 5)
+    assert few_epochs(made, KNOWN) == [
+        "each network has 11 of the 40 epochs wanted",
+        "the supernet has 4 of the 20 epochs wanted",
+    ]
+    enough = sensible_s(KNOWN, 130, 5)
+    assert few_epochs(plan(KNOWN, enough, 5), KNOWN) == []
+    assert few_epochs(plan(KNOWN, enough / 1.06, 5), KNOWN)
+
+
+def test_one_reason_is_said_once():
+    made = plan(KNOWN, 125, 5)
+    assert omissions(made.left_out) == [
+        "left out: scores of the pool, scores merged, the ranker, a random network of its cost from scratch"
+        " (scores of 120 networks would take 12 s)"
+    ]
 
 
 def test_a_plan_is_read_back():

@@ -31,6 +31,9 @@ class Steady(Machine):
     def supernet_step_s(self, space, batch):
         return 5 * self.step_s(space, reference(space), batch)
 
+    def forward_s(self, space, arch):
+        return self._macs(space, arch) / self.macs_per_s
+
     def calls_us(self, space, archs):
         return [1e6 * self._macs(space, arch) / self.macs_per_s for arch in archs]
 
