@@ -31,6 +31,13 @@ def _parser() -> Parser:
         help="evaluations with merged scores, whose mean counts (default: the one of the phase)",
     )
     add_measure_options(parser)
+    add(
+        "--untrained",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also go by N networks that nothing has trained (NASWOT, arXiv:2006.04647); 1000 are enough, 0: none",
+    )
     add("--suggest", type=int, default=0, metavar="N", help="name N archs whose stand-alone training would teach most")
     add(
         "--proxy",

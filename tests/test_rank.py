@@ -15,6 +15,7 @@ from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.features import features, standardised
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.directories import merged_path
+from fewshot_nas.results.evaluations import read_untrained
 from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.run import Phase, phase_directory, run_directory, run_files
 from fewshot_nas.results.scores import Network, Scored, read_scores
@@ -113,6 +114,41 @@ def test_the_table_is_kept_with_what_it_was_made_of(run):
     assert [row["truths"] for row in content["rows"] if row["name"] == "predictor"] == [10, 30]
     known = set(list(POOL)[:60])
     assert len(set(content["suggested"]) - known) == 3
+
+
+def test_untrained_networks_are_scored_once_and_count(run, capsys, monkeypatch):
+    assert main([run, WITH_TRUTH]) == 0
+    without = read_scores(run_files("run").prediction, PX8)
+    assert main([run, WITH_TRUTH, "--untrained=40"]) == 0
+    known = read_untrained(run_files("run").untrained)
+    assert len(known) == read_json(run_files("run").ranking)["untrained"] == 40
+    assert known.keys() <= {PX8.encode(arch) for arch in POOL.values()}
+    assert {row["name"] for row in read_json(run_files("run").ranking)["rows"]} >= {"untrained networks"}
+    assert "untrained networks" in capsys.readouterr().out
+    assert read_scores(run_files("run").prediction, PX8) != without
+    assert main([run, WITH_TRUTH, "--untrained=50"]) == 0
+    more = read_untrained(run_files("run").untrained)
+    assert len(more) == 50
+    assert known.items() <= more.items()
+    monkeypatch.delattr("fewshot_nas.scoring.untrained.naswot")  # nothing is left to compute
+    assert main([run, WITH_TRUTH, "--untrained=50"]) == 0
+    assert main([run, WITH_TRUTH]) == 0
+    assert read_json(run_files("run").ranking)["untrained"] == 0
+    assert read_scores(run_files("run").prediction, PX8) == without
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--untrained=10"], "--untrained is 10, expected 20 to the 200 archs of the pool"),
+        (["--untrained=201"], "--untrained is 201, expected 20 to the 200"),
+        (["--untrained=20", "run.seed=1"], r"untrained\.jsonl: was written with seed 0 \(now 1\); delete it"),
+    ],
+)
+def test_untrained_networks_that_cannot_be_scored_are_refused(run, arguments, message):
+    assert main([run, WITH_TRUTH, "--untrained=20"]) == 0
+    with pytest.raises(InputError, match=message):
+        main([run, WITH_TRUTH, *arguments])
 
 
 @pytest.mark.parametrize("equal", [False, True])

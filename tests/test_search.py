@@ -14,6 +14,7 @@ from fewshot_nas import load_supernet, random_arch, report, score, search
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.records.journal import append
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.found import read_found
 from fewshot_nas.results.merging import write_merged
@@ -174,6 +175,13 @@ def test_the_ranker_values_archs_if_there_is_one(fresh_run):
         assert found(name).manifest["ranker"]["truths"] == (20 if known else 0)
         assert len(found(name).pool) > 0
     assert all(40 < arch.score < 80 for arch in found("by_truth.json").archs)  # predictions of the truth, not scores
+    for place, arch in enumerate(pool.values()):  # the more at the pool's end, the better, say untrained networks
+        append(run_files("run").untrained, {"code": SPACE.encode(arch), "naswot": float(place)})
+    write_json(run_files("run").ranking, {**ranking, "truth": None, "untrained": 40})
+    search.main([*QUICK, "--budget=12", "--name=untrained"])
+    assert found("untrained").manifest["ranker"]["untrained"] == 40
+    of_pool = {arch.code: arch.score for arch in found("untrained").pool}
+    assert of_pool != {arch.code: arch.score for arch in found("by_None").pool}
     search.main([*QUICK, "--budget=4", "--by=supernet", "--name=plain"])
     assert found("plain").manifest["by"] == "supernet"
     write_merged(directory.scores("1"), "prob", scores, {"checkpoint_sha256": "of another supernet"})

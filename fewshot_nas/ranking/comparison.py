@@ -16,7 +16,17 @@ from fewshot_nas.ranking import predictor
 from fewshot_nas.ranking.combination import log_odds
 from fewshot_nas.ranking.correlation import FEWEST, correlations, tau_of_weights
 from fewshot_nas.ranking.influence import Floats
-from fewshot_nas.ranking.interval import COMBINED, PREDICTOR, UNDEFINED, UNSCORED, WITHOUT_SCORES, Interval, Row, merit
+from fewshot_nas.ranking.interval import (
+    COMBINED,
+    PREDICTOR,
+    UNDEFINED,
+    UNSCORED,
+    UNTRAINED,
+    WITHOUT_SCORES,
+    Interval,
+    Row,
+    merit,
+)
 from fewshot_nas.ranking.ranker import Ranker
 from fewshot_nas.ranking.strata import interval, resamples
 
@@ -113,6 +123,7 @@ def compare(
     best = proxies[name] if name else None
     plain = {**proxies, **others, "raw": ranker.raw}
     plain |= {"smoothed": ranker.smoothed.value, COMBINED: ranker.combined.value}
+    plain |= {} if ranker.untrained is None else {UNTRAINED: ranker.untrained}
     plain |= {UNSCORED: ranker.unscored} if ranker.beside.any() else {}
     for name, values in plain.items():
         judged = known & ~np.isnan(values)

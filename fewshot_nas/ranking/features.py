@@ -69,6 +69,11 @@ def column(ids: Iterable[str], values: Mapping[str, float]) -> Floats:
     return np.array([values.get(arch_id, math.nan) for arch_id in ids], dtype=np.float64)
 
 
+def column_of_codes(space: Space, archs: Mapping[str, Arch], values: Mapping[str, float]) -> Floats:
+    """Values by code as a column in the order of the archs, nan where an arch has none, [n]."""
+    return column(archs, {i: values[code] for i, arch in archs.items() if (code := space.encode(arch)) in values})
+
+
 def standardised(columns: Floats) -> Floats:
     """Columns [n] or [n, columns] less their means, over their standard deviations; a constant one becomes 0."""
     spread = np.std(columns, axis=0)

@@ -61,6 +61,7 @@ def merit(value: float) -> float:
 SIGNED = "{:+.3f}".format
 COMBINED, PREDICTOR, WITHOUT_SCORES = "combined", "predictor", "predictor without scores"  # names of rows
 UNSCORED = "combined, as if not scored"
+UNTRAINED = "untrained networks"
 
 
 @dataclass(frozen=True)

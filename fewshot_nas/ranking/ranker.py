@@ -1,6 +1,7 @@
 """The ranker: from scores and truths of some archs, and costs of all, to a value for every arch.
 
 scores of some archs --smooth--> scores of all --average over supernets--> --combine with costs--> needs no truth
+NASWOT of some untrained networks --smooth--> of all --combine, if there is any--> the same
 combined scores, smoothing's residuals, features, and truths of some archs --predict--> accuracies of all
 """
 
@@ -37,6 +38,7 @@ class Ranker:
         raw: scores, averaged over supernets; nan where an arch has none, [n].
         smoothed, combined: estimates for all archs.
         beside: the archs that were scored because they have a truth, which smoothing is not fitted to, [n].
+        untrained: smoothed scores of untrained networks for all archs, [n], or None.
     """
 
     described: Floats
@@ -45,18 +47,20 @@ class Ranker:
     smoothed: Estimate
     combined: Estimate
     beside: NDArray[np.bool_]
+    untrained: Floats | None = None
 
     @property
     def unscored(self) -> Floats:
         """The combined values, as they would be had none of the archs beside been scored, [n]."""
         raw = np.where(self.beside, np.nan, self.raw)
-        return combine(raw, self.smoothed, self.described[:, _LOG_MACS]).value
+        return combine(raw, self.smoothed, self.described[:, _LOG_MACS], self.untrained).value
 
     @property
     def inputs(self) -> predictor.PredictorInputs:
         """The inputs of a predictor."""
-        evidence = np.stack([self.combined.value, surplus(self.raw, self.smoothed)], axis=1)
-        return predictor.inputs(evidence, self.described, self.weights)
+        evidence = [self.combined.value, surplus(self.raw, self.smoothed)]
+        evidence += [] if self.untrained is None else [self.untrained]
+        return predictor.inputs(np.stack(evidence, axis=1), self.described, self.weights)
 
     @property
     def shapes(self) -> predictor.PredictorInputs:
@@ -74,24 +78,31 @@ class Ranker:
 
 
 def ranker(
-    described: Floats, weights: Floats, scores: Sequence[Floats], beside: NDArray[np.bool_] | None = None
+    described: Floats,
+    weights: Floats,
+    scores: Sequence[Floats],
+    beside: NDArray[np.bool_] | None = None,
+    untrained: Floats | None = None,
 ) -> Ranker:
-    """Smooth, average and combine the scores of supernets.
+    """Smooth, average and combine the scores of supernets, and of untrained networks.
 
     Args:
         described, weights: `features` of all archs, [n, columns], and the `weights` of the columns.
         scores: for each supernet, in percent, nan where an arch has none, [n].
         beside: the archs that were scored for the sake of their truth, [n]. Smoothing is not fitted to them, so
             that it predicts them as well as any arch that was not scored.
+        untrained: scores of untrained networks, nan where an arch has none, [n].
 
     Raises:
-        InputError: a supernet has scored too few archs.
+        InputError: a supernet has scored too few archs, or too few untrained networks have a score.
     """
     raw = [log_odds(each) for each in scores]
     beside = np.zeros(len(described), dtype=bool) if beside is None else beside
     smoothed = average([smooth(described, np.where(beside, np.nan, each)) for each in raw])
     mean = _mean(raw)
-    return Ranker(described, weights, mean, smoothed, combine(mean, smoothed, described[:, _LOG_MACS]), beside)
+    known = None if untrained is None else smooth(described, untrained).value
+    combined = combine(mean, smoothed, described[:, _LOG_MACS], known)
+    return Ranker(described, weights, mean, smoothed, combined, beside, known)
 
 
 def in_percent(estimate: Estimate) -> Estimate:

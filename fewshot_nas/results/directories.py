@@ -138,6 +138,7 @@ class RunFiles:
     ranking = File("rank/ranking.json")  # the ranker's table, and what it was made from
     prediction = File("rank/predicted.json")  # the ranker's predictions: an arch file of the whole pool
     prediction_error = File("rank/error.json")  # their standard deviations, in the same form
+    untrained = File("rank/untrained.jsonl")  # scores of untrained networks
     prediction_table = File("rank/predicted.csv")  # predictions, errors and costs, a line for each arch
     judged = File("judged.json")  # what `judge` has said, from Python
     fit = File("fit.json")  # what `fit` has planned and done

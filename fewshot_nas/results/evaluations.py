@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json, sha256
+from fewshot_nas.records.journal import records
 from fewshot_nas.results.directories import PhaseDirectory, epoch_of, merged_manifest_path, merged_path, on_test
 from fewshot_nas.results.merging import CodesById
 from fewshot_nas.results.scores import BEST_FIRST, Manifest, Network, Scored, network_of, read_manifest, read_scores
@@ -177,3 +178,8 @@ def read_truth(path: Path, codes: CodesById, space: Space) -> dict[str, Entry]:
     ids = {code: arch_id for arch_id, code in codes.items()}
     coded = ((space.encode(entry.arch), entry) for entry in read_arch_file(path, space).values())
     return {ids.get(code, id_beside(code)): entry for code, entry in coded}
+
+
+def read_untrained(path: Path) -> dict[str, float]:
+    """The scores of untrained networks that `rank --untrained` has written, by code."""
+    return {record["code"]: record["naswot"] for record in records(path) if "code" in record}

@@ -158,9 +158,9 @@ def evaluation_inputs(
     # All runs use one seed here, so that runs of different seeds differ in their training only.
     calibration = calibration_subset(data.train, settings.calibration_images, seed=0)
     inputs = Inputs(
-        calibration=_pixels(config, space, data, calibration, decode=decode, bicubic=bicubic),
+        calibration=pixels(config, space, data, calibration, decode=decode, bicubic=bicubic),
         calibration_batch=settings.calibration_batch,
-        images=_pixels(config, space, data, scored, decode=decode, bicubic=bicubic),
+        images=pixels(config, space, data, scored, decode=decode, bicubic=bicubic),
         labels=scored.labels,
         batch=settings.batch_size or at_once,
         mean=data.mean,
@@ -198,8 +198,8 @@ def say_shortage(config: Config, data: ImageData, report: Callable[[str], None])
         report(f"evaluation.calibration_images is {wanted}, but there are {images} training images: all are taken")
 
 
-def _pixels(
-    config: Config, space: Space, data: ImageData, images: Images, *, decode: bool, bicubic: bool = False
+def pixels(
+    config: Config, space: Space, data: ImageData, images: Images, *, decode: bool = True, bicubic: bool = False
 ) -> Tensor:
     """Images of the space's size, uint8 [N, C, R, R]; without memory if they are not to be decoded."""
     if decode and len(images):

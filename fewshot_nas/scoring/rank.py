@@ -9,10 +9,11 @@ import numpy as np
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.plugins import named_part
+from fewshot_nas.config import Config
 from fewshot_nas.ranking.combination import Estimate
 from fewshot_nas.ranking.comparison import best_of, compare, notes
 from fewshot_nas.ranking.correlation import proxies
-from fewshot_nas.ranking.features import column, composites, features, weights, widths
+from fewshot_nas.ranking.features import column, column_of_codes, composites, features, weights, widths
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.interval import (
     COMBINED,
@@ -89,7 +90,9 @@ def rank(options: argparse.Namespace) -> None:
     described = features(network.space, archs.values(), resolution=network.resolution, num_classes=network.num_classes)
     scores = [column(archs, {arch_id: scored.acc for arch_id, scored in each.scores.items()}) for each in evaluations]
     for_truth = frozenset[str]().union(*(each.beside for each in evaluations))
-    known = ranker(described, weights(network.space), scores, np.array([arch_id in for_truth for arch_id in archs]))
+    untrained = _untrained(options, config, network, pool, archs)
+    beside_scores = np.array([arch_id in for_truth for arch_id in archs])
+    known = ranker(described, weights(network.space), scores, beside_scores, untrained)
     accuracy = column(archs, {arch_id: entry.acc for arch_id, entry in truth.items()})
     enough = can_predict(accuracy)
     estimate = in_percent(known.predicted(accuracy) if enough else known.combined)
@@ -106,6 +109,7 @@ def rank(options: argparse.Namespace) -> None:
         "metric": metric,
         "archs": len(pool),
         "scored": len(pool.keys() & set.intersection(*(set(each.scores) for each in evaluations))),
+        "untrained": 0 if untrained is None else int((~np.isnan(untrained)).sum()),
         "truth": within_run(options.save, truth_path) if truth else None,
         "truths": len(truth),
         "predicted": "accuracy alone" if enough else "score",
@@ -147,6 +151,18 @@ def _latencies(options: argparse.Namespace, network: Network, archs: Archs) -> d
         measure = table_of(path, network).measure if path else None
         return {arch_id: round(measure.of(network.space, arch), 1) for arch_id, arch in archs.items() if measure}
     return {}
+
+
+def _untrained(
+    options: argparse.Namespace, config: Config, network: Network, pool: Archs, archs: Archs
+) -> Floats | None:
+    """Scores of the untrained networks that the options ask for, nan where an arch has none."""
+    if not options.untrained:
+        return None
+    from fewshot_nas.scoring.untrained import score_untrained  # torch, which other rankings do without
+
+    found = score_untrained(run_files(options.save).untrained, config, network.space, pool, options.untrained)
+    return column_of_codes(network.space, archs, found)
 
 
 def _proxies(

@@ -9,14 +9,14 @@ import numpy as np
 
 from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.features import column, features, weights
+from fewshot_nas.ranking.features import column, column_of_codes, features, weights
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.predictor import can_predict
 from fewshot_nas.ranking.ranker import in_percent, ranker
 from fewshot_nas.records.files import read_json
 from fewshot_nas.reporting.wording import metric_title, prediction_title
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.evaluations import merged_evaluations, read_evaluation, read_truth
+from fewshot_nas.results.evaluations import merged_evaluations, read_evaluation, read_truth, read_untrained
 from fewshot_nas.results.run import from_run, run_files
 from fewshot_nas.results.scores import Network, top_of
 from fewshot_nas.space.space import Arch
@@ -71,6 +71,7 @@ class ByRanker:
         scores: for each supernet that the ranker uses, in percent, nan where an arch has none, [archs].
         own: the number of the supernet that is searched.
         truth: accuracies in percent, nan where there is none, [archs].
+        untrained: scores of untrained networks, nan where an arch has none, [archs]; None if they do not count.
         title: what the predictions are of, for people.
     """
 
@@ -79,6 +80,7 @@ class ByRanker:
     scores: Sequence[Floats]
     own: int
     truth: Floats
+    untrained: Floats | None
     title: str
 
     def __call__(self, scores: Scores) -> dict[Arch, float]:
@@ -94,7 +96,12 @@ class ByRanker:
             np.concatenate([each, new if number == self.own else unknown]) for number, each in enumerate(self.scores)
         ]
         described = self._features(list(scores)) if scores else self._described[:0]
-        everything = ranker(np.concatenate([self._described, described]), weights(self.network.space), columns)
+        everything = ranker(
+            np.concatenate([self._described, described]),
+            weights(self.network.space),
+            columns,
+            untrained=None if self.untrained is None else np.concatenate([self.untrained, unknown]),
+        )
         truth = np.concatenate([self.truth, unknown])
         estimate = in_percent(everything.predicted(truth) if can_predict(truth) else everything.combined)
         return [float(value) for value in estimate.value]
@@ -146,12 +153,16 @@ def valuation_by_ranker(save: str, checkpoint: str, metric: str, network: Networ
     truth = read_truth(from_run(save, content["truth"]), codes, network.space) if content["truth"] else {}
     archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
     archs |= {arch_id: network.space.decode(code) for arch_id, code in codes.items()}
+    untrained = read_untrained(run_files(save).untrained) if content.get("untrained") else {}
+    archs |= {code: network.space.decode(code) for code in untrained.keys() - codes.values()}
     valuation = ByRanker(
         network,
         list(archs.values()),
         [column(archs, {key: scored.acc for key, scored in each.scores.items()}) for each in evaluations],
         own[0],
         column(archs, {key: entry.acc for key, entry in truth.items()}),
+        column_of_codes(network.space, archs, untrained) if untrained else None,
         prediction_title(content.get("predicted", "score"), metric),
     )
-    return valuation, {"ranker": {"scores": content["scores"], "truth": content["truth"], "truths": len(truth)}}
+    made_of = {"scores": content["scores"], "truth": content["truth"], "truths": len(truth)}
+    return valuation, {"ranker": made_of | ({"untrained": len(untrained)} if untrained else {})}
