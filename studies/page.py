@@ -1,4 +1,4 @@
-"""Fills docs/study.md and docs/study_beds.md with their tables, from what is committed beside the studies.
+"""Fills README.md, docs/study.md and docs/study_beds.md with their tables, from what is committed beside the studies.
 
 python -m studies.page               renews all tables of the pages
 python -m studies.page --only NAME   renews one
@@ -29,9 +29,10 @@ from studies.common import ROOT, STUDIES
 from studies.mnist import table as mnist_table
 from studies.pairs import table as pairs_table
 from studies.ranker import run as ranker_run
+from studies.ranker import untrained as untrained_table
 from studies.seeds import tau_gain
 
-PAGES = (ROOT / "docs" / "study.md", ROOT / "docs" / "study_beds.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "study.md", ROOT / "docs" / "study_beds.md")
 SCORES = STUDIES / "scores" / "results.json"
 
 # By the name of the nets in scores.json: what they are, and their test bed.
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = page.read_text(encoding="utf-8")
         write_text(page, filled(text, {name: lines for name, lines in tables.items() if f"<!-- {name} -->" in text}))
     if options.figures:
-        docs = PAGES[0].parent
+        docs = PAGES[-1].parent
         public_table.draw(read_json(public_table.RESULTS), docs / "study_cost.svg")
         ranker_run.draw(ranker_run.rows_of("fashion_pairs"), docs)
         budget_run.draw(read_json(budget_run.BUDGET)["arms"], docs / "ranker_budget.svg")
@@ -181,6 +182,26 @@ def public() -> Lines:
     yield from public_table.lines(read_json(public_table.RESULTS))
 
 
+def headline() -> Lines:
+    """One supernet on public tables, for the first page."""
+    yield from public_table.headline(read_json(public_table.RESULTS))
+
+
+def untrained() -> Lines:
+    """What untrained networks add on the older beds."""
+    yield from untrained_table.lines()
+
+
+def public_arms() -> Lines:
+    """The other supernets of the public tables."""
+    yield from public_table.arm_lines(read_json(public_table.RESULTS))
+
+
+def public_pairs() -> Lines:
+    """Arms against each other, paired."""
+    yield from public_table.pair_lines(read_json(public_table.RESULTS))
+
+
 def public_slopes() -> Lines:
     """What truths and supernets make of each width."""
     yield from public_table.slope_lines(read_json(public_table.RESULTS))
@@ -198,6 +219,10 @@ TABLES: Mapping[str, Callable[[], Lines]] = {
     "public-resnets": part(public, 0),
     "public-mobilenets": part(public, 1),
     "public-macro": part(public, 2),
+    "headline": headline,
+    "untrained": untrained,
+    "public-arms": public_arms,
+    "public-pairs": public_pairs,
     "public-slopes": public_slopes,
     "mnist-truths": part(mnist, 0),
     "mnist-rankings": part(mnist, 1),

@@ -15,6 +15,7 @@ from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.plugins import named_part
 from fewshot_nas.config import FewShotConfig, SupernetConfig
+from fewshot_nas.data.loader import batches_per_epoch
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.checkpoint import load_supernet
@@ -28,7 +29,7 @@ from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Begun, Training
 from fewshot_nas.running.run import Run, placed
 from fewshot_nas.space.pool import Entry, changed_settings, part_path, part_paths, read_arch_file
-from fewshot_nas.space.space import Space
+from fewshot_nas.space.space import Options, Space
 from fewshot_nas.training.log import RunLog, last_choice
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.step import (
@@ -40,6 +41,7 @@ from fewshot_nas.training.step import (
     Largest,
     Regularization,
     Sampler,
+    Shrinking,
     SupernetStep,
 )
 from fewshot_nas.training.supernet_task import (
@@ -245,9 +247,15 @@ class SupernetTraining(Training[SupernetTask]):
         factors = multipliers(supernet.split, options, kind)
         groups = parameter_groups(placed(supernet, run.world), factors, settings.weight_decay)
         draw = named_part(settings.sampling, SAMPLING, f"{section}.sampling")
-        ends = EXTREMES[settings.extremes](space, seed, options)
+
+        def sampler(options: Options) -> Sampler:
+            ends = EXTREMES[settings.extremes](space, seed, options)
+            return Sampler(draw(space, seed, options), ends, settings.random_subnets)
+
+        steps = settings.epochs * batches_per_epoch(len(run.data.train), settings.batch_size, run.world.size)
+        shrinks = settings.sampling == "shrinking"
         step = SupernetStep(
-            Sampler(draw(space, seed, options), ends, settings.random_subnets),
+            Shrinking.of(sampler, space, options, steps) if shrinks else sampler(options),
             ImageSizes(seed, settings.resolutions, ends=settings.extremes != "none"),
             Largest() if settings.distill == "sandwich" else Labels(),
             named_part(settings.loss, LOSSES, f"{section}.loss")(),

@@ -138,6 +138,45 @@ class Sampler:
         return [*ends[:1], *(self.drawn.arch(draw) for draw in draws), *ends[1:]]
 
 
+# `sampling: shrinking`: from which share of a training the options of which roles are drawn, beside the largest ones.
+SHRINKING: Mapping[float, frozenset[str]] = MappingProxyType(
+    {0.0: frozenset(), 0.1: frozenset({"depth"}), 0.4: frozenset({"depth", "out", "mid", "block"})}
+)
+
+
+@dataclass(frozen=True)
+class Shrinking:
+    """Progressive shrinking (once-for-all, arXiv:1908.09791): samplers of more and more options, one after the other.
+
+    Attributes:
+        samplers: one for each part of `SHRINKING`.
+        steps: of the whole training.
+    """
+
+    samplers: Sequence[Draws]
+    steps: int
+
+    @classmethod
+    def of(cls, sampler: Callable[[Options], Draws], space: Space, options: Options, steps: int) -> "Shrinking":
+        """Samplers made by `sampler`, each for some of the options."""
+
+        def kept(roles: frozenset[str]) -> Options:
+            each = zip(space.slots, options, strict=True)
+            return tuple(all_ if s.role in roles else all_[:1] if s.falling else all_[-1:] for s, all_ in each)
+
+        return cls([sampler(kept(roles)) for roles in SHRINKING.values()], steps)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The same in all parts."""
+        return self.samplers[-1].names
+
+    def archs(self, step: int) -> Sequence[Arch]:
+        """The archs of a step, by the sampler of its part."""
+        part = sum(step >= begin * self.steps for begin in SHRINKING) - 1
+        return self.samplers[part].archs(step)
+
+
 @dataclass(frozen=True)
 class ImageSizes:
     """The image sizes of a step.
@@ -162,7 +201,9 @@ class ImageSizes:
 
 
 # The values of the settings `sampling` and `extremes`.
-SAMPLING: Mapping[str, Callable[[Space, int, Options], Drawn]] = MappingProxyType({"random": RandomArchs})
+SAMPLING: Mapping[str, Callable[[Space, int, Options], Drawn]] = MappingProxyType(
+    {"random": RandomArchs, "shrinking": RandomArchs}
+)
 EXTREMES: Mapping[str, Callable[[Space, int, Options], Ends]] = MappingProxyType(
     {"space": SpaceEnds, "outs": OutsEnds, "none": NoEnds}
 )

@@ -26,7 +26,7 @@ from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.training.step import NoEnds, OutsEnds, RandomArchs, Sampler
 from studies.cifar10_truths.bed import FILES, KINDS, PREDICTIONS, RULES, TODAY, Bed, Rule, read_predictions
 from studies.cifar10_truths.run import OWN, images_of, space_of
-from studies.cifar10_truths.table import RESULTS, TRUTHS
+from studies.cifar10_truths.table import BOTH, RESULTS, SECOND, TRUTHS
 
 DRAWS, ASKED = 20, 2_000
 _BY_RULE = ("rule", "rule of the other tables")
@@ -167,21 +167,39 @@ def collect(directory: Path) -> None:
             table |= more
         columns = predictions_of(bed, rule)
         kept = {name: each for name, each in rankings.items() if name.partition(", ")[0] in {*bed.kept, *_BY_RULE}}
-        rankings = of_arms(bed) | kept | ordered(bed, {"rule with NASWOT": columns["rule_0"]})
-        arms = sorted({name.partition(", ")[0] for name in rankings if ", " in name} - {"untrained"})
+        seeds = of_seeds(bed, rule, columns["scores_0"])
+        rankings = of_arms(bed) | kept | ordered(bed, {"rule with NASWOT": columns["rule_0"]} | seeds)
+        arms = sorted({name.partition(", ")[0] for name in rankings if ", " in name} - {"untrained", "rule"})
         alone = bed.truth.images * float(np.mean(bed.truth.counts["macs"]))
         cost = {arm: training_cost(bed.table, arm.rpartition("_")[0]) / alone for arm in arms}
         found["tables"][bed.table] = table | {
             "networks": len(bed.rows),
             "rankings": rankings,
             "against": against(bed)
-            | {"rule with NASWOT instead of rule": paired(bed, columns["rule_0"], columns["scores_0"])},
+            | {
+                f"{name} instead of rule": paired(bed, each, columns["scores_0"])
+                for name, each in {"rule with NASWOT": columns["rule_0"], **seeds}.items()
+            },
             "ranker_with_naswot": ranker_gain(bed, _both(columns)),
             "slopes": slopes(bed),
             "cost": cost,
         }
         write_predictions(bed, columns)
     write_json(RESULTS, found)
+
+
+def of_seeds(bed: Bed, rule: Rule, first: Floats) -> dict[str, Floats]:
+    """The rule by the judged arm's second seed, if it was trained, and by the mean of both seeds.
+
+    Args:
+        first: the rule by the first seed, of all keys.
+    """
+    arm = f"{bed.judged.removesuffix('_0')}_1"
+    if arm not in bed.scores or arm in bed.kept:
+        return {}
+    kind, _, constant = rule
+    second = bed.ranked(arm, (kind, True, constant))
+    return {SECOND: second, BOTH: standardised(first) + standardised(second)}
 
 
 def of_arms(bed: Bed) -> dict[str, Any]:

@@ -18,6 +18,13 @@ from studies.cifar10_truths.run import HERE
 
 RESULTS = HERE / "results.json"
 TRUTHS = 30  # of the ranker's lines
+SECOND, BOTH = "rule, seed 1", "rule, both seeds"
+KINDS = MappingProxyType({"top1": "top-1", "prob": "mean probability", "likelihood": "likelihood"})
+UNTRAINED = MappingProxyType({"naswot": "NASWOT", "synflow": "SynFlow", "zen": "Zen score"})
+NAMES = MappingProxyType(
+    {"channel_resnet": "{:,} ResNets", "channel_mobilenet": "{:,} MobileNets", "macro": "{:,} macro networks"}
+)
+COUNTS = MappingProxyType({"macs": "multiply-adds", "params": "parameters", "depth": "depth"})
 # In the picture: colour, mark and name.
 MARKS = MappingProxyType(
     {
@@ -29,29 +36,80 @@ MARKS = MappingProxyType(
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """The tables in Markdown."""
+    """The main table of each public one in Markdown: its supernet, untrained networks, counts, truths."""
     for table, each in found["tables"].items():
-        yield f"\n| {table} | tau | at equal cost | worth, in trained networks | at equal cost | cost, in the same |"
+        yield f"\n| {table} | tau | tau at equal cost | worth | worth at equal cost | training cost |"
         yield "|---|---|---|---|---|---|"
-        for name, verdict in each["rankings"].items():
+        for name, title in titles(each).items():
+            verdict = each["rankings"][name]
             cells = [_tau(verdict[part]["tau"]) for part in ("whole", "equal_cost")]
             cells += [_worth(verdict[part]["worth"]) for part in ("whole", "equal_cost")]
-            cost = "" if name.startswith("untrained") else f"{_cost(each, name):.3f}"
-            yield f"| {name} | {' | '.join(cells)} | {cost} |"
+            cost = "0" if name.startswith("untrained") else f"{_cost(each, name):.3f}"
+            yield f"| {title} | {' | '.join(cells)} | {cost} |"
         for name, count in each["counts"].items():
-            yield f"| {name} | {_tau(count['whole'])} | {_tau(count['equal_cost'])} | | | 0 |"
+            yield f"| {COUNTS[name]} | {_tau(count['whole'])} | {_tau(count['equal_cost'])} | | | 0 |"
         for size in ("10", "30", "100", "1000"):
             whole, equal = each["ridge"][size]
-            yield f"| ridge, {size} truths | {whole:.3f} | {equal:.3f} | | | {size} |"
-        yield f"| what noise allows | {each['ceiling'][0]:.3f} | {each['ceiling'][1]:.3f} | | | |"
+            yield f"| ridge on {int(size):,} truths | {whole:.3f} | {equal:.3f} | | | {size} |"
         ranker, more = each["ranker"], each["ranker_with_naswot"]
         whole_cost = TRUTHS + _cost(each, "rule")
         for name, (whole, equal), cost in (
-            ("with scores and NASWOT", more["with"], whole_cost),
-            ("with scores", ranker["with"], whole_cost),
-            ("without", ranker["without"], TRUTHS),
+            ("no scores", ranker["without"], TRUTHS),
+            ("scores", ranker["with"], whole_cost),
+            ("scores and NASWOT", more["with"], whole_cost),
         ):
-            yield f"| ranker, 30 truths, {name} | {whole:.3f} | {equal:.3f} | | | {cost:.4g} |"
+            yield f"| ranker with 30 truths, {name} | {whole:.3f} | {equal:.3f} | | | {cost:.4g} |"
+        yield f"| what the truth's noise allows | {each['ceiling'][0]:.3f} | {each['ceiling'][1]:.3f} | | | |"
+
+
+def headline(found: Mapping[str, Any]) -> Iterator[str]:
+    """The table of the first page in Markdown: one supernet, by the rule of the other tables, beside the best count."""
+    yield "| networks of CIFAR-10, trained by others | best count | supernet | gain |"
+    yield "|---|---|---|---|"
+    for table, each in found["tables"].items():
+        verdict = each["rankings"]["rule of the other tables"]
+        for part, title in (
+            ("whole", NAMES[table].format(each["networks"])),
+            ("equal_cost", "the same, at equal cost"),
+        ):
+            count = max(taus[part]["value"] for taus in each["counts"].values())
+            tau, gain = (verdict[part][key] for key in ("tau", "gain"))
+            yield f"| {title} | {count:.2f} | {tau['value']:.2f} | {_signed(gain, 2)} |"
+
+
+def titles(table: Mapping[str, Any]) -> dict[str, str]:
+    """The rankings of a main table with their names there."""
+    judged = table["judged"]
+    named = {f"{judged}, {kind}": f"supernet, {title}" for kind, title in KINDS.items()}
+    named |= {"rule of the other tables": "**supernet, rule of the other tables**"}
+    own = table["rankings"]["rule"] != table["rankings"]["rule of the other tables"]
+    named |= {"rule": "supernet, rule that this table helped to choose"} if own else {}
+    named |= {name: f"supernet, {name}" for name in (SECOND, BOTH)}
+    named |= {"rule with NASWOT": "**supernet, rule with NASWOT**"}
+    named |= {f"untrained, {key}": f"untrained networks, {title}" for key, title in UNTRAINED.items()}
+    return {name: title for name, title in named.items() if name in table["rankings"]}
+
+
+def arm_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """All other supernets in Markdown, whole and at equal cost by each score."""
+    yield f"| table | supernet | {' | '.join(f'{title} | at equal cost' for title in KINDS.values())} | training cost |"
+    yield f"|---|---|{'---|' * (2 * len(KINDS) + 1)}"
+    for table, each in found["tables"].items():
+        for arm in sorted({name.partition(", ")[0] for name in each["rankings"] if name.endswith(", prob")}):
+            rankings = [each["rankings"][f"{arm}, {kind}"] for kind in KINDS]
+            cells = [f"{rank[part]['tau']['value']:.3f}" for rank in rankings for part in ("whole", "equal_cost")]
+            yield f"| {table} | {arm} | {' | '.join(cells)} | {_cost(each, f'{arm}, prob'):.3f} |"
+
+
+def pair_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Paired differences of arms in Markdown, by mean probability if nothing else is said."""
+    yield "| table | instead of | difference in tau | at equal cost | networks |"
+    yield "|---|---|---|---|---|"
+    for table, each in found["tables"].items():
+        for name, pair in each["against"].items():
+            title = name if " instead of " in name else f"{name} instead of {each['judged']}"
+            cells = [_signed(pair[part]) for part in ("whole", "equal_cost")]
+            yield f"| {table} | {title} | {' | '.join(cells)} | {pair['networks']:,} |"
 
 
 def _cost(table: Mapping[str, Any], ranking: str) -> float:
@@ -59,7 +117,8 @@ def _cost(table: Mapping[str, Any], ranking: str) -> float:
     costs = table["cost"]
     if ranking.startswith("untrained"):
         return 0.001
-    return float(costs.get(ranking.partition(", ")[0], costs[table["judged"]]))
+    one = float(costs.get(ranking.partition(", ")[0], costs[table["judged"]]))
+    return 2 * one if ranking == BOTH else one
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
@@ -108,6 +167,11 @@ def _tau(tau: Mapping[str, float]) -> str:
     return f"{tau['value']:.3f} [{tau['low']:.3f}, {tau['high']:.3f}]"
 
 
+def _signed(tau: Mapping[str, float], digits: int = 3) -> str:
+    value, low, high = (f"{tau[key]:+.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
 def _worth(worth: Sequence[float | None]) -> str:
     return worth_text([math.inf if each is None else each for each in worth])
 
@@ -120,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = read_json(RESULTS)
     if options.figure:
         draw(found, options.figure)
-    print("\n".join([*lines(found), "", *slope_lines(found)]))
+    print("\n".join([*lines(found), "", *arm_lines(found), "", *pair_lines(found), "", *slope_lines(found)]))
     return 0
 
 

@@ -80,7 +80,7 @@ def _merged(directories: Iterable[Path]) -> dict[str, float]:
 
 def rows_of(bed: str) -> dict[str, list[Row]]:
     """The ranker's table of each supernet of a test bed."""
-    scores, truth = _scores(bed), truth_of(bed)
+    scores, truth = scores_of(bed), truth_of(bed)
     archs = _archs(space_of(bed), {*truth, *(arch_id for each in scores.values() for arch_id in each)})
     return {name: list(_rows(bed, archs, each, truth)) for name, each in scores.items()}
 
@@ -114,7 +114,7 @@ def _suggested(inputs: PredictorInputs, truth: Floats, best: Floats, count: int)
     return Row("predictor, suggested", count, len(truth), judged.tau, judged.gains["best"])
 
 
-def _scores(bed: str) -> dict[str, dict[str, float]]:
+def scores_of(bed: str) -> dict[str, dict[str, float]]:
     """Mean probabilities by supernet."""
     if bed == "fashion_mnist":
         study = read_json(STUDY[bed])["scores"]
@@ -138,7 +138,7 @@ def _archs(space: Space, ids: Collection[str]) -> dict[str, Arch]:
 
 def ranked(bed: str) -> tuple[str, Ranker, Floats]:
     """The last supernet of a test bed, its ranker, and the truth, for the archs with a truth."""
-    name, scores = list(_scores(bed).items())[-1]
+    name, scores = list(scores_of(bed).items())[-1]
     truth = truth_of(bed)
     archs = _archs(space_of(bed), {*truth, *scores})
     space = space_of(bed)

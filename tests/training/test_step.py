@@ -22,6 +22,7 @@ from fewshot_nas.training.step import (
     PerArch,
     Regularization,
     Sampler,
+    Shrinking,
     SupernetStep,
     resized,
 )
@@ -36,8 +37,8 @@ POOL = PX8.pool_options
 NONE = Regularization()
 
 
-def sampler(seed=3, options=POOL, extremes="space", middle=2):
-    return Sampler(SAMPLING["random"](PX8, seed, options), EXTREMES[extremes](PX8, seed, options), middle)
+def sampler(seed=3, options=POOL, sampling="random", extremes="space", middle=2):
+    return Sampler(SAMPLING[sampling](PX8, seed, options), EXTREMES[extremes](PX8, seed, options), middle)
 
 
 class Given:
@@ -56,16 +57,18 @@ def sandwich(network, images, labels, archs, sizes, regularization=NONE, teacher
     return step.backward(network, Batch(images, labels, 0)).numbers
 
 
-def test_a_step_has_the_largest_some_others_and_the_smallest():
-    archs = sampler(middle=3).archs(7)
+@pytest.mark.parametrize("sampling", SAMPLING)
+def test_a_step_has_the_largest_some_others_and_the_smallest(sampling):
+    archs = sampler(sampling=sampling, middle=3).archs(7)
     assert len(archs) == 5
     assert (archs[0], archs[-1]) == (PX8.largest, PX8.extreme(POOL, largest=False))
 
 
 @pytest.mark.parametrize("extremes", EXTREMES)
-def test_archs_and_sizes_are_a_function_of_the_step(extremes):
+@pytest.mark.parametrize("sampling", SAMPLING)
+def test_archs_and_sizes_are_a_function_of_the_step(sampling, extremes):
     """So ranks draw the same, and a resumed run draws what the unbroken one would have."""
-    one, other = (sampler(extremes=extremes) for _ in range(2))
+    one, other = (sampler(sampling=sampling, extremes=extremes) for _ in range(2))
     small, large = (ImageSizes(3, (6, 8)) for _ in range(2))
     other.archs(4), large.sides(4, 4)
     assert one.archs(5) == other.archs(5)
@@ -85,10 +88,11 @@ def test_another_seed_draws_other_archs():
     assert sampler(seed=1).archs(0)[1] != sampler(seed=2).archs(0)[1]
 
 
+@pytest.mark.parametrize("sampling", SAMPLING)
 @pytest.mark.parametrize("extremes", EXTREMES)
-def test_only_the_options_of_the_pool_are_drawn(extremes):
+def test_only_the_options_of_the_pool_are_drawn(sampling, extremes):
     for step in range(30):
-        for arch in sampler(extremes=extremes).archs(step):
+        for arch in sampler(sampling=sampling, extremes=extremes).archs(step):
             assert PX8.in_pool(arch)
 
 
@@ -298,6 +302,23 @@ def test_a_teacher_costs_one_forward_and_the_largest_none(supernet, batch, monke
     monkeypatch.setattr(under_test, "run_subnet", noted)
     sandwich(supernet(), *batch, TAUGHT, [8, 5, 5, 5], NONE, teachers=teachers)
     assert sorted(sizes) == [5] * 3 + [8] * (forwards - 3)  # a teacher sees what the largest sees
+
+
+def test_shrinking_draws_the_largest_then_depths_then_everything():
+    """The ends shrink with what is drawn."""
+    steps = 100
+    shrinking = Shrinking.of(lambda options: sampler(options=options, middle=3), PX8, POOL, steps)
+    largest = PX8.extreme(POOL, largest=True)
+    depths = [number for number, slot in enumerate(PX8.slots) if slot.role == "depth"]
+    for step in (0, 9, 10, 39, 40, 99):
+        archs = shrinking.archs(step)
+        assert len(archs) == len(shrinking.names) == 5
+        assert archs[0] == largest
+        widths = {value for arch in archs for number, value in enumerate(arch) if number not in depths}
+        assert (set(archs) == {largest}) == (step < 10)
+        assert (widths <= {0, 1}) == (step < 40)  # the widest digit, or no block
+        assert (archs[-1] == PX8.extreme(POOL, largest=False)) == (step >= 40)
+    assert shrinking.archs(99) == sampler(middle=3).archs(99)
 
 
 @pytest.mark.parametrize(

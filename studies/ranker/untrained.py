@@ -1,0 +1,99 @@
+"""What untrained networks add to a supernet's scores on the older test beds; plan.md says which and why.
+
+    python -m studies.ranker.untrained                          prints the table
+    python -m studies.ranker.untrained --score BED [--root DIR] first scores the archs of a bed that have none yet
+
+`untrained.csv` keeps the scores, a line for each arch of a bed: the archs with a truth, and a sample of the pool.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from fewshot_nas.cli.main import run
+from fewshot_nas.config import load_config
+from fewshot_nas.data.images import calibration_subset
+from fewshot_nas.data.transforms import normalize
+from fewshot_nas.evaluation.untrained import IMAGES, naswot, untrained
+from fewshot_nas.ranking.features import column, features, weights
+from fewshot_nas.ranking.interval import SIGNED, Interval
+from fewshot_nas.ranking.ranker import ranker
+from fewshot_nas.ranking.strata import everything, interval, plain_tau, resamples, taus
+from fewshot_nas.ranking.suggestion import sample
+from fewshot_nas.running.images import open_images, pixels
+from fewshot_nas.space.pool import read_pool
+from studies.common import FILES, ROOT
+from studies.ranker.run import CLASSES, HERE, TRUTHS, scores_of, truth_of
+
+SCORES = HERE / "untrained.csv"
+SAMPLE = 1_000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Score if asked, then print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--score", choices=TRUTHS, metavar="BED", help=", ".join(TRUTHS))
+    parser.add_argument("--root", default="data", help="directory of the images (default: data)")
+    options = parser.parse_args(argv)
+    if options.score:
+        score(options.score, options.root)
+    print("\n".join(lines()))
+    return 0
+
+
+def score(bed: str, root: str) -> None:
+    """Append the scores of a bed's archs that have none yet."""
+    config = load_config(ROOT / "configs" / f"{bed}.yml", [f"data.root={root}", f"data.cache={root}/cache"])
+    space = config.space.build()
+    pool = {arch_id: arch for part in read_pool(FILES / "json8", space) for arch_id, arch in part.items()}
+    done = read_untrained_of(bed)
+    wanted = sorted({*sample(space, pool, SAMPLE), *truth_of(bed)} - done.keys(), key=lambda each: pool[each])
+    data = open_images(config, space)
+    images = normalize(pixels(config, space, data, calibration_subset(data.train, IMAGES, seed=0)), data.mean, data.std)
+    supernet = untrained(space, seed=0)
+    with SCORES.open("a", newline="") as file:
+        for arch_id in wanted:
+            csv.writer(file).writerow([bed, arch_id, f"{naswot(supernet, pool[arch_id], images):.4f}"])
+
+
+def read_untrained_of(bed: str) -> dict[str, float]:
+    """NASWOT by id of a bed's archs."""
+    with SCORES.open(newline="") as file:
+        return {arch_id: float(value) for of, arch_id, value in csv.reader(file) if of == bed}
+
+
+def gains(bed: str) -> Iterator[tuple[str, float, float, float, Interval]]:
+    """By supernet: tau of untrained networks, of the combined scores without and with them, and the gain."""
+    config, truth, told = load_config(ROOT / "configs" / f"{bed}.yml"), truth_of(bed), read_untrained_of(bed)
+    space = config.space.build()
+    pool = {arch_id: arch for part in read_pool(FILES / "json8", space) for arch_id, arch in part.items()}
+    for name, scores in scores_of(bed).items():
+        known = {*truth, *scores, *told}
+        archs = {arch_id: arch for arch_id, arch in pool.items() if arch_id in known}
+        described, accuracy = features(space, archs.values(), num_classes=CLASSES[bed]), column(archs, truth)
+        scored, rows = [column(archs, scores)], np.flatnonzero(~np.isnan(accuracy))
+        without = ranker(described, weights(space), scored)
+        both = ranker(described, weights(space), scored, untrained=column(archs, told))
+        assert both.untrained is not None
+        groups, drawn = everything(len(rows)), resamples(len(rows))
+        one, other = both.combined.value[rows], without.combined.value[rows]
+        single = [plain_tau(each, accuracy[rows], groups) for each in (both.untrained[rows], other, one)]
+        gain = interval(taus(one, accuracy[rows], groups, drawn) - taus(other, accuracy[rows], groups, drawn))
+        yield name, single[0], single[1], single[2], gain
+
+
+def lines() -> Iterator[str]:
+    """The table, Markdown."""
+    yield "| test bed | supernet | untrained networks | combined | combined with untrained networks | gain |"
+    yield "|---|---|---|---|---|---|"
+    for bed in TRUTHS:
+        if read_untrained_of(bed):
+            for name, alone, without, both, gain in gains(bed):
+                yield f"| {bed} | {name} | {alone:.2f} | {without:.2f} | {both:.2f} | {gain.text(SIGNED)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
