@@ -11,7 +11,7 @@ from PIL import Image
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
-from fewshot_nas.models.card import FORMAT, Provenance, deployment_card
+from fewshot_nas.models.card import FORMAT, Provenance, deployment_card, python_lines
 from fewshot_nas.models.export import write_onnx
 from fewshot_nas.predict import main
 from fewshot_nas.space.presets import SPACES
@@ -92,6 +92,13 @@ def test_labels_probabilities_and_doubts(place, capsys):
 def test_torch_need_not_be_there(place):
     command = [sys.executable, "-c", WITHOUT_TORCH, "--model=colours.onnx", "images"]
     assert "images/red/1.png\tred\t0.7870" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_lines_of_the_card_name_the_same(place, capsys, monkeypatch):
+    for name in COLOURS:
+        monkeypatch.setattr(sys, "argv", ["lines", f"images/{name}/1.png"])
+        exec("\n".join(python_lines(colour_card(), "colours.onnx")), {})
+    assert capsys.readouterr().out == "blue 0.7059\ngreen 0.787\nred 0.787\n"
 
 
 def test_broken_images_are_left_out(place, capsys):

@@ -2,7 +2,7 @@
 
 Every file becomes RGB with 8 bits a channel: turned as its EXIF orientation says, transparent pixels on a background.
 Grey becomes three equal channels, CMYK is converted without its colour profile, of 16 bits the upper 8 count, and of
-several frames the first. Training, evaluation and `predict` follow the same rules.
+several frames the first. Training, evaluation, `predict` and the card's program follow the same rules.
 """
 
 import os

@@ -14,7 +14,7 @@ from fewshot_nas.version import __version__
 
 FORMAT = "fewshot_nas card 1"
 KEY = "fewshot_nas.card"  # of the metadata in files
-_OF_PROGRAMS = ("pt2", "onnx", "int8", "latency")  # what the card says of single files
+_OF_PROGRAMS = ("pt2", "onnx", "int8", "latency", "python")  # what the card says of single files
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,42 @@ def form(*, pixels: bool) -> dict[str, str]:
     if pixels:
         return {"input": "pixels, uint8: resized and cropped, not divided or normalised", "output": "probabilities"}
     return {"input": "images, float32: after all of the preprocessing", "output": "logits"}
+
+
+def python_lines(card: Mapping[str, Any], name: str) -> list[str]:
+    """A program that prints the class and probability of an image by an ONNX file, with the usual packages only.
+
+    Args:
+        card: with its preprocessing and the form of the ONNX file.
+        name: of the ONNX file.
+    """
+    how, pixels = card["preprocessing"], card["onnx"]["input"].startswith("pixels")
+    side, crop, method = how["resize"]["shorter_side"], how["centre_crop"], how["resize"]["interpolation"].upper()
+    classes, ground = card["output"]["logits"], tuple(how.get("background", (255, 255, 255)))
+    colour, axes = ("", ".transpose(2, 0, 1)[None]") if how["colour"] == "RGB" else (".convert('L')", "[None, None]")
+    run = "session.run(None, {session.get_inputs()[0].name: x})[0][0]"
+    cut = f"image{colour}.resize((w, h), Image.Resampling.{method}).crop((l, t, l + {crop}, t + {crop}))"
+    normal = f"x = numpy.float32((x - {_column(how['mean'])}) / ({_column(how['std'])})); y = {run}"
+    heat = card["confidence"]["temperature"]
+    return [
+        "import io, json, pathlib, sys, numpy, onnxruntime",
+        "from PIL import Image, ImageOps",
+        f'session = onnxruntime.InferenceSession("{name}", providers=["CPUExecutionProvider"])',
+        f"names = json.loads(session.get_modelmeta().custom_metadata_map['{KEY}'])['classes'] or range({classes})",
+        "image = ImageOps.exif_transpose(Image.open(io.BytesIO(pathlib.Path(sys.argv[1]).read_bytes())))",
+        "if image.mode[:4] == 'I;16': image = Image.fromarray((numpy.asarray(image) >> 8).astype('uint8'))",
+        f"image = Image.alpha_composite(Image.new('RGBA', image.size, {ground}), image.convert('RGBA')).convert('RGB')",
+        f"w, h = ({side} * each // min(image.size) for each in image.size)",
+        f"l, t = round((w - {crop}) / 2), round((h - {crop}) / 2)",
+        f"x = numpy.asarray({cut}){axes}",
+        f"p = {run} ** (1 / {heat})" if pixels else f"{normal}; p = numpy.exp((y - y.max()) / {heat})",
+        "print(names[p.argmax()], round(float(p.max() / p.sum()), 4))",
+    ]
+
+
+def _column(values: Sequence[float]) -> str:
+    """The code of values for each channel of pixels 0..255."""
+    return f"255 * numpy.reshape({list(values)}, (-1, 1, 1))"
 
 
 class CardFile:

@@ -15,7 +15,7 @@ from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World, joined
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import answers, calibrate
-from fewshot_nas.models.card import CardFile, Provenance, deployment_card, form
+from fewshot_nas.models.card import CardFile, Provenance, deployment_card, form, python_lines
 from fewshot_nas.models.checkpoint import is_subnet, read_checkpoint, subnet_of, supernet_of
 from fewshot_nas.models.export import Preprocessed, check_formats, onnx_program, write_onnx, write_weights
 from fewshot_nas.models.subnet import Subnet, extract
@@ -181,10 +181,13 @@ def _cards(
         return [card]
     times = latencies(programs, np.zeros([1, *card["input"]["shape"][1:]], np.uint8 if pixels else np.float32))
     card = {**card, "onnx": form(pixels=pixels), "latency": times[0]}
+    if readable := card["preprocessing"] and card["preprocessing"]["colour"] in ("RGB", "1 channel"):
+        card["python"] = python_lines(card, files[1].name)
     if len(programs) == 1:
         return [card]
     now = logits_of(programs[1], inputs, pixels=pixels)
     scores, confidence = judged(now, inputs, card["scores"])
     own = {"scores": scores, "confidence": confidence, "latency": times[1]}
     card["int8"] = {**own, "change": differences(now, logits, inputs)}
-    return [card, {**card, **own}]
+    python = {"python": python_lines(card, files[2].name)} if readable else {}
+    return [card, {**card, **own, **python}]

@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ from PIL import ExifTags, Image
 from fewshot_nas.__main__ import main
 from fewshot_nas.data.images import FileImages, Names
 from fewshot_nas.data.transforms import eval_transform
-from fewshot_nas.models.card import KEY
+from fewshot_nas.models.card import KEY, python_lines
 from fewshot_nas.records.files import read_json
 from fewshot_nas.scoring.predict import Model
 from tests.script_module import load_script
@@ -121,9 +121,10 @@ def forms(place, pixels):
 
 @dataclass
 class Session:
-    """Stands for one of onnxruntime."""
+    """Stands for one of onnxruntime; keeps what it is given."""
 
     card: dict
+    given: list = field(default_factory=list)
 
     def get_modelmeta(self):
         return SimpleNamespace(custom_metadata_map={KEY: json.dumps(self.card)})
@@ -131,10 +132,14 @@ class Session:
     def get_inputs(self):
         return [SimpleNamespace(name="pixels", type="tensor(uint8)")]
 
+    def run(self, _, inputs):
+        self.given.append(inputs["pixels"])
+        return [np.array([[1.0]])]
+
 
 @pytest.mark.parametrize("ground", [(255, 255, 255), (10, 200, 30)])
 def test_every_form_of_file_gives_the_same_pixels_everywhere(tmp_path, page, monkeypatch, ground):
-    """In training and evaluation, `predict`, and the program of the page."""
+    """In training and evaluation, `predict`, the lines of the card, and the program of the page."""
     pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     files = forms(tmp_path, pixels)
     images = FileImages(tmp_path, Names.of(path.name for path in files), torch.zeros(len(files)).long()).on(ground)
@@ -144,11 +149,15 @@ def test_every_form_of_file_gives_the_same_pixels_everywhere(tmp_path, page, mon
     card |= {"confidence": {"temperature": 1.0}}
     monkeypatch.chdir(tmp_path)
     (tmp_path / "best.json").write_text(json.dumps(card))
-    program = {}
+    session, program = Session(card), {}
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=lambda *_, **__: session))
     exec(page(PAGE.read_text(encoding="utf-8")).blocks("python")[0].partition("network = ")[0], program)
-    model = Model(Session(card), card, ("all",))
+    model = Model(session, card, ("all",))
     for index, path in enumerate(files):
         expected = transform([images.picture(index)])
+        monkeypatch.setattr(sys, "argv", ["lines", path.name])
+        exec("\n".join(python_lines(card, "best.onnx")), {})
+        assert np.array_equal(session.given[-1], expected), path.name
         assert np.array_equal(model.pixels(path)[None], expected), path.name
         assert np.array_equal(np.array(program["cut"](program["opened"](path))).transpose(2, 0, 1)[None], expected)
         assert images.picture(index).size == program["opened"](path).size[::-1], path.name
