@@ -13,7 +13,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import Count, Share, Within
 from fewshot_nas.config import DataConfig, EvaluationConfig, RunConfig, SpaceConfig
 from fewshot_nas.cream.flops import Budget, budget_for
-from fewshot_nas.cream.model import FULL_PX, MODELS, OWN, PUBLISHED, CreamSpace, Model, model_of
+from fewshot_nas.cream.model import FULL_PX, MODELS, OWN, PUBLISHED, CreamSpace, Model, as_published, model_of
 from fewshot_nas.space.mbconv import MBConvSpace
 
 # Images for batch norm statistics: a single image may be a single pixel in a late stage.
@@ -158,6 +158,8 @@ class ModelConfig(CreamConfig):
     MODEL_SELECTION: Literal[-1, 14, 43, 112, 114, 287, 481, 604] = 43
     # The choice of each block, stage by stage, between [0] and [0].
     INPUT_ARCH: tuple[tuple[int, ...], ...] = ()
+    # A stage of one block: its choice in INPUT_ARCH (`written`), or the public code's, which ignores it (`template`).
+    SINGLE_BLOCKS: Literal["written", "template"] = "written"
 
     @property
     def name(self) -> str:
@@ -177,6 +179,10 @@ class ModelConfig(CreamConfig):
             )
         if self.MODEL_SELECTION == OWN:
             model = model_of(json.dumps(self.INPUT_ARCH), FULL_PX, self.SPACE)
+            if self.SINGLE_BLOCKS == "template":
+                if self.SPACE != PUBLISHED:
+                    raise InputError("SINGLE_BLOCKS is template, but SPACE is changed; only the published one has them")
+                model = as_published(model)
         elif self.SPACE == PUBLISHED:
             model = MODELS[114 if self.MODEL_SELECTION == 112 else self.MODEL_SELECTION]
         else:
@@ -189,6 +195,21 @@ class ModelConfig(CreamConfig):
     @property
     def resolution(self) -> int:
         return self.IMAGE_SIZE or self.model().resolution
+
+    def unlike_public(self) -> str:
+        """A sentence about the stages of INPUT_ARCH that the public code would build otherwise; empty without any."""
+        model = self.model()
+        public = as_published(model)
+        if self.MODEL_SELECTION != OWN or self.SPACE != PUBLISHED or model == public:
+            return ""
+        pairs = zip(*(model.space.by_stage(each.arch) for each in (model, public)), strict=True)
+        stages = [str(stage) for stage, (mine, theirs) in enumerate(pairs, 1) if mine != theirs]
+        here, there = (each.space.cost(each.arch).params for each in (model, public))
+        return (
+            f"stage{'s' * (len(stages) > 1)} {', '.join(stages)} of INPUT_ARCH, of one block, built as written:"
+            f" {here:,} params with 1,000 classes; the public code ignores the choice there and builds"
+            f" {public.code}, {there:,} params, as SINGLE_BLOCKS=template does"
+        )
 
 
 @dataclass(frozen=True)

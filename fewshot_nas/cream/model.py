@@ -94,7 +94,7 @@ def model_of(code: str, resolution: int, shape: CreamSpace = PUBLISHED) -> Model
     """The network with a code such as `[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]`.
 
     The `[0]` at both ends stand for the fixed stages. An index always means its choice, even for a stage with a
-    single block.
+    single block; the setting SINGLE_BLOCKS chooses `as_published` instead.
 
     Raises:
         InputError: the text is not a path in that form.
@@ -148,7 +148,7 @@ def path_overrides(file: Path | None, overrides: Sequence[str]) -> list[str]:
     if file is None:
         return list(overrides)
     for override in overrides:
-        if override.partition("=")[0] in ("MODEL_SELECTION", "INPUT_ARCH"):
+        if override.partition("=")[0] in ("MODEL_SELECTION", "INPUT_ARCH", "SINGLE_BLOCKS"):
             raise InputError(f"{override!r} and --from_search both select a model, expected only one of them")
     values = read_model(file).values()
     chosen = [f"MODEL_SELECTION={OWN}", f"INPUT_ARCH={values['INPUT_ARCH']}", f"IMAGE_SIZE={values['resolution']}"]

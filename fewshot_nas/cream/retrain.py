@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with joined(options.device, config.run) as world:
         here = RetrainRun.asked(options, config, world)
         assert here.images  # says which images there are
+        if not options.from_search and (unlike := config.unlike_public()):
+            here.report(unlike)
         for line in here.surprises():
             here.report(line)
         directory = retrain_directory(options.save, config.name)

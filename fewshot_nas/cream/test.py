@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with joined(options.device, config.run) as world:
         report, data = speaker(world.is_rank0), images_of(config.data)
+        if not options.from_search and (unlike := config.unlike_public()):
+            report(unlike)
         report(opened(f"network {checkpoint}", data, space_words(config), world))
         classes, channels, content = data.num_classes, len(data.mean), read_checkpoint(checkpoint)
         refuse_other_images(checkpoint, content.get("trained_on", {}), data)

@@ -289,9 +289,11 @@ def test_a_plan_trains_for_nothing(here, capsys, command, settings):
     assert list(here.iterdir()) == []
 
 
-def test_another_path_does_not_go_on_with_a_retraining(here):
+def test_another_path_does_not_go_on_with_a_retraining(here, capsys):
     settings = [*RETRAIN, "MODEL_SELECTION=-1"]
     retrain.main(["--save", "one", *settings, f"INPUT_ARCH={PATH}"])
+    said = "stages 1, 2, 3, 4, 5 of INPUT_ARCH, of one block, built as written"
+    assert capsys.readouterr().out.count(said) == 1
     with pytest.raises(InputError, match="retrain_arch was begun with"):
         retrain.main(["--save", "one", *settings, f"INPUT_ARCH={PATH.replace('3', '5')}"])
 

@@ -77,6 +77,19 @@ def test_a_path_of_ones_own():
     assert config.name == "arch"
 
 
+def test_what_the_public_code_builds_otherwise_is_said_and_can_be_built():
+    written, template = (load(ModelConfig, None, [*OWN, f"SINGLE_BLOCKS={way}"]) for way in ("written", "template"))
+    said = written.unlike_public()
+    assert "stage 1 of INPUT_ARCH, of one block, built as written: 6,050,200 params" in said
+    assert "[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]], 6,044,368 params, as SINGLE_BLOCKS=template does" in said
+    assert template.model() == MODELS[287]
+    assert template.unlike_public() == ""
+    assert load(ModelConfig, None, [OWN[0], OWN[1].replace("[3],", "[0],", 1)]).unlike_public() == ""
+    assert load(ModelConfig, None, ["MODEL_SELECTION=14"]).unlike_public() == ""
+    with pytest.raises(InputError, match="SINGLE_BLOCKS is template, but SPACE is changed"):
+        load(ModelConfig, None, [*OWN, "SINGLE_BLOCKS=template", "SPACE.stem_width=8"]).model()
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
