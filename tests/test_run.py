@@ -109,7 +109,7 @@ def test_an_interrupted_call_goes_on(workshop, small, capsys):
 def test_a_table_is_a_frame_where_pandas_is_installed(monkeypatch):
     table = Table([{"code": "11", "prob": 40.0}, {"code": "12", "prob": 60.0}])
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(InputError, match=r"to_frame\(\) needs pandas: pip install 'fewshot-nas\[figures\]'"):
+    with pytest.raises(InputError, match=r"pandas is not installed; `pip install 'fewshot-nas\[figures\]'"):
         table.to_frame()
     monkeypatch.undo()
     pytest.importorskip("pandas")

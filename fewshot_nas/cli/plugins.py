@@ -46,8 +46,11 @@ def named_part(name: str, ours: Mapping[str, T], where: str) -> T:
         raise InputError(f"{where} is {name!r}, which cannot be imported ({error})") from None
 
 
-def extra(module: str) -> Any:
-    """A module of a package that only exports need.
+def extra(module: str, of: str = "export") -> Any:
+    """A module of a package that not everybody needs.
+
+    Args:
+        of: the extra of this package that has it.
 
     Raises:
         InputError: it is not installed.
@@ -56,4 +59,4 @@ def extra(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         package = module.partition(".")[0]
-        raise InputError(f"{package} is not installed; `pip install 'fewshot-nas[export]'` installs it") from None
+        raise InputError(f"{package} is not installed; `pip install 'fewshot-nas[{of}]'` installs it") from None

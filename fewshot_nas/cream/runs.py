@@ -75,7 +75,6 @@ class CreamRun(AnyRun):
         """Training images from which batch norms are estimated before a network is measured; 0: they are not."""
 
     def inputs(self, scored: Images) -> Inputs:
-        """Images to score on, and training images to calibrate with."""
         return scoring_inputs(self.config, self.data, scored, self.world, self.calibration)
 
     def due(self, epochs: int) -> frozenset[int]:

@@ -49,7 +49,6 @@ class PathStep(SupernetStep):
     teacher: BoardTeacher
 
     def backward(self, network: Supernet, batch: Batch) -> Trained:
-        """Add the gradients of the step's path."""
         (loss,), (logits,) = super().backward(network, batch)
         return Trained(torch.stack([loss, share_right(logits, batch.labels)]), [logits])
 

@@ -160,7 +160,6 @@ class Search(Training[SearchTask]):
         )
 
     def finish(self, task: SearchTask, log: RunLog) -> None:
-        """Write the path that is chosen, with its costs and scores."""
         task.keeping.apply_pending()
         best, decided = self._decided(task)
         data, accuracy, model = self.run.data, task.validated(best.candidate), Model(self.run.space, best.candidate)

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.plugins import extra
 from fewshot_nas.records.files import replacing
 from fewshot_nas.reporting.figures import columns
 from fewshot_nas.reporting.gather import Study
@@ -45,11 +45,7 @@ def drawings(study: Study) -> dict[str, "Drawing"]:
     Raises:
         InputError: matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-    except ImportError:
-        raise InputError("figures need matplotlib: pip install 'fewshot-nas[figures]'") from None
-    with rc_context(dict(_LOOK)):
+    with extra("matplotlib", "figures").rc_context(dict(_LOOK)):
         return dict(_drawings(study))
 
 
@@ -60,9 +56,7 @@ def write_figures(study: Study, directory: Path) -> list[Path]:
         InputError: matplotlib is not installed.
     """
     paths, drawn = [], drawings(study)
-    from matplotlib import rc_context
-
-    with rc_context(dict(_LOOK)):
+    with extra("matplotlib", "figures").rc_context(dict(_LOOK)):
         for name, drawing in drawn.items():
             for ending, metadata in (("svg", {"Date": None}), ("png", {})):
                 paths.append(directory / f"{name}.{ending}")

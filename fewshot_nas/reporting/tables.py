@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.plugins import extra
 from fewshot_nas.reporting.gather import Study
 from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.directories import PhaseDirectory, merged_manifest_path, merged_path
@@ -31,11 +31,8 @@ class Table(list[dict[str, Any]]):
         Raises:
             InputError: pandas is not installed.
         """
-        try:
-            from pandas import DataFrame
-        except ImportError:
-            raise InputError("to_frame() needs pandas: pip install 'fewshot-nas[figures]'") from None
-        return DataFrame(list(self))
+        frame: pandas.DataFrame = extra("pandas", "figures").DataFrame(list(self))
+        return frame
 
 
 def epochs_table(phases: Mapping[str, PhaseDirectory]) -> Table:

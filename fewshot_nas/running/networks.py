@@ -115,7 +115,6 @@ class SubnetTraining(Training[NetworkTask]):
         return run.begun(settings, task, run.data.train)
 
     def finish(self, task: NetworkTask, log: RunLog) -> None:
-        """Measure the network, keep it, and hand its result on."""
         run = self.run
         valid, test = task.measured(run.valid, run.test)
         result = StandAloneResult(self.name, self.code, self.seed, recipe_sha256(self.manifest), valid, test)

@@ -194,7 +194,6 @@ class SupernetTraining(Training[SupernetTask]):
         return written
 
     def begin(self) -> Begun[SupernetTask]:
-        """The phase's task, and the images that it trains on."""
         return self.run.begun(self.settings, self.task(self.start()), self.run.data.train)
 
     def finish(self, task: SupernetTask, log: RunLog) -> None:

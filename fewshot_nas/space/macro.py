@@ -60,7 +60,6 @@ class MacroSpace(Space):
         return (Place(STEM), *blocks, Place(len(self.lengths)))
 
     def block_at(self, place: int, arch: Arch) -> Block:
-        """The stem, a chosen block, or the last convolution."""
         stage = self.places[place].stage
         if stage == STEM:
             return Block((Op(self.in_channels, self.stem_width, 3, act="relu"),), None)

@@ -90,7 +90,6 @@ class MBConvSpace(Space):
         return (Place(STEM), Place(0), *blocks, Place(len(self.lengths) + 1))
 
     def block_at(self, place: int, arch: Arch) -> Block:
-        """The stem, the separable block, a chosen block, or the last convolution."""
         stage, stem = self.places[place].stage, self.stem_width
         if stage == STEM:
             return Block((Op(self.in_channels, stem, 3, self.stem_stride, act="silu"),), None)

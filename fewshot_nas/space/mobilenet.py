@@ -83,7 +83,6 @@ class MobileNetSpace(Space):
         return self._width(self.out_widths[stage], arch[self._slot[f"{stage} out"]])
 
     def block_at(self, place: int, arch: Arch) -> Block:
-        """The stem, an inverted residual, or the last convolution."""
         stage = self.places[place].stage
         if stage == STEM:
             return Block((Op(self.in_channels, self._out(0, arch), 3, self.stem_stride, act="relu"),), None)

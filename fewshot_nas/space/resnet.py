@@ -113,7 +113,6 @@ class ResNetSpace(Space):
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
-        """The stem, then all positions of each stage."""
         stages = len(self.depths)
         found = [Place(STEM, (stages,))]
         for stage, (_, most) in enumerate(self.depths):
@@ -130,7 +129,6 @@ class ResNetSpace(Space):
         return tuple(accumulate((most for _, most in self.depths), initial=2 * len(self.depths)))[:-1]
 
     def block_at(self, place: int, arch: Arch) -> Block:
-        """The stem, or a residual block of the widths that the arch's digits mean."""
         stages, (stage, reads, out, *_) = len(self.depths), self.places[place]
         stem = self.mid_width(0, arch[stages])
         if stage == STEM:
@@ -146,11 +144,9 @@ class ResNetSpace(Space):
 
     @cached_property
     def head_reads(self) -> tuple[int, ...]:
-        """The last stage's out digit."""
         return (2 * len(self.depths) - 1,)
 
     def head(self, arch: Arch) -> Head:
-        """The classifier on the last stage's output."""
         return Head(self.width(-1, arch[self.head_reads[0]]))
 
     def arch(self, outs: Sequence[int], mids: Sequence[Sequence[int]]) -> Arch:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node, symbolic_trace
 
-from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.plugins import extra
 
 _OPSET, _IR = 17, 8
 _PLAIN = MappingProxyType(
@@ -38,11 +38,7 @@ def onnx_of(module: nn.Module, shape: Sequence[int]) -> bytes:
 
 class _Graph:
     def __init__(self) -> None:
-        try:
-            import onnx
-        except ImportError:
-            raise InputError("onnx is not installed, expected it from `pip install 'fewshot-nas[export]'`") from None
-        self._onnx = onnx
+        self._onnx = extra("onnx")
         self._nodes: list[Any] = []
         self._weights: list[Any] = []
 

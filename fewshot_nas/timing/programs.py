@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.plugins import extra
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import BlockLayers, HeadLayers
 from fewshot_nas.space.block import Head
@@ -188,11 +189,7 @@ def onnxruntime_or_refuse(device: torch.device) -> Any:
     """
     if device.type != "cpu":
         raise InputError(f"--runtime onnxruntime measures on the CPU, --device is {device.type}")
-    try:
-        import onnxruntime
-    except ImportError:
-        raise InputError("onnxruntime is not installed, expected it from `pip install 'fewshot-nas[export]'`") from None
-    return onnxruntime
+    return extra("onnxruntime")
 
 
 def _processor() -> str:

@@ -90,7 +90,6 @@ class NetworkTask(Task[Subnet, Learning]):
         return [measure(network, inputs).top1 for inputs in parts or (self.valid,)]
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Write the weights, their average and the optimizer's state."""
         with replacing(path) as stream:
             torch.save({**{name: part.state_dict() for name, part in self._parts().items()}, **state}, stream)
 

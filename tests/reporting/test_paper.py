@@ -36,5 +36,5 @@ def test_nothing_to_draw_is_no_figure(empty_study, tmp_path):
 
 def test_without_matplotlib_the_extra_is_named(study, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(InputError, match=r"figures need matplotlib: pip install 'fewshot-nas\[figures\]'"):
+    with pytest.raises(InputError, match=r"matplotlib is not installed; `pip install 'fewshot-nas\[figures\]'"):
         write_figures(study, tmp_path)
