@@ -187,7 +187,7 @@ def test_a_table_that_is_not_the_public_one_is_refused(place, table, change, sai
         (["--truth=digits=none.json"], "none.json: no such file"),
         (["--truth=math:sqrt=9"], "Truth|must be real"),
         (["mine.csv", TRUTH, "--column=rule_9"], "there is no column 'rule_9', but there are rule_0, rule_30"),
-        (["none.csv", TRUTH], "none.csv: cannot be read"),
+        (["none.csv", TRUTH], "none.csv: no such file"),
         ([TRUTH, "--spent=4M"], "expected images times multiply-adds of one"),
         ([TRUTH, "--spent=0x4M"], "expected images times multiply-adds of one"),
     ],

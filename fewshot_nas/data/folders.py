@@ -12,6 +12,7 @@ import torch
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import FileImages, Names
 from fewshot_nas.data.opening import files_below, is_hidden, is_image
+from fewshot_nas.records.files import read_text
 
 CLASSES = "classes.txt"  # beside the lists: a name a line, of the classes 0, 1, 2, ...
 LISTS = {"train": "train.txt", "valid": "valid_part2500.txt", "test": "valid.txt"}  # of the competition
@@ -53,12 +54,9 @@ def class_names(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: a line is empty, or two are the same.
     """
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
-    except FileNotFoundError:
+    if not path.exists():
         return ()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    names = [line.strip() for line in read_text(path).rstrip().splitlines()]
     seen: dict[str, int] = {}
     for number, name in enumerate(names, start=1):
         if not name or name in seen:

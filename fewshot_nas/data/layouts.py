@@ -11,6 +11,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.folders import CLASSES, LISTS, class_directories, class_names, listed, read_list
 from fewshot_nas.data.known import CIFAR10, CIFAR100
 from fewshot_nas.data.opening import suffixes
+from fewshot_nas.records.files import read_text
 
 ALL = "all"  # the part of images that are not split
 _NAMES = {"train": ("train", "training"), "valid": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
@@ -162,10 +163,7 @@ def _tables(root: Path, tables: Mapping[str, Path]) -> Layout:
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """File, label and part (or an empty text) of each row."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    lines = read_text(path).splitlines()
     delimiter = max(",;\t", key=(lines or [""])[0].count)
     header, *rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)] or [[]]
     names = [name.lower() for name in header]
@@ -213,11 +211,11 @@ def _file(root: Path, table: Path, number: int, name: str, below: dict[str, str 
 
 def _tiny_imagenet(root: Path) -> Layout:
     """Stanford's archive: the images of val have labels, those of test have none, so val is tested on."""
-    classes = (root / "wnids.txt").read_text(encoding="utf-8").split()
+    classes = read_text(root / "wnids.txt").split()
     known = {name: number for number, name in enumerate(sorted(classes))}
     train = listed(root, "train", sorted(classes))
     annotations = root / "val" / "val_annotations.txt"
-    rows = [line.split("\t")[:2] for line in annotations.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [line.split("\t")[:2] for line in read_text(annotations).splitlines() if line.strip()]
     labels = _numbers(annotations, (row[-1] for row in rows), known)
     valid = Labelled([f"val/images/{row[0]}" for row in rows], labels)
     return Layout(
@@ -232,7 +230,7 @@ def _in_words(wnids: Sequence[str], path: Path) -> list[str]:
     """The first word for each class, where the list of words is there, and no two classes have the same."""
     if not path.is_file():
         return list(wnids)
-    words = dict(line.split("\t", 1) for line in path.read_text(encoding="utf-8").splitlines() if "\t" in line)
+    words = dict(line.split("\t", 1) for line in read_text(path).splitlines() if "\t" in line)
     found = [words.get(name, name).split(",")[0].strip() for name in wnids]
     return [word if found.count(word) == 1 else f"{word} ({name})" for word, name in zip(found, wnids, strict=True)]
 
@@ -271,7 +269,7 @@ def _imagenet(root: Path, flat: Path) -> Layout:
         raise InputError(f"{meta}: cannot be read as the devkit's list of classes ({error})") from None
     classes = class_directories(root / _by_part(root, "")["train"].name)
     known = {name: number for number, name in enumerate(classes)}
-    numbers = lists[0].read_text(encoding="utf-8").split()
+    numbers = read_text(lists[0]).split()
     files = sorted(entry.name for entry in os.scandir(flat) if entry.name.lower().endswith(tuple(suffixes())))
     if len(numbers) != len(files):
         raise InputError(f"{lists[0]}: has {len(numbers)} labels, but {flat} has {len(files)} images")

@@ -15,7 +15,7 @@ import numpy as np
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.truth import Truth
-from fewshot_nas.records.files import read_json
+from fewshot_nas.records.files import read_json, read_text
 
 Predictions: TypeAlias = dict[str, float]
 
@@ -57,11 +57,7 @@ def _wanted(path: Path, row: Mapping[str, Any], columns: Sequence[str]) -> Seque
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or error})") from None
-    reader = csv.DictReader(text.splitlines(), strict=True)
+    reader = csv.DictReader(read_text(path).splitlines(), strict=True)
     heads = [head.strip() for head in reader.fieldnames or ()]
     if len(heads) < 2 or len(set(heads)) < len(heads):
         raise InputError(f"{path}: the heads are {heads}, expected different ones, for keys and numbers")

@@ -129,6 +129,20 @@ def write_csv(path: Path, heads: Iterable[str], rows: Iterable[Iterable[object]]
     write_text(path, text.getvalue())
 
 
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, without a byte order mark.
+
+    Raises:
+        InputError: the file is missing, unreadable or no such text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from None
+
+
 def read_json(path: Path) -> Any:
     """Parse a JSON file and refuse repeated keys, which `json` accepts.
 
@@ -137,12 +151,7 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: the file is missing, unreadable, truncated or not JSON.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    text = read_text(path)
     try:
         return json.loads(text, object_pairs_hook=_unique_keys)
     except json.JSONDecodeError as error:
