@@ -27,7 +27,7 @@ NOTES = PLACE / "notes.jsonl"
 BLOCKS = 4  # of the page's recipe: one machine, several machines, Slurm, Ray
 
 # What the real recipe has: training and test images, archs trained alone.
-TRAIN, TEST, ALONE, ARCHS, CALIBRATION = 1_281_167, 50_000, 30, 45_000, 8192
+TRAIN, TEST, ALONE, ARCHS, PARTS, CALIBRATION = 1_281_167, 50_000, 30, 45_000, 8, 8192
 CLASSES, SIDES = 1000, (500, 375)
 
 
@@ -116,7 +116,7 @@ def lines(block: int) -> str:
     assert len(shell) == BLOCKS, f"the recipe of docs/imagenet.md has {len(shell)} blocks of shell, expected {BLOCKS}"
     train = re.search(r"^train\(\).*$", shell[0], re.MULTILINE)
     assert train
-    return f"{train[0]}\n{shell[1]}" if block == 2 else shell[block - 1]
+    return f"{train[0]}\n{shell[block - 1]}" if block in (2, 3) else shell[block - 1]
 
 
 def lay_ready(block: int) -> None:
@@ -213,7 +213,7 @@ def table(records: Sequence[dict[str, Any]], cut: Size) -> Iterator[str]:
 
 def shown(words: Sequence[str]) -> str:
     """The module of a line with the arguments that tell it from others."""
-    kept = re.compile(r"--(group_nums|json_part|nnodes|stage)=.*")
+    kept = re.compile(r"--(phase|json_part|nnodes)=.*")
     return " ".join([words[words.index("-m") + 1], *(word for word in words if kept.fullmatch(word))])
 
 
@@ -231,10 +231,10 @@ def estimate(records: Sequence[dict[str, Any]], cut: Size) -> Iterator[tuple[str
         rates = [each["images_per_s"] for each in records if module in shown(each["words"]) and each["images_per_s"]]
         if rates:
             yield name, epochs * TRAIN / (sum(rates) / len(rates)) / 3600
-    parts = [each["s"] for each in records if "fewshot_nas.test" in each["words"] and each["words"][0] == "torchrun"]
-    if parts:
-        image_s = min(parts) / (2 * cut.images * cut.archs)  # calibration images and images to score on
-        yield "eight parts (start-up counted as computing)", ARCHS * (CALIBRATION + TEST) * image_s / 3600
+    scored = [each["s"] for each in records if "fewshot_nas.test" in each["words"] and each["words"][0] == "torchrun"]
+    if scored:
+        image_s = min(scored) / (2 * cut.images * PARTS * cut.archs)  # calibration images and images to score on
+        yield "scores (start-up counted as computing)", ARCHS * (CALIBRATION + TEST) * image_s / 3600
 
 
 def main() -> int:

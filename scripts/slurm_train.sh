@@ -1,17 +1,16 @@
 #!/usr/bin/env bash
-# One training command on several machines: Slurm runs this script on the first of them, and srun one
-# torchrun on each. The machines share the project's directory, from which the job is submitted.
+# One training command on a machine with eight GPUs, or on several (--nodes=2): Slurm runs this script on the first of
+# them, and srun one torchrun on each. They share the project's directory, from which the job is submitted.
 #
 #   sbatch scripts/slurm_train.sh train_supernet --config configs/imagenet.yml --save imagenet
-#   sbatch scripts/slurm_train.sh train_few_shot --config configs/imagenet.yml --save imagenet --group_nums=2 --resumed_split_groups=1
-#   sbatch scripts/slurm_train.sh cream.search --config configs/cream_search.yml --save imagenet
+#   sbatch scripts/slurm_train.sh train_few_shot --config configs/imagenet.yml --save imagenet --phase=3_from_2 few_shot.lr=0.002
+#   sbatch scripts/slurm_train.sh cream.search --config configs/cream_search.yml --save cream
 #
-# Jobs of this name run one after another, so all phases may be submitted at once; --resumed_split_groups
-# makes a phase refuse to begin where the one before it has failed. A job that ran out of time continues
-# when it is submitted again. The number of processes belongs to a run and has to stay the same.
+# Jobs of this name run one after another, so all phases may be submitted at once; --phase=3_from_2 refuses to begin
+# where phase 2 has failed. A job that ran out of time goes on when it is submitted again, also with other --nodes.
 #SBATCH --job-name=fewshot_nas
 #SBATCH --dependency=singleton
-#SBATCH --nodes=2
+#SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=64

@@ -2,7 +2,7 @@
 
     python -m studies.faults.run --out results/faults.jsonl --runs 20                  about an hour of a core
     python -m studies.faults.run --out results/faults.jsonl --fault stop --moment step
-    python -m studies.faults.run --out studies/faults/results.jsonl --table          what docs/scale.md shows
+    python -m studies.faults.run --out studies/faults/results.jsonl --table          a row for each fault
 
 Three gloo processes train a supernet on the digits, or score a pool. At a random point of the moment that is
 asked for, a fault hits a random process. Noted are the exit codes, how long the others took to end, and what was

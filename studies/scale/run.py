@@ -1,13 +1,13 @@
 """What the pipeline costs at ImageNet's size, counted from the plan; nothing is trained or scored.
 
-    python -m studies.scale.run                     about a minute; the tables of docs/scale.md
-    python -m studies.scale.run --tmacs 60 20       other rates of a GPU: training, evaluation
+    python -m studies.scale.run                     about a minute; multiply-adds, and what moves between GPUs
+    python -m studies.scale.run --tmacs 20 30       hours, too, by rates of a GPU: training, scoring
 
-Rates are in 10^12 multiply-adds a second and an assumption: measure yours with scripts/rehearse.sh.
+Rates are in 10^12 multiply-adds a second: measure yours with scripts/rehearse.sh.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from fewshot_nas.config import Config, RecipeConfig, load_config
@@ -21,7 +21,7 @@ from fewshot_nas.space.split import by_width
 from studies.common import ROOT
 
 TRAIN, TEST, CLASSES = 1_281_167, 50_000, 1000
-GPUS = (1, 8, 32)
+GPUS = (1, 8, 32)  # the last are not in one machine, where hours do not follow from rates
 BACKWARD = 3  # a training step computes forward once and about twice as much backward
 ALONE, PHASES = 30, 6
 
@@ -29,21 +29,21 @@ ALONE, PHASES = 30, 6
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tmacs", type=float, nargs=2, default=(40.0, 20.0), metavar=("TRAINING", "EVALUATION"))
+    parser.add_argument("--tmacs", type=float, nargs=2, metavar=("TRAINING", "SCORING"))
     options = parser.parse_args()
     config = load_config(ROOT / "configs" / "imagenet.yml")
-    print("\n".join([*times(config, *options.tmacs), "", *traffic(config)]))
+    print("\n".join([*times(config, options.tmacs), "", *traffic(config)]))
 
 
-def times(config: Config, training: float, evaluation: float) -> Iterator[str]:
-    """Hours of each part on so many GPUs."""
-    yield "| part | multiply-adds | " + " | ".join(f"{gpus} GPU{'s' * (gpus > 1)}, h" for gpus in GPUS) + " |"
-    yield "|---|---|" + "---|" * len(GPUS)
-    rows = [(name, macs, training) for name, macs in trainings(config)]
-    rows += [(name, macs, evaluation) for name, macs in evaluations(config)]
-    for name, macs, rate in rows:
-        hours = (f"{macs / (rate * 1e12) / gpus / 3600:,.1f}" for gpus in GPUS)
-        yield f"| {name} | {macs:.2e} | {' | '.join(hours)} |"
+def times(config: Config, tmacs: Sequence[float] | None) -> Iterator[str]:
+    """Multiply-adds of each part, and with rates its hours on so many GPUs."""
+    columns = GPUS[:-1] if tmacs else ()
+    yield "| part | multiply-adds |" + "".join(f" {gpus} GPU{'s' * (gpus > 1)}, h |" for gpus in columns)
+    yield "|---|---|" + "---|" * len(columns)
+    for place, rows in enumerate((trainings(config), evaluations(config))):
+        for name, macs in rows:
+            hours = (f" {macs / (tmacs[place] * 1e12) / gpus / 3600:,.1f} |" for gpus in columns if tmacs)
+            yield f"| {name} | {macs:.2e} |{''.join(hours)}"
 
 
 def trainings(config: Config) -> Iterator[tuple[str, float]]:

@@ -74,11 +74,11 @@ def test_the_readme_is_short(written):
         ("docs/imagenet.md", 'train() { on_gpus "$@" --config', 'train() { on_gpus "$@" --settings'),
         ("docs/imagenet.md", "torchrun --nproc_per_node=8 -m", "torchrun --processes=8 -m"),
         ("docs/imagenet.md", "torchrun --nproc_per_node=8 -m", "torchrun --nproc_per_node=8"),
-        ("docs/imagenet.md", "torchrun --nnodes=4", "torchrun --machines=4"),
-        ("docs/imagenet.md", "--resumed_split_groups=6", "--resumed_split_group_nums=6"),
-        ("docs/imagenet.md", "sbatch --nodes=4", "sbatch --machines=4"),
-        ("docs/imagenet.md", "slurm_train.sh train_supernet", "slurm_train.sh train_network"),
-        ("docs/imagenet.md", "slurm_train.sh train_supernet", "slurm_learn.sh train_supernet"),
+        ("docs/imagenet.md", "torchrun --nnodes=2", "torchrun --machines=2"),
+        ("docs/imagenet.md", "--phase=$phase", "--phases=$phase"),
+        ("docs/imagenet.md", "sbatch scripts/slurm", "sbatch --machines=4 scripts/slurm"),
+        ("docs/imagenet.md", 'slurm_train.sh "${1#fewshot_nas.}"', "slurm_train.sh train_network"),
+        ("docs/imagenet.md", "scripts/slurm_train.sh", "scripts/slurm_learn.sh"),
         ("docs/imagenet.md", "slurm_evaluate.sh imagenet 7_from_6 17", "slurm_evaluate.sh imagenet 7_from_6"),
         ("docs/imagenet.md", "slurm_evaluate.sh imagenet 7_from_6 17", "slurm_evaluate.sh imagenet 7_from_6 last"),
         ("docs/spaces.md", "preset: px28", "preset: px27"),
@@ -132,13 +132,14 @@ def test_a_mistake_in_a_script_is_noticed(script_calls, right, wrong):
 # Settings that make a matter of seconds of any line of a walk, on the digits.
 TINY = "space.preset=px8 space.in_channels=1 space.resolution=8 data.name=digits data.workers=0 run.threads=1"
 TINY += " training.resolutions=[] few_shot.resolutions=[]"
-CREAM = "IMAGE_SIZE=16 BATCH_SIZE=8 EPOCHS=1 data.train_images=16 data.valid_images=20"
+TINY += " training.warmup_epochs=0 stand_alone.warmup_epochs=0"
+CREAM = "IMAGE_SIZE=16 BATCH_SIZE=8 EPOCHS=1 data.name=digits data.workers=0 data.train_images=16 data.valid_images=20"
 MORE = {
     "latency": ["--rounds=1"],
     "search": ["--budget=4", "--population=4", "--images=20"],
     "test": ["--images=20"],
     "cream.search": f"{CREAM} EPOCHS=2 SHARED_EPOCHS=1 REVIEWS=1 REVIEW_PATHS=2 SLICE=2 CALIBRATION_IMAGES=16".split(),
-    "cream.retrain": CREAM.split(),
+    "cream.retrain": f"{CREAM} WARMUP_EPOCHS=0 COOLDOWN_EPOCHS=0".split(),
 }
 
 

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from tests.null_device.build import counted, why_not
+from tests.null_device.build import counted, ran, why_not
 
 
 def usual(steps: list[dict[str, int]]) -> dict[str, int]:
@@ -13,11 +13,13 @@ def usual(steps: list[dict[str, int]]) -> dict[str, int]:
 
 
 def main() -> None:
-    """Build, run, and print two tables."""
+    """Build, run, and print three tables, and what trainings for ImageNet plan."""
     if why := why_not():
         raise SystemExit(why)
     with tempfile.TemporaryDirectory() as place:
         seen = counted(Path(place))
+    with tempfile.TemporaryDirectory() as place:
+        plans = ran("tests.null_device.plans", place=Path(place), devices=1)
     print("| training step | launches | waits | copies from pageable memory |\n|---|---|---|---|")
     for name, each in seen["commands"].items():
         if each["fault"]:
@@ -32,6 +34,7 @@ def main() -> None:
         if "scoring" in unit:
             counts.append(f"| {name} | {unit['calibrating']:.1f} | {unit['scoring']:.1f} |")
     print("\n| launches by network and batch | calibrating | scoring |\n|---|---|---|", *counts, sep="\n")
+    print(f"\n{plans}")
 
 
 if __name__ == "__main__":

@@ -68,15 +68,21 @@ def counted(place: Path) -> dict[str, Any]:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, **build(place), "NULL_DEVICE_COUNT": "2", "PORT": f"{port}"}
+    out = place / "counted.json"
+    ran("tests.null_device.every_command", out, place=place, devices=2, PORT=f"{port}")
+    return json.loads(out.read_text())
+
+
+def ran(module: str, *arguments: object, place: Path, devices: int, **more: str) -> str:
+    """What a module prints that has so many null devices and works in a directory."""
+    environment = {**os.environ, **build(place), "NULL_DEVICE_COUNT": f"{devices}", **more}
     environment["PYTHONPATH"] = str(HERE.parents[1])
     environment.pop("CUDA_VISIBLE_DEVICES", None)
-    out = place / "counted.json"
-    command = [sys.executable, "-m", "tests.null_device.every_command", str(out)]
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     ended = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
     if ended.returncode:
         raise RuntimeError(ended.stderr[-4000:])
-    return json.loads(out.read_text())
+    return ended.stdout
 
 
 def _stub(name: str) -> str:

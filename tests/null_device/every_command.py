@@ -98,7 +98,7 @@ def main(out: Path) -> None:
     for name in ("json_file", "configs"):
         Path(name).symlink_to(ROOT / name)
     _photographs(Path("photographs"))
-    _answer_that_all_is_well()
+    answer_that_all_is_well()
     seen: dict[str, Any] = {"ranks": _ranks(2)}
     torch.cuda.init()
     torch.cuda.caching_allocator_enable(False)
@@ -123,7 +123,7 @@ def _scored() -> str:
     return str(next(supernet.parameters()).device)
 
 
-def _answer_that_all_is_well() -> None:
+def answer_that_all_is_well() -> None:
     """Let checks of values, which only a device could compute, find that all of them are as they should be."""
     plain = torch.Tensor.all
 
