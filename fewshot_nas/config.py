@@ -37,19 +37,19 @@ class SpaceConfig:
     in_channels: int | None = None
     # Side of the images after resizing or cropping, in pixels.
     resolution: int | None = None
-    # ResNets: output channels of each stage at ratio 1.0; there are as many stages as values.
+    # ResNets: output channels of each stage at ratio 1.0.
     base_widths: tuple[int, ...] | None = None
-    # ResNets: share of the base width that the digits 1, 2, ... stand for, falling.
+    # ResNets: share of the base width for the digits 1, 2, ..., falling.
     ratios: tuple[float, ...] | None = None
-    # ResNets and MobileNets: widths are rounded to multiples of this number of channels.
+    # ResNets and MobileNets: widths are multiples of this.
     divisor: int | None = None
     # ResNets, MobileNets and cream: stride of each stage's first block.
     strides: tuple[int, ...] | None = None
-    # ResNets: side of the first convolution's kernel, in pixels; odd.
+    # ResNets: side of the first kernel, odd.
     stem_kernel: int | None = None
     # ResNets, MobileNets and cream: stride of the first convolution.
     stem_stride: int | None = None
-    # ResNets: whether a 3x3 max pooling of stride 2 follows the first convolution.
+    # ResNets: max pooling after the first convolution.
     stem_pool: bool | None = None
     # ResNets: the largest digit that the pool uses, for each stage.
     pool_digits: tuple[int, ...] | None = None
@@ -57,7 +57,7 @@ class SpaceConfig:
     depths: tuple[tuple[int, int], ...] | None = None
     # ResNets: `basic` (two 3x3 convolutions) or `bottleneck` (1x1, 3x3, 1x1).
     block: BlockKind | None = None
-    # ResNets: whether a first block that changes the shape has a 1x1 convolution as its shortcut, or none.
+    # ResNets: a shortcut of 1x1 where the shape changes, or none.
     projects: bool | None = None
     # MobileNets: full output channels of each stage.
     out_widths: tuple[int, ...] | None = None
@@ -73,7 +73,7 @@ class SpaceConfig:
     widths: tuple[int, ...] | None = None
     # Macro and cream: number of blocks of each stage.
     lengths: tuple[int, ...] | None = None
-    # Macro: kernel side and expansion of each choice of a block, [0, 0] for the identity.
+    # Macro: kernel side and expansion of each choice; [0, 0]: identity.
     choices: tuple[tuple[int, int], ...] | None = None
     # Cream: features before the classifier.
     head_width: int | None = None
@@ -105,22 +105,22 @@ class DataConfig:
     name: str = "digits"
     # Directory of the images; `digits` needs none.
     root: Annotated[Path, FREE] = Path("data")
-    # Train on a fixed choice of this many images with balanced classes; null: on all.
+    # Train on so many images, a fixed choice with balanced classes; null: on all.
     train_images: Count | None = None
-    # Rank on a fixed choice of this many images; null: on all, but on 2,500 for `folders`.
+    # Rank on so many images, a fixed choice; null: on all, but on 2,500 for `folders`.
     valid_images: Count | None = None
-    # Number of classes of the network; null: as many as the labels show.
+    # Classes of the network; null: as many as the labels show.
     num_classes: Count | None = None
-    # Repeats images of rare classes in training: 0 leaves them rare, 1 makes all classes equally frequent.
+    # Repeats training images of rare classes: 0 not at all, 1 until all are equally frequent.
     evened: Annotated[float, Within(below=2)] = 0.0
     # Augmentation in training; null: the data set's own (photographs `photo`, small images `shift`, CIFAR and
     # Fashion-MNIST `shift_flip`, pairs `none`).
     augmentation: Recipe | None = None
-    # Processes that prepare images for each training process, two batches each in shared memory; 0: none but itself.
+    # Processes that prepare images, for each training process; 0: none but itself.
     workers: Annotated[int, Within(below=1025), FREE] = 0
     # Directory where decoded images are stored.
     cache: Annotated[Path, FREE] = Path("data/cache")
-    # Shorter side in pixels of training images that are stored decoded in the cache; null: decode them in every epoch.
+    # Shorter side of training images that are stored decoded in the cache; null: decode them in every epoch.
     stored_side: Count | None = None
     # Red, green and blue behind transparent pixels.
     background: tuple[Annotated[int, Within(below=256)], ...] = (255, 255, 255)
@@ -138,19 +138,19 @@ class RecipeConfig:
 
     # Passes over the training images.
     epochs: Count = 30
-    # Epochs in which the learning rate rises linearly, part of `epochs`.
+    # Epochs of `epochs` in which the learning rate rises linearly.
     warmup_epochs: int = 1
     # Images of a step, of all processes together.
     batch_size: Count = 64
-    # Learning rate after the warm-up; it then falls to 0 along a cosine.
+    # Learning rate after the warm-up; it falls along a cosine.
     lr: float = 0.1
     # Weight decay (L2).
     weight_decay: float = 1e-4
     # Momentum of the gradient descent.
     momentum: Share = 0.9
-    # Largest absolute value of a gradient's elements, to which they are clipped; 0: none.
+    # Bound to which a gradient's elements are clipped; 0: none.
     clip_value: float = 0.0
-    # Share of a label's probability that goes to all classes equally.
+    # Share of a label's probability that goes to all classes.
     label_smoothing: Share = 0.0
 
     @property
@@ -178,9 +178,9 @@ class FineTuneConfig(RecipeConfig):
 
     # Passes over the training images.
     epochs: Count = 10
-    # Epochs in which the learning rate rises linearly, part of `epochs`.
+    # Epochs of `epochs` in which the learning rate rises linearly.
     warmup_epochs: int = 0
-    # Learning rate after the warm-up; it then falls to 0 along a cosine.
+    # Learning rate after the warm-up; it falls along a cosine.
     lr: float = 0.02
 
 
@@ -190,9 +190,9 @@ class SupernetConfig(RecipeConfig):
 
     # Weight decay (L2).
     weight_decay: float = 1e-5
-    # Largest absolute value of a gradient's elements, to which they are clipped; 0: none.
+    # Bound to which a gradient's elements are clipped; 0: none.
     clip_value: float = 1.0
-    # Share of features that the largest arch drops before the classifier.
+    # Dropout before the classifier, for the largest arch.
     dropout: Share = 0.0
     # Probability that the largest arch skips a block's residual branch.
     drop_connect: Share = 0.0
@@ -234,9 +234,9 @@ class FewShotConfig(SupernetConfig):
 
     # Passes over the training images.
     epochs: Count = 2
-    # Epochs in which the learning rate rises linearly, part of `epochs`.
+    # Epochs of `epochs` in which the learning rate rises linearly.
     warmup_epochs: int = 0
-    # Learning rate after the warm-up. A phase that moves the weights much makes groups noisy, and the ranking worse.
+    # Learning rate. Larger ones make groups noisy, and the ranking worse.
     lr: float = 0.002
     # Larger rates for groups that are rarely drawn: by their probability (`rule`), as published (`table`), or `none`.
     lr_multipliers: Literal["rule", "table", "none"] = "rule"
@@ -250,11 +250,11 @@ class EvaluationConfig:
     calibration_images: Count = 256
     # Calibration images in a batch. It is the unit of the statistics, so this changes scores.
     calibration_batch: Count = 128
-    # Most images at a time when scoring, half as many once memory runs out; null: 128, on a GPU up to 1024.
+    # Most images at a time when scoring; null: 128, on a GPU up to 1024.
     batch_size: Annotated[Count | None, FREE] = None
-    # Bound of a process's memory in MB (on Ray a worker's), which may lower `batch_size`; null: what can be spared.
+    # Memory of a process in MB, which may lower `batch_size`; null: what can be spared.
     memory_mb: Annotated[Count | None, FREE] = None
-    # Epochs between two scorings of the ground truth's archs in training; the last epoch is always scored.
+    # Epochs between two scorings of the ground truth's archs in training.
     every_epochs: Count = 1
 
 
@@ -266,17 +266,17 @@ class RunConfig:
     seed: int = 0
     # `fp32`, or `bf16` (torch's autocast).
     precision: Literal["fp32", "bf16"] = "fp32"
-    # Whether products on GPUs may take factors with TF32's 10 bits: several times faster.
+    # TF32 on GPUs: several times faster, factors of 10 bits.
     tf32: bool = True
-    # Only operations that give the same bits every time, which on GPUs costs time; on the CPU all do.
+    # The same bits every time on GPUs, too, which costs time.
     deterministic: bool = False
-    # Whether batch norms in training take the statistics of all processes; if not, their number is part of the recipe.
+    # Batch norms take the statistics of all processes; if not, their number is part of the recipe.
     sync_norms: bool = True
-    # Seconds without a sign of life after which a process counts as stopped, and all end.
+    # Seconds without a sign of life after which all processes end.
     silence_s: Annotated[float, Within(low=1), FREE] = 25.0
     # Threads of each process on the CPU; small networks are fastest with 1. 0: torch decides.
     threads: int = 1
-    # Steps between two writes of the state for resuming, which is also written after each epoch.
+    # Steps between two writes of the state for resuming.
     checkpoint_steps: Annotated[Count, FREE] = 500
     # Checkpoints to keep, of epochs that may still be chosen.
     keep: Annotated[Count, FREE] = 3

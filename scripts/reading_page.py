@@ -82,9 +82,11 @@ def _scratch() -> Iterator[None]:
 
 
 def page(text: str) -> str:
-    """The page's text with the lists of now."""
+    """The page's text with the lists of now; a file is described once."""
+    known: set[str] = set()
     for title, files in lists().items():
-        rows = "".join(f"| `{name}` | {_summary(PACKAGE / name)} |\n" for name in files)
+        rows = "".join(f"| `{name}` | {'above' if name in known else _summary(PACKAGE / name)} |\n" for name in files)
+        known |= {*files}
         table = f"### {title}: {len(files)} files\n\n| file | |\n|---|---|\n{rows}"
         text, count = re.subn(rf"### {title}: \d+ files\n\n(\|.*\n)+", lambda _: table, text)  # noqa: B023
         assert count == 1, f"{PAGE} has {count} lists of {title!r}"

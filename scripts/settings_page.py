@@ -21,16 +21,13 @@ ROOT = Path(__file__).parents[1]
 
 _HEAD = """# All settings
 
-`scripts/settings_page.py` writes this page from `fewshot_nas/config.py` and `fewshot_nas/cream/config.py`.
-
 A command takes its settings from `--config FILE` (YAML, as in `configs/`), or else from the run that it goes on with,
 or else the defaults below; `SECTION.KEY=VALUE` on the command line replaces one: `training.epochs=50`,
 `training.resolutions=[24,28]`. A run keeps them in `config.yml` and goes on with them: a difference is refused, except
 for *free* settings, which change only what it costs or where a file is.
 
-Keys that do not exist, or stand twice in a file, and values out of range are refused. Numbers are decimal (not `064`,
-`0x40`, `1_000`, `1:30`), true and false are `true` and `false`, nothing is `null`. A path is text, of which only a
-leading `~` is expanded: `data.root='set #2'` is `set #2`.
+Keys that do not exist, or stand twice in a file, and values out of range are refused. Numbers are decimal and not
+negative; nothing is `null`. `scripts/settings_page.py` writes this page.
 """
 
 _DEFAULTS = """# scikit-learn's 8x8 digits: 1,197 to train on, 300 held out for the ranking, 300 for the test.
@@ -120,8 +117,10 @@ def _values(hint: Any) -> str:
 
 
 def _number(kind: type, bounds: Within) -> str:
-    below = "" if bounds.below == float("inf") else f", < {bounds.below:g}"
-    return f"{'whole number' if kind is int else 'number'} >= {bounds.low}{below}"
+    """What is said of all numbers, that they are not negative, is not said again."""
+    least = f" >= {bounds.low}" if bounds.low else ""
+    below = "" if bounds.below == float("inf") else f" < {bounds.below:g}"
+    return f"{'integer' if kind is int else 'number'}{least}{below}"
 
 
 def _default(field: "dataclasses.Field[Any]") -> str:

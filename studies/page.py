@@ -11,8 +11,7 @@ What is not in results/ stays as it was. A table stands between `<!-- NAME -->` 
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,7 +19,6 @@ from typing import Any
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
 from fewshot_nas.ranking.correlation import agreement
-from fewshot_nas.ranking.interval import Row
 from fewshot_nas.records.files import read_json, write_json, write_text
 from studies.arms import table as arms_table
 from studies.budget import run as budget_run
@@ -46,19 +44,36 @@ MEASURES = {
     "prob": "mean probability",
     "top1": "top-1",
     "log": "likelihood",
-    "log_t": "likelihood, one temperature an arch",
-    "lda2048_top1": "own classifier, 2,048 images, top-1",
-    "lda2048": "the same, likelihood",
-    "lda8192_top1": "own classifier, 8,192 images, top-1",
-    "lda8192": "the same, likelihood",
-    "lda4096_10": "own classifier, 4,096 images, 10 %, likelihood",
-    "ridge8192_top1": "least squares, 8,192 images, top-1",
-    "ridge8192": "the same, explained variance",
-    "logistic_top1": "logistic regression, 8,192 images, top-1",
-    "logistic": "the same, likelihood",
+    "lda8192": "own classifier, likelihood",
 }
 
-NOT_SHOWN = ("oneshot_s1", "few_s1")  # second seeds of the ranker's tables
+# What the page shows of longer tables, which the studies' own commands print whole.
+ARMS_SHOWN = ("arm", "seeds", "tau", "gain in tau")
+TRUTHS_SHOWN = ("truth", "ground truth", "archs", "seeds", "tau of two seeds", "ceiling", "ceiling with one seed")
+BUDGET_SHOWN = (
+    *("full", "250 images, random", "250 images, ridge on pilots", "1,000 images, random", "2,500 images"),
+    *("calibration 128", "calibration 512", "bf16", "full, combined", "1,000 archs, 1,000 images"),
+)
+MNIST_SHOWN = ("what ranks", "phase", "seeds", "tau by prob.", "Pearson")
+MNIST_ROWS = (
+    *("params", "width of the last stage", "one-shot, 10 epochs", "one-shot 4, then 6 phases of 1"),
+    *("one-shot 4, ends of the space", "one-shot 4, the largest teaches", "one-shot 4, both of these (BigNAS)"),
+    "one-shot 4, fair sampling",
+)
+PHASES_SHOWN = ("", "1", "7_from_6")
+GAINS_SHOWN = (
+    *("oneshot over params", "few over oneshot", "bignas over one-shot 4", "fair over one-shot 4"),
+    "drawn ends over fixed ends",
+)
+
+# The ranker's table: the supernet of each bed, the counts and the rows.
+COUNTS = ("depth", "params", "macs")
+RANKED = {"fashion_pairs": "pairs_oneshot_s0", "fashion_mnist": "oneshot_s0", "digits": "oneshot"}
+RANKER_SHOWN = (
+    *("raw", "smoothed", "combined", "predictor, 10 truths", "predictor without scores, 10 truths"),
+    *("predictor, 20 truths", "predictor without scores, 20 truths"),
+    *("predictor, 100 truths", "predictor without scores, 100 truths"),
+)
 
 Lines = Iterator[str]
 Scores = Mapping[str, float]
@@ -82,7 +97,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         public_table.draw(read_json(public_table.RESULTS), docs / "study_cost.svg")
         ranker_run.draw(ranker_run.rows_of("fashion_pairs"), docs)
         budget_run.draw(read_json(budget_run.BUDGET)["arms"], docs / "ranker_budget.svg")
-        draw_smoothing(docs / "ranker_smoothing.svg")
     return 0
 
 
@@ -118,6 +132,25 @@ def part(lines: Callable[[], Lines], number: int) -> Callable[[], Lines]:
     return table
 
 
+def some(
+    lines: Callable[[], Lines], columns: Collection[str] = (), shown: Callable[[Sequence[str]], bool] | None = None
+) -> Callable[[], Lines]:
+    """Of a table the columns with these heads, or all, and the rows whose cells are shown."""
+
+    def table() -> Lines:
+        heads, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in lines())
+        kept = [number for number, head in enumerate(heads) if not columns or head in columns]
+        head, *others = (f"| {' | '.join(row[number] for number in kept)} |" for row in (heads, *filter(shown, rows)))
+        yield from (head, f"|{'---|' * len(kept)}", *others)
+
+    return table
+
+
+def named(names: Collection[str]) -> Callable[[Sequence[str]], bool]:
+    """Whether a row begins with one of these names."""
+    return lambda row: row[0] in names
+
+
 def pairs() -> Lines:
     """Forms of the test bed, its truths, what ranks without training."""
     yield from pairs_table.lines(read_json(pairs_table.STUDY))
@@ -128,19 +161,17 @@ def mnist() -> Lines:
     yield from mnist_table.lines(read_json(mnist_table.STUDY))
 
 
-def ranker(bed: str) -> Lines:
-    """The ranker on a test bed; of composite proxies and widths the best is shown."""
-    rows = ranker_run.rows_of(bed)
-    shown = shown_rows(next(iter(rows.values())))
-    chosen = {name: [row for row in each if row.title in shown] for name, each in rows.items() if name not in NOT_SHOWN}
-    yield from ranker_run.lines({bed: chosen})
-
-
-def shown_rows(rows: Sequence[Row]) -> set[str]:
-    """The titles of those that the page shows."""
-    several = [[row for row in rows if mark in row.name] for mark in (" + ", "hindsight")]
-    left_out = {row.title for kind in several for row in kind if row is not max(kind, key=lambda row: row.tau.value)}
-    return {row.title for row in rows if row.title not in left_out and row.truths not in (60, 150)}
+def ranker() -> Lines:
+    """The ranker on the three test beds, beside the best single count of each."""
+    tables = {bed: {row.title: row for row in ranker_run.rows_of(bed)[name]} for bed, name in RANKED.items()}
+    heads = (f"{bed}, {len(ranker_run.truth_of(bed))} archs" for bed in tables)
+    yield f"| ranking | {' | '.join(heads)} |"
+    yield f"|{'---|' * (1 + len(tables))}"
+    counts = (max((rows[name] for name in COUNTS), key=lambda row: row.tau.value) for rows in tables.values())
+    yield f"| the best count | {' | '.join(f'{row.tau.value:.2f}, {row.name}' for row in counts)} |"
+    for title in RANKER_SHOWN:
+        cells = (ranker_run.cell(rows[title]) if title in rows else "" for rows in tables.values())
+        yield f"| {title} | {' | '.join(cells)} |"
 
 
 def scores() -> Lines:
@@ -171,10 +202,14 @@ def _gain(nets: Sequence[Mapping[str, Scores]], measure: str, bed: str) -> str:
     return f"{tau:.2f}" if measure == "prob" else f"{tau:.2f} ({gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}])"
 
 
+def _mnist_shown(row: Sequence[str]) -> bool:
+    return row[0] in MNIST_ROWS and row[1] in PHASES_SHOWN
+
+
 def budget() -> Lines:
     """What a ranking costs, and what can be saved."""
     arms = read_json(budget_run.BUDGET)["arms"]
-    yield from (line for line in budget_run.lines(arms) if "control variate" not in line and "by pilots" not in line)
+    yield from budget_run.lines(arms)
 
 
 def public() -> Lines:
@@ -208,14 +243,11 @@ def public_slopes() -> Lines:
 
 
 TABLES: Mapping[str, Callable[[], Lines]] = {
-    "truths": part(pairs, 1),
+    "truths": some(part(pairs, 1), TRUTHS_SHOWN),
     "scores": scores,
-    "arms": part(arms_table.committed, 0),
-    "splits": part(arms_table.committed, 2),
-    "ranker-pairs": part(partial(ranker, "fashion_pairs"), -1),
-    "ranker-mnist": part(partial(ranker, "fashion_mnist"), -1),
-    "ranker-digits": part(partial(ranker, "digits"), -1),
-    "budget": budget,
+    "arms": some(part(arms_table.committed, 0), ARMS_SHOWN),
+    "ranker": ranker,
+    "budget": some(budget, shown=named(BUDGET_SHOWN)),
     "public-resnets": part(public, 0),
     "public-mobilenets": part(public, 1),
     "public-macro": part(public, 2),
@@ -224,29 +256,10 @@ TABLES: Mapping[str, Callable[[], Lines]] = {
     "public-arms": public_arms,
     "public-pairs": public_pairs,
     "public-slopes": public_slopes,
-    "mnist-truths": part(mnist, 0),
-    "mnist-rankings": part(mnist, 1),
-    "mnist-gains": part(mnist, 2),
+    "mnist-truths": some(part(mnist, 0), TRUTHS_SHOWN),
+    "mnist-rankings": some(part(mnist, 1), MNIST_SHOWN, _mnist_shown),
+    "mnist-gains": some(part(mnist, 2), shown=named(GAINS_SHOWN)),
 }
-
-
-def draw_smoothing(path: Path) -> None:
-    """The truth of each arch against its raw score and against the combined one."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    name, known, truth = ranker_run.ranked("fashion_pairs")
-    figure, axes = plt.subplots(1, 2, figsize=(8, 4), sharey=True)
-    for plot, values, title in zip(
-        axes, (known.raw, known.combined.value), ("raw", "smoothed and combined"), strict=True
-    ):
-        plot.scatter(values, truth, s=8, alpha=0.6)
-        plot.set(xlabel=f"score, {title} (log odds)")
-    axes[0].set(ylabel="accuracy alone, %", title=name)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":

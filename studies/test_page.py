@@ -3,15 +3,12 @@
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.correlation import Interval
-from fewshot_nas.ranking.interval import Row
 from studies import page as study
 
-SLOW = ("scores", "ranker-pairs", "ranker-mnist", "ranker-digits")
+SLOW = ("scores", "ranker")
 TABLES = (
     "truths",
     "arms",
-    "splits",
     "budget",
     "public-resnets",
     "public-mobilenets",
@@ -61,12 +58,12 @@ def test_gains_are_over_the_mean_probability_of_the_same_nets(monkeypatch):
     assert study._gain([*nets, {"prob": truth}], "log", "bed") == ""
 
 
-def test_of_composites_and_widths_the_best_is_shown():
-    def row(name, tau, truths=0):
-        found = Interval(tau, tau, tau, 0.0)
-        return Row(name, truths, 30, found, found)
-
-    rows = [row("macs", 0.1), row("a + b", 0.2), row("a + c", 0.3)]
-    rows += [row(f"width of stage {stage}, hindsight", stage / 10) for stage in (1, 2)]
-    rows += [row("predictor", 0.5, truths) for truths in (10, 60)]
-    assert study.shown_rows(rows) == {"macs", "a + c", "width of stage 2, hindsight", "predictor, 10 truths"}
+def test_of_a_longer_table_some_columns_and_rows_are_shown():
+    lines = ["| what | tau | other |", "|---|---|---|", "| a |  | 1 |", "| b | 2 | 3 |"]
+    assert list(study.some(lambda: lines, ("what", "tau"))()) == [
+        "| what | tau |",
+        "|---|---|",
+        "| a |  |",
+        "| b | 2 |",
+    ]
+    assert list(study.some(lambda: lines, shown=study.named(["b"]))())[2:] == ["| b | 2 | 3 |"]

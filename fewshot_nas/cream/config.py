@@ -53,7 +53,7 @@ class TrainConfig(CreamConfig):
     LR: float = 0.05
     # Weight decay (L2).
     WEIGHT_DECAY: float = 4e-5
-    # Share of a label's probability that goes to all classes equally.
+    # Share of a label's probability that goes to all classes.
     SMOOTHING: Share = 0.1
     # Probability that a rectangle of a training image is erased.
     ERASING: Share = 0.0
@@ -73,7 +73,7 @@ class SearchConfig(TrainConfig):
     FLOPS_MAXIMUM: float = 114.0
     # Blocks of stages 1..5; empty: as many as the bounds suggest.
     DEPTHS: tuple[Count, ...] = ()
-    # Whether to apply the bounds as the public code does.
+    # Bounds as in the public code.
     LEGACY: bool = False
     # Passes over the training images.
     EPOCHS: Count = 24
@@ -87,23 +87,23 @@ class SearchConfig(TrainConfig):
     SAMPLING: Literal["prior", "uniform"] = "prior"
     # Who teaches: the matching network's pick from the board (`meta`), or the most accurate path (`top1`).
     PICK_METHOD: Literal["meta", "top1"] = "meta"
-    # Epochs without a teacher, at the beginning. With BOARD=review there is none before the first review either.
+    # Epochs without a teacher, at the beginning.
     META_STA_EPOCH: int = 10
     # From then on, every so many steps have a teacher; 1: as published.
     TEACH_EVERY: Count = 2
-    # Epochs in which the choices of a block are parts of the dearest one; then each has a copy. 0: none, as published.
+    # Epochs in which choices of a block are parts of the dearest one; 0: none, as published.
     SHARED_EPOCHS: int = 4
-    # What the board's scores come from: each step's batch (`batch`, as published), or reviews on held images.
+    # The board's scores are of each step's batch (`batch`, as published), or of reviews on held images.
     BOARD: Literal["batch", "review"] = "review"
-    # Reviews of the board, evenly spread over the steps after SHARED_EPOCHS, the last after the last step.
+    # Reviews of the board, evenly spread over the steps after SHARED_EPOCHS.
     REVIEWS: Count = 10
     # New paths that a review scores beside those on the board.
     REVIEW_PATHS: Count = 30
     # Training images held out for reviews and FINAL_STEPS, at most an eighth of all.
     HELD_IMAGES: AtLeastTwo = 1024
-    # Steps that each path of the last board trains alone before one is chosen; 0: the board's first, as published.
+    # Steps that the last board's paths train alone before one is chosen; 0: the board's first, as published.
     FINAL_STEPS: int = 0
-    # Learning rate of the first of them; it falls linearly to 0.
+    # Learning rate of the first of them.
     FINAL_LR: float = 0.05
     # Learning rate of the matching network.
     META_LR: float = 1e-4
@@ -113,7 +113,7 @@ class SearchConfig(TrainConfig):
     POOL_SIZE: Count = 10
     # Images on which the matching network compares two paths.
     SLICE: AtLeastTwo = 4
-    # With BOARD=batch: points by which a more expensive path must beat the board's worst to replace it.
+    # With BOARD=batch: points by which a dearer path must beat the board's worst.
     ACC_GAP: float = 5.0
     # Training images from which the batch norms of a scored path are estimated.
     CALIBRATION_IMAGES: AtLeastTwo = 256
@@ -242,5 +242,5 @@ class RetrainConfig(ModelConfig, TrainConfig):
 class CheckpointConfig(ModelConfig):
     """The settings of the test of a checkpoint."""
 
-    # Checkpoint of a retraining, or any other one whose tensors have timm's names.
+    # Checkpoint whose tensors have timm's names, such as a retraining's.
     RESUME_PATH: Path | None = None

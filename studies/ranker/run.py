@@ -21,7 +21,7 @@ from fewshot_nas.ranking.correlation import Floats, proxies
 from fewshot_nas.ranking.features import column, composites, features, weights, widths
 from fewshot_nas.ranking.interval import Row
 from fewshot_nas.ranking.predictor import PredictorInputs, predict
-from fewshot_nas.ranking.ranker import Ranker, ranker
+from fewshot_nas.ranking.ranker import ranker
 from fewshot_nas.ranking.suggestion import suggest
 from fewshot_nas.records.files import read_json, write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory, merged_path
@@ -136,17 +136,6 @@ def _archs(space: Space, ids: Collection[str]) -> dict[str, Arch]:
     return {arch_id: space.decode(scored.code) for arch_id, scored in codes if arch_id in ids}
 
 
-def ranked(bed: str) -> tuple[str, Ranker, Floats]:
-    """The last supernet of a test bed, its ranker, and the truth, for the archs with a truth."""
-    name, scores = list(scores_of(bed).items())[-1]
-    truth = truth_of(bed)
-    archs = _archs(space_of(bed), {*truth, *scores})
-    space = space_of(bed)
-    described = features(space, archs.values(), num_classes=CLASSES[bed])
-    known = ranker(described, weights(space), [column(archs, scores)])
-    return name, known, column(archs, truth)
-
-
 def lines(found: Mapping[str, Mapping[str, Sequence[Row]]]) -> Iterator[str]:
     """Markdown: a table for each test bed, a column for each supernet."""
     for bed, tables in found.items():
@@ -156,12 +145,13 @@ def lines(found: Mapping[str, Mapping[str, Sequence[Row]]]) -> Iterator[str]:
         yield f"| ranking | archs | {' | '.join(tables)} |"
         yield f"|{'---|' * (2 + len(tables))}"
         for rows in zip(*tables.values(), strict=True):
-            same = len(set(map(_cell, rows))) == 1  # a proxy does not depend on the supernet
-            cells = [_cell(rows[0]), *([""] * (len(rows) - 1))] if same else map(_cell, rows)
+            same = len(set(map(cell, rows))) == 1  # a proxy does not depend on the supernet
+            cells = [cell(rows[0]), *([""] * (len(rows) - 1))] if same else map(cell, rows)
             yield f"| {rows[0].title} | {rows[0].archs} | {' | '.join(cells)} |"
 
 
-def _cell(row: Row) -> str:
+def cell(row: Row) -> str:
+    """Tau, and its gain over the best count with the interval."""
     gain = row.gain
     return f"{row.tau.value:.2f} ({gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}])"
 
