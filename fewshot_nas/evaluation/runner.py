@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from fewshot_nas.cli.errors import InputError, TaskError
+from fewshot_nas.cli.main import as_list
 from fewshot_nas.cli.pace import Pace
 from fewshot_nas.distributed import World, on_rank0
 from fewshot_nas.evaluation.accuracy import Sums
@@ -51,9 +52,7 @@ class Job:
     @property
     def name(self) -> str:
         """The parts as a word: `3`, `1-8`, `1,3`."""
-        numbers = list(self.parts)
-        run = numbers == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 1
-        return f"{numbers[0]}-{numbers[-1]}" if run else ",".join(map(str, numbers))
+        return as_list(list(self.parts))
 
     def finished(self) -> bool:
         """Whether all score files are there.

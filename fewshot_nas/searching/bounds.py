@@ -96,9 +96,6 @@ class Limits:
     def costs(self, arch: Arch) -> dict[str, float]:
         return {name: measure.of(self.space, arch) for name, measure in self.measures.items()}
 
-    def excess(self, arch: Arch) -> float:
-        """The sum of an arch's distances from all allowed ranges; 0 if it is within all bounds."""
-        return sum(bound.excess(self.measures[bound.name].of(self.space, arch)) for bound in self.bounds)
-
     def fits(self, arch: Arch) -> bool:
-        return self.excess(arch) == 0
+        costs = ((bound, self.measures[bound.name].of(self.space, arch)) for bound in self.bounds)
+        return all(bound.low <= cost <= bound.high for bound, cost in costs)
