@@ -215,8 +215,15 @@ def ordered(bed: Bed, rankings: Mapping[str, Floats]) -> dict[str, Any]:
 
 
 def against(bed: Bed) -> dict[str, Any]:
-    """Each arm against the judged one, against training on for as long, and own classifiers against the shared one."""
-    pairs = {name: (name, bed.judged, "prob") for name in bed.scores if name != bed.judged}
+    """Each arm against the judged one of its seed, training on against a split, own classifiers against the shared one."""
+    base = bed.judged.removesuffix("_0")
+    pairs = {}
+    for name in bed.scores:
+        judged = f"{base}_{name.rpartition('_')[2]}"
+        if name not in {bed.judged, judged}:
+            pairs[f"{name} instead of {judged}"] = (name, judged, "prob")
+        elif name != bed.judged:
+            pairs[f"{name} instead of {bed.judged}"] = (name, bed.judged, "prob")
     for name in bed.scores:
         if (on := name.replace("choice_", "on_").replace("split_", "on_")) != name:
             pairs[f"{on} instead of {name}"] = (on, name, "prob")
@@ -225,7 +232,7 @@ def against(bed: Bed) -> dict[str, Any]:
     return {
         title: paired(bed, *(bed.ranked(each, (kind, False, 0.0)) for each in (one, other)))
         for title, (one, other, kind) in pairs.items()
-        if other in bed.scores and not (kind != "prob" and other in bed.kept)
+        if {one, other} <= bed.scores.keys() and not (kind != "prob" and other in bed.kept)
     }
 
 

@@ -28,6 +28,7 @@ BATCH_64 = ["training.batch_size=64"]
 ONE_SHOT = {
     "default": [],
     "sandwich": [],
+    "open": ["space.preset=studies.cifar10_truths.spaces:OPEN_RESNET"],
     "repeated": ["training.epochs=16"],
     "projected": ["space.projects=true"],
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
@@ -103,7 +104,9 @@ def _short(base: str) -> list[str]:
 
 
 def _train(command, save: str, table: str, seed: int, common: Sequence[str], *words: str) -> None:  # type: ignore[no-untyped-def]
-    settings = [f"space.preset={table}_quarter", *common, *_fewer(save), f"run.seed={seed}"]
+    settings = [*common, *_fewer(save), f"run.seed={seed}"]
+    if not any(word.startswith("space.preset=") for word in words):
+        settings.append(f"space.preset={table}_quarter")
     status = command([f"--config={CONFIG}", f"--save={save}", *words, *settings])
     if status:
         raise SystemExit(f"{save}: {words} ended with {status}")

@@ -107,9 +107,8 @@ def pair_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for table, each in found["tables"].items():
         for name, pair in each["against"].items():
-            title = name if " instead of " in name else f"{name} instead of {each['judged']}"
             cells = [_signed(pair[part]) for part in ("whole", "equal_cost")]
-            yield f"| {table} | {title} | {' | '.join(cells)} | {pair['networks']:,} |"
+            yield f"| {table} | {name} | {' | '.join(cells)} | {pair['networks']:,} |"
 
 
 def _cost(table: Mapping[str, Any], ranking: str) -> float:
