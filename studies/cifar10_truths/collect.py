@@ -26,7 +26,7 @@ from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.training.step import NoEnds, OutsEnds, RandomArchs, Sampler
 from studies.cifar10_truths.bed import FILES, KINDS, PREDICTIONS, RULES, TODAY, Bed, Rule, read_predictions
 from studies.cifar10_truths.run import OWN, images_of, space_of
-from studies.cifar10_truths.table import BOTH, RESULTS, SECOND, TRUTHS
+from studies.cifar10_truths.table import BOTH, RESULTS, SECOND, SECOND_WITH_NASWOT, TRUTHS
 
 DRAWS, ASKED = 20, 2_000
 _BY_RULE = ("rule", "rule of the other tables")
@@ -169,13 +169,14 @@ def collect(directory: Path) -> None:
         kept = {name: each for name, each in rankings.items() if name.partition(", ")[0] in {*bed.kept, *_BY_RULE}}
         seeds = of_seeds(bed, rule, columns["scores_0"])
         rankings = of_arms(bed) | kept | ordered(bed, {"rule with NASWOT": columns["rule_0"]} | seeds)
-        arms = sorted({name.partition(", ")[0] for name in rankings if ", " in name} - {"untrained", "rule"})
+        arms = sorted(name.rpartition(", ")[0] for name in rankings if name.endswith(", prob"))
         alone = bed.truth.images * float(np.mean(bed.truth.counts["macs"]))
         cost = {arm: training_cost(bed.table, arm.rpartition("_")[0]) / alone for arm in arms}
         found["tables"][bed.table] = table | {
             "networks": len(bed.rows),
             "rankings": rankings,
-            "against": against(bed)
+            "against": dict(table.get("against", {}))
+            | against(bed)
             | {
                 f"{name} instead of rule": paired(bed, each, columns["scores_0"])
                 for name, each in {"rule with NASWOT": columns["rule_0"], **seeds}.items()
@@ -189,7 +190,7 @@ def collect(directory: Path) -> None:
 
 
 def of_seeds(bed: Bed, rule: Rule, first: Floats) -> dict[str, Floats]:
-    """The rule by the judged arm's second seed, if it was trained, and by the mean of both seeds.
+    """The rule by the judged arm's second seed, if it was trained, with NASWOT too, and by the mean of both seeds.
 
     Args:
         first: the rule by the first seed, of all keys.
@@ -199,7 +200,8 @@ def of_seeds(bed: Bed, rule: Rule, first: Floats) -> dict[str, Floats]:
         return {}
     kind, _, constant = rule
     second = bed.ranked(arm, (kind, True, constant))
-    return {SECOND: second, BOTH: standardised(first) + standardised(second)}
+    mean = standardised(first) + standardised(second)
+    return {SECOND: second, BOTH: mean, SECOND_WITH_NASWOT: bed.with_naswot(second)}
 
 
 def of_arms(bed: Bed) -> dict[str, Any]:
@@ -215,7 +217,10 @@ def ordered(bed: Bed, rankings: Mapping[str, Floats]) -> dict[str, Any]:
 
 
 def against(bed: Bed) -> dict[str, Any]:
-    """Each arm against the judged one of its seed, training on against a split, own classifiers against the shared one."""
+    """Each arm against the judged one of its seed, training on against a split, own classifiers against shared ones.
+
+    Two arms whose scores are both gone are not compared again: their columns have predictions where they had no score.
+    """
     base = bed.judged.removesuffix("_0")
     pairs = {}
     for name in bed.scores:
@@ -232,7 +237,8 @@ def against(bed: Bed) -> dict[str, Any]:
     return {
         title: paired(bed, *(bed.ranked(each, (kind, False, 0.0)) for each in (one, other)))
         for title, (one, other, kind) in pairs.items()
-        if {one, other} <= bed.scores.keys() and not (kind != "prob" and other in bed.kept)
+        if {one, other} <= bed.scores.keys() and not {one, other} <= bed.kept.keys()
+        if kind == "prob" or not {one, other} & bed.kept.keys()
     }
 
 

@@ -18,7 +18,7 @@ from studies.cifar10_truths.run import HERE
 
 RESULTS = HERE / "results.json"
 TRUTHS = 30  # of the ranker's lines
-SECOND, BOTH = "rule, seed 1", "rule, both seeds"
+SECOND, BOTH, SECOND_WITH_NASWOT = "rule, seed 1", "rule, both seeds", "rule with NASWOT, seed 1"
 KINDS = MappingProxyType({"top1": "top-1", "prob": "mean probability", "likelihood": "likelihood"})
 UNTRAINED = MappingProxyType({"naswot": "NASWOT", "synflow": "SynFlow", "zen": "Zen score"})
 NAMES = MappingProxyType(
@@ -86,6 +86,7 @@ def titles(table: Mapping[str, Any]) -> dict[str, str]:
     named |= {"rule": "supernet, rule that this table helped to choose"} if own else {}
     named |= {name: f"supernet, {name}" for name in (SECOND, BOTH)}
     named |= {"rule with NASWOT": "**supernet, rule with NASWOT**"}
+    named |= {SECOND_WITH_NASWOT: f"supernet, {SECOND_WITH_NASWOT}"}
     named |= {f"untrained, {key}": f"untrained networks, {title}" for key, title in UNTRAINED.items()}
     return {name: title for name, title in named.items() if name in table["rankings"]}
 
