@@ -216,6 +216,16 @@ def initialise(network: nn.Module, *, as_shortcuts: bool = True) -> None:
             nn.init.uniform_(module.linear.weight, -most, most)
 
 
+def open_blocks(network: nn.Module) -> None:
+    """Let the last norm of every block begin at 1, in place, so that none begins as its shortcut.
+
+    Of channels that few subnets have, a norm that begins at 0 stays near 0, and the supernet is deaf to their widths.
+    """
+    for module in network.modules():
+        if isinstance(module, BlockLayers) and module.main:
+            nn.init.ones_(module.layers(module.main)[-1].norm.weight)
+
+
 class Supernet(nn.Module):
     """The weights of all subnets. The subnet to run is an argument of `forward`; the supernet does not store it.
 

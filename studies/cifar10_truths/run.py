@@ -28,7 +28,7 @@ BATCH_64 = ["training.batch_size=64"]
 ONE_SHOT = {
     "default": [],
     "sandwich": [],
-    "open": ["space.preset=studies.cifar10_truths.spaces:OPEN_RESNET"],
+    "open": ["training.zero_init_residual=false"],
     "repeated": ["training.epochs=16"],
     "projected": ["space.projects=true"],
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
@@ -104,9 +104,7 @@ def _short(base: str) -> list[str]:
 
 
 def _train(command, save: str, table: str, seed: int, common: Sequence[str], *words: str) -> None:  # type: ignore[no-untyped-def]
-    settings = [*common, *_fewer(save), f"run.seed={seed}"]
-    if not any(word.startswith("space.preset=") for word in words):
-        settings.append(f"space.preset={table}_quarter")
+    settings = [f"space.preset={table}_quarter", *common, *_fewer(save), f"run.seed={seed}"]
     status = command([f"--config={CONFIG}", f"--save={save}", *words, *settings])
     if status:
         raise SystemExit(f"{save}: {words} ended with {status}")
@@ -143,8 +141,9 @@ def score_keys(arm: str, supernet: Path, keys: Sequence[str], common: Sequence[s
     done = {key for key, _ in read_scores(path)}
     missing = [key for key in keys if key not in done]
     space = space_of(arm.split("/")[0])
-    own = [f"evaluation.classifier_images={IMAGES}"] if f"/{OWN}" in arm else []
-    settings = [*common, *_fewer(arm), *own, f"data.valid_images={IMAGES}"]
+    if f"/{OWN}" in arm:
+        raise SystemExit(f"{arm}: classifiers of each network's own are in the package up to commit bc6d89e")
+    settings = [*common, *_fewer(arm), f"data.valid_images={IMAGES}"]
     for begin in range(0, len(missing), SLICE):
         part = missing[begin : begin + SLICE]
         found = score(supernet, [space.decode(key) for key in part], overrides=settings, config=CONFIG)
