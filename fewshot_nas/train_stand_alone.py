@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError("--plan measures on this machine; leave out --executor ray")
     if on_ray and path is None:
         raise InputError("--executor ray is for a ground truth; a code is trained here, or give --ground_truth FILE")
+    if options.no_test and path is not None:
+        raise InputError("--no_test is for one network by its code; a ground truth has accuracies on the test images")
     chosen = dict(_selected(text, pool, space, in_truth=path is not None))
     if best and path is None:
         chosen = dict(zip([best.search], chosen.values(), strict=True))
@@ -49,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with joined("cpu" if on_ray else options.device, config.run) as world:
         run = Run.asked(options, config, world, searched)
         truth = GroundTruth(path) if path else None
-        trainings = [StandAlone.of(run, arch_id, arch, truth) for arch_id, arch in chosen.items()]
+        tests = not options.no_test
+        trainings = [StandAlone.of(run, arch_id, arch, truth, tests=tests) for arch_id, arch in chosen.items()]
         if on_ray:
             _train_on_ray(options, trainings)
         else:
@@ -106,6 +109,7 @@ def _parser() -> Parser:
         metavar="FILE",
         help="file to add to (default results/<save>/gt_arch30.json, for a code or a search none)",
     )
+    parser.add_argument("--no_test", action="store_true", help="leave the test images for one look later")
     add_executor_options(parser)
     add_run_options(parser)
     return parser

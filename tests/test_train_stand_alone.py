@@ -15,6 +15,7 @@ from fewshot_nas.records.files import locked, read_json
 from fewshot_nas.results.found import Found, FoundArch, write_found
 from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.running.images import evaluation_inputs, open_images
+from fewshot_nas.running.run import Run
 from fewshot_nas.space.pool import make_pool, read_arch_file, read_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.train_stand_alone import _selected, main
@@ -64,6 +65,16 @@ def test_a_code_is_trained_for_its_own_sake(train, truth, workshop, capsys, call
     assert (space.encode(arch), subnet.num_classes) == (CODE, 10)
     train(CODE)
     assert f"{network} is there already; --no-resume trains it anew" in capsys.readouterr().out
+
+
+def test_the_test_images_are_left_for_later_where_that_is_wished(train, capsys, monkeypatch):
+    """They are not even read; a ground truth needs them."""
+    with pytest.raises(InputError, match="--no_test is for one network by its code"):
+        train("1", "--no_test")
+    monkeypatch.setattr(Run, "test", property(lambda self: pytest.fail("test images are read")))
+    train(CODE, "--no_test")
+    assert re.search(r"seed 0: top-1 \d+\.\d\d %, the test images were not looked at$", capsys.readouterr().out, re.M)
+    assert read_json(stand_alone_directory("alone", f"code{CODE}", 0).result)["test"] is None
 
 
 def test_the_best_arch_of_a_search_is_trained_from_scratch(fresh_run, capsys, calls_of_hints):

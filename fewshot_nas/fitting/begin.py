@@ -18,7 +18,8 @@ from fewshot_nas.fitting.costs import costs, fixed_s, trainings_s
 from fewshot_nas.fitting.look import as_lists, seen
 from fewshot_nas.fitting.measure import Machine, busy
 from fewshot_nas.fitting.plan import plan
-from fewshot_nas.fitting.rules import Chosen, choose, own_space, reference
+from fewshot_nas.fitting.rules import Chosen, choose
+from fewshot_nas.fitting.spaces import own_space, reference
 from fewshot_nas.fitting.state import Fit
 from fewshot_nas.models.start import read_held, read_start
 from fewshot_nas.models.supernet import Supernet

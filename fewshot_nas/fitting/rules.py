@@ -3,24 +3,29 @@
 Each rule is one line of `TABLE`, which is printed with what it has chosen, and stands in docs/fit.md.
 """
 
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.config import Config
 from fewshot_nas.data.images import Images
 from fewshot_nas.fitting.look import UNEVEN, Seen
 from fewshot_nas.fitting.measure import Machine, decoding_s, preparing_s, threads_of
-from fewshot_nas.fitting.opponents import resnets
-from fewshot_nas.searching.bounds import Bound, shown
-from fewshot_nas.space.cost import cost_measures
-from fewshot_nas.space.presets import SPACES
+from fewshot_nas.fitting.spaces import (
+    PHOTO_SIDE,
+    REFERENCE_DIGIT,
+    OwnSpace,
+    bitten,
+    by_count,
+    costs,
+    given_as,
+    out_of_reach,
+    reference,
+    spaces_within,
+)
+from fewshot_nas.searching.bounds import Bound
 from fewshot_nas.space.resnet import ResNetSpace
-from fewshot_nas.space.space import Arch
 
 TABLE: Mapping[str, str] = MappingProxyType(
     {
@@ -39,11 +44,6 @@ TABLE: Mapping[str, str] = MappingProxyType(
         "stored side": "photographs are kept decoded, with 1.3 times the resolution as their shorter side",
     }
 )
-SIDES = (224, 192, 160, 128, 96, 64, 48, 32)
-PHOTO_SIDE = 64
-WIDTHS = (128, 96, 80, 64, 48, 40, 32, 24, 20, 16, 12, 8)
-_RATIOS = (1.0, 0.85, 0.7, 0.55, 0.4)
-REFERENCE_DIGIT = 2  # of the reference's widths, so that the search can be wider and narrower
 FEWEST_EPOCHS, FEWEST_STEPS = 8, 100
 
 
@@ -100,12 +100,7 @@ class Chosen:
 
 def wanted_epochs(images: int) -> int:
     """Of one network that is trained well."""
-    return _by(images, (1_000, 200), (10_000, 100), (100_000, 60), (None, 30))
-
-
-def reference(space: ResNetSpace) -> Arch:
-    """ResNet-18's shape, all widths of one digit."""
-    return next(islice(resnets(space), (REFERENCE_DIGIT - 1) * len(space.depths), None))
+    return by_count(images, (1_000, 200), (10_000, 100), (100_000, 60), (None, 30))
 
 
 def choose(
@@ -129,16 +124,23 @@ def choose(
         InputError: no network is within a bound.
     """
     recipe = recipe if recipe == "photo" or seen.side >= PHOTO_SIDE else ("shift" if seen.grey else "shift_flip")
-    batch, wanted = _by(seen.train, (2_000, 32), (20_000, 64), (None, 128)), wanted_epochs(seen.train)
+    batch, wanted = by_count(seen.train, (2_000, 32), (20_000, 64), (None, 128)), wanted_epochs(seen.train)
     decoding, tried = decoding_s(images), list[Sizes]()
-    for space in [own.space] if own.space else _spaces(seen, bounds, machine, own.resolution):
-        stored = _stored(seen, space)
-        step_s = machine.step_s(space, reference(space), batch)
-        tried.append(Sizes(space, batch, step_s, preparing_s(images, recipe, space.resolution, stored)))
+    first, skipped = None, list[ResNetSpace]()
+    for space in [own.space] if own.space else spaces_within(seen, bounds, machine, own.resolution):
+        first = first or space
+        if tried and _hopeless(space, tried[-1], machine, seen.train, 2 * budget_s / wanted):
+            skipped.append(space)
+            continue
+        tried.append(_sizes(seen, images, recipe, space, batch, machine))
         if epochs_within(tried[-1], seen.train, budget_s) >= wanted / 2:
             break
-    if not tried:
-        raise InputError(_out_of_reach(seen, bounds, machine))
+    else:
+        if first is None:
+            raise InputError(out_of_reach(seen, bounds, machine))
+        if skipped:
+            fastest = min(skipped, key=lambda space: _macs(space, machine))
+            tried.append(_sizes(seen, images, recipe, fastest, batch, machine))
     best = max(tried, key=lambda each: min(epochs_within(each, seen.train, budget_s), wanted / 2))
     space = best.space
     threads = machine.threads(space, reference(space), batch)
@@ -147,10 +149,10 @@ def choose(
         supernet_step_s, forward_s = machine.supernet_step_s(space, batch), machine.forward_s(space, reference(space))
         best = replace(best, step_s=step_s, supernet_step_s=supernet_step_s, forward_s=forward_s)
     settings = {
-        "space": {} if own.space else _given(space),
+        "space": {} if own.space else given_as(space),
         "data": {"augmentation": recipe, **({"stored_side": stored} if (stored := _stored(seen, space)) else {})},
         "evaluation": {
-            "calibration_images": min(seen.train, _by(seen.train, (2_000, 256), (20_000, 512), (None, 2048)))
+            "calibration_images": min(seen.train, by_count(seen.train, (2_000, 256), (20_000, 512), (None, 2048)))
         },
         "run": {"threads": threads} | ({"precision": "bf16"} if machine.device.type == "cuda" else {}),
         "training": {"batch_size": batch, "lr": 0.05 if batch == 32 else 0.1},
@@ -159,52 +161,36 @@ def choose(
     chosen = {
         "resolution": f"{space.resolution} px (images of {seen.side})",
         "stem": f"stride {space.stem_stride}" + " and pooling" * space.stem_pool,
-        "width": f"{space.width(0, REFERENCE_DIGIT)} channels in the first stage of the reference",
-        "space": f"{space.count(space.pool_options):.2g} networks, {space.width(0, 1)} channels at most at first",
+        "width": f"{space.width(0, REFERENCE_DIGIT)} channels in the first stage of the reference"
+        + bitten(space, first or space, bounds, machine),
+        "space": f"{space.count(space.pool_options):.2g} networks",
         "batch": f"{batch} images ({seen.train:,} to train on)",
         "epochs": f"{wanted} wanted",
         "augmentation": recipe + (f"; classes differ by {seen.uneven:.1f} to 1" * (seen.uneven > UNEVEN)),
         "calibration": f"{settings['evaluation']['calibration_images']} images",
         "threads": str(threads),
-        "stored side": f"{stored} px" if stored else "not needed",
+        "stored side": f"photographs are kept with a shorter side of {stored} px" if stored else "not needed",
     }
     return Chosen(settings, best, wanted, decoding * seen.train if stored else 0.0, chosen)
 
 
-@dataclass(frozen=True)
-class OwnSpace:
-    """A space, or a resolution, that was given instead of being chosen."""
-
-    space: ResNetSpace | None = None
-    resolution: int | None = None
+def _sizes(seen: Seen, images: Images, recipe: str, space: ResNetSpace, batch: int, machine: Machine) -> Sizes:
+    """A space with what its training costs, measured."""
+    prepare_s = preparing_s(images, recipe, space.resolution, _stored(seen, space))
+    return Sizes(space, batch, machine.step_s(space, reference(space), batch), prepare_s)
 
 
-def own_space(config: Config, given: Sequence[str], seen: Seen) -> OwnSpace:
-    """What settings say of the space.
+def _hopeless(space: ResNetSpace, known: Sizes, machine: Machine, images: int, epoch_s: float) -> bool:
+    """Whether a space is too slow for epochs of a length by its multiply-adds, so that it need not be measured.
 
-    Args:
-        given: settings as overrides.
-
-    Raises:
-        InputError: they name a space of another kind, or a part of one.
+    The known one is too slow: a smaller network does not do more multiply-adds a second, and a larger one does more.
     """
-    if not any(each.startswith("space.preset=") for each in given):
-        for each in given:
-            if each.startswith("space.") and not each.startswith("space.resolution="):
-                raise InputError(f"{each!r}: fit chooses the space; give space.preset with it, or leave it out")
-        return OwnSpace(None, config.space.resolution)
-    space = config.space.build()
-    if not isinstance(space, ResNetSpace):
-        raise InputError(f"space.preset is {config.space.preset!r}, but fit compares with a ResNet; expected ResNets")
-    if space.in_channels != seen.channels:
-        raise InputError(f"the images have {seen.channels} channels; set space.in_channels={seen.channels}")
-    return OwnSpace(space)
+    step_s = known.step_s * _macs(space, machine) / _macs(known.space, machine)
+    return epochs_within(Sizes(space, known.batch, step_s, 0.0), images, epoch_s) < 1
 
 
-def _given(space: ResNetSpace) -> dict[str, Any]:
-    """The values that make the space of its preset."""
-    values = ((key, getattr(space, key)) for key in _REPLACED if getattr(space, key) != getattr(_PX28, key))
-    return {"preset": "px28", **{key: _plain(value) for key, value in values}}
+def _macs(space: ResNetSpace, machine: Machine) -> float:
+    return costs(space, reference(space), [Bound("macs")], machine)[0]
 
 
 def epochs_within(sizes: Sizes, images: int, budget_s: float) -> float:
@@ -212,96 +198,6 @@ def epochs_within(sizes: Sizes, images: int, budget_s: float) -> float:
     return budget_s / (2 * sizes.network_s(images) + sizes.supernet_s(images) / 2)
 
 
-_PX28 = SPACES["px28"]
-_REPLACED = (
-    "base_widths", "ratios", "divisor", "strides", "stem_stride", "stem_pool", "in_channels", "resolution",
-    "pool_digits", "depths",
-)  # fmt: skip
-
-
-def _spaces(seen: Seen, bounds: Sequence[Bound], machine: Machine, resolution: int | None) -> Iterator[ResNetSpace]:
-    """Spaces whose reference is within the bounds: for each side, the largest first, the three widest, then narrower
-    ones for the smallest.
-    """
-    sides, highs = [resolution] if resolution else _sides(seen), [bound.high for bound in bounds]
-    most = _by(seen.train, (5_000, 16), (50_000, 32), (None, 64)) if not bounds else WIDTHS[0]
-    found = False
-    for least in (12, WIDTHS[-1]):
-        narrower: list[ResNetSpace] = []
-        for side in sides:
-            widths = [width for width in WIDTHS if least <= width <= most]
-            spaces = [space_of(seen, side, width) for width in widths]
-            within = _first(spaces, lambda space: all(map(operator.le, _costs(space, bounds, machine), highs)))
-            yield from spaces[within : within + 3]
-            narrower = spaces[within + 3 :] if within < len(spaces) else narrower
-            found = found or within < len(spaces)
-        yield from narrower
-        if found:
-            return
-
-
-def _sides(seen: Seen) -> list[int]:
-    return [side for side in SIDES if side <= seen.side] if seen.side >= PHOTO_SIDE else [max(8, seen.side // 4 * 4)]
-
-
-def _first(spaces: Sequence[ResNetSpace], fits: Callable[[ResNetSpace], bool]) -> int:
-    """The place of the first space that fits, by bisection; their number if none does."""
-    low, high = 0, len(spaces)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(spaces[middle]) else (middle + 1, high)
-    return low
-
-
-def space_of(seen: Seen, side: int, width: int) -> ResNetSpace:
-    """The space for images of a side, whose first stage has up to `width` channels."""
-    assert isinstance(_PX28, ResNetSpace)
-    return replace(
-        _PX28,
-        name="px28 changed",
-        base_widths=tuple(width * 2**stage for stage in range(4)),
-        ratios=_RATIOS,
-        divisor=8,  # other widths are slow, and stems of fewer channels may crash oneDNN
-        strides=(1, 1, 2, 2) if side < 20 else (1, 2, 2, 2),
-        stem_stride=1 if side <= 40 else 2,
-        stem_pool=side >= 160,
-        in_channels=seen.channels,
-        resolution=side,
-        pool_digits=(5, 5, 5, 5),
-        depths=((1, 3), (1, 3), (1, 4), (1, 3)),
-    )
-
-
-def _costs(space: ResNetSpace, bounds: Sequence[Bound], machine: Machine) -> list[float]:
-    counted, arch = cost_measures(space, num_classes=machine.classes), reference(space)
-    return [
-        machine.calls_us(space, [arch])[0] if bound.name == "latency" else counted[bound.name].of(space, arch)
-        for bound in bounds
-    ]
-
-
-def _out_of_reach(seen: Seen, bounds: Sequence[Bound], machine: Machine) -> str:
-    """What the narrowest networks have of the bound that they miss by most, at the side where they miss it least."""
-    found = []
-    for side in _sides(seen):
-        values = _costs(space_of(seen, side, WIDTHS[-1]), bounds, machine)
-        pairs = zip(bounds, values, strict=True)
-        found.append((side, *max(pairs, key=lambda pair: pair[0].excess(pair[1]))))
-    side, bound, value = min(found, key=lambda each: each[1].excess(each[2]))
-    return (
-        f"no network that fit would plan has {bound}: the narrowest ResNet-18, of {WIDTHS[-1]} channels at {side} px,"
-        f" has {shown(bound.name, float(f'{value:.3g}'))}; allow more, or give a space of your own (space.preset=...)"
-    )
-
-
 def _stored(seen: Seen, space: ResNetSpace) -> int | None:
     side = round(1.3 * space.resolution)
     return side if seen.side > side else None
-
-
-def _by(count: int, *rows: tuple[int | None, int]) -> int:
-    return next(value for most, value in rows if most is None or count <= most)
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value

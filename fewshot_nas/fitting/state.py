@@ -97,7 +97,14 @@ class Fit:
             case "found" | "reference" | "random":
                 found, codes = f"--from_search={self.search.found}", self.state["codes"]
                 which = found if name == "found" else f"--target_arch_num={codes[name]}"
-                return ["train_stand_alone", run, which, f"stand_alone.epochs={planned['epochs']}", *device]
+                return [
+                    "train_stand_alone",
+                    run,
+                    which,
+                    "--no_test",
+                    f"stand_alone.epochs={planned['epochs']}",
+                    *device,
+                ]
             case "export":
                 file, int8 = self.exported.with_suffix(".pt2"), ["--int8"] * self.state["int8"]
                 given = [f"--model={self._winner}", f"--out={file}", "--onnx", "--with-preprocessing"]

@@ -26,7 +26,7 @@ from fewshot_nas.fitting.measure import Machine
 from fewshot_nas.fitting.opponents import opponents
 from fewshot_nas.fitting.pace import in_time, lateness, left_s, slower, timed
 from fewshot_nas.fitting.plan import NETWORKS, STEPS, Plan, omissions, without
-from fewshot_nas.fitting.rules import reference
+from fewshot_nas.fitting.spaces import reference
 from fewshot_nas.fitting.state import Fit
 from fewshot_nas.models.export import check_formats
 from fewshot_nas.records.files import read_json, write_json

@@ -16,7 +16,6 @@ def answer_section(answer: Mapping[str, Any], searched: bool) -> Iterator[str]:
     Args:
         searched: whether there is a search named `fit`, whose front is shown.
     """
-    yield f'<p class="verdict">{escape(answer["sentence"])}</p>'
     rows = [
         [
             escape(each["title"]) + (" (the result)" if name == answer["winner"] else ""),
@@ -31,8 +30,8 @@ def answer_section(answer: Mapping[str, Any], searched: bool) -> Iterator[str]:
     heads = ("network", "top-1, %", "mean of the classes, %", "latency", "MACs", "parameters", "code")
     yield table(heads, rows, numeric=range(1, 6))
     yield note(
-        f"On {answer['images']:,} test images, with 95 % intervals; all trained alike. Latency: one image at a time on"
-        f" {answer['device']}, one thread."
+        f"On {answer['images']:,} test images, with 95 % intervals; all trained alike. Latency: in torch, one image at a"
+        f" time on {answer['device']}, one thread; that of the exported file is in its card."
     )
     for name, why in answer.get("left_out", {}).items():
         yield note(f"Left out ({name}): {why}.")

@@ -56,7 +56,9 @@ def _tiles(study: Study) -> dict[str, object]:
 
 
 def verdict(study: Study) -> str:
-    """What a Cream search found, and whether the supernet ranks better than the best proxy, which needs no training."""
+    """What `fit` or a Cream search found; else whether the supernet ranks better than the best proxy, without training."""
+    if study.answer:
+        return str(study.answer["sentence"])
     found = study.cream.sentence() if study.cream else ""
     if not study.best_phase or not study.best_proxy:
         return f"{found}It is not known yet how well this supernet ranks." if study.phases else found
@@ -83,8 +85,9 @@ def sections(study: Study) -> Iterator[str]:
         yield section("Cream: search, retraining and test", cream_section(study.cream))
     if study.cream and not study.phases:
         return
-    yield section("Phases and proxies", _ranking(study))
-    yield section("Supernet against stand-alone training", _truth(study))
+    if study.truth or not study.answer:  # `fit` makes no ground truth
+        yield section("Phases and proxies", _ranking(study))
+        yield section("Supernet against stand-alone training", _truth(study))
     yield section("The ranker", _ranked(study))
     yield section("Searches within bounds", search_sections(study.searches, command_line("search", save=study.save)))
     yield section("Scores against MACs", _cost(study))

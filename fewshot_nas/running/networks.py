@@ -38,6 +38,7 @@ class SubnetTraining(Training[NetworkTask]):
     Attributes:
         name: of the network, in messages and in a ground truth.
         truth: gets the result, and says whether it is there; None for a network that is trained for its own sake.
+        tests: whether the test images are looked at, which a ground truth needs.
         add: takes the result in place of `truth.add`.
     """
 
@@ -47,6 +48,7 @@ class SubnetTraining(Training[NetworkTask]):
     code: str
     arch: Arch
     truth: GroundTruth | None = None
+    tests: bool = True
     add: Callable[[StandAloneResult], None] | None = None
 
     @property
@@ -103,7 +105,8 @@ class SubnetTraining(Training[NetworkTask]):
         network, watched = self.network(), self.truth is None
         network.trained_on = trained_on(run.data)
         network = placed(network, run.world)
-        assert run.test
+        if self.tests:
+            assert run.test
         task = NetworkTask(
             network=network,
             optimizer=sgd(plain_groups(network, settings.weight_decay), settings.momentum),
@@ -116,20 +119,22 @@ class SubnetTraining(Training[NetworkTask]):
 
     def finish(self, task: NetworkTask, log: RunLog) -> None:
         run = self.run
-        valid, test = task.measured(run.valid, run.test)
-        result = StandAloneResult(self.name, self.code, self.seed, recipe_sha256(self.manifest), valid, test)
-        write_json(self.directory.result, {"arch": self.code, "valid": valid, "test": test})
+        valid, *tested = task.measured(run.valid, *([run.test] if self.tests else ()))
+        write_json(self.directory.result, {"arch": self.code, "valid": valid, "test": tested[0] if tested else None})
         save_subnet(self.directory.chosen, task.network, run.space, self.code)
         # In one line, because a worker on another machine hands on its last line.
         doubt = no_better([valid], guessing(task.valid.labels)) if self.truth is not None else ""
-        none = run.data.test is run.data.valid
         said = f"{self.name}, seed {self.seed}: top-1 {valid:.2f} %"
-        tested = "there are no test images" if none else f"test top-1 {test:.2f} %"
-        run.report(f"{said}, {tested}" + (f"; {doubt}" if doubt else ""))
+        if run.data.test is run.data.valid:
+            said += ", there are no test images"
+        else:
+            said += f", test top-1 {tested[0]:.2f} %" if tested else ", the test images were not looked at"
+        run.report(said + (f"; {doubt}" if doubt else ""))
         if self.truth is None:
             run.report(self.hint)
         else:
-            (self.add or self.truth.add)(result)
+            facts = self.name, self.code, self.seed, recipe_sha256(self.manifest)
+            (self.add or self.truth.add)(StandAloneResult(*facts, valid, *tested))
 
 
 class StandAlone(SubnetTraining):
@@ -143,11 +148,13 @@ class StandAlone(SubnetTraining):
         arch: Arch,
         truth: GroundTruth | None,
         add: Callable[[StandAloneResult], None] | None = None,
+        *,
+        tests: bool = True,
     ) -> Self:
         """The training of an arch with the run's seed."""
         directory = stand_alone_directory(run.save, arch_id, run.config.run.seed)
         code = run.space.encode(arch)
-        return cls(run=run, directory=directory, name=arch_id, code=code, arch=arch, truth=truth, add=add)
+        return cls(run=run, directory=directory, name=arch_id, code=code, arch=arch, truth=truth, add=add, tests=tests)
 
     @property
     def settings(self) -> RecipeConfig:

@@ -1,6 +1,6 @@
 """What the rules choose for images, bounds and times, on a machine whose speed is given."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -10,7 +10,8 @@ from fewshot_nas.config import load_config
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.fitting.look import Seen
 from fewshot_nas.fitting.measure import Machine
-from fewshot_nas.fitting.rules import WIDTHS, choose, own_space, reference, space_of, wanted_epochs
+from fewshot_nas.fitting.rules import choose, wanted_epochs
+from fewshot_nas.fitting.spaces import WIDTHS, own_space, reference, space_of
 from fewshot_nas.searching.bounds import read_bounds
 from fewshot_nas.space.cost import cost_measures
 from fewshot_nas.space.presets import SPACES
@@ -129,7 +130,7 @@ def test_the_chosen_settings_are_settings():
 
 def test_a_bound_out_of_reach_is_refused():
     with pytest.raises(
-        InputError, match=r"no network that fit would plan has params <= 1 k: the narrowest .* has 1\d\d k"
+        InputError, match=r"no network that fit would plan has params <= 1 k: .* the narrowest, .*, has 1\d\d k"
     ):
         chosen(["params=1k"])
 
@@ -146,3 +147,37 @@ def test_a_space_of_ones_own():
         chosen(own=["space.preset=cream"])
     with pytest.raises(InputError, match=r"set space\.in_channels=3"):
         chosen(own=["space.preset=px28"])
+
+
+def test_what_the_bound_leaves_is_said():
+    """For images of 254 px, 12 M allow 64 px, and a time may not."""
+    wide = chosen(["macs=12M"], side=254, recipe="photo")
+    assert wide.why["width"] == (
+        "8 channels in the first stage of the reference; it has 8.42 M macs of the 12 M allowed, the largest network"
+        " 14.8 M"
+    )
+    narrow = chosen(["macs=12M"], side=254, recipe="photo", budget_s=1)
+    assert narrow.why["width"] == (
+        "8 channels in the first stage of the reference; it has 4.73 M macs of the 12 M allowed, the largest network"
+        " 8.31 M, so the bound excludes none (one of 8.42 M, at 64 px, would take too long)"
+    )
+    assert chosen(side=254, recipe="photo").why["width"].count("allowed") == 0
+
+
+@dataclass(frozen=True)
+class Counting(Steady):
+    """It notes what it has measured."""
+
+    measured: list = field(default_factory=list)
+
+    def step_s(self, space, arch, batch):
+        self.measured.append(space)
+        return super().step_s(space, arch, batch)
+
+
+def test_spaces_that_are_too_slow_by_their_multiply_adds_are_not_measured():
+    """A loose bound on a slow machine ends with the narrowest networks of the smallest images."""
+    machine = Counting(torch.device("cpu"), 10)
+    space = chosen(["macs=500M"], side=254, budget_s=1e2, machine=machine, recipe="photo").sizes.space
+    assert (space.resolution, space.base_widths[0]) == (32, 8)
+    assert [each.resolution for each in dict.fromkeys(machine.measured)] == [224, 32]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -91,6 +92,24 @@ def test_the_best_archs_are_listed_for_each_phase(study, page):
 def test_manifests_are_shown_key_by_key(page):
     assert "<td>versions.torch</td><td><code>2.9</code></td>" in page
     assert "<td>parent.sha256</td><td><code>ab</code></td>" in page
+
+
+def test_the_answer_of_fit_comes_first_and_no_ground_truth_is_missed(study):
+    row = {
+        "title": "a",
+        "top1": [1, 0, 2],
+        "balanced": [1, 0, 2],
+        "latency_us": 9.0,
+        "macs": 9,
+        "params": 9,
+        "code": "1",
+    }
+    answer = {"sentence": "It won.", "winner": "found", "networks": {"found": row}, "images": 9, "device": "cpu"}
+    answered = replace(study, answer={**answer, "wrong": [], "classes": []}, truth={})
+    assert verdict(answered) == "It won."
+    shown = "".join(sections(answered))
+    assert "There is no ground truth" not in shown
+    assert "There is no ground truth" in "".join(sections(replace(study, truth={})))
 
 
 @pytest.mark.parametrize(
