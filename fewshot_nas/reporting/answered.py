@@ -30,8 +30,8 @@ def answer_section(answer: Mapping[str, Any], searched: bool) -> Iterator[str]:
     heads = ("network", "top-1, %", "mean of the classes, %", "latency", "MACs", "parameters", "code")
     yield table(heads, rows, numeric=range(1, 6))
     yield note(
-        f"On {answer['images']:,} test images, with 95 % intervals; all trained alike. Latency: in torch, one image at a"
-        f" time on {answer['device']}, one thread; that of the exported file is in its card."
+        f"On {answer['images']:,} test images, with 95 % intervals; all trained alike. Latency: in torch, one image at"
+        f" a time on {answer['device']}, one thread; that of the exported file is in its card."
     )
     for name, why in answer.get("left_out", {}).items():
         yield note(f"Left out ({name}): {why}.")

@@ -56,7 +56,7 @@ def _tiles(study: Study) -> dict[str, object]:
 
 
 def verdict(study: Study) -> str:
-    """What `fit` or a Cream search found; else whether the supernet ranks better than the best proxy, without training."""
+    """What `fit` or a Cream search found; else whether the supernet ranks better than the best proxy."""
     if study.answer:
         return str(study.answer["sentence"])
     found = study.cream.sentence() if study.cream else ""

@@ -65,7 +65,7 @@ def test_with_a_steady_machine_it_ends_in_time(walk):
 
 
 def test_on_a_machine_that_becomes_much_slower_it_is_said(walk, capsys):
-    """As once it did: trainings took 2.1 and 2.7 times as long as was planned."""
+    """So that the reference begins in time and ends late."""
     slow = walk(500, lambda name: {"found": 2.1, "reference": 2.7}.get(name, 1.0))
     said = capsys.readouterr().out
     assert "the budget of 8.3 min will be passed by about" in said
