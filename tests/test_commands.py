@@ -17,7 +17,7 @@ SOURCES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*
 
 
 def calls():
-    """All calls of `command_line` and `following`: the file, the command, and the names of its options."""
+    """All calls of `command_line` and `following`: the file, the command, its words, and the names of its options."""
     for path, tree in SOURCES.items():
         for node in ast.walk(tree):
             name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
@@ -25,8 +25,9 @@ def calls():
                 command = node.args[name == "following"]
                 options = [keyword.arg for keyword in node.keywords if keyword.arg]
                 options += ["save", "config"] * (name == "following")
+                words = [each.value for each in node.args[1:] if isinstance(each, ast.Constant) and each is not command]
                 if isinstance(command, ast.Constant):
-                    yield pytest.param(command.value, options, id=f"{path.stem}:{node.lineno}")
+                    yield pytest.param(command.value, words, options, id=f"{path.stem}:{node.lineno}")
 
 
 def parser(command):
@@ -38,12 +39,12 @@ def sample(action):
     return next(iter(action.choices)) if action.choices else 1 if action.type in (int, None) else "file"
 
 
-@pytest.mark.parametrize(("command", "options"), [*calls()])
-def test_a_hint_names_a_command_and_its_options(command, options):
+@pytest.mark.parametrize(("command", "words", "options"), [*calls()])
+def test_a_hint_names_a_command_and_its_options(command, words, options):
     assert command in COMMANDS
     known = {name.lstrip("-"): action for action in parser(command)._actions for name in action.option_strings}
     assert set(options) <= known.keys()
-    line = command_line(command, **{name: sample(known[name]) for name in options})
+    line = command_line(command, *words, **{name: sample(known[name]) for name in options})
     python, minus_m, module, *arguments = shlex.split(line)
     assert (python, minus_m, module) == ("python", "-m", f"fewshot_nas.{command}")
     parser(command).parse_intermixed_args(arguments)  # exits where a required option is missing

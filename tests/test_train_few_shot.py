@@ -133,7 +133,7 @@ def test_another_parent_does_not_go_on_with_a_phase(trained, small):
         (["--phase=mine"], "--phase is 'mine', expected 2..7 groups"),
         (["--phase=3_from_2", "--resumed_split_groups=1"], "--phase is '3_from_2', but --resumed_split_groups 1"),
         (["--group_nums=1"], "is 1, expected 2..7 groups"),
-        ([], "expected either --group_nums or --split"),
+        ([], "expected --group_nums for a split by width, and only there"),
         (["--split_by=none", "--group_nums=2"], "expected --group_nums for a split by width, and only there"),
         (["--split_by=choice"], "expected --slots for --split_by=choice"),
         (["--group_nums=2", "--slots=0 out"], "expected --slots for --split_by=choice"),
