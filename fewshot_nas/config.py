@@ -226,8 +226,8 @@ class TrainingConfig(SupernetConfig, StartConfig):
 
     # Passes over the training images.
     epochs: Count = 14
-    # Whether the last norm of a block with a shortcut begins at 0 (arXiv:1706.02677). `false` ranks ResNets by width far
-    # better (docs/study.md); deep networks learn more slowly with it.
+    # Whether the last norm of a block with a shortcut begins at 0 (arXiv:1706.02677). `false` ranks ResNets by width
+    # far better (docs/study.md); deep networks learn more slowly with it.
     zero_init_residual: bool = True
 
 
