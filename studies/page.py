@@ -1,4 +1,4 @@
-"""Fills README.md, docs/study.md and docs/study_beds.md with their tables, from what is committed beside the studies.
+"""Fills README.md and the pages docs/study*.md with their tables, from what is committed beside the studies.
 
 python -m studies.page               renews all tables of the pages
 python -m studies.page --only NAME   renews one
@@ -30,7 +30,7 @@ from studies.ranker import run as ranker_run
 from studies.ranker import untrained as untrained_table
 from studies.seeds import tau_gain
 
-PAGES = (ROOT / "README.md", ROOT / "docs" / "study.md", ROOT / "docs" / "study_beds.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("study", "study_arms", "study_beds")))
 SCORES = STUDIES / "scores" / "results.json"
 
 # By the name of the nets in scores.json: what they are, and their test bed.
