@@ -35,6 +35,7 @@ TITLES = {
     "random": "a random network",
 }
 _COLUMNS = {"macs": "macs", "params": "params", "latency": "latency_us"}  # of a network's row, by measure
+_WORDS = {"macs": "multiply-adds", "params": "parameters", "latency": "time"}
 _WORST, _THUMB = 12, 112  # images that are shown, and their longer side in pixels
 
 
@@ -145,7 +146,7 @@ def sentence(
         said += (
             f" It is {value:.1f} points [{low:.1f}, {high:.1f}] above {other['title']}, {sure}; that one has"
             f" {_percent(other[by])}, {other['macs'] / 1e6:.1f} M multiply-adds and {other['latency_us'] / 1e3:.2f} ms,"
-            f" {_dearer(other[_COLUMNS[cost]] / won[_COLUMNS[cost]])}."
+            f" so by {_WORDS[cost]} it {_dearer(other[_COLUMNS[cost]] / won[_COLUMNS[cost]])}."
         )
     if not differences:
         return f"{said} It was compared with no other network, because the time was up."
@@ -156,11 +157,11 @@ def _dearer(ratio: float) -> str:
     """How a cost differs from another one.
 
     >>> _dearer(0.77), _dearer(1.04)
-    ('so it costs 23 % less', 'so it costs about the same')
+    ('costs 23 % less', 'costs about the same')
     """
     if abs(ratio - 1) <= NEAR:
-        return "so it costs about the same"
-    return f"so it costs {100 * abs(ratio - 1):.0f} % {'less' if ratio < 1 else 'more'}"
+        return "costs about the same"
+    return f"costs {100 * abs(ratio - 1):.0f} % {'less' if ratio < 1 else 'more'}"
 
 
 def unlearned(journal: Path) -> str:

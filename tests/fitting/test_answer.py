@@ -50,11 +50,15 @@ def test_the_answer_compares_costs_by_the_bound():
     assert said == (
         "The found network is the result: accuracy 71.0 % [65.0, 77.0] on 200 test images, 6.5 M multiply-adds, 1.56 ms"
         " in torch. It is 28.0 points [20.1, 35.4] above ResNet-18 narrowed, beyond chance; that one has 43.0 %"
-        " [37.0, 49.0], 5.0 M multiply-adds and 1.26 ms, so it costs 23 % less. As these images decided, its accuracy"
-        " is a little too high."
+        " [37.0, 49.0], 5.0 M multiply-adds and 1.26 ms, so by multiply-adds it costs 23 % less. As these"
+        " images decided, its accuracy is a little too high."
     )
-    assert "so it costs 19 % less" in sentence(ROWS, "found", {"reference": [28, 20, 35]}, "top1", 200, "latency")
-    assert "so it costs 30 % more" in sentence(ROWS, "reference", {"found": [1, -2, 3]}, "top1", 200, "macs")
+    assert "so by time it costs 19 % less" in sentence(
+        ROWS, "found", {"reference": [28, 20, 35]}, "top1", 200, "latency"
+    )
+    assert "so by multiply-adds it costs 30 % more" in sentence(
+        ROWS, "reference", {"found": [1, -2, 3]}, "top1", 200, "macs"
+    )
     alone = sentence({"found": ROWS["found"]}, "found", {}, "top1", 200, "macs")
     assert alone.endswith("It was compared with no other network, because the time was up.")
 

@@ -195,7 +195,7 @@ def test_killed_at_each_step_it_ends_as_if_it_had_not_been(planned, tmp_path, mo
         answer = read_json(run.files.answer)
         found[place] = [
             run.state["codes"],
-            [(each["code"], each["score"]) for each in read_json(run.found)["archs"]],
+            [(each["code"], each["score"]) for each in read_json(run.search.found)["archs"]],
             [(name, run.network(name).result.read_bytes()) for name in NETWORKS],
             [
                 (name, key, tensor.tolist())
