@@ -219,7 +219,7 @@ def initialise(network: nn.Module, *, as_shortcuts: bool = True) -> None:
 def open_blocks(network: nn.Module) -> None:
     """Let the last norm of every block begin at 1, in place, so that none begins as its shortcut.
 
-    Of channels that few subnets have, a norm that begins at 0 stays near 0, and the supernet is deaf to their widths.
+    For channels that few subnets have, a norm that begins at 0 stays near 0, and width hardly changes what is computed.
     """
     for module in network.modules():
         if isinstance(module, BlockLayers) and module.main:
