@@ -226,9 +226,9 @@ class TrainingConfig(SupernetConfig, StartConfig):
 
     # Passes over the training images.
     epochs: Count = 14
-    # Whether the last norm of a block with a shortcut begins at 0 (arXiv:1706.02677). `false` ranks ResNets by width
-    # far better (docs/study.md); deep networks learn more slowly with it.
-    zero_init_residual: bool = True
+    # The weight at which the last norm of a block with a shortcut begins. At 0 (arXiv:1706.02677) deep networks learn
+    # faster, at 1 ResNets by width are ranked far better (docs/study.md). null: 0, and 1 for MBConv paths.
+    residual_start: Annotated[float, Within(below=2)] | None = None
 
 
 @dataclass(frozen=True)

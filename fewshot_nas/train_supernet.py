@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     config, directory = run_config(options), phase_directory(options.save, ONE_SHOT)
     from fewshot_nas.distributed import joined
-    from fewshot_nas.models.supernet import Supernet, open_blocks
+    from fewshot_nas.models.supernet import Supernet, start_residuals
     from fewshot_nas.running.run import Run, seed_weights, start_facts, started
     from fewshot_nas.running.supernets import SupernetTraining
 
@@ -31,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return supernet
             seed_weights(config.run.seed)
             supernet = Supernet(by_width(run.space, 1), run.data.num_classes)
-            if not config.training.zero_init_residual:
-                open_blocks(supernet)
+            if (start := config.training.residual_start) is not None:
+                start_residuals(supernet, start)
             return supernet
 
         SupernetTraining(

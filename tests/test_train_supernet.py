@@ -95,7 +95,7 @@ def test_what_and_whom_a_step_trains_changes_the_weights(workshop, small):
         "training.extremes=space",
         "training.distill=sandwich",
         "data.augmentation=none",
-        "training.zero_init_residual=false",
+        "training.residual_start=1",
     ]
     found = []
     for number, change in enumerate(["training.digits=pool", *changes]):

@@ -28,7 +28,8 @@ BATCH_64 = ["training.batch_size=64"]
 ONE_SHOT = {
     "default": [],
     "sandwich": [],
-    "open": ["training.zero_init_residual=false"],
+    "open": ["training.residual_start=1"],
+    "between": ["training.residual_start=0.3"],
     "repeated": ["training.epochs=16"],
     "projected": ["space.projects=true"],
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
