@@ -37,15 +37,17 @@ def opponents(limits: Limits, found: Mapping[str, Any], seed: int) -> dict[str, 
 
 
 def resnets(space: ResNetSpace) -> Iterator[Arch]:
-    """ResNet-18's shape at all widths, the last stages of some one digit narrower than the first; two blocks a stage,
-    or the nearest number that the space has.
+    """ResNet-18's shape at all widths, from the widest: two blocks a stage, or the nearest number that the space has.
+
+    Between two digits for all widths are those with the next digit in some last stages, first within the blocks only.
     """
     stages = len(space.depths)
     depths = [min(max(2, least), most) for least, most in space.depths]
     for digit in range(1, space.digits + 1):
-        for narrower in range(stages if digit < space.digits else 1):
-            digits = [digit + (stage >= stages - narrower) for stage in range(stages)]
-            yield space.arch(digits, [[each] * depth for each, depth in zip(digits, depths, strict=True)])
+        for step in range(2 * stages if digit < space.digits else 1):
+            out = [digit + (stage >= stages - step // 2) for stage in range(stages)]
+            mid = [digit + (stage >= stages - (step + 1) // 2) for stage in range(stages)]
+            yield space.arch(out, [[each] * depth for each, depth in zip(mid, depths, strict=True)])
 
 
 def _near(archs: Iterator[Arch], distance: Any) -> Arch | None:

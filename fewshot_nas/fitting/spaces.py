@@ -31,7 +31,7 @@ _REPLACED = (
 
 def reference(space: ResNetSpace) -> Arch:
     """ResNet-18's shape, all widths of one digit."""
-    return next(islice(resnets(space), (REFERENCE_DIGIT - 1) * len(space.depths), None))
+    return next(islice(resnets(space), (REFERENCE_DIGIT - 1) * 2 * len(space.depths), None))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the rules choose for images, bounds and times, on a machine whose speed is given."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.fitting import rules
 from fewshot_nas.fitting.look import Seen
 from fewshot_nas.fitting.measure import Machine
+from fewshot_nas.fitting.opponents import resnets
 from fewshot_nas.fitting.rules import choose, wanted_epochs
 from fewshot_nas.fitting.spaces import WIDTHS, own_space, reference, space_of
 from fewshot_nas.searching.bounds import read_bounds
@@ -64,6 +66,17 @@ def test_the_reference_is_the_widest_resnet18_within_the_bound():
     assert macs(space) <= 20e6 < macs(space_of(seen, space.resolution, wider))
     assert macs(space_of(seen, 64, 12)) > 20e6 >= macs(space_of(seen, 48, 12))
     assert space.resolution == 48
+
+
+def test_narrowed_resnet18s_are_of_nearly_every_cost():
+    """From the widest to the narrowest, none dearer than the one before and most within a tenth of it."""
+    seen = Seen(10, 500, 9, 9, 32, 3, False, 1.0)
+    space = space_of(seen, 32, 20)
+    narrowed = list(resnets(space))
+    costs = [space.cost(arch, num_classes=10).macs for arch in narrowed]
+    assert costs == sorted(costs, reverse=True)
+    assert sum(cost < 0.9 * before for before, cost in pairwise(costs)) <= 5 < len(narrowed) / 5
+    assert {len(list(space.blocks(arch))) for arch in narrowed} == {1 + 8}
 
 
 def test_latency_bounds_by_this_machine():
