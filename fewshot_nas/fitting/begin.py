@@ -66,7 +66,8 @@ def begun(asked: Asked, begun_s: float) -> Fit:
         print(*more, sep="\n", flush=True)
         named = {each.partition("=")[0] for each in given}
         threads = config.run.threads if "run.threads" in named else None
-        machine = Machine(world.device, known.classes, threads)
+        precision = config.run.precision if "run.precision" in named else None
+        machine = Machine(world.device, known.classes, threads, precision)
         bounds = read_bounds([], options.max)
         own = own_space(config, given, known)
         timed = any(bound.name == "latency" for bound in bounds)  # else the table of latencies would serve nothing

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal, cast
 
@@ -29,7 +29,8 @@ _STEPS, _LONGEST_S = 5, 2.0  # so many, or so long, are enough
 _PICTURES = 24  # that are prepared to know how long one takes
 _TURNS = 9
 _ASKED = 128  # images at a time, as in scores
-FASTER = 1.3  # what several threads have to gain
+FASTER = 1.3  # what several threads, or bf16, have to gain
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,13 @@ class Machine:
     Attributes:
         classes: of the networks.
         given: threads that were given, so that none are measured.
+        precision: of training steps. None: bf16 on GPUs, else fp32.
     """
 
     device: torch.device
     classes: int
     given: int | None = None
+    precision: Precision | None = None
 
     def step_s(self, space: Space, arch: Arch, batch: int) -> float:
         """Seconds of a training step of one network, without its images."""
@@ -65,8 +68,8 @@ class Machine:
         return self._trained_s(Supernet(by_width(space, 1), self.classes), step, space, batch)
 
     @property
-    def _precision(self) -> Literal["fp32", "bf16"]:
-        return "bf16" if self.device.type == "cuda" else "fp32"
+    def _precision(self) -> Precision:
+        return self.precision or ("bf16" if self.device.type == "cuda" else "fp32")
 
     def _trained_s(self, network: nn.Module, step: Step, space: Space, batch: int) -> float:
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -99,6 +102,13 @@ class Machine:
             with threads_of(threads):
                 seconds[threads] = self.step_s(space, arch, batch)
         return cores() if seconds[1] > FASTER * seconds[cores()] else 1
+
+    def faster_precision(self, space: Space, arch: Arch, batch: int) -> Precision:
+        """bf16 where it was given, on GPUs, and on processors where it makes a step enough faster; else fp32."""
+        if self.precision or self.device.type == "cuda":
+            return self._precision
+        seconds = {each: replace(self, precision=each).step_s(space, arch, batch) for each in ("fp32", "bf16")}
+        return "bf16" if seconds["fp32"] > FASTER * seconds["bf16"] else "fp32"
 
     def _usual_s(self, run: Program) -> float:
         """The mean, in which pauses that other processes cause count as they will in the training."""

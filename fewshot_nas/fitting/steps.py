@@ -170,6 +170,6 @@ def _timed(running: Fit) -> tuple[dict[str, str], dict[str, float], float]:
     named, batch = {"found": found["archs"][0]["code"], **codes}, config.stand_alone.batch_size
     assert isinstance(space, ResNetSpace)
     with joined(running.device, config.run) as world:
-        machine = Machine(world.device, state["seen"]["classes"])
+        machine = Machine(world.device, state["seen"]["classes"], precision=config.run.precision)
         step_s = {each: machine.step_s(space, space.decode(code), batch) for each, code in named.items()}
         return codes, step_s, machine.step_s(space, reference(space), batch)

@@ -190,6 +190,29 @@ class Counting(Steady):
         return super().step_s(space, arch, batch)
 
 
+@dataclass(frozen=True)
+class WithBf16(Steady):
+    """Its steps are so many times as fast with bf16."""
+
+    gain: float = 1.0
+
+    def step_s(self, space, arch, batch):
+        return super().step_s(space, arch, batch) / (self.gain if self.precision == "bf16" else 1)
+
+
+@pytest.mark.parametrize(
+    ("gain", "given", "expected"),
+    [(2.0, None, "bf16"), (1.2, None, "fp32"), (0.1, "bf16", "bf16"), (9.0, "fp32", "fp32")],
+)
+def test_bf16_is_chosen_where_it_is_faster(gain, given, expected):
+    """And the plan counts with its steps."""
+    found = chosen(machine=WithBf16(torch.device("cpu"), 10, None, given, gain=gain))
+    assert found.settings["run"]["precision"] == found.why["precision"] == expected
+    at = gain if expected == "bf16" else 1
+    space = found.sizes.space
+    assert found.sizes.step_s == pytest.approx(MACHINE.step_s(space, reference(space), found.sizes.batch) / at)
+
+
 def test_spaces_that_are_too_slow_by_their_multiply_adds_are_not_measured():
     """A loose bound on a slow machine ends with the narrowest networks of the smallest images."""
     machine = Counting(torch.device("cpu"), 10)
