@@ -73,6 +73,7 @@ def begun(asked: Asked, begun_s: float) -> Fit:
         timed = any(bound.name == "latency" for bound in bounds)  # else the table of latencies would serve nothing
         fixed = fixed_s(_PARTS if timed else 0, busy(*clocks))
         usable_s = trainings_s(budget_s, time.monotonic() - begun_s, fixed)
+        print("timing training steps of the spaces that may serve ...", flush=True)
         chosen = choose(known, images.train, images.recipe, bounds, usable_s, machine, own)
         space = chosen.sizes.space
         limits = list(options.max) or [_usual_bound(chosen, known.classes)]
