@@ -1,6 +1,6 @@
 """The rules by which the settings of a run follow from its images, its bounds, its time and this machine.
 
-Each rule is one line of `TABLE`, which is printed with what it has chosen, and stands in docs/fit.md.
+Each rule is one line of `TABLE`, which is printed with what it has chosen; docs/fit.md has the gist.
 """
 
 from collections.abc import Mapping, Sequence
