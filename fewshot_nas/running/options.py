@@ -81,7 +81,7 @@ def add_phase_option(parser: argparse.ArgumentParser, default: str | None = "1",
         "--group_nums",
         default=default,
         metavar="PHASE",
-        help=f"phase of the run, or its number of groups: 1, 2, 3_from_2, depth34x2, ... (default {usual})",
+        help=f"phase of the run, or its number of groups: 1, 2, 3_from_2, choice0block1, ... (default {usual})",
     )
 
 
