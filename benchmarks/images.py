@@ -25,9 +25,9 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from fewshot_nas.data import geometry, pictures
+from fewshot_nas.data.cache import stored
 from fewshot_nas.data.images import FileImages, Names
 from fewshot_nas.data.loader import TrainBatches
-from fewshot_nas.data.store import stored
 from fewshot_nas.data.transforms import Photo, Transform
 
 RESOLUTION, BATCH, STORED_SIDE = 224, 32, 256

@@ -10,10 +10,10 @@ from fewshot_nas.cli.settings import compared
 from fewshot_nas.config import Config, EvaluationConfig
 from fewshot_nas.cream.config import CreamConfig, TrainConfig
 from fewshot_nas.cream.model import PUBLISHED, STAGES
-from fewshot_nas.data.augment import Augmentation
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import batch_images, batches_per_epoch
 from fewshot_nas.data.sources import ImageData
+from fewshot_nas.data.transforms import Augmentation
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.running.images import (

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data.opening import WHITE, Colour
+from fewshot_nas.data.files import WHITE, Colour
 from fewshot_nas.data.pictures import FilePicture, Picture, Pixels
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data.folders import CLASSES, LISTS, class_directories, class_names, listed, read_list
+from fewshot_nas.data.files import CLASSES, LISTS, class_directories, class_names, listed, read_list, suffixes
 from fewshot_nas.data.known import CIFAR10, CIFAR100
-from fewshot_nas.data.opening import suffixes
 from fewshot_nas.records.files import read_text
 
 ALL = "all"  # the part of images that are not split
@@ -92,8 +91,7 @@ def _by_part(root: Path, ending: str) -> dict[str, Path]:
 
 
 def _lists(root: Path, lists: Mapping[str, Path]) -> Layout:
-    found = {part: read_list(root, path) for part, path in lists.items()}
-    parts = {part: Labelled(list(images.names), images.labels.tolist()) for part, images in found.items()}
+    parts = {part: Labelled(*read_list(path)) for part, path in lists.items()}
     numbers = range(1 + max(label for part in parts.values() for label in part.labels))
     return Layout("lists", parts=parts, classes=class_names(root / CLASSES) or list(map(str, numbers)))
 

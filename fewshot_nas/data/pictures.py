@@ -1,6 +1,6 @@
 """Photographs of different sizes. Each is decoded when its pixels are needed, and no larger than needed.
 
-What a file's pixels are, `opening.py` says.
+What a file's pixels are, `files.py` says.
 """
 
 import io
@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from fewshot_nas.data.opening import WHITE, Colour, about, as_rgb, orientation
+from fewshot_nas.data.files import WHITE, Colour, about, as_rgb, orientation
 
 try:  # gives the same bytes as Pillow in two thirds of the time: pip install 'fewshot-nas[jpeg]'
     from simplejpeg import decode_jpeg

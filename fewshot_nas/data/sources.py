@@ -12,19 +12,28 @@ import torch
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.plugins import named_part
-from fewshot_nas.data.folders import CLASSES, LISTS, PARTS, class_directories, class_names, images_of, listed, read_list
+from fewshot_nas.data.files import (
+    CLASSES,
+    LISTS,
+    PARTS,
+    WHITE,
+    Colour,
+    class_directories,
+    class_names,
+    listed,
+    read_list,
+)
 from fewshot_nas.data.images import (
     ArrayImages,
     FileImages,
     Images,
+    Names,
     balanced_indices,
     repeated_indices,
     split_off,
     spread,
 )
-from fewshot_nas.data.known import CIFAR10, CIFAR100, cifar100_classes, read_cifar, read_fashion_mnist
-from fewshot_nas.data.opening import WHITE, Colour
-from fewshot_nas.data.pairs import blended_pairs
+from fewshot_nas.data.known import CIFAR10, CIFAR100, blended_pairs, cifar100_classes, read_cifar, read_fashion_mnist
 
 KNOWN = frozenset({"digits", "cifar10", "cifar100", "fashion_mnist", "fashion_pairs"})  # whose parts are apart
 _FOLDERS_VALID = 2500
@@ -219,7 +228,7 @@ def _parts(root: Path) -> ImageData:
 def _by_lists(
     name: str, root: Path, files: Mapping[str, str], suits: Callable[[FileImages], tuple[str, str]]
 ) -> ImageData:
-    parts = {part: read_list(root, root / file) for part, file in files.items()}
+    parts = {part: _images_of(root, *read_list(root / file), root / file) for part, file in files.items()}
     classes = class_names(root / CLASSES)
     num_classes = max(len(classes), 1 + max(int(images.labels.max()) for images in parts.values()))
     if classes and len(classes) < num_classes:
@@ -248,7 +257,7 @@ def _folders(root: Path) -> ImageData:
         if unknown:
             raise InputError(f"{root / part / unknown[0]}: no such class in {root / 'train'}")
     found = [listed(root, part, classes) for part in ("train", *parts)]
-    train, val, *test = (images_of(root, each.names, each.labels, root / each.part) for each in found)
+    train, val, *test = (_images_of(root, each.names, each.labels, root / each.part) for each in found)
     recipe, note = _recipe_for("folders", train)
     said = (*(each.note for each in found), note)
     no_test = (
@@ -260,6 +269,13 @@ def _folders(root: Path) -> ImageData:
     return ImageData(
         "folders", *parts_there, len(classes), **_PHOTO, recipe=recipe, notes=notes, classes=tuple(classes)
     )
+
+
+def _images_of(root: Path, names: list[str], labels: list[int], origin: Path) -> FileImages:
+    """Image files by their names and labels, which cannot be none."""
+    if not names:
+        raise InputError(f"{origin}: no images")
+    return FileImages(root, Names.of(names), torch.tensor(labels))
 
 
 def _unseen(where: Path, images: Images, classes: Sequence[str]) -> list[str]:

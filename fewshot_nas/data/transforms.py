@@ -7,8 +7,8 @@ on workers, on ranks, or on whether a run was resumed.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Protocol
+from functools import lru_cache, partial
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -16,14 +16,16 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
-from torchvision.transforms.v2.functional import pil_to_tensor
+from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data import RECIPES
+from fewshot_nas.data.files import centre
 from fewshot_nas.data.geometry import cuts, jittered
 from fewshot_nas.data.images import uniform
-from fewshot_nas.data.opening import centre
 from fewshot_nas.data.pictures import Pixels, whole
+
+Step = Callable[[Image.Image], Image.Image]  # of an augmentation, on a picture of PIL
 
 
 class Transform(Protocol):
@@ -134,6 +136,11 @@ def eval_transform(recipe: str, resolution: int, *, bicubic: bool = False) -> Ce
     return CentreCrop(resolution, resolution * 256 // 224, mode)
 
 
+def _check(recipe: str) -> None:
+    if recipe not in RECIPES:
+        raise InputError(f"the augmentation recipe is {recipe!r}, expected one of {', '.join(RECIPES)}")
+
+
 def normalize(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """The network's input, float32 in channels-last order, on the batch's device.
 
@@ -153,6 +160,78 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
     return torch.tensor(values, device=device).mul(255).view(-1, 1, 1)
 
 
+@dataclass(frozen=True)
+class Augmentation(Transform):
+    """A recipe's crop and flip, followed by timm's augmentations.
+
+    Attributes:
+        policy: such as `rand-m9-mstd0.5` (arXiv:1909.13719); empty for none.
+        jitter: of brightness, contrast and saturation.
+        erasing: probability that a rectangle becomes noise (arXiv:1708.04896).
+        mean, std: per channel, of pixels in 0..1; erased rectangles are filled with noise of this distribution.
+
+    Raises:
+        InputError: timm does not understand the policy.
+    """
+
+    recipe: str
+    resolution: int
+    policy: str
+    jitter: float
+    erasing: float
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __post_init__(self) -> None:
+        self._steps()  # an invalid policy is refused here, not in the first batch
+
+    def __call__(self, pixels: Pixels, keys: Tensor) -> Tensor:
+        geometry = Upright(self.resolution) if self.recipe == "photo" else small(self.recipe, self.resolution)
+        images = geometry(pixels, keys)
+        if not (self.policy or self.jitter or self.erasing):
+            return images
+        from timm.data.random_erasing import RandomErasing  # here, because few trainings need timm, which takes seconds
+
+        eraser = RandomErasing(self.erasing, mode="pixel", device="cpu")  # type: ignore[no-untyped-call]
+        augment = partial(self._one, self._steps(), eraser)
+        return torch.stack([seeded(augment, image, key) for image, key in zip(images, keys.tolist(), strict=True)])
+
+    def _steps(self) -> list[Step]:
+        """The augmentations of PIL images, in order."""
+        jitter = v2.ColorJitter(self.jitter, self.jitter, self.jitter)
+        return [
+            *([jitter] if self.jitter else []),
+            *([rand_augment(self.policy, self.mean)] if self.policy else []),
+        ]
+
+    def _one(self, steps: Sequence[Step], erase: Callable[[Tensor], Any], image: Tensor) -> Tensor:
+        if steps:
+            picture = to_pil_image(image).convert("RGB")  # timm needs three channels, so grey is given as colour
+            for step in steps:
+                picture = step(picture)
+            image = cast(Tensor, pil_to_tensor(picture))[: len(image)]
+        if not self.erasing:
+            return image
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        erased = cast(Tensor, erase((image / 255 - mean) / std))
+        return ((erased * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def rand_augment(policy: str, mean: Sequence[float]) -> Any:
+    """timm's RandAugment; pixels that a shift or rotation uncovers get the mean colour.
+
+    Raises:
+        InputError: timm does not understand the policy.
+    """
+    from timm.data.auto_augment import rand_augment_transform
+
+    try:
+        colour = tuple(round(255 * value) for value in (mean if len(mean) == 3 else [*mean] * 3))
+        return rand_augment_transform(policy, {"img_mean": colour})
+    except (AssertionError, ValueError, KeyError) as error:
+        raise InputError(f"AUTO_AUGMENT is {policy!r}, expected one such as rand-m9-mstd0.5 ({error})") from None
+
+
 def seeded(augment: Callable[[Tensor], Tensor], image: Tensor, key: int) -> Tensor:
     """Call an augmentation that draws from the global generators of torch, numpy and Python.
 
@@ -169,8 +248,3 @@ def seeded(augment: Callable[[Tensor], Tensor], image: Tensor, key: int) -> Tens
         torch.set_rng_state(before[0])
         np.random.set_state(before[1])
         random.setstate(before[2])
-
-
-def _check(recipe: str) -> None:
-    if recipe not in RECIPES:
-        raise InputError(f"the augmentation recipe is {recipe!r}, expected one of {', '.join(RECIPES)}")

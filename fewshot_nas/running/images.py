@@ -10,10 +10,9 @@ from torch import Tensor
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import Config, DataConfig
-from fewshot_nas.data.cache import decoded, kept_fingerprint
+from fewshot_nas.data.cache import decoded, kept_fingerprint, stored
 from fewshot_nas.data.images import ArrayImages, FileImages, Images, calibration_subset
 from fewshot_nas.data.sources import KNOWN, ImageData, open_data
-from fewshot_nas.data.store import stored
 from fewshot_nas.data.survey import surveyed
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World

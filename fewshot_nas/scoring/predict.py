@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.plugins import extra
-from fewshot_nas.data.opening import WHITE, centre, files_below, is_image, opened
+from fewshot_nas.data.files import WHITE, centre, files_below, is_image, opened
 from fewshot_nas.models.card import FORMAT, KEY
 from fewshot_nas.ranking.confidence import as_logits, tempered, top1
 from fewshot_nas.records.files import write_csv

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data.augment import Augmentation, rand_augment
-from fewshot_nas.data.transforms import Small
+from fewshot_nas.data.transforms import Augmentation, Small, rand_augment
 
 GREY = torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 KEYS = torch.arange(1, 6) * 12345

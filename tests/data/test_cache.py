@@ -82,7 +82,7 @@ def build(barrier, images, cache, results):
 
 
 def test_one_of_several_processes_builds_it(files, cache, together, monkeypatch):
-    real, built = under_test._build, cache.parent / "built"
+    real, built = under_test._build_decoded, cache.parent / "built"
 
     def noted(*parts):
         with built.open("a") as stream:
@@ -90,7 +90,7 @@ def test_one_of_several_processes_builds_it(files, cache, together, monkeypatch)
         time.sleep(0.3)  # so that the others come while it is being built
         real(*parts)
 
-    monkeypatch.setattr(under_test, "_build", noted)
+    monkeypatch.setattr(under_test, "_build_decoded", noted)
     together(*[lambda: decoded(files, TRANSFORM, cache)] * 3)
     assert built.read_text() == "once\n"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fewshot_nas.data.images import ArrayImages
-from fewshot_nas.data.pairs import blended_pairs
+from fewshot_nas.data.known import blended_pairs
 
 CLASSES = 4
 PAIRS = list(combinations(range(CLASSES), 2))

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.data.cache import stored
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.loader import TrainBatches
-from fewshot_nas.data.store import stored
 from fewshot_nas.data.transforms import train_transform
 
 # On a machine with one core.

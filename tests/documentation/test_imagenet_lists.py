@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewshot_nas.data.folders import LISTS, class_names, read_list
+from fewshot_nas.data.files import LISTS, class_names, read_list
 from tests.script_module import load_script
 
 
@@ -18,8 +18,8 @@ def tree(tmp_path):
 
 
 def pairs(tree, part):
-    images = read_list(tree, tree / LISTS[part])
-    return list(zip(images.names, images.labels.tolist(), strict=True))
+    names, labels = read_list(tree / LISTS[part])
+    return list(zip(names, labels, strict=True))
 
 
 @pytest.mark.parametrize(("options", "source"), [([], "val"), (["--hold-out"], "train")])
