@@ -20,10 +20,9 @@ import torch
 from evaluate import dense_slice, random_inputs, random_supernet
 from machine import duration_s
 
-from fewshot_nas.cluster.dispatch import results
-from fewshot_nas.cluster.evaluation import PackedWork, packed
+from fewshot_nas.cluster.pool import WorkerPool, results, workers_on
 from fewshot_nas.cluster.schedule import TaskSchedule
-from fewshot_nas.cluster.worker_pool import WorkerPool, workers_on
+from fewshot_nas.cluster.work import PackedWork, packed
 from fewshot_nas.computing import DefaultSettings
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.executors import Work

@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train_on_ray(options: argparse.Namespace, trainings: Sequence["StandAlone"]) -> None:
     from tqdm import tqdm
 
-    from fewshot_nas.cluster.trainings import train
-    from fewshot_nas.cluster.worker_pool import workers_on
+    from fewshot_nas.cluster.pool import workers_on
+    from fewshot_nas.cluster.work import train
 
     settings = trainings[0].run.config.run
     train(trainings, lambda: workers_on(options.address, options.workers, options.device, settings, tqdm.write))

@@ -49,7 +49,7 @@ from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.space.split import by_width
 
 if TYPE_CHECKING:
-    from fewshot_nas.cluster.evaluation import OnRay
+    from fewshot_nas.cluster.work import OnRay
 
 FEWEST_SAMPLED = 20  # archs; fewer would say nothing about the others
 USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: studies/budget/run.py
@@ -140,8 +140,8 @@ def _evaluate(options: argparse.Namespace, job: Job, scorer: Scorer, world: Worl
 
 
 def _on_ray(options: argparse.Namespace, config: Config) -> "OnRay":
-    from fewshot_nas.cluster.evaluation import OnRay  # these need Ray
-    from fewshot_nas.cluster.worker_pool import workers_on
+    from fewshot_nas.cluster.pool import workers_on
+    from fewshot_nas.cluster.work import OnRay  # these need Ray
 
     settings = config.evaluation
     return OnRay(

@@ -58,7 +58,7 @@ def make_workers(cluster, workers_at):
 def workers_at():
     """As `make_workers`, on any cluster."""
     pytest.importorskip("ray")
-    from fewshot_nas.cluster.worker_pool import workers_on
+    from fewshot_nas.cluster.pool import workers_on
     from fewshot_nas.computing import DefaultSettings
 
     @contextmanager

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("ray")
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cluster.connection import Needs, connected
+from fewshot_nas.cluster.worker import Needs, connected
 from fewshot_nas.computing import DefaultSettings
 
 pytestmark = pytest.mark.ray

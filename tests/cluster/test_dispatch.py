@@ -13,7 +13,7 @@ ray = pytest.importorskip("ray")
 
 from fewshot_nas.cli.errors import InputError, TaskError  # noqa: E402
 from fewshot_nas.cluster import schedule as module  # noqa: E402
-from fewshot_nas.cluster.dispatch import results  # noqa: E402
+from fewshot_nas.cluster.pool import results  # noqa: E402
 from fewshot_nas.cluster.schedule import TaskSchedule  # noqa: E402
 from fewshot_nas.evaluation.prefix_tree import make_plan  # noqa: E402
 from fewshot_nas.space.pool import make_pool  # noqa: E402

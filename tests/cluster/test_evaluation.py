@@ -14,7 +14,7 @@ import yaml
 ray = pytest.importorskip("ray")
 
 from fewshot_nas.cli.errors import InputError  # noqa: E402
-from fewshot_nas.cluster.evaluation import OnRay, packed  # noqa: E402
+from fewshot_nas.cluster.work import OnRay, packed  # noqa: E402
 from fewshot_nas.cluster.worker import WorkerInfo  # noqa: E402
 from fewshot_nas.distributed import World  # noqa: E402
 from fewshot_nas.evaluation.executors import Work  # noqa: E402

@@ -17,7 +17,7 @@ import torch
 
 ray = pytest.importorskip("ray")
 
-from fewshot_nas.cluster.evaluation import OnRay  # noqa: E402
+from fewshot_nas.cluster.work import OnRay  # noqa: E402
 from fewshot_nas.distributed import World  # noqa: E402
 from fewshot_nas.evaluation.executors import Work  # noqa: E402
 from fewshot_nas.evaluation.inputs import Inputs  # noqa: E402

@@ -11,7 +11,7 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from fewshot_nas.cli.errors import InputError  # noqa: E402
-from fewshot_nas.cluster.trainings import Trainings  # noqa: E402
+from fewshot_nas.cluster.work import Trainings  # noqa: E402
 from fewshot_nas.config import load_config  # noqa: E402
 from fewshot_nas.distributed import World  # noqa: E402
 from fewshot_nas.records.files import locked, write_text  # noqa: E402
@@ -119,6 +119,6 @@ def test_who_sees_other_images_says_so(trainings):
 
 
 def test_what_another_process_is_at_is_left_to_it(trainings, monkeypatch):
-    monkeypatch.setattr("fewshot_nas.cluster.trainings._BUSY_S", 0.0)
+    monkeypatch.setattr("fewshot_nas.cluster.work._BUSY_S", 0.0)
     with locked(stand_alone_directory("here", "arch1", 0).lock, wait=False):
         assert trainings.unpacked(World.alone())(0) == (None, "")
