@@ -23,13 +23,13 @@ from fewshot_nas.distributed import World, joined
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import by_width, one_shot
+from fewshot_nas.training.draws import RandomArchs, Sampler, SpaceEnds
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop
-from fewshot_nas.training.network import Learning, NetworkTask
 from fewshot_nas.training.optimizer import plain_groups, sgd
-from fewshot_nas.training.step import Largest, RandomArchs, Regularization, Sampler, SpaceEnds, SupernetStep
+from fewshot_nas.training.step import Largest, Regularization, SupernetStep
 from fewshot_nas.training.supernet_task import SupernetTask
-from fewshot_nas.training.task import Schedule, Source
+from fewshot_nas.training.task import Learning, NetworkTask, Schedule, Source
 from tests.kinds import GATED, MBCONV
 from tests.rounding import bound, terms
 

@@ -30,20 +30,10 @@ from fewshot_nas.running.life import Begun, Training
 from fewshot_nas.running.run import Run, placed
 from fewshot_nas.space.pool import Entry, changed_settings, part_path, part_paths, read_arch_file
 from fewshot_nas.space.space import Options, Space
+from fewshot_nas.training.draws import EXTREMES, SAMPLING, Sampler, Shrinking
 from fewshot_nas.training.log import RunLog, last_choice
 from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
-from fewshot_nas.training.step import (
-    EXTREMES,
-    LOSSES,
-    SAMPLING,
-    ImageSizes,
-    Labels,
-    Largest,
-    Regularization,
-    Sampler,
-    Shrinking,
-    SupernetStep,
-)
+from fewshot_nas.training.step import LOSSES, ImageSizes, Labels, Largest, Regularization, SupernetStep
 from fewshot_nas.training.supernet_task import (
     LOGGED,
     Candidate,

@@ -1,24 +1,35 @@
 """What the loop trains: images and a schedule, a step, and a task, whose network learns by the step.
 
-A new way to train is a `Step`, a `Task`, or both; the loop stays as it is.
+A new way to train is a `Step`, a `Task`, or both; the loop stays as it is. The simplest task is one network: from
+scratch, from the weights that it has in a supernet, or by Cream's recipe.
 """
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import TrainBatches
 from fewshot_nas.data.transforms import Transform
 from fewshot_nas.distributed import World
+from fewshot_nas.evaluation.accuracy import guessing
+from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.batch import BatchShare
+from fewshot_nas.models.subnet import Subnet
+from fewshot_nas.records.files import replacing
 from fewshot_nas.records.journal import Record
+from fewshot_nas.training.optimizer import cosine
+
+# In a running statistic each step counts 0.9 of the next one, so its first value, which no image was seen for, still
+# counts 18 % after 16 steps, and half a percent after 50.
+STEADY_STEPS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,18 +143,81 @@ class Task(ABC, Generic[N, S]):
         """Restore the state that `save` wrote."""
 
 
-def cosine(base: float, total: int, warmup: int) -> Callable[[int], float]:
-    """The learning rate of each step: a linear warm-up from a thousandth of `base`, then a cosine to 0."""
+@dataclass(frozen=True)
+class Learning:
+    """The step of a single network, which learns from the labels.
 
-    def rate(step: int) -> float:
-        if step < warmup:
-            return base * (0.001 + 0.999 * step / warmup)
-        return base * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+    Attributes:
+        smoothing: of the labels.
+        culprit_name: of the network, for the message that its loss is not finite.
+        names: of its loss, in the log.
+    """
 
-    return rate
+    smoothing: float
+    precision: Literal["fp32", "bf16"]
+    culprit_name: str = "the network"
+    names: Sequence[str] = ("arch",)
+
+    def backward(self, network: nn.Module, batch: Batch) -> Trained:
+        """Add the gradients of a batch's cross-entropy to the network's parameters."""
+        network.train()
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            if batch.share is None:
+                logits = network(batch.images)
+            else:
+                assert isinstance(network, Subnet)
+                logits = network.shared(batch.images, batch.share)
+        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return Trained(loss.detach()[None])
+
+    def culprit(self, network: nn.Module, loss: int, step: int) -> str:
+        """The network; there is only one."""
+        return self.culprit_name
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every parameter group to its multiple of `rate`."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
+@dataclass(kw_only=True)
+class NetworkTask(Task[Subnet, Learning]):
+    """One network, for `Loop`.
+
+    Attributes:
+        valid: the images to rank on.
+        calibrates: whether batch norms are calibrated before the network is measured, as those of a short training have
+            to be, see `STEADY_STEPS`; otherwise they have the running statistics of the training.
+        due: epochs, counted from 0, after which it is measured.
+        average: the network with an average of the weights of all steps, which is then what is measured.
+        measured_as: the name of its accuracy, in the log.
+    """
+
+    valid: Inputs
+    calibrates: bool
+    due: Container[int] = ()
+    average: Subnet | None = None
+    measured_as: str = "arch"
+
+    def end_epoch(self, epoch: int) -> Record:
+        """Accuracy on the validation images, in percent, if it is due."""
+        if epoch not in self.due:
+            return {}
+        return {"top1": {self.measured_as: self.measured()[0]}, "guessing": guessing(self.valid.labels)}
+
+    def measured(self, *parts: Inputs) -> list[float]:
+        """The present accuracy in percent, on the validation images or on each of the parts."""
+        network = self.network if self.average is None else self.average
+        if self.calibrates:
+            with self.valid.autocast():
+                calibrate(network, self.valid.calibration_batches())
+        network.eval()
+        return [measure(network, inputs).top1 for inputs in parts or (self.valid,)]
+
+    def save(self, path: Path, state: Mapping[str, Any]) -> None:
+        with replacing(path) as stream:
+            torch.save({**{name: part.state_dict() for name, part in self._parts().items()}, **state}, stream)
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        for name, part in self._parts().items():
+            part.load_state_dict(content[name])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"model": self.network, "average": self.average, "optimizer": self.optimizer}
+        return {name: part for name, part in parts.items() if part is not None}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fewshot_nas.models.supernet import part
-from fewshot_nas.training.step import OutsEnds, RandomArchs, Sampler
+from fewshot_nas.training.draws import OutsEnds, RandomArchs, Sampler
 from studies.arms.gradient_scale import chances, gradient_scale, trained_counts
 from tests.training.conftest import TINY
 

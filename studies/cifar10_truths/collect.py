@@ -23,7 +23,7 @@ from fewshot_nas.ranking.judgement import Judgement, judge
 from fewshot_nas.ranking.predictor import inputs, predict
 from fewshot_nas.ranking.strata import by_cost, everything, interval, plain_tau, resamples, taus
 from fewshot_nas.records.files import read_json, write_json
-from fewshot_nas.training.step import NoEnds, OutsEnds, RandomArchs, Sampler
+from fewshot_nas.training.draws import NoEnds, OutsEnds, RandomArchs, Sampler
 from studies.cifar10_truths.bed import FILES, KINDS, PREDICTIONS, RULES, TODAY, Bed, Rule, read_predictions
 from studies.cifar10_truths.run import OWN, images_of, space_of
 from studies.cifar10_truths.table import BOTH, RESULTS, SECOND, SECOND_WITH_NASWOT, TRUTHS

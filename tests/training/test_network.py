@@ -9,8 +9,7 @@ from torch import nn
 
 from fewshot_nas.cream.retraining import averaged
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.training.network import Learning, NetworkTask
-from fewshot_nas.training.task import Batch
+from fewshot_nas.training.task import Batch, Learning, NetworkTask
 
 LABELS = torch.tensor([0, 0, 0, 1])
 

@@ -12,17 +12,14 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.training import step as under_test
+from fewshot_nas.training.draws import EXTREMES, SAMPLING, Sampler, Shrinking
 from fewshot_nas.training.step import (
-    EXTREMES,
-    SAMPLING,
     ImageSizes,
     Labels,
     Largest,
     Lesson,
     PerArch,
     Regularization,
-    Sampler,
-    Shrinking,
     SupernetStep,
     resized,
 )
