@@ -15,8 +15,8 @@ from fewshot_nas.computing import DefaultSettings
 from fewshot_nas.cream.board import Board, ByBatch
 from fewshot_nas.cream.flops import Budget
 from fewshot_nas.cream.retraining import averaged
-from fewshot_nas.cream.search_task import PathSampler, PathStep, SearchTask
-from fewshot_nas.cream.teaching import BoardTeacher, Matching
+from fewshot_nas.cream.searching import SearchTask
+from fewshot_nas.cream.teaching import BoardTeacher, Matching, PathSampler, PathStep
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.distributed import World, joined

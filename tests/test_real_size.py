@@ -14,7 +14,7 @@ from fewshot_nas.cli.settings import load
 from fewshot_nas.config import load_config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig, SearchConfig
 from fewshot_nas.cream.flops import budget_for
-from fewshot_nas.cream.search_task import PathSampler
+from fewshot_nas.cream.teaching import PathSampler
 from fewshot_nas.data.loader import batch_images
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.memory import within_memory

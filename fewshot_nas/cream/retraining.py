@@ -11,10 +11,9 @@ from timm.scheduler.scheduler_factory import create_scheduler_v2
 from timm.utils.model_ema import ModelEmaV3
 
 from fewshot_nas.cli.commands import command_line
-from fewshot_nas.cream.checkpoint import save_child
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.model import Model
-from fewshot_nas.cream.runs import CreamRun
+from fewshot_nas.cream.runs import CreamRun, save_child
 from fewshot_nas.models.checkpoint import save_subnet
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.results.directories import RetrainDirectory

@@ -1,5 +1,9 @@
-"""Who teaches a path: one of the board, chosen by the matching network, which learns at times (arXiv:2010.15821)."""
+"""The step of a search: a path, and who teaches it (arXiv:2010.15821).
 
+The teacher is one of the board, chosen by the matching network, which learns at times.
+"""
+
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,15 +13,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_nas.cream.board import Board, BoardEntry, BoardKeeping
+from fewshot_nas.cream.board import Board, BoardEntry, BoardKeeping, share_right
+from fewshot_nas.cream.flops import PRIOR, Budget
 from fewshot_nas.distributed import GradientMean, World, broadcast
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
-from fewshot_nas.training.step import Lesson
-from fewshot_nas.training.task import Batch
+from fewshot_nas.training.step import Lesson, SupernetStep
+from fewshot_nas.training.task import Batch, Trained
 
 C = TypeVar("C")
 Student = Callable[[Tensor], Tensor]  # images [B, C, H, W] to logits [B, classes]
+
+
+@dataclass(frozen=True)
+class PathSampler:
+    """Draws the path of a step. It depends on seed and step only, so all processes draw the same path."""
+
+    seed: int
+    budget: Budget
+    probabilities: Sequence[float] = PRIOR
+    names: Sequence[str] = ("path",)
+
+    def archs(self, step: int) -> Sequence[Arch]:
+        """The path of a step, within the budget's bounds: its only arch."""
+        return [self.budget.sample(random.Random(f"{self.seed}/path/{step}"), self.probabilities)]
 
 
 class Matching(nn.Module):
@@ -116,6 +135,17 @@ class BoardTeacher:
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
         return [Lesson(teacher, found.rho.detach()) if teaches else None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathStep(SupernetStep):
+    """The step of a path; its accuracy on the batch follows its loss."""
+
+    teacher: BoardTeacher
+
+    def backward(self, network: Supernet, batch: Batch) -> Trained:
+        (loss,), (logits,) = super().backward(network, batch)
+        return Trained(torch.stack([loss, share_right(logits, batch.labels)]), [logits])
 
 
 def meta_update(

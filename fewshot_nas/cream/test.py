@@ -30,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model, checkpoint = config.model(), config.RESUME_PATH
     if checkpoint is None:
         raise InputError("RESUME_PATH is not given, expected the .pth.tar that `retrain` has written")
-    from fewshot_nas.cream.checkpoint import child_of
-    from fewshot_nas.cream.runs import scoring_inputs, space_words
+    from fewshot_nas.cream.runs import child_of, scoring_inputs, space_words
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.checkpoint import read_checkpoint
     from fewshot_nas.running.images import images_of, opened, refuse_other_images

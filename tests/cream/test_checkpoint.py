@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cream.checkpoint import child_of, save_child, to_timm
 from fewshot_nas.cream.model import MODELS, CreamSpace, model_of
+from fewshot_nas.cream.runs import child_of, save_child, to_timm
 from fewshot_nas.models.checkpoint import read_checkpoint
 from fewshot_nas.models.subnet import Subnet
 

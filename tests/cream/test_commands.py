@@ -17,7 +17,7 @@ from fewshot_nas.cream import make_pool, retrain, search
 from fewshot_nas.cream import test as testing
 from fewshot_nas.cream.flops import budget_for
 from fewshot_nas.cream.model import model_of, read_model
-from fewshot_nas.cream.search_task import SearchTask
+from fewshot_nas.cream.searching import SearchTask
 from fewshot_nas.data import known
 from fewshot_nas.data.sources import open_data
 from fewshot_nas.training.loop import Loop

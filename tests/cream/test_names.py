@@ -8,7 +8,7 @@ from timm.models import MobileNetV3
 from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models._efficientnet_builder import decode_arch_def
 
-from fewshot_nas.cream.checkpoint import from_timm, to_timm
+from fewshot_nas.cream.runs import from_timm, to_timm
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.space import round_width

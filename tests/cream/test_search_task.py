@@ -13,8 +13,8 @@ from fewshot_nas.cream import teaching
 from fewshot_nas.cream.board import Board, ByBatch
 from fewshot_nas.cream.flops import UNIFORM, Budget
 from fewshot_nas.cream.model import CreamSpace
-from fewshot_nas.cream.search_task import PathSampler, PathStep, SearchTask
-from fewshot_nas.cream.teaching import BoardTeacher, Matching, guide
+from fewshot_nas.cream.searching import SearchTask
+from fewshot_nas.cream.teaching import BoardTeacher, Matching, PathSampler, PathStep, guide
 from fewshot_nas.distributed import GradientMean, World, joined
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
