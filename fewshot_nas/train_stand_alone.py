@@ -44,9 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if best and path is None:
         chosen = dict(zip([best.search], chosen.values(), strict=True))
     from fewshot_nas.distributed import joined
-    from fewshot_nas.running.networks import StandAlone, train_all
+    from fewshot_nas.running.networks import GroundTruth, StandAlone, train_all
     from fewshot_nas.running.run import Run
-    from fewshot_nas.training.ground_truth import GroundTruth
 
     with joined("cpu" if on_ray else options.device, config.run) as world:
         run = Run.asked(options, config, world, searched)

@@ -34,10 +34,9 @@ from fewshot_nas.records.comparing import differing
 from fewshot_nas.records.files import locked, write_text
 from fewshot_nas.results.run import run_directory
 from fewshot_nas.running.manifest import clear
-from fewshot_nas.running.networks import StandAlone
+from fewshot_nas.running.networks import GroundTruth, StandAlone, StandAloneResult
 from fewshot_nas.running.run import Run
 from fewshot_nas.space.space import Arch
-from fewshot_nas.training.ground_truth import GroundTruth, StandAloneResult
 
 CPU = torch.device("cpu")
 _BUSY_S = 30.0  # a worker that was killed may hold its lock for a while

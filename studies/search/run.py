@@ -36,8 +36,8 @@ from fewshot_nas.results.run import (
     stand_alone_directory,
 )
 from fewshot_nas.results.scores import read_scores
+from fewshot_nas.running.networks import GroundTruth
 from fewshot_nas.space.pool import read_pool
-from fewshot_nas.training.ground_truth import GroundTruth
 
 HERE = Path(__file__).resolve().parent
 BUDGET, SAMPLE, SEEDS = 500, 1000, (0, 1, 2)

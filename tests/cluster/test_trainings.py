@@ -16,10 +16,9 @@ from fewshot_nas.config import load_config  # noqa: E402
 from fewshot_nas.distributed import World  # noqa: E402
 from fewshot_nas.records.files import locked, write_text  # noqa: E402
 from fewshot_nas.results.run import stand_alone_directory  # noqa: E402
-from fewshot_nas.running.networks import StandAlone  # noqa: E402
+from fewshot_nas.running.networks import GroundTruth, StandAlone  # noqa: E402
 from fewshot_nas.running.run import Run  # noqa: E402
 from fewshot_nas.space.pool import read_pool  # noqa: E402
-from fewshot_nas.training.ground_truth import GroundTruth  # noqa: E402
 
 pytestmark = pytest.mark.ray
 

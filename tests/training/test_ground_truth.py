@@ -5,9 +5,9 @@ import json
 import pytest
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.running.networks import GroundTruth, StandAloneResult
 from fewshot_nas.space.pool import make_pool, read_arch_file
 from fewshot_nas.space.presets import SPACES
-from fewshot_nas.training.ground_truth import GroundTruth, StandAloneResult
 
 PX8 = SPACES["px8"]
 
