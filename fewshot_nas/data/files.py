@@ -31,7 +31,14 @@ Colour = tuple[int, ...]  # red, green and blue, 0..255
 _NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 
 
-def read_list(path: Path) -> tuple[list[str], list[int]]:
+class Labelled(NamedTuple):
+    """Files, by paths that are absolute or relative to the root, with the numbers of their classes."""
+
+    names: list[str]
+    labels: list[int]
+
+
+def read_list(path: Path) -> Labelled:
     """The paths of a list and their labels, a line each.
 
     Raises:
@@ -57,7 +64,7 @@ def read_list(path: Path) -> tuple[list[str], list[int]]:
             raise InputError(f"{path}: line {number} is {line!r}, expected {expected}")
     if not names:
         raise InputError(f"{path}: no images")
-    return names, labels
+    return Labelled(names, labels)
 
 
 def class_names(path: Path) -> tuple[str, ...]:
@@ -78,21 +85,6 @@ def class_names(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-class Listed(NamedTuple):
-    """The images of one part of a data set, class by class.
-
-    Attributes:
-        part: its directory's name.
-        names: relative to the root.
-        note: a sentence about the files that were found, read and left out.
-    """
-
-    part: str
-    names: list[str]
-    labels: list[int]
-    note: str
-
-
 def class_directories(directory: Path) -> list[str]:
     """The names of the classes.
 
@@ -105,8 +97,10 @@ def class_directories(directory: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not is_hidden(entry.name))
 
 
-def listed(root: Path, part: str, classes: Sequence[str]) -> Listed:
-    """The images in `root/part/<class>` and the directories below, in the order of their names.
+def listed(root: Path, part: str, classes: Sequence[str]) -> tuple[Labelled, str]:
+    """The images in `root/part/<class>` and the directories below, class by class, in the order of their names.
+
+    A sentence says which files were found, read and left out.
 
     Raises:
         InputError: a class of the training part has no image, or a directory lies in itself.
@@ -130,7 +124,7 @@ def listed(root: Path, part: str, classes: Sequence[str]) -> Listed:
         left += others
     read = Counter(PurePath(name).suffix.lower() for name in names)
     note = f"{root / part}: {len(names) + left.total()} files found, {len(names)} read ({_shown(read)})"
-    return Listed(part, names, labels, note + (f", {left.total()} left out ({_shown(left)})" if left else ""))
+    return Labelled(names, labels), note + (f", {left.total()} left out ({_shown(left)})" if left else "")
 
 
 def _shown(counts: Counter[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data.files import CLASSES, LISTS, class_directories, class_names, listed, read_list, suffixes
+from fewshot_nas.data.files import CLASSES, LISTS, Labelled, class_directories, class_names, listed, read_list, suffixes
 from fewshot_nas.data.known import CIFAR10, CIFAR100
 from fewshot_nas.records.files import read_text
 
@@ -19,13 +19,6 @@ _FILE_COLUMNS = ("file_name", "filename", "file", "filepath", "path", "image_pat
 _LABEL_COLUMNS = ("label", "class", "class_name", "target", "category", "labels")
 _PART_COLUMNS = ("split", "part", "set", "subset")
 _TRUTH = "ILSVRC2012_validation_ground_truth.txt"  # beside meta.mat, which tells what its numbers stand for
-
-
-class Labelled(NamedTuple):
-    """Files, by paths that are absolute or relative to the root, with the numbers of their classes."""
-
-    names: list[str]
-    labels: list[int]
 
 
 class Layout(NamedTuple):
@@ -91,7 +84,7 @@ def _by_part(root: Path, ending: str) -> dict[str, Path]:
 
 
 def _lists(root: Path, lists: Mapping[str, Path]) -> Layout:
-    parts = {part: Labelled(*read_list(path)) for part, path in lists.items()}
+    parts = {part: read_list(path) for part, path in lists.items()}
     numbers = range(1 + max(label for part in parts.values() for label in part.labels))
     return Layout("lists", parts=parts, classes=class_names(root / CLASSES) or list(map(str, numbers)))
 
@@ -117,9 +110,8 @@ def _class_folders(root: Path) -> Layout:
             continue
         if unknown := sorted(set(there) - set(classes)):
             raise InputError(f"{root / place / unknown[0]}: no such class in {root / first}")
-        each = listed(root, place, classes)
-        found[part] = Labelled(each.names, each.labels)
-        notes.append(each.note)
+        found[part], note = listed(root, place, classes)
+        notes.append(note)
     return Layout("class folders", parts=found, classes=classes, notes=notes)
 
 
@@ -211,16 +203,16 @@ def _tiny_imagenet(root: Path) -> Layout:
     """Stanford's archive: the images of val have labels, those of test have none, so val is tested on."""
     classes = read_text(root / "wnids.txt").split()
     known = {name: number for number, name in enumerate(sorted(classes))}
-    train = listed(root, "train", sorted(classes))
+    train, note = listed(root, "train", sorted(classes))
     annotations = root / "val" / "val_annotations.txt"
     rows = [line.split("\t")[:2] for line in read_text(annotations).splitlines() if line.strip()]
     labels = _numbers(annotations, (row[-1] for row in rows), known)
     valid = Labelled([f"val/images/{row[0]}" for row in rows], labels)
     return Layout(
         "Tiny ImageNet",
-        parts={"train": Labelled(train.names, train.labels), "test": valid},
+        parts={"train": train, "test": valid},
         classes=_in_words(sorted(classes), root / "words.txt"),
-        notes=[train.note],
+        notes=[note],
     )
 
 
@@ -272,12 +264,9 @@ def _imagenet(root: Path, flat: Path) -> Layout:
     if len(numbers) != len(files):
         raise InputError(f"{lists[0]}: has {len(numbers)} labels, but {flat} has {len(files)} images")
     labels = _numbers(lists[0], (wnids.get(int(each), each) if each.isdecimal() else each for each in numbers), known)
-    train = listed(root, "train", classes)
-    parts = {
-        "train": Labelled(train.names, train.labels),
-        "test": Labelled([f"{flat.name}/{n}" for n in files], labels),
-    }
-    return Layout("ImageNet with its devkit", parts=parts, classes=classes, notes=[train.note])
+    train, note = listed(root, "train", classes)
+    parts = {"train": train, "test": Labelled([f"{flat.name}/{n}" for n in files], labels)}
+    return Layout("ImageNet with its devkit", parts=parts, classes=classes, notes=[note])
 
 
 def _numbers(path: Path, names: Iterable[str], known: Mapping[str, int]) -> list[int]:

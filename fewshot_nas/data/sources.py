@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from fewshot_nas.data.files import (
     PARTS,
     WHITE,
     Colour,
+    Labelled,
     class_directories,
     class_names,
     listed,
@@ -216,24 +218,14 @@ def _garments(root: Path) -> tuple[ArrayImages, ArrayImages, ArrayImages]:
     return *split_off(everything, 10_000), test
 
 
-def _lists(root: Path) -> ImageData:
-    # Lists have the competition's form, so their images count as photographs, whatever their size.
-    return _by_lists("lists", root, LISTS, lambda train: ("photo", ""))
-
-
-def _parts(root: Path) -> ImageData:
-    return _by_lists("parts", root, PARTS, lambda train: _recipe_for("parts", train))
-
-
-def _by_lists(
-    name: str, root: Path, files: Mapping[str, str], suits: Callable[[FileImages], tuple[str, str]]
-) -> ImageData:
-    parts = {part: _images_of(root, *read_list(root / file), root / file) for part, file in files.items()}
+def _by_lists(name: str, files: Mapping[str, str], root: Path) -> ImageData:
+    parts = {part: _images_of(root, read_list(root / file), root / file) for part, file in files.items()}
     classes = class_names(root / CLASSES)
     num_classes = max(len(classes), 1 + max(int(images.labels.max()) for images in parts.values()))
     if classes and len(classes) < num_classes:
         raise InputError(f"{root / CLASSES}: has {len(classes)} names, but the labels go up to {num_classes - 1}")
-    recipe, note = suits(parts["train"])
+    # `lists` have the competition's form, so their images count as photographs, whatever their size.
+    recipe, note = ("photo", "") if name == "lists" else _recipe_for(name, parts["train"])
     unseen = _unseen(root / files["valid"], parts["valid"], classes or list(map(str, range(num_classes))))
     train, valid, test = parts.values()
     return ImageData(
@@ -256,10 +248,10 @@ def _folders(root: Path) -> ImageData:
         unknown = sorted(set(class_directories(root / part)) - set(classes))
         if unknown:
             raise InputError(f"{root / part / unknown[0]}: no such class in {root / 'train'}")
-    found = [listed(root, part, classes) for part in ("train", *parts)]
-    train, val, *test = (_images_of(root, each.names, each.labels, root / each.part) for each in found)
+    found = {part: listed(root, part, classes) for part in ("train", *parts)}
+    train, val, *test = (_images_of(root, files, root / part) for part, (files, _) in found.items())
     recipe, note = _recipe_for("folders", train)
-    said = (*(each.note for each in found), note)
+    said = (*(said for _, said in found.values()), note)
     no_test = (
         f"{root / 'test'} is not there, so the images of val are both ranked on and tested on;"
         " test accuracies are those of the choice itself"
@@ -271,11 +263,11 @@ def _folders(root: Path) -> ImageData:
     )
 
 
-def _images_of(root: Path, names: list[str], labels: list[int], origin: Path) -> FileImages:
-    """Image files by their names and labels, which cannot be none."""
-    if not names:
+def _images_of(root: Path, files: Labelled, origin: Path) -> FileImages:
+    """Image files, which cannot be none."""
+    if not files.names:
         raise InputError(f"{origin}: no images")
-    return FileImages(root, Names.of(names), torch.tensor(labels))
+    return FileImages(root, Names.of(files.names), torch.tensor(files.labels))
 
 
 def _unseen(where: Path, images: Images, classes: Sequence[str]) -> list[str]:
@@ -338,8 +330,8 @@ SOURCES: Mapping[str, Callable[[Path], ImageData]] = MappingProxyType(
         "cifar100": _cifar100,
         "fashion_mnist": _fashion_mnist,
         "fashion_pairs": _fashion_pairs,
-        "lists": _lists,
-        "parts": _parts,
+        "lists": partial(_by_lists, "lists", LISTS),
+        "parts": partial(_by_lists, "parts", PARTS),
         "folders": _folders,
     }
 )

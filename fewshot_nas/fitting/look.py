@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data.files import CLASSES, PARTS
+from fewshot_nas.data.files import CLASSES, PARTS, Labelled
 from fewshot_nas.data.images import Images, random_keys, spread
-from fewshot_nas.data.layouts import ALL, Labelled, Layout, recognised
+from fewshot_nas.data.layouts import ALL, Layout, recognised
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.records.files import write_text
 
