@@ -27,8 +27,7 @@ from fewshot_nas.distributed import GradientMean, World, fail_together, gathered
 from fewshot_nas.models.checkpoint import read_checkpoint
 from fewshot_nas.records.journal import Record
 from fewshot_nas.training.log import RunLog, summary
-from fewshot_nas.training.optimizer import set_rate
-from fewshot_nas.training.task import Batch, Schedule, Source, Task
+from fewshot_nas.training.task import Batch, Schedule, Source, Task, set_rate
 
 _IN_EVALUATION = (
     "while the networks of an epoch were measured; lower evaluation.batch_size (for Cream BATCH_SIZE), and go on"

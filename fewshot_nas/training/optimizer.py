@@ -1,7 +1,6 @@
-"""The optimizer: parameter groups with few-shot learning-rate multipliers, and the rate of each step."""
+"""The optimizer: parameter groups, and few-shot learning-rate multipliers."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import product
 from typing import Literal
@@ -90,23 +89,6 @@ def sgd(groups: list[dict[str, object]], momentum: float) -> torch.optim.SGD:
             for parameter in group["params"]:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
-
-
-def cosine(base: float, total: int, warmup: int) -> Callable[[int], float]:
-    """The learning rate of each step: a linear warm-up from a thousandth of `base`, then a cosine to 0."""
-
-    def rate(step: int) -> float:
-        if step < warmup:
-            return base * (0.001 + 0.999 * step / warmup)
-        return base * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-    return rate
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every parameter group to its multiple of `rate`."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
 
 
 def _probabilities(rule: Rule, options: Options) -> list[Fraction]:

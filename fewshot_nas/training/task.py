@@ -4,6 +4,7 @@ A new way to train is a `Step`, a `Task`, or both; the loop stays as it is. The 
 scratch, from the weights that it has in a supernet, or by Cream's recipe.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from fewshot_nas.models.batch import BatchShare
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.records.files import replacing
 from fewshot_nas.records.journal import Record
-from fewshot_nas.training.optimizer import cosine
 
 # In a running statistic each step counts 0.9 of the next one, so its first value, which no image was seen for, still
 # counts 18 % after 16 steps, and half a percent after 50.
@@ -141,6 +141,23 @@ class Task(ABC, Generic[N, S]):
     @abstractmethod
     def restore(self, content: Mapping[str, Any]) -> None:
         """Restore the state that `save` wrote."""
+
+
+def cosine(base: float, total: int, warmup: int) -> Callable[[int], float]:
+    """The learning rate of each step: a linear warm-up from a thousandth of `base`, then a cosine to 0."""
+
+    def rate(step: int) -> float:
+        if step < warmup:
+            return base * (0.001 + 0.999 * step / warmup)
+        return base * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+    return rate
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter group to its multiple of `rate`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
 
 
 @dataclass(frozen=True)
