@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
@@ -26,20 +25,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _transfer(options)
     if options.arch is None and options.from_search is None:
         raise InputError("expected --arch, --from_search or --from, which say what is trained")
-    chosen = _named(options) if options.arch is not None else _searched(options)
-    stored = PhaseDirectory(chosen.model.parent).config
+    code, model, name = _chosen(options)
+    stored = PhaseDirectory(model.parent).config
     config = run_config(options, stored)
-    arch = config.space.build().decode(chosen.code)
-    if not chosen.model.exists():
-        raise InputError(
-            f"{chosen.model}: no such file, so there are no weights to inherit; train_stand_alone needs none"
-        )
+    arch = config.space.build().decode(code)
+    if not model.exists():
+        raise InputError(f"{model}: no such file, so there are no weights to inherit; train_stand_alone needs none")
     from fewshot_nas.distributed import joined
     from fewshot_nas.running.networks import FineTuning
     from fewshot_nas.running.run import Run
 
     with joined(options.device, config.run) as world:
-        FineTuning.of(Run.asked(options, config, world, stored), chosen.name, arch, chosen.model).carry_out()
+        FineTuning.of(Run.asked(options, config, world, stored), name, arch, model).carry_out()
     return 0
 
 
@@ -69,29 +66,17 @@ def _transfer(options: argparse.Namespace) -> int:
     return 0
 
 
-class _Chosen(NamedTuple):
-    """An arch, the file of the supernet with its weights, and the name of its training."""
-
-    code: str
-    model: Path
-    name: str
-
-
-def _named(options: argparse.Namespace) -> _Chosen:
+def _chosen(options: argparse.Namespace) -> tuple[str, Path, str]:
+    """An arch's code, the file of the supernet with its weights, and the name of its training."""
+    best = read_best(options.from_search, options.save) if options.from_search else None
+    if best and not (options.phase or options.model_name):
+        if best.model.exists() and sha256(best.model) != best.model_sha256:
+            found = f"searched another {best.model} than the one there is now"
+            raise InputError(f"{options.from_search}: {found}; search anew")
+        return best.code, best.model, best.search
     phase = phase_of(options.save, options.phase or "1")
     model = phase_directory(options.save, phase).model(options.model_name or "supernet")
-    return _Chosen(options.arch, model, f"{phase.name}_{options.arch}")
-
-
-def _searched(options: argparse.Namespace) -> _Chosen:
-    """The best arch of a search, with the supernet that was searched."""
-    path: Path = options.from_search
-    best = read_best(path, options.save)
-    if options.phase or options.model_name:
-        return _Chosen(best.code, _named(argparse.Namespace(**{**vars(options), "arch": best.code})).model, best.search)
-    if best.model.exists() and sha256(best.model) != best.model_sha256:
-        raise InputError(f"{path}: searched another {best.model} than the one there is now; search anew")
-    return _Chosen(best.code, best.model, best.search)
+    return (best.code, model, best.search) if best else (options.arch, model, f"{phase.name}_{options.arch}")
 
 
 def _parser() -> Parser:

@@ -6,13 +6,13 @@ MobileNetV3 there, as in every published checkpoint.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import compared
@@ -23,8 +23,10 @@ from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import batch_images, batches_per_epoch
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import Augmentation
-from fewshot_nas.distributed import World
+from fewshot_nas.distributed import World, gathered
+from fewshot_nas.evaluation.accuracy import Accuracy, Sums
 from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.naive import total
 from fewshot_nas.models.checkpoint import NOTHING
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.records.files import replacing
@@ -58,6 +60,14 @@ def scoring_inputs(config: CreamConfig, data: ImageData, scored: Images, world: 
     evaluation = EvaluationConfig(calibration_images=calibration, calibration_batch=batch, batch_size=batch)
     generic = Config(data=config.data, evaluation=evaluation, run=config.run)
     return evaluation_inputs(generic, space, data, scored, world, bicubic=True)
+
+
+def measured(network: nn.Module, inputs: Inputs, world: World) -> Accuracy:
+    """Accuracy of a network in evaluation mode on all images; each process measures a share of them."""
+    mine = slice(world.rank, None, world.size)
+    part = replace(inputs, images=inputs.images[mine], labels=inputs.labels[mine])
+    parts = gathered(total(network, part), world)
+    return Sums(*map(sum, zip(*parts, strict=True))).accuracy(len(inputs.labels))
 
 
 def space_words(config: CreamConfig) -> str:

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run, speaker
@@ -13,14 +12,7 @@ from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig
 from fewshot_nas.cream.model import FORM, add_path_option, path_overrides
 from fewshot_nas.records.files import write_json
 from fewshot_nas.results.directories import PhaseDirectory, RetrainDirectory
-from fewshot_nas.running.options import add_config_options
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from fewshot_nas.distributed import World
-    from fewshot_nas.evaluation.accuracy import Accuracy
-    from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.running.options import add_config_options, add_device_option
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model, checkpoint = config.model(), config.RESUME_PATH
     if checkpoint is None:
         raise InputError("RESUME_PATH is not given, expected the .pth.tar that `retrain` has written")
-    from fewshot_nas.cream.runs import child_of, scoring_inputs, space_words
+    from fewshot_nas.cream.runs import child_of, measured, scoring_inputs, space_words
     from fewshot_nas.distributed import joined
     from fewshot_nas.models.checkpoint import read_checkpoint
     from fewshot_nas.running.images import images_of, opened, refuse_other_images
@@ -44,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         classes, channels, content = data.num_classes, len(data.mean), read_checkpoint(checkpoint)
         refuse_other_images(checkpoint, content.get("trained_on", {}), data)
         network = placed(child_of(checkpoint, content, model, classes, channels), world).eval()
-        found = _measured(network, scoring_inputs(config, data, data.test, world), world)
+        found = measured(network, scoring_inputs(config, data, data.test, world), world)
         cost = model.on(channels).cost(model.arch, num_classes=classes)
         home = RetrainDirectory(checkpoint.parent, config.name)
         if world.is_rank0 and home.manifest.exists() and home.chosen == checkpoint:
@@ -63,23 +55,9 @@ def _stored(overrides: Sequence[str]) -> Path | None:
     return stored if stored and stored.exists() else None
 
 
-def _measured(network: "nn.Module", inputs: "Inputs", world: "World") -> "Accuracy":
-    """Accuracy on all images; each process measures a share of them."""
-    from dataclasses import replace
-
-    from fewshot_nas.distributed import gathered
-    from fewshot_nas.evaluation.accuracy import Sums
-    from fewshot_nas.evaluation.naive import total
-
-    mine = slice(world.rank, None, world.size)
-    part = replace(inputs, images=inputs.images[mine], labels=inputs.labels[mine])
-    parts = gathered(total(network, part), world)
-    return Sums(*map(sum, zip(*parts, strict=True))).accuracy(len(inputs.labels))
-
-
 def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.cream.test", description=__doc__)
-    parser.add_argument("--device", help="as torch names it (default: a GPU if there is one, else the CPU)")
+    add_device_option(parser)
     add_path_option(parser)
     add_config_options(parser, FORM)
     return parser
