@@ -20,6 +20,7 @@ ELSEWHERE = {
     **{str(path.relative_to(ROOT)): str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("studies/**/*.md"))},
 }
 _LINK = re.compile(r"(\]\()([^)#:]+)([)#])")
+_PLAIN = re.compile(r"(?<=<pre><span></span>)<code>([^<]*)</code>")
 _CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 
 
@@ -39,6 +40,16 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return "".join(piece if number % 2 else linked(piece, place, source) for number, piece in enumerate(pieces))
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Let long commands go over several lines, but break no option at its hyphens."""
+
+    def lines(code: re.Match[str]) -> str:
+        words = re.sub(r"[^\s<]*-[^\s<]*", r"<span>\g<0></span>", code[1])
+        return f'<code class="lines">{words}</code>'
+
+    return _PLAIN.sub(lines, html)
+
+
 def linked(text: str, place: str, source: str) -> str:
     """The text of the file `source`, which is the page `place`, with the site's links."""
     homes = {there: here for here, there in ELSEWHERE.items()}
@@ -55,7 +66,7 @@ def commands() -> str:
     """The page of all commands, from their parsers."""
     from fewshot_nas.cli.commands import COMMANDS
 
-    os.environ["COLUMNS"] = "110"
+    os.environ["COLUMNS"] = "76"
     helps = {name: importlib.import_module(f"fewshot_nas.{name}")._parser().format_help() for name in COMMANDS}
     sections = (f"## {name}\n\n```text\n{text.strip()}\n```\n" for name, text in helps.items())
     return "# Commands\n\n`fewshot-nas COMMAND`, or `python -m fewshot_nas.COMMAND`.\n\n" + "\n".join(sections)

@@ -36,4 +36,5 @@ def test_the_site_builds_strictly(tmp_path):
     assert not re.search(r'<(script|link)[^>]*(src|href)="https?://', home), "nothing is fetched from elsewhere"
     assert "--split_group" in (tmp_path / "site" / "commands" / "index.html").read_text()
     assert "<blockquote" not in (tmp_path / "site" / "api" / "index.html").read_text(), "an example outside `Examples:`"
+    assert "<span>--from_search</span> results/" in (tmp_path / "site" / "cream" / "index.html").read_text()
     assert "Kendall" in (tmp_path / "site" / "study" / "index.html").read_text()
