@@ -5,9 +5,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from fewshot_nas.cli.commands import COMMANDS
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
+from fewshot_nas.cli.names import COMMANDS
 from fewshot_nas.records.files import PACKAGE
 
 

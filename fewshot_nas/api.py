@@ -17,7 +17,7 @@ from fewshot_nas.space.space import random_arch as draw
 
 if TYPE_CHECKING:
     from fewshot_nas.data.sources import ImageData
-    from fewshot_nas.evaluation.accuracy import Accuracy
+    from fewshot_nas.evaluation.inputs import Accuracy
     from fewshot_nas.models.subnet import Subnet
     from fewshot_nas.models.supernet import Supernet
 

@@ -92,7 +92,7 @@ def _version(package: str) -> str:
 
 
 def _memory() -> str:
-    from fewshot_nas.evaluation.memory import available_bytes
+    from fewshot_nas.evaluation.scorer import available_bytes
 
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return f"{available_bytes() / 1e9:.1f} of {total / 1e9:.1f} GB are free"

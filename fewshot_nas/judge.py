@@ -21,10 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Here, so that --help need not wait for numpy.
     import numpy as np
 
-    from fewshot_nas.ranking.judgement import judge
+    from fewshot_nas.ranking.judgement import judge, judgement_text
     from fewshot_nas.ranking.predictions import on_truth, read_predictions
     from fewshot_nas.ranking.truth import open_truth
-    from fewshot_nas.ranking.verdicts import judgement_text
 
     truth = open_truth(options.truth)
     print(first_line(f"truth {truth.name}, {len(truth.keys):,} networks"))

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read a run's files and write the page."""
     options = _parser().parse_intermixed_args(argv)
     print(known_run(options.save))
-    from fewshot_nas.reporting.path_search import read_path_search
+    from fewshot_nas.reporting.log import read_path_search
 
     cream = read_path_search(search_directory(options.save), retrain_directories(options.save))
     found = _phases(options, phase_of(options.save, options.phase) if options.phase else None, cream is None)
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_text(out, render(study))
     print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
     if options.figures:
-        from fewshot_nas.reporting.paper import write_figures
+        from fewshot_nas.reporting.page import write_figures
 
         for path in write_figures(study, options.figures):
             print(f"figure: {path}")

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.__main__ import main
-from fewshot_nas.cli.commands import uses
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.names import uses
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.records.files import read_json
-from fewshot_nas.reporting.gather import Study, gather
-from fewshot_nas.reporting.tables import Table, epochs_table, scores_table, taus_table, verdicts_table
+from fewshot_nas.reporting.gather import Study, Table, epochs_table, gather, scores_table, taus_table, verdicts_table
 from fewshot_nas.results.directories import PhaseDirectory, epoch_of, merged_path
 from fewshot_nas.results.evaluations import leading_metric, merged_evaluations
 from fewshot_nas.results.found import read_found
@@ -113,8 +112,8 @@ class Run:
 
     def search(self, *settings: str, **options: object) -> Table:
         """Search within bounds (`search`). Returns the archs that no other one beats, the best first."""
+        from fewshot_nas.searching.explore import search
         from fewshot_nas.searching.request import request
-        from fewshot_nas.searching.work import search
 
         asked = _parsed("search", self._line("search", settings, **options))
         with self._heard():
@@ -170,7 +169,7 @@ class Run:
         Raises:
             InputError: there are no data for it, or matplotlib is not installed.
         """
-        from fewshot_nas.reporting.paper import drawings
+        from fewshot_nas.reporting.page import drawings
 
         drawn = drawings(self._study)
         if name not in drawn:

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fewshot_nas.searching.request import request
 
     asked = request(options)
-    from fewshot_nas.searching.work import search
+    from fewshot_nas.searching.explore import search
 
     search(options, asked)
     return 0

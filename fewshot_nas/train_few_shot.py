@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
-from fewshot_nas.cli.plugins import named_part
+from fewshot_nas.cli.names import named_part
 from fewshot_nas.records.files import sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import SEARCH, Phase, phase_directory, phases, run_directory

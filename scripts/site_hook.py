@@ -64,7 +64,7 @@ def linked(text: str, place: str, source: str) -> str:
 
 def commands() -> str:
     """The page of all commands, from their parsers."""
-    from fewshot_nas.cli.commands import COMMANDS
+    from fewshot_nas.cli.names import COMMANDS
 
     os.environ["COLUMNS"] = "76"
     helps = {name: importlib.import_module(f"fewshot_nas.{name}")._parser().format_help() for name in COMMANDS}

@@ -12,8 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.correlation import FEWEST, correlations, interval_of, resamples_for, tau_of_weights
-from fewshot_nas.ranking.influence import Floats
+from fewshot_nas.ranking.correlation import FEWEST, Floats, correlations, interval_of, resamples_for, tau_of_weights
 from fewshot_nas.ranking.interval import Interval
 
 

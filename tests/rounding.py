@@ -26,8 +26,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from fewshot_nas.evaluation.accuracy import Accuracy, Sums, sums
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Accuracy, Inputs, Sums, sums
 from fewshot_nas.evaluation.naive import calibrate
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.cli.main import Pace, Parser, run
 
 COMMAND = """
 import sys, time
@@ -72,3 +72,19 @@ def test_numbers_and_paths_of_options_are_read_as_those_of_settings(monkeypatch)
     for number in ("1_0", "064", "0x1", "1.5"):
         with pytest.raises(InputError, match=f"argument --seed: invalid int value: '{number}'"):
             parser.parse_intermixed_args([f"--seed={number}"])
+
+
+# ---- How long the rest takes ----------------------------------------------------------------------------------------
+
+
+def test_what_is_left_follows_from_what_is_done():
+    now, said = [100.0], []
+    pace = Pace(20, said.append, lambda: now[0])
+    assert pace.left() == ""
+    for _ in range(5):
+        now[0] += 60
+        pace.advance(2)
+    assert pace.left() == "about 5.0 min left"
+    assert said == ["10 % done, about 9.0 min left", "20 % done, about 8.0 min left", "40 % done, about 6.0 min left"]
+    pace.advance(10)
+    assert pace.left() == ""

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import math
 import re
 import shlex
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import fewshot_nas
-from fewshot_nas.cli.commands import COMMANDS, command_line
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.names import COMMANDS, command_line, is_outside, named_part
 
 PACKAGE = Path(fewshot_nas.__file__).parent
 SOURCES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
@@ -78,3 +79,28 @@ def test_an_unknown_option_is_explained():
     ]:
         with pytest.raises(InputError, match=re.escape(said)):
             parser("train_supernet").parse_intermixed_args(words)
+
+
+# ---- Parts of somebody else's are found by `module:name`; a mistake in the name is said -----------------------------
+
+
+def test_a_name_of_ours_comes_first():
+    assert named_part("sqrt", {"sqrt": abs}, "x") is abs
+
+
+def test_a_part_outside_is_imported():
+    assert named_part("os.path:join", {}, "x")("a", "b") == "a/b"
+    assert named_part("math:sqrt", {"sqrt": abs}, "x") is math.sqrt
+
+
+@pytest.mark.parametrize("name", ["", "sqrt", ":sqrt", "math:", "math:a.b", "a b:c", "1:c"])
+def test_other_names_are_not_of_that_form(name):
+    assert not is_outside(name)
+    with pytest.raises(InputError, match=r"data.name is '.*', expected one of digits, or module:name for your own"):
+        named_part(name, {"digits": abs}, "data.name")
+
+
+@pytest.mark.parametrize("name", ["no_such_module:part", "math:no_such_part", "math.deeper:part"])
+def test_what_cannot_be_imported_is_said(name):
+    with pytest.raises(InputError, match=f"--proxy is '{name}', which cannot be imported"):
+        named_part(name, {}, "--proxy")

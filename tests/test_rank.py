@@ -10,9 +10,9 @@ import pytest
 from fewshot_nas import report
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.rank import main
-from fewshot_nas.ranking.combination import percent
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.features import features, standardised
+from fewshot_nas.ranking.ranker import percent
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.directories import merged_path
 from fewshot_nas.results.evaluations import read_untrained
@@ -130,7 +130,7 @@ def test_untrained_networks_are_scored_once_and_count(run, capsys, monkeypatch):
     more = read_untrained(run_files("run").untrained)
     assert len(more) == 50
     assert known.items() <= more.items()
-    monkeypatch.delattr("fewshot_nas.scoring.untrained.naswot")  # nothing is left to compute
+    monkeypatch.delattr("fewshot_nas.scoring.scorer.naswot")  # nothing is left to compute
     assert main([run, WITH_TRUTH, "--untrained=50"]) == 0
     assert main([run, WITH_TRUTH]) == 0
     assert read_json(run_files("run").ranking)["untrained"] == 0

@@ -17,9 +17,8 @@ from fewshot_nas.cream.flops import budget_for
 from fewshot_nas.cream.teaching import PathSampler
 from fewshot_nas.data.loader import batch_images
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.memory import within_memory
 from fewshot_nas.evaluation.prefix_tree import make_plan
-from fewshot_nas.evaluation.scorer import UNIT_NETWORKS
+from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, within_memory
 from fewshot_nas.models.subnet import Subnet, blueprint
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.running.images import SCORED_AT_ONCE

@@ -9,8 +9,8 @@ import pytest
 
 import fewshot_nas
 from fewshot_nas import InputError, Run
-from fewshot_nas.cli.commands import COMMANDS
-from fewshot_nas.reporting.tables import Table
+from fewshot_nas.cli.names import COMMANDS
+from fewshot_nas.reporting.gather import Table
 from fewshot_nas.results.run import run_files
 from fewshot_nas.space.pool import Entry, part_path, read_arch_file, write_arch_file
 from fewshot_nas.space.presets import SPACES

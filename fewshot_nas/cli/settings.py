@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.plugins import is_outside
+from fewshot_nas.cli.names import is_outside
 from fewshot_nas.cli.yaml_text import Plain, read_yaml
 
 T = TypeVar("T")

@@ -28,7 +28,7 @@ from fewshot_nas.config import Config
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.executors import Executor, Results, Work
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.memory import memory_limit_mb, within_memory
+from fewshot_nas.evaluation.scorer import memory_limit_mb, within_memory
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.comparing import differing
 from fewshot_nas.records.files import locked, write_text

@@ -10,7 +10,7 @@ from timm.optim.rmsprop_tf import RMSpropTF
 from timm.scheduler.scheduler_factory import create_scheduler_v2
 from timm.utils.model_ema import ModelEmaV3
 
-from fewshot_nas.cli.commands import command_line
+from fewshot_nas.cli.names import command_line
 from fewshot_nas.cream.config import RetrainConfig
 from fewshot_nas.cream.model import Model
 from fewshot_nas.cream.runs import CreamRun, save_child

@@ -24,8 +24,7 @@ from fewshot_nas.data.loader import batch_images, batches_per_epoch
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import Augmentation
 from fewshot_nas.distributed import World, gathered
-from fewshot_nas.evaluation.accuracy import Accuracy, Sums
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Accuracy, Inputs, Sums
 from fewshot_nas.evaluation.naive import total
 from fewshot_nas.models.checkpoint import NOTHING
 from fewshot_nas.models.subnet import Subnet

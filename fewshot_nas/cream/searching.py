@@ -22,8 +22,7 @@ from fewshot_nas.data.loader import TrainBatches
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.data.transforms import normalize
 from fewshot_nas.distributed import World
-from fewshot_nas.evaluation.accuracy import Accuracy, guessing
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Accuracy, Inputs, guessing
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.checkpoint import save_supernet

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.plugins import named_part
+from fewshot_nas.cli.names import named_part
 from fewshot_nas.data.files import (
     CLASSES,
     LISTS,

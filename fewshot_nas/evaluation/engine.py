@@ -19,8 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_nas.evaluation.accuracy import Sums, sums
-from fewshot_nas.evaluation.inputs import Inputs, weighed
+from fewshot_nas.evaluation.inputs import Inputs, Sums, sums, weighed
 from fewshot_nas.evaluation.prefix_tree import Leaf, Step, WorkUnit
 from fewshot_nas.models.run import EPS, Apply, ConvNorm, Gate, ended, features, run, run_op
 from fewshot_nas.models.supernet import Supernet

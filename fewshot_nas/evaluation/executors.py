@@ -19,9 +19,8 @@ from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 from fewshot_nas.cli.errors import InputError, lacks_memory
 from fewshot_nas.computing import numerics
 from fewshot_nas.distributed import World, broadcast_object, gathered
-from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.engine import Walk
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Inputs, Sums
 from fewshot_nas.evaluation.prefix_tree import WorkUnit
 from fewshot_nas.models.supernet import Supernet
 

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from fewshot_nas.evaluation.accuracy import Accuracy, Sums, sums
-from fewshot_nas.evaluation.inputs import Inputs, weighed
+from fewshot_nas.evaluation.inputs import Accuracy, Inputs, Sums, sums, weighed
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch

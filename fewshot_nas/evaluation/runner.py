@@ -15,11 +15,10 @@ from typing import Any
 from tqdm import tqdm
 
 from fewshot_nas.cli.errors import InputError, TaskError
-from fewshot_nas.cli.main import as_list
-from fewshot_nas.cli.pace import Pace
+from fewshot_nas.cli.main import Pace, as_list
 from fewshot_nas.distributed import World, on_rank0
-from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.executors import UnitSums
+from fewshot_nas.evaluation.inputs import Sums
 from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.records.comparing import differing, refuse_difference

@@ -19,7 +19,7 @@ from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.fitting.look import UNEVEN
 from fewshot_nas.fitting.measure import Machine
-from fewshot_nas.fitting.opponents import NEAR
+from fewshot_nas.fitting.spaces import NEAR
 from fewshot_nas.models.checkpoint import read_checkpoint, subnet_of
 from fewshot_nas.ranking.confidence import Numbers, balanced, gain, top1
 from fewshot_nas.records.files import read_json, write_csv

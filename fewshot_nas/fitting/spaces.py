@@ -1,7 +1,10 @@
-"""The spaces that the rules can choose: around a ResNet-18 that is within the bounds, by resolution and width."""
+"""The spaces that the rules can choose, around a ResNet-18 that is within the bounds, by resolution and width.
+
+The same ResNet-18, narrowed, is what a found network is compared with; a random network is the other opponent.
+"""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -10,8 +13,8 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import Config
 from fewshot_nas.fitting.look import Seen
 from fewshot_nas.fitting.measure import Machine
-from fewshot_nas.fitting.opponents import resnets
-from fewshot_nas.searching.bounds import Bound, shown
+from fewshot_nas.searching.bounds import Bound, Limits, shown
+from fewshot_nas.searching.proposals import Candidates
 from fewshot_nas.space.cost import cost_measures
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.resnet import ResNetSpace
@@ -185,3 +188,56 @@ def by_count(count: int, *rows: tuple[int | None, int]) -> int:
 
 def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
+
+
+# ---- the networks that the found one is compared with, at its cost ---------------------------------------------------
+
+_DRAWN, NEAR = 50, 0.05  # archs to choose from; a cost within this share is near enough
+
+
+def opponents(limits: Limits, found: Mapping[str, Any], seed: int) -> dict[str, str]:
+    """Codes of the reference and of a random arch within the bounds, of the found arch's cost by the first measure.
+
+    Args:
+        found: what the search has written.
+    """
+    space, measure = limits.space, limits.measures[limits.bounds[0].name]
+    assert isinstance(space, ResNetSpace)
+    best = space.decode(found["archs"][0]["code"])
+    cost = measure.of(space, best)
+
+    def distance(arch: Arch) -> float:
+        return abs(measure.of(space, arch) / cost - 1)
+
+    shapes = [arch for arch in resnets(space) if arch != best]
+    within = [arch for arch in shapes if limits.fits(arch)]
+    near = min(within or shapes, key=distance)
+    drawn = Candidates(limits, space.pool_options, best)
+    others = (arch for arch in (drawn.draw(seed, n) for n in range(_DRAWN)) if arch not in (best, near))
+    random = _near(others, distance)
+    codes = {"reference": space.encode(near)}
+    return codes if random is None else codes | {"random": space.encode(random)}
+
+
+def resnets(space: ResNetSpace) -> Iterator[Arch]:
+    """ResNet-18's shape at all widths, from the widest: two blocks a stage, or the nearest number that the space has.
+
+    Between two digits for all widths are those with the next digit in some last stages, first within the blocks only.
+    """
+    stages = len(space.depths)
+    depths = [min(max(2, least), most) for least, most in space.depths]
+    for digit in range(1, space.digits + 1):
+        for step in range(2 * stages if digit < space.digits else 1):
+            out = [digit + (stage >= stages - step // 2) for stage in range(stages)]
+            mid = [digit + (stage >= stages - (step + 1) // 2) for stage in range(stages)]
+            yield space.arch(out, [[each] * depth for each, depth in zip(mid, depths, strict=True)])
+
+
+def _near(archs: Iterator[Arch], distance: Any) -> Arch | None:
+    """The first arch that is near enough, else the nearest."""
+    known = []
+    for arch in islice(archs, _DRAWN):
+        if distance(arch) <= NEAR:
+            return arch
+        known.append(arch)
+    return min(known, key=distance, default=None)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.plugins import extra
+from fewshot_nas.cli.names import extra
 from fewshot_nas.models.card import KEY
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.records.files import replacing

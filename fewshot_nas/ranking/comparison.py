@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking import predictor
-from fewshot_nas.ranking.combination import log_odds
-from fewshot_nas.ranking.correlation import FEWEST, correlations, tau_of_weights
-from fewshot_nas.ranking.influence import Floats
+from fewshot_nas.ranking.correlation import FEWEST, Floats, correlations, tau_of_weights
 from fewshot_nas.ranking.interval import (
     COMBINED,
     PREDICTOR,
@@ -27,8 +25,8 @@ from fewshot_nas.ranking.interval import (
     Row,
     merit,
 )
-from fewshot_nas.ranking.ranker import Ranker
-from fewshot_nas.ranking.strata import interval, resamples
+from fewshot_nas.ranking.ranker import Ranker, log_odds
+from fewshot_nas.ranking.yardsticks import interval, resamples
 
 DRAWS = 20
 MOST_ASKED = 2_000  # archs that a predictor is judged on in a draw, if there are more
@@ -45,7 +43,7 @@ class Judged:
     gains: dict[str, Interval]
 
 
-def judge(fit: FitAndPredict, truth: Floats, rivals: dict[str, Floats], truths: int, *, seed: int = 0) -> Judged:
+def judge(fit: FitAndPredict, truth: Floats, rivals: dict[str, Floats], truths: int) -> Judged:
     """Judge a predictor.
 
     Args:
@@ -59,10 +57,10 @@ def judge(fit: FitAndPredict, truth: Floats, rivals: dict[str, Floats], truths: 
     """
     if len(truth) - truths < FEWEST:
         raise InputError(f"{len(truth)} truths, expected at least {truths + FEWEST} to judge a predictor with {truths}")
-    weights = resamples(len(truth), seed)
+    weights = resamples(len(truth))
     taus: list[Floats] = []
     gains: dict[str, list[Floats]] = {name: [] for name in rivals}
-    for known, wanted in _draws(len(truth), truths, seed):
+    for known, wanted in _draws(len(truth), truths):
         part = weights[:, wanted]
         mine = tau_of_weights(fit(known, wanted), truth[wanted], part)
         taus.append(mine)
@@ -71,8 +69,8 @@ def judge(fit: FitAndPredict, truth: Floats, rivals: dict[str, Floats], truths: 
     return Judged(truths, _over_draws(taus), {name: _over_draws(each) for name, each in gains.items()})
 
 
-def _draws(archs: int, truths: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    rng = np.random.default_rng([seed, truths])
+def _draws(archs: int, truths: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    rng = np.random.default_rng([0, truths])
     for _ in range(DRAWS if truths else 1):
         order = rng.permutation(archs)
         yield np.sort(order[:truths]), np.sort(order[truths:][: MOST_ASKED if truths else None])

@@ -1,15 +1,19 @@
-"""What a ranker knows of an arch without any training: its shape and its costs, as numbers."""
+"""What a ranker knows of an arch without any training: its shape and its costs, as numbers.
+
+By them it also chooses archs: those to score, far apart, and those whose truth would say most about all others.
+"""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
-from fewshot_nas.ranking.influence import Floats
+from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.space.block import Block
 from fewshot_nas.space.space import STEM, Arch, Space
 
+FEWEST_SCORED = 20  # archs, to which scores can be smoothed over features
 COSTS = 2  # columns of the features that are no shape
 WIDTH_WEIGHT = 3.0  # of a stage's output width, to all other columns; chosen on the three beds of our own
 
@@ -130,3 +134,83 @@ def _stages(space: Space, arch: Arch) -> list[list[Block]]:
 def _log_mid(block: Block) -> float:
     """The logarithm of a block's middle width; a depthwise kernel counts by its side."""
     return math.log(block.main[0].out) + sum(math.log(op.kernel) for op in block.main if op.groups > 1)
+
+
+# ---- which archs to score, or to train stand-alone next --------------------------------------------------------------
+
+NOISE = 0.5  # variance of a truth's noise, relative to what one standardised column explains a priori
+
+
+def spread(columns: Floats, count: int) -> list[int]:
+    """Rows that lie far apart: first the most central one, then each time the one farthest from all chosen ones.
+
+    A larger choice begins with the smaller one (Gonzalez, Theor. Comput. Sci. 38, 1985).
+
+    Args:
+        columns: standardised, [n, any]; distances are Euclidean.
+    """
+    if not 0 <= count <= len(columns):
+        raise ValueError(f"{count} of {len(columns)} rows")
+    nearest = -_distances(columns, columns.mean(0))  # the first choice is the row closest to the mean
+    chosen: list[int] = []
+    for number in range(count):
+        chosen.append(int(nearest.argmax()))
+        new = _distances(columns, columns[chosen[-1]])
+        nearest = np.minimum(nearest, new) if number else new
+        nearest[chosen] = -1
+    return chosen
+
+
+def sample(space: Space, pool: Mapping[str, Arch], count: int) -> set[str]:
+    """The ids of `count` archs of a pool, spread over depths, widths and costs.
+
+    The sample depends on the pool and the space only, and a larger sample contains the smaller ones.
+    """
+    ids = list(pool)
+    return {ids[row] for row in spread(standardised(features(space, pool.values())), count)}
+
+
+def suggest(columns: Floats, count: int, known: Sequence[int] = ()) -> list[int]:
+    """The rows whose truth would reduce the variance of all predictions most, chosen one by one.
+
+    The predictions are those of a linear Gaussian model. Its variances do not depend on the values
+    of the truths, so no value has to be known. If A is the covariance of the coefficients and M the
+    sum of xx' over all rows, a truth at x reduces the sum of variances by x'AMAx / (x'Ax + noise)
+    (I-optimal design).
+
+    Args:
+        columns: `predictor.inputs` of all archs, [n, columns].
+        known: rows that already have a truth; they are never suggested.
+    """
+    extended = np.hstack([columns, np.ones((len(columns), 1))])
+    everywhere = extended.T @ extended
+    covariance = np.eye(extended.shape[1])
+    for row in known:
+        covariance = _after(covariance, extended[row])
+    taken = list(known)
+    for _ in range(min(count, len(columns) - len(set(known)))):
+        gains = _gains(extended, covariance, everywhere)
+        gains[taken] = -1
+        taken.append(int(gains.argmax()))
+        covariance = _after(covariance, extended[taken[-1]])
+    return taken[len(known) :]
+
+
+def _distances(columns: Floats, point: Floats) -> Floats:
+    squares: Floats = ((columns - point) ** 2).sum(1)
+    return squares
+
+
+def _gains(columns: Floats, covariance: Floats, everywhere: Floats) -> Floats:
+    """By how much a truth at each row would reduce the sum of all variances, [n]."""
+    towards = columns @ covariance
+    reduced: Floats = np.einsum("np,pq,nq->n", towards, everywhere, towards, optimize=True)
+    gains: Floats = reduced / ((towards * columns).sum(1) + NOISE)
+    return gains
+
+
+def _after(covariance: Floats, row: Floats) -> Floats:
+    """The covariance of the coefficients once a row's truth is known."""
+    along = covariance @ row
+    left: Floats = covariance - np.outer(along, along) / (float(row @ along) + NOISE)
+    return left

@@ -7,9 +7,9 @@ never the best. The report and the commands need this module, so it imports noth
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import zip_longest
-from math import isnan, nan
+from math import nan
 from typing import Any
 
 from fewshot_nas.cli.errors import InputError
@@ -85,16 +85,6 @@ class Row:
     def title(self) -> str:
         """The name, and the number of truths if it was fitted to any."""
         return f"{self.name}, {self.truths} truths" if self.truths else self.name
-
-
-def row_values(row: Row) -> dict[str, Any]:
-    """A row as JSON holds it: null where a number is not defined, as in intervals over very few archs."""
-    return {**asdict(row), "tau": interval_values(row.tau), "gain": interval_values(row.gain)}
-
-
-def interval_values(interval: Interval) -> dict[str, Any]:
-    """An interval as JSON holds it: null where a number is not defined."""
-    return {key: None if isnan(number) else number for key, number in asdict(interval).items()}
 
 
 def read_row(where: str, value: Any) -> Row:

@@ -1,20 +1,33 @@
 """Predictions judged by a truth: tau, its gain over counting, what noise leaves of it, and what it is worth."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.baseline import curve, worth
-from fewshot_nas.ranking.correlation import FEWEST
-from fewshot_nas.ranking.influence import Floats
-from fewshot_nas.ranking.interval import UNDEFINED, Interval, merit
-from fewshot_nas.ranking.strata import Groups, Regret, by_cost, everything, interval, plain_tau, regret, resamples, taus
+from fewshot_nas.ranking.correlation import FEWEST, Floats
+from fewshot_nas.ranking.interval import SIGNED, UNDEFINED, Interval, aligned, merit, shown
 from fewshot_nas.ranking.truth import MACS, Truth
+from fewshot_nas.ranking.yardsticks import (
+    TEN,
+    Groups,
+    Regret,
+    by_cost,
+    curve,
+    everything,
+    interval,
+    oracle,
+    plain_tau,
+    regret,
+    resamples,
+    taus,
+    worth,
+)
+from fewshot_nas.records.files import as_json
 
 SEED, RIDGE = "one seed against the others", "ridge without scores, {} truths"
 
@@ -77,19 +90,8 @@ class Judgement:
 
     def values(self) -> dict[str, Any]:
         """As JSON holds it: null where a number is not defined; 0 and null for a worth beyond what was tried."""
-        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Verdict | Order | Interval):
-        return {key: _plain(each) for key, each in asdict(value).items()}
-    if isinstance(value, Regret):
-        return {key: _plain(each) for key, each in value._asdict().items()}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        found: dict[str, Any] = as_json(self)
+        return found
 
 
 def judge(predictions: Mapping[str, Floats], truth: Truth) -> Judgement:
@@ -179,59 +181,102 @@ class _Bench:
         return interval(taus(values, self.accuracy, [upper], self.weights))
 
 
-# ---- what the seeds' noise leaves: a ranking that knows every accuracy without it agrees with no truth wholly -------
-#
-# If accuracies vary as much with the seed as with the arch, a low tau says nothing against a score.
+# ---- as text ---------------------------------------------------------------------------------------------------------
 
-_DRAWS = 100
-_ORDERED = 20_000  # archs that are put in order by the measured accuracies of the draws, about
+_IN_CLASS = 2 * TEN  # networks, at least, of which the best of ten says something
 
 
-@dataclass(frozen=True)
-class Oracle:
-    """What a ranking reaches that knows every network's accuracy without noise.
-
-    Attributes:
-        whole, equal_cost: its tau; nan if the truth has one seed.
-        regret: its regret in each class of cost, [classes]; nan if the truth has one seed.
-    """
-
-    whole: float
-    equal_cost: float
-    regret: Regret
-
-
-def oracle(runs: Floats, groups: Groups, *, seed: int = 0) -> Oracle:
-    """Simulate it.
+def judgement_text(found: Judgement, spent: float | None = None) -> str:
+    """Tables and sentences.
 
     Args:
-        runs: accuracies in percent, [n, seeds].
-        groups: the archs of each class of cost.
+        spent: images times multiply-adds of the supernet's own training, beside which its worth is put.
     """
-    nothing = np.full(len(groups), np.nan)
-    if runs.shape[1] < 2:
-        return Oracle(np.nan, np.nan, Regret(nothing, nothing))
-    true, noise = _split(runs, groups or everything(len(runs)))
-    rng = np.random.default_rng(seed)
-    whole, equal, losses = [], [], []
-    for draw in range(_DRAWS):
-        measured = true + noise * rng.normal(size=len(true))
-        losses.append(regret(true, measured, groups))
-        if draw < max(4, _ORDERED // len(true)):
-            whole.append(plain_tau(true, measured, everything(len(true))))
-            equal.append(plain_tau(true, measured, groups))
-    means = [np.mean([getattr(each, name) for each in losses], axis=0) for name in Regret._fields]
-    return Oracle(float(np.mean(whole)), float(np.mean(equal)), Regret(*means))
+    lines = [f"{found.networks:,} networks of {found.truth}, with 95 % intervals", ""]
+    lines += [f"all networks; gain is over {found.best[0]}, the best count:", *_orders(found, 0)]
+    if found.classes:
+        lines += ["", f"at equal cost, the mean of {len(found.classes)} classes of multiply-adds;"]
+        lines[-1] += f" gain is over {found.best[1]}:"
+        lines += _orders(found, 1)
+    if found.classes and min(networks for networks, *_ in found.classes) >= _IN_CLASS:
+        lines += ["", *_regrets(found)]
+    return "\n".join([*lines, *_costs(found, spent)])
 
 
-def _split(runs: Floats, groups: Groups) -> tuple[Floats, Floats]:
-    """An accuracy without noise for each arch, and the standard deviation of the noise in its mean: [n] each."""
-    means, noise = runs.mean(1), np.empty(len(runs))
-    true = means.copy()
-    for group in groups:
-        of_mean = float(np.var(runs[group], axis=1, ddof=1).mean()) / runs.shape[1]
-        spread = float(np.var(means[group], ddof=1))
-        kept = max(0.0, 1 - of_mean / spread) ** 0.5 if spread else 0.0
-        true[group] = means[group].mean() + kept * (means[group] - means[group].mean())
-        noise[group] = of_mean**0.5
-    return true, noise
+def _orders(found: Judgement, number: int) -> Iterator[str]:
+    """The table of all networks (0), or the one at equal cost (1)."""
+    heads = ["ranking", "tau", "gain", "of what noise allows", "worth, in trained networks"]
+    rows = [[*heads, *(["upper half"] if not number else [])]]
+    for name, verdict in {**found.predicted, **found.counts}.items():
+        order = (verdict.whole, verdict.equal_cost)[number]
+        rows.append([name, *_cells(order), *([_signed(verdict.upper_half)] if not number else [])])
+    rows += [[RIDGE.format(size), shown(taus[number], SIGNED)] for size, taus in found.ridge.items()]
+    if not math.isnan(found.seed[number]):
+        rows.append([SEED, shown(found.seed[number], SIGNED)])
+        rows.append(["what the seeds' noise allows (estimate)", shown(found.ceiling[number], SIGNED)])
+    yield from aligned(rows)
+
+
+def _signed(each: Interval) -> str:
+    return each.text(SIGNED)
+
+
+def _cells(order: Order) -> list[str]:
+    share = "" if math.isnan(order.share) else f"{100 * order.share:.0f} %"
+    gain = "" if order.gain.low == order.gain.high else _signed(order.gain)
+    return [_signed(order.tau), gain, share, worth_text(order.worth)]
+
+
+def worth_text(worth: Sequence[float]) -> str:
+    """A worth with its ends: `63 [48, 90]`; `less` and `more` than the ranker without scores was tried with.
+
+    >>> worth_text((63.2, 48, float("inf"))), worth_text((0, 0, 0))
+    ('63 [48, more]', 'less')
+    """
+    value, *ends = (_size(each) for each in worth)
+    return value if value in ("", "less", "more") and set(ends) == {value} else f"{value} [{', '.join(ends)}]"
+
+
+def _size(worth: float) -> str:
+    if math.isnan(worth):
+        return ""
+    return "less" if worth == 0 else "more" if worth == math.inf else f"{worth:.0f}"
+
+
+def _regrets(found: Judgement) -> Iterator[str]:
+    """What each ranking loses as a mean over the classes; and class by class for the first."""
+    rankings = {**found.predicted, **found.counts}
+    yield "points lost to the best network of a class, by the predicted best and by the best of ten, as means:"
+    rows = [[name, *(f"{each.mean():.2f}" for each in verdict.regret)] for name, verdict in rankings.items()]
+    if not math.isnan(found.oracle.first.mean()):
+        rows.append(["an oracle without noise", *(f"{each.mean():.2f}" for each in found.oracle)])
+    yield from aligned([["ranking", "best", "best of ten"], *rows])
+    name, verdict = next(iter(rankings.items()))
+    yield from ("", f"class by class, accuracy in %, by {name}:", *aligned(_classes(found, verdict)))
+
+
+def _classes(found: Judgement, verdict: Verdict) -> list[list[str]]:
+    rows = [["multiply-adds up to", "networks", "true best", "predicted best", "best of ten"]]
+    for (networks, macs, best), first, ten in zip(found.classes, *verdict.regret, strict=True):
+        found_there = (f"{best:.2f}", f"{best - first:.2f}", f"{best - ten:.2f}")
+        rows.append([f"{macs / 1e6:,.1f} M", f"{networks:,}", *found_there])
+    return rows
+
+
+def _costs(found: Judgement, spent: float | None) -> Iterator[str]:
+    """What so many trainings would have cost, beside the supernet's own."""
+    if math.isnan(found.training):
+        return
+    yield ""
+    yield f"one of the truth's trainings: {found.training:.3g} images times multiply-adds, as a mean"
+    if spent is None:
+        return
+    for name, verdict in found.predicted.items():
+        for what, order in (("", verdict.whole), (" at equal cost", verdict.equal_cost)):
+            networks = order.worth[0]
+            if 0 < networks < math.inf:
+                price = networks * found.training
+                yield (
+                    f"{name}{what} is worth {networks:.0f} of them, {price:.3g}; the supernet's training took"
+                    f" {spent:.3g}, {price / spent:.1f} times less"
+                )

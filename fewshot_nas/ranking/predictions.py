@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.influence import Floats
+from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.truth import Truth
 from fewshot_nas.records.files import read_json, read_text
 

@@ -19,9 +19,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.combination import Estimate
+from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import standardised
-from fewshot_nas.ranking.influence import Floats
 
 Rows = NDArray[np.int64] | NDArray[np.bool_]
 
@@ -30,6 +29,14 @@ MOST_TRUTHS = 1_000  # fitting takes steps that grow with their cube; of more tr
 _AT_ONCE = 4_096  # archs that are predicted at a time, which bounds the memory
 _STEPS = 200  # of the models' shares, which converge in a few dozen
 EVIDENCE_WEIGHT = 3.0  # a priori, how much more the evidence says than a column of the features
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value for each arch, and the standard deviation of its error; both [n]."""
+
+    value: Floats
+    error: Floats
 
 
 @dataclass(frozen=True)

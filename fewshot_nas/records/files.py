@@ -6,13 +6,15 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import reprlib
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -120,6 +122,24 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` with the indentation that the competition's files have."""
     write_text(path, json.dumps(value, indent=4, allow_nan=False) + "\n")
+
+
+def as_json(value: Any) -> Any:
+    """A value as JSON holds it: null for a number that is not finite, so also for what is not defined.
+
+    Dataclasses and named tuples become objects; other tuples and arrays become lists.
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    elif is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    elif hasattr(value, "tolist"):
+        return as_json(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): as_json(each) for key, each in value.items()}
+    return [as_json(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def write_csv(path: Path, heads: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

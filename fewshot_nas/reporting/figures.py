@@ -13,8 +13,24 @@ from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.reporting.gather import PhaseRecord, Span, Study
 from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.ranked import macs_front
-from fewshot_nas.reporting.style import BLUE, EDGE, GREEN, GREY, ORANGE, PALE_BLUE, Figure, across, layout, padded
-from fewshot_nas.reporting.wording import Unit, interval, metric_title, phase_title, proxy_title, unit_of
+from fewshot_nas.reporting.style import (
+    BLUE,
+    EDGE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PALE_BLUE,
+    Figure,
+    Unit,
+    across,
+    interval,
+    layout,
+    metric_title,
+    padded,
+    phase_title,
+    proxy_title,
+    unit_of,
+)
 from fewshot_nas.results.evaluations import Evaluation
 
 _MANY = 2_000  # from this many archs on, points overlap so much that only their density is visible

@@ -1,14 +1,20 @@
-"""Reading a phase's log: a JSON object per epoch, then one that names the chosen checkpoint."""
+"""Reading logs: a JSON object per epoch; then, of a phase, one that names the chosen checkpoint.
+
+The log of a Cream search holds its board as well.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.interval import Interval
+from fewshot_nas.records.files import read_json
 from fewshot_nas.records.journal import numbered
+from fewshot_nas.reporting.style import decimal, quantity
+from fewshot_nas.results.directories import RetrainDirectory, SearchDirectory
 from fewshot_nas.results.scores import METRICS
 
 
@@ -98,3 +104,81 @@ def _numbers(where: str, record: Mapping[str, Any], key: str) -> dict[str, float
         if not (value is None or type(value) in (int, float)):
             raise InputError(f"{where}: {key}.{name} is {value!r}, expected a number")
     return {name: math.nan if value is None else float(value) for name, value in values.items()}
+
+
+# ---- a Cream search: its board, and its path trained alone -----------------------------------------------------------
+
+MEASURES = {"batch_top1": "top-1 of a training batch", "held_prob": "mean probability on held images"}
+
+
+class BoardAt(NamedTuple):
+    """The board after an epoch, counted from 1: paths and accuracies in percent, best first.
+
+    Attributes:
+        top1: of the best path on the ranking images, if it was validated.
+    """
+
+    epoch: int
+    paths: tuple[str, ...]
+    accuracies: tuple[float, ...]
+    top1: float | None
+
+
+class PathSearch(NamedTuple):
+    """A search.
+
+    Attributes:
+        title: the measure that the board goes by.
+        boards: from the first epoch that had one.
+        found: the content of path.json, where the search has ended.
+        retrained: of each training of a path alone: name, epochs, and top-1 of the averaged weights on the ranking
+            images, after the last epoch, and on the test images.
+    """
+
+    title: str
+    boards: tuple[BoardAt, ...]
+    found: Mapping[str, Any]
+    retrained: tuple[tuple[str, int, float | None, float | None], ...]
+
+    def tiles(self) -> dict[str, object]:
+        found = {"top-1 of the path, supernet's weights": self.found.get("top1")}
+        found |= {f"top-1 of {name}, alone": valid for name, _, valid, _ in self.retrained}
+        return {name: decimal(value) for name, value in found.items() if value is not None}
+
+    def sentence(self) -> str:
+        """What the search found; nothing before its end."""
+        if not self.found:
+            return ""
+        cost = f"{quantity(self.found['macs'])} MACs and {quantity(self.found['params'])} parameters"
+        return f"The search found a path of {cost}. "
+
+
+def read_path_search(search: SearchDirectory, retrainings: Sequence[RetrainDirectory]) -> PathSearch | None:
+    """Read a run; None where nothing was searched or retrained.
+
+    Raises:
+        InputError: a file holds something else.
+    """
+    epochs, found = read_log(search.log).epochs, read_json(search.chosen) if search.chosen.exists() else {}
+    retrained = tuple(_retrained(each) for each in retrainings if each.log.exists())
+    if not epochs and not retrained:
+        return None
+    measure = next((str(epoch.board["measure"]) for epoch in epochs if "measure" in epoch.board), "")
+    try:
+        boards = tuple(_board(epoch, measure) for epoch in epochs if epoch.board.get("entries"))
+    except (KeyError, TypeError):
+        raise InputError(f"{search.log}: is not the log of a Cream search") from None
+    return PathSearch(MEASURES.get(measure, measure), boards, found, retrained)
+
+
+def _board(epoch: Epoch, measure: str) -> BoardAt:
+    entries = epoch.board["entries"]
+    paths, accuracies = tuple(each["INPUT_ARCH"] for each in entries), tuple(each[measure] for each in entries)
+    return BoardAt(epoch.number + 1, paths, accuracies, epoch.top1.get("best"))
+
+
+def _retrained(directory: RetrainDirectory) -> tuple[str, int, float | None, float | None]:
+    epochs = read_log(directory.log).epochs
+    validated = [epoch.top1["ema"] for epoch in epochs if "ema" in epoch.top1]
+    tested = read_json(directory.tested).get("top1") if directory.tested.exists() else None
+    return directory.name, len(epochs), validated[-1] if validated else None, tested

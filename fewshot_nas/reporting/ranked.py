@@ -1,7 +1,7 @@
 """The ranker's table, read from a run's file and shown on the page; the best archs within a budget of MACs."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from itertools import islice
@@ -10,8 +10,7 @@ from pathlib import Path
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.interval import Interval, Row, gained, read_interval, read_row
 from fewshot_nas.records.files import read_json
-from fewshot_nas.reporting.style import note, table
-from fewshot_nas.reporting.wording import interval
+from fewshot_nas.reporting.style import interval, note, table
 from fewshot_nas.results.scores import Scored
 from fewshot_nas.space.block import Cost
 
@@ -86,10 +85,10 @@ class BestArch:
     cost: Cost
 
 
-def macs_bounds(macs: Iterable[int], shares: Sequence[float] = SHARES) -> list[int]:
+def macs_bounds(macs: Iterable[int]) -> list[int]:
     """Ascending round bounds; each is the smallest round number that a share of the values does not exceed."""
     ordered = sorted(macs)
-    quantiles = (ordered[max(0, math.ceil(share * len(ordered)) - 1)] for share in shares)
+    quantiles = (ordered[max(0, math.ceil(share * len(ordered)) - 1)] for share in SHARES)
     return sorted({_rounded_up(value) for value in quantiles})
 
 

@@ -5,23 +5,26 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from fewshot_nas.cli.commands import command_line
+from fewshot_nas.cli.names import command_line
 from fewshot_nas.ranking.correlation import Agreement
 from fewshot_nas.records.comparing import flat
-from fewshot_nas.reporting.answered import answer_section
 from fewshot_nas.reporting.gather import PhaseRecord, Study
-from fewshot_nas.reporting.path_search import cream_section
 from fewshot_nas.reporting.ranked import best_under, macs_bounds, ranked_table
-from fewshot_nas.reporting.searched import search_sections
-from fewshot_nas.reporting.style import code, missing, note, plot, section, table
-from fewshot_nas.reporting.wording import (
+from fewshot_nas.reporting.searched import answer_section, cream_section, search_sections
+from fewshot_nas.reporting.style import (
+    code,
     decimal,
     interval,
     metric_title,
+    missing,
+    note,
     phase_title,
+    plot,
     proxy_title,
     quantity,
     round_quantity,
+    section,
+    table,
 )
 from fewshot_nas.results.evaluations import Evaluation
 from fewshot_nas.results.run import SEARCH

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 
-from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.names import command_line
 from fewshot_nas.records.files import write_json
 from fewshot_nas.results.directories import BESIDE, merged_manifest_path, merged_path, parts_with_scores, shard_path
 from fewshot_nas.results.scores import Manifest, Scored, read_scores

@@ -38,7 +38,7 @@ def top_of(metric: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The score of one arch from a supernet, in percent; see `evaluation.accuracy.Accuracy`."""
+    """The score of one arch from a supernet, in percent; see `evaluation.inputs.Accuracy`."""
 
     arch_id: str
     code: str

@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import BusyError, InputError
-from fewshot_nas.cli.pace import Pace
+from fewshot_nas.cli.main import Pace
+from fewshot_nas.cli.names import command_line
 from fewshot_nas.config import RecipeConfig
 from fewshot_nas.data.loader import batches_per_epoch
-from fewshot_nas.evaluation.accuracy import guessing
+from fewshot_nas.evaluation.inputs import guessing
 from fewshot_nas.evaluation.naive import calibrate
 from fewshot_nas.models.checkpoint import load_supernet, save_subnet
 from fewshot_nas.models.subnet import Subnet, extract

@@ -5,8 +5,8 @@ import importlib.util
 from pathlib import Path
 
 from fewshot_nas.cli import launcher
-from fewshot_nas.cli.commands import TRAINING_COMMANDS, command_line, uses
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.names import TRAINING_COMMANDS, command_line, uses
 from fewshot_nas.config import SECTIONS, Config, load_config
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import (

@@ -11,9 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.plugins import named_part
+from fewshot_nas.cli.names import command_line, named_part
 from fewshot_nas.config import FewShotConfig, SupernetConfig
 from fewshot_nas.data.loader import batches_per_epoch
 from fewshot_nas.distributed import World

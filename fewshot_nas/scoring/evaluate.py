@@ -21,7 +21,7 @@ from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.checkpoint import read_checkpoint, supernet_of
 from fewshot_nas.models.subnet import blueprint
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.ranking.suggestion import sample
+from fewshot_nas.ranking.features import sample
 from fewshot_nas.records.journal import records
 from fewshot_nas.results.directories import (
     BESIDE,

@@ -3,30 +3,48 @@
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import Config
-from fewshot_nas.data.transforms import eval_transform
+from fewshot_nas.data.transforms import eval_transform, normalize
 from fewshot_nas.distributed import World, joined
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Inputs, Sums, sums
 from fewshot_nas.evaluation.naive import answers, calibrate
 from fewshot_nas.models.card import CardFile, Provenance, deployment_card, form, python_lines
 from fewshot_nas.models.checkpoint import is_subnet, read_checkpoint, subnet_of, supernet_of
-from fewshot_nas.models.export import Preprocessed, check_formats, onnx_program, write_onnx, write_weights
+from fewshot_nas.models.export import Preprocessed, check_formats, int8_program, onnx_program, write_onnx, write_weights
 from fewshot_nas.models.subnet import Subnet, extract
+from fewshot_nas.ranking.confidence import (
+    Numbers,
+    as_logits,
+    calibration_error,
+    gain,
+    temperature,
+    tempered,
+    threshold,
+    top1,
+)
 from fewshot_nas.records.files import sha256
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.running.images import evaluation_inputs, images_for, opened
 from fewshot_nas.running.manifest import fixed_by_network, refuse_settings
 from fewshot_nas.running.options import config_of, first_line
-from fewshot_nas.scoring.deploying import Logits, differences, judged, latencies, logits_of, quantized
 from fewshot_nas.space.space import Arch, Space
+from fewshot_nas.timing.measuring import rounds, timings
+from fewshot_nas.timing.programs import described, session_run
 
+Logits = Mapping[str, Numbers]  # [N, classes] by part: validation, test
+_ROUNDS = 20  # in which programs are timed
+_CALIBRATION_BATCH = 64
 _UNCALIBRATED = (
     "The batch norm statistics are not calibrated: run training images through the network before you score it."
 )
@@ -191,3 +209,76 @@ def _cards(
     card["int8"] = {**own, "change": differences(now, logits, inputs)}
     python = {"python": python_lines(card, files[2].name)} if readable else {}
     return [card, {**card, **own, **python}]
+
+
+# ---- the network's confidence, and ONNX files: quantised, judged and timed as they will run --------------------------
+
+
+def judged(
+    logits: Logits, inputs: Mapping[str, Inputs], known: Sequence[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The scores of each part in percent, and the temperature and threshold, which are of the validation images.
+
+    Args:
+        known: of each part its name, `part`, and what else its score is to say.
+    """
+    valid = logits["validation"]
+    by = temperature(valid, inputs["validation"].labels.numpy())
+    limit = threshold(tempered(valid, by))
+    scores = []
+    for each in known:
+        found, own = logits[each["part"]], inputs[each["part"]]
+        images, labels, sure = len(found), own.labels.numpy(), tempered(found, by)
+        total = Sums(*sums(torch.from_numpy(found), own.labels).tolist())
+        right = found.argmax(1) == labels
+        scores.append(
+            {
+                **each,
+                "images": images,
+                "resolution": own.images.shape[-1],
+                **asdict(total.accuracy(images)),
+                "top1": 100 * int(right.sum()) / images,  # of equal answers the first counts, as in `predict`
+                "top1_interval": top1(right)[1:],
+                "calibration_error": calibration_error(tempered(found, 1), labels),
+                "calibration_error_tempered": calibration_error(sure, labels),
+                "rejected": round(100 * float((sure.max(1) < limit).mean()), 2),
+            }
+        )
+    return scores, {"temperature": by, "threshold": limit, "validation_images": len(valid)}
+
+
+def quantized(program: bytes, inputs: Mapping[str, Inputs], *, pixels: bool) -> bytes:
+    """The program with 8 bit integers, calibrated on the images that batch norms are calibrated on."""
+    own = inputs["validation"]
+    batches = torch.split(own.calibration.cpu(), _CALIBRATION_BATCH)
+    return int8_program(program, (_input(batch, own, pixels=pixels) for batch in batches))
+
+
+def logits_of(program: bytes, inputs: Mapping[str, Inputs], *, pixels: bool) -> Logits:
+    """What onnxruntime computes, as logits."""
+    run = session_run(program, torch.get_num_threads())
+    found = {}
+    for part, each in inputs.items():
+        batches = [_input(batch, each, pixels=pixels) for batch in torch.split(each.images.cpu(), each.batch)]
+        values = np.concatenate([run(batch) for batch in batches])
+        found[part] = as_logits(values) if pixels else values
+    return found
+
+
+def _input(batch: Tensor, inputs: Inputs, *, pixels: bool) -> npt.NDArray[Any]:
+    return np.ascontiguousarray((batch if pixels else normalize(batch, inputs.mean, inputs.std)).numpy())
+
+
+def differences(now: Logits, before: Logits, inputs: Mapping[str, Inputs]) -> dict[str, list[float]]:
+    """By how many points the top-1 of each part changed, paired by images, and the 95 % interval."""
+    labels = {part: inputs[part].labels.numpy() for part in now}
+    right = [{part: (each[part].argmax(1) == labels[part]).astype(float) for part in labels} for each in (now, before)]
+    return {part: gain(right[0][part], right[1][part], None) for part in labels}
+
+
+def latencies(programs: Sequence[bytes], image: npt.NDArray[Any]) -> list[dict[str, Any]]:
+    """The latency of each program for one image on one thread: microseconds, their spread over rounds, the machine."""
+    calls = {number: partial(session_run(program, threads=1), image) for number, program in enumerate(programs)}
+    device = described(torch.device("cpu"), "onnxruntime", threads=1, batch=1)
+    times = timings(list(rounds(calls, _ROUNDS)))
+    return [{**times[number]._asdict(), **device} for number in calls]

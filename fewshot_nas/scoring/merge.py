@@ -10,8 +10,8 @@ from fewshot_nas.cli.main import as_list, read_numbers
 from fewshot_nas.config import Config
 from fewshot_nas.ranking.correlation import FEWEST, TELLING, agreement, agreement_table, proxies
 from fewshot_nas.ranking.features import column
-from fewshot_nas.ranking.strata import equal_cost, equal_cost_lines
-from fewshot_nas.reporting.wording import metric_title
+from fewshot_nas.ranking.yardsticks import equal_cost, equal_cost_lines
+from fewshot_nas.reporting.style import metric_title
 from fewshot_nas.results.directories import (
     BESIDE,
     is_evaluation_name,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.plugins import extra
+from fewshot_nas.cli.names import extra
 from fewshot_nas.data.files import WHITE, centre, files_below, is_image, opened
 from fewshot_nas.models.card import FORMAT, KEY
 from fewshot_nas.ranking.confidence import as_logits, tempered, top1

@@ -8,29 +8,24 @@ from typing import Any
 import numpy as np
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.plugins import named_part
+from fewshot_nas.cli.names import named_part
 from fewshot_nas.config import Config
-from fewshot_nas.ranking.combination import Estimate
 from fewshot_nas.ranking.comparison import best_of, compare, notes
-from fewshot_nas.ranking.correlation import proxies
-from fewshot_nas.ranking.features import column, column_of_codes, composites, features, weights, widths
-from fewshot_nas.ranking.influence import Floats
+from fewshot_nas.ranking.correlation import Floats, proxies
+from fewshot_nas.ranking.features import column, column_of_codes, composites, features, suggest, weights, widths
 from fewshot_nas.ranking.interval import (
     COMBINED,
     gained,
-    interval_values,
     ranking_table,
     read_interval,
     read_row,
-    row_values,
 )
-from fewshot_nas.ranking.predictor import can_predict
+from fewshot_nas.ranking.predictor import Estimate, can_predict
 from fewshot_nas.ranking.ranker import in_percent, ranker
-from fewshot_nas.ranking.strata import equal_cost, equal_cost_lines
-from fewshot_nas.ranking.suggestion import suggest
-from fewshot_nas.records.files import write_csv, write_json
+from fewshot_nas.ranking.yardsticks import equal_cost, equal_cost_lines
+from fewshot_nas.records.files import as_json, write_csv, write_json
 from fewshot_nas.reporting.ranked import best_under, macs_bounds
-from fewshot_nas.reporting.wording import prediction_title, quantity, round_quantity
+from fewshot_nas.reporting.style import prediction_title, quantity, round_quantity
 from fewshot_nas.results.evaluations import (
     common_network,
     leading_metric,
@@ -115,8 +110,8 @@ def rank(options: argparse.Namespace) -> None:
         "predicted": "accuracy alone" if enough else "score",
         "best": best,
         "best_proxy": best_of(singles, accuracy) if rows else None,
-        "rows": [row_values(row) for row in rows],
-        "equal_cost": {name: interval_values(tau) for name, tau in equal.items()},
+        "rows": as_json(rows),
+        "equal_cost": as_json(equal),
         "notes": list(notes(len(truth), len(for_truth))),
         "suggested": [ids[row] for row in suggest(known.inputs.columns, options.suggest, taken)],
     }
@@ -159,7 +154,7 @@ def _untrained(
     """Scores of the untrained networks that the options ask for, nan where an arch has none."""
     if not options.untrained:
         return None
-    from fewshot_nas.scoring.untrained import score_untrained  # torch, which other rankings do without
+    from fewshot_nas.scoring.scorer import score_untrained  # torch, which other rankings do without
 
     found = score_untrained(run_files(options.save).untrained, config, network.space, pool, options.untrained)
     return column_of_codes(network.space, archs, found)

@@ -7,14 +7,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.names import command_line
+from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import column, column_of_codes, features, weights
-from fewshot_nas.ranking.influence import Floats
 from fewshot_nas.ranking.predictor import can_predict
 from fewshot_nas.ranking.ranker import in_percent, ranker
 from fewshot_nas.records.files import read_json
-from fewshot_nas.reporting.wording import metric_title, prediction_title
+from fewshot_nas.reporting.style import metric_title, prediction_title
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.evaluations import merged_evaluations, read_evaluation, read_truth, read_untrained
 from fewshot_nas.results.run import from_run, run_files

@@ -14,8 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from fewshot_nas.cli.commands import command_line
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.names import command_line
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.draw import all_archs, distinct
 from fewshot_nas.space.presets import preset

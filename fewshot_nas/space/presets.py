@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.plugins import is_outside, named_part
+from fewshot_nas.cli.names import is_outside, named_part
 from fewshot_nas.space.block import Block
 from fewshot_nas.space.macro import MacroSpace
 from fewshot_nas.space.mbconv import MBConvSpace

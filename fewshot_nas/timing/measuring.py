@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import nnls
 from tqdm import tqdm
 
-from fewshot_nas.cli.pace import Pace
+from fewshot_nas.cli.main import Pace
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.interval import shown
 from fewshot_nas.space.block import Head
@@ -138,9 +138,7 @@ def judged(table: LatencyTable, networks: Mapping[Arch, float]) -> dict[str, Any
     }
 
 
-def rounds(
-    programs: Mapping[K, Program], count: int, seed: int = 0, stopwatch: Stopwatch = by_wall
-) -> Iterator[dict[K, float]]:
+def rounds(programs: Mapping[K, Program], count: int, stopwatch: Stopwatch = by_wall) -> Iterator[dict[K, float]]:
     """Yield the times of a round, in microseconds: each program has one turn, in a random order.
 
     In its turn a program runs a few times, and the fastest run counts. The other runs were interrupted, or
@@ -151,7 +149,7 @@ def rounds(
     """
     names = list(programs)
     for number in range(count):
-        order = shuffled(Random(f"{seed}/{number}"), range(len(names)))
+        order = shuffled(Random(f"0/{number}"), range(len(names)))
         yield {names[place]: 1e6 * _fastest(programs[names[place]], stopwatch) for place in order}
 
 

@@ -1,6 +1,5 @@
 """The log of a run: a JSON object per line, and the same numbers for TensorBoard."""
 
-import math
 import os
 import socket
 import time
@@ -16,6 +15,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from fewshot_nas.ranking.correlation import TELLING
 from fewshot_nas.ranking.interval import Interval, shown
+from fewshot_nas.records.files import as_json
 from fewshot_nas.records.journal import Record, append, cut, records
 from fewshot_nas.results.evaluations import no_better
 
@@ -59,7 +59,7 @@ class RunLog:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record, with null for nan; if it has a `step`, its numbers also go to TensorBoard."""
-        append(self._path, _strict(record))
+        append(self._path, as_json(record))
         if "step" in record and not self._broken:
             try:
                 self._show(record)
@@ -109,12 +109,6 @@ def summary(record: Record, epochs: int) -> str:
         parts.append(f"{tau} of {record['n']} archs{few} (proxies: {beside})")
     parts.append(f"{time['images_per_s']:.0f} images/s, {time['data_wait_percent']:.1f} % of it waiting for data")
     return "; ".join(parts)
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _strict(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from fewshot_nas.cli.errors import InputError, with_memory
-from fewshot_nas.cli.pace import Pace, duration
+from fewshot_nas.cli.main import Pace, duration
 from fewshot_nas.data.loader import lost_workers_said
 from fewshot_nas.data.transforms import normalize
 from fewshot_nas.distributed import GradientMean, World, fail_together, gathered, on_rank0

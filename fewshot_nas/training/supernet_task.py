@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_nas.distributed import World, fail_together
-from fewshot_nas.evaluation.accuracy import Accuracy, guessing
 from fewshot_nas.evaluation.executors import executor_for
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Accuracy, Inputs, guessing
 from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet

@@ -19,8 +19,7 @@ from fewshot_nas.data.images import Images
 from fewshot_nas.data.loader import TrainBatches
 from fewshot_nas.data.transforms import Transform
 from fewshot_nas.distributed import World
-from fewshot_nas.evaluation.accuracy import guessing
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Inputs, guessing
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.batch import BatchShare
 from fewshot_nas.models.subnet import Subnet

@@ -26,8 +26,7 @@ from fewshot_nas.computing import DefaultSettings
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import World, joined
-from fewshot_nas.evaluation.accuracy import Accuracy
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Accuracy, Inputs
 from fewshot_nas.evaluation.naive import calibrate
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.correlation import agreement, interval_of, tau_of_weights
-from fewshot_nas.ranking.influence import Floats
+from fewshot_nas.ranking.correlation import Floats, agreement, interval_of, tau_of_weights
 from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.pool import read_arch_file

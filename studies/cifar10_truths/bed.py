@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fewshot_nas.ranking.combination import Estimate, log_odds, partly_smoothed, percent, smooth
 from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import features, standardised, weights
+from fewshot_nas.ranking.predictor import Estimate
+from fewshot_nas.ranking.ranker import log_odds, partly_smoothed, percent, smooth
 from fewshot_nas.ranking.truth import open_truth
 from fewshot_nas.space.draw import all_archs
 from studies.cifar10_truths.baselines import NAMES, read_baselines

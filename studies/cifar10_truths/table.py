@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from fewshot_nas.ranking.verdicts import worth_text
+from fewshot_nas.ranking.judgement import worth_text
 from fewshot_nas.records.files import read_json
 from studies.cifar10_truths.run import HERE
 

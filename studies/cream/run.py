@@ -27,10 +27,9 @@ from fewshot_nas.cream.model import Model, read_model
 from fewshot_nas.cream.searching import SearchRun, final_scores
 from fewshot_nas.distributed import World
 from fewshot_nas.models.checkpoint import load_supernet
-from fewshot_nas.ranking.combination import log_odds
 from fewshot_nas.ranking.features import column, features, weights
 from fewshot_nas.ranking.predictor import predict
-from fewshot_nas.ranking.ranker import Ranker, ranker
+from fewshot_nas.ranking.ranker import Ranker, log_odds, ranker
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import shard_path
 from fewshot_nas.results.run import retrain_directory, search_directory

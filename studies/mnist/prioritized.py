@@ -21,8 +21,7 @@ from fewshot_nas.cli.main import Parser, run
 from fewshot_nas.cream.board import Board, BoardEntry
 from fewshot_nas.data.images import Images, split_off
 from fewshot_nas.distributed import World, gathered, joined
-from fewshot_nas.evaluation.accuracy import sums
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Inputs, sums
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results.run import ONE_SHOT, phase_directory
 from fewshot_nas.running.life import Begun

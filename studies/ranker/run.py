@@ -15,14 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.combination import log_odds
 from fewshot_nas.ranking.comparison import PREDICTOR, WITHOUT_SCORES, best_of, compare, judge
 from fewshot_nas.ranking.correlation import Floats, proxies
-from fewshot_nas.ranking.features import column, composites, features, weights, widths
+from fewshot_nas.ranking.features import column, composites, features, suggest, weights, widths
 from fewshot_nas.ranking.interval import Row
 from fewshot_nas.ranking.predictor import PredictorInputs, predict
-from fewshot_nas.ranking.ranker import ranker
-from fewshot_nas.ranking.suggestion import suggest
+from fewshot_nas.ranking.ranker import log_odds, ranker
 from fewshot_nas.records.files import read_json, write_json, write_text
 from fewshot_nas.results.directories import PhaseDirectory, merged_path
 from fewshot_nas.results.run import run_files

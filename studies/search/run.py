@@ -205,7 +205,7 @@ def _share(generations: Sequence[Any]) -> float:
 
 
 def _generations(save: str, name: str, space: Any) -> list[Any]:
-    from fewshot_nas.evaluation.accuracy import Accuracy
+    from fewshot_nas.evaluation.inputs import Accuracy
     from fewshot_nas.records.journal import records
     from fewshot_nas.searching.explore import Generation
 

@@ -14,8 +14,8 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
 from fewshot_nas.cream import make_pool, search
 from fewshot_nas.evaluation import executors
-from fewshot_nas.evaluation.accuracy import Sums
 from fewshot_nas.evaluation.engine import Walk
+from fewshot_nas.evaluation.inputs import Sums
 from fewshot_nas.evaluation.naive import calibrate, total
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.subnet import extract

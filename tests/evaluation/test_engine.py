@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from fewshot_nas.evaluation import engine
-from fewshot_nas.evaluation.accuracy import Sums, sums
 from fewshot_nas.evaluation.engine import End, Walk
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Inputs, Sums, sums
 from fewshot_nas.evaluation.naive import calibrate, measure, score_plainly
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.subnet import Subnet, extract

@@ -13,9 +13,9 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.computing import numerics
 from fewshot_nas.distributed import World, joined
 from fewshot_nas.evaluation import executors
-from fewshot_nas.evaluation.accuracy import Accuracy
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.executors import executor_for
+from fewshot_nas.evaluation.inputs import Accuracy
 from fewshot_nas.evaluation.runner import Job, run_job
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.space.pool import read_arch_file

@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from fewshot_nas.fitting import state, steps
-from fewshot_nas.fitting.pace import STEADY
 from fewshot_nas.fitting.plan import NETWORKS, plan
-from fewshot_nas.fitting.state import Fit
+from fewshot_nas.fitting.state import STEADY, Fit
 from tests.fitting.test_plan import KNOWN
 
 

@@ -6,9 +6,19 @@ import pytest
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.fitting.asked import read_budget
-from fewshot_nas.fitting.costs import Costs
-from fewshot_nas.fitting.pace import in_time, lateness, left_s, slower, timed
-from fewshot_nas.fitting.plan import NETWORKS, STEPS, Plan, few_epochs, omissions, plan, sensible_s, trained, without
+from fewshot_nas.fitting.plan import (
+    NETWORKS,
+    STEPS,
+    Costs,
+    Plan,
+    few_epochs,
+    omissions,
+    plan,
+    sensible_s,
+    trained,
+    without,
+)
+from fewshot_nas.fitting.state import in_time, lateness, left_s, slower, timed
 
 # An epoch of a network takes 2 s, one of the supernet 5 s.
 KNOWN = Costs(

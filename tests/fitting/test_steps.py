@@ -1,6 +1,7 @@
 """The run of `fit`: mistakes that are said before the long work, the command lines, and what a kill may not change."""
 
 import importlib
+import io
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from fewshot_nas.fit import main
 from fewshot_nas.fitting.asked import held
 from fewshot_nas.fitting.plan import NETWORKS, STEPS
 from fewshot_nas.fitting.state import Fit
+from fewshot_nas.fitting.steps import Said
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, sha256, write_json
@@ -237,3 +239,29 @@ def test_all_networks_start_from_a_file(tmp_path, monkeypatch, capsys):
     save_supernet(tmp_path / "split.pth", Supernet(by_width(space, 2), num_classes=10))
     with pytest.raises(InputError, match=r"split\.pth: a supernet with 2 groups, expected 1"):
         main(["--start=split.pth", "--save=other", *COMMAND[1:3], *SMALL[2:]])
+
+
+# ---- What a person reads of the commands that a run gives -----------------------------------------------------------
+
+
+def test_all_goes_to_the_log_and_warnings_and_now_and_then_a_pace_to_a_person():
+    log, heard, now = io.StringIO(), [], [0.0]
+    said = Said(log, heard.append, 400.0, clock=lambda: now[0])
+    for second in range(0, 121, 10):
+        now[0] = float(second)
+        print(f"epoch {second}/120; loss 2.0; top-1 {second}.00 %; 80 images/s; about {120 - second} s left", file=said)
+    said.write("warning: the mean top-1 is low")
+    assert heard == [
+        "      epoch 50/120; top-1 50.00 %; about 70 s left",
+        "      epoch 100/120; top-1 100.00 %; about 20 s left",
+    ]
+    said.write(": nothing was learned\nwritten: a.pth\n")
+    assert heard[2:] == ["      warning: the mean top-1 is low: nothing was learned"]
+    assert log.getvalue().count("\n") == 15
+
+
+def test_short_steps_are_quiet():
+    heard = []
+    said = Said(io.StringIO(), heard.append, 10.0, clock=lambda: 29.0 if heard is None else 0.0)
+    print("step 1 of 2: about 3 s left", file=said)
+    assert heard == []

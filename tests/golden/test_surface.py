@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import fewshot_nas
-from fewshot_nas.cli.commands import COMMANDS
+from fewshot_nas.cli.names import COMMANDS
 from fewshot_nas.config import Config
 from fewshot_nas.cream import config as cream
 

@@ -23,8 +23,7 @@ from fewshot_nas.computing import DefaultSettings
 from fewshot_nas.distributed import joined
 from fewshot_nas.evaluation.engine import Walk, fused_on
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.memory import memory_limit_mb
-from fewshot_nas.evaluation.scorer import Scorer
+from fewshot_nas.evaluation.scorer import Scorer, memory_limit_mb
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import random_arch

@@ -9,8 +9,7 @@ import torch
 
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.evaluation.memory import memory_limit_mb
-from fewshot_nas.evaluation.scorer import Scorer
+from fewshot_nas.evaluation.scorer import Scorer, memory_limit_mb
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from fewshot_nas.ranking.combination import percent
 from fewshot_nas.ranking.features import features, standardised, weights
+from fewshot_nas.ranking.ranker import percent
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
 

@@ -1,7 +1,9 @@
 """Correlations against their definition and scipy; the resamples against explicit lists."""
 
+import os
 from itertools import combinations
 from math import isnan, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +17,14 @@ from fewshot_nas.ranking.correlation import (
     Interval,
     agreement,
     agreement_table,
+    concordance,
     correlations,
     correlations_of_draws,
+    influences,
+    proxies,
 )
+from fewshot_nas.space.pool import make_pool, read_arch_file
+from fewshot_nas.space.presets import SPACES
 
 STATISTICS = ("kendall", "spearman", "pearson")
 
@@ -201,3 +208,61 @@ def test_table_aligns_named_rows():
 def test_table_leaves_out_intervals_that_were_not_asked_for():
     row = agreement(named(range(5)), named(range(5)), resamples=0)
     assert "[" not in agreement_table({"depth": row}).splitlines()[1]
+
+
+# ---- Concordance by sorting against its definition, influences against differences ----------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=20))
+def test_concordance_is_the_mean_product_of_signs(pairs):
+    x, y = np.array(pairs, dtype=float).T
+    signs = np.sign(np.subtract.outer(x, x)) * np.sign(np.subtract.outer(y, y))
+    np.testing.assert_allclose(concordance(x, y), signs.mean(1), atol=1e-12)
+
+
+def test_an_influence_is_what_one_more_copy_of_an_arch_changes():
+    x, noise = np.random.default_rng(0).normal(size=(2, 200))
+    x = np.round(x, 1)
+    y = x + noise
+    values, of_archs = influences(x, y)
+    for arch in range(5):
+        more = np.append(np.arange(200), arch)
+        moved = influences(x[more], y[more])[0] - values
+        assert 201 * moved == pytest.approx(of_archs[:, arch], abs=0.02)
+
+
+def test_influences_add_up_to_nothing():
+    x, y = np.random.default_rng(1).normal(size=(2, 50))
+    np.testing.assert_allclose(influences(x, y)[1].mean(1), 0, atol=1e-12)
+
+
+# ---- The proxies that a supernet has to beat ------------------------------------------------------------------------
+
+PX8 = SPACES["px8"]
+
+
+def test_proxies_are_blocks_params_and_macs():
+    pool = make_pool(PX8, seed=0, size=3)
+    scores = proxies(PX8, pool, resolution=16, num_classes=10)
+    for arch_id, arch in pool.items():
+        cost = PX8.cost(arch, resolution=16, num_classes=10)
+        found = {name: values[arch_id] for name, values in scores.items()}
+        assert found == {"depth": PX8.depth(arch), "params": cost.params, "macs": cost.macs}
+
+
+@pytest.mark.golden
+@pytest.mark.skipif("FEWSHOT_NAS_TRACK1" not in os.environ, reason="FEWSHOT_NAS_TRACK1 is not set")
+@pytest.mark.parametrize(
+    ("proxy", "statistic", "value"),
+    [
+        ("depth", "kendall", 0.638),
+        ("depth", "pearson", 0.831),
+        ("params", "kendall", 0.614),
+        ("macs", "kendall", 0.591),
+    ],
+)
+def test_published_ground_truth_is_ranked_as_known(proxy, statistic, value):
+    truth = read_arch_file(Path(os.environ["FEWSHOT_NAS_TRACK1"]) / "gt_arch30.json", PX8)
+    scores = proxies(SPACES["track1"], {arch_id: entry.arch for arch_id, entry in truth.items()})[proxy]
+    result = agreement(scores, {arch_id: entry.acc for arch_id, entry in truth.items()})
+    assert round(getattr(result, statistic).value, 3) == value

@@ -7,12 +7,22 @@ import numpy as np
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.baseline import SIZES, fitted, worth
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.features import standardised
-from fewshot_nas.ranking.judgement import judge, oracle
-from fewshot_nas.ranking.strata import by_cost, everything, plain_tau, regret, resamples, taus
+from fewshot_nas.ranking.judgement import judge
 from fewshot_nas.ranking.truth import Truth, of_space
+from fewshot_nas.ranking.yardsticks import (
+    SIZES,
+    by_cost,
+    everything,
+    fitted,
+    oracle,
+    plain_tau,
+    regret,
+    resamples,
+    taus,
+    worth,
+)
 from fewshot_nas.space.presets import SPACES
 
 RNG = np.random.default_rng(0)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.combination import log_odds
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.predictor import inputs, predict
+from fewshot_nas.ranking.ranker import log_odds
 
 FIRST = np.arange(400)  # the numbers of the archs
 

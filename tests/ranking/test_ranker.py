@@ -3,9 +3,23 @@
 import numpy as np
 import pytest
 
-from fewshot_nas.ranking.combination import Estimate, log_odds
+from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import correlations
-from fewshot_nas.ranking.ranker import in_percent, ranker
+from fewshot_nas.ranking.features import standardised
+from fewshot_nas.ranking.predictor import Estimate
+from fewshot_nas.ranking.ranker import (
+    KEPT,
+    MACS_WEIGHT,
+    average,
+    combine,
+    in_percent,
+    log_odds,
+    percent,
+    percent_error,
+    ranker,
+    smooth,
+    surplus,
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +58,101 @@ def test_estimates_come_in_percent(bed, some):
     assert ((estimate.value > 0) & (estimate.value < 100) & (estimate.error > 0)).all()
     half = in_percent(Estimate(np.zeros(1), np.ones(1)))
     assert (half.value[0], half.error[0]) == (50, 25)
+
+
+# ---- Percentages as log odds ----------------------------------------------------------------------------------------
+
+
+def test_percentages_survive_the_way_there_and_back():
+    values = np.array([0.1, 25.0, 50.0, 99.9])
+    assert percent(log_odds(values)) == pytest.approx(values)
+
+
+def test_the_ends_stay_finite_and_inside():
+    assert np.isfinite(log_odds(np.array([0.0, 100.0]))).all()
+    assert 0 < percent(np.array([-30.0]))[0] < percent(np.array([30.0]))[0] <= 100
+
+
+def test_errors_are_the_slope_times_the_error():
+    step = 1e-6
+    slope = (percent(np.array([1.0 + step])) - percent(np.array([1.0 - step]))) / (2 * step)
+    assert percent_error(np.array([1.0]), np.array([0.5])) == pytest.approx(0.5 * slope)
+
+
+# ---- Scores of some archs, carried over to all ----------------------------------------------------------------------
+
+
+def quadratic(rng, archs):
+    columns = rng.normal(size=(archs, 3))
+    return columns, 1 + columns[:, 0] - 2 * columns[:, 1] * columns[:, 2]
+
+
+def test_a_quadratic_is_found_where_nothing_was_scored():
+    columns, values = quadratic(np.random.default_rng(0), 200)
+    scored = values.copy()
+    scored[60:] = np.nan
+    assert smooth(columns, scored).value == pytest.approx(values, abs=1e-3)
+
+
+def test_the_error_is_that_of_scores_not_seen():
+    rng = np.random.default_rng(1)
+    columns, values = quadratic(rng, 2000)
+    noisy = values + 0.5 * rng.normal(size=2000)
+    estimate = smooth(columns, np.where(np.arange(2000) < 300, noisy, np.nan))
+    within = np.abs(noisy - estimate.value)[300:] < estimate.error[300:]
+    assert 0.6 < within.mean() < 0.76
+
+
+def test_smoothed_scores_rank_better_than_raw_ones(bed):
+    raw, smoothed = (correlations(x, bed.truth)[0] for x in (bed.scores, smooth(bed.described, bed.scores).value))
+    assert smoothed > raw + 0.05
+
+
+def test_few_scores_are_fitted_by_a_plane(bed):
+    scored = np.where(np.arange(400) < 30, bed.scores, np.nan)
+    value = smooth(bed.described, scored).value
+    plane = np.hstack([bed.described, np.ones((400, 1))])
+    assert plane @ np.linalg.lstsq(plane, value, rcond=None)[0] == pytest.approx(value, abs=1e-6)
+
+
+def test_too_few_scores_are_refused(bed):
+    with pytest.raises(InputError, match="19 archs were scored, expected at least 20"):
+        smooth(bed.described, np.where(np.arange(400) < 19, bed.scores, np.nan))
+
+
+# ---- Rankings without truth -----------------------------------------------------------------------------------------
+
+
+def test_a_combination_adds_the_weighted_log_macs_and_keeps_mean_and_spread():
+    rng = np.random.default_rng(0)
+    scores, macs = 3 + 2 * rng.normal(size=50), rng.normal(size=50)
+    combined = combine(np.full(50, np.nan), Estimate(scores, np.ones(50)), macs).value
+    assert (combined.mean(), combined.std()) == pytest.approx((scores.mean(), scores.std()))
+    expected = standardised(scores) + MACS_WEIGHT * standardised(macs)
+    assert standardised(combined) == pytest.approx(standardised(expected))
+
+
+def test_a_scored_arch_keeps_a_part_of_what_smoothing_took():
+    raw, smoothed = np.array([1.0, np.nan, 4.0]), Estimate(np.array([2.0, 3.0, 3.0]), np.ones(3))
+    assert list(surplus(raw, smoothed)) == [-1, 0, 1]
+    combined = combine(raw, smoothed, np.zeros(3)).value
+    assert combined == pytest.approx([2 - KEPT, 3, 3 + KEPT])
+
+
+def test_supernets_count_alike_whatever_their_scale():
+    rng = np.random.default_rng(1)
+    one, other = rng.normal(size=40), rng.normal(size=40)
+    both = average([Estimate(one, np.ones(40)), Estimate(100 * other, np.ones(40))]).value
+    assert standardised(both) == pytest.approx(standardised(standardised(one) + standardised(other)))
+
+
+def test_one_supernet_stays_as_it_is():
+    alone = Estimate(np.array([1.0, 2.0, 4.0]), np.array([0.1, 0.2, 0.3]))
+    assert average([alone]).value == pytest.approx(alone.value)
+    assert average([alone]).error == pytest.approx(alone.error)
+
+
+def test_where_supernets_disagree_the_error_says_so():
+    sure = np.full(3, 0.01)
+    both = average([Estimate(np.array([-1.0, 0.0, 1.0]), sure), Estimate(np.array([1.0, 0.0, -1.0]), sure)])
+    assert both.error[0] > 0.5 > both.error[1]

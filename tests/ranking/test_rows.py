@@ -7,20 +7,21 @@ from math import isnan, nan
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.interval import UNDEFINED, Interval, Row, gained, ranking_table, read_row, row_values
+from fewshot_nas.ranking.interval import UNDEFINED, Interval, Row, gained, ranking_table, read_row
+from fewshot_nas.records.files import as_json
 
 TAU, GAIN = Interval(0.7, 0.6, 0.8, 0.05), Interval(0.2, -0.1, 0.5, 0.1)
 RAW, PREDICTOR = Row("raw", 0, 200, TAU, GAIN), Row("predictor", 30, 200, TAU, GAIN)
 
 
 def test_rows_survive_a_file():
-    assert read_row("file", json.loads(json.dumps(row_values(PREDICTOR)))) == PREDICTOR
+    assert read_row("file", json.loads(json.dumps(as_json(PREDICTOR)))) == PREDICTOR
 
 
 def test_what_is_not_defined_is_null_in_a_file():
     """As with three archs, of which some resamples and proxies have no correlation."""
     bare = Row("raw", 0, 3, TAU, Interval(0.1, nan, nan, nan))
-    written = json.dumps(row_values(bare), allow_nan=False)
+    written = json.dumps(as_json(bare), allow_nan=False)
     found = read_row("file", json.loads(written))
     assert (found.tau, found.gain.value, isnan(found.gain.low)) == (TAU, 0.1, True)
 
@@ -67,7 +68,7 @@ def test_an_undefined_tau_is_called_so_and_compared_with_nothing():
     ]
     (_, counted) = gained([Row("combined", 0, 30, TAU, UNDEFINED)], None)
     assert counted == "Counting orders none of them: all archs cost the same."
-    assert read_row("file", json.loads(json.dumps(row_values(alike), allow_nan=False))).tau.defined is False
+    assert read_row("file", json.loads(json.dumps(as_json(alike), allow_nan=False))).tau.defined is False
 
 
 def test_without_a_judged_ranking_nothing_is_told():

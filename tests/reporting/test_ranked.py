@@ -1,13 +1,18 @@
 """The ranker's table, read and shown."""
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import write_json
-from fewshot_nas.reporting.ranked import read_ranked
+from fewshot_nas.reporting.ranked import best_under, macs_bounds, macs_front, read_ranked
 from fewshot_nas.reporting.sections import sections
+from fewshot_nas.results.scores import Scored
+from fewshot_nas.space.cost import Cost
 
 INTERVAL = {"value": 0.7, "low": 0.6, "high": 0.8, "error": 0.05}
 CONTENT = {
@@ -52,3 +57,61 @@ def test_another_file_is_refused(tmp_path, content):
     write_json(tmp_path / "ranking.json", content)
     with pytest.raises(InputError, match=r"ranking\.json: is not the ranker's table; `a command` makes it anew"):
         read_ranked(tmp_path / "ranking.json", "a command")
+
+
+# ---- Bounds on MACs, the best archs within them, and the upper edge of all ------------------------------------------
+
+
+def table(points):
+    """Scores and costs of archs a, b, c, ... with the given MACs and accuracies."""
+    names = [chr(ord("a") + number) for number in range(len(points))]
+    scores = {name: Scored(acc, "code") for name, (_, acc) in zip(names, points, strict=True)}
+    return scores, {name: Cost(macs, 7) for name, (macs, _) in zip(names, points, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("macs", "bounds"),
+    [
+        (range(1, 101), [10, 25, 50, 75, 100]),
+        ([2_105_099_904, 3_912_912_960], [2_200_000_000, 4_000_000_000]),
+        ([5], [5]),
+    ],
+)
+def test_bounds_are_round_numbers(macs, bounds):
+    assert macs_bounds(macs) == bounds
+
+
+@given(st.lists(st.integers(1, 10**10), min_size=1))
+def test_the_last_bound_holds_for_all(macs):
+    bounds = macs_bounds(macs)
+    assert bounds == sorted(set(bounds))
+    assert max(macs) <= bounds[-1] < 1.1 * max(macs) + 1
+
+
+def test_the_best_within_each_bound_come_first():
+    found = best_under([10, 20], *table([(5, 50), (10, 60), (11, 70), (20, 55), (21, 99)]), count=2)
+    assert [(choice.bound, choice.arch_id, choice.score) for choice in found] == [
+        (10, "b", 60),
+        (10, "a", 50),
+        (20, "c", 70),
+        (20, "b", 60),
+    ]
+
+
+def test_of_equal_scores_the_cheaper_is_better():
+    assert [choice.arch_id for choice in best_under([9], *table([(8, 50), (5, 50)]))] == ["b", "a"]
+
+
+def test_no_arch_within_the_bound_is_no_choice():
+    assert best_under([4], *table([(5, 50)])) == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 20)), min_size=1, max_size=20))
+def test_the_front_is_what_no_cheaper_arch_beats(points):
+    scores, costs = table(points)
+    edge = macs_front(scores, costs)
+    assert edge == sorted(edge, key=lambda name: costs[name].macs)
+    for name in scores:
+        best = max(scores[each].acc for each in edge if costs[each].macs <= costs[name].macs)
+        assert best >= scores[name].acc
+    assert all(scores[low].acc < scores[high].acc for low, high in pairwise(edge))

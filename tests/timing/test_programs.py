@@ -11,8 +11,7 @@ from fewshot_nas.models.export import onnx_program, write_onnx
 from fewshot_nas.models.subnet import Subnet
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import random_arch
-from fewshot_nas.timing.onnx_graph import onnx_of
-from fewshot_nas.timing.programs import Programs, described, distinct_parts
+from fewshot_nas.timing.programs import Programs, described, distinct_parts, onnx_of
 from fewshot_nas.timing.table import Sized
 from tests.kinds import ALL, GATED
 from tests.rounding import assert_equal_but_for_rounding, terms

@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import relu, silu
 from torch.overrides import TorchFunctionMode
 
-from fewshot_nas.evaluation.untrained import naswot, untrained
 from fewshot_nas.models.subnet import extract
+from fewshot_nas.scoring.scorer import naswot, untrained
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import random_arch
 
