@@ -4,7 +4,7 @@
 
 An arm is TABLE/NAME/SEED, such as channel_resnet/default/0; ResNets need `--half`. `--sampled` scores the sample
 only, so that arms can be compared before every key is scored. Each command of an arm continues where it was stopped,
-and what is there already stays. Scores are appended to `results/truths/<arm>.jsonl`, a slice of keys at a time.
+and what is there already stays. Scores are appended to `scores/<arm>.jsonl` beside this file.
 """
 
 import argparse
@@ -22,14 +22,13 @@ from fewshot_nas.space.space import Space
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "config.yml"
 RESULTS = Path("results")
-SCORES = RESULTS / "truths"
+SCORES = HERE / "scores"  # committed, so that rules can be chosen anew
 SAMPLE, SLICE, IMAGES = 2048, 1024, 1000
 BATCH_64 = ["training.batch_size=64"]
 ONE_SHOT = {
     "default": [],
     "sandwich": [],
     "open": ["training.residual_start=1"],
-    "between": ["training.residual_start=0.3"],
     "repeated": ["training.epochs=16"],
     "projected": ["space.projects=true"],
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
@@ -149,7 +148,8 @@ def score_keys(arm: str, supernet: Path, keys: Sequence[str], common: Sequence[s
         part = missing[begin : begin + SLICE]
         found = score(supernet, [space.decode(key) for key in part], overrides=settings, config=CONFIG)
         lines = [
-            json.dumps([key, [each.top1, each.prob, each.likelihood]]) for key, each in zip(part, found, strict=True)
+            json.dumps([key, [round(value, 4) for value in (each.top1, each.prob, each.likelihood)]])
+            for key, each in zip(part, found, strict=True)
         ]
         with path.open("a") as file:
             file.write("".join(f"{line}\n" for line in lines))
