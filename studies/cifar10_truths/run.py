@@ -29,6 +29,7 @@ ONE_SHOT = {
     "default": [],
     "sandwich": [],
     "open": ["training.residual_start=1"],
+    "long": ["training.epochs=16"],
     "repeated": ["training.epochs=16"],
     "projected": ["space.projects=true"],
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
