@@ -30,6 +30,7 @@ ONE_SHOT = {
     "sandwich": [],
     "open": ["training.residual_start=1"],
     "long": ["training.epochs=16"],
+    "distill": ["training.distill=sandwich"],
     "repeated": ["training.epochs=16"],
     "projected": ["space.projects=true"],
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
