@@ -226,16 +226,6 @@ class TrainingConfig(SupernetConfig, StartConfig):
 
     # Passes over the training images.
     epochs: Count = 14
-    # The weight at which the last norm of a block with a shortcut begins. At 0 (arXiv:1706.02677) deep networks learn
-    # faster, at 1 ResNets by width are ranked far better (docs/study.md). null: 0, and 1 for MBConv paths.
-    residual_start: Annotated[float, Within(below=2)] | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.start and self.residual_start is not None:
-            raise InputError(
-                "training.residual_start is for new weights, but training.start brings others; give one of them"
-            )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)
     config, directory = run_config(options), phase_directory(options.save, ONE_SHOT)
     from fewshot_nas.distributed import joined
-    from fewshot_nas.models.supernet import Supernet, start_residuals
+    from fewshot_nas.models.supernet import Supernet
     from fewshot_nas.running.run import Run, seed_weights, start_facts, started
     from fewshot_nas.running.supernets import SupernetTraining
 
@@ -30,10 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     raise InputError(f"{path}: a supernet with {supernet.split.groups} groups, expected 1; {hint}")
                 return supernet
             seed_weights(config.run.seed)
-            supernet = Supernet(by_width(run.space, 1), run.data.num_classes)
-            if (start := config.training.residual_start) is not None:
-                start_residuals(supernet, start)
-            return supernet
+            return Supernet(by_width(run.space, 1), run.data.num_classes)
 
         SupernetTraining(
             run=run, directory=directory, settings=config.training, start=start, facts=start_facts(config.training)

@@ -232,11 +232,6 @@ def public_arms() -> Lines:
     yield from public_table.arm_lines(read_json(public_table.RESULTS))
 
 
-def public_rules() -> Lines:
-    """The same supernets by the rules."""
-    yield from public_table.rule_lines(read_json(public_table.RESULTS))
-
-
 def public_pairs() -> Lines:
     """Arms against each other, paired."""
     yield from public_table.pair_lines(read_json(public_table.RESULTS))
@@ -259,7 +254,6 @@ TABLES: Mapping[str, Callable[[], Lines]] = {
     "headline": headline,
     "untrained": untrained,
     "public-arms": public_arms,
-    "public-rules": public_rules,
     "public-pairs": public_pairs,
     "public-slopes": public_slopes,
     "mnist-truths": some(part(mnist, 0), TRUTHS_SHOWN),

@@ -95,7 +95,6 @@ def test_what_and_whom_a_step_trains_changes_the_weights(workshop, small):
         "training.extremes=space",
         "training.distill=sandwich",
         "data.augmentation=none",
-        "training.residual_start=1",
     ]
     found = []
     for number, change in enumerate(["training.digits=pool", *changes]):
@@ -365,8 +364,6 @@ def test_a_supernet_starts_from_one_of_other_classes_and_goes_on_with_that_file_
     assert {name for name in after if not torch.equal(before[name], after[name])} == {
         name for name in after if ".linear." in name
     }
-    with pytest.raises(InputError, match="give one of them"):
-        main([*started, f"training.start={source}", "training.residual_start=1"])
     elsewhere = source.rename(workshop / "elsewhere.pth")
     main([*started, f"training.start={elsewhere}", "training.lr=0"])
     assert "supernet.pth is there already" in capsys.readouterr().out

@@ -216,16 +216,6 @@ def initialise(network: nn.Module, *, as_shortcuts: bool = True) -> None:
             nn.init.uniform_(module.linear.weight, -most, most)
 
 
-def start_residuals(network: nn.Module, start: float) -> None:
-    """Let the last norm of each block with a shortcut begin with this weight, in place.
-
-    For channels that few subnets have, a norm that begins at 0 stays near 0, and width hardly changes what is computed.
-    """
-    for module in network.modules():
-        if isinstance(module, BlockLayers) and module.main and module.block.shortcut is not None:
-            nn.init.constant_(module.layers(module.main)[-1].norm.weight, start)
-
-
 class Supernet(nn.Module):
     """The weights of all subnets. The subnet to run is an argument of `forward`; the supernet does not store it.
 

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Mapping
-from functools import cache, cached_property
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -24,11 +24,9 @@ FILES = {
 }
 KINDS = ("top1", "prob", "likelihood")  # in the order of the files of scores
 CONSTANTS = (0.0, 0.1, 0.3, 0.5, 1.0)
-NASWOT_WEIGHTS = (0.0, 0.5, 1.0)
-# Kind of score, whether smoothed, standard deviations of the log multiply-adds and, on their sum, of NASWOT.
-Rule = tuple[str, bool, float, float]
-TODAY: Rule = ("prob", False, 0.0, 0.0)
-RULES: list[Rule] = list(product(KINDS, (False, True), CONSTANTS, NASWOT_WEIGHTS))
+Rule = tuple[str, bool, float]  # kind of score, whether smoothed, standard deviations of the log multiply-adds
+TODAY: Rule = ("prob", False, 0.0)
+RULES: list[Rule] = list(product(KINDS, (False, True), CONSTANTS))
 JUDGED = {"channel_resnet": "default", "channel_mobilenet": "default", "macro": "sandwich"}
 RULED = ("scores_0", "rule_0", "rule_30")  # columns of predictions that are no arms
 PREDICTIONS = HERE / "predictions"
@@ -85,10 +83,9 @@ class Bed:
         """The numbers of the truth's networks that come first by the digest of their keys."""
         return sorted(range(len(self.truth.keys)), key=lambda number: digest(self.truth.keys[number]))[:count]
 
-    @cached_property
-    def naswot(self) -> Floats:
-        """NASWOT of untrained networks, smoothed to all keys, standardised."""
-        return standardised(smooth(self.described, self.untrained["naswot"]).value)
+    def with_naswot(self, scores: Floats) -> Floats:
+        """The rule with untrained networks: the sum of a ranking of all keys and of NASWOT, smoothed to all."""
+        return standardised(scores) + standardised(smooth(self.described, self.untrained["naswot"]).value)
 
     @property
     def log_macs(self) -> Floats:
@@ -103,13 +100,11 @@ class Bed:
 
     def ranked(self, arm: str, rule: Rule) -> Floats:
         """The values by which a rule ranks all keys; nan where it needs a score that there is not."""
-        kind, is_smoothed, constant, naswot = rule
+        kind, is_smoothed, constant = rule
         values = partly_smoothed(*self.smoothed(arm, kind)) if is_smoothed else log_odds(self.scores[arm][kind])
         known = ~np.isnan(values)
         total = np.full(len(values), np.nan)
         total[known] = standardised(values[known]) + constant * standardised(self.log_macs[known])
-        if naswot:
-            total[known] = standardised(total[known]) + naswot * self.naswot[known]
         return total
 
 

@@ -26,9 +26,10 @@ from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.training.draws import NoEnds, OutsEnds, RandomArchs, Sampler
 from studies.cifar10_truths.bed import FILES, KINDS, PREDICTIONS, RULES, TODAY, Bed, Rule, read_predictions
 from studies.cifar10_truths.run import OWN, images_of, space_of
-from studies.cifar10_truths.table import RESULTS, TRUTHS
+from studies.cifar10_truths.table import BOTH, RESULTS, SECOND, SECOND_WITH_NASWOT, TRUTHS
 
 DRAWS, ASKED = 20, 2_000
+_BY_RULE = ("rule", "rule of the other tables", "rule with NASWOT")
 STEPS = 300  # whose subnets are counted for the cost of a training
 
 
@@ -51,14 +52,9 @@ def merit(bed: Bed, arm: str, rule: Rule) -> float:
     return sum(plain_tau(values[known], truth.accuracy[known], groups) for groups in parts)
 
 
-def chosen(beds: Sequence[Bed], *, untrained: bool) -> Rule:
-    """The best rule on these tables.
-
-    Args:
-        untrained: it may use scores of untrained networks.
-    """
-    rules = [rule for rule in RULES if untrained or not rule[3]]
-    return max(rules, key=lambda rule: sum(merit(bed, bed.judged, rule) for bed in beds))
+def chosen(beds: Sequence[Bed]) -> Rule:
+    """The best rule on these tables."""
+    return max(RULES, key=lambda rule: sum(merit(bed, bed.judged, rule) for bed in beds))
 
 
 def judgements(bed: Bed, rankings: Mapping[str, Floats]) -> dict[str, Judgement]:
@@ -91,8 +87,8 @@ def paired(bed: Bed, one: Floats, other: Floats) -> dict[str, Any]:
 
 def evidence(bed: Bed, arm: str, rule: Rule) -> Floats:
     """What the ranker knows without truth: the rule with smoothing, and what smoothing took away. [keys, 2]"""
-    kind = rule[0]
-    return np.stack([bed.ranked(arm, _smoothed(rule)), surplus(*bed.smoothed(arm, kind))], axis=1)
+    kind, _, constant = rule
+    return np.stack([bed.ranked(arm, (kind, True, constant)), surplus(*bed.smoothed(arm, kind))], axis=1)
 
 
 def predicted(bed: Bed, known: Floats, truths: Sequence[int], wanted: NDArray[np.int64]) -> Floats:
@@ -150,77 +146,68 @@ def slopes(bed: Bed) -> dict[str, list[float]]:
 
 
 def collect(directory: Path) -> None:
-    """Compute all numbers, and write them and the predictions. An arm whose scores are gone keeps its numbers."""
+    """Compute all numbers, and write them and the predictions.
+
+    A table whose judged arm has no scores at hand keeps what follows from the rule; then all tables keep the rule.
+    """
     beds = [Bed(table, directory) for table in FILES]
-    alone, whole = (chosen(beds, untrained=untrained) for untrained in (False, True))
-    found: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"tables": {}}
-    found |= {"rule": alone, "rule_with_naswot": whole}
+    ruled = [bed for bed in beds if bed.judged in bed.scores and bed.judged not in bed.kept]
+    found: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"rule": None, "tables": {}}
+    anew = found["tables"].keys() <= {bed.table for bed in ruled}
+    rule: Rule = chosen(ruled) if anew else tuple(found["rule"])
+    found["rule"] = rule
     for bed in beds:
-        before = found["tables"].get(bed.table, {})
-        others = [each for each in beds if each is not bed]
-        elsewhere = [chosen(others, untrained=untrained) for untrained in (False, True)] if others else [TODAY, TODAY]
-        columns = predictions_of(bed, alone, whole)
-        own = {"rule": alone, "rule with NASWOT": whole}
-        rules = own | {f"{name} of the other tables": rule for name, rule in zip(own, elsewhere, strict=True)}
-        ruled = {name: everywhere(bed, bed.judged, rule) for name, rule in rules.items()} | of_seeds(bed, own)
-        judged = judgements(bed, ruled)
-        kept = {name: each for name, each in before.get("rankings", {}).items() if name.partition(", ")[0] in bed.kept}
-        rankings = of_arms(bed, own) | kept | {name: orders(each, name) for name, each in judged.items()}
+        table = dict(found["tables"].get(bed.table, {}))
+        rankings = dict(table.pop("rankings", {}))
+        if bed in ruled:
+            others = [each for each in ruled if each is not bed]
+            elsewhere = chosen(others) if others else TODAY if anew else rule
+            judged, more = by_rule(bed, rule, elsewhere)
+            rankings |= judged
+            table |= more
+        columns = predictions_of(bed, rule)
+        kept = {name: each for name, each in rankings.items() if name.partition(", ")[0] in {*bed.kept, *_BY_RULE}}
+        seeds = of_seeds(bed, rule, columns["scores_0"])
+        rankings = of_arms(bed) | kept | ordered(bed, {"rule with NASWOT": columns["rule_0"]} | seeds)
         arms = sorted(name.rpartition(", ")[0] for name in rankings if name.endswith(", prob"))
-        full = bed.truth.images * float(np.mean(bed.truth.counts["macs"]))
-        counted = judged["rule"]
-        found["tables"][bed.table] = {
-            "judged": bed.judged,
-            "elsewhere": elsewhere,
+        alone = bed.truth.images * float(np.mean(bed.truth.counts["macs"]))
+        cost = {arm: training_cost(bed.table, arm.rpartition("_")[0]) / alone for arm in arms}
+        found["tables"][bed.table] = table | {
             "networks": len(bed.rows),
             "rankings": rankings,
-            "against": dict(before.get("against", {}))
+            "against": dict(table.get("against", {}))
             | against(bed)
-            | {f"{name} instead of rule": paired(bed, ruled[name], ruled["rule"]) for name in ruled if name != "rule"},
-            "ranker": ranker_gain(bed, evidence(bed, bed.judged, alone)),
-            "ranker_with_naswot": ranker_gain(bed, _both(columns)),
-            "counts": {
-                name: {"whole": asdict(each.whole.tau), "equal_cost": asdict(each.equal_cost.tau)}
-                for name, each in counted.counts.items()
+            | {
+                f"{name} instead of rule": paired(bed, each, columns["scores_0"])
+                for name, each in {"rule with NASWOT": columns["rule_0"], **seeds}.items()
             },
-            "ridge": {str(size): pair for size, pair in counted.ridge.items()},
-            "ceiling": counted.ceiling,
-            "truths": [bed.truth.keys[number] for number in bed.first(TRUTHS)],
-            "slopes": before.get("slopes", {}) | slopes(bed),
-            "cost": {arm: training_cost(bed.table, arm.rpartition("_")[0]) / full for arm in arms},
+            "ranker_with_naswot": ranker_gain(bed, _both(columns)),
+            "slopes": slopes(bed),
+            "cost": cost,
         }
         write_predictions(bed, columns)
     write_json(RESULTS, found)
 
 
-def everywhere(bed: Bed, arm: str, rule: Rule) -> Floats:
-    """The values by which a rule ranks all keys; smoothed where it needs a score that is not there."""
-    raw = bed.ranked(arm, rule)
-    return np.where(np.isnan(raw), bed.ranked(arm, _smoothed(rule)), raw)
+def of_seeds(bed: Bed, rule: Rule, first: Floats) -> dict[str, Floats]:
+    """The rule by the judged arm's second seed, if it was trained, with NASWOT too, and by the mean of both seeds.
 
-
-def _smoothed(rule: Rule) -> Rule:
-    return (rule[0], True, *rule[2:])
-
-
-def of_seeds(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, Floats]:
-    """The rules by the mean of all seeds of the judged arm, if there are several."""
-    stem = bed.judged.removesuffix("_0")
-    seeds = [arm for arm in bed.scores if arm.rpartition("_")[0] == stem and arm not in bed.kept]
-    if len(seeds) < 2:
+    Args:
+        first: the rule by the first seed, of all keys.
+    """
+    arm = f"{bed.judged.removesuffix('_0')}_1"
+    if arm not in bed.scores or arm in bed.kept:
         return {}
-    found = {}
-    for name, rule in rules.items():
-        each = [standardised(everywhere(bed, arm, rule)) for arm in seeds]
-        found[f"{name}, mean of {len(seeds)} seeds"] = np.mean(each, axis=0)
-    return found
+    kind, _, constant = rule
+    second = bed.ranked(arm, (kind, True, constant))
+    mean = standardised(first) + standardised(second)
+    return {SECOND: second, BOTH: mean, SECOND_WITH_NASWOT: bed.with_naswot(second)}
 
 
-def of_arms(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, Any]:
-    """Each arm whose scores are at hand, by each of its scores and by the rules; and untrained networks."""
+def of_arms(bed: Bed) -> dict[str, Any]:
+    """Each arm whose scores are at hand, by each of its scores; and networks that nothing has trained."""
     names = [name for name in bed.scores if name not in bed.kept]
-    found = {f"{name}, {kind}": bed.ranked(name, (kind, False, 0.0, 0.0)) for name in names for kind in KINDS}
-    found |= {f"{name}, {title}": everywhere(bed, name, rule) for name in names for title, rule in rules.items()}
+    found = {f"{name}, {kind}": bed.ranked(name, (kind, False, 0.0)) for name in names for kind in KINDS}
     return ordered(bed, found | {f"untrained, {name}": values for name, values in bed.untrained.items()})
 
 
@@ -248,21 +235,43 @@ def against(bed: Bed) -> dict[str, Any]:
         if (shared := name.removeprefix(OWN)) != name:
             pairs |= {f"{name} instead of {shared}, {kind}": (name, shared, kind) for kind in KINDS}
     return {
-        title: paired(bed, *(bed.ranked(each, (kind, False, 0.0, 0.0)) for each in (one, other)))
+        title: paired(bed, *(bed.ranked(each, (kind, False, 0.0)) for each in (one, other)))
         for title, (one, other, kind) in pairs.items()
         if {one, other} <= bed.scores.keys() and not {one, other} <= bed.kept.keys()
         if kind == "prob" or not {one, other} & bed.kept.keys()
     }
 
 
-def predictions_of(bed: Bed, alone: Rule, whole: Rule) -> dict[str, Floats]:
-    """Columns for all keys: the rules without truth and with 30; each arm, smoothed where unscored.
+def by_rule(bed: Bed, rule: Rule, elsewhere: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The rankings by the rule and by that of the other tables; and the ranker, counts, ridge and ceiling."""
+    rankings = {"rule": bed.ranked(bed.judged, rule), "rule of the other tables": bed.ranked(bed.judged, elsewhere)}
+    judged = judgements(bed, rankings)
+    counted = judged["rule"]
+    counts = {
+        name: {"whole": asdict(each.whole.tau), "equal_cost": asdict(each.equal_cost.tau)}
+        for name, each in counted.counts.items()
+    }
+    return {name: orders(each, name) for name, each in judged.items()}, {
+        "judged": bed.judged,
+        "elsewhere": elsewhere,
+        "ranker": ranker_gain(bed, evidence(bed, bed.judged, rule)),
+        "counts": counts,
+        "ridge": {str(size): pair for size, pair in counted.ridge.items()},
+        "ceiling": counted.ceiling,
+        "truths": [bed.truth.keys[number] for number in bed.first(TRUTHS)],
+    }
+
+
+def predictions_of(bed: Bed, rule: Rule) -> dict[str, Floats]:
+    """Columns for all keys: the rule by scores, with NASWOT, and with 30 truths; each arm, smoothed where unscored.
 
     The 30 are the first by the digest of their keys.
     """
     columns, every = read_predictions(bed.table), np.arange(len(bed.keys))
-    columns["scores_0"] = everywhere(bed, bed.judged, alone)
-    columns["rule_0"] = everywhere(bed, bed.judged, whole)
+    if bed.judged not in bed.kept:
+        raw = bed.ranked(bed.judged, rule)
+        columns["scores_0"] = np.where(np.isnan(raw), bed.ranked(bed.judged, (rule[0], True, rule[2])), raw)
+    columns["rule_0"] = bed.with_naswot(columns["scores_0"])
     columns["rule_30"] = predicted(bed, _both(columns), bed.first(TRUTHS), every)
     for name in bed.scores:
         if name not in bed.kept:

@@ -28,7 +28,7 @@ BATCH_64 = ["training.batch_size=64"]
 ONE_SHOT = {
     "default": [],
     "sandwich": [],
-    "open": ["training.residual_start=1"],
+    "open": ["training.residual_start=1"],  # in the package up to commit 7960249
     "long": ["training.epochs=16"],
     "distill": ["training.distill=sandwich"],
     "repeated": ["training.epochs=16"],

@@ -18,6 +18,7 @@ from studies.cifar10_truths.run import HERE
 
 RESULTS = HERE / "results.json"
 TRUTHS = 30  # of the ranker's lines
+SECOND, BOTH, SECOND_WITH_NASWOT = "rule, seed 1", "rule, both seeds", "rule with NASWOT, seed 1"
 KINDS = MappingProxyType({"top1": "top-1", "prob": "mean probability", "likelihood": "likelihood"})
 UNTRAINED = MappingProxyType({"naswot": "NASWOT", "synflow": "SynFlow", "zen": "Zen score"})
 NAMES = MappingProxyType(
@@ -78,18 +79,16 @@ def headline(found: Mapping[str, Any]) -> Iterator[str]:
 
 def titles(table: Mapping[str, Any]) -> dict[str, str]:
     """The rankings of a main table with their names there."""
-    judged, rankings = table["judged"], table["rankings"]
+    judged = table["judged"]
     named = {f"{judged}, {kind}": f"supernet, {title}" for kind, title in KINDS.items()}
-    for rule in ("rule", "rule with NASWOT"):
-        elsewhere = f"{rule} of the other tables"
-        named[elsewhere] = f"**supernet, {elsewhere}**"
-        if rankings[rule] != rankings[elsewhere]:
-            named[rule] = f"supernet, {rule} that this table helped to choose"
-        seeds = [f"{judged[:-1]}{seed}, {rule}" for seed in (1, 2)]
-        named |= {name: f"supernet, {rule}, seed {name.partition(', ')[0][-1]}" for name in seeds}
-        named |= {name: f"supernet, {name}" for name in rankings if name.startswith(f"{rule}, ")}
+    named |= {"rule of the other tables": "**supernet, rule of the other tables**"}
+    own = table["rankings"]["rule"] != table["rankings"]["rule of the other tables"]
+    named |= {"rule": "supernet, rule that this table helped to choose"} if own else {}
+    named |= {name: f"supernet, {name}" for name in (SECOND, BOTH)}
+    named |= {"rule with NASWOT": "**supernet, rule with NASWOT**"}
+    named |= {SECOND_WITH_NASWOT: f"supernet, {SECOND_WITH_NASWOT}"}
     named |= {f"untrained, {key}": f"untrained networks, {title}" for key, title in UNTRAINED.items()}
-    return {name: title for name, title in named.items() if name in rankings}
+    return {name: title for name, title in named.items() if name in table["rankings"]}
 
 
 def arm_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -101,18 +100,6 @@ def arm_lines(found: Mapping[str, Any]) -> Iterator[str]:
             rankings = [each["rankings"][f"{arm}, {kind}"] for kind in KINDS]
             cells = [f"{rank[part]['tau']['value']:.3f}" for rank in rankings for part in ("whole", "equal_cost")]
             yield f"| {table} | {arm} | {' | '.join(cells)} | {_cost(each, f'{arm}, prob'):.3f} |"
-
-
-def rule_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """All supernets by the rule, with untrained networks and without, in Markdown."""
-    yield "| table | supernet | rule | at equal cost | rule with NASWOT | at equal cost |"
-    yield "|---|---|---|---|---|---|"
-    for table, each in found["tables"].items():
-        rankings = each["rankings"]
-        for arm in sorted(name.removesuffix(", rule") for name in rankings if name.endswith(", rule")):
-            rules = [rankings[f"{arm}, {rule}"] for rule in ("rule", "rule with NASWOT")]
-            cells = [_tau(rank[part]["tau"]) for rank in rules for part in ("whole", "equal_cost")]
-            yield f"| {table} | {arm} | {' | '.join(cells)} |"
 
 
 def pair_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -131,7 +118,7 @@ def _cost(table: Mapping[str, Any], ranking: str) -> float:
     if ranking.startswith("untrained"):
         return 0.001
     one = float(costs.get(ranking.partition(", ")[0], costs[table["judged"]]))
-    return one * int(ranking.split()[-2]) if ranking.endswith(" seeds") else one
+    return 2 * one if ranking == BOTH else one
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
@@ -146,7 +133,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         for number, (axis, part) in enumerate(zip(column, ("whole", "equal_cost"), strict=True)):
             shown = {name: verdict for name, verdict in each["rankings"].items() if name.endswith(", prob")}
             shown["rule"] = each["rankings"]["rule of the other tables"]
-            shown["rule with NASWOT"] = each["rankings"]["rule with NASWOT of the other tables"]
+            shown["rule with NASWOT"] = each["rankings"]["rule with NASWOT"]
             shown["untrained"] = each["rankings"]["untrained, naswot"]
             for name, verdict in shown.items():
                 tau = verdict[part]["tau"]

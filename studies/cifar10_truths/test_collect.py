@@ -39,9 +39,6 @@ def test_scores_that_were_written_are_not_computed_again(tmp_path, monkeypatch):
     assert dict(study.read_scores(tmp_path / "macro_sandwich_0.jsonl"))["00000001"] == [4, 5, 6]
 
 
-RULES = ("likelihood", False, 0.0, 0.0), ("likelihood", False, 0.0, 1.0)
-
-
 @pytest.fixture
 def bed(tmp_path, monkeypatch):
     """Macro networks that are the better the more they compute, and scores that are noise but for the likelihood."""
@@ -66,13 +63,13 @@ def bed(tmp_path, monkeypatch):
 
 
 def test_the_rule_that_ranks_best_is_chosen(bed):
-    assert collect.chosen([bed], untrained=False)[0] == "likelihood"
-    by_likelihood = collect.merit(bed, "sandwich_0", ("likelihood", False, 0.0, 0.0))
+    assert collect.chosen([bed])[0] == "likelihood"
+    by_likelihood = collect.merit(bed, "sandwich_0", ("likelihood", False, 0.0))
     assert by_likelihood > collect.merit(bed, "sandwich_0", collect.TODAY) + 1
 
 
 def test_every_key_has_a_row_of_predictions(bed, tmp_path):
-    columns = collect.predictions_of(bed, *RULES)
+    columns = collect.predictions_of(bed, ("likelihood", False, 0.0))
     collect.write_predictions(bed, columns)
     with (tmp_path / "predictions" / "macro.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -82,13 +79,13 @@ def test_every_key_has_a_row_of_predictions(bed, tmp_path):
 
 
 def test_an_arm_whose_scores_are_gone_keeps_its_column(bed, tmp_path, monkeypatch):
-    collect.write_predictions(bed, collect.predictions_of(bed, *RULES))
+    rule = ("likelihood", False, 0.0)
+    collect.write_predictions(bed, collect.predictions_of(bed, rule))
     before = collect.read_predictions("macro")
     (tmp_path / "macro_sandwich_0.jsonl").rename(tmp_path / "macro_other_0.jsonl")
-    monkeypatch.setitem(bed_module.JUDGED, "macro", "other")
     again = collect.Bed("macro", tmp_path)
     assert list(again.kept) == ["sandwich_0"]
-    collect.write_predictions(again, collect.predictions_of(again, *RULES))
+    collect.write_predictions(again, collect.predictions_of(again, rule))
     after = collect.read_predictions("macro")
     np.testing.assert_array_equal(after["sandwich_0"], before["sandwich_0"])
     np.testing.assert_allclose(after["rule_0"], before["rule_0"], atol=2e-3)  # four decimals are kept

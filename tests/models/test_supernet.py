@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fewshot_nas.models.run import run_subnet
 from fewshot_nas.models.subnet import extract
-from fewshot_nas.models.supernet import BlockLayers, HeadLayers, Supernet, part, start_residuals
+from fewshot_nas.models.supernet import BlockLayers, HeadLayers, Supernet, part
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import Arch, random_arch
 from fewshot_nas.space.split import by_width
@@ -216,12 +216,3 @@ def test_blocks_start_as_their_shortcuts(space):
 
 def test_there_are_no_buffers():
     assert not list(Supernet(by_width(PX8, 2), num_classes=10).buffers())
-
-
-@pytest.mark.parametrize("start", [0.25, 1.0])
-def test_blocks_may_begin_open(start):
-    fresh = Supernet(by_width(PX8, 2), 10)
-    last = [each.layers(each.main)[-1].norm.weight for each in fresh.blocks.values() if each.block.shortcut is not None]
-    assert {value for weight in last for value in weight.tolist()} == {0.0}
-    start_residuals(fresh, start)
-    assert {value for weight in last for value in weight.tolist()} == {start}
