@@ -51,14 +51,13 @@ MEASURES = {
 ARMS_SHOWN = ("arm", "seeds", "tau", "gain in tau")
 TRUTHS_SHOWN = ("truth", "ground truth", "archs", "seeds", "tau of two seeds", "ceiling", "ceiling with one seed")
 BUDGET_SHOWN = (
-    *("full", "250 images, random", "250 images, ridge on pilots", "1,000 images, random", "2,500 images"),
-    *("calibration 128", "calibration 512", "bf16", "full, combined", "1,000 archs, 1,000 images"),
+    *("full", "250 images, random", "250 images, ridge on pilots", "2,500 images"),
+    *("calibration 128", "bf16", "full, combined", "1,000 archs, 1,000 images"),
 )
 MNIST_SHOWN = ("what ranks", "phase", "seeds", "tau by prob.", "Pearson")
 MNIST_ROWS = (
-    *("params", "width of the last stage", "one-shot, 10 epochs", "one-shot 4, then 6 phases of 1"),
-    *("one-shot 4, ends of the space", "one-shot 4, the largest teaches", "one-shot 4, both of these (BigNAS)"),
-    "one-shot 4, fair sampling",
+    *("params", "one-shot, 10 epochs", "one-shot 4, then 6 phases of 1", "one-shot 4, the largest teaches"),
+    *("one-shot 4, ends of the space", "one-shot 4, both of these (BigNAS)", "one-shot 4, fair sampling"),
 )
 PHASES_SHOWN = ("", "1", "7_from_6")
 GAINS_SHOWN = (
@@ -71,7 +70,6 @@ COUNTS = ("depth", "params", "macs")
 RANKED = {"fashion_pairs": "pairs_oneshot_s0", "fashion_mnist": "oneshot_s0", "digits": "oneshot"}
 RANKER_SHOWN = (
     *("raw", "smoothed", "combined", "predictor, 10 truths", "predictor without scores, 10 truths"),
-    *("predictor, 20 truths", "predictor without scores, 20 truths"),
     *("predictor, 100 truths", "predictor without scores, 100 truths"),
 )
 
