@@ -1,19 +1,20 @@
-"""The cost of a path, and the depths and resolution that fit into a FLOPs budget. Standard library only.
+"""The cost of a path; depths, resolution and draws that fit into a FLOPs budget. Standard library only.
 
 FLOPs are counted here as in the public code's table: one per multiply-add of a convolution, one per
 bias, two per batch norm element, and one per element that squeeze-and-excitation pools or rectifies.
 The stem's norm and the classifier do not count. Bounds are in millions. MACs are multiply-adds only.
 """
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cream.model import FULL_PX, PUBLISHED, STAGES, CreamSpace
 from fewshot_nas.space.block import Block
-from fewshot_nas.space.draw import Bounded
 from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.space import Arch
 
@@ -21,6 +22,8 @@ PRIOR = (0.05, 0.2, 0.05, 0.5, 0.05, 0.15)  # probability of each choice
 UNIFORM = (1 / 6,) * 6
 STEP_PX, LEAST_PX = 32, 64
 _MILLION = 1_000_000
+_UNITS = 1 << 10  # costs are rounded to this fraction of the most expensive sequence's cost
+_MOST_DRAWS = 1000
 _ORDER = (2, 3, 4, 1, 0)  # the order in which stages grow
 _LIMITS = ((3, 3, 3, 2, 2), (4, 4, 4, 4, 4))  # for each of the two rounds, the largest depths, in that order
 
@@ -66,7 +69,7 @@ class Budget:
 
 
 @lru_cache(maxsize=8)
-def _bounded(budget: Budget, probabilities: tuple[float, ...]) -> Bounded:
+def _bounded(budget: Budget, probabilities: tuple[float, ...]) -> "Bounded":
     """The budget's tables, kept from one draw to the next."""
     space, resolution = budget.space, FULL_PX if budget.legacy else budget.space.resolution
     alike = [(choice,) * len(space.slots) for choice in range(len(space.choices))]
@@ -178,3 +181,72 @@ def _flops(block: Block, side: int) -> int:
         if op.squeeze:
             found += op.out * after**2 + op.squeeze + op.squeeze + op.out  # pooled, rectified; the two biases
     return found
+
+
+class Bounded:
+    """Draws sequences with one index for each row of costs, such that their total cost lies within bounds.
+
+    Drawing freely until the bounds are met takes too long if they exclude what is likely. Instead, a table of rounded
+    costs gives every choice only the probability with which the bounds can still be met. A sequence that meets them
+    only because of rounding is drawn again. So the result has exactly the distribution of drawing freely and keeping
+    what lies within the bounds.
+
+    Args:
+        costs: the cost of each choice at each place.
+        probabilities: the probability of each choice at each place.
+        minimum, maximum: bounds of the total cost.
+    """
+
+    def __init__(
+        self, costs: Sequence[Sequence[float]], probabilities: Sequence[Sequence[float]], minimum: float, maximum: float
+    ) -> None:
+        self._costs, self._probabilities, self._minimum, self._maximum = costs, probabilities, minimum, maximum
+        unit = sum(map(max, costs)) / _UNITS
+        self._rounded = [[int(cost / unit) for cost in row] for row in costs]
+        # Rounding lowers each cost by less than one unit.
+        self._low, self._high = minimum / unit - len(costs), math.floor(maximum / unit)
+        self._chance = lru_cache(maxsize=None)(self._chance_from)
+
+    def draw(self, rng: random.Random) -> tuple[int, ...] | None:
+        """A sequence within the bounds; None if there is none, or none was found in many draws."""
+        for _ in range(_MOST_DRAWS if self._chance(0, 0) else 0):
+            drawn = self._proposal(rng)
+            if (
+                self._minimum
+                <= sum(row[choice] for row, choice in zip(self._costs, drawn, strict=True))
+                <= self._maximum
+            ):
+                return drawn
+        return None
+
+    def _proposal(self, rng: random.Random) -> tuple[int, ...]:
+        """A sequence whose rounded costs meet the bounds."""
+        drawn: list[int] = []
+        spent = 0
+        for place, row in enumerate(self._rounded):
+            weights = [
+                probability * self._chance(place + 1, spent + cost)
+                for probability, cost in zip(self._probabilities[place], row, strict=True)
+            ]
+            drawn.append(pick(rng, weights))
+            spent += row[drawn[-1]]
+        return tuple(drawn)
+
+    def _chance_from(self, place: int, spent: int) -> float:
+        """The probability that the rounded costs meet the bounds, given the cost of the places before this one."""
+        if place == len(self._costs):
+            return float(self._low <= spent <= self._high)
+        return sum(
+            probability * self._chance(place + 1, spent + cost)
+            for probability, cost in zip(self._probabilities[place], self._rounded[place], strict=True)
+        )
+
+
+def pick(rng: random.Random, weights: Sequence[float]) -> int:
+    """Draw an index with probability proportional to its weight; an index of weight 0 is never drawn."""
+    sums = list(accumulate(weights))
+    point = rng.random() * sums[-1]
+    return next(
+        (index for index, reached in enumerate(sums) if point < reached),
+        max(index for index, weight in enumerate(weights) if weight),  # rounding put the point at the very end
+    )

@@ -1,5 +1,6 @@
 """Training a path's network from scratch, as published: its recipe, its moving average, and what is kept of it."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +8,6 @@ from typing import Any
 
 import torch
 from timm.optim.rmsprop_tf import RMSpropTF
-from timm.scheduler.scheduler_factory import create_scheduler_v2
 from timm.utils.model_ema import ModelEmaV3
 
 from fewshot_nas.cli.names import command_line
@@ -30,7 +30,7 @@ _FIRST_WEIGHTS = 0.01  # share of the first weights in the average, from which o
 
 @dataclass(frozen=True)
 class RetrainSchedule(Schedule):
-    """timm's cosine schedule, updated at every step: it begins with a warm-up and is followed by a cool-down.
+    """timm's cosine schedule, updated at every step: its first steps are a warm-up, and a cool-down follows.
 
     Attributes:
         cooldown_epochs: the last epochs, at `min_lr`; `epochs` includes them.
@@ -41,23 +41,14 @@ class RetrainSchedule(Schedule):
     cooldown_epochs: int
 
     def rate(self, per_epoch: int) -> Callable[[int], float]:
-        # timm's schedulers write the rate into an optimizer. It depends on the step only, so any optimizer will do.
-        carrier = torch.optim.SGD([torch.zeros(1)], lr=self.lr)
-        scheduler, _ = create_scheduler_v2(
-            carrier,
-            sched="cosine",
-            num_epochs=self.epochs - self.cooldown_epochs,
-            warmup_epochs=self.warmup_epochs,
-            cooldown_epochs=self.cooldown_epochs,
-            warmup_lr=self.warmup_lr,
-            min_lr=self.min_lr,
-            step_on_epochs=False,
-            updates_per_epoch=per_epoch,
-        )
+        warmup, annealed = self.warmup_epochs * per_epoch, (self.epochs - self.cooldown_epochs) * per_epoch
 
         def rate(step: int) -> float:
-            scheduler.step_update(step)
-            return float(carrier.param_groups[0]["lr"])
+            if step < warmup:
+                return self.warmup_lr + step * ((self.lr - self.warmup_lr) / warmup)
+            if step >= annealed:
+                return self.min_lr
+            return self.min_lr + 0.5 * (self.lr - self.min_lr) * (1 + math.cos(math.pi * step / annealed))
 
         return rate
 

@@ -18,7 +18,7 @@ import numpy as np
 from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.searching.bounds import Bound, Limits
 from fewshot_nas.space.block import Block
-from fewshot_nas.space.draw import distinct, shuffled
+from fewshot_nas.space.pool import distinct, shuffled
 from fewshot_nas.space.space import Arch, Options, present, random_arch
 
 _CHOICES = 1 << 13  # compared at once, in less than a millisecond

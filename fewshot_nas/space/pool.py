@@ -1,7 +1,8 @@
-"""Arch files, `{"arch1": {"acc": 0.0, "arch": "<code>"}, ...}`, and the pool, which is eight of them.
+"""Arch files, `{"arch1": {"acc": 0.0, "arch": "<code>"}, ...}`, the pool, which is eight of them, and how it is drawn.
 
-A part of a pool (with accuracies of 0), a ground truth and the scores of a supernet all have this
-form. Accuracies are in percent.
+A part of a pool (with accuracies of 0), a ground truth and the scores of a supernet all have this form. Accuracies are
+in percent. Each draw depends only on its arguments, and uses `random.Random.random()` alone, because its sequence is
+the only one that Python promises to keep.
 """
 
 import dataclasses
@@ -9,7 +10,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,14 +18,14 @@ from typing import Any, NamedTuple, TypeVar
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.names import command_line
 from fewshot_nas.records.files import read_json, write_json
-from fewshot_nas.space.draw import all_archs, distinct
 from fewshot_nas.space.presets import preset
-from fewshot_nas.space.space import Arch, Space, preset_of, random_arch
+from fewshot_nas.space.space import Arch, Options, Space, preset_of, random_arch
 
-T = TypeVar("T")
 POOL_SIZE = 45_000
 PARTS = 8
 MOST = 10_000_000  # archs: a pool is written and read as a whole
+T = TypeVar("T")
+H = TypeVar("H", bound=Hashable)
 
 
 class Entry(NamedTuple):
@@ -139,6 +140,44 @@ def read_pool(directory: Path, space: Space) -> list[dict[str, Arch]]:
                 raise InputError(f"{path}: {name} is also in {homes[key]}, expected each arch once")
             homes[key] = path
     return parts
+
+
+def distinct(draw: Callable[[], H], count: int, known: Collection[H] = (), patience: int | None = None) -> list[H]:
+    """Draw until `count` different results are found that are not known, in the order in which they came.
+
+    There are fewer if there seem to be no others: `patience` draws in a row were repetitions, by default 1000, and 20
+    for each result.
+    """
+    found: dict[H, None] = {}
+    repeats = 0
+    while len(found) < count and repeats < (patience or 1000 + 20 * len(found)):
+        before, drawn = len(found), draw()
+        if drawn not in known:
+            found.setdefault(drawn)
+        repeats = repeats + 1 if len(found) == before else 0
+    return list(found)
+
+
+def all_archs(space: Space, options: Options | None = None) -> Iterator[Arch]:
+    """Every arch with these options, each once, in ascending order."""
+
+    def from_slot(begun: list[int]) -> Iterator[Arch]:
+        number = len(begun)
+        if number == len(space.slots):
+            yield tuple(begun)
+            return
+        when = space.slots[number].when
+        here = each[number] if when is None or begun[when[0]] >= when[1] else (0,)
+        for value in here:
+            yield from from_slot([*begun, value])
+
+    each = options or space.all_options
+    return from_slot([])
+
+
+def shuffled(rng: random.Random, options: Sequence[T]) -> list[T]:
+    """The options in a random order; only `rng.random()` is called."""
+    return sorted(options, key=lambda _: rng.random())
 
 
 def check_draw(size: int, seed: int) -> None:

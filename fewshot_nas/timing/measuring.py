@@ -19,7 +19,7 @@ from fewshot_nas.cli.main import Pace
 from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.interval import shown
 from fewshot_nas.space.block import Head
-from fewshot_nas.space.draw import distinct, shuffled
+from fewshot_nas.space.pool import distinct, shuffled
 from fewshot_nas.space.space import Arch, random_arch
 from fewshot_nas.timing.programs import Program, Programs, Stopwatch, by_wall, distinct_parts
 from fewshot_nas.timing.table import Call, LatencyFit, LatencyTable, Part, Sized, Timing

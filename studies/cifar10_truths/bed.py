@@ -13,7 +13,7 @@ from fewshot_nas.ranking.features import features, standardised, weights
 from fewshot_nas.ranking.predictor import Estimate
 from fewshot_nas.ranking.ranker import log_odds, partly_smoothed, percent, smooth
 from fewshot_nas.ranking.truth import open_truth
-from fewshot_nas.space.draw import all_archs
+from fewshot_nas.space.pool import all_archs
 from studies.cifar10_truths.baselines import NAMES, read_baselines
 from studies.cifar10_truths.run import HERE, SAMPLE, SCORES, digest, read_scores, space_of
 

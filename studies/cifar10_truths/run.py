@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fewshot_nas import score, train_few_shot, train_supernet
-from fewshot_nas.space.draw import all_archs
+from fewshot_nas.space.pool import all_archs
 from fewshot_nas.space.presets import preset
 from fewshot_nas.space.space import Space
 

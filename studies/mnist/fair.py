@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fewshot_nas.space.draw import shuffled
+from fewshot_nas.space.pool import shuffled
 from fewshot_nas.space.space import Arch, Options, Space
 
 

@@ -1,6 +1,8 @@
 """Learning rates at the start, in the middle and at the end."""
 
 import pytest
+import torch
+from timm.scheduler.scheduler_factory import create_scheduler_v2
 
 from fewshot_nas.cream.retraining import RetrainSchedule
 from fewshot_nas.cream.searching import SearchSchedule
@@ -38,6 +40,19 @@ def test_the_search_falls_linearly(step, rate):
 )
 def test_the_retraining_warms_up_follows_a_cosine_and_cools_down(epoch, rate):
     assert RETRAIN.rate(PER_EPOCH)(round(epoch * PER_EPOCH)) == pytest.approx(rate)
+
+
+def test_it_is_timm_s_cosine():
+    carrier = torch.optim.SGD([torch.zeros(1)], lr=RETRAIN.lr)
+    names = ("warmup_epochs", "cooldown_epochs", "warmup_lr", "min_lr")
+    given = {name: getattr(RETRAIN, name) for name in names}
+    theirs, _ = create_scheduler_v2(
+        carrier, sched="cosine", num_epochs=500, step_on_epochs=False, updates_per_epoch=PER_EPOCH, **given
+    )
+    ours = RETRAIN.rate(PER_EPOCH)
+    for step in range(0, 510 * PER_EPOCH, 7):
+        theirs.step_update(step)
+        assert ours(step) == carrier.param_groups[0]["lr"]
 
 
 def test_a_rate_does_not_depend_on_what_was_asked_before():

@@ -18,8 +18,7 @@ from fewshot_nas.models.subnet import inherit
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.run import Phase, phase_directory, run_files
-from fewshot_nas.space.draw import all_archs
-from fewshot_nas.space.pool import Entry, read_arch_file, read_pool, write_arch_file
+from fewshot_nas.space.pool import Entry, all_archs, read_arch_file, read_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from tests.data.test_cifar import put

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from fewshot_nas.space.cost import cost_measures
-from fewshot_nas.space.draw import all_archs
 from fewshot_nas.space.macro import MacroSpace
 from fewshot_nas.space.mobilenet import MobileNetSpace
+from fewshot_nas.space.pool import all_archs
 from fewshot_nas.space.presets import SPACES
 
 TINY = dataclasses.replace(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_nas.space.draw import all_archs, distinct, shuffled
+from fewshot_nas.space.pool import all_archs, distinct, shuffled
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import random_arch, with_outs
 from tests.kinds import ALL, BOTTLENECK, CHANNELS, CHOICES, GATED, MACRO, few

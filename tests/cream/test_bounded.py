@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 from scipy.stats import chisquare
 
-from fewshot_nas.space.draw import Bounded, pick
+from fewshot_nas.cream.flops import Bounded, pick
 
 COSTS = [[1.0, 2.1, 3.7], [0.5, 2.2, 2.3], [1.1, 1.9, 5.0], [1.0, 1.0, 4.0]]
 PROBABILITIES = [(0.02, 0.18, 0.8), (0.8, 0.02, 0.18), (0.3, 0.3, 0.4), (0.02, 0.18, 0.8)]
