@@ -26,10 +26,9 @@ from fewshot_nas.space.split import by_width, one_shot
 from fewshot_nas.training.draws import RandomArchs, Sampler, SpaceEnds
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop
-from fewshot_nas.training.optimizer import plain_groups, sgd
 from fewshot_nas.training.step import Largest, Regularization, SupernetStep
 from fewshot_nas.training.supernet_task import SupernetTask
-from fewshot_nas.training.task import Learning, NetworkTask, Schedule, Source
+from fewshot_nas.training.task import Learning, NetworkTask, Schedule, Source, plain_groups, sgd
 from tests.kinds import GATED, MBCONV
 from tests.rounding import bound, terms
 

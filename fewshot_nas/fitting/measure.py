@@ -21,9 +21,8 @@ from fewshot_nas.space.split import by_width
 from fewshot_nas.timing.measuring import rounds
 from fewshot_nas.timing.programs import Program, Programs
 from fewshot_nas.training.draws import OutsEnds, RandomArchs, Sampler
-from fewshot_nas.training.optimizer import plain_groups, sgd
 from fewshot_nas.training.step import SupernetStep
-from fewshot_nas.training.task import Batch, Learning, Step
+from fewshot_nas.training.task import Batch, Learning, Step, plain_groups, sgd
 
 _STEPS, _LONGEST_S = 5, 2.0  # so many, or so long, are enough
 _PICTURES = 24  # that are prepared to know how long one takes

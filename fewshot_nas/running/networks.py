@@ -30,8 +30,7 @@ from fewshot_nas.running.run import Run, placed, seed_weights, start_facts, star
 from fewshot_nas.space.pool import write_codes
 from fewshot_nas.space.space import Arch
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.optimizer import plain_groups, sgd
-from fewshot_nas.training.task import STEADY_STEPS, Learning, NetworkTask
+from fewshot_nas.training.task import STEADY_STEPS, Learning, NetworkTask, plain_groups, sgd
 
 
 @dataclass(frozen=True)

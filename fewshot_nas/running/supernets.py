@@ -31,7 +31,6 @@ from fewshot_nas.space.pool import Entry, changed_settings, part_path, part_path
 from fewshot_nas.space.space import Options, Space
 from fewshot_nas.training.draws import EXTREMES, SAMPLING, Sampler, Shrinking
 from fewshot_nas.training.log import RunLog, last_choice
-from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.step import LOSSES, ImageSizes, Labels, Largest, Regularization, SupernetStep
 from fewshot_nas.training.supernet_task import (
     LOGGED,
@@ -39,9 +38,12 @@ from fewshot_nas.training.supernet_task import (
     SupernetTask,
     Validation,
     choose,
+    multipliers,
+    parameter_groups,
     rule,
     shared_scores,
 )
+from fewshot_nas.training.task import sgd
 
 
 @dataclass(frozen=True)

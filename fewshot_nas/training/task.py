@@ -159,6 +159,32 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["factor"]
 
 
+def plain_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """The parameter groups of a plain network: matrices with weight decay, vectors without."""
+    matrices = [parameter for parameter in network.parameters() if parameter.dim() > 1]
+    vectors = [parameter for parameter in network.parameters() if parameter.dim() <= 1]
+    return [
+        {"params": matrices, "factor": 1.0, "weight_decay": weight_decay},
+        {"params": vectors, "factor": 1.0, "weight_decay": 0.0},
+    ]
+
+
+def sgd(groups: list[dict[str, object]], momentum: float) -> torch.optim.SGD:
+    """SGD with Nesterov momentum; the learning rate is set before each step.
+
+    A parameter without a gradient keeps its weights and its momentum. The fused kernel reads memory
+    in order, so a gradient must have the memory layout of its parameter.
+    """
+    optimizer = torch.optim.SGD(groups, lr=0.0, momentum=momentum, nesterov=momentum > 0, fused=True)
+    if momentum:
+        # The fused kernel needs a momentum buffer for every gradient or for none, and a first step may not
+        # reach all groups. A buffer of zeros gives the same result as no buffer.
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
 @dataclass(frozen=True)
 class Learning:
     """The step of a single network, which learns from the labels.

@@ -21,9 +21,8 @@ from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import one_shot, shared
-from fewshot_nas.training.optimizer import plain_groups, sgd
 from fewshot_nas.training.step import Regularization
-from fewshot_nas.training.task import Batch, set_rate
+from fewshot_nas.training.task import Batch, plain_groups, set_rate, sgd
 
 RATE = 0.1
 BUDGET = Budget(CreamSpace().of((1, 2, 1, 1, 1), 224), 0, 1000)

@@ -10,10 +10,9 @@ from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.draws import RandomArchs, Sampler, SpaceEnds
-from fewshot_nas.training.optimizer import multipliers, parameter_groups, sgd
 from fewshot_nas.training.step import Largest, SupernetStep
-from fewshot_nas.training.supernet_task import SupernetTask, Validation, shared_scores
-from fewshot_nas.training.task import Batch
+from fewshot_nas.training.supernet_task import SupernetTask, Validation, multipliers, parameter_groups, shared_scores
+from fewshot_nas.training.task import Batch, sgd
 from tests.rounding import assert_score_is_plain_but_for_rounding
 
 PX8 = SPACES["px8"]
