@@ -323,13 +323,6 @@ def random_arch(space: Space, rng: random.Random, options: Options | None = None
     return space.canonical([each[int(rng.random() * len(each))] for each in options or space.all_options])
 
 
-def with_outs(space: Space, arch: Arch, other: Arch) -> Arch:
-    """An arch with the output widths of another one."""
-    return tuple(
-        theirs if slot.role == "out" else ours for slot, ours, theirs in zip(space.slots, arch, other, strict=True)
-    )
-
-
 def changed(name: str) -> str:
     """The name of a preset whose values were replaced."""
     return name + _CHANGED

@@ -12,7 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Protocol
 
-from fewshot_nas.space.space import Arch, Options, Space, random_arch, with_outs
+from fewshot_nas.space.space import Arch, Options, Space, random_arch
 
 
 class Draws(Protocol):
@@ -89,6 +89,13 @@ class OutsEnds(SpaceEnds):
 
     def _drawn(self, arch: Arch, stream: str) -> Arch:
         return with_outs(self.space, arch, random_arch(self.space, random.Random(stream), self.options))
+
+
+def with_outs(space: Space, arch: Arch, other: Arch) -> Arch:
+    """An arch with the output widths of another one."""
+    return tuple(
+        theirs if slot.role == "out" else ours for slot, ours, theirs in zip(space.slots, arch, other, strict=True)
+    )
 
 
 @dataclass(frozen=True)

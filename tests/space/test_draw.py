@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from fewshot_nas.space.pool import all_archs, distinct, shuffled
 from fewshot_nas.space.presets import SPACES
-from fewshot_nas.space.space import random_arch, with_outs
+from fewshot_nas.space.space import random_arch
+from fewshot_nas.training.draws import with_outs
 from tests.kinds import ALL, BOTTLENECK, CHANNELS, CHOICES, GATED, MACRO, few
 
 PX8 = SPACES["px8"]
