@@ -20,7 +20,7 @@ ELSEWHERE = {
     **{str(path.relative_to(ROOT)): str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("studies/**/*.md"))},
 }
 _LINK = re.compile(r"(\]\()([^)#:]+)([)#])")
-_PLAIN = re.compile(r"(?<=<pre><span></span>)<code>([^<]*)</code>")
+_PLAIN = re.compile(r"(<pre><span></span>|)<code>([^<]*)</code>")
 _CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 
 
@@ -44,8 +44,8 @@ def on_page_content(html: str, **_: Any) -> str:
     """Let long commands go over several lines, but break no option at its hyphens."""
 
     def lines(code: re.Match[str]) -> str:
-        words = re.sub(r"[^\s<]*-[^\s<]*", r"<span>\g<0></span>", code[1])
-        return f'<code class="lines">{words}</code>'
+        words = re.sub(r"[^\s<]*-[^\s<]*", r"<span>\g<0></span>", code[2])
+        return f'{code[1]}<code class="{"lines" if code[1] else "options"}">{words}</code>'
 
     return _PLAIN.sub(lines, html)
 
