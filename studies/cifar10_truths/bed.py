@@ -13,6 +13,7 @@ from fewshot_nas.ranking.features import features, standardised, weights
 from fewshot_nas.ranking.predictor import Estimate
 from fewshot_nas.ranking.ranker import log_odds, partly_smoothed, percent, smooth
 from fewshot_nas.ranking.truth import open_truth
+from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.pool import all_archs
 from studies.cifar10_truths.baselines import NAMES, read_baselines
 from studies.cifar10_truths.run import HERE, SAMPLE, SCORES, digest, read_scores, space_of
@@ -22,6 +23,11 @@ FILES = {
     "channel_mobilenet": "channel_bench_mobilenet_half.json",
     "macro": "nas_bench_macro_half.json",
 }
+PUBLISHED = {
+    "channel_resnet": "Results_ResNet.json",
+    "channel_mobilenet": "Results_MobileNet.json",
+    "macro": "nas-bench-macro_cifar10.json",
+}
 KINDS = ("top1", "prob", "likelihood")  # in the order of the files of scores
 CONSTANTS = (0.0, 0.1, 0.3, 0.5, 1.0)
 Rule = tuple[str, bool, float]  # kind of score, whether smoothed, standard deviations of the log multiply-adds
@@ -29,7 +35,18 @@ TODAY: Rule = ("prob", False, 0.0)
 RULES: list[Rule] = list(product(KINDS, (False, True), CONSTANTS))
 JUDGED = {"channel_resnet": "default", "channel_mobilenet": "default", "macro": "sandwich"}
 RULED = ("scores_0", "rule_0", "rule_30")  # columns of predictions that are no arms
-PREDICTIONS = HERE / "predictions"
+PREDICTIONS, HALF = HERE / "predictions", HERE / "half"
+
+
+def half(table: str, directory: Path) -> Path:
+    """The file with the half of a table that was at hand; cut from the published one, if only that is there."""
+    path = directory / FILES[table]
+    if not path.exists():
+        with (HALF / f"{table}.csv").open(newline="") as file:
+            at_hand = {row["key"] for row in csv.DictReader(file)}
+        whole = read_json(directory / PUBLISHED[table])
+        write_json(path, {key: entry for key, entry in whole.items() if key in at_hand})
+    return path
 
 
 class Bed:
@@ -38,7 +55,7 @@ class Bed:
     def __init__(self, table: str, directory: Path) -> None:
         space = space_of(table)
         self.table, self.judged = table, f"{JUDGED[table]}_0"
-        self.truth = open_truth(f"{table}={directory / FILES[table]}")
+        self.truth = open_truth(f"{table}={half(table, directory)}")
         archs = {space.encode(arch): arch for arch in all_archs(space)}
         self.keys = list(archs)
         self.described = features(space, archs.values(), num_classes=10)

@@ -2,7 +2,7 @@
 
     python -m studies.cifar10_truths.collect DIR     scores/ -> predictions, results.json
 
-DIR has the public tables as `FILES` names them.
+DIR has the public tables as published, or the half that was at hand, by the names in `bed.py`.
 """
 
 import argparse

@@ -62,6 +62,17 @@ def bed(tmp_path, monkeypatch):
     return collect.Bed("macro", tmp_path)
 
 
+def test_the_half_at_hand_is_cut_from_the_published_table(tmp_path):
+    keys = (bed_module.HALF / "macro.csv").read_text().splitlines()
+    assert len(keys) == 1 + 3_295
+    known, *_ = keys[1].split(",")
+    (tmp_path / bed_module.PUBLISHED["macro"]).write_text(json.dumps({known: {"test_acc": [90.0]}, "99999999": {}}))
+    path = bed_module.half("macro", tmp_path)
+    assert json.loads(path.read_text()) == {known: {"test_acc": [90.0]}}
+    path.write_text("{}")
+    assert bed_module.half("macro", tmp_path).read_text() == "{}"
+
+
 def test_the_rule_that_ranks_best_is_chosen(bed):
     assert collect.chosen([bed])[0] == "likelihood"
     by_likelihood = collect.merit(bed, "sandwich_0", ("likelihood", False, 0.0))
