@@ -13,7 +13,7 @@ from fewshot_nas.running.options import (
     add_phase_option,
     add_save_option,
 )
-from fewshot_nas.searching.bounds import MEASURES
+from fewshot_nas.space.cost import MEASURES
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from fewshot_nas.cli.settings import compared, is_free
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.cream.config import CheckpointConfig, RetrainConfig, SearchConfig
 from fewshot_nas.distributed import World
-from fewshot_nas.records.comparing import flat, refuse_difference
+from fewshot_nas.records.journal import flat, refuse_difference
 from fewshot_nas.running.manifest import manifest, recipe_sha256
 
 # A change of this list is a decision: a run goes on with another value of these settings.

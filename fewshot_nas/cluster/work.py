@@ -30,8 +30,8 @@ from fewshot_nas.evaluation.executors import Executor, Results, Work
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import memory_limit_mb, within_memory
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.records.comparing import differing
 from fewshot_nas.records.files import locked, write_text
+from fewshot_nas.records.journal import differing
 from fewshot_nas.results.run import run_directory
 from fewshot_nas.running.manifest import clear
 from fewshot_nas.running.networks import GroundTruth, StandAlone, StandAloneResult

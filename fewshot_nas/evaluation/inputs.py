@@ -123,7 +123,6 @@ class Sums(NamedTuple):
     log: float
 
     def accuracy(self, images: int) -> Accuracy:
-        """The accuracy for a number of images."""
         top1, top5, prob = (100 * each / images for each in self[:3])
         return Accuracy(top1, top5, prob, 100 * math.exp(self.log / images))
 

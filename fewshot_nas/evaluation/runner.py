@@ -21,9 +21,8 @@ from fewshot_nas.evaluation.executors import UnitSums
 from fewshot_nas.evaluation.inputs import Sums
 from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.scorer import Scorer
-from fewshot_nas.records.comparing import differing, refuse_difference
 from fewshot_nas.records.files import locked, write_json
-from fewshot_nas.records.journal import Journal
+from fewshot_nas.records.journal import Journal, differing, refuse_difference
 from fewshot_nas.results.directories import journal_path, manifest_path, part_lock, shard_path
 from fewshot_nas.results.scores import METRICS, Score, read_manifest, write_shards
 from fewshot_nas.space.space import Arch, Space

@@ -13,11 +13,11 @@ from fewshot_nas.cli import launcher
 from fewshot_nas.cli.errors import BusyError, InputError
 from fewshot_nas.cli.yaml_text import read_yaml
 from fewshot_nas.config import load_config
-from fewshot_nas.records.comparing import refuse_difference
 from fewshot_nas.records.files import locked, read_json
+from fewshot_nas.records.journal import refuse_difference
 from fewshot_nas.results.directories import RunFiles
 from fewshot_nas.results.run import run_files
-from fewshot_nas.searching.bounds import read_bounds
+from fewshot_nas.space.cost import read_bounds
 
 _TIMES = {"h": 3600, "m": 60, "min": 60, "s": 1}
 

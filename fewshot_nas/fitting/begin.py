@@ -24,9 +24,8 @@ from fewshot_nas.models.start import read_held, read_start
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import write_text
 from fewshot_nas.running.images import images_of, trained_on
-from fewshot_nas.searching.bounds import Limits, read_bounds
 from fewshot_nas.searching.feasible import feasible_arch
-from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.cost import Limits, cost_measures, read_bounds
 from fewshot_nas.space.pool import changed_settings
 from fewshot_nas.space.space import Space
 from fewshot_nas.timing.measuring import FITTED, JUDGED

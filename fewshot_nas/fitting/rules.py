@@ -24,7 +24,7 @@ from fewshot_nas.fitting.spaces import (
     reference,
     spaces_within,
 )
-from fewshot_nas.searching.bounds import Bound
+from fewshot_nas.space.cost import Bound
 from fewshot_nas.space.resnet import ResNetSpace
 
 TABLE: Mapping[str, str] = MappingProxyType(

@@ -13,9 +13,8 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import Config
 from fewshot_nas.fitting.look import Seen
 from fewshot_nas.fitting.measure import Machine
-from fewshot_nas.searching.bounds import Bound, Limits, shown
 from fewshot_nas.searching.proposals import Candidates
-from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.cost import Bound, Limits, cost_measures, shown
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.resnet import ResNetSpace
 from fewshot_nas.space.space import Arch

@@ -12,8 +12,7 @@ from fewshot_nas.fitting.plan import FEWEST_SCORED, NETWORKS, RANKER, Costs, Pla
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import FoundDirectory, NetworkDirectory, RunFiles
 from fewshot_nas.results.run import found_directory, latency_tables, run_directory, run_files, stand_alone_directory
-from fewshot_nas.searching.bounds import Limits, read_bounds
-from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.cost import Limits, cost_measures, read_bounds
 from fewshot_nas.space.pool import id_beside
 from fewshot_nas.timing.table import read_table
 

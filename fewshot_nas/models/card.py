@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.records.comparing import refuse_difference
 from fewshot_nas.records.files import read_json, sha256, write_json
+from fewshot_nas.records.journal import refuse_difference
 from fewshot_nas.space.block import Block
 from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.version import __version__

@@ -165,7 +165,6 @@ class Ranker:
 
     @property
     def inputs(self) -> predictor.PredictorInputs:
-        """The inputs of a predictor."""
         evidence = [self.combined.value, surplus(self.raw, self.smoothed)]
         evidence += [] if self.untrained is None else [self.untrained]
         return predictor.inputs(np.stack(evidence, axis=1), self.described, self.weights)

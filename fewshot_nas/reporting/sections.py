@@ -7,7 +7,7 @@ from typing import Any
 
 from fewshot_nas.cli.names import command_line
 from fewshot_nas.ranking.correlation import Agreement
-from fewshot_nas.records.comparing import flat
+from fewshot_nas.records.journal import flat
 from fewshot_nas.reporting.gather import PhaseRecord, Study
 from fewshot_nas.reporting.ranked import best_under, macs_bounds, ranked_table
 from fewshot_nas.reporting.searched import answer_section, cream_section, search_sections

@@ -90,7 +90,6 @@ def plot(name: str) -> str:
 
 
 def code(text: str) -> str:
-    """A code, for a table's cell."""
     return f"<code>{escape(text)}</code>"
 
 

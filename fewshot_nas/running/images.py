@@ -17,7 +17,7 @@ from fewshot_nas.data.survey import surveyed
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
-from fewshot_nas.records.comparing import refuse_difference
+from fewshot_nas.records.journal import refuse_difference
 from fewshot_nas.running.manifest import fixed_by_network, refuse_settings
 from fewshot_nas.running.options import first_line, image_words
 from fewshot_nas.space.space import Space

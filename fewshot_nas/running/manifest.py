@@ -14,8 +14,8 @@ from typing import Any
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import compared
 from fewshot_nas.config import USUAL_SPACE, Config
-from fewshot_nas.records.comparing import SETTINGS, flat, refuse_difference
 from fewshot_nas.records.files import PACKAGE, read_json, write_json, write_text
+from fewshot_nas.records.journal import SETTINGS, flat, refuse_difference
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.scores import read_manifest, trained_network
 from fewshot_nas.space.presets import SPACES

@@ -30,10 +30,10 @@ from fewshot_nas.results.scores import OF_TOP, Network
 from fewshot_nas.running.images import images_for, opened, say_shortage
 from fewshot_nas.running.life import alone
 from fewshot_nas.scoring.scorer import scorer_for, scoring_facts
-from fewshot_nas.searching.bounds import Limits, shown
 from fewshot_nas.searching.proposals import Proposer
 from fewshot_nas.searching.request import Request
 from fewshot_nas.searching.valuation import Valuation, valuation_by_ranker, valuation_by_supernet
+from fewshot_nas.space.cost import Limits, shown
 from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.timing.table import table_of
 

@@ -17,9 +17,8 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import lil_matrix
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.searching.bounds import Bound, Limits, shown
 from fewshot_nas.space.block import Block, Head
-from fewshot_nas.space.cost import Measure
+from fewshot_nas.space.cost import Bound, Limits, Measure, shown
 from fewshot_nas.space.space import Arch, Options, Space
 
 

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from fewshot_nas.ranking.correlation import Floats
-from fewshot_nas.searching.bounds import Bound, Limits
 from fewshot_nas.space.block import Block
+from fewshot_nas.space.cost import Bound, Limits
 from fewshot_nas.space.pool import distinct, shuffled
 from fewshot_nas.space.space import Arch, Options, present, random_arch
 

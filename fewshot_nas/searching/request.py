@@ -11,10 +11,9 @@ from fewshot_nas.results.evaluations import leading_metric
 from fewshot_nas.results.run import Phase, latency_tables, phase_directory, phase_of, trained_phases
 from fewshot_nas.results.scores import Network, top_of, trained_network
 from fewshot_nas.running.options import config_of, following, training_of
-from fewshot_nas.searching.bounds import Limits, read_bounds
 from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.searching.proposals import Candidates, Chance, Evolution, Proposer
-from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.cost import Limits, cost_measures, read_bounds
 from fewshot_nas.space.space import Options, Space
 from fewshot_nas.timing.table import chosen_path, left_out_unless, table_of
 

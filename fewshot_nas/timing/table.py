@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.records.comparing import refuse_difference
 from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.records.journal import refuse_difference
 from fewshot_nas.results.scores import Network
 from fewshot_nas.space.block import Block, Head, Op
 from fewshot_nas.space.cost import Measure

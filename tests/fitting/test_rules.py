@@ -14,8 +14,7 @@ from fewshot_nas.fitting.look import Seen
 from fewshot_nas.fitting.measure import Machine
 from fewshot_nas.fitting.rules import choose, wanted_epochs
 from fewshot_nas.fitting.spaces import WIDTHS, own_space, reference, resnets, space_of
-from fewshot_nas.searching.bounds import read_bounds
-from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.cost import cost_measures, read_bounds
 from fewshot_nas.space.presets import SPACES
 
 

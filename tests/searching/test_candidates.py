@@ -4,10 +4,9 @@ import random
 
 import pytest
 
-from fewshot_nas.searching.bounds import Bound, Limits
 from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.searching.proposals import Candidates
-from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.cost import Bound, Limits, cost_measures
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import random_arch
 

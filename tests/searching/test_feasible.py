@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.searching.bounds import Bound, Limits, shown
 from fewshot_nas.searching.feasible import feasible_arch
-from fewshot_nas.space.cost import Measure, cost_measures
+from fewshot_nas.space.cost import Bound, Limits, Measure, cost_measures, shown
 from fewshot_nas.space.presets import SPACES
 
 PX8 = SPACES["px8"]
@@ -92,3 +91,11 @@ def test_bounds_of_the_competitions_space_are_decided_at_once():
     bounds = [Bound("macs", 2.9e9, 2.91e9), Bound("params", 14e6, 14.1e6), Bound("latency", high=1.6e9)]
     limits = Limits(track1, bounds, measures)
     assert limits.fits(feasible_arch(limits, track1.pool_options))
+
+
+def test_an_arch_fits_where_all_its_measures_do(tiny):
+    space, measures, costs = tiny
+    limits = Limits(space, [Bound("macs", high=60_000), Bound("params", low=2_000)], measures)
+    for arch, cost in costs.items():
+        assert limits.fits(arch) == (cost["macs"] <= 60_000 and cost["params"] >= 2_000)
+        assert limits.costs(arch) == cost

@@ -5,10 +5,9 @@ import statistics
 import numpy as np
 
 from fewshot_nas.evaluation.prefix_tree import make_plan
-from fewshot_nas.searching.bounds import Bound, Limits
 from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.searching.proposals import Candidates, Chance, Evolution, best_first
-from fewshot_nas.space.cost import cost_measures
+from fewshot_nas.space.cost import Bound, Limits, cost_measures
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 
