@@ -1,17 +1,15 @@
 """Scores of networks that nothing has trained, at quarter widths; plan.md says why.
 
-    python -m studies.cifar10_truths.baselines --root DIR --half FILE TABLE
+    python -m studies.cifar10_truths.baselines --root DIR TABLE
 
 Written to `baselines/TABLE.csv`, a row for each key of the sample. A file that is there goes on where it was stopped.
 """
 
 import argparse
 import csv
-import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +21,7 @@ from fewshot_nas import Space, open_data
 from fewshot_nas.data.transforms import normalize
 from fewshot_nas.models.supernet import BlockLayers, HeadLayers
 from fewshot_nas.space.space import Arch
-from studies.cifar10_truths.run import HERE, sample, space_of
+from studies.cifar10_truths.run import HERE, at_hand, sample, space_of
 
 BASELINES = HERE / "baselines"
 NAMES = ("naswot", "synflow", "zen")
@@ -139,13 +137,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score the sample of a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="directory of CIFAR-10")
-    parser.add_argument("--half", type=Path, required=True, help="the table's file, whose keys are sampled from")
     parser.add_argument("table")
     options = parser.parse_args(argv)
     space = space_of(options.table)
     data = open_data("cifar10", options.root)
     images = normalize(data.train.pixels(torch.arange(BATCH)), data.mean, data.std)
-    keys = sample([key for key in json.loads(options.half.read_text()) if key.isdigit()], NETWORKS)
+    keys = sample(at_hand(options.table), NETWORKS)
     path = BASELINES / f"{options.table}.csv"
     path.parent.mkdir(exist_ok=True)
     done = {line.partition(",")[0] for line in path.read_text().splitlines()} if path.exists() else set()

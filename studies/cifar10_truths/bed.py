@@ -16,7 +16,7 @@ from fewshot_nas.ranking.truth import open_truth
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.pool import all_archs
 from studies.cifar10_truths.baselines import NAMES, read_baselines
-from studies.cifar10_truths.run import HERE, SAMPLE, SCORES, digest, read_scores, space_of
+from studies.cifar10_truths.run import HERE, SAMPLE, SCORES, at_hand, digest, read_scores, space_of
 
 FILES = {
     "channel_resnet": "channel_bench_resnet_half.json",
@@ -35,17 +35,15 @@ TODAY: Rule = ("prob", False, 0.0)
 RULES: list[Rule] = list(product(KINDS, (False, True), CONSTANTS))
 JUDGED = {"channel_resnet": "default", "channel_mobilenet": "default", "macro": "sandwich"}
 RULED = ("scores_0", "rule_0", "rule_30")  # columns of predictions that are no arms
-PREDICTIONS, HALF = HERE / "predictions", HERE / "half"
+PREDICTIONS = HERE / "predictions"
 
 
 def half(table: str, directory: Path) -> Path:
     """The file with the half of a table that was at hand; cut from the published one, if only that is there."""
     path = directory / FILES[table]
     if not path.exists():
-        with (HALF / f"{table}.csv").open(newline="") as file:
-            at_hand = {row["key"] for row in csv.DictReader(file)}
         whole = read_json(directory / PUBLISHED[table])
-        write_json(path, {key: entry for key, entry in whole.items() if key in at_hand})
+        write_json(path, {key: whole[key] for key in at_hand(table) if key in whole})
     return path
 
 

@@ -1,13 +1,14 @@
 """Train and score the supernets of the study; plan.md says which and why.
 
-    python -m studies.cifar10_truths.run --root DIR --half FILE ARM...
+    python -m studies.cifar10_truths.run --root DIR ARM...
 
-An arm is TABLE/NAME/SEED, such as channel_resnet/default/0; ResNets need `--half`. `--sampled` scores the sample
+An arm is TABLE/NAME/SEED, such as channel_resnet/default/0. `--sampled` scores the sample
 only, so that arms can be compared before every key is scored. Each command of an arm continues where it was stopped,
 and what is there already stays. Scores are appended to `scores/<arm>.jsonl` beside this file.
 """
 
 import argparse
+import csv
 import hashlib
 import json
 import sys
@@ -22,6 +23,7 @@ from fewshot_nas.space.space import Space
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "config.yml"
 RESULTS = Path("results")
+HALF = HERE / "half"
 SCORES = HERE / "scores"  # committed, so that rules can be chosen anew
 SAMPLE, SLICE, IMAGES = 2048, 1024, 1000
 BATCH_64 = ["training.batch_size=64"]
@@ -64,7 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run arms one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="directory of CIFAR-10")
-    parser.add_argument("--half", type=Path, help="the table's file, whose keys are sampled from")
     parser.add_argument("--precision", default="bf16", help="fp32 where the processor has no bf16 (default: bf16)")
     parser.add_argument("--sampled", action="store_true", help="score a sample of the half's keys only")
     parser.add_argument("arms", nargs="+", metavar="TABLE/ARM/SEED")
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         table, name, seed = arm.split("/")
         print(f"=== {arm}", flush=True)
         path = trained(table, name.removeprefix(OWN), int(seed), common)
-        score_keys(arm, path, keys_to_score(arm, options.half, options.sampled), common)
+        score_keys(arm, path, keys_to_score(arm, options.sampled), common)
     return 0
 
 
@@ -125,15 +126,19 @@ def _fewer(arm: str) -> list[str]:
     return [FEWER] if "repeated" in arm else []
 
 
-def keys_to_score(arm: str, half: Path | None, sampled: bool) -> list[str]:
+def at_hand(table: str) -> list[str]:
+    """The keys of the half of a table that was known when the study was made."""
+    with (HALF / f"{table}.csv").open(newline="") as file:
+        return [row["key"] for row in csv.DictReader(file)]
+
+
+def keys_to_score(arm: str, sampled: bool) -> list[str]:
     """All keys of a table, or the sample that arms of the ResNets are compared by."""
     table, name, seed = arm.split("/")
     if not sampled and (table != "channel_resnet" or (name, seed) == ("default", "0")):
         space = space_of(table)
         return [space.encode(arch) for arch in all_archs(space)]
-    if half is None:
-        raise SystemExit("--half names the table's file, whose keys are sampled from")
-    return sample([key for key in json.loads(half.read_text()) if key.isdigit()], SAMPLE)
+    return sample(at_hand(table), SAMPLE)
 
 
 def score_keys(arm: str, supernet: Path, keys: Sequence[str], common: Sequence[str]) -> None:
