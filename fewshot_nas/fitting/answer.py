@@ -110,7 +110,8 @@ def answered(
         "winner": winner,
         "networks": rows,
         "differences": differences,
-        "sentence": sentence(rows, winner, differences, by, len(labels), cost),
+        "sentence": sentence(rows, winner, differences, by, len(labels), cost)
+        + unfit(rows[winner][by], float(np.bincount(labels).max()) / len(labels) if by == "top1" else 1 / len(classes)),
         "device": str(world.device),
         "classes": data.class_names,
         "confusion": confusion.tolist(),
@@ -153,6 +154,21 @@ def sentence(
     return f"{said} As these images decided, its accuracy is a little too high."
 
 
+def unfit(accuracy: Sequence[float], guessing: float) -> str:
+    """That a network may be no better than a guess; empty if it is.
+
+    Args:
+        accuracy: in percent, with its interval.
+        guessing: the share of the images that naming one class for all of them has right.
+    """
+    if accuracy[1] > 100 * guessing:
+        return ""
+    return (
+        f" Do not use it: naming one class for every image reaches {100 * guessing:.1f} %, which is not below its"
+        " interval. Start anew (another --save) with more budget, more images, or fewer classes."
+    )
+
+
 def _dearer(ratio: float) -> str:
     """How a cost differs from another one.
 
@@ -178,7 +194,7 @@ def unlearned(journal: Path) -> str:
     return (
         f" The supernet had not learned: its networks reach {sum(top1) / len(top1):.0f} %, guessing up to"
         f" {guessing:.0f} %. So the found network is close to a random one, and the differences say nothing about the"
-        " search; give more budget."
+        " search; start anew (another --save) with more budget."
     )
 
 

@@ -144,11 +144,13 @@ def threads_of(threads: int) -> Iterator[None]:
 def busy(begun_s: float, computed_s: float) -> float:
     """How many times as long as alone this process takes beside others, by its time since two readings of clocks.
 
+    At most four: it also waits for its disk, and a plan by more would throw the budget away.
+
     Args:
         begun_s: of `time.monotonic`.
         computed_s: of `time.process_time`.
     """
-    return max(1.0, (time.monotonic() - begun_s) / max(time.process_time() - computed_s, 1e-3))
+    return min(4.0, max(1.0, (time.monotonic() - begun_s) / max(time.process_time() - computed_s, 1e-3)))
 
 
 def decoding_s(images: Images) -> float:

@@ -186,8 +186,8 @@ def plan(known: Costs, budget_s: float, spent_s: float) -> Plan:
         raise InputError(
             f"the budget of {duration(budget_s)} is too short for these images on this machine: the least is about"
             f" {duration(1.05 * (budget_s + lacking_s / KEPT))}, sensible is about"
-            f" {duration(sensible_s(known, budget_s, spent_s))}; allow more, or less work: a lower --max, smaller"
-            " images (space.resolution=32) or fewer (data.train_images=...)"
+            f" {duration(sensible_s(known, budget_s, spent_s))}; allow more, or less work: a lower --max, or"
+            " fewer images (data.train_images=...)"
         )
     return _planned(known, _usable_s(known, budget_s, spent_s))
 

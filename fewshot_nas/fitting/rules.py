@@ -138,7 +138,7 @@ def choose(
             break
     else:
         if first is None:
-            raise InputError(out_of_reach(seen, bounds, machine))
+            raise InputError(out_of_reach(seen, bounds, machine, own.resolution))
         if skipped:
             fastest = min(skipped, key=lambda space: _macs(space, machine))
             tried.append(_sizes(seen, images, recipe, fastest, batch, machine))

@@ -164,10 +164,10 @@ def _rounded(bound: Bound, value: float) -> str:
     return shown(bound.name, float(f"{value:.3g}"))
 
 
-def out_of_reach(seen: Seen, bounds: Sequence[Bound], machine: Machine) -> str:
+def out_of_reach(seen: Seen, bounds: Sequence[Bound], machine: Machine, resolution: int | None) -> str:
     """What the narrowest networks have of the bound that they miss by most, at the side where they miss it least."""
     found = []
-    for side in _sides(seen):
+    for side in [resolution] if resolution else _sides(seen):
         space = space_of(seen, side, WIDTHS[-1])
         values = costs(space, reference(space), bounds, machine)
         pairs = zip(bounds, values, strict=True)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from fewshot_nas.data.images import repeated_indices
-from fewshot_nas.fitting.answer import TITLES, sentence, unlearned
+from fewshot_nas.fitting.answer import TITLES, sentence, unfit, unlearned
 from fewshot_nas.ranking.confidence import balanced, gain, top1
 
 
@@ -61,6 +61,12 @@ def test_the_answer_compares_costs_by_the_bound():
     )
     alone = sentence({"found": ROWS["found"]}, "found", {}, "top1", 200, "macs")
     assert alone.endswith("It was compared with no other network, because the time was up.")
+
+
+def test_a_network_that_may_only_guess_is_not_to_be_used():
+    """15 % [10.7, 20.6] of eight equal classes may be chance; 25 % [19, 32] is not."""
+    assert " Do not use it: naming one class for every image reaches 12.5 %" in unfit([15.0, 10.7, 20.6], 1 / 8)
+    assert unfit([25.0, 19.0, 32.0], 1 / 8) == ""
 
 
 def test_that_the_supernet_had_learned_nothing_is_part_of_the_answer(tmp_path):

@@ -145,6 +145,8 @@ def test_a_bound_out_of_reach_is_refused():
         InputError, match=r"no network that fit would plan has params <= 1 k: .* the narrowest, .*, has 1\d\d k"
     ):
         chosen(["params=1k"])
+    with pytest.raises(InputError, match="narrowest, of 8 channels at 32 px, has 8"):
+        chosen(["macs=5M"], side=254, recipe="photo", own=["space.resolution=32"])
 
 
 def test_a_space_of_ones_own():
