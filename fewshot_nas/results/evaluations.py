@@ -46,11 +46,12 @@ def no_better(top1: Iterable[float], guessing: float) -> str:
     mean = sum(known) / len(known)
     if mean > guessing:
         return ""
-    what = "top-1 is" if len(known) == 1 else f"mean top-1 of {len(known)} networks is"
+    alone = len(known) == 1
+    what = "top-1 is" if alone else f"mean top-1 of {len(known)} networks is"
     return (
-        f"warning: the {what} {mean:.2f} %, and naming one class for every image reaches up to {guessing:.2f} %:"
-        " nothing was learned, and no ranking by it means anything; lower the learning rate, train longer, or look at"
-        " the labels"
+        f"warning: the {what} {mean:.2f} %, and naming one class for every image reaches up to {guessing:.2f} %, chance"
+        f" included: nothing was learned{'' if alone else ', and no ranking by it means anything'}; train longer, lower"
+        " the learning rate, or look at the labels"
     )
 
 
