@@ -16,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = read_asked(_parser().parse_intermixed_args(argv))
     with held(asked.files):
         state = begun_before(asked)
+        print("loading torch ...", flush=True)
         from fewshot_nas.fitting.steps import fit  # here, so that --help and mistakes need not wait for torch
 
         fit(asked, state, begun_s)
