@@ -66,7 +66,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     files = "numbers by key: scores, rank's predicted.csv, or any CSV or JSON; without a file, counts are judged"
     add("predictions", nargs="*", type=Path, metavar="FILE", help=files)
-    shipped = "digits, fashion_mnist, fashion_pairs"
+    shipped = "digits, fashion_mnist, fashion_pairs, imagenet"
     tables = "channel_resnet, channel_mobilenet or macro =FILE for a public table"
     add("--truth", required=True, metavar="NAME[=FILE]", help=f"{shipped}; {tables}; or module:name[=FILE]")
     column = "which of the files' columns; may be given several times (default: rank's predictions, or all numbers)"

@@ -119,6 +119,12 @@ def test_shipped_truths_know_their_archs_by_both_names(tmp_path, capsys):
     assert len(open_truth("fashion_pairs").keys) == 200
 
 
+def test_what_counts_are_worth_on_the_authors_truth(capsys):
+    """As the first page and the page of ImageNet say."""
+    assert main(["--truth=imagenet"]) == 0
+    assert re.search(r"depth +\+0\.638", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

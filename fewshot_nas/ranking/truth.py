@@ -182,6 +182,7 @@ TRUTHS: Mapping[str, Reader] = MappingProxyType(
             with_values(_PX28, {"base_widths": (16, 32, 64, 128)}),
             Path("json_file/fashion_pairs/gt_arch200.json"),
         ),
+        "imagenet": partial(arch_file, SPACES["track1"], Path("json_file/imagenet/gt_arch30.json")),
         "channel_resnet": partial(published, "channel_resnet", 60 * 50_000),
         "channel_mobilenet": partial(published, "channel_mobilenet", 60 * 50_000),
         "macro": partial(published, "macro", 50 * 50_000),

@@ -31,6 +31,30 @@ def test_every_value_of_the_published_recipe_names_the_public_key():
         assert getattr(config.few_shot, key) == getattr(config.training, key), key
 
 
+def test_the_published_recipe_has_the_values_of_the_page():
+    """Each key of the file, section by section; a few-shot phase's that are the supernet's are not repeated."""
+    page = (ROOT / "docs" / "from_the_public_code.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`\w+`.*?) \| (`\w+=.*) \|$", page, re.MULTILINE)
+    shown = [(section, word) for section, words in rows for word in re.findall(r"`([^`]+=[^`]*)`", words)]
+    recipe = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+    found = [
+        (name, f"{key}={_written(value)}")
+        for name, keys in recipe.items()
+        for key, value in keys.items()
+        if name != "few_shot" or recipe["training"].get(key) != value
+    ]
+    assert [word for _, word in shown] == [word for _, word in found]
+    assert all(f"`{name}`" in section for (section, _), (name, _) in zip(shown, found, strict=True))
+
+
+def _written(value):
+    return (
+        str(value).lower()
+        if isinstance(value, bool)
+        else ",".join(map(str, value if isinstance(value, list) else [value]))
+    )
+
+
 @pytest.mark.parametrize(
     ("command", "kind", "text", "expected", "left_out"),
     [
