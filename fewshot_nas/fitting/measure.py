@@ -102,12 +102,13 @@ class Machine:
                 seconds[threads] = self.step_s(space, arch, batch)
         return cores() if seconds[1] > FASTER * seconds[cores()] else 1
 
-    def faster_precision(self, space: Space, arch: Arch, batch: int) -> Precision:
-        """bf16 where it was given, on GPUs, and on processors where it makes a step enough faster; else fp32."""
+    def faster_step(self, space: Space, arch: Arch, batch: int) -> tuple[Precision, float]:
+        """The precision to train with, and the seconds of a step: bf16 on GPUs, and where it is enough faster."""
         if self.precision or self.device.type == "cuda":
-            return self._precision
+            return self._precision, self.step_s(space, arch, batch)
         seconds = {each: replace(self, precision=each).step_s(space, arch, batch) for each in ("fp32", "bf16")}
-        return "bf16" if seconds["fp32"] > FASTER * seconds["bf16"] else "fp32"
+        chosen: Precision = "bf16" if seconds["fp32"] > FASTER * seconds["bf16"] else "fp32"
+        return chosen, seconds[chosen]
 
     def _usual_s(self, run: Program) -> float:
         """The mean, in which pauses that other processes cause count as they will in the training."""

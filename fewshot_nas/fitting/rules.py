@@ -146,9 +146,8 @@ def choose(
     space = best.space
     threads = machine.threads(space, reference(space), batch)
     with threads_of(threads):
-        precision = machine.faster_precision(space, reference(space), batch)
+        precision, step_s = machine.faster_step(space, reference(space), batch)
         machine = replace(machine, precision=precision)
-        step_s = machine.step_s(space, reference(space), batch)
         supernet_step_s, forward_s = machine.supernet_step_s(space, batch), machine.forward_s(space, reference(space))
         best = replace(best, step_s=step_s, supernet_step_s=supernet_step_s, forward_s=forward_s)
     settings = {

@@ -33,7 +33,7 @@ _REPLACED = (
 
 def reference(space: ResNetSpace) -> Arch:
     """ResNet-18's shape, all widths of one digit."""
-    return next(islice(resnets(space), (REFERENCE_DIGIT - 1) * 2 * len(space.depths), None))
+    return _resnet(space, REFERENCE_DIGIT)
 
 
 @dataclass(frozen=True)
@@ -223,13 +223,18 @@ def resnets(space: ResNetSpace) -> Iterator[Arch]:
 
     Between two digits for all widths are those with the next digit in some last stages, first within the blocks only.
     """
+    for digit in range(1, space.digits + 1):
+        for step in range(2 * len(space.depths) if digit < space.digits else 1):
+            yield _resnet(space, digit, step)
+
+
+def _resnet(space: ResNetSpace, digit: int, step: int = 0) -> Arch:
+    """ResNet-18's shape with widths of one digit, so many steps of `resnets` narrower."""
     stages = len(space.depths)
     depths = [min(max(2, least), most) for least, most in space.depths]
-    for digit in range(1, space.digits + 1):
-        for step in range(2 * stages if digit < space.digits else 1):
-            out = [digit + (stage >= stages - step // 2) for stage in range(stages)]
-            mid = [digit + (stage >= stages - (step + 1) // 2) for stage in range(stages)]
-            yield space.arch(out, [[each] * depth for each, depth in zip(mid, depths, strict=True)])
+    out = [digit + (stage >= stages - step // 2) for stage in range(stages)]
+    mid = [digit + (stage >= stages - (step + 1) // 2) for stage in range(stages)]
+    return space.arch(out, [[each] * depth for each, depth in zip(mid, depths, strict=True)])
 
 
 def _near(archs: Iterator[Arch], distance: Any) -> Arch | None:
