@@ -36,11 +36,12 @@ ONE_SHOT = {
     "repeated": ["training.epochs=16"],
     "projected": ["space.projects=true"],
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
+    "plain": ["training.epochs=16", "data.augmentation=none"],
     "repeated_64": ["training.epochs=16", *BATCH_64],
     "default_64": BATCH_64,
     "single": ["training.extremes=none", "training.random_subnets=1", "training.epochs=16"],
 }
-FEWER = "data.train_images=20000"  # of arms whose name begins with `repeated`
+FEWER = "data.train_images=20000"  # of `plain`, and of arms whose name begins with `repeated`
 OWN = "own_"  # before an arm's name: its supernet, with a classifier of each network's own
 FULL = 40_000  # images of an epoch
 EPOCHS_ON = 6  # of all phases together
@@ -123,7 +124,7 @@ def images_of(name: str) -> int:
 
 
 def _fewer(arm: str) -> list[str]:
-    return [FEWER] if "repeated" in arm else []
+    return [FEWER] if "repeated" in arm or "plain" in arm else []
 
 
 def at_hand(table: str) -> list[str]:
