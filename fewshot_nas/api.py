@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.space.presets import SPACES
+from fewshot_nas.space.presets import preset
 from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.space.space import random_arch as draw
 
@@ -184,11 +184,7 @@ def score(
 
 
 def _space(space: Space | str) -> Space:
-    if isinstance(space, Space):
-        return space
-    if space not in SPACES:
-        raise InputError(f"{space!r} is not a space, expected one of {', '.join(SPACES)}")
-    return SPACES[space]
+    return space if isinstance(space, Space) else preset(space)
 
 
 def _arch(space: Space, arch: Arch | str) -> Arch:

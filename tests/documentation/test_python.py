@@ -94,5 +94,13 @@ def test_there_are_no_other_names():
 def test_bounds_that_no_arch_meets_are_refused():
     with pytest.raises(fewshot_nas.InputError, match="none of 10,000 random archs of px8 lies within the bounds"):
         fewshot_nas.random_arch("px8", max_params=1)
-    with pytest.raises(fewshot_nas.InputError, match="'px9' is not a space, expected one of "):
+    with pytest.raises(fewshot_nas.InputError, match=r"space\.preset is 'px9', expected one of "):
         fewshot_nas.macs("px9", "1")
+
+
+def test_a_space_of_your_own_is_named_as_in_the_settings(tmp_path, monkeypatch):
+    made = "dataclasses.replace(SPACES['px8'], base_widths=(4, 8, 16, 32))"
+    (tmp_path / "api_space.py").write_text(f"import dataclasses\nfrom fewshot_nas import SPACES\nSMALL = {made}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    arch = fewshot_nas.random_arch("api_space:SMALL", seed=1)
+    assert fewshot_nas.params("api_space:SMALL", arch) < fewshot_nas.params("px8", arch)
