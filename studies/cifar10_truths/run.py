@@ -25,7 +25,8 @@ CONFIG = HERE / "config.yml"
 RESULTS = Path("results")
 HALF = HERE / "half"
 SCORES = HERE / "scores"  # committed, so that rules can be chosen anew
-SAMPLE, SLICE, IMAGES = 2048, 1024, 1000
+SAMPLE, SLICE, IMAGES = 2048, 256, 1000
+FEW, ALL_IMAGES = 512, 10_000  # of arms that are scored on all images to rank on
 BATCH_64 = ["training.batch_size=64"]
 ONE_SHOT = {
     "default": [],
@@ -43,6 +44,7 @@ ONE_SHOT = {
 }
 FEWER = "data.train_images=20000"  # of `plain`, and of arms whose name begins with `repeated`
 OWN = "own_"  # before an arm's name: its supernet, with a classifier of each network's own
+ALL = "all_"  # before an arm's name: its supernet, whose networks are scored on all images to rank on
 FULL = 40_000  # images of an epoch
 EPOCHS_ON = 6  # of all phases together
 SLOT = "1 block 1"
@@ -75,9 +77,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for arm in options.arms:
         table, name, seed = arm.split("/")
         print(f"=== {arm}", flush=True)
-        path = trained(table, name.removeprefix(OWN), int(seed), common)
+        path = trained(table, trained_as(name), int(seed), common)
         score_keys(arm, path, keys_to_score(arm, options.sampled), common)
     return 0
+
+
+def trained_as(name: str) -> str:
+    """The arm whose supernet an arm scores in its own way."""
+    return name.removeprefix(OWN).removeprefix(ALL)
 
 
 def trained(table: str, name: str, seed: int, common: Sequence[str]) -> Path:
@@ -116,7 +123,7 @@ def _train(command, save: str, table: str, seed: int, common: Sequence[str], *wo
 
 def images_of(name: str) -> int:
     """The images that an arm's training saw, each with all subnets of its step; those of its parent included."""
-    kind, _, base = name.removeprefix(OWN).partition("-")
+    kind, _, base = trained_as(name).partition("-")
     if kind not in ONE_SHOT:
         return images_of(base or "default") + EPOCHS_ON * FULL
     epochs = dict(word.split("=") for word in ONE_SHOT[kind]).get("training.epochs", "8")
@@ -136,6 +143,8 @@ def at_hand(table: str) -> list[str]:
 def keys_to_score(arm: str, sampled: bool) -> list[str]:
     """All keys of a table, or the sample that arms of the ResNets are compared by."""
     table, name, seed = arm.split("/")
+    if name.startswith(ALL):
+        return sample(at_hand(table), FEW)
     if not sampled and (table != "channel_resnet" or (name, seed) == ("default", "0")):
         space = space_of(table)
         return [space.encode(arch) for arch in all_archs(space)]
@@ -151,7 +160,8 @@ def score_keys(arm: str, supernet: Path, keys: Sequence[str], common: Sequence[s
     space = space_of(arm.split("/")[0])
     if f"/{OWN}" in arm:
         raise SystemExit(f"{arm}: classifiers of each network's own are in the package up to commit bc6d89e")
-    settings = [*common, *_fewer(arm), f"data.valid_images={IMAGES}"]
+    images = ALL_IMAGES if f"/{ALL}" in arm else IMAGES
+    settings = [*common, *_fewer(arm), f"data.valid_images={images}"]
     for begin in range(0, len(missing), SLICE):
         part = missing[begin : begin + SLICE]
         found = score(supernet, [space.decode(key) for key in part], overrides=settings, config=CONFIG)
