@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking import predictor
+from fewshot_nas.ranking.baselines import interval, resamples
 from fewshot_nas.ranking.correlation import FEWEST, Floats, correlations, tau_of_weights
 from fewshot_nas.ranking.interval import (
     COMBINED,
@@ -26,7 +27,6 @@ from fewshot_nas.ranking.interval import (
     merit,
 )
 from fewshot_nas.ranking.ranker import Ranker, log_odds
-from fewshot_nas.ranking.yardsticks import interval, resamples
 
 DRAWS = 20
 MOST_ASKED = 2_000  # archs that a predictor is judged on in a draw, if there are more

@@ -9,10 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.correlation import FEWEST, Floats
-from fewshot_nas.ranking.interval import SIGNED, UNDEFINED, Interval, aligned, merit, shown
-from fewshot_nas.ranking.truth import MACS, Truth
-from fewshot_nas.ranking.yardsticks import (
+from fewshot_nas.ranking.baselines import (
     TEN,
     Groups,
     Regret,
@@ -27,6 +24,9 @@ from fewshot_nas.ranking.yardsticks import (
     taus,
     worth,
 )
+from fewshot_nas.ranking.correlation import FEWEST, Floats
+from fewshot_nas.ranking.interval import SIGNED, UNDEFINED, Interval, aligned, merit, shown
+from fewshot_nas.ranking.truth import MACS, Truth
 from fewshot_nas.records.files import as_json
 
 SEED, RIDGE = "one seed against the others", "ridge without scores, {} truths"

@@ -15,8 +15,8 @@ import numpy as np
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.names import named_part
+from fewshot_nas.ranking.baselines import described
 from fewshot_nas.ranking.correlation import FEWEST, Floats
-from fewshot_nas.ranking.yardsticks import described
 from fewshot_nas.records.files import here_or_shipped, read_json
 from fewshot_nas.space.block import Cost
 from fewshot_nas.space.cost import cost_measures

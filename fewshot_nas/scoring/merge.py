@@ -8,9 +8,9 @@ from pathlib import Path
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import as_list, read_numbers
 from fewshot_nas.config import Config
+from fewshot_nas.ranking.baselines import equal_cost, equal_cost_lines
 from fewshot_nas.ranking.correlation import FEWEST, TELLING, agreement, agreement_table, proxies
 from fewshot_nas.ranking.features import column
-from fewshot_nas.ranking.yardsticks import equal_cost, equal_cost_lines
 from fewshot_nas.reporting.style import metric_title
 from fewshot_nas.results.directories import (
     BESIDE,
@@ -156,7 +156,7 @@ def _ways_out(
     known: Manifest = next(iter(manifests.values()), {})
     sample = known.get("sample")
     which = {"sample": sample} if sample else {"json_part": as_list(missing), "limit": known.get("limit")}
-    said = f"`{_test(options, **which, **_unusual(known, config))}` fills them"
+    said = f"`{_test(options, **which, **_not_default(known, config))}` fills them"
     there = [part for part in parts if part not in missing]
     if there:
         merge = following(
@@ -171,16 +171,16 @@ def _ways_out(
     return said
 
 
-def _unusual(known: Manifest, config: Config) -> dict[str, object]:
+def _not_default(known: Manifest, config: Config) -> dict[str, object]:
     """The options of `test` that the other parts were scored with, and that do not follow from the settings."""
-    usual = {
+    default = {
         "model_name": "supernet",
         "calibration_images": config.evaluation.calibration_images,
         "precision": config.run.precision,
     }
     model = {"model_name": Path(known["checkpoint"]).stem} if "checkpoint" in known else {}
-    found = usual | dict(known) | model
-    return {name: found[name] for name, value in usual.items() if found[name] != value}
+    found = default | dict(known) | model
+    return {name: found[name] for name, value in default.items() if found[name] != value}
 
 
 def _test(options: argparse.Namespace, **more: object) -> str:

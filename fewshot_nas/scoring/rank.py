@@ -10,6 +10,7 @@ import numpy as np
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.names import named_part
 from fewshot_nas.config import Config
+from fewshot_nas.ranking.baselines import equal_cost, equal_cost_lines
 from fewshot_nas.ranking.comparison import best_of, compare, notes
 from fewshot_nas.ranking.correlation import Floats, proxies
 from fewshot_nas.ranking.features import column, column_of_codes, composites, features, suggest, weights, widths
@@ -22,7 +23,6 @@ from fewshot_nas.ranking.interval import (
 )
 from fewshot_nas.ranking.predictor import Estimate, can_predict
 from fewshot_nas.ranking.ranker import in_percent, ranker
-from fewshot_nas.ranking.yardsticks import equal_cost, equal_cost_lines
 from fewshot_nas.records.files import as_json, write_csv, write_json
 from fewshot_nas.reporting.ranked import best_under, macs_bounds
 from fewshot_nas.reporting.style import prediction_title, quantity, round_quantity

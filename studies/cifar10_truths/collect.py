@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fewshot_nas.ranking.baselines import by_cost, everything, interval, plain_tau, resamples, taus
 from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import standardised
 from fewshot_nas.ranking.judgement import Judgement, judge
 from fewshot_nas.ranking.predictor import inputs, predict
 from fewshot_nas.ranking.ranker import log_odds, partly_smoothed, surplus
-from fewshot_nas.ranking.yardsticks import by_cost, everything, interval, plain_tau, resamples, taus
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.training.draws import NoEnds, OutsEnds, RandomArchs, Sampler
 from studies.cifar10_truths.bed import FILES, KINDS, PREDICTIONS, RULES, TODAY, Bed, Rule, read_predictions

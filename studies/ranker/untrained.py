@@ -17,10 +17,10 @@ from fewshot_nas.cli.main import run
 from fewshot_nas.config import load_config
 from fewshot_nas.data.images import calibration_subset
 from fewshot_nas.data.transforms import normalize
+from fewshot_nas.ranking.baselines import everything, interval, plain_tau, resamples, taus
 from fewshot_nas.ranking.features import column, features, sample, weights
 from fewshot_nas.ranking.interval import SIGNED, Interval
 from fewshot_nas.ranking.ranker import ranker
-from fewshot_nas.ranking.yardsticks import everything, interval, plain_tau, resamples, taus
 from fewshot_nas.running.images import open_images, pixels
 from fewshot_nas.scoring.scorer import IMAGES, naswot, untrained
 from fewshot_nas.space.pool import read_pool

@@ -7,11 +7,7 @@ import numpy as np
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.correlation import correlations
-from fewshot_nas.ranking.features import standardised
-from fewshot_nas.ranking.judgement import judge
-from fewshot_nas.ranking.truth import Truth, of_space
-from fewshot_nas.ranking.yardsticks import (
+from fewshot_nas.ranking.baselines import (
     SIZES,
     by_cost,
     everything,
@@ -23,6 +19,10 @@ from fewshot_nas.ranking.yardsticks import (
     taus,
     worth,
 )
+from fewshot_nas.ranking.correlation import correlations
+from fewshot_nas.ranking.features import standardised
+from fewshot_nas.ranking.judgement import judge
+from fewshot_nas.ranking.truth import Truth, of_space
 from fewshot_nas.space.presets import SPACES
 
 RNG = np.random.default_rng(0)

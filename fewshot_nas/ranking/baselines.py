@@ -1,8 +1,8 @@
 """What rankings are measured with: tau and regret at equal cost, a ranker without scores, what the seeds' noise allows.
 
 Tau at equal cost is the mean of tau within classes of multiply-adds. A search looks for the best arch within bounds,
-so it compares archs that cost about the same. A ranking that only counts orders the whole table well, and tells next
-to nothing there.
+so it compares archs that cost about the same. A ranking that only counts orders the whole table well, and these archs
+hardly at all.
 """
 
 import math
@@ -70,7 +70,7 @@ def taus(x: Floats, y: Floats, groups: Groups, weights: Floats) -> Floats:
 
 
 def plain_tau(x: Floats, y: Floats, groups: Groups) -> float:
-    """As `taus`, of the archs as they are."""
+    """The mean over classes of tau-b of x and y [n]; classes without one are left out."""
     return float(taus(x, y, groups, np.ones((1, len(x))))[0])
 
 
