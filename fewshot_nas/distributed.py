@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewshot_nas.cli import launcher
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.computing import USUAL, Settings, computing
+from fewshot_nas.computing import DEFAULTS, Settings, computing
 from fewshot_nas.models.batch import BatchShare
 from fewshot_nas.watch import Watch, connection, said, whereabouts
 
@@ -67,7 +67,7 @@ class World:
 
 
 @contextmanager
-def joined(device: str | None, settings: Settings = USUAL) -> Iterator[World]:
+def joined(device: str | None, settings: Settings = DEFAULTS) -> Iterator[World]:
     """Join the processes that torchrun started; alone, a world of one.
 
     A process that raises an error, is killed or is stopped ends all of them, see `watch.py`.
@@ -153,48 +153,6 @@ def _refuse_more_processes_than_gpus() -> None:
             f"{here} processes were started on this machine, which has {gpus} GPU{'s' * (gpus > 1)}, and each needs one"
             f" of its own; start {gpus} (--nproc_per_node={gpus}), or compute with --device cpu"
         )
-
-
-class GradientMean:
-    """Replaces gradients by their mean over all processes, in one reduction of one buffer, which lasts.
-
-    The gradients are copied into the buffer in one operation, and lie in it until they are freed.
-    """
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._buffer: Tensor | None = None
-
-    def __call__(self, parameters: Iterable[nn.Parameter], extra: Tensor) -> Tensor:
-        """Average all gradients and `extra`.
-
-        Parameters without a gradient stay without one; which those are is the same everywhere,
-        because all processes draw the same archs.
-
-        Args:
-            extra: numbers [N] to be averaged along, such as losses.
-
-        Returns:
-            The mean of `extra`.
-        """
-        if self._world.size == 1:
-            return extra
-        used = [parameter for parameter in parameters if parameter.grad is not None]
-        gradients = [parameter.grad for parameter in used if parameter.grad is not None]
-        sizes = [gradient.numel() for gradient in gradients]
-        numbers, like = sum(sizes) + len(extra), used[0] if used else extra
-        if self._buffer is None or len(self._buffer) < numbers:
-            self._buffer = torch.empty(numbers, dtype=like.dtype, device=like.device)
-        flat = self._buffer[:numbers]
-        *parts, last = torch.split(flat, [*sizes, len(extra)])
-        # Each part has its parameter's memory order, so nothing is transposed on the way.
-        views = [part.as_strided(each.shape, each.stride()) for part, each in zip(parts, used, strict=True)]
-        torch._foreach_copy_([*views, last], [*gradients, extra])
-        dist.all_reduce(flat)
-        flat /= self._world.size
-        for parameter, view in zip(used, views, strict=True):
-            parameter.grad = view
-        return last.to(extra.dtype, copy=True)
 
 
 def broadcast(tensor: Tensor, world: World) -> Tensor:

@@ -7,7 +7,6 @@ import torch.distributed as dist
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.computing import DefaultSettings, tf32
 from fewshot_nas.distributed import (
-    GradientMean,
     World,
     broadcast_object,
     check_equal_on_all_ranks,
@@ -16,6 +15,7 @@ from fewshot_nas.distributed import (
     joined,
     on_rank0,
 )
+from fewshot_nas.training.gradients import GradientMean
 
 
 def test_alone_there_is_a_world_of_one(monkeypatch):

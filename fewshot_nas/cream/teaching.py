@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from fewshot_nas.cream.board import Board, BoardEntry, BoardKeeping, share_right
 from fewshot_nas.cream.flops import PRIOR, Budget
-from fewshot_nas.distributed import GradientMean, World, broadcast
+from fewshot_nas.distributed import World, broadcast
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
+from fewshot_nas.training.gradients import GradientMean
 from fewshot_nas.training.step import Lesson, SupernetStep
 from fewshot_nas.training.task import Batch, Trained
 

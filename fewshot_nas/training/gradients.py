@@ -1,4 +1,4 @@
-"""How a subnet computes in training: on leaves, whose gradients are added to the supernet's slices; with fast products.
+"""Gradients in training: leaves, whose gradients are added to the supernet's slices; fast products; means of processes.
 
 Differentiating through a sliced view first writes the slice's gradient into zeros of the whole
 parameter's size, then adds all of it, for each of a step's subnets. Here the forward runs on
@@ -10,13 +10,15 @@ convolutions use only a small part of a processor's speed, especially in the bac
 with the weights uses most of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from fewshot_nas.distributed import World
 from fewshot_nas.models.run import SubnetTensors, convolve_plainly
 from fewshot_nas.models.supernet import Supernet, part
 from fewshot_nas.space.space import Arch
@@ -99,6 +101,48 @@ def _deposit(leaves: Sequence[_Leaf]) -> None:
         torch._foreach_zero_(zeros)
     for slices, gradients in sums.values():
         torch._foreach_add_(slices, gradients)
+
+
+class GradientMean:
+    """Replaces gradients by their mean over all processes, in one reduction of one buffer, which lasts.
+
+    The gradients are copied into the buffer in one operation, and lie in it until they are freed.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._buffer: Tensor | None = None
+
+    def __call__(self, parameters: Iterable[nn.Parameter], extra: Tensor) -> Tensor:
+        """Average all gradients and `extra`.
+
+        Parameters without a gradient stay without one; which those are is the same everywhere,
+        because all processes draw the same archs.
+
+        Args:
+            extra: numbers [N] to be averaged along, such as losses.
+
+        Returns:
+            The mean of `extra`.
+        """
+        if self._world.size == 1:
+            return extra
+        used = [parameter for parameter in parameters if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in used if parameter.grad is not None]
+        sizes = [gradient.numel() for gradient in gradients]
+        numbers, like = sum(sizes) + len(extra), used[0] if used else extra
+        if self._buffer is None or len(self._buffer) < numbers:
+            self._buffer = torch.empty(numbers, dtype=like.dtype, device=like.device)
+        flat = self._buffer[:numbers]
+        *parts, last = torch.split(flat, [*sizes, len(extra)])
+        # Each part has its parameter's memory order, so nothing is transposed on the way.
+        views = [part.as_strided(each.shape, each.stride()) for part, each in zip(parts, used, strict=True)]
+        torch._foreach_copy_([*views, last], [*gradients, extra])
+        dist.all_reduce(flat)
+        flat /= self._world.size
+        for parameter, view in zip(used, views, strict=True):
+            parameter.grad = view
+        return last.to(extra.dtype, copy=True)
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:

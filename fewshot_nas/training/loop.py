@@ -23,9 +23,10 @@ from fewshot_nas.cli.errors import InputError, with_memory
 from fewshot_nas.cli.main import Pace, duration
 from fewshot_nas.data.loader import lost_workers_said
 from fewshot_nas.data.transforms import normalize
-from fewshot_nas.distributed import GradientMean, World, fail_together, gathered, on_rank0
+from fewshot_nas.distributed import World, fail_together, gathered, on_rank0
 from fewshot_nas.models.checkpoint import read_checkpoint
 from fewshot_nas.records.journal import Record
+from fewshot_nas.training.gradients import GradientMean
 from fewshot_nas.training.log import RunLog, summary
 from fewshot_nas.training.task import Batch, Schedule, Source, Task, set_rate
 
@@ -268,7 +269,7 @@ class Loop:
             initial=done * self._batch,
             unit=" images",
             leave=False,
-            disable=None if self.world.is_rank0 else True,
+            disable=None if self.world.rank == 0 else True,
         )
 
     def _show(self, bar: "tqdm[Any]") -> None:

@@ -15,12 +15,13 @@ from fewshot_nas.cream.flops import UNIFORM, Budget
 from fewshot_nas.cream.model import CreamSpace
 from fewshot_nas.cream.searching import SearchTask
 from fewshot_nas.cream.teaching import BoardTeacher, Matching, PathSampler, PathStep, guide
-from fewshot_nas.distributed import GradientMean, World, joined
+from fewshot_nas.distributed import World, joined
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import one_shot, shared
+from fewshot_nas.training.gradients import GradientMean
 from fewshot_nas.training.step import Regularization
 from fewshot_nas.training.task import Batch, plain_groups, set_rate, sgd
 
