@@ -60,7 +60,6 @@ def test_of_too_few_training_images_all_are_taken(saved, capsys):
     assert "evaluation.calibration_images is 9999, but there are 40 training images: all are taken" in said
     manifest = json.loads((saved.scores("7") / "manifest1.json").read_text())
     assert manifest["calibration_images"] == 40
-    assert manifest["calibration_mean"] == "by images"  # 16, 16 and 8
 
 
 def test_the_seeds_spelling_names_model_epoch_and_test_images(saved):

@@ -71,7 +71,6 @@ def scoring_facts(
 
     The supernet's file is named within its run, so that a run may be moved.
     """
-    calibrated, batch = min(config.evaluation.calibration_images, len(data.train)), config.evaluation.calibration_batch
     return {
         "checkpoint": within_run(save, model),
         "checkpoint_sha256": sha256(model),
@@ -80,10 +79,8 @@ def scoring_facts(
         "images": len(scored),
         "data_fingerprint": scored.fingerprint,
         "guessing": guessing(scored.labels),
-        "calibration_images": calibrated,
-        "calibration_batch": batch,
-        # Earlier versions gave an incomplete last batch the weight of a whole one.
-        **({"calibration_mean": "by images"} if calibrated > batch and calibrated % batch else {}),
+        "calibration_images": min(config.evaluation.calibration_images, len(data.train)),
+        "calibration_batch": config.evaluation.calibration_batch,
         "calibration_fingerprint": data.train.fingerprint,
         "precision": config.run.precision,
         "space": supernet.space.values(),
