@@ -8,10 +8,11 @@ It knows nothing about archs, parts or files; its caller sorts the results and s
 import json
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
@@ -80,8 +81,8 @@ class Work:
             torch.cuda.empty_cache()
 
 
-class Executor(Protocol):
-    """Computes work units somewhere. Inherit from it if you do not compute on this process alone."""
+class Executor(ABC):
+    """Computes work units somewhere. What is not said is as in this process alone."""
 
     @property
     def workers(self) -> int:
@@ -97,6 +98,7 @@ class Executor(Protocol):
         """
         return [numerics(device)]
 
+    @abstractmethod
     def results(self, numbers: Sequence[int], work: Work) -> Results:
         """Compute units, each once; yield their numbers and results as they finish.
 
