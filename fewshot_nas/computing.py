@@ -54,7 +54,7 @@ class DefaultSettings:
     silence_s: float = 25.0
 
 
-USUAL = DefaultSettings()
+DEFAULTS = DefaultSettings()
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from fewshot_nas.space.presets import preset, with_values
 from fewshot_nas.space.resnet import BlockKind
 from fewshot_nas.space.space import Space
 
-USUAL_SPACE = "px8"
+DEFAULT_SPACE = "px8"
 _POOL = Path("json_file/json8")
 _DIGITS_TRUTH = Path("json_file/digits/gt_arch30.json")
 
@@ -84,7 +84,7 @@ class SpaceConfig:
 
     def build(self) -> Space:
         """The preset with its replaced values; its name says if it was changed."""
-        return with_values(preset(self.preset or USUAL_SPACE), self._replaced())
+        return with_values(preset(self.preset or DEFAULT_SPACE), self._replaced())
 
     def given(self) -> dict[str, Any]:
         """The space's values that are set, by a preset or one by one."""
@@ -310,9 +310,9 @@ class Config:
         if self.run.ground_truth:
             return here_or_shipped(self.run.ground_truth)
         own, shipped = run_files(save).ground_truth, here_or_shipped(_DIGITS_TRUTH)
-        alike = self.space.build().slots == preset(USUAL_SPACE).slots  # else codes mean other archs
-        usual = alike and self.data.name == "digits" and self.run.pool == _POOL and shipped.exists()
-        return shipped if usual and not own.exists() else own
+        alike = self.space.build().slots == preset(DEFAULT_SPACE).slots  # else codes mean other archs
+        packaged = alike and self.data.name == "digits" and self.run.pool == _POOL and shipped.exists()
+        return shipped if packaged and not own.exists() else own
 
 
 SECTIONS = frozenset(get_type_hints(Config))
@@ -337,7 +337,7 @@ def _of_cream(key: str) -> bool:
 def dump_config(config: Any) -> str:
     """YAML that `load_config` reads back to equal settings; it names the preset of a run's space."""
     if isinstance(config, Config):
-        space = dataclasses.replace(config.space, preset=config.space.preset or USUAL_SPACE)
+        space = dataclasses.replace(config.space, preset=config.space.preset or DEFAULT_SPACE)
         config = dataclasses.replace(config, space=space)
     return str(yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False))
 

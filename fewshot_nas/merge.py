@@ -21,8 +21,8 @@ def _parser() -> Parser:
     parser = Parser(prog="fewshot_nas.merge", description=__doc__)
     add = parser.add_argument
     add_save_option(parser)
-    usual = "the only one that is not merged"
-    add("--epoch", metavar="EPOCH", help=f"the evaluation: 17, 17_all_test, 17_sample2000, ... (default: {usual})")
+    default = "the only one that is not merged"
+    add("--epoch", metavar="EPOCH", help=f"the evaluation: 17, 17_all_test, 17_sample2000, ... (default: {default})")
     add_phase_option(parser, None, "the one with that evaluation")
     add("--top", choices=OF_TOP, help="merge these scores only: top-1, top-5, mean probability, likelihood")
     add("--parts", metavar="PARTS", help="merge some parts only, such as 1-2; the result says so (default: all)")

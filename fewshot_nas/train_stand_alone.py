@@ -19,7 +19,7 @@ from fewshot_nas.space.space import Arch, Space
 if TYPE_CHECKING:
     from fewshot_nas.running.networks import StandAlone
 
-USUAL = 30  # archs in a ground truth
+TRUTH_ARCHS = 30  # archs in a ground truth
 _EXPECTED = "a number such as 1, a list such as 1,5,9, a range such as 1-30, all, or a code"
 
 
@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     space, text = config.space.build(), best.code if best else options.target_arch_num
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
     # A code names a network to be used, such as a search's best; numbers name archs of a ground truth.
-    usual = None if _is_code(text, space) else run_files(options.save).ground_truth
-    path = options.ground_truth or usual
+    own = None if _is_code(text, space) else run_files(options.save).ground_truth
+    path = options.ground_truth or own
     if on_ray and options.plan:
         raise InputError("--plan measures on this machine; leave out --executor ray")
     if on_ray and path is None:
@@ -81,7 +81,7 @@ def _selected(text: str, pool: dict[str, Arch], space: Space, *, in_truth: bool)
         yield next(known, id_beside(space.encode(arch))), arch
         return
     if text == "all":
-        yield from islice(pool.items(), USUAL)
+        yield from islice(pool.items(), TRUTH_ARCHS)
         return
     for number in read_numbers("--target_arch_num", text, _EXPECTED, len(pool)):
         if f"arch{number}" not in pool:

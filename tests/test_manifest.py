@@ -27,7 +27,7 @@ FREE = {
 def digest(*overrides, size=1):
     config = load_config(None, overrides)
     world = World(0, size, torch.device("cpu"), sync_norms=config.run.sync_norms)
-    return recipe_sha256(manifest(config, "stand_alone", world.facts))
+    return recipe_sha256(manifest(config, config.stand_alone, world.facts))
 
 
 def leaves(kind, prefix=""):

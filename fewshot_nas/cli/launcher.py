@@ -58,13 +58,13 @@ def share(items: int, rank: int, size: int) -> range:
     return range(items * rank // size, items * (rank + 1) // size)
 
 
-def number(name: str, usual: int, *, least: int = 0, most: int | None = None) -> int:
+def number(name: str, default: int, *, least: int = 0, most: int | None = None) -> int:
     """A whole number from the environment.
 
     Raises:
         InputError: the variable is something else.
     """
-    text = os.environ.get(name) or str(usual)
+    text = os.environ.get(name) or str(default)
     value = int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else -1
     if value < least or (most is not None and value > most):
         expected = f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"

@@ -66,7 +66,7 @@ class TaskSchedule:
         self._workers: dict[str, _Worker] = {}
         self._failures: Counter[int] = Counter()
         self._left = sorted(costs, key=self._urgency)
-        self._last_pace: float | None = None  # the usual one before somebody left
+        self._last_pace: float | None = None  # the median before somebody left
 
     @property
     def missing(self) -> int:
@@ -86,9 +86,9 @@ class TaskSchedule:
         Returns:
             The task that has to be done again, and how often it has failed.
         """
-        usual = self._usual_pace()
+        median_pace = self._median_pace()
         number = self._workers.pop(worker, _Worker()).task
-        self._last_pace = usual
+        self._last_pace = median_pace
         if number not in self._missing:
             return None, 0
         self._failures[number] += blamed
@@ -134,20 +134,20 @@ class TaskSchedule:
 
     def _allowed_s(self, worker: _Worker) -> float:
         assert worker.task is not None
-        usual = self._usual_pace()
+        median_pace = self._median_pace()
         if worker.pace is not None:
             pace = PATIENCE * worker.pace
         else:
-            pace = self._slowest if usual is None else NEWCOMER * PATIENCE * usual
+            pace = self._slowest if median_pace is None else NEWCOMER * PATIENCE * median_pace
         return max(LEAST_S, pace * self._costs[worker.task]) * 2.0 ** self._failures[worker.task]
 
     def _fitting(self, worker: str, now: float) -> int | None:
         """The largest task that no other worker would finish sooner, after the larger tasks that it would get."""
-        usual = self._usual_pace()
-        if usual is None:
+        median_pace = self._median_pace()
+        if median_pace is None:
             return self._left[0]
-        free = {name: self._free_at(each, now, usual) for name, each in self._workers.items()}
-        paces = {name: each.pace or usual for name, each in self._workers.items()}
+        free = {name: self._free_at(each, now, median_pace) for name, each in self._workers.items()}
+        paces = {name: each.pace or median_pace for name, each in self._workers.items()}
         for number in self._left:
             ends = {name: free[name] + paces[name] * self._costs[number] for name in free}
             first = min(ends, key=ends.__getitem__)
@@ -158,28 +158,28 @@ class TaskSchedule:
 
     def _late(self, worker: str, now: float) -> int | None:
         """The task of another worker that would end last, if a copy on this one would end well before."""
-        usual = self._usual_pace()
-        if usual is None or not self._copies:
+        median_pace = self._median_pace()
+        if median_pace is None or not self._copies:
             return None
         ends = {
-            each.task: self._free_at(each, now, usual)
+            each.task: self._free_at(each, now, median_pace)
             for each in self._workers.values()
             if each.task in self._missing and self._holders(each.task) == 1
         }
-        pace = self._workers[worker].pace or usual
+        pace = self._workers[worker].pace or median_pace
         worthwhile = [task for task in ends if pace * self._costs[task] < WORTHWHILE * (ends[task] - now)]
         return max(worthwhile, key=ends.__getitem__, default=None)
 
-    def _free_at(self, worker: _Worker, now: float, usual: float) -> float:
+    def _free_at(self, worker: _Worker, now: float, median_pace: float) -> float:
         """When a worker will have finished; one that is late is taken to need as long again."""
         if worker.task is None:
             return now
-        expected, elapsed = (worker.pace or usual) * self._costs[worker.task], now - worker.since
+        expected, elapsed = (worker.pace or median_pace) * self._costs[worker.task], now - worker.since
         return worker.since + (expected if elapsed < expected else 2 * elapsed)
 
     def _holders(self, number: int | None) -> int:
         return sum(each.task == number for each in self._workers.values())
 
-    def _usual_pace(self) -> float | None:
+    def _median_pace(self) -> float | None:
         known = [each.pace for each in self._workers.values() if each.pace is not None]
         return median(known) if known else self._last_pace

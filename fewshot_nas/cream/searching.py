@@ -179,7 +179,7 @@ class SearchTask(Task[Supernet, PathStep]):
 
     def _state(self) -> dict[str, Any]:
         teacher = self.step.teacher
-        return {"optimizer": self.optimizer, "matching": teacher.matching, "judge": teacher.optimizer}
+        return {"optimizer": self.optimizer, "matching": teacher.matching, "matching_optimizer": teacher.optimizer}
 
     def _described(self, entry: BoardEntry[Arch]) -> dict[str, Any]:
         code = self.network.space.encode(entry.candidate)

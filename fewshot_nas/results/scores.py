@@ -128,9 +128,9 @@ def objections(directory: Path, manifests: Mapping[int, Manifest], parts: Iterab
     for part, manifest in known:
         if isinstance(manifest.get("numerics"), list):
             yield f"{manifest_path(directory, part)}: part {part} was computed with several numerics"
-    told = [(part, manifest) for part, manifest in known if isinstance(manifest.get("numerics"), dict)]
+    alike = [(part, manifest) for part, manifest in known if isinstance(manifest.get("numerics"), dict)]
     yield from _unlike(directory, known, lambda manifest: {**manifest, "numerics": None}, "")
-    yield from _unlike(directory, told, lambda manifest: manifest["numerics"], "numerics.")
+    yield from _unlike(directory, alike, lambda manifest: manifest["numerics"], "numerics.")
 
 
 def joined_manifest(manifests: Mapping[int, Manifest], archs: int) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def network_of(manifest: Manifest, where: Path, default: Space) -> Network:
         except (AttributeError, KeyError, TypeError) as error:
             raise InputError(f"{where}: space does not describe a search space ({error})") from None
     resolution, num_classes = (
-        manifest.get(key, usual) for key, usual in (("resolution", space.resolution), ("num_classes", 1000))
+        manifest.get(key, default) for key, default in (("resolution", space.resolution), ("num_classes", 1000))
     )
     for key, value in (("resolution", resolution), ("num_classes", num_classes)):
         if type(value) is not int or value < 1:

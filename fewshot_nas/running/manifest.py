@@ -13,7 +13,7 @@ from typing import Any
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.settings import compared
-from fewshot_nas.config import USUAL_SPACE, Config
+from fewshot_nas.config import DEFAULT_SPACE, Config, RecipeConfig
 from fewshot_nas.records.files import PACKAGE, read_json, write_json, write_text
 from fewshot_nas.records.journal import SETTINGS, flat, refuse_difference
 from fewshot_nas.results.directories import PhaseDirectory
@@ -31,14 +31,15 @@ _PARTS = ("data.train", "data.valid", _CLASSES)
 UNCOMPARED = ("versions", "git_commit", "processes")  # what a manifest holds for people only
 
 
-def manifest(config: Config, section: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def manifest(config: Config, training: RecipeConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest of a training run, as plain values for JSON.
 
     Args:
-        section: the section of the settings that describes this training.
+        training: the settings of this training.
         facts: what the run depends on besides settings: data, parent, number of processes, ...
     """
-    settings = {name: compared(getattr(config, name)) for name in ("data", section, "evaluation", "run")}
+    sections = {"data": config.data, training.section: training, "evaluation": config.evaluation, "run": config.run}
+    settings = {name: compared(section) for name, section in sections.items()}
     return manifest_of(settings, {**facts, "space": config.space.build().values()})
 
 
@@ -112,7 +113,7 @@ def refuse_another_run(paths: Iterable[Path], now: Mapping[str, Any]) -> None:
 
 def fixed_by(manifest: Path) -> dict[str, Any]:
     """What a training fixes for all commands that use its network, by its manifest, as `refuse_settings` takes it."""
-    content, network = read_manifest(manifest), trained_network(manifest, SPACES[USUAL_SPACE])
+    content, network = read_manifest(manifest), trained_network(manifest, SPACES[DEFAULT_SPACE])
     begun = content.get("settings", {}).get("data", {})
     known = {"num_classes": network.num_classes} if "num_classes" in content.get("data", {}) else {}
     return fixed_by_network(network.space) | {"data": {**begun, **known}}

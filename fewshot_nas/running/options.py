@@ -52,15 +52,15 @@ def config_of(options: argparse.Namespace, stored: Path | None = None) -> Config
     there = stored is not None and stored.exists()
     config = load_config(options.config or (stored if there else None), options.overrides)
     if stored and (manifest := PhaseDirectory(stored.parent).manifest).exists():
-        told = there or options.config
+        has_settings = there or options.config
         trained_on = (read_manifest(manifest).get("data") or {}).get("name", config.data.name)
         try:
-            if not told and trained_on != config.data.name:
+            if not has_settings and trained_on != config.data.name:
                 raise InputError(f"it was trained on {trained_on}, not {config.data.name}")
             refuse_settings(config, stored.parent, fixed_by(manifest))
         except InputError as error:
             missing = f"{stored}: no such file, so give the run's settings with --config FILE"
-            raise error if told else InputError(f"{missing} ({error})") from None
+            raise error if has_settings else InputError(f"{missing} ({error})") from None
     return config
 
 
@@ -68,11 +68,11 @@ def add_save_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", default="save", metavar="NAME", help="directory under results/ (default save)")
 
 
-def add_phase_option(parser: argparse.ArgumentParser, default: str | None = "1", usual: str = "1") -> None:
+def add_phase_option(parser: argparse.ArgumentParser, default: str | None = "1", shown: str = "1") -> None:
     """The option `--phase`, with the names that the competition's commands have for it.
 
     Args:
-        usual: what the help calls the default.
+        shown: what the help calls the default.
     """
     parser.add_argument(
         "--phase",
@@ -81,7 +81,7 @@ def add_phase_option(parser: argparse.ArgumentParser, default: str | None = "1",
         "--group_nums",
         default=default,
         metavar="PHASE",
-        help=f"phase of the run, or its number of groups: 1, 2, 3_from_2, choice0block1, ... (default {usual})",
+        help=f"phase of the run, or its number of groups: 1, 2, 3_from_2, choice0block1, ... (default {shown})",
     )
 
 

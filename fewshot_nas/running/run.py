@@ -94,7 +94,7 @@ class Run(AnyRun):
         if batch > images:
             self.report(f"{section}.batch_size is {batch}, but there are {images} training images: each step takes all")
         data = data_facts(self.data)
-        written = manifest(self.config, section, {**self.world.facts, **facts, "data": data})
+        written = manifest(self.config, settings, {**self.world.facts, **facts, "data": data})
         others = (each.manifest for each in trainings(self.save) if each.path != directory.path)
         refuse_another_run(others, written)
         return written

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from fewshot_nas.cluster.work import OnRay
 
 FEWEST_SAMPLED = 20  # archs; fewer would say nothing about the others
-USUAL_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: studies/budget/run.py
+DEFAULT_SAMPLE = 1_000  # the fewest that lose less than 0.01 of tau to the truth: studies/budget/run.py
 
 Pool = Sequence[Mapping[str, Arch]]  # its parts
 Parts = Mapping[int, Mapping[str, Arch]]
@@ -223,8 +223,8 @@ def _chosen(options: argparse.Namespace, pool: Pool, space: Space, report: Repor
     if options.json_part is not None:
         return _parts(options.json_part, pool, options.limit)
     archs = sum(map(len, pool))
-    if options.sample is None and archs > USUAL_SAMPLE:
-        options.sample = USUAL_SAMPLE
+    if options.sample is None and archs > DEFAULT_SAMPLE:
+        options.sample = DEFAULT_SAMPLE
     elif options.sample is None:
         report(f"the pool has {archs} archs; all of them are scored")
     parts = _parts("all", pool, None)

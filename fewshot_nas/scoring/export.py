@@ -73,8 +73,8 @@ def export(options: argparse.Namespace) -> None:
     files = [out, *map(out.with_suffix, [".onnx"] * options.onnx + [".int8.onnx"] * options.int8)]
     card_file = CardFile(files)
     card_file.refuse_another({"code": code, "source": source})
-    told = bool(options.config or options.overrides or stored.exists())
-    if not told and (options.with_preprocessing or options.int8 or (options.calibrate and not network.trained)):
+    has_settings = bool(options.config or options.overrides or stored.exists())
+    if not has_settings and (options.with_preprocessing or options.int8 or (options.calibrate and not network.trained)):
         raise InputError(
             f"{stored}: no such file, so nobody knows which images the model was trained on;"
             " give --config, or --no-calibrate"
@@ -82,7 +82,7 @@ def export(options: argparse.Namespace) -> None:
     refuse_settings(config, options.model, fixed_by_network(network.space, network.module.num_classes))
     space = replace(network.space, resolution=options.resolution or network.space.resolution)
     with joined(options.device, config.run) as world:
-        if told and options.calibrate:
+        if has_settings and options.calibrate:
             known, inputs = _known(config, network, space, source, world)
         else:
             print(first_line(f"network {code} of {options.model}", space=space.name))

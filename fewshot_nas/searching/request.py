@@ -58,10 +58,10 @@ def request(options: argparse.Namespace) -> Request:
     return Request(phase, directory, config, model, network, limits, proposer, latency_matters)
 
 
-def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path, usual: Space) -> Network:
+def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path, default: Space) -> Network:
     """The supernet's space and classes, by its phase's manifest, so that bounds are checked before it is loaded."""
     if directory.manifest.exists():
-        return trained_network(directory.manifest, usual)
+        return trained_network(directory.manifest, default)
     if not model.exists():
         begin = training_of(options, phase_of(options.save, options.phase))
         raise InputError(f"{model}: no such file; `{begin}` trains a supernet to search")

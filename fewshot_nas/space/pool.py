@@ -102,10 +102,10 @@ def part_paths(directory: Path, space: Space) -> list[Path]:
 
 def changed_settings(space: Space) -> list[str]:
     """The settings that make a space of its preset: `space.preset=cifar`, `space.depths=[[2,3],[2,3],[2,3]]`."""
-    usual = preset(preset_of(space.name))
-    values, others = dataclasses.asdict(space), dataclasses.asdict(usual)
+    known = preset(preset_of(space.name))
+    values, others = dataclasses.asdict(space), dataclasses.asdict(known)
     changed = {key: value for key, value in values.items() if key != "name" and value != others[key]}
-    return [f"space.preset={usual.name}", *(f"space.{key}={_yaml(value)}" for key, value in changed.items())]
+    return [f"space.preset={known.name}", *(f"space.{key}={_yaml(value)}" for key, value in changed.items())]
 
 
 def _yaml(value: Any) -> str:

@@ -23,7 +23,7 @@ from PIL import Image
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from fewshot_nas import load_supernet, score
-from fewshot_nas.computing import USUAL, computing
+from fewshot_nas.computing import DEFAULTS, computing
 from tests.null_device.counters import Device, waits
 from tests.null_device.work_units import work_units
 
@@ -215,5 +215,5 @@ def _photographs(place: Path) -> None:
 
 
 if __name__ == "__main__":
-    with computing(USUAL):  # before the device is used first, as commands do it
+    with computing(DEFAULTS):  # before the device is used first, as commands do it
         main(Path(sys.argv[1]))
