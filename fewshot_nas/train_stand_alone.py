@@ -2,60 +2,24 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot_nas.cli.errors import InputError
-from fewshot_nas.cli.main import Parser, read_numbers, run
-from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.found import read_best
-from fewshot_nas.results.run import run_files
-from fewshot_nas.running.options import add_executor_options, add_run_options, run_config, uses_ray
-from fewshot_nas.space.pool import id_beside, read_pool
-from fewshot_nas.space.space import Arch, Space
+from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.running.options import add_executor_options, add_run_options, uses_ray
 
 if TYPE_CHECKING:
     from fewshot_nas.running.networks import StandAlone
-
-TRUTH_ARCHS = 30  # archs in a ground truth
-_EXPECTED = "a number such as 1, a list such as 1,5,9, a range such as 1-30, all, or a code"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the archs that the ground truth does not have with this seed."""
     options = _parser().parse_intermixed_args(argv)
-    best = read_best(options.from_search, options.save) if options.from_search else None
-    searched = PhaseDirectory(best.model.parent).config if best else None
-    on_ray, config = uses_ray(options), run_config(options, searched)
-    space, text = config.space.build(), best.code if best else options.target_arch_num
-    pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
-    # A code names a network to be used, such as a search's best; numbers name archs of a ground truth.
-    own = None if _is_code(text, space) else run_files(options.save).ground_truth
-    path = options.ground_truth or own
-    if on_ray and options.plan:
-        raise InputError("--plan measures on this machine; leave out --executor ray")
-    if on_ray and path is None:
-        raise InputError("--executor ray is for a ground truth; a code is trained here, or give --ground_truth FILE")
-    if options.no_test and path is not None:
-        raise InputError("--no_test is for one network by its code; a ground truth has accuracies on the test images")
-    chosen = dict(_selected(text, pool, space, in_truth=path is not None))
-    if best and path is None:
-        chosen = dict(zip([best.search], chosen.values(), strict=True))
-    from fewshot_nas.distributed import joined
-    from fewshot_nas.running.networks import GroundTruth, StandAlone, train_all
-    from fewshot_nas.running.run import Run
+    from fewshot_nas.running.single import train_stand_alone  # here, so that --help need not wait for torch
 
-    with joined("cpu" if on_ray else options.device, config.run) as world:
-        run = Run.asked(options, config, world, searched)
-        truth = GroundTruth(path) if path else None
-        tests = not options.no_test
-        trainings = [StandAlone.of(run, arch_id, arch, truth, tests=tests) for arch_id, arch in chosen.items()]
-        if on_ray:
-            _train_on_ray(options, trainings)
-        else:
-            train_all(trainings)
+    train_stand_alone(options, partial(_train_on_ray, options) if uses_ray(options) else None)
     return 0
 
 
@@ -67,30 +31,6 @@ def _train_on_ray(options: argparse.Namespace, trainings: Sequence["StandAlone"]
 
     settings = trainings[0].run.config.run
     train(trainings, lambda: workers_on(options.address, options.workers, options.device, settings, tqdm.write))
-
-
-def _selected(text: str, pool: dict[str, Arch], space: Space, *, in_truth: bool) -> Iterator[tuple[str, Arch]]:
-    """The archs that `--target_arch_num` names, with their ids.
-
-    Args:
-        in_truth: whether they are for a ground truth, which knows archs by the pool's ids.
-    """
-    if _is_code(text, space):
-        arch = space.decode(text)
-        known = (arch_id for arch_id, each in pool.items() if in_truth and each == arch)
-        yield next(known, id_beside(space.encode(arch))), arch
-        return
-    if text == "all":
-        yield from islice(pool.items(), TRUTH_ARCHS)
-        return
-    for number in read_numbers("--target_arch_num", text, _EXPECTED, len(pool)):
-        if f"arch{number}" not in pool:
-            raise InputError(f"--target_arch_num names arch{number}, but the pool has {len(pool)} archs")
-        yield f"arch{number}", pool[f"arch{number}"]
-
-
-def _is_code(text: str, space: Space) -> bool:
-    return text.startswith("[") or (len(text) >= space.code_length - 1 and text.isdigit())
 
 
 def _parser() -> Parser:

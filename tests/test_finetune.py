@@ -10,7 +10,7 @@ from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint, save_s
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.found import Found, FoundArch, write_found
-from fewshot_nas.results.run import Phase, finetune_directory
+from fewshot_nas.results.run import Phase, finetune_directory, phase_directory
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training import loop
 from tests.conftest import SMALL
@@ -53,14 +53,14 @@ def test_training_begins_with_the_supernet_s_weights(run, monkeypatch):
     monkeypatch.setattr(loop.Loop, "run", lambda self: None)
     finetune.main(["--save=run", f"--arch={code}"])
     network = network_of(directory_of(code))
-    weights = load_supernet(finetune.phase_directory("run", ONE_SHOT).chosen).tensors(space.decode(code))
+    weights = load_supernet(phase_directory("run", ONE_SHOT).chosen).tensors(space.decode(code))
     assert all(torch.equal(*pair) for pair in zip(network.parameters(), weights.tensors(), strict=True))
     assert network.blocks[0].main[0].norm.num_batches_tracked > 0
 
 
 def test_the_best_arch_of_a_search_is_taken_with_the_supernet_that_was_searched(run, tmp_path):
     space, code = run
-    model = finetune.phase_directory("run", ONE_SHOT).model("other")
+    model = phase_directory("run", ONE_SHOT).model("other")
     save_supernet(model, Supernet(by_width(space, 1), 10))
     known = {"checkpoint": "other.pth", "checkpoint_sha256": sha256(model)}
     path = tmp_path / "mine" / "found.json"
@@ -122,14 +122,14 @@ def test_export_takes_the_result(run, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--arch=123"], "has 3 characters"),
-        (["--from_search=none.json"], "none.json: no such file"),
+        (["--from_search=none.json"], "none.json: no such file, expected results/.*/found.json of a finished search"),
         (["--arch=CODE", "--model_name=none"], "none.pth: no such file, so there are no weights to inherit"),
         (["--arch=CODE", "--model_name=twelve"], "twelve.pth: is of space .* with 12 classes, but the settings .* 10"),
     ],
 )
 def test_a_wrong_argument_is_refused(run, arguments, message):
     space, code = run
-    save_supernet(finetune.phase_directory("run", ONE_SHOT).model("twelve"), Supernet(by_width(space, 1), 12))
+    save_supernet(phase_directory("run", ONE_SHOT).model("twelve"), Supernet(by_width(space, 1), 12))
     with pytest.raises(InputError, match=message):
         finetune.main(["--save=run", *(word.replace("CODE", code) for word in arguments)])
 
@@ -148,7 +148,7 @@ def test_a_network_of_a_file_is_moved_to_other_classes(run, capsys):
     assert network_of(directory).num_classes == 12
     settings = load_config(directory.config)
     assert (settings.finetune.lr, settings.space.build()) == (0.1, run[0])
-    source.write_bytes(finetune.phase_directory("run", ONE_SHOT).chosen.read_bytes())
+    source.write_bytes(phase_directory("run", ONE_SHOT).chosen.read_bytes())
     with pytest.raises(InputError, match=r"was begun with parent_sha256 .*\.\.\. \(now "):
         finetune.main([*moved, "finetune.epochs=1", f"--arch={code}"])
 

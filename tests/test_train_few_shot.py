@@ -151,12 +151,12 @@ def test_another_parent_does_not_go_on_with_a_phase(trained, small):
         (["--group_nums=2", "--pretrained_path=two.pth"], "a phase with 2 groups cannot follow one with 2"),
         (
             ["--group_nums=3", "--pretrained_path=two.pth", "--resumed_split_groups=1"],
-            "number of groups is 2, expected 1",
+            "two.pth is a supernet with groups 2 (now 1)",
         ),
-        (["--group_nums=2", "--pretrained_path=classes.pth"], "number of classes is 3, expected 10"),
+        (["--group_nums=2", "--pretrained_path=classes.pth"], "classes.pth is a supernet with classes 3 (now 10)"),
         (
             ["--group_nums=2", "--pretrained_path=space.pth"],
-            "the supernet's space.base_widths is (8, 16, 32, 64), expected (4, 6, 10, 20)",
+            "is a supernet with space.base_widths [8, 16, 32, 64] (now [4, 6, 10, 20])",
         ),
     ],
 )

@@ -16,9 +16,10 @@ from fewshot_nas.results.found import Found, FoundArch, write_found
 from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.running.images import evaluation_inputs, open_images
 from fewshot_nas.running.run import Run
+from fewshot_nas.running.single import _selected
 from fewshot_nas.space.pool import make_pool, read_arch_file, read_pool
 from fewshot_nas.space.presets import SPACES
-from fewshot_nas.train_stand_alone import _selected, main
+from fewshot_nas.train_stand_alone import main
 from fewshot_nas.train_supernet import main as train_supernet
 
 PX8 = SPACES["px8"]
