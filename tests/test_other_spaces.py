@@ -179,3 +179,8 @@ def test_paths_go_through_all_commands(tmp_path, monkeypatch):
     report.main(["--save=own"])
     export.main(["--model=results/own/choice1block0/supernet.pth", f"--arch={code}", "--out=subnet.pt"])
     assert (tmp_path / "subnet.pt").exists()
+
+
+def test_a_phase_that_is_only_planned_is_of_the_runs_space(begun, capsys):
+    assert test.main(["--save=own", "--split_group=2", "--json_part=all", "--plan"]) == 0
+    assert "12 archs, 12 distinct networks" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from typing import Any
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json, write_csv, write_json
-from fewshot_nas.results.run import run_directory
+from fewshot_nas.results.run import run_directory, searches
 
 _OWN = ("measures", "front", "pool", "archs")  # what a file has beside the manifest
 
@@ -128,6 +128,10 @@ def read_best(path: Path, save: str) -> Best:
     Raises:
         InputError: the file is no such one, or the search has found no arch.
     """
+    if not path.exists():
+        form = run_directory(save) / "searches" / "NAME" / "found.json"
+        there = ", ".join(map(str, searches(save))) or "none"
+        raise InputError(f"{path}: no such file, expected {form} of a finished search, which are {there}")
     found = read_found(path)
     if not found.archs:
         raise InputError(f"{path}: the search has found no arch")

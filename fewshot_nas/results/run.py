@@ -61,6 +61,10 @@ class Phase:
         rule = re.findall(_PART, self.split)[-1]
         if rule.startswith("own"):
             return {"split_by": f"MODULE:{rule.removeprefix('own')}"}
+        if rule.startswith("choice"):  # the name of the slots, without spaces
+            return {"split_by": "choice", "slots": "SLOTS"}
+        if rule == "on":
+            return {"split_by": "none"}
         return {"phase": self.name if self.parent.isdigit() else rule}
 
     @property
@@ -225,7 +229,7 @@ def phase_of(save: str, text: str) -> Phase:
     """The phase of a run that is meant by the name of a split or of a phase; 1 is the first one.
 
     Raises:
-        InputError: several phases of the run have that split.
+        InputError: several phases of the run have that split, or no phase can have that name.
     """
     if text == ONE_SHOT.name:
         return first_phase(save)
@@ -235,4 +239,8 @@ def phase_of(save: str, text: str) -> Phase:
     if len(named) > 1:
         names = " and ".join(phase.name for phase in named)
         raise InputError(f"{run_directory(save)} has the phases {names}; give the name of one")
-    return named[0] if named else Phase.parse(text)
+    try:
+        return named[0] if named else Phase.parse(text)
+    except InputError as error:
+        there = ", ".join(phase.name for phase in known_phases(save))
+        raise InputError(f"{error}; {run_directory(save)} has {there}") from None

@@ -32,7 +32,7 @@ from fewshot_nas.results.directories import (
     remove_part,
 )
 from fewshot_nas.results.evaluations import read_truth
-from fewshot_nas.results.run import SEARCH, Phase, phase_directory, phase_of, phases
+from fewshot_nas.results.run import SEARCH, Phase, phase_directory, phase_of, phases, stored_settings
 from fewshot_nas.results.scores import read_manifest
 from fewshot_nas.running.images import (
     PLANNED_CLASSES,
@@ -68,7 +68,9 @@ def evaluate(options: argparse.Namespace) -> Path | None:
     _check(options)
     on_ray, phase = uses_ray(options), phase_of(options.save, options.phase)
     directory = phase_directory(options.save, phase)
-    config = config_of(_with_settings(options), directory.config)
+    # A phase that is only planned has no settings yet, but its run may have.
+    stored = directory.config if directory.config.exists() else stored_settings(options.save) or directory.config
+    config = config_of(_with_settings(options), stored)
     model = directory.model(options.model_name)
     with ExitStack() as stack:
         # 2. Processes. With Ray the workers compute, and this process needs no GPU.

@@ -53,7 +53,7 @@ class Split:
 
     space: Space
     rules: tuple[Rule, ...] = field(hash=False)  # they hold dicts
-    name: str = field(compare=False)
+    name: str = field(default="own", compare=False)
 
     def __post_init__(self) -> None:
         if len(self.rules) != len(self.space.places) + 1:
@@ -194,7 +194,9 @@ def by_width(space: Space, groups: int) -> Split:
     if groups == 1:
         return one_shot(space)
     if not any(place.out is not None for place in space.places):
-        raise InputError(f"space {space.name} has no choice of output widths to split by")
+        raise InputError(
+            f"space {space.name} has no choice of output widths to split by; --split_by=choice splits by others"
+        )
     rules = [_by_out(space, number, groups) for number in range(len(space.places))]
     return Split(space, (*rules, rules[-1]), str(groups))
 
