@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json
+from fewshot_nas.records.journal import differing
 from fewshot_nas.results.directories import BESIDE, manifest_path, shard_path
 from fewshot_nas.space.block import Cost
 from fewshot_nas.space.pool import read_codes, write_codes
@@ -135,10 +136,10 @@ def objections(directory: Path, manifests: Mapping[int, Manifest], parts: Iterab
 
 def joined_manifest(manifests: Mapping[int, Manifest], archs: int) -> dict[str, Any]:
     """The values that all parts share, the number of archs, those beside, and, under `differing`, what differs."""
-    differing = _differing(list(manifests.values()))
+    unequal = _differing(list(manifests.values()))
     first: Manifest = next(iter(manifests.values()), {})
-    joined = {key: value for key, value in first.items() if key not in (*_OWN, *differing)}
-    by_part = {key: {str(part): each.get(key) for part, each in manifests.items()} for key in differing}
+    joined = {key: value for key, value in first.items() if key not in (*_OWN, *unequal)}
+    by_part = {key: {str(part): each.get(key) for part, each in manifests.items()} for key in unequal}
     beside = {"beside": manifests[BESIDE]["beside"]} if BESIDE in manifests else {}
     return {**joined, "archs": archs, **beside, **({"differing": by_part} if by_part else {})}
 
@@ -171,8 +172,9 @@ def trained_network(manifest: Path, default: Space) -> Network:
 
 
 def _differing(manifests: Sequence[Manifest]) -> list[str]:
-    keys = dict.fromkeys(key for manifest in manifests for key in manifest if key not in _OWN)
-    return [key for key in keys if any(each.get(key, ...) != manifests[0].get(key, ...) for each in manifests)]
+    """The keys, of the first level, whose values are not the same in all manifests."""
+    found = {key.partition(".")[0] for each in manifests for key in differing(manifests[0], each)}
+    return [key for key in dict.fromkeys(key for each in manifests for key in each) if key in found and key not in _OWN]
 
 
 def _unlike(
