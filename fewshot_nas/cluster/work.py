@@ -167,7 +167,7 @@ def train(trainings: Sequence[StandAlone], make_workers: Callable[[], AbstractCo
         return
     run, truth = wanted[0].run, wanted[0].truth
     assert truth is not None
-    if not run.resume:
+    if not run.resume:  # here, because a worker that takes a task over from a lost one has to go on with it
         for each in wanted:
             with locked(each.directory.lock, wait=False):
                 clear(each.directory)
@@ -179,6 +179,7 @@ def train(trainings: Sequence[StandAlone], make_workers: Callable[[], AbstractCo
         work = Trainings.of(wanted, token)
         try:
             for number, (result, said) in results(workers, work, _schedule(wanted)):
+                # Added as it comes, so that nothing is lost if this process ends; None: another run holds the lock.
                 if result:
                     truth.add(result)
                 workers.report(said or f"{wanted[number].name} is left out: another process is at work on it")

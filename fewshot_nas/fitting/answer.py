@@ -79,7 +79,7 @@ def answered(
     names = [_name(data.test, place) for place in range(len(labels))]
     write_csv(table, ["image", "label", *looks], zip(names, *columns, strict=True))
     calls_us = Machine(world.device, data.num_classes).calls_us(space, list(archs.values()))
-    rows = {}
+    rows = {}  # what the answer says of each network
     for (name, look), call_us in zip(looks.items(), calls_us, strict=True):
         counted = space.cost(archs[name], num_classes=data.num_classes)
         rows[name] = {
@@ -96,6 +96,7 @@ def answered(
     by = "balanced" if uneven > UNEVEN else "top1"
     # Of equal ones the faster is the result.
     winner = max(rows, key=lambda name: (rows[name][by][0], -rows[name]["latency_us"]))
+    # Paired, image by image: the same images are hard for all networks.
     differences = {
         name: gain(looks[winner].right(labels), look.right(labels), labels if by == "balanced" else None)
         for name, look in looks.items()

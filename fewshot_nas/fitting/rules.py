@@ -128,8 +128,10 @@ def choose(
     batch, wanted = by_count(seen.train, (2_000, 32), (20_000, 64), (None, 128)), wanted_epochs(seen.train)
     decoding, tried = decoding_s(images), list[Sizes]()
     first, skipped = None, list[ResNetSpace]()
+    # Spaces come from large to small ones. Each is timed, until one can be trained for half of the wanted epochs.
     for space in [own.space] if own.space else spaces_within(seen, bounds, machine, own.resolution):
         first = first or space
+        # Timing takes seconds: a space is left out whose multiply-adds say already that it is too slow.
         if tried and _hopeless(space, tried[-1], machine, seen.train, 2 * budget_s / wanted):
             skipped.append(space)
             continue
@@ -139,11 +141,13 @@ def choose(
     else:
         if first is None:
             raise InputError(out_of_reach(seen, bounds, machine, own.resolution))
-        if skipped:
+        if skipped:  # none was fast enough, so the fastest of those left out is timed after all
             fastest = min(skipped, key=lambda space: _macs(space, machine))
             tried.append(_sizes(seen, images, recipe, fastest, batch, machine))
+    # Beyond half of the wanted epochs more of them count nothing; of equal ones, the first has the largest images.
     best = max(tried, key=lambda each: min(epochs_within(each, seen.train, budget_s), wanted / 2))
     space = best.space
+    # Precision and speed are measured again, with the number of threads that the trainings will have.
     threads = machine.threads(space, reference(space), batch)
     with threads_of(threads):
         precision, step_s = machine.faster_step(space, reference(space), batch)

@@ -171,15 +171,18 @@ class Training(ABC, Generic[T]):
             run.report(f"{self.directory.path}: {self._loop(begun, RunLog(*self._logs)).plan()}")
             return
         with alone(self.directory.lock, world):
+            # What a process finds wrong in its own files ends all of them, before any of them waits for another.
             with fail_together(world):
                 fixed = {key: value for key, value in self.manifest.items() if key not in UNCOMPARED}
             check_equal_on_all_ranks(fixed, world)
+            # Only rank 0 looks at the directory: on a network file system the others may see an older state of it.
             going_on, done = on_rank0(world, self._found)
             if done:
                 run.report(done)
                 return
             with fail_together(world):
                 begun = self.begin()
+            # The old files are removed last, when nothing can be refused any more.
             if not going_on:
                 on_rank0(world, lambda: begin(self.directory, self.manifest, dump_config(run.stored)))
             with RunLog(*self._logs) as log:

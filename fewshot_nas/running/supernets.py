@@ -231,6 +231,7 @@ class SupernetTraining(Training[SupernetTask]):
     def task(self, supernet: Supernet) -> SupernetTask:
         run, config, settings = self.run, self.run.config, self.settings
         space, seed, section = run.space, config.run.seed, settings.section
+        # Only options that are drawn get gradients, and the rates of rare groups follow from how often they are drawn.
         options = space.pool_options if settings.digits == "pool" else space.all_options
         kind = settings.lr_multipliers if isinstance(settings, FewShotConfig) else "none"
         supernet.trained_on = trained_on(run.data)
@@ -242,6 +243,7 @@ class SupernetTraining(Training[SupernetTask]):
             ends = EXTREMES[settings.extremes](space, seed, options)
             return Sampler(draw(space, seed, options), ends, settings.random_subnets)
 
+        # Progressive shrinking needs the number of steps, because its parts are shares of the whole training.
         steps = settings.epochs * batches_per_epoch(len(run.data.train), settings.batch_size, run.world.size)
         shrinks = settings.sampling == "shrinking"
         step = SupernetStep(

@@ -111,6 +111,7 @@ class Search:
         pace = Pace(budget - min(budget, len(scores)))
         while len(known) < budget and (asked := on_rank0(self.world, self.proposer.ask)):
             new = asked[: budget - len(known)]
+            # After a restart the same archs are proposed, so the journal has their scores up to where it was stopped.
             missing = [arch for arch in new if arch not in scores]
             if missing:
                 latest = self._scored(missing)
@@ -189,6 +190,7 @@ def search(options: argparse.Namespace, asked: Request) -> FoundDirectory:
         remedy = "go on with the old one, or choose another --name"
         journal = Journal(found.journal, f"{found.path} was begun with", manifest, remedy)
         computing = gathered(numerics(world.device), world)
+        # From here on another search of this name is kept out; what follows reads and writes its journal.
         with alone(found.lock, world):
             running = Search(
                 proposer=asked.proposer,
@@ -252,7 +254,9 @@ def _valuation(
 def _finish(directory: FoundDirectory, found: Found, measure: str, report: Report) -> None:
     """Write what was found, and print the best archs."""
     write_found(directory.found, directory.front, found)
-    for title, archs in {"front": found.front, "the pool's front": found.pool}.items():
+    # The pool has a front where its archs have merged scores of this supernet.
+    fronts = {"front": found.front} | ({"the pool's front": found.pool} if found.pool else {})
+    for title, archs in fronts.items():
         shown_archs = archs[:_SHOWN]
         report(f"{title}: {len(archs)} archs" + (f", the {_SHOWN} best of them" if len(archs) > _SHOWN else ""))
         for arch in shown_archs:

@@ -143,6 +143,7 @@ def valuation_by_ranker(save: str, checkpoint: str, metric: str, network: Networ
             f"{path}: the ranker went by {content['metric']}, the search by {metric}; `{anew}` ranks by it"
         )
     evaluations = [read_evaluation(from_run(save, each), metric, network.space) for each in content["scores"]]
+    # The search scores new archs with one supernet, so the ranker must know scores of that one to place them.
     own = [number for number, each in enumerate(evaluations) if each.manifest.get("checkpoint_sha256") == checkpoint]
     if not own:
         raise InputError(
@@ -154,6 +155,7 @@ def valuation_by_ranker(save: str, checkpoint: str, metric: str, network: Networ
     archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
     archs |= {arch_id: network.space.decode(code) for arch_id, code in codes.items()}
     untrained = read_untrained(run_files(save).untrained) if content.get("untrained") else {}
+    # Untrained networks of archs that have neither score nor truth are known by their codes.
     archs |= {code: network.space.decode(code) for code in untrained.keys() - codes.values()}
     valuation = ByRanker(
         network,
