@@ -32,8 +32,9 @@ from fewshot_nas.cream.teaching import Guidance, Matching, guide, meta_update
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot
+from fewshot_nas.training.loop import set_rate
 from fewshot_nas.training.step import Lesson, SupernetStep
-from fewshot_nas.training.task import Batch, plain_groups, set_rate, sgd
+from fewshot_nas.training.task import Batch, plain_groups, sgd
 
 POOL_SIZE, SLICE = 10, 4
 

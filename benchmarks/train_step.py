@@ -33,10 +33,10 @@ from fewshot_nas.space.space import Space
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.draws import RandomArchs, Sampler, SpaceEnds
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop
+from fewshot_nas.training.loop import Loop, Schedule, set_rate
 from fewshot_nas.training.step import Largest, Regularization, SupernetStep
 from fewshot_nas.training.supernet_task import multipliers, parameter_groups
-from fewshot_nas.training.task import Batch, Schedule, Source, Trained, set_rate, sgd
+from fewshot_nas.training.task import Batch, Source, Trained, sgd
 
 CASES = {"track1": (32, 64, 1000), "px28": (128, 28, 10)}  # images, their side, classes
 SMOOTHING = 0.1

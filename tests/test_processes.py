@@ -25,10 +25,10 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import by_width, one_shot
 from fewshot_nas.training.draws import RandomArchs, Sampler, SpaceEnds
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop
+from fewshot_nas.training.loop import Loop, Schedule
 from fewshot_nas.training.step import Largest, Regularization, SupernetStep
 from fewshot_nas.training.supernet_task import SupernetTask
-from fewshot_nas.training.task import Learning, NetworkTask, Schedule, Source, plain_groups, sgd
+from fewshot_nas.training.task import Learning, NetworkTask, Source, plain_groups, sgd
 from tests.kinds import GATED, MBCONV
 from tests.rounding import bound, terms
 

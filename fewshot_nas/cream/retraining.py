@@ -21,7 +21,8 @@ from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Begun, Training
 from fewshot_nas.running.run import placed, seed_weights
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.task import STEADY_STEPS, Learning, NetworkTask, Schedule, plain_groups
+from fewshot_nas.training.loop import Schedule
+from fewshot_nas.training.task import STEADY_STEPS, Learning, NetworkTask, plain_groups
 
 _CALIBRATION_IMAGES = 256
 _FIRST_WEIGHTS = 0.01  # share of the first weights in the average, from which on they are felt

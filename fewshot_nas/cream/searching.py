@@ -38,8 +38,9 @@ from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.space import Arch
 from fewshot_nas.space.split import one_shot, shared, split_of
 from fewshot_nas.training.log import RunLog
+from fewshot_nas.training.loop import Schedule, set_rate
 from fewshot_nas.training.step import Regularization
-from fewshot_nas.training.task import Batch, Learning, Schedule, Task, Trained, plain_groups, set_rate, sgd
+from fewshot_nas.training.task import Batch, Learning, Task, Trained, plain_groups, sgd
 
 HELD_SHARE = 8  # at most one of so many training images is held out
 

@@ -162,7 +162,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """The dotted keys whose values differ, or that only one of them has."""
     first, second = dict(flat(one)), dict(flat(other))
-    return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
+    return sorted(key for key in first.keys() | second.keys() if first.get(key, ...) != second.get(key, ...))
 
 
 def refuse_difference(

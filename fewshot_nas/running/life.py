@@ -25,8 +25,8 @@ from fewshot_nas.running.images import opened
 from fewshot_nas.running.manifest import UNCOMPARED, begin, goes_on
 from fewshot_nas.running.options import run_words
 from fewshot_nas.training.log import RunLog, collapse
-from fewshot_nas.training.loop import Loop
-from fewshot_nas.training.task import Schedule, Source, Task
+from fewshot_nas.training.loop import Loop, Schedule
+from fewshot_nas.training.task import Source, Task
 
 T = TypeVar("T", bound=Task[Any, Any])
 

@@ -136,9 +136,9 @@ def _parent_path(options: argparse.Namespace) -> Path:
     if wanted is not None:
         known = {phase: count for phase, count in known.items() if count == wanted}
     if not known:
-        wish = wanted or f"fewer than {options.group_nums or MAX_GROUPS + 1}"
+        count = wanted or (f"fewer than {options.group_nums}" if options.group_nums else "")
         raise InputError(
-            f"{run_directory(options.save)}: no finished phase with {wish} groups;"
+            f"{run_directory(options.save)}: no finished phase{count and f' with {count} groups'};"
             f" `{following(options, 'train_supernet')}` trains the first,"
             " or name a supernet with --pretrained_path or --split_model_path"
         )

@@ -35,8 +35,8 @@ from fewshot_nas.running.images import (
 from fewshot_nas.running.life import AnyRun, Begun
 from fewshot_nas.running.manifest import manifest, refuse_another_run
 from fewshot_nas.space.space import Space
-from fewshot_nas.training.loop import step_seed
-from fewshot_nas.training.task import Schedule, Source, Task
+from fewshot_nas.training.loop import Schedule, step_seed
+from fewshot_nas.training.task import Source, Task
 
 N = TypeVar("N", bound=nn.Module)
 T = TypeVar("T", bound=Task[Any, Any])
@@ -110,7 +110,7 @@ class Run(AnyRun):
         smallest = min(getattr(settings, "resolutions", ()), default=self.space.resolution)
         seen = self.world.of_norms(batch)
         refuse_single_values(seen, self.space.sides(smallest)[-1], f"{settings.section}.batch_size")
-        # A schedule takes the settings of its own names, so that a new one stands in two files: config.py and the loop.
+        # A schedule takes the settings of its own names: a new one stands in two files, config.py and training/loop.py.
         given = {**vars(config.run), **vars(settings)}
         schedule = Schedule(**{each.name: given[each.name] for each in fields(Schedule)})
         transform = train_transform(config.data.augmentation or data.recipe, self.space.resolution)

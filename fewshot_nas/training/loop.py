@@ -5,11 +5,13 @@ step. So a run that was killed and resumed ends with the same bits as one that w
 """
 
 import hashlib
+import math
 import random
 import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from fewshot_nas.models.checkpoint import read_checkpoint
 from fewshot_nas.records.journal import Record
 from fewshot_nas.training.gradients import GradientMean
 from fewshot_nas.training.log import RunLog, summary
-from fewshot_nas.training.task import Batch, Schedule, Source, Task, set_rate
+from fewshot_nas.training.task import Batch, Source, Task
 
 _IN_EVALUATION = (
     "while the networks of an epoch were measured; lower evaluation.batch_size (for Cream BATCH_SIZE), and go on"
@@ -36,6 +38,40 @@ _IN_EVALUATION = (
 FEW_STEPS = 5  # tell how fast a training is
 PLANNED_STEPS, PLANNED_S = 20, 10.0  # the most that a plan measures
 CHECKED_STEPS = 10  # steps between two checks of the losses, each of which waits for the device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How a task is trained; `batch_size` counts the images of all processes."""
+
+    epochs: int
+    warmup_epochs: int
+    batch_size: int
+    lr: float
+    clip_value: float
+    seed: int
+    checkpoint_steps: int
+
+    def rate(self, per_epoch: int) -> Callable[[int], float]:
+        """The learning rate of each step, if an epoch has `per_epoch` steps; subclasses may have other schedules."""
+        return cosine(self.lr, self.epochs * per_epoch, self.warmup_epochs * per_epoch)
+
+
+def cosine(base: float, total: int, warmup: int) -> Callable[[int], float]:
+    """The learning rate of each step: a linear warm-up from a thousandth of `base`, then a cosine to 0."""
+
+    def rate(step: int) -> float:
+        if step < warmup:
+            return base * (0.001 + 0.999 * step / warmup)
+        return base * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+    return rate
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter group to its multiple of `rate`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
 
 
 class Loop:
@@ -60,7 +96,7 @@ class Loop:
         self.task, self.source, self.schedule = task, source, schedule
         self.last, self.log, self.world = last, log, world
         self._report = report
-        self._batches = source.batches(schedule, world)
+        self._batches = source.batches(schedule.batch_size, schedule.seed, world)
         self._per_epoch = self._batches.per_epoch
         self._batch, self._averaged = self._batches.size, GradientMean(world)
         self._share = world.share(self._batch)

@@ -1,12 +1,11 @@
-"""What the loop trains: images and a schedule, a step, and a task, whose network learns by the step.
+"""What the loop trains: images, a step, and a task, whose network learns by the step.
 
 A new way to train is a `Step`, a `Task`, or both; the loop stays as it is. The simplest task is one network: from
 scratch, from the weights that it has in a supernet, or by Cream's recipe.
 """
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
@@ -31,23 +30,6 @@ from fewshot_nas.records.journal import Record
 STEADY_STEPS = 50
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How a task is trained; `batch_size` counts the images of all processes."""
-
-    epochs: int
-    warmup_epochs: int
-    batch_size: int
-    lr: float
-    clip_value: float
-    seed: int
-    checkpoint_steps: int
-
-    def rate(self, per_epoch: int) -> Callable[[int], float]:
-        """The learning rate of each step, if an epoch has `per_epoch` steps; subclasses may have other schedules."""
-        return cosine(self.lr, self.epochs * per_epoch, self.warmup_epochs * per_epoch)
-
-
 @dataclass(frozen=True)
 class Source:
     """Training images, and how they are transformed and normalised for the network."""
@@ -58,13 +40,13 @@ class Source:
     std: tuple[float, ...]
     workers: int = 0
 
-    def batches(self, schedule: Schedule, world: World) -> TrainBatches:
-        """This process's share of the training batches."""
+    def batches(self, batch_size: int, seed: int, world: World) -> TrainBatches:
+        """This process's share of the training batches, which have so many images on all processes."""
         return TrainBatches(
             self.images,
             self.transform,
-            batch_size=schedule.batch_size,
-            seed=schedule.seed,
+            batch_size=batch_size,
+            seed=seed,
             rank=world.rank,
             world=world.size,
             workers=self.workers,
@@ -140,23 +122,6 @@ class Task(ABC, Generic[N, S]):
     @abstractmethod
     def restore(self, content: Mapping[str, Any]) -> None:
         """Restore the state that `save` wrote."""
-
-
-def cosine(base: float, total: int, warmup: int) -> Callable[[int], float]:
-    """The learning rate of each step: a linear warm-up from a thousandth of `base`, then a cosine to 0."""
-
-    def rate(step: int) -> float:
-        if step < warmup:
-            return base * (0.001 + 0.999 * step / warmup)
-        return base * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-    return rate
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every parameter group to its multiple of `rate`."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
 
 
 def plain_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -42,9 +42,10 @@ from fewshot_nas.space.resnet import ResNetSpace
 from fewshot_nas.space.space import Arch, Options, Space, random_arch
 from fewshot_nas.space.split import Split, by_width
 from fewshot_nas.training.draws import Sampler
+from fewshot_nas.training.loop import cosine, set_rate
 from fewshot_nas.training.step import Answer, SupernetStep
 from fewshot_nas.training.supernet_task import SupernetTask
-from fewshot_nas.training.task import Batch, Learning, Trained, cosine, plain_groups, set_rate, sgd
+from fewshot_nas.training.task import Batch, Learning, Trained, plain_groups, sgd
 from studies.arms.gradient_scale import Kind, chances, gradient_scale
 from studies.arms.splits import by_depth, by_table
 from studies.remembering import RememberingTask

@@ -14,7 +14,8 @@ from fewshot_nas.evaluation.naive import calibrate, measure
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import one_shot
-from fewshot_nas.training.task import plain_groups, set_rate, sgd
+from fewshot_nas.training.loop import set_rate
+from fewshot_nas.training.task import plain_groups, sgd
 
 pytestmark = pytest.mark.numeric
 PATHS = [(choice,) * 5 for choice in (0, 3)]

@@ -22,8 +22,9 @@ from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.split import one_shot, shared
 from fewshot_nas.training.gradients import GradientMean
+from fewshot_nas.training.loop import set_rate
 from fewshot_nas.training.step import Regularization
-from fewshot_nas.training.task import Batch, plain_groups, set_rate, sgd
+from fewshot_nas.training.task import Batch, plain_groups, sgd
 
 RATE = 0.1
 BUDGET = Budget(CreamSpace().of((1, 2, 1, 1, 1), 224), 0, 1000)

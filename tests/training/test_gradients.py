@@ -11,9 +11,10 @@ from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 from fewshot_nas.training.draws import RandomArchs, Sampler, SpaceEnds
 from fewshot_nas.training.gradients import Leaves
+from fewshot_nas.training.loop import set_rate
 from fewshot_nas.training.step import Largest, Regularization, SupernetStep
 from fewshot_nas.training.supernet_task import multipliers, parameter_groups
-from fewshot_nas.training.task import Batch, set_rate, sgd
+from fewshot_nas.training.task import Batch, sgd
 from tests.rounding import assert_equal_but_for_rounding, terms
 
 pytestmark = pytest.mark.numeric

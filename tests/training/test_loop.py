@@ -23,8 +23,8 @@ from fewshot_nas.distributed import World, joined
 from fewshot_nas.records.files import replacing
 from fewshot_nas.training import loop as under_test
 from fewshot_nas.training.log import RunLog
-from fewshot_nas.training.loop import Loop
-from fewshot_nas.training.task import Schedule, Source, Task, Trained, plain_groups, sgd
+from fewshot_nas.training.loop import Loop, Schedule
+from fewshot_nas.training.task import Source, Task, Trained, plain_groups, sgd
 
 ALONE = World(0, 1, torch.device("cpu"))
 IMAGES = ArrayImages(

@@ -9,8 +9,8 @@ import torch
 from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.data.transforms import train_transform
 from fewshot_nas.distributed import World
-from fewshot_nas.training.loop import Loop
-from fewshot_nas.training.task import Learning, Schedule, Source, plain_groups
+from fewshot_nas.training.loop import Loop, Schedule
+from fewshot_nas.training.task import Learning, Source, plain_groups
 
 IMAGES = ArrayImages(torch.zeros(8, 1, 8, 8, dtype=torch.uint8), torch.arange(8) % 5)
 SOURCE = Source(IMAGES, train_transform("shift", 8), (0.5,), (0.25,))

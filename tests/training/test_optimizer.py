@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
+from fewshot_nas.training.loop import cosine, set_rate
 from fewshot_nas.training.supernet_task import multipliers, parameter_groups
-from fewshot_nas.training.task import cosine, plain_groups, set_rate, sgd
+from fewshot_nas.training.task import plain_groups, sgd
 
 TRACK1 = SPACES["track1"]
 ALL, POOL = TRACK1.all_options, TRACK1.pool_options  # as those of the tiny space
