@@ -225,10 +225,9 @@ def _training(study: Study) -> Iterator[str]:
         first = "cream.search" if any(phase.name == SEARCH.name for phase in study.phases) else "train_supernet"
         yield missing("No epoch has been logged.", command_line(first, save=study.save))
         return
-    logged = "prob" if any(epoch.scores["prob"] for epoch in epochs) else "top1"  # old logs have no probabilities
     if any(epoch.tau for epoch in epochs):
         yield note(
-            f"Tau by {metric_title(logged)} after each epoch with its 95 % interval, on the validation images;"
+            f"Tau by {metric_title('prob')} after each epoch with its 95 % interval, on the validation images;"
             f" phases follow one another. A star is the epoch that became the phase's supernet.{_line(study)}"
         )
         yield f"<figure>{plot('tau')}</figure>"
