@@ -115,17 +115,20 @@ def judge(predictions: Mapping[str, Floats], truth: Truth) -> Judgement:
     best = tuple(_best({name: each[number] for name, each in counts.items()}) for number in range(2))
     rivals = tuple(counts[name][number] if name else None for number, name in enumerate(best))
     return Judgement(
-        truth.name,
-        len(rows),
-        {name: bench.verdict(values[rows], bench.sample(values[rows]), rivals) for name, values in predictions.items()},
-        {name: bench.verdict(truth.counts[name][rows], taken, rivals) for name, taken in counts.items()},
-        (best[0], best[1]),
-        [(len(group), float(macs[group].max()), float(accuracy[group].max())) for group in groups],
-        bench.ceiling,
-        known.regret,
-        _seed(runs, groups),
-        ridge,
-        truth.images * float(macs.mean()) if truth.images else math.nan,
+        truth=truth.name,
+        networks=len(rows),
+        predicted={
+            name: bench.verdict(values[rows], bench.sample(values[rows]), rivals)
+            for name, values in predictions.items()
+        },
+        counts={name: bench.verdict(truth.counts[name][rows], taken, rivals) for name, taken in counts.items()},
+        best=(best[0], best[1]),
+        classes=[(len(group), float(macs[group].max()), float(accuracy[group].max())) for group in groups],
+        ceiling=bench.ceiling,
+        oracle=known.regret,
+        seed=_seed(runs, groups),
+        ridge=ridge,
+        training=truth.images * float(macs.mean()) if truth.images else math.nan,
     )
 
 

@@ -12,7 +12,7 @@ from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.reporting.log import Epoch, Log, PathSearch, read_log
 from fewshot_nas.reporting.ranked import Ranked
 from fewshot_nas.results.directories import PhaseDirectory, merged_manifest_path, merged_path
-from fewshot_nas.results.evaluations import Evaluation, merged_evaluations, no_better, read_evaluation
+from fewshot_nas.results.evaluations import Evaluation, merged_evaluations, read_evaluation
 from fewshot_nas.results.found import Found
 from fewshot_nas.results.scores import BEST_FIRST, Manifest, Network, network_of, read_manifest
 from fewshot_nas.space.block import Cost
@@ -39,13 +39,6 @@ class PhaseRecord:
     unmerged: tuple[str, ...]
     compared: Mapping[str, float]
     source: str
-
-    @property
-    def collapse(self) -> str:
-        """A warning if the phase's supernet is no better than guessing, else nothing."""
-        measured = [epoch for epoch in self.log.epochs if epoch.top1 and epoch.guessing is not None]
-        chosen = [epoch for epoch in measured if epoch.number == self.log.chosen] or measured[-1:]
-        return no_better(chosen[0].top1.values(), chosen[0].guessing or 0.0) if chosen else ""
 
 
 class Span(NamedTuple):
@@ -141,7 +134,16 @@ def gather(
     costs = {arch_id: _cost(network, arch_id, code) for arch_id, code in codes.items()}
     accuracy = {arch_id: entry.acc for arch_id, entry in truth.items()}
     rows = {phase.name: agreement(phase.compared, accuracy) for phase in phases if len(phase.compared) >= FEWEST}
-    return Study(save, metric, phases, truth, codes, costs, rows, _proxy_rows(network, truth))
+    return Study(
+        save=save,
+        metric=metric,
+        phases=phases,
+        truth=truth,
+        codes=codes,
+        costs=costs,
+        phase_rows=rows,
+        proxy_rows=_proxy_rows(network, truth),
+    )
 
 
 def _phase(

@@ -15,6 +15,7 @@ from fewshot_nas.records.files import read_json
 from fewshot_nas.records.journal import numbered
 from fewshot_nas.reporting.style import decimal, quantity
 from fewshot_nas.results.directories import RetrainDirectory, SearchDirectory
+from fewshot_nas.results.evaluations import no_better
 from fewshot_nas.results.scores import METRICS
 
 
@@ -45,11 +46,20 @@ class Log:
 
     Attributes:
         rescored: scores by metric, as in `Epoch`, of the chosen one by a ground truth that came later.
+        truth: digest of the ground truth by which it was chosen; None if there was none.
     """
 
     epochs: tuple[Epoch, ...] = ()
     chosen: int | None = None
     rescored: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    truth: str | None = None
+
+    @property
+    def collapse(self) -> str:
+        """A warning if the result, the chosen or the last epoch, is no better than guessing, else nothing."""
+        measured = [epoch for epoch in self.epochs if epoch.top1 and epoch.guessing is not None]
+        result = [epoch for epoch in measured if epoch.number == self.chosen] or measured[-1:]
+        return no_better(result[0].top1.values(), result[0].guessing or 0.0) if result else ""
 
 
 def read_log(path: Path) -> Log:
@@ -67,7 +77,8 @@ def read_log(path: Path) -> Log:
         return Log(epochs)
     where, choice = choices[-1]
     scores = _mapping(where, choice, "scores")
-    return Log(epochs, choice.get("epoch"), {metric: _numbers(where, scores, metric) for metric in scores})
+    rescored = {metric: _numbers(where, scores, metric) for metric in scores}
+    return Log(epochs, choice.get("epoch"), rescored, _mapping(where, choice, "ground_truth").get("sha256"))
 
 
 def _epoch(where: str, record: Mapping[str, Any]) -> Epoch:

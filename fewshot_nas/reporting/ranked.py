@@ -52,9 +52,17 @@ def read_ranked(path: Path, anew: str) -> Ranked | None:
     try:
         rows = tuple(read_row(str(path), row) for row in content["rows"])
         archs, scored, truths = (int(content[key]) for key in ("archs", "scored", "truths"))
-        sources, predicted, best = tuple(content["scores"]), content["predicted"], content["best_proxy"]
-        equal = {name: read_interval(each) for name, each in content.get("equal_cost", {}).items()}
-        return Ranked(sources, archs, scored, truths, predicted, best, rows, tuple(content.get("notes", ())), equal)
+        return Ranked(
+            scores=tuple(content["scores"]),
+            archs=archs,
+            scored=scored,
+            truths=truths,
+            predicted=content["predicted"],
+            best_proxy=content["best_proxy"],
+            rows=rows,
+            notes=tuple(content.get("notes", ())),
+            equal_cost={name: read_interval(each) for name, each in content.get("equal_cost", {}).items()},
+        )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"{path}: is not the ranker's table; `{anew}` makes it anew") from None
 

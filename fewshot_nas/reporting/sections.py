@@ -42,7 +42,7 @@ def head(study: Study) -> str:
 
 def _collapses(study: Study) -> str:
     """A paragraph for each phase in which nothing was learned."""
-    said = {f"phase {phase.name}": phase.collapse for phase in study.phases}
+    said = {f"phase {phase.name}": phase.log.collapse for phase in study.phases}
     return "".join(f'<p class="verdict">{escape(f"{name}: {text}")}</p>\n' for name, text in said.items() if text)
 
 

@@ -20,11 +20,12 @@ from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import World, check_equal_on_all_ranks, fail_together, on_rank0
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.records.files import locked
+from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.running.images import opened
 from fewshot_nas.running.manifest import UNCOMPARED, begin, goes_on
 from fewshot_nas.running.options import run_words
-from fewshot_nas.training.log import RunLog, collapse
+from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.loop import Loop, Schedule
 from fewshot_nas.training.task import Source, Task
 
@@ -192,7 +193,7 @@ class Training(ABC, Generic[T]):
                     run.report(f"continuing {self.directory.path} at step {loop.step} of {loop.steps}")
                 loop.run()
                 on_rank0(world, lambda: self.finish(begun.task, log))
-            if said := on_rank0(world, lambda: collapse(self.directory.log)):
+            if said := on_rank0(world, lambda: read_log(self.directory.log).collapse):
                 run.report(said)
 
     def _found(self) -> tuple[bool, str]:

@@ -22,6 +22,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import FEWEST, agreement
 from fewshot_nas.ranking.interval import UNDEFINED, Interval
 from fewshot_nas.records.files import read_json, replacing, sha256
+from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import ONE_SHOT, run_directory
 from fewshot_nas.running.images import trained_on
@@ -30,7 +31,7 @@ from fewshot_nas.running.run import Run, placed
 from fewshot_nas.space.pool import Entry, changed_settings, part_path, part_paths, read_arch_file
 from fewshot_nas.space.space import Options, Space
 from fewshot_nas.training.draws import EXTREMES, SAMPLING, Sampler, Shrinking
-from fewshot_nas.training.log import RunLog, last_choice
+from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.step import LOSSES, ImageSizes, Labels, Largest, Regularization, SupernetStep
 from fewshot_nas.training.supernet_task import (
     LOGGED,
@@ -86,7 +87,7 @@ class MeasuredEpoch:
 
 def chosen_by(directory: PhaseDirectory) -> str | None:
     """Digest of the ground truth by which a finished phase's epoch was chosen; None if there was none."""
-    return (last_choice(directory.log).get("ground_truth") or {}).get("sha256")
+    return read_log(directory.log).truth
 
 
 def measured_epochs(directory: PhaseDirectory, truth: Truth, inputs: Inputs) -> list[MeasuredEpoch]:

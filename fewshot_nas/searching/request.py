@@ -55,7 +55,16 @@ def request(options: argparse.Namespace) -> Request:
         options.latency = _table(options, network)
     limits = _limits(options, network)
     proposer = _proposer(options, limits, choices, config.run.seed)
-    return Request(phase, directory, config, model, network, limits, proposer, latency_matters)
+    return Request(
+        phase=phase,
+        directory=directory,
+        config=config,
+        model=model,
+        network=network,
+        limits=limits,
+        proposer=proposer,
+        latency_matters=latency_matters,
+    )
 
 
 def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path, default: Space) -> Network:

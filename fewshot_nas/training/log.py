@@ -1,4 +1,4 @@
-"""The log of a run: a JSON object per line, and the same numbers for TensorBoard."""
+"""Writing the log of a run: a JSON object per line, and the same numbers for TensorBoard. `reporting.log` reads it."""
 
 import os
 import socket
@@ -16,8 +16,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from fewshot_nas.ranking.correlation import TELLING
 from fewshot_nas.ranking.interval import Interval, shown
 from fewshot_nas.records.files import as_json
-from fewshot_nas.records.journal import Record, append, cut, records
-from fewshot_nas.results.evaluations import no_better
+from fewshot_nas.records.journal import Record, append, cut
 
 _SAID = ("largest", "smallest", "best", "ema", "arch")  # the nets whose accuracy is reported after each epoch
 
@@ -81,20 +80,6 @@ class RunLog:
         for event in events:
             event.wall_time = time.time()
             RecordWriter(self._shown).write(event.SerializeToString())
-
-
-def last_choice(path: Path) -> Mapping[str, Any]:
-    """What the log of a phase says of the checkpoint that was chosen last; empty if none was."""
-    choices = [record["chosen"] for record in records(path) if "chosen" in record]
-    return dict(choices[-1]) if choices else {}
-
-
-def collapse(path: Path) -> str:
-    """A warning if the result of a training, the chosen or the last epoch, is no better than guessing, else nothing."""
-    measured = [record for record in records(path) if "guessing" in record]
-    chosen = last_choice(path).get("epoch")
-    result = [record for record in measured if record["epoch"] == chosen] or measured[-1:]
-    return no_better(result[0]["top1"].values(), result[0]["guessing"]) if result else ""
 
 
 def summary(record: Record, epochs: int) -> str:
