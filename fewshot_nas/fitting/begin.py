@@ -28,7 +28,7 @@ from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.space.cost import Limits, cost_measures, read_bounds
 from fewshot_nas.space.pool import changed_settings
 from fewshot_nas.space.space import Space
-from fewshot_nas.timing.measuring import FITTED, JUDGED
+from fewshot_nas.timing.measuring import FITTED, TESTED
 from fewshot_nas.timing.programs import distinct_parts
 
 _PARTS = 300  # of a table of latencies, before the space is known
@@ -83,7 +83,7 @@ def begun(asked: Asked, begun_s: float) -> Fit:
             getattr(config, section).epochs if f"{section}.epochs" in named else None
             for section in ("stand_alone", "training")
         )
-        parts = len(distinct_parts(space, space.pool_options)) + FITTED + JUDGED if timed else 0
+        parts = len(distinct_parts(space, space.pool_options)) + FITTED + TESTED if timed else 0
         cost = costs(known, chosen, parts, busy(*clocks), epochs, supernet)
         made = plan(cost, budget_s, time.monotonic() - begun_s)
     settings = _settings(chosen, files.path / "pool", made.epochs, made.supernet_epochs, given)

@@ -35,7 +35,7 @@ FitAndPredict = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]  # (kno
 
 
 @dataclass(frozen=True)
-class Judged:
+class Validated:
     """A predictor's tau with k truths, on the archs without a truth, and its gain over each rival there."""
 
     truths: int
@@ -43,8 +43,8 @@ class Judged:
     gains: dict[str, Interval]
 
 
-def judge(fit: FitAndPredict, truth: Floats, rivals: dict[str, Floats], truths: int) -> Judged:
-    """Judge a predictor.
+def cross_validate(fit: FitAndPredict, truth: Floats, rivals: dict[str, Floats], truths: int) -> Validated:
+    """Cross-validate a predictor: fit it to some archs, and rank the others by it, in many draws.
 
     Args:
         fit: predicts the wanted rows from the truths of the known rows; at most `MOST_ASKED` are wanted at a time.
@@ -66,7 +66,7 @@ def judge(fit: FitAndPredict, truth: Floats, rivals: dict[str, Floats], truths: 
         taus.append(mine)
         for name, values in rivals.items():
             gains[name].append(mine - tau_of_weights(values[wanted], truth[wanted], part))
-    return Judged(truths, _over_draws(taus), {name: _over_draws(each) for name, each in gains.items()})
+    return Validated(truths, _over_draws(taus), {name: _over_draws(each) for name, each in gains.items()})
 
 
 def _draws(archs: int, truths: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -161,5 +161,5 @@ def _fit(inputs: predictor.PredictorInputs, odds: Floats) -> FitAndPredict:
 
 
 def _row(name: str, truths: int, fit: FitAndPredict, truth: Floats, best: dict[str, Floats]) -> Row:
-    judged = judge(fit, truth, best, truths)
-    return Row(name, truths, len(truth), judged.tau, judged.gains.get("best", UNDEFINED))
+    validated = cross_validate(fit, truth, best, truths)
+    return Row(name, truths, len(truth), validated.tau, validated.gains.get("best", UNDEFINED))

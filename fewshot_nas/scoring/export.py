@@ -98,7 +98,7 @@ def export(options: argparse.Namespace) -> None:
     if programs:  # what is scored is the file that will be used
         logits = logits_of(programs[0], inputs, pixels=pixels)
     if inputs:
-        scores, confidence = judged(logits, inputs, known.scores)
+        scores, confidence = scores_of(logits, inputs, known.scores)
         known = replace(known, scores=scores, confidence=confidence)
     card = deployment_card(space, network.arch, network.module.num_classes, known)
     card_file.refuse_another(card)
@@ -204,17 +204,17 @@ def _cards(
     if len(programs) == 1:
         return [card]
     now = logits_of(programs[1], inputs, pixels=pixels)
-    scores, confidence = judged(now, inputs, card["scores"])
+    scores, confidence = scores_of(now, inputs, card["scores"])
     own = {"scores": scores, "confidence": confidence, "latency": times[1]}
     card["int8"] = {**own, "change": differences(now, logits, inputs)}
     python = {"python": python_lines(card, files[2].name)} if readable else {}
     return [card, {**card, **own, **python}]
 
 
-# ---- the network's confidence, and ONNX files: quantised, judged and timed as they will run --------------------------
+# ---- the network's confidence, and ONNX files: quantised, scored and timed as they will run --------------------------
 
 
-def judged(
+def scores_of(
     logits: Logits, inputs: Mapping[str, Inputs], known: Sequence[Mapping[str, Any]]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The scores of each part in percent, and the temperature and threshold, which are of the validation images.

@@ -26,7 +26,7 @@ from fewshot_nas.timing.table import Call, LatencyFit, LatencyTable, Part, Sized
 
 K = TypeVar("K", bound=Hashable)
 Choices = Literal["pool", "all"]  # of a space's options
-FITTED, JUDGED = 30, 50  # networks; in the same proportion if the space has fewer
+FITTED, TESTED = 30, 50  # networks; in the same proportion if the space has fewer
 LEAST_RUNS, MOST_RUNS = 3, 30
 TURN_S = 0.006  # a short program is repeated for so long in its turn
 
@@ -37,8 +37,8 @@ def measured_table(programs: Programs, choices: Choices, count: int, device: Map
     options = space.all_options if choices == "all" else space.pool_options
     parts = distinct_parts(space, options)
     rng = Random(0)
-    archs = distinct(lambda: random_arch(space, rng, options), FITTED + JUDGED)
-    fits = max(1, len(archs) * FITTED // (FITTED + JUDGED))
+    archs = distinct(lambda: random_arch(space, rng, options), FITTED + TESTED)
+    fits = max(1, len(archs) * FITTED // (FITTED + TESTED))
     print(f"{len(parts)} parts and {len(archs)} networks, {count} rounds, on {device['name']}: {device['timed']}")
     made: dict[Any, Program] = {Call(): programs.empty()}
     for each in tqdm([*parts, *archs], desc="making", disable=None, leave=False):
@@ -58,7 +58,7 @@ def measured_table(programs: Programs, choices: Choices, count: int, device: Map
         "spread_of_networks_percent": round(100 * median(each.spread for each in whole.values()), 2),
         "fitted_to": fits,
     }
-    return replace(table, validation=facts | judged(table, {arch: whole[arch].us for arch in archs[fits:]}))
+    return replace(table, validation=facts | errors_on(table, {arch: whole[arch].us for arch in archs[fits:]}))
 
 
 def show(table: LatencyTable, path: Path) -> None:
@@ -112,7 +112,7 @@ def _row(table: LatencyTable, arch: Arch) -> list[float]:
     return [1.0, sum(map(table.net_us, [*parts, space.head(arch)])), *depths]
 
 
-def judged(table: LatencyTable, networks: Mapping[Arch, float]) -> dict[str, Any]:
+def errors_on(table: LatencyTable, networks: Mapping[Arch, float]) -> dict[str, Any]:
     """The errors of the predictions on networks that the table was not fitted to.
 
     Returns:

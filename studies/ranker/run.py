@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.comparison import PREDICTOR, WITHOUT_SCORES, best_of, compare, judge
+from fewshot_nas.ranking.comparison import PREDICTOR, WITHOUT_SCORES, best_of, compare, cross_validate
 from fewshot_nas.ranking.correlation import Floats, proxies
 from fewshot_nas.ranking.features import column, composites, features, suggest, weights, widths
 from fewshot_nas.ranking.interval import Row
@@ -108,7 +108,7 @@ def _suggested(inputs: PredictorInputs, truth: Floats, best: Floats, count: int)
     chosen = np.array(suggest(inputs.columns, count))
     others = np.setdiff1d(np.arange(len(truth)), chosen)
     value = predict(inputs.of(chosen), log_odds(truth[chosen]), inputs.of(others)).value
-    judged = judge(lambda _, wanted: value[wanted], truth[others], {"best": best[others]}, 0)
+    judged = cross_validate(lambda _, wanted: value[wanted], truth[others], {"best": best[others]}, 0)
     return Row("predictor, suggested", count, len(truth), judged.tau, judged.gains["best"])
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.comparison import DRAWS, LEFT, best_of, compare, judge
+from fewshot_nas.ranking.comparison import DRAWS, LEFT, best_of, compare, cross_validate
 from fewshot_nas.ranking.correlation import agreement, correlations
 from fewshot_nas.ranking.interval import PREDICTOR, WITHOUT_SCORES
 from fewshot_nas.ranking.ranker import ranker
@@ -74,7 +74,7 @@ def test_a_predictor_is_asked_about_rows_that_it_has_not_seen():
         asked.append((set(known), set(wanted)))
         return TRUTH[wanted]
 
-    judged = judge(fit, TRUTH, {}, 20)
+    judged = cross_validate(fit, TRUTH, {}, 20)
     assert judged.tau.value == pytest.approx(1)
     assert len(asked) == DRAWS
     assert all(len(known) == 20 and known | wanted == set(range(60)) and not known & wanted for known, wanted in asked)
@@ -82,14 +82,14 @@ def test_a_predictor_is_asked_about_rows_that_it_has_not_seen():
 
 
 def test_without_truths_it_is_the_plain_agreement():
-    judged = judge(lambda _, wanted: NOISY[wanted], TRUTH, {}, 0)
+    judged = cross_validate(lambda _, wanted: NOISY[wanted], TRUTH, {}, 0)
     plain = agreement(named(NOISY), named(TRUTH)).kendall
     assert judged.tau.value == pytest.approx(plain.value)
     assert judged.tau.low == pytest.approx(plain.low, abs=0.04)
 
 
 def test_gains_are_paired():
-    judged = judge(lambda _, wanted: NOISY[wanted], TRUTH, {"itself": NOISY, "reverse": -NOISY}, 10)
+    judged = cross_validate(lambda _, wanted: NOISY[wanted], TRUTH, {"itself": NOISY, "reverse": -NOISY}, 10)
     assert judged.gains["itself"].value == judged.gains["itself"].error == 0
     assert judged.gains["reverse"].value == pytest.approx(2 * judged.tau.value)
     assert judged.truths == 10
@@ -97,4 +97,4 @@ def test_gains_are_paired():
 
 def test_too_few_archs_to_judge_by_are_refused():
     with pytest.raises(InputError, match="60 truths, expected at least 61"):
-        judge(lambda _, wanted: NOISY[wanted], TRUTH, {}, 58)
+        cross_validate(lambda _, wanted: NOISY[wanted], TRUTH, {}, 58)

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from fewshot_nas.space.space import random_arch
-from fewshot_nas.timing.measuring import fitted, judged
+from fewshot_nas.timing.measuring import errors_on, fitted
 from fewshot_nas.timing.table import LatencyFit
 
 
@@ -33,11 +33,11 @@ def test_constants_are_never_negative(table, networks):
 
 def test_a_perfect_table_is_judged_so_and_a_wrong_network_is_the_worst(table, networks):
     perfect = fitted(table, networks)
-    found = judged(perfect, networks)
+    found = errors_on(perfect, networks)
     assert found["mean_error_percent"] == 0
     assert found["tau"] == 1
     wrong = list(networks)[7]
-    found = judged(perfect, networks | {wrong: 2 * networks[wrong]})
+    found = errors_on(perfect, networks | {wrong: 2 * networks[wrong]})
     assert found["worst"]["code"] == table.space.encode(wrong)
     assert found["largest_error_percent"] == pytest.approx(50, abs=0.01)
     assert found["mean_error_percent"] == pytest.approx(50 / len(networks), abs=0.01)
