@@ -220,14 +220,12 @@ def by_choice(space: Space, slots: Sequence[str]) -> Split:
     Raises:
         InputError: there is no such slot, or it is not in every arch.
     """
-    numbers = []
+    smallest = [min(slot.options) for slot in space.slots]
+    known = {slot.name: number for number, slot in enumerate(space.slots) if present(slot.when, smallest)}
     for name in slots:
-        found = [number for number, slot in enumerate(space.slots) if slot.name == name and not slot.when]
-        if not found:
-            known = ", ".join(slot.name for slot in space.slots if not slot.when)
-            raise InputError(f"slot {name!r} is not one to split by, expected one of {known}")
-        numbers += found
-    rule = _by(space, sorted({*numbers}))
+        if name not in known:
+            raise InputError(f"slot {name!r} is not one to split by, expected one of {', '.join(known)}")
+    rule = _by(space, sorted({known[name] for name in slots}))
     word = "".join(name.replace(" ", "") for name in slots)
     return Split(space, (rule,) * (len(space.places) + 1), f"choice{word}")
 
