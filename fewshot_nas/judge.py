@@ -1,64 +1,19 @@
 """Say what predictions are worth, by a truth: networks that were trained alone, ours or a public table's."""
 
-import math
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import Parser, run
-from fewshot_nas.records.files import write_json
-from fewshot_nas.running.options import first_line
-
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print how well each column of the files ranks the truth, beside counts and rankers without scores."""
     options = _parser().parse_args(argv)
-    spent = _spent(options.spent)
-    # Here, so that --help need not wait for numpy.
-    import numpy as np
+    from fewshot_nas.scoring.judge import judge_files  # here, so that --help need not wait for numpy
 
-    from fewshot_nas.ranking.judgement import judge, judgement_text
-    from fewshot_nas.ranking.predictions import on_truth, read_predictions
-    from fewshot_nas.ranking.truth import open_truth
-
-    truth = open_truth(options.truth)
-    print(first_line(f"truth {truth.name}, {len(truth.keys):,} networks"))
-    fitted = np.zeros(len(truth.keys), dtype=bool)
-    for path in options.fitted_to:
-        known = next(iter(read_predictions(path).values()))
-        fitted |= ~np.isnan(on_truth(path, known, truth)[0])
-    if fitted.any():
-        print(f"{fitted.sum():,} networks that predictions were fitted to do not count")
-    columns, several = {}, len(options.predictions) > 1
-    for path in options.predictions:
-        for name, values in read_predictions(path, options.column).items():
-            title = f"{path}: {name}" if several else name
-            columns[title], others = on_truth(path, values, truth)
-            columns[title][fitted] = math.nan
-            if others:
-                print(f"{path}: {name}: {others:,} of its {len(values):,} keys are not in the truth, and do not count")
-    found = judge(columns, truth)
-    print(judgement_text(found, spent))
-    if options.out:
-        write_json(options.out, found.values())
-        print(f"the same numbers: {options.out}")
+    judge_files(options)
     return 0
-
-
-def _spent(text: str | None) -> float | None:
-    """The cost of `IMAGESxMACS`, as in `4e6x35M`."""
-    if text is None:
-        return None
-    number = r"(\d+(?:\.\d+)?(?:e\d\d?)?)([kMG]?)"
-    match = re.fullmatch(f"{number}x{number}", text)
-    factors = [float(match[at]) * _UNITS[match[at + 1]] for at in (1, 3)] if match else [0.0]
-    if 0 in factors:
-        raise InputError(f"--spent is {text!r}, expected images times multiply-adds of one, such as 3.8Mx35M")
-    return math.prod(factors)
 
 
 def _parser() -> Parser:
