@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fewshot_nas.cli.main import Parser, run
+from fewshot_nas.cli.waiting import waiting
 from fewshot_nas.fitting.asked import begun_before, held, read_asked
 from fewshot_nas.running.options import add_device_option
 
@@ -17,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with held(asked.files):
         state = begun_before(asked)
         print("loading torch ...", flush=True)
-        from fewshot_nas.fitting.steps import fit  # here, so that --help and mistakes need not wait for torch
+        with waiting("still loading torch"):
+            from fewshot_nas.fitting.steps import fit  # here, so that --help and mistakes need not wait for torch
 
         fit(asked, state, begun_s)
     return 0

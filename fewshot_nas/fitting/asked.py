@@ -22,6 +22,10 @@ from fewshot_nas.space.cost import read_bounds
 _TIMES = {"h": 3600, "m": 60, "min": 60, "s": 1}
 
 
+class TooShortError(InputError):
+    """The budget is too short; what was measured is kept for the next one."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a command line asks for.
@@ -95,7 +99,8 @@ def _flat(path: Path | None) -> list[str]:
 
 @contextmanager
 def held(files: RunFiles) -> Iterator[None]:
-    """Keep other processes out of the run; a run that is refused before there is a plan leaves no directory.
+    """Keep other processes out of the run; a run that is refused before there is a plan leaves no directory,
+    unless another budget may follow.
 
     Raises:
         BusyError: another process is at work on it.
@@ -109,6 +114,8 @@ def held(files: RunFiles) -> Iterator[None]:
             raise BusyError(said) from None
         try:
             yield
+        except TooShortError:
+            raise
         except BaseException:
             if new and not files.fit.exists():
                 shutil.rmtree(files.path, ignore_errors=True)

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.waiting import waiting
 from fewshot_nas.config import Config, dump_config, load_config
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import joined
 from fewshot_nas.fitting.asked import Asked
 from fewshot_nas.fitting.look import as_lists, seen
-from fewshot_nas.fitting.measure import Machine, busy
+from fewshot_nas.fitting.measure import Machine, machine_facts
 from fewshot_nas.fitting.plan import costs, fixed_s, plan, trainings_s
 from fewshot_nas.fitting.rules import Chosen, choose
 from fewshot_nas.fitting.spaces import own_space, reference
 from fewshot_nas.fitting.state import Fit
+from fewshot_nas.fitting.timings import Timings
 from fewshot_nas.models.start import read_held, read_start
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import write_text
@@ -43,33 +45,33 @@ def begun(asked: Asked, begun_s: float) -> Fit:
     Raises:
         InputError: images, bounds or budget cannot be used.
     """
-    options, files, budget_s, clocks = (
-        asked.options,
-        asked.files,
-        asked.budget_s,
-        (time.monotonic(), time.process_time()),
-    )
+    options, files, budget_s = asked.options, asked.files, asked.budget_s
     given = [*(_of_start(options.start) if options.start else ()), *asked.settings]
     if options.data:
         print(f"looking at the images in {options.data} ...", flush=True)
-        data, said = as_lists(options.data, files.path / "fit" / "images")
+        with waiting("looking at the images"):
+            data, said = as_lists(options.data, files.path / "fit" / "images")
         given = [*(f"data.{key}={value}" for key, value in data.items()), *given]
         print(*said, sep="\n", flush=True)
     if options.seed is not None:
         given.append(f"run.seed={options.seed}")
     config = load_config(None, given)
-    with joined(options.device, config.run) as world:
+    with joined(options.device, config.run) as world, waiting("still looking and timing"):
         images = images_of(config.data)
         known, more = seen(images)
         print(*more, sep="\n", flush=True)
         named = {each.partition("=")[0] for each in given}
         threads = config.run.threads if "run.threads" in named else None
         precision = config.run.precision if "run.precision" in named else None
-        machine = Machine(world.device, known.classes, threads, precision)
+        timings = Timings.of(files.fit_timings, machine_facts(world.device))
+        if timings.known:
+            print(f"what was measured {timings.at} counts again: {files.fit_timings}")
+        timings.look()
+        machine = Machine(world.device, known.classes, threads, precision, timings)
         bounds = read_bounds([], options.max)
         own = own_space(config, given, known)
         timed = any(bound.name == "latency" for bound in bounds)  # else the table of latencies would serve nothing
-        fixed = fixed_s(_PARTS if timed else 0, busy(*clocks))
+        fixed = fixed_s(_PARTS if timed else 0, timings.slowed)
         usable_s = trainings_s(budget_s, time.monotonic() - begun_s, fixed)
         print("timing training steps of the spaces that may serve ...", flush=True)
         chosen = choose(known, images.train, images.recipe, bounds, usable_s, machine, own)
@@ -84,7 +86,7 @@ def begun(asked: Asked, begun_s: float) -> Fit:
             for section in ("stand_alone", "training")
         )
         parts = len(distinct_parts(space, space.pool_options)) + FITTED + TESTED if timed else 0
-        cost = costs(known, chosen, parts, busy(*clocks), epochs, supernet)
+        cost = costs(known, chosen, parts, timings.slowed, epochs, supernet)
         made = plan(cost, budget_s, time.monotonic() - begun_s)
     settings = _settings(chosen, files.path / "pool", made.epochs, made.supernet_epochs, given)
     config = load_config(None, settings)
@@ -92,7 +94,8 @@ def begun(asked: Asked, begun_s: float) -> Fit:
     write_text(files.fit_settings, dump_config(config))
     running = Fit(options.save, options.device, {}, begun_s)
     running.note(
-        asked=asked.words, int8=options.int8, seen=asdict(known), rules=dict(chosen.why), plan=made.record(),
+        asked=asked.words, int8=options.int8, seen=asdict(known),
+        rules={**chosen.why, "machine": timings.said}, plan=made.record(),
         costs=asdict(cost), bounds=limits, done=[], decided=[], took_s={}, codes={}, budget_s=budget_s,
         pool=min(1000, space.count(space.pool_options)),
     )  # fmt: skip

@@ -10,8 +10,8 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any
 
-from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import duration
+from fewshot_nas.fitting.asked import TooShortError
 from fewshot_nas.fitting.look import Seen
 from fewshot_nas.fitting.rules import FEWEST_EPOCHS, FEWEST_STEPS, Chosen
 
@@ -97,7 +97,7 @@ def costs(seen: Seen, chosen: Chosen, parts: int, busy: float, epochs: int | Non
         epochs, supernet: of a network and of the supernet, if they were given.
     """
     sizes, count = chosen.sizes, seen.train
-    forward_s = sizes.forward_s or 0.0
+    forward_s = busy * (sizes.forward_s or 0.0)
     ranked = min(seen.valid, _IMAGES)
     calibration = int(chosen.settings["evaluation"]["calibration_images"])
     steps, wanted = sizes.steps(count), epochs or chosen.wanted
@@ -105,9 +105,9 @@ def costs(seen: Seen, chosen: Chosen, parts: int, busy: float, epochs: int | Non
     most = supernet or max(FEWEST_SUPERNET, wanted // 2)
     return Costs(
         steps=steps,
-        step_s=sizes.step_s,
-        supernet_step_s=sizes.supernet_step_s or 0.0,
-        images_s=count * sizes.prepare_s,
+        step_s=busy * sizes.step_s,
+        supernet_step_s=busy * (sizes.supernet_step_s or 0.0),
+        images_s=busy * count * sizes.prepare_s,
         checked_s=seen.valid * forward_s,
         score_s=(ranked + calibration) * forward_s * _SHARED,
         once_s=chosen.once_s,
@@ -180,10 +180,10 @@ def plan(known: Costs, budget_s: float, spent_s: float) -> Plan:
         spent_s: on looking and measuring.
 
     Raises:
-        InputError: the budget is too short.
+        TooShortError: the budget is too short.
     """
     if (lacking_s := _least_s(known) - _usable_s(known, budget_s, spent_s)) > 0:
-        raise InputError(
+        raise TooShortError(
             f"the budget of {duration(budget_s)} is too short for these images on this machine: the least is about"
             f" {duration(1.05 * (budget_s + lacking_s / KEPT))}, sensible is about"
             f" {duration(sensible_s(known, budget_s, spent_s))}; allow more, or less work: a lower --max, or"

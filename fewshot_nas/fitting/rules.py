@@ -11,7 +11,7 @@ from typing import Any
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import Images
 from fewshot_nas.fitting.look import UNEVEN, Seen
-from fewshot_nas.fitting.measure import Machine, decoding_s, preparing_s, threads_of
+from fewshot_nas.fitting.measure import Machine, decoding_s, preparing_s
 from fewshot_nas.fitting.spaces import (
     PHOTO_SIDE,
     REFERENCE_DIGIT,
@@ -24,6 +24,7 @@ from fewshot_nas.fitting.spaces import (
     reference,
     spaces_within,
 )
+from fewshot_nas.fitting.timings import threads_of
 from fewshot_nas.space.cost import Bound
 from fewshot_nas.space.resnet import ResNetSpace
 
@@ -50,7 +51,7 @@ FEWEST_EPOCHS, FEWEST_STEPS = 8, 100
 
 @dataclass(frozen=True)
 class Sizes:
-    """A space that can be chosen, with what its training costs.
+    """A space that can be chosen, with what its training costs where nothing else runs.
 
     Attributes:
         step_s: of one network of the reference's shape, without its images.
@@ -118,7 +119,7 @@ def choose(
     Args:
         images: to train on.
         recipe: the augmentation that their source proposes.
-        budget_s: the seconds that trainings may take.
+        budget_s: the seconds that trainings may take; beside other processes they compute for less.
         own: what was given of the space.
 
     Raises:
@@ -126,17 +127,21 @@ def choose(
     """
     recipe = recipe if recipe == "photo" or seen.side >= PHOTO_SIDE else ("shift" if seen.grey else "shift_flip")
     batch, wanted = by_count(seen.train, (2_000, 32), (20_000, 64), (None, 128)), wanted_epochs(seen.train)
-    decoding, tried = decoding_s(images), list[Sizes]()
+    decoding, tried = decoding_s(images, machine.timings), list[Sizes]()
     first, skipped = None, list[ResNetSpace]()
+
+    def alone_s() -> float:
+        return budget_s / machine.slowed
+
     # Spaces come from large to small ones. Each is timed, until one can be trained for half of the wanted epochs.
     for space in [own.space] if own.space else spaces_within(seen, bounds, machine, own.resolution):
         first = first or space
         # Timing takes seconds: a space is left out whose multiply-adds say already that it is too slow.
-        if tried and _hopeless(space, tried[-1], machine, seen.train, 2 * budget_s / wanted):
+        if tried and _hopeless(space, tried[-1], machine, seen.train, 2 * alone_s() / wanted):
             skipped.append(space)
             continue
         tried.append(_sizes(seen, images, recipe, space, batch, machine))
-        if epochs_within(tried[-1], seen.train, budget_s) >= wanted / 2:
+        if epochs_within(tried[-1], seen.train, alone_s()) >= wanted / 2:
             break
     else:
         if first is None:
@@ -145,7 +150,7 @@ def choose(
             fastest = min(skipped, key=lambda space: _macs(space, machine))
             tried.append(_sizes(seen, images, recipe, fastest, batch, machine))
     # Beyond half of the wanted epochs more of them count nothing; of equal ones, the first has the largest images.
-    best = max(tried, key=lambda each: min(epochs_within(each, seen.train, budget_s), wanted / 2))
+    best = max(tried, key=lambda each: min(epochs_within(each, seen.train, alone_s()), wanted / 2))
     space = best.space
     # Precision and speed are measured again, with the number of threads that the trainings will have.
     threads = machine.threads(space, reference(space), batch)
@@ -183,7 +188,7 @@ def choose(
 
 def _sizes(seen: Seen, images: Images, recipe: str, space: ResNetSpace, batch: int, machine: Machine) -> Sizes:
     """A space with what its training costs, measured."""
-    prepare_s = preparing_s(images, recipe, space.resolution, _stored(seen, space))
+    prepare_s = preparing_s(images, recipe, space.resolution, _stored(seen, space), machine.timings)
     return Sizes(space, batch, machine.step_s(space, reference(space), batch), prepare_s)
 
 

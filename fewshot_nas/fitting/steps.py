@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from fewshot_nas.cli.main import Report, duration
 from fewshot_nas.cli.names import command_line
+from fewshot_nas.cli.waiting import waiting
 from fewshot_nas.distributed import joined
 from fewshot_nas.fitting.answer import answered, unlearned
 from fewshot_nas.fitting.asked import Asked
@@ -171,16 +172,18 @@ def _measured(running: Fit, made: Plan) -> Plan:
 
 
 def _timed(running: Fit) -> tuple[dict[str, str], dict[str, float], float]:
-    """The codes of the opponents, and the seconds of a step of each network and of the space's reference."""
+    """The codes of the opponents, and the seconds of a step of each network and of the space's reference by now."""
     state, config, limits = running.state, running.config, running.limits()
     found, space = read_json(running.search.found), limits.space
     codes = opponents(limits, found, config.run.seed)
     named, batch = {"found": found["archs"][0]["code"], **codes}, config.stand_alone.batch_size
     assert isinstance(space, ResNetSpace)
-    with joined(running.device, config.run) as world:
+    print("timing training steps of these networks ...", flush=True)
+    with joined(running.device, config.run) as world, waiting("still timing"):
         machine = Machine(world.device, state["seen"]["classes"], precision=config.run.precision)
         step_s = {each: machine.step_s(space, space.decode(code), batch) for each, code in named.items()}
-        return codes, step_s, machine.step_s(space, reference(space), batch)
+        reference_s, slowed = machine.step_s(space, reference(space), batch), machine.slowed
+        return codes, {each: slowed * seconds for each, seconds in step_s.items()}, slowed * reference_s
 
 
 # ---- what a person reads meanwhile -----------------------------------------------------------------------------------

@@ -143,6 +143,7 @@ class RunFiles:
     judged = File("judged.json")  # what `judge` has said, from Python
     fit = File("fit.json")  # what `fit` has planned and done
     fit_settings = File("fit.yml")  # what its rules have chosen
+    fit_timings = File("fit/timings.json")  # what it has measured of the machine
     fit_log = File("fit/log.txt")  # what its commands have said
     answer = File("fit/answer.json")  # its networks on the test images
     guesses = File("fit/guesses.csv")  # of each of them for each image

@@ -68,6 +68,19 @@ def test_the_same_command_goes_on_with_the_same_plan(planned, capsys):
     assert after["spent_s"] >= before["spent_s"]
 
 
+def test_another_budget_is_planned_with_the_same_times(planned, capsys):
+    """However busy the machine is now."""
+    before = planned.state
+    main(["--save=mine", "--budget=5h", *COMMAND[2:], "--plan"])
+    after, said = read_json(planned.files.fit), capsys.readouterr().out
+    assert (after["costs"], after["budget_s"]) == (before["costs"], 5 * 3600)
+    assert "counts again: results/mine/fit/timings.json" in said
+    assert "remove it to measure again)" in said
+    planned.files.fit_timings.unlink()
+    main([*COMMAND, "--plan"])
+    assert read_json(planned.files.fit)["costs"] != before["costs"]
+
+
 def test_what_the_last_step_needs_is_asked_for_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -141,7 +154,9 @@ def test_mistakes_are_said_before_the_long_work(tmp_path, monkeypatch, word):
         main([word, "--save=mine", *(SMALL if word in LATER else ())])
     assert (MISTAKES | LATER)[word] in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert [each.name for each in tmp_path.iterdir()] == ["empty"]
+    kept = ["timings.json"] if word == "--budget=1s" else []  # for another budget
+    assert [path.name for path in tmp_path.rglob("*.json")] == kept
+    assert {each.name for each in tmp_path.iterdir()} == ({"empty", "results"} if kept else {"empty"})
 
 
 def test_mistakes_are_said_before_torch_is_imported(tmp_path, monkeypatch):
