@@ -57,7 +57,13 @@ class Look:
 
 
 def answered(
-    config: Config, uneven: float, cost: str, world: World, networks: Mapping[str, NetworkDirectory], table: Path
+    config: Config,
+    uneven: float,
+    cost: str,
+    world: World,
+    networks: Mapping[str, NetworkDirectory],
+    table: Path,
+    left_out: Mapping[str, str],
 ) -> dict[str, Any]:
     """Who won, with intervals, and on which images the winner is wrong, as plain values.
 
@@ -66,6 +72,7 @@ def answered(
         table: file that gets the class of each image and the guesses of each network.
         uneven: the largest class's training images for one of the smallest; above `UNEVEN`, balanced accuracy decides.
         networks: trained alike, by the names of `TITLES`, the found one first.
+        left_out: the reason for each step that was not made.
     """
     space = config.space.build()
     data = open_images(config, space)
@@ -111,7 +118,7 @@ def answered(
         "winner": winner,
         "networks": rows,
         "differences": differences,
-        "sentence": sentence(rows, winner, differences, by, len(labels), cost)
+        "sentence": sentence(rows, winner, differences, by, len(labels), cost, left_out)
         + unfit(rows[winner][by], float(np.bincount(labels).max()) / len(labels) if by == "top1" else 1 / len(classes)),
         "device": str(world.device),
         "classes": data.class_names,
@@ -128,12 +135,19 @@ def _look(network: torch.nn.Module, inputs: Inputs) -> Look:
 
 
 def sentence(
-    rows: Mapping[str, Any], winner: str, differences: Mapping[str, Sequence[float]], by: str, images: int, cost: str
+    rows: Mapping[str, Any],
+    winner: str,
+    differences: Mapping[str, Sequence[float]],
+    by: str,
+    images: int,
+    cost: str,
+    left_out: Mapping[str, str],
 ) -> str:
     """Who won, by how much, at what cost, and whether that may be chance.
 
     Args:
         cost: the measure in which costs are compared.
+        left_out: the reason for each step that was not made.
     """
     what = "mean accuracy of the classes" if by == "balanced" else "accuracy"
     won = rows[winner]
@@ -151,7 +165,8 @@ def sentence(
             f" so by {_WORDS[cost]} it {_dearer(other[_COLUMNS[cost]] / won[_COLUMNS[cost]])}."
         )
     if not differences:
-        return f"{said} It was compared with no other network, because the time was up."
+        why = left_out.get("found") or left_out["reference"]
+        return f"{said} It was compared with no other network ({why})."
     return f"{said} As these images decided, its accuracy is a little too high."
 
 

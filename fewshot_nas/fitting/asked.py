@@ -125,7 +125,8 @@ def held(files: RunFiles) -> Iterator[None]:
 
 
 def begun_before(asked: Asked) -> dict[str, Any] | None:
-    """The state of the run that the same command has begun; None if there is none, or only a plan for other options.
+    """The state of the run that the same command has begun, or one with a shorter budget; None if there is none, or
+    only a plan for other options.
 
     Raises:
         InputError: steps were done with other options.
@@ -136,5 +137,10 @@ def begun_before(asked: Asked) -> dict[str, Any] | None:
     if not state["done"] and state["asked"] != asked.words:
         return None
     remedy = "give the same again to go on, or choose another --save"
-    refuse_difference(f"{asked.files.path} was begun with", state["asked"], asked.words, remedy)
+    now = asked.words
+    if asked.budget_s >= state["budget_s"]:
+        now = now | {"--budget": state["asked"]["--budget"]}
+    elif now | {"--budget": state["asked"]["--budget"]} == state["asked"]:
+        remedy = "give that again or more to go on, or choose another --save"
+    refuse_difference(f"{asked.files.path} was begun with", state["asked"], now, remedy)
     return state

@@ -143,7 +143,6 @@ NETWORKS = ("found", "reference", "random")
 RANKER = ("scores", "merge", "ranker")
 FEWEST_SCORED, _MOST_SCORED = 60, 500
 _SCORES, _SUPERNET = 0.1, 0.3  # shares of the time of trainings and scores
-_MARGIN = 1.25  # times as long as now epochs may take, of which more are given than were planned
 _SENSIBLE = 0.5  # of the epochs wanted
 
 
@@ -190,6 +189,11 @@ def plan(known: Costs, budget_s: float, spent_s: float) -> Plan:
             " fewer images (data.train_images=...)"
         )
     return _planned(known, _usable_s(known, budget_s, spent_s))
+
+
+def planned_at_least(known: Costs, budget_s: float, spent_s: float) -> Plan:
+    """As `plan`, but the least where the budget is too short."""
+    return _planned(known, max(_least_s(known), _usable_s(known, budget_s, spent_s)))
 
 
 def _usable_s(known: Costs, budget_s: float, spent_s: float) -> float:
@@ -256,8 +260,6 @@ def trained(made: Plan, known: Costs, step_s: Mapping[str, float], rest_s: float
     names = [name for name in NETWORKS if name in made.seconds]
     epoch_s = {name: known.epoch_s(step_s[name]) for name in names}
     epochs = min(known.wanted, int(rest_s / sum(epoch_s.values())))
-    if 0 < made.epochs < epochs:
-        epochs = max(made.epochs, int(epochs / _MARGIN))
     if "random" in names and epochs < max(known.fewest, known.wanted / 2):
         why = f"three trainings would get {max(epochs, 0)} epochs each, of {known.wanted} wanted"
         return trained(without(made, ("random",), why), known, step_s, rest_s)

@@ -218,6 +218,12 @@ def opponents(limits: Limits, found: Mapping[str, Any], seed: int) -> dict[str, 
     return codes if random is None else codes | {"random": space.encode(random)}
 
 
+def widest(limits: Limits) -> Arch | None:
+    """The widest ResNet-18 within the bounds; None if there is none."""
+    assert isinstance(limits.space, ResNetSpace)
+    return next((arch for arch in resnets(limits.space) if limits.fits(arch)), None)
+
+
 def resnets(space: ResNetSpace) -> Iterator[Arch]:
     """ResNet-18's shape at all widths, from the widest: two blocks a stage, or the nearest number that the space has.
 

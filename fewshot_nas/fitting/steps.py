@@ -22,6 +22,17 @@ from fewshot_nas.distributed import joined
 from fewshot_nas.fitting.answer import answered, unlearned
 from fewshot_nas.fitting.asked import Asked
 from fewshot_nas.fitting.begin import begun
+from fewshot_nas.fitting.changes import (
+    ALONE,
+    extended,
+    in_time,
+    lateness,
+    left_s,
+    networks_s,
+    slower,
+    timed,
+    unsearched,
+)
 from fewshot_nas.fitting.measure import Machine
 from fewshot_nas.fitting.plan import (
     NETWORKS,
@@ -32,14 +43,15 @@ from fewshot_nas.fitting.plan import (
     omissions,
     plan_lines,
     sensible_s,
-    trainings_s,
     without,
 )
-from fewshot_nas.fitting.spaces import opponents, reference
-from fewshot_nas.fitting.state import Fit, in_time, lateness, left_s, slower, timed
+from fewshot_nas.fitting.spaces import opponents, reference, widest
+from fewshot_nas.fitting.state import Fit
 from fewshot_nas.models.export import check_formats
 from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.directories import RunFiles
+from fewshot_nas.results.run import ONE_SHOT, phase_directory
 from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.space.resnet import ResNetSpace
 
@@ -61,14 +73,41 @@ def fit(asked: Asked, state: dict[str, Any] | None, begun_s: float) -> None:
     else:
         lost_s = _interrupted_s(files)
         running = Fit(options.save, options.device, state, begun_s - state["spent_s"] - lost_s)
+        longer = asked.budget_s > state["budget_s"]
+        if longer:
+            print(_longer(running, asked), flush=True)
         if len(state["done"]) < len(state["plan"]["seconds"]):
-            running.note(interrupted_s=state.get("interrupted_s", 0.0) + lost_s)
+            if not (longer and options.plan):
+                running.note(interrupted_s=state.get("interrupted_s", 0.0) + lost_s)
             print(continued(running))
     if state is None or options.plan:
         print(*whole_plan(running), sep="\n", flush=True)
     if not options.plan:
         _walk(running)
         _end(running)
+
+
+def _longer(running: Fit, asked: Asked) -> str:
+    """Plan with a longer budget, and say what it changes; what is done stays."""
+    state, made, known = running.state, running.plan, Costs(**running.state["costs"])
+    done, decided, before_s = state["done"], state["decided"], state["spent_s"] - sum(state["took_s"].values())
+    new = extended(made, known, {*done, *decided}, asked.budget_s, max(0.0, before_s))
+    back = [name for name in new.seconds if name not in made.seconds]
+    more = f"the budget is {duration(asked.budget_s)} now, not {duration(state['budget_s'])}"
+    if len(done) == len(made.seconds) and not back:
+        few = "".join(f", {each}" for each in few_epochs(made, known))
+        return f"{more}; that changes nothing, because all is done{few}; to train longer, give another --save"
+    again = {*back, "answer", "export", "report"}
+    state.update(
+        plan=new.record(),
+        budget_s=asked.budget_s,
+        asked=asked.words,
+        done=[name for name in done if name not in again],
+        decided=[name for name in decided if name not in again],
+        took_s={name: seconds for name, seconds in state["took_s"].items() if name not in again},
+    )
+    added = f"; no longer left out: {', '.join(STEPS[name] for name in back)}" if back else ""
+    return "\n".join([f"{more}{added}", *omissions(new.left_out)])
 
 
 def _interrupted_s(files: RunFiles) -> float:
@@ -117,13 +156,16 @@ def _end(running: Fit) -> None:
 
 def _carry_out(running: Fit, name: str, about_s: float) -> None:
     if name == "answer":
-        config = running.config
+        config, left_out = running.config, running.state["plan"]["left_out"]
         names = [each for each in NETWORKS if each in running.state["done"]]
         with joined(running.device, config.run) as world:
             networks, cost = {each: running.network(each) for each in names}, running.limits().bounds[0].name
-            found = answered(config, running.state["seen"]["uneven"], cost, world, networks, running.files.guesses)
-        found["sentence"] += unlearned(running.search.journal)
-        found |= {"bounds": running.bounds, "left_out": running.state["plan"]["left_out"]}
+            found = answered(
+                config, running.state["seen"]["uneven"], cost, world, networks, running.files.guesses, left_out
+            )
+        if "search" in running.state["done"]:
+            found["sentence"] += unlearned(running.search.journal)
+        found |= {"bounds": running.bounds, "left_out": left_out}
         write_json(running.files.answer, found)
         running.note(winner=found["winner"])
         return
@@ -146,7 +188,9 @@ def _decide(running: Fit, name: str) -> None:
         limits = running.limits()
         feasible_arch(limits, limits.space.pool_options)
     times = slower(made, state["took_s"])
-    if name == "found":
+    if name in ("scores", "search") and not {"scores", "search"} & set(state["decided"]):
+        made = _if_learned(running, made)
+    if name in NETWORKS and not set(NETWORKS) & set(state["decided"]):
         made, times = _measured(running, made), 1.0
     spent_s = running.spent_s
     made = in_time(made, state["done"], budget_s, spent_s, times)
@@ -159,29 +203,45 @@ def _decide(running: Fit, name: str) -> None:
     running.note(plan=made.record(), decided=[*state["decided"], name], slower=round(times, 3))
 
 
+def _if_learned(running: Fit, made: Plan) -> Plan:
+    """The plan without a search, if the supernet has learned nothing and the time is short.
+
+    If all networks get the epochs wanted, or no ResNet-18 is within the bounds, it stays.
+    """
+    if not read_log(phase_directory(running.save, ONE_SHOT).log).collapse:
+        return made
+    if made.epochs < running.state["costs"]["wanted"] and widest(running.limits()):
+        return unsearched(made)
+    print("the supernet has learned nothing, so the search draws nearly at random; there is time for it", flush=True)
+    return made
+
+
 def _measured(running: Fit, made: Plan) -> Plan:
     """The plan with the opponents of what was found, and the epochs that the time allows, as these networks train."""
     state, known = running.state, Costs(**running.state["costs"])
-    codes, step_s, reference_s = _timed(running)
-    running.note(codes=codes)
-    if "random" not in codes:
-        made = without(made, ("random",), "no other network is within the bounds")
-    others = left_s(made, [*state["done"], *NETWORKS]) + known.opening_s * len(NETWORKS)
-    rest_s = trainings_s(state["budget_s"], running.spent_s, {"": others})
+    codes, step_s, reference_s = _timed(running, made)
+    running.note(codes={name: code for name, code in codes.items() if name != "found"})
+    if "found" in codes and "random" not in codes:
+        made = without(made, ("random",), ALONE)
+    others_s = left_s(made, [*state["done"], *NETWORKS]) + known.opening_s * len(NETWORKS)
+    rest_s = networks_s(state["budget_s"], running.spent_s, others_s)
     return timed(made, known, step_s, reference_s, state["took_s"]["supernet"], rest_s)
 
 
-def _timed(running: Fit) -> tuple[dict[str, str], dict[str, float], float]:
-    """The codes of the opponents, and the seconds of a step of each network and of the space's reference by now."""
+def _timed(running: Fit, made: Plan) -> tuple[dict[str, str], dict[str, float], float]:
+    """The codes of the networks, and the seconds of a step of each and of the space's reference by now."""
     state, config, limits = running.state, running.config, running.limits()
-    found, space = read_json(running.search.found), limits.space
-    codes = opponents(limits, found, config.run.seed)
-    named, batch = {"found": found["archs"][0]["code"], **codes}, config.stand_alone.batch_size
+    space, batch = limits.space, config.stand_alone.batch_size
     assert isinstance(space, ResNetSpace)
+    if "found" in made.seconds:
+        found = read_json(running.search.found)
+        codes = {"found": found["archs"][0]["code"], **opponents(limits, found, config.run.seed)}
+    else:
+        codes = {"reference": space.encode(widest(limits) or reference(space))}
     print("timing training steps of these networks ...", flush=True)
     with joined(running.device, config.run) as world, waiting("still timing"):
         machine = Machine(world.device, state["seen"]["classes"], precision=config.run.precision)
-        step_s = {each: machine.step_s(space, space.decode(code), batch) for each, code in named.items()}
+        step_s = {each: machine.step_s(space, space.decode(code), batch) for each, code in codes.items()}
         reference_s, slowed = machine.step_s(space, reference(space), batch), machine.slowed
         return codes, {each: slowed * seconds for each, seconds in step_s.items()}, slowed * reference_s
 

@@ -46,7 +46,7 @@ ROWS = {
 
 
 def test_the_answer_compares_costs_by_the_bound():
-    said = sentence(ROWS, "found", {"reference": [28.0, 20.1, 35.4]}, "top1", 200, "macs")
+    said = sentence(ROWS, "found", {"reference": [28.0, 20.1, 35.4]}, "top1", 200, "macs", {})
     assert said == (
         "The found network is the result: accuracy 71.0 % [65.0, 77.0] on 200 test images, 6.5 M multiply-adds, 1.56 ms"
         " in torch. It is 28.0 points [20.1, 35.4] above ResNet-18 narrowed, beyond chance; that one has 43.0 %"
@@ -54,13 +54,15 @@ def test_the_answer_compares_costs_by_the_bound():
         " images decided, its accuracy is a little too high."
     )
     assert "so by time it costs 19 % less" in sentence(
-        ROWS, "found", {"reference": [28, 20, 35]}, "top1", 200, "latency"
+        ROWS, "found", {"reference": [28, 20, 35]}, "top1", 200, "latency", {}
     )
     assert "so by multiply-adds it costs 30 % more" in sentence(
-        ROWS, "reference", {"found": [1, -2, 3]}, "top1", 200, "macs"
+        ROWS, "reference", {"found": [1, -2, 3]}, "top1", 200, "macs", {}
     )
-    alone = sentence({"found": ROWS["found"]}, "found", {}, "top1", 200, "macs")
-    assert alone.endswith("It was compared with no other network, because the time was up.")
+    for gone, why in (("reference", "with it all would end late"), ("found", "nothing was learned")):
+        kept = "found" if gone == "reference" else "reference"
+        alone = sentence({kept: ROWS[kept]}, kept, {}, "top1", 200, "macs", {"random": "no time", gone: why})
+        assert alone.endswith(f"It was compared with no other network ({why}).")
 
 
 def test_a_network_that_may_only_guess_is_not_to_be_used():

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from fewshot_nas.fitting import state, steps
+from fewshot_nas.fitting.changes import STEADY, UNLEARNED, unsearched
 from fewshot_nas.fitting.plan import NETWORKS, plan
-from fewshot_nas.fitting.state import STEADY, Fit
+from fewshot_nas.fitting.state import Fit
 from tests.fitting.test_plan import KNOWN
 
 
@@ -23,7 +24,7 @@ def walk(tmp_path, monkeypatch):
         planned = made.epochs * KNOWN.epoch_s(KNOWN.step_s) + 1 if name in NETWORKS else made.seconds[name]
         clock.now += planned * running.state["times"](name)
 
-    def timed(running):
+    def timed(running, made):
         step_s = running.state["times"]("moment") * KNOWN.step_s
         return dict.fromkeys(NETWORKS[1:], "1"), dict.fromkeys(NETWORKS, step_s), step_s
 
@@ -32,6 +33,7 @@ def walk(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "write_json", lambda path, value: None)
     monkeypatch.setattr(steps, "_carry_out", carry_out)
     monkeypatch.setattr(steps, "_timed", timed)
+    monkeypatch.setattr(steps, "_if_learned", lambda running, made: made)
     monkeypatch.setattr(steps, "feasible_arch", lambda limits, options: None)
     monkeypatch.setattr(Fit, "limits", lambda self: SimpleNamespace(space=SimpleNamespace(pool_options=())))
     monkeypatch.setattr(Fit, "words", lambda self, name: [name])
@@ -47,13 +49,14 @@ def walk(tmp_path, monkeypatch):
     return walk
 
 
+@pytest.mark.parametrize("pace", [0.4, 1.0])
 @pytest.mark.parametrize("budget_s", [127, 150, 200, 300, 500, 800, 2000])
-def test_a_run_ends_at_most_a_quarter_after_its_budget(walk, budget_s):
-    """Where no step takes more than so many times as long as when it was timed."""
+def test_a_run_ends_at_most_a_quarter_after_its_budget(walk, budget_s, pace):
+    """Where no step takes more than so many times as long as when it was timed, also if it is faster now."""
     for seed in range(20):
         rng = random.Random(seed)
         drawn = [STEADY, rng.choice([1.0, STEADY]), rng.uniform(1.0, STEADY)] if seed else [STEADY]
-        steady = walk(budget_s, lambda name, drawn=drawn, rng=rng: rng.choice(drawn))
+        steady = walk(budget_s, lambda name, drawn=drawn, rng=rng: pace * rng.choice(drawn))
         assert steady.spent_s <= 1.25 * budget_s
         assert {"found", "reference"} <= set(steady.state["done"])
 
@@ -61,6 +64,25 @@ def test_a_run_ends_at_most_a_quarter_after_its_budget(walk, budget_s):
 def test_with_a_steady_machine_it_ends_in_time(walk):
     for budget_s in (127, 200, 500, 2000):
         assert walk(budget_s, lambda name: 1.0).spent_s <= 0.95 * budget_s
+
+
+def test_time_that_earlier_steps_have_freed_is_used(walk):
+    """By all networks alike, where they have not the epochs wanted."""
+    for budget_s in (127, 150, 200, 300):
+        planned, fast = walk(budget_s, lambda name: 1.0), walk(budget_s, lambda name: 0.7)
+        assert fast.plan.epochs >= min(1.4 * planned.plan.epochs, KNOWN.wanted)
+        if fast.plan.epochs < KNOWN.wanted:
+            assert 0.85 * budget_s < fast.spent_s <= 0.95 * budget_s
+
+
+def test_a_supernet_that_has_learned_nothing_is_not_searched(walk, monkeypatch, capsys):
+    monkeypatch.setattr(steps, "_if_learned", lambda running, made: unsearched(made))
+    short = walk(200, lambda name: 1.0)
+    assert short.state["done"] == ["pool", "latency", "supernet", "reference", "answer", "export", "report"]
+    assert short.plan.epochs == KNOWN.wanted
+    said = capsys.readouterr().out
+    assert "the search within the bounds, the found network from scratch" in said
+    assert f"({UNLEARNED})" in said
 
 
 def test_on_a_machine_that_becomes_much_slower_it_is_said(walk, capsys):

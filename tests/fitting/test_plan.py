@@ -6,6 +6,19 @@ import pytest
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.fitting.asked import read_budget
+from fewshot_nas.fitting.changes import (
+    ALONE,
+    STEADY,
+    UNLEARNED,
+    extended,
+    in_time,
+    lateness,
+    left_s,
+    networks_s,
+    slower,
+    timed,
+    unsearched,
+)
 from fewshot_nas.fitting.plan import (
     NETWORKS,
     STEPS,
@@ -18,7 +31,6 @@ from fewshot_nas.fitting.plan import (
     trained,
     without,
 )
-from fewshot_nas.fitting.state import in_time, lateness, left_s, slower, timed
 
 # An epoch of a network takes 2 s, one of the supernet 5 s.
 KNOWN = Costs(
@@ -141,11 +153,67 @@ def test_what_is_left_takes_as_much_longer_as_the_last_training():
     )
 
 
-def test_epochs_are_raised_only_with_a_margin():
-    made = trained(plan(KNOWN, 3600, 5), KNOWN, dict.fromkeys(NETWORKS, 0.15), 6 * 25)
-    assert made.epochs == 25
-    raised = {rest: trained(made, KNOWN, dict.fromkeys(NETWORKS, 0.15), 6 * rest).epochs for rest in (24, 30, 35, 90)}
-    assert raised == {24: 24, 30: 25, 35: 28, 90: 32}
+def test_time_that_was_freed_makes_trainings_longer():
+    """Alike, and at most so long as is wanted; 19 in 20 parts of the budget, if steps that become slower allow it."""
+    made, steps_s = plan(KNOWN, 300, 5), dict.fromkeys(NETWORKS, 0.15)
+    took = made.seconds["supernet"]
+    assert (made.epochs, made.left_out) == (23, {})
+    given = {spent: timed(made, KNOWN, steps_s, 0.15, took, networks_s(300, spent, 10)).epochs for spent in (30, 120)}
+    assert given == {30: 36, 120: 25}
+    assert networks_s(300, 120, 10) == pytest.approx(0.95 * 300 - 120 - 10)
+    assert networks_s(300, 15, 10) == pytest.approx((1.25 * 300 - 15) / STEADY - 10)
+
+
+def test_a_random_network_comes_back_where_all_are_trained_as_wanted():
+    made, steps_s = without(plan(KNOWN, 800, 5), ("random",), "no time"), dict.fromkeys(NETWORKS, 0.15)
+    took = made.seconds["supernet"]
+    enough = timed(made, KNOWN, steps_s, 0.15, took, 3 * 40 * 2)
+    assert (enough.epochs, enough.left_out, list(enough.seconds)) == (40, {}, list(STEPS))
+    less = timed(made, KNOWN, steps_s, 0.15, took, 3 * 40 * 2 - 1)
+    assert (less.epochs, less.left_out) == (40, {"random": "no time"})
+    del steps_s["random"]
+    assert timed(made, KNOWN, steps_s, 0.15, took, 3 * 40 * 2).left_out == {"random": "no time"}
+
+
+def test_without_a_supernet_that_learned_one_network_gets_the_time():
+    made = unsearched(plan(KNOWN, 300, 5))
+    assert list(made.seconds) == ["pool", "latency", "supernet", "reference", "answer", "export", "report"]
+    assert {made.left_out[name] for name in ("search", "found")} == {UNLEARNED}
+    alone = timed(made, KNOWN, {"reference": 0.15}, 0.15, made.seconds["supernet"], 60)
+    assert (alone.epochs, alone.seconds["reference"]) == (30, 61.0)
+
+
+BEFORE = ["pool", "latency", "supernet"]
+SCORED = [*BEFORE, "scores", "merge", "ranker", "search"]
+
+
+def test_a_longer_budget_makes_what_was_left_out():
+    """What was begun stays as it is."""
+    short, long = plan(KNOWN, 125, 5), plan(KNOWN, 3600, 5)
+    assert short.left_out.keys() == {"random"} | RANKER
+    assert extended(short, KNOWN, ["pool"], 3600, 5) == long
+    made = extended(short, KNOWN, BEFORE, 3600, 5)
+    assert (made.supernet_epochs, made.seconds["supernet"]) == (4, short.seconds["supernet"])
+    assert (made.sample, made.search, made.epochs, made.left_out) == (500, 500, 40, {})
+    assert list(made.seconds) == list(STEPS)
+    made = extended(short, KNOWN, [*BEFORE, "scores", "search"], 3600, 5)
+    assert (made.sample, made.search, made.epochs, made.left_out.keys()) == (0, 60, 40, RANKER)
+    made = extended(short, KNOWN, [*BEFORE, "search", "found"], 3600, 5)
+    assert (made.epochs, made.left_out.keys()) == (short.epochs, RANKER)
+    assert made.seconds["random"] == made.seconds["found"] == short.seconds["found"]
+
+
+def test_a_longer_budget_brings_back_a_reference_that_was_late():
+    made = without(plan(KNOWN, 800, 5), ("random", "reference"), "late")
+    assert extended(made, KNOWN, STEPS, 900, 5) == plan(KNOWN, 800, 5)
+
+
+@pytest.mark.parametrize("budget_s", [1, 800, 3600])
+def test_a_longer_budget_does_not_bring_back_what_cannot_be(budget_s):
+    assert extended(unsearched(plan(KNOWN, 800, 5)), KNOWN, STEPS, budget_s, 5) == unsearched(plan(KNOWN, 800, 5))
+    alone = without(plan(KNOWN, 800, 5), ("random",), ALONE)
+    assert extended(alone, KNOWN, STEPS, budget_s, 5) == alone
+    assert extended(alone, KNOWN, SCORED, budget_s, 5).left_out == {"random": ALONE}
 
 
 def test_a_quiet_moment_does_not_count_against_a_slow_supernet():

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import json
 import os
 import shutil
 import signal
@@ -17,14 +18,16 @@ import torch
 
 from fewshot_nas.cli.errors import BusyError, InputError
 from fewshot_nas.fit import main
+from fewshot_nas.fitting import steps
 from fewshot_nas.fitting.asked import held
-from fewshot_nas.fitting.plan import NETWORKS, STEPS
+from fewshot_nas.fitting.changes import unsearched
+from fewshot_nas.fitting.plan import NETWORKS, STEPS, without
 from fewshot_nas.fitting.state import Fit
 from fewshot_nas.fitting.steps import Said
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, sha256, write_json
-from fewshot_nas.results.run import run_files
+from fewshot_nas.results.run import ONE_SHOT, phase_directory, run_files
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 
@@ -111,12 +114,56 @@ def test_the_steps_are_command_lines(planned):
 
 def test_a_run_that_was_begun_goes_on_as_it_was_begun(planned):
     planned.note(done=["pool"])
-    with pytest.raises(InputError, match=r"mine was begun with --budget 3h \(now 2h\); give the same again"):
+    with pytest.raises(InputError, match=r"mine was begun with --budget 3h \(now 2h\); give that again or more to go"):
         main(["--save=mine", "--budget=2h", *COMMAND[2:]])
+    with pytest.raises(InputError, match=r"--max params=12k \(now macs=1M\); give the same again"):
+        main(["--save=mine", "--budget=9h", "--max=macs=1M", *COMMAND[3:]])
     with pytest.raises(
         InputError, match=r"--seed none \(now 3\); give the same again to go on, or choose another --save"
     ):
         main([*COMMAND, "--seed=3"])
+
+
+def test_a_supernet_that_has_learned_nothing_is_searched_only_where_there_is_time(planned, capsys):
+    log = phase_directory("mine", ONE_SHOT).log
+    short = replace(planned.plan, epochs=2)
+    for top1, learned in ((30.0, True), (20.0, False)):
+        log.write_text(json.dumps({"epoch": 1, "top1": {"largest": top1, "smallest": 20.0}, "guessing": 23.4}) + "\n")
+        assert steps._if_learned(planned, short) == (short if learned else unsearched(short))
+    assert capsys.readouterr().out == ""
+    assert steps._if_learned(planned, planned.plan) == planned.plan
+    assert "the supernet has learned nothing, so the search draws nearly at random" in capsys.readouterr().out
+    planned.state["bounds"] = ["params=1"]
+    assert steps._if_learned(planned, short) == short
+
+
+@pytest.mark.slow
+def test_with_a_longer_budget_what_was_left_out_is_made(planned, capsys):
+    """The same command but for its budget; what is trained stays, and all networks are compared anew."""
+    short = without(planned.plan, ("scores", "merge", "ranker", "reference"), "no time")
+    planned.note(plan=short.record() | {"sample": 0, "search": 20, "images": 20})
+    main(COMMAND)
+    before = read_json(planned.files.fit)
+    trained = {path: path.read_bytes() for path in planned.files.path.glob("stand_alone/*/subnet.pth")}
+    assert read_json(planned.files.answer)["networks"].keys() == {"found", "random"}
+    longer = ["--save=mine", "--budget=4h", *COMMAND[2:]]
+    capsys.readouterr()
+    main([*longer, "--plan"])
+    assert read_json(planned.files.fit) == before
+    main(longer)
+    said = capsys.readouterr().out
+    assert "is 4.0 h now, not 3.0 h; no longer left out: ResNet-18, narrowed to about its cost, from scratch\n" in said
+    assert "left out: scores of the pool, scores merged, the ranker (no time)\n" in said
+    state, answer = read_json(planned.files.fit), read_json(planned.files.answer)
+    assert answer["networks"].keys() == {"found", "reference", "random"}
+    assert set(answer["left_out"]) == {"scores", "merge", "ranker"}
+    assert {path: path.read_bytes() for path in trained} == trained
+    assert (state["budget_s"], state["asked"]["--budget"]) == (4 * 3600, "4h")
+    assert state["done"] == ["pool", "supernet", "search", "found", "random", "reference", "answer", "export", "report"]
+    main(["--save=mine", "--budget=5h", *COMMAND[2:]])
+    assert "that changes nothing, because all is done; to train longer, give another --save" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"with --budget 4h \(now 3h\); give that again or more to go on, or choose"):
+        main(COMMAND)
 
 
 def test_time_before_a_kill_counts(planned):
@@ -177,7 +224,12 @@ def test_one_process_at_a_time(tmp_path, monkeypatch):
 
 
 def _until_killed(place, step, delay_s):
-    """Run the command until it has said that a step begins, and then for a moment; kill it as `kill -9` does."""
+    """Run the command until it has said that a step begins, and then for a moment; kill it as `kill -9` does.
+
+    Nothing is done if an earlier moment has lasted to the end of the step.
+    """
+    if len(read_json(place / "results" / "mine" / "fit.json")["done"]) >= step:
+        return
     said, child = place / f"said{step}", os.fork()
     if not child:
         os.chdir(place)
@@ -230,6 +282,7 @@ def test_killed_at_each_step_it_ends_as_if_it_had_not_been(planned, tmp_path, mo
     capsys.readouterr()
     main(COMMAND)
     assert capsys.readouterr().out.splitlines() == [
+        "loading torch ...",
         answer["sentence"],
         *(ANY, ANY, ANY),
         "python -m fewshot_nas.predict --model=results/mine/fit/mine.onnx IMAGES",
