@@ -148,7 +148,7 @@ def is_image(path: Path) -> bool:
 
 def is_hidden(name: str) -> bool:
     """Whether the system hides a name, such as `._1.png`, which macOS puts beside 1.png on other disks."""
-    return name.startswith(".")
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def files_below(directory: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:

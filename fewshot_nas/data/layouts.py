@@ -73,10 +73,15 @@ def _cifar(root: Path) -> Layout | None:
 
 
 def _by_part(root: Path, ending: str) -> dict[str, Path]:
-    """The file or directory of each part, by its usual names with an ending; none unless there is one to train on."""
+    """The file or directory of each part, by its usual names with an ending; none unless there is one to train on.
+
+    Capitals do not count: `Train` and `TRAIN.csv` are parts, too.
+    """
     found: dict[str, Path] = {}
+    own, _, below = ending.partition("/")
+    there = {entry.name.lower(): root / entry.name for entry in sorted(os.scandir(root), key=lambda entry: entry.name)}
     for name, part in _PART.items():
-        if (path := Path(f"{root / name}{ending}")).exists():
+        if f"{name}{own}" in there and (path := there[f"{name}{own}"] / below).exists():
             if part in found:
                 raise InputError(f"{root}: both {found[part].name} and {path.name} are there; remove one of them")
             found[part] = path
@@ -100,6 +105,10 @@ def _class_folders(root: Path) -> Layout:
             f"{(root / first).absolute()}: has no directories of classes"
             + f" ({beside} image files)" * (beside > 0)
             + "; expected <class>/, train/<class>/ and val/<class>/, a CSV with a header, or lists"
+        )
+    if ALL in places and all(name.lower() in _PART for name in classes):
+        raise InputError(
+            f"{root}: has {', '.join(classes)}, but no train; expected <class>/, or train/<class>/ and more"
         )
     for part, place in places.items():
         there = class_directories(root / place)

@@ -85,8 +85,8 @@ def _split(
         out[own[np.argsort(keys[own])][:count]] = True
         if not len(own) or np.count_nonzero((labels == label) & ~out) < 1:
             raise InputError(
-                f"{root}: class {layout.classes[label]} has {np.count_nonzero(labels == label)} different images,"
-                " expected at least 3: one to train on, one to rank on and one to test on"
+                f"{root}: class {layout.classes[label]} has too few images, or only copies of few: some are held out to"
+                " test on and to rank on; expected at least 3 different images of each class"
             )
     parts = [
         Labelled([given.names[place] for place in np.flatnonzero(mask)], labels[mask].tolist()) for mask in (~out, out)

@@ -38,6 +38,35 @@ def test_class_folders_by_any_name(tmp_path, name):
     assert found["valid"][f"{name}/dog/3.png"] == "dog"
 
 
+def test_capitals_do_not_make_classes_of_parts(tmp_path):
+    folders(tmp_path, ["Training", "TEST"])
+    found = labelled(recognised(tmp_path))
+    assert {part: len(each) for part, each in found.items()} == {"train": 20, "test": 20}
+    (tmp_path / "Training").rename(tmp_path / "Val")
+    with pytest.raises(InputError, match="has TEST, Val, but no train; expected <class>/, or train/<class>/ and more"):
+        recognised(tmp_path)
+
+
+def test_what_macos_puts_into_archives_is_no_class(tmp_path):
+    folders(tmp_path, ["."])
+    image(tmp_path / "__MACOSX" / "dog" / "._1.png")
+    assert recognised(tmp_path).classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_too_few_images_to_split_are_refused(tmp_path, count):
+    """Copies are few, too."""
+    folders(tmp_path, ["."])
+    for path in (tmp_path / "dog").iterdir():
+        path.unlink()
+    for number in range(count):
+        image(tmp_path / "dog" / f"{number}.png", number if count == 2 else 7)
+    with pytest.raises(
+        InputError, match=r"class dog has too few images, or only copies of few: .* at least 3 different"
+    ):
+        as_lists(tmp_path, tmp_path / "out")
+
+
 def test_tables(tmp_path):
     for number in range(4):
         image(tmp_path / "pictures" / f"{number}.png", number)
