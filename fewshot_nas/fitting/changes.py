@@ -100,12 +100,24 @@ def timed(
     return trained(made, costs, steps_s, rest_s)
 
 
-def unsearched(made: Plan) -> Plan:
-    """The plan after a supernet that has learned nothing: the reference alone.
+def nothing_learned(
+    made: Plan, known: Costs, done: Collection[str], supernet_took_s: float, budget_s: float, spent_s: float
+) -> Plan:
+    """The plan after a supernet that has learned nothing, by which a search draws nearly at random.
 
-    A search by such a supernet draws at random, and one network that is trained for the whole time is better than two
-    that share it.
+    One network that is trained for the whole time is better than two that share it. So the reference is trained alone,
+    unless both are likely to get all of the epochs wanted.
+
+    Args:
+        done: the steps that are done.
     """
+    pace = supernet_took_s / made.seconds["supernet"]
+    others_s = left_s(made, [*done, *NETWORKS]) + known.opening_s * len(NETWORKS)
+    two = without(made, ("random",), "without a supernet that has learned, the found network is nearly random itself")
+    steps_s = dict.fromkeys(NETWORKS, pace * known.step_s)
+    likely = trained(two, known.at(pace), steps_s, networks_s(budget_s, spent_s, max(1.0, pace) * others_s))
+    if likely.epochs == known.wanted:
+        return two
     return without(made, (*RANKER, "search", "found", "random"), UNLEARNED)
 
 

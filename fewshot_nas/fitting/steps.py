@@ -29,9 +29,9 @@ from fewshot_nas.fitting.changes import (
     lateness,
     left_s,
     networks_s,
+    nothing_learned,
     slower,
     timed,
-    unsearched,
 )
 from fewshot_nas.fitting.measure import Machine
 from fewshot_nas.fitting.plan import (
@@ -204,16 +204,12 @@ def _decide(running: Fit, name: str) -> None:
 
 
 def _if_learned(running: Fit, made: Plan) -> Plan:
-    """The plan without a search, if the supernet has learned nothing and the time is short.
-
-    If all networks get the epochs wanted, or no ResNet-18 is within the bounds, it stays.
-    """
-    if not read_log(phase_directory(running.save, ONE_SHOT).log).collapse:
+    """The plan as it is, if the supernet has learned something; or if no ResNet-18 is within the bounds."""
+    state, log = running.state, read_log(phase_directory(running.save, ONE_SHOT).log)
+    if not log.collapse or not widest(running.limits()):
         return made
-    if made.epochs < running.state["costs"]["wanted"] and widest(running.limits()):
-        return unsearched(made)
-    print("the supernet has learned nothing, so the search draws nearly at random; there is time for it", flush=True)
-    return made
+    took_s, known = state["took_s"]["supernet"], Costs(**state["costs"])
+    return nothing_learned(made, known, state["done"], took_s, state["budget_s"], running.spent_s)
 
 
 def _measured(running: Fit, made: Plan) -> Plan:

@@ -15,9 +15,9 @@ from fewshot_nas.fitting.changes import (
     lateness,
     left_s,
     networks_s,
+    nothing_learned,
     slower,
     timed,
-    unsearched,
 )
 from fewshot_nas.fitting.plan import (
     NETWORKS,
@@ -175,12 +175,21 @@ def test_a_random_network_comes_back_where_all_are_trained_as_wanted():
     assert timed(made, KNOWN, steps_s, 0.15, took, 3 * 40 * 2).left_out == {"random": "no time"}
 
 
+def unsearched(made, budget_s=200):
+    return nothing_learned(made, KNOWN, BEFORE, made.seconds["supernet"], budget_s, 100)
+
+
 def test_without_a_supernet_that_learned_one_network_gets_the_time():
-    made = unsearched(plan(KNOWN, 300, 5))
-    assert list(made.seconds) == ["pool", "latency", "supernet", "reference", "answer", "export", "report"]
-    assert {made.left_out[name] for name in ("search", "found")} == {UNLEARNED}
-    alone = timed(made, KNOWN, {"reference": 0.15}, 0.15, made.seconds["supernet"], 60)
-    assert (alone.epochs, alone.seconds["reference"]) == (30, 61.0)
+    """Unless there is time for both of them, as wanted."""
+    made = plan(KNOWN, 300, 5)
+    alone = unsearched(made)
+    assert list(alone.seconds) == ["pool", "latency", "supernet", "reference", "answer", "export", "report"]
+    assert {alone.left_out[name] for name in ("search", "found")} == {UNLEARNED}
+    later = timed(alone, KNOWN, {"reference": 0.15}, 0.15, made.seconds["supernet"], 60)
+    assert (later.epochs, later.seconds["reference"]) == (30, 61.0)
+    assert [unsearched(made, budget).left_out.keys() == {"random"} for budget in (250, 300, 330)] == [0, 0, 1]
+    fast = nothing_learned(made, KNOWN, BEFORE, made.seconds["supernet"] / 2, 300, 100)
+    assert fast.left_out.keys() == {"random"}
 
 
 BEFORE = ["pool", "latency", "supernet"]

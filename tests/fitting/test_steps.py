@@ -20,7 +20,6 @@ from fewshot_nas.cli.errors import BusyError, InputError
 from fewshot_nas.fit import main
 from fewshot_nas.fitting import steps
 from fewshot_nas.fitting.asked import held
-from fewshot_nas.fitting.changes import unsearched
 from fewshot_nas.fitting.plan import NETWORKS, STEPS, without
 from fewshot_nas.fitting.state import Fit
 from fewshot_nas.fitting.steps import Said
@@ -124,17 +123,16 @@ def test_a_run_that_was_begun_goes_on_as_it_was_begun(planned):
         main([*COMMAND, "--seed=3"])
 
 
-def test_a_supernet_that_has_learned_nothing_is_searched_only_where_there_is_time(planned, capsys):
-    log = phase_directory("mine", ONE_SHOT).log
-    short = replace(planned.plan, epochs=2)
-    for top1, learned in ((30.0, True), (20.0, False)):
+def test_a_supernet_that_has_learned_nothing_is_searched_only_where_there_is_time(planned):
+    log, made = phase_directory("mine", ONE_SHOT).log, planned.plan
+    planned.state["took_s"] = {"supernet": made.seconds["supernet"]}
+    planned.state["costs"] |= {"wanted": 100, "fewest": 2}
+    for top1, budget_s, left_out in ((30.0, 60, 0), (20.0, 60, 6), (20.0, 36_000, 1)):
         log.write_text(json.dumps({"epoch": 1, "top1": {"largest": top1, "smallest": 20.0}, "guessing": 23.4}) + "\n")
-        assert steps._if_learned(planned, short) == (short if learned else unsearched(short))
-    assert capsys.readouterr().out == ""
-    assert steps._if_learned(planned, planned.plan) == planned.plan
-    assert "the supernet has learned nothing, so the search draws nearly at random" in capsys.readouterr().out
-    planned.state["bounds"] = ["params=1"]
-    assert steps._if_learned(planned, short) == short
+        planned.state["budget_s"] = budget_s
+        assert len(steps._if_learned(planned, made).left_out) == left_out
+    planned.state.update(bounds=["params=1"], budget_s=60)
+    assert steps._if_learned(planned, made) == made
 
 
 @pytest.mark.slow
