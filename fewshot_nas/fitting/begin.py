@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ def begun(asked: Asked, begun_s: float) -> Fit:
     config = load_config(None, given)
     with joined(options.device, config.run) as world, waiting("still looking and timing"):
         images = images_of(config.data)
-        known, more = seen(images)
+        brought = images_of(replace(config.data, evened=0.0)).train if config.data.evened else None
+        known, more = seen(images, brought)
         print(*more, sep="\n", flush=True)
         named = {each.partition("=")[0] for each in given}
         threads = config.run.threads if "run.threads" in named else None

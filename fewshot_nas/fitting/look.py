@@ -133,10 +133,14 @@ class Seen:
     uneven: float
 
 
-def seen(data: ImageData) -> tuple[Seen, list[str]]:
-    """The numbers of a data set, and sentences for a person."""
+def seen(data: ImageData, brought: Images | None = None) -> tuple[Seen, list[str]]:
+    """The numbers of a data set, and sentences for a person.
+
+    Args:
+        brought: to train on, where `data` repeats those of rare classes.
+    """
     sides, grey = _sides(data.train)
-    counts = Counter(data.train.labels.tolist())
+    counts = Counter((brought or data.train).labels.tolist())
     most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     uneven = counts[most] / counts[least]
     found = Seen(
@@ -160,7 +164,7 @@ def seen(data: ImageData) -> tuple[Seen, list[str]]:
     if uneven > UNEVEN:
         said.append(
             f"the largest class is {uneven:.1f} times the smallest, so balanced accuracy stands beside top-1;"
-            " data.evened=0.5 shows rare classes more often"
+            + (" rare classes are shown more often" if brought else " data.evened=0.5 shows rare classes more often")
         )
     return found, [*said, *data.doubts]
 

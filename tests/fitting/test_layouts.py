@@ -1,13 +1,17 @@
 """Layouts that people bring, each with the parts and labels that it means."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.io import savemat
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.data.images import ArrayImages, repeated_indices
 from fewshot_nas.data.layouts import recognised
-from fewshot_nas.fitting.look import as_lists
+from fewshot_nas.fitting.look import as_lists, seen
 
 
 def image(path, value=0):
@@ -154,3 +158,17 @@ def test_an_empty_class_is_refused(tmp_path):
     (tmp_path / "bird").mkdir()
     with pytest.raises(InputError, match="class bird has no images to train on"):
         as_lists(tmp_path, tmp_path / "out")
+
+
+def test_images_of_rare_classes_that_are_repeated_do_not_hide_that_they_are_rare():
+    """So that balanced accuracy decides."""
+    labels = torch.tensor([0] * 40 + [1] * 10)
+    brought = ArrayImages(torch.zeros(50, 3, 8, 8, dtype=torch.uint8), labels)
+    even = brought.select(repeated_indices(labels, 1.0))
+    data = SimpleNamespace(
+        train=even, valid=brought, test=brought, num_classes=2, mean=(0.0,) * 3, class_names=["a", "b"], doubts=[]
+    )
+    assert (seen(data)[0].uneven, seen(data, brought)[0].uneven) == (1.0, 4.0)
+    found, said = seen(data, brought)
+    assert found.train == 80
+    assert said[1].endswith("so balanced accuracy stands beside top-1; rare classes are shown more often")
