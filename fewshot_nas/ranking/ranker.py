@@ -14,18 +14,17 @@ those of the study gain 0.05 to 0.2 in tau by `MACS_WEIGHT`, the digits' 0.04 to
 smoothing takes away is noise nobody can tell without truth, so `KEPT` of it stays.
 
 Untrained networks (`scoring/scorer.py`) know something else than supernets: on three public tables of CIFAR-10
-the sum of both gains 0.04 to 0.11 in tau over the better of them (docs/study.md).
+the sum of both gains 0.04 to 0.12 in tau over the scores (docs/study.md).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import BayesianRidge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking import predictor
@@ -55,11 +54,11 @@ def percent_error(odds: Floats, error: Floats) -> Floats:
 
 
 def smooth(described: Floats, scored: Floats) -> Estimate:
-    """Fit the scores by a quadratic function of the features, and evaluate it for all archs.
+    """Fit the scores by a linear function of the features, and evaluate it for all archs.
 
     The fit is a Bayesian ridge regression, whose shrinkage follows from the scores themselves
-    (MacKay, Neural Computation 4, 1992). With few scores the function is linear, because a quadratic
-    one has too many coefficients.
+    (MacKay, Neural Computation 4, 1992). A quadratic function follows the scores more closely and ranks worse:
+    what it adds is the supernet's bias rather than the archs' quality (docs/study.md).
 
     Args:
         described: `features` of all archs, [n, columns].
@@ -74,16 +73,9 @@ def smooth(described: Floats, scored: Floats) -> Estimate:
     known = ~np.isnan(scored)
     if known.sum() < FEWEST_SCORED:
         raise InputError(f"{known.sum()} archs were scored, expected at least {FEWEST_SCORED} to smooth their scores")
-    model = _surface(described.shape[1], int(known.sum())).fit(described[known], scored[known])
+    model = make_pipeline(StandardScaler(), BayesianRidge()).fit(described[known], scored[known])
     value, error = model.predict(described, return_std=True)
     return Estimate(value, error)
-
-
-def _surface(columns: int, scored: int) -> Any:
-    coefficients = (columns + 1) * (columns + 2) // 2
-    quadratic = scored >= 1.5 * coefficients
-    terms = PolynomialFeatures(2 if quadratic else 1, include_bias=False)
-    return make_pipeline(StandardScaler(), terms, StandardScaler(), BayesianRidge())
 
 
 KEPT = 0.5  # share of the difference between an arch's own score and the smoothed one

@@ -82,13 +82,13 @@ def test_errors_are_the_slope_times_the_error():
 # ---- Scores of some archs, carried over to all ----------------------------------------------------------------------
 
 
-def quadratic(rng, archs):
+def plane(rng, archs):
     columns = rng.normal(size=(archs, 3))
-    return columns, 1 + columns[:, 0] - 2 * columns[:, 1] * columns[:, 2]
+    return columns, 1 + columns[:, 0] - 2 * columns[:, 1]
 
 
-def test_a_quadratic_is_found_where_nothing_was_scored():
-    columns, values = quadratic(np.random.default_rng(0), 200)
+def test_a_plane_is_found_where_nothing_was_scored():
+    columns, values = plane(np.random.default_rng(0), 200)
     scored = values.copy()
     scored[60:] = np.nan
     assert smooth(columns, scored).value == pytest.approx(values, abs=1e-3)
@@ -96,7 +96,7 @@ def test_a_quadratic_is_found_where_nothing_was_scored():
 
 def test_the_error_is_that_of_scores_not_seen():
     rng = np.random.default_rng(1)
-    columns, values = quadratic(rng, 2000)
+    columns, values = plane(rng, 2000)
     noisy = values + 0.5 * rng.normal(size=2000)
     estimate = smooth(columns, np.where(np.arange(2000) < 300, noisy, np.nan))
     within = np.abs(noisy - estimate.value)[300:] < estimate.error[300:]
@@ -108,11 +108,11 @@ def test_smoothed_scores_rank_better_than_raw_ones(bed):
     assert smoothed > raw + 0.05
 
 
-def test_few_scores_are_fitted_by_a_plane(bed):
-    scored = np.where(np.arange(400) < 30, bed.scores, np.nan)
-    value = smooth(bed.described, scored).value
-    plane = np.hstack([bed.described, np.ones((400, 1))])
-    assert plane @ np.linalg.lstsq(plane, value, rcond=None)[0] == pytest.approx(value, abs=1e-6)
+@pytest.mark.parametrize("scored", [30, 400])
+def test_few_and_many_scores_are_fitted_by_a_plane(bed, scored):
+    value = smooth(bed.described, np.where(np.arange(400) < scored, bed.scores, np.nan)).value
+    columns = np.hstack([bed.described, np.ones((400, 1))])
+    assert columns @ np.linalg.lstsq(columns, value, rcond=None)[0] == pytest.approx(value, abs=1e-6)
 
 
 def test_too_few_scores_are_refused(bed):
