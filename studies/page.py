@@ -235,6 +235,16 @@ def public_pairs() -> Lines:
     yield from public_table.pair_lines(read_json(public_table.RESULTS))
 
 
+def public_surfaces() -> Lines:
+    """What a linear smoother gives."""
+    yield from public_table.surface_lines(read_json(public_table.RESULTS))
+
+
+def public_images() -> Lines:
+    """What more images to rank on give."""
+    yield from public_table.image_lines(read_json(public_table.RESULTS))
+
+
 def public_slopes() -> Lines:
     """What truths and supernets make of each width."""
     yield from public_table.slope_lines(read_json(public_table.RESULTS))
@@ -253,6 +263,8 @@ TABLES: Mapping[str, Callable[[], Lines]] = {
     "untrained": untrained,
     "public-arms": public_arms,
     "public-pairs": public_pairs,
+    "public-surfaces": public_surfaces,
+    "public-images": public_images,
     "public-slopes": public_slopes,
     "mnist-truths": some(part(mnist, 0), TRUTHS_SHOWN),
     "mnist-rankings": some(part(mnist, 1), MNIST_SHOWN, _mnist_shown),

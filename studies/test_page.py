@@ -10,6 +10,8 @@ TABLES = (
     "truths",
     "arms",
     "budget",
+    "public-surfaces",
+    "public-images",
     "public-resnets",
     "public-mobilenets",
     "public-macro",

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 
@@ -30,10 +30,11 @@ PUBLISHED = {
 }
 KINDS = ("top1", "prob", "likelihood")  # in the order of the files of scores
 CONSTANTS = (0.0, 0.1, 0.3, 0.5, 1.0)
-Rule = tuple[str, bool, float]  # kind of score, whether smoothed, standard deviations of the log multiply-adds
-TODAY: Rule = ("prob", False, 0.0)
-RULES: list[Rule] = list(product(KINDS, (False, True), CONSTANTS))
-JUDGED = {"channel_resnet": "default", "channel_mobilenet": "default", "macro": "sandwich"}
+NASWOT_WEIGHTS = (0.0, 0.5, 1.0)
+# The kind of score, smoothed; so many standard deviations of the log multiply-adds; and, beside their sum, of NASWOT.
+Rule = tuple[str, float, float]
+RULES: list[Rule] = list(product(KINDS, CONSTANTS, NASWOT_WEIGHTS))
+JUDGED = {"channel_resnet": "all_default", "channel_mobilenet": "all_default", "macro": "all_sandwich"}
 RULED = ("scores_0", "rule_0", "rule_30")  # columns of predictions that are no arms
 PREDICTIONS = HERE / "predictions"
 
@@ -98,9 +99,10 @@ class Bed:
         """The numbers of the truth's networks that come first by the digest of their keys."""
         return sorted(range(len(self.truth.keys)), key=lambda number: digest(self.truth.keys[number]))[:count]
 
-    def with_naswot(self, scores: Floats) -> Floats:
-        """The rule with untrained networks: the sum of a ranking of all keys and of NASWOT, smoothed to all."""
-        return standardised(scores) + standardised(smooth(self.described, self.untrained["naswot"]).value)
+    @cached_property
+    def naswot(self) -> Floats:
+        """NASWOT of untrained networks, smoothed to all keys, standardised."""
+        return standardised(smooth(self.described, self.untrained["naswot"]).value)
 
     @property
     def log_macs(self) -> Floats:
@@ -110,17 +112,18 @@ class Bed:
     @cache  # noqa: B019 - a bed lives as long as the process
     def smoothed(self, arm: str, kind: str) -> tuple[Floats, Estimate]:
         """Scores in log odds, nan where there is none, and the smoothed scores of all keys."""
-        raw = log_odds(self.scores[arm][kind])
+        raw = self.raw(arm, kind)
         return raw, smooth(self.described, raw)
 
-    def ranked(self, arm: str, rule: Rule) -> Floats:
-        """The values by which a rule ranks all keys; nan where it needs a score that there is not."""
-        kind, is_smoothed, constant = rule
-        values = partly_smoothed(*self.smoothed(arm, kind)) if is_smoothed else log_odds(self.scores[arm][kind])
-        known = ~np.isnan(values)
-        total = np.full(len(values), np.nan)
-        total[known] = standardised(values[known]) + constant * standardised(self.log_macs[known])
-        return total
+    def raw(self, arm: str, kind: str) -> Floats:
+        """An arm's scores in log odds, nan where there is none."""
+        return log_odds(self.scores[arm][kind])
+
+    def ruled(self, arm: str, rule: Rule) -> Floats:
+        """The values by which a rule ranks all keys."""
+        kind, macs, naswot = rule
+        total = standardised(partly_smoothed(*self.smoothed(arm, kind))) + macs * standardised(self.log_macs)
+        return standardised(total) + naswot * self.naswot
 
 
 def read_predictions(table: str) -> dict[str, Floats]:

@@ -15,21 +15,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import BayesianRidge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from fewshot_nas.ranking.baselines import by_cost, everything, interval, plain_tau, resamples, taus
 from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import standardised
 from fewshot_nas.ranking.judgement import Judgement, judge
 from fewshot_nas.ranking.predictor import inputs, predict
-from fewshot_nas.ranking.ranker import log_odds, partly_smoothed, surplus
+from fewshot_nas.ranking.ranker import log_odds, partly_smoothed, smooth, surplus
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.training.draws import NoEnds, OutsEnds, RandomArchs, Sampler
-from studies.cifar10_truths.bed import FILES, KINDS, PREDICTIONS, RULES, TODAY, Bed, Rule, read_predictions
-from studies.cifar10_truths.run import OWN, images_of, space_of
-from studies.cifar10_truths.table import BOTH, RESULTS, SECOND, SECOND_WITH_NASWOT, TRUTHS
+from studies.cifar10_truths.bed import FILES, KINDS, PREDICTIONS, RULES, Bed, Rule, read_predictions
+from studies.cifar10_truths.run import ALL, FEW, OWN, images_of, sample, space_of
+from studies.cifar10_truths.table import RESULTS, TRUTHS
 
 DRAWS, ASKED = 20, 2_000
-_BY_RULE = ("rule", "rule of the other tables", "rule with NASWOT")
+ALLOWED = {"rule": False, "rule with NASWOT": True}  # whether a rule may use untrained networks
 STEPS = 300  # whose subnets are counted for the cost of a training
 
 
@@ -44,17 +47,21 @@ def training_cost(table: str, name: str) -> float:
     return images_of(name) * float(np.mean(steps))
 
 
-def merit(bed: Bed, arm: str, rule: Rule) -> float:
-    """Tau plus tau at equal cost: what a rule is chosen by."""
-    values, truth = bed.ranked(arm, rule)[bed.rows], bed.truth
-    known = ~np.isnan(bed.scores[arm]["prob"][bed.rows])
-    parts = (everything(int(known.sum())), by_cost(truth.counts["macs"][known]))
-    return sum(plain_tau(values[known], truth.accuracy[known], groups) for groups in parts)
+def merit(bed: Bed, rule: Rule) -> float:
+    """Tau plus tau at equal cost, over all networks of the half: what a rule is chosen by."""
+    values, truth = bed.ruled(bed.judged, rule)[bed.rows], bed.truth
+    parts = (everything(len(values)), by_cost(truth.counts["macs"]))
+    return sum(plain_tau(values, truth.accuracy, groups) for groups in parts)
 
 
-def chosen(beds: Sequence[Bed]) -> Rule:
-    """The best rule on these tables."""
-    return max(RULES, key=lambda rule: sum(merit(bed, bed.judged, rule) for bed in beds))
+def chosen(beds: Sequence[Bed], *, untrained: bool) -> Rule:
+    """The best rule on these tables.
+
+    Args:
+        untrained: it may use scores of untrained networks.
+    """
+    rules = [rule for rule in RULES if untrained or not rule[2]]
+    return max(rules, key=lambda rule: sum(merit(bed, rule) for bed in beds))
 
 
 def judgements(bed: Bed, rankings: Mapping[str, Floats]) -> dict[str, Judgement]:
@@ -86,9 +93,8 @@ def paired(bed: Bed, one: Floats, other: Floats) -> dict[str, Any]:
 
 
 def evidence(bed: Bed, arm: str, rule: Rule) -> Floats:
-    """What the ranker knows without truth: the rule with smoothing, and what smoothing took away. [keys, 2]"""
-    kind, _, constant = rule
-    return np.stack([bed.ranked(arm, (kind, True, constant)), surplus(*bed.smoothed(arm, kind))], axis=1)
+    """What the ranker knows without truth: the rule, and what smoothing took away. [keys, 2]"""
+    return np.stack([bed.ruled(arm, rule), surplus(*bed.smoothed(arm, rule[0]))], axis=1)
 
 
 def predicted(bed: Bed, known: Floats, truths: Sequence[int], wanted: NDArray[np.int64]) -> Floats:
@@ -146,68 +152,114 @@ def slopes(bed: Bed) -> dict[str, list[float]]:
 
 
 def collect(directory: Path) -> None:
-    """Compute all numbers, and write them and the predictions.
-
-    A table whose judged arm has no scores at hand keeps what follows from the rule; then all tables keep the rule.
-    """
+    """Compute all numbers, and write them and the predictions. Arms whose scores are gone keep their numbers."""
     beds = [Bed(table, directory) for table in FILES]
-    ruled = [bed for bed in beds if bed.judged in bed.scores and bed.judged not in bed.kept]
-    found: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"rule": None, "tables": {}}
-    anew = found["tables"].keys() <= {bed.table for bed in ruled}
-    rule: Rule = chosen(ruled) if anew else tuple(found["rule"])
-    found["rule"] = rule
-    for bed in beds:
-        table = dict(found["tables"].get(bed.table, {}))
-        rankings = dict(table.pop("rankings", {}))
-        if bed in ruled:
-            others = [each for each in ruled if each is not bed]
-            elsewhere = chosen(others) if others else TODAY if anew else rule
-            judged, more = by_rule(bed, rule, elsewhere)
-            rankings |= judged
-            table |= more
-        columns = predictions_of(bed, rule)
-        kept = {name: each for name, each in rankings.items() if name.partition(", ")[0] in {*bed.kept, *_BY_RULE}}
-        seeds = of_seeds(bed, rule, columns["scores_0"])
-        rankings = of_arms(bed) | kept | ordered(bed, {"rule with NASWOT": columns["rule_0"]} | seeds)
-        arms = sorted(name.rpartition(", ")[0] for name in rankings if name.endswith(", prob"))
-        alone = bed.truth.images * float(np.mean(bed.truth.counts["macs"]))
-        cost = {arm: training_cost(bed.table, arm.rpartition("_")[0]) / alone for arm in arms}
-        found["tables"][bed.table] = table | {
-            "networks": len(bed.rows),
-            "rankings": rankings,
-            "against": dict(table.get("against", {}))
-            | against(bed)
-            | {
-                f"{name} instead of rule": paired(bed, each, columns["scores_0"])
-                for name, each in {"rule with NASWOT": columns["rule_0"], **seeds}.items()
-            },
-            "ranker_with_naswot": ranker_gain(bed, _both(columns)),
-            "slopes": slopes(bed),
-            "cost": cost,
-        }
-        write_predictions(bed, columns)
-    write_json(RESULTS, found)
+    rules = {name: chosen(beds, untrained=untrained) for name, untrained in ALLOWED.items()}
+    before: dict[str, Any] = read_json(RESULTS)["tables"] if RESULTS.exists() else {}
+    tables = {bed.table: of_table(bed, beds, rules, before.get(bed.table, {})) for bed in beds}
+    write_json(RESULTS, {"rules": rules, "tables": tables})
 
 
-def of_seeds(bed: Bed, rule: Rule, first: Floats) -> dict[str, Floats]:
-    """The rule by the judged arm's second seed, if it was trained, with NASWOT too, and by the mean of both seeds.
+def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: Mapping[str, Any]) -> dict[str, Any]:
+    """All numbers of a table; writes its predictions.
 
     Args:
-        first: the rule by the first seed, of all keys.
+        rules: those that all tables have chosen, by name.
+        before: its numbers so far.
     """
-    arm = f"{bed.judged.removesuffix('_0')}_1"
-    if arm not in bed.scores or arm in bed.kept:
+    others = [each for each in beds if each is not bed]
+    elsewhere = {f"{name} of the other tables": chosen(others, untrained=may) for name, may in ALLOWED.items()}
+    ruled = {name: bed.ruled(bed.judged, rule) for name, rule in {**rules, **elsewhere}.items()} | of_seeds(bed, rules)
+    judged = judgements(bed, ruled)
+    kept = {name: each for name, each in before.get("rankings", {}).items() if name.partition(", ")[0] in bed.kept}
+    rankings = of_arms(bed) | kept | {name: orders(each, name) for name, each in judged.items()}
+    arms = sorted(name.rpartition(", ")[0] for name in rankings if name.endswith(", prob"))
+    alone = bed.truth.images * float(np.mean(bed.truth.counts["macs"]))
+    columns = predictions_of(bed, rules)
+    write_predictions(bed, columns)
+    return {
+        "judged": bed.judged,
+        "elsewhere": elsewhere,
+        "networks": len(bed.rows),
+        "rankings": rankings,
+        "against": {name: each for name, each in before.get("against", {}).items() if "rule" not in name}
+        | against(bed)
+        | {f"{name} instead of rule": paired(bed, ruled[name], ruled["rule"]) for name in ruled if name != "rule"},
+        "by_images": by_images(bed),
+        "by_surface": by_surface(bed),
+        "ranker": ranker_gain(bed, evidence(bed, bed.judged, rules["rule"])),
+        "ranker_with_naswot": ranker_gain(bed, _both(columns)),
+        "counts": {
+            name: {"whole": asdict(each.whole.tau), "equal_cost": asdict(each.equal_cost.tau)}
+            for name, each in judged["rule"].counts.items()
+        },
+        "ridge": {str(size): pair for size, pair in judged["rule"].ridge.items()},
+        "ceiling": judged["rule"].ceiling,
+        "truths": [bed.truth.keys[number] for number in bed.first(TRUTHS)],
+        "slopes": dict(before.get("slopes", {})) | slopes(bed),
+        "cost": {arm: training_cost(bed.table, arm.rpartition("_")[0]) / alone for arm in arms},
+    }
+
+
+def of_seeds(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, Floats]:
+    """The rules by the judged arm's second seed, if it was trained, and by the mean of both seeds."""
+    second = f"{bed.judged.removesuffix('_0')}_1"
+    if second not in bed.scores:
         return {}
-    kind, _, constant = rule
-    second = bed.ranked(arm, (kind, True, constant))
-    mean = standardised(first) + standardised(second)
-    return {SECOND: second, BOTH: mean, SECOND_WITH_NASWOT: bed.with_naswot(second)}
+    found = {f"{name}, seed 1": bed.ruled(second, rule) for name, rule in rules.items()}
+    for name, rule in rules.items():
+        each = [standardised(bed.ruled(arm, rule)) for arm in (bed.judged, second)]
+        found[f"{name}, both seeds"] = np.mean(each, axis=0)
+    return found
+
+
+def by_images(bed: Bed) -> dict[str, Any]:
+    """What all images to rank on give instead of 1,000 of them, by each kind of score of the judged supernet.
+
+    On the same networks; and smoothed to all networks of the half, from a quarter of those that have scores on 1,000
+    images, which costs about as much, beside the same few networks on 1,000 images.
+    """
+    fewer = bed.judged.removeprefix(ALL)
+    if fewer not in bed.scores or fewer in bed.kept:
+        return {}
+    known = [bed.keys[row] for row in np.flatnonzero(~np.isnan(bed.scores[bed.judged]["prob"]))]
+    few, found = np.isin(bed.keys, sample(known, FEW // 2)), {}
+    for kind in KINDS:
+        costly, cheap = bed.raw(bed.judged, kind), bed.raw(fewer, kind)
+        parts = {"many on 1,000": cheap}
+        parts |= {"few on 1,000": np.where(few, cheap, np.nan), "few on all": np.where(few, costly, np.nan)}
+        smoothed = {name: smooth(bed.described, values).value for name, values in parts.items()}
+        found[kind] = {
+            "same": paired(bed, costly, cheap),
+            "smoothed": {
+                name: {part: each[part]["tau"]["value"] for part in ("whole", "equal_cost")}
+                for name, each in ordered(bed, smoothed).items()
+            },
+            "gain": paired(bed, smoothed["few on all"], smoothed["many on 1,000"]),
+        }
+    return found
+
+
+def by_surface(bed: Bed) -> dict[str, Any]:
+    """What a linear smoother gives instead of a quadratic one, by each kind of score of the judged supernet."""
+    found = {}
+    for kind in KINDS:
+        raw, linear = bed.smoothed(bed.judged, kind)
+        known = ~np.isnan(raw)
+        model = make_pipeline(StandardScaler(), PolynomialFeatures(2), StandardScaler(), BayesianRidge())
+        quadratic = model.fit(bed.described[known], raw[known]).predict(bed.described)
+        ranked = ordered(bed, {"linear": linear.value, "quadratic": quadratic})
+        found[kind] = {
+            name: {part: each[part]["tau"]["value"] for part in ("whole", "equal_cost")}
+            for name, each in ranked.items()
+        } | {"gain": paired(bed, linear.value, quadratic)}
+    return found
 
 
 def of_arms(bed: Bed) -> dict[str, Any]:
     """Each arm whose scores are at hand, by each of its scores; and networks that nothing has trained."""
     names = [name for name in bed.scores if name not in bed.kept]
-    found = {f"{name}, {kind}": bed.ranked(name, (kind, False, 0.0)) for name in names for kind in KINDS}
+    found = {f"{name}, {kind}": bed.raw(name, kind) for name in names for kind in KINDS}
     return ordered(bed, found | {f"untrained, {name}": values for name, values in bed.untrained.items()})
 
 
@@ -221,61 +273,36 @@ def against(bed: Bed) -> dict[str, Any]:
 
     Two arms whose scores are both gone are not compared again: their columns have predictions where they had no score.
     """
-    base = bed.judged.removesuffix("_0")
+    base = bed.judged.removeprefix(ALL).removesuffix("_0")
     pairs = {}
     for name in bed.scores:
-        judged = f"{base}_{name.rpartition('_')[2]}"
-        if name not in {bed.judged, judged}:
-            pairs[f"{name} instead of {judged}"] = (name, judged, "prob")
-        elif name != bed.judged:
-            pairs[f"{name} instead of {bed.judged}"] = (name, bed.judged, "prob")
-    for name in bed.scores:
+        one_seed = f"{base}_{name.rpartition('_')[2]}"
+        other = one_seed if name != one_seed else f"{base}_0"
+        if name != other and not name.startswith(ALL):
+            pairs[f"{name} instead of {other}"] = (name, other, "prob")
         if (on := name.replace("choice_", "on_").replace("split_", "on_")) != name:
             pairs[f"{on} instead of {name}"] = (on, name, "prob")
         if (shared := name.removeprefix(OWN)) != name:
             pairs |= {f"{name} instead of {shared}, {kind}": (name, shared, kind) for kind in KINDS}
     return {
-        title: paired(bed, *(bed.ranked(each, (kind, False, 0.0)) for each in (one, other)))
+        title: paired(bed, bed.raw(one, kind), bed.raw(other, kind))
         for title, (one, other, kind) in pairs.items()
         if {one, other} <= bed.scores.keys() and not {one, other} <= bed.kept.keys()
         if kind == "prob" or not {one, other} & bed.kept.keys()
     }
 
 
-def by_rule(bed: Bed, rule: Rule, elsewhere: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The rankings by the rule and by that of the other tables; and the ranker, counts, ridge and ceiling."""
-    rankings = {"rule": bed.ranked(bed.judged, rule), "rule of the other tables": bed.ranked(bed.judged, elsewhere)}
-    judged = judgements(bed, rankings)
-    counted = judged["rule"]
-    counts = {
-        name: {"whole": asdict(each.whole.tau), "equal_cost": asdict(each.equal_cost.tau)}
-        for name, each in counted.counts.items()
-    }
-    return {name: orders(each, name) for name, each in judged.items()}, {
-        "judged": bed.judged,
-        "elsewhere": elsewhere,
-        "ranker": ranker_gain(bed, evidence(bed, bed.judged, rule)),
-        "counts": counts,
-        "ridge": {str(size): pair for size, pair in counted.ridge.items()},
-        "ceiling": counted.ceiling,
-        "truths": [bed.truth.keys[number] for number in bed.first(TRUTHS)],
-    }
-
-
-def predictions_of(bed: Bed, rule: Rule) -> dict[str, Floats]:
+def predictions_of(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, Floats]:
     """Columns for all keys: the rule by scores, with NASWOT, and with 30 truths; each arm, smoothed where unscored.
 
     The 30 are the first by the digest of their keys.
     """
     columns, every = read_predictions(bed.table), np.arange(len(bed.keys))
-    if bed.judged not in bed.kept:
-        raw = bed.ranked(bed.judged, rule)
-        columns["scores_0"] = np.where(np.isnan(raw), bed.ranked(bed.judged, (rule[0], True, rule[2])), raw)
-    columns["rule_0"] = bed.with_naswot(columns["scores_0"])
+    columns["scores_0"], columns["rule_0"] = (bed.ruled(bed.judged, rules[name]) for name in ALLOWED)
     columns["rule_30"] = predicted(bed, _both(columns), bed.first(TRUTHS), every)
     for name in bed.scores:
         if name not in bed.kept:
-            scored = log_odds(bed.scores[name]["prob"])
+            scored = bed.raw(name, "prob")
             columns[name] = np.where(np.isnan(scored), partly_smoothed(*bed.smoothed(name, "prob")), scored)
     return columns
 

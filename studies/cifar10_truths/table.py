@@ -18,7 +18,7 @@ from studies.cifar10_truths.run import HERE
 
 RESULTS = HERE / "results.json"
 TRUTHS = 30  # of the ranker's lines
-SECOND, BOTH, SECOND_WITH_NASWOT = "rule, seed 1", "rule, both seeds", "rule with NASWOT, seed 1"
+BOTH = "both seeds"
 KINDS = MappingProxyType({"top1": "top-1", "prob": "mean probability", "likelihood": "likelihood"})
 UNTRAINED = MappingProxyType({"naswot": "NASWOT", "synflow": "SynFlow", "zen": "Zen score"})
 NAMES = MappingProxyType(
@@ -81,14 +81,45 @@ def titles(table: Mapping[str, Any]) -> dict[str, str]:
     """The rankings of a main table with their names there."""
     judged = table["judged"]
     named = {f"{judged}, {kind}": f"supernet, {title}" for kind, title in KINDS.items()}
-    named |= {"rule of the other tables": "**supernet, rule of the other tables**"}
-    own = table["rankings"]["rule"] != table["rankings"]["rule of the other tables"]
-    named |= {"rule": "supernet, rule that this table helped to choose"} if own else {}
-    named |= {name: f"supernet, {name}" for name in (SECOND, BOTH)}
-    named |= {"rule with NASWOT": "**supernet, rule with NASWOT**"}
-    named |= {SECOND_WITH_NASWOT: f"supernet, {SECOND_WITH_NASWOT}"}
+    for rule in ("rule", "rule with NASWOT"):
+        elsewhere = f"{rule} of the other tables"
+        named[elsewhere] = f"**supernet, {elsewhere}**"
+        own = table["rankings"][rule] != table["rankings"][elsewhere]
+        named |= {rule: f"supernet, {rule} that this table helped to choose"} if own else {}
+        named |= {name: f"supernet, {name}" for name in (f"{rule}, seed 1", f"{rule}, {BOTH}")}
     named |= {f"untrained, {key}": f"untrained networks, {title}" for key, title in UNTRAINED.items()}
     return {name: title for name, title in named.items() if name in table["rankings"]}
+
+
+def image_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What all images to rank on give, in Markdown: on the same networks, and smoothed to all networks of the half."""
+    smoothed = {"many on 1,000": "2,048 on 1,000", "few on 1,000": "256 on 1,000", "few on all": "256 on all"}
+    titles = " | ".join(f"smoothed from {title}" for title in smoothed.values())
+    yield f"| table | score | gain of all images, 512 networks | at equal cost | {titles} | last over first |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for table, each in found["tables"].items():
+        for kind, title in KINDS.items():
+            if kind in each["by_images"]:
+                one = each["by_images"][kind]
+                cells = [_signed(one["same"][part]) for part in ("whole", "equal_cost")]
+                for name in smoothed:
+                    cells.append(" / ".join(f"{one['smoothed'][name][part]:.3f}" for part in ("whole", "equal_cost")))
+                yield f"| {table} | {title} | {' | '.join(cells)} | {_signed(one['gain']['whole'])} |"
+
+
+def surface_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What a linear smoother gives instead of a quadratic one, in Markdown."""
+    yield "| table | score | quadratic | linear | gain | at equal cost |"
+    yield "|---|---|---|---|---|---|"
+    for table, each in found["tables"].items():
+        for kind, title in KINDS.items():
+            one = each["by_surface"][kind]
+            cells = [
+                " / ".join(f"{one[name][part]:.3f}" for part in ("whole", "equal_cost"))
+                for name in ("quadratic", "linear")
+            ]
+            cells += [_signed(one["gain"][part]) for part in ("whole", "equal_cost")]
+            yield f"| {table} | {title} | {' | '.join(cells)} |"
 
 
 def arm_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -118,7 +149,7 @@ def _cost(table: Mapping[str, Any], ranking: str) -> float:
     if ranking.startswith("untrained"):
         return 0.001
     one = float(costs.get(ranking.partition(", ")[0], costs[table["judged"]]))
-    return 2 * one if ranking == BOTH else one
+    return 2 * one if ranking.endswith(BOTH) else one
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
@@ -133,7 +164,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         for number, (axis, part) in enumerate(zip(column, ("whole", "equal_cost"), strict=True)):
             shown = {name: verdict for name, verdict in each["rankings"].items() if name.endswith(", prob")}
             shown["rule"] = each["rankings"]["rule of the other tables"]
-            shown["rule with NASWOT"] = each["rankings"]["rule with NASWOT"]
+            shown["rule with NASWOT"] = each["rankings"]["rule with NASWOT of the other tables"]
             shown["untrained"] = each["rankings"]["untrained, naswot"]
             for name, verdict in shown.items():
                 tau = verdict[part]["tau"]
@@ -184,7 +215,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = read_json(RESULTS)
     if options.figure:
         draw(found, options.figure)
-    print("\n".join([*lines(found), "", *arm_lines(found), "", *pair_lines(found), "", *slope_lines(found)]))
+    tables = (lines, surface_lines, image_lines, arm_lines, pair_lines, slope_lines)
+    print("\n\n".join("\n".join(each(found)).strip() for each in tables))
     return 0
 
 

@@ -55,7 +55,7 @@ def bed(tmp_path, monkeypatch):
         json.dumps([key, [50 + rng.normal(), 50 + rng.normal(), float(accuracy) - 50]])
         for key, accuracy in zip(truth.keys, truth.accuracy, strict=True)
     ]
-    (tmp_path / "macro_sandwich_0.jsonl").write_text("\n".join(lines))
+    (tmp_path / "macro_all_sandwich_0.jsonl").write_text("\n".join(lines))
     monkeypatch.setattr(bed_module, "SCORES", tmp_path)
     monkeypatch.setattr(bed_module, "PREDICTIONS", tmp_path / "predictions")
     monkeypatch.setattr(collect, "PREDICTIONS", tmp_path / "predictions")
@@ -72,30 +72,50 @@ def test_the_half_at_hand_is_cut_from_the_published_table(tmp_path):
     assert bed_module.half("macro", tmp_path).read_text() == "{}"
 
 
+RULES = {"rule": ("likelihood", 0.0, 0.0), "rule with NASWOT": ("likelihood", 0.0, 0.5)}
+
+
 def test_the_rule_that_ranks_best_is_chosen(bed):
-    assert collect.chosen([bed])[0] == "likelihood"
-    by_likelihood = collect.merit(bed, "sandwich_0", ("likelihood", False, 0.0))
-    assert by_likelihood > collect.merit(bed, "sandwich_0", collect.TODAY) + 1
+    assert collect.chosen([bed], untrained=False)[0] == "likelihood"
+    assert collect.chosen([bed], untrained=False)[2] == 0
+    by_likelihood = collect.merit(bed, RULES["rule"])
+    assert by_likelihood > collect.merit(bed, ("prob", 0.0, 0.0)) + 0.5
+
+
+def test_more_images_are_compared_on_the_same_networks_and_smoothed(bed, tmp_path):
+    assert collect.by_images(bed) == {}
+    scores = dict(study.read_scores(tmp_path / "macro_all_sandwich_0.jsonl"))
+    noisy = [
+        json.dumps([key, [*values[:2], values[2] + (number % 7)]])
+        for number, (key, values) in enumerate(scores.items())
+    ]
+    (tmp_path / "macro_sandwich_0.jsonl").write_text("\n".join(noisy))
+    found = collect.by_images(collect.Bed("macro", tmp_path))
+    assert found["likelihood"]["same"]["whole"]["low"] > 0
+    assert found["prob"]["same"]["whole"]["value"] == 0
+    by_number = found["likelihood"]["smoothed"]
+    assert by_number["few on all"]["whole"] > 0.9
+    assert by_number["few on all"]["whole"] > by_number["few on 1,000"]["whole"]
 
 
 def test_every_key_has_a_row_of_predictions(bed, tmp_path):
-    columns = collect.predictions_of(bed, ("likelihood", False, 0.0))
+    columns = collect.predictions_of(bed, RULES)
     collect.write_predictions(bed, columns)
     with (tmp_path / "predictions" / "macro.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["key"] for row in rows] == bed.keys
-    assert list(rows[0]) == ["key", "scores_0", "rule_0", "rule_30", "sandwich_0"]
+    assert list(rows[0]) == ["key", "scores_0", "rule_0", "rule_30", "all_sandwich_0"]
     assert np.isfinite([float(value) for row in rows for name, value in row.items() if name != "key"]).all()
 
 
-def test_an_arm_whose_scores_are_gone_keeps_its_column(bed, tmp_path, monkeypatch):
-    rule = ("likelihood", False, 0.0)
-    collect.write_predictions(bed, collect.predictions_of(bed, rule))
+def test_an_arm_whose_scores_are_gone_keeps_its_column(bed, tmp_path):
+    scores = tmp_path / "macro_all_sandwich_0.jsonl"
+    (tmp_path / "macro_other_0.jsonl").write_text(scores.read_text())
+    collect.write_predictions(bed, collect.predictions_of(collect.Bed("macro", tmp_path), RULES))
     before = collect.read_predictions("macro")
-    (tmp_path / "macro_sandwich_0.jsonl").rename(tmp_path / "macro_other_0.jsonl")
+    (tmp_path / "macro_other_0.jsonl").unlink()
     again = collect.Bed("macro", tmp_path)
-    assert list(again.kept) == ["sandwich_0"]
-    collect.write_predictions(again, collect.predictions_of(again, rule))
+    assert list(again.kept) == ["other_0"]
+    collect.write_predictions(again, collect.predictions_of(again, RULES))
     after = collect.read_predictions("macro")
-    np.testing.assert_array_equal(after["sandwich_0"], before["sandwich_0"])
-    np.testing.assert_allclose(after["rule_0"], before["rule_0"], atol=2e-3)  # four decimals are kept
+    np.testing.assert_array_equal(after["other_0"], before["other_0"])
