@@ -126,7 +126,7 @@ def test_a_run_that_was_begun_goes_on_as_it_was_begun(planned):
 def test_a_supernet_that_has_learned_nothing_is_searched_only_where_there_is_time(planned):
     log, made = phase_directory("mine", ONE_SHOT).log, planned.plan
     planned.state["took_s"] = {"supernet": made.seconds["supernet"]}
-    planned.state["costs"] |= {"wanted": 100, "fewest": 2}
+    planned.state["costs"] |= {"wanted": 100, "fewest": 2, "step_s": 1.0}  # of no machine, so that 60 s are too short
     for top1, budget_s, left_out in ((30.0, 60, 0), (20.0, 60, 6), (20.0, 36_000, 1)):
         log.write_text(json.dumps({"epoch": 1, "top1": {"largest": top1, "smallest": 20.0}, "guessing": 23.4}) + "\n")
         planned.state["budget_s"] = budget_s
