@@ -231,10 +231,7 @@ def by_images(bed: Bed) -> dict[str, Any]:
         smoothed = {name: smooth(bed.described, values).value for name, values in parts.items()}
         found[kind] = {
             "same": paired(bed, costly, cheap),
-            "smoothed": {
-                name: {part: each[part]["tau"]["value"] for part in ("whole", "equal_cost")}
-                for name, each in ordered(bed, smoothed).items()
-            },
+            "smoothed": _taus_of(bed, smoothed),
             "gain": paired(bed, smoothed["few on all"], smoothed["many on 1,000"]),
         }
     return found
@@ -248,12 +245,17 @@ def by_surface(bed: Bed) -> dict[str, Any]:
         known = ~np.isnan(raw)
         model = make_pipeline(StandardScaler(), PolynomialFeatures(2), StandardScaler(), BayesianRidge())
         quadratic = model.fit(bed.described[known], raw[known]).predict(bed.described)
-        ranked = ordered(bed, {"linear": linear.value, "quadratic": quadratic})
-        found[kind] = {
-            name: {part: each[part]["tau"]["value"] for part in ("whole", "equal_cost")}
-            for name, each in ranked.items()
-        } | {"gain": paired(bed, linear.value, quadratic)}
+        ranked = {"linear": linear.value, "quadratic": quadratic}
+        found[kind] = _taus_of(bed, ranked) | {"gain": paired(bed, linear.value, quadratic)}
     return found
+
+
+def _taus_of(bed: Bed, rankings: Mapping[str, Floats]) -> dict[str, Any]:
+    """The taus of each ranking, whole and at equal cost, without intervals."""
+    return {
+        name: {part: each[part]["tau"]["value"] for part in ("whole", "equal_cost")}
+        for name, each in ordered(bed, rankings).items()
+    }
 
 
 def of_arms(bed: Bed) -> dict[str, Any]:
