@@ -17,7 +17,7 @@ from fewshot_nas.fitting.rules import FEWEST_EPOCHS, FEWEST_STEPS, Chosen
 
 FEWEST_SUPERNET = 4  # epochs
 KEPT = 0.9  # share of the budget that is planned with
-_IMAGES = 1_000  # the most to rank on
+_IMAGES, _MOST_IMAGES = 1_000, 10_000  # to rank on, where there are so many: at least, and at most
 # Seconds of a core, as they usually take: of steps that depend on little, and the rest of those that train or score.
 _USUAL_S: Mapping[str, float] = MappingProxyType(
     {"pool": 0.3, "merge": 0.5, "ranker": 2.0, "answer": 1.0, "export": 9.0, "report": 0.6}
@@ -36,13 +36,14 @@ class Costs:
         step_s, supernet_step_s: of one step, without its images.
         images_s: to prepare the images of an epoch.
         checked_s: to validate a network after an epoch.
-        score_s: to score an arch.
+        scored_s: of an image on which an arch is scored.
         once_s: to decode all training photographs once.
         fixed: of the steps that neither train nor score.
         opening_s: of a command that opens the images.
         wanted, fewest: epochs of a network.
         supernet: the fewest and the most epochs of a supernet.
-        images: to rank on.
+        images: the most to rank on.
+        calibration: images to calibrate an arch with.
     """
 
     steps: int
@@ -50,7 +51,7 @@ class Costs:
     supernet_step_s: float
     images_s: float
     checked_s: float
-    score_s: float
+    scored_s: float
     once_s: float
     fixed: Mapping[str, float]
     opening_s: float
@@ -58,6 +59,11 @@ class Costs:
     fewest: int
     supernet: tuple[int, int]
     images: int
+    calibration: int
+
+    def score_s(self, images: int) -> float:
+        """Of an arch that is scored on so many images."""
+        return (images + self.calibration) * self.scored_s
 
     def epoch_s(self, step_s: float) -> float:
         """Of an epoch of one network."""
@@ -98,7 +104,6 @@ def costs(seen: Seen, chosen: Chosen, parts: int, busy: float, epochs: int | Non
     """
     sizes, count = chosen.sizes, seen.train
     forward_s = busy * (sizes.forward_s or 0.0)
-    ranked = min(seen.valid, _IMAGES)
     calibration = int(chosen.settings["evaluation"]["calibration_images"])
     steps, wanted = sizes.steps(count), epochs or chosen.wanted
     fixed = fixed_s(parts, busy)
@@ -109,14 +114,15 @@ def costs(seen: Seen, chosen: Chosen, parts: int, busy: float, epochs: int | Non
         supernet_step_s=busy * (sizes.supernet_step_s or 0.0),
         images_s=busy * count * sizes.prepare_s,
         checked_s=seen.valid * forward_s,
-        score_s=(ranked + calibration) * forward_s * _SHARED,
+        scored_s=forward_s * _SHARED,
         once_s=chosen.once_s,
         fixed={**fixed, "answer": fixed["answer"] + 3 * seen.test * forward_s},
         opening_s=busy * _OPENING_S,
         wanted=wanted,
         fewest=epochs or max(FEWEST_EPOCHS, -(-FEWEST_STEPS // steps)),
         supernet=(supernet or FEWEST_SUPERNET, most),
-        images=ranked,
+        images=min(seen.valid, _MOST_IMAGES),
+        calibration=calibration,
     )
 
 
@@ -141,7 +147,7 @@ STEPS: Mapping[str, str] = MappingProxyType(
 )
 NETWORKS = ("found", "reference", "random")
 RANKER = ("scores", "merge", "ranker")
-FEWEST_SCORED, _MOST_SCORED = 60, 500
+FEWEST_SCORED, _GOOD_SCORED, _MOST_SCORED = 60, 250, 500
 _SCORES, _SUPERNET = 0.1, 0.3  # shares of the time of trainings and scores
 _SENSIBLE = 0.5  # of the epochs wanted
 
@@ -202,34 +208,45 @@ def _usable_s(known: Costs, budget_s: float, spent_s: float) -> float:
 
 def _least_s(known: Costs) -> float:
     networks_s = 2 * known.fewest * known.epoch_s(known.step_s)
-    return networks_s + known.supernet[0] * known.supernet_s + FEWEST_SCORED * known.score_s
+    return networks_s + known.supernet[0] * known.supernet_s + FEWEST_SCORED * known.score_s(min(_IMAGES, known.images))
 
 
 def _planned(known: Costs, usable: float) -> Plan:
     network_s, (fewest, most), least_s = known.epoch_s(known.step_s), known.supernet, _least_s(known)
     left_out: dict[str, str] = {}
-    archs = max(int(_SCORES * usable / known.score_s), 2 * FEWEST_SCORED)
+    images = _ranked(known, _SCORES * usable)
+    score_s = known.score_s(images)
+    archs = max(int(_SCORES * usable / score_s), 2 * FEWEST_SCORED)
     sample = search = min(archs // 2, _MOST_SCORED)
-    scored_s = (sample + search) * known.score_s
-    if scored_s > min(2 * _SCORES * usable, usable - least_s + FEWEST_SCORED * known.score_s):
+    scored_s = (sample + search) * score_s
+    if scored_s > min(2 * _SCORES * usable, usable - least_s + FEWEST_SCORED * score_s):
         left_out |= dict.fromkeys(RANKER, f"scores of {sample + search} networks would take {duration(scored_s)}")
         sample, search = 0, FEWEST_SCORED
-        scored_s = search * known.score_s
+        scored_s = search * score_s
     rest = usable - scored_s
     affordable = min(_SUPERNET * usable, rest - 2 * known.fewest * network_s) / known.supernet_s
     supernet = max(fewest, min(most, int(affordable)))
     seconds = {
         **known.fixed,
         "supernet": supernet * known.supernet_s + known.once_s + known.opening_s,
-        "scores": sample * known.score_s + known.opening_s,
-        "search": search * known.score_s + known.opening_s,
+        "scores": sample * score_s + known.opening_s,
+        "search": search * score_s + known.opening_s,
         **dict.fromkeys(NETWORKS, 0.0),
     }
     ordered = {name: round(seconds[name], 1) for name in STEPS if name in seconds and name not in left_out}
-    made = Plan(ordered, left_out, 0, supernet, sample, search, known.images)
+    made = Plan(ordered, left_out, 0, supernet, sample, search, images)
     if left_out:
         made = without(made, ("random",), left_out["ranker"])
     return trained(made, known, dict.fromkeys(NETWORKS, known.step_s), rest - supernet * known.supernet_s)
+
+
+def _ranked(known: Costs, scores_s: float) -> int:
+    """Images to rank on: as many as leave time for a good number of archs, which more archs do not replace.
+
+    A choice of few images favours some shapes, and that error is as smooth as the ranking itself (docs/study.md).
+    """
+    affordable = scores_s / (2 * _GOOD_SCORED * known.scored_s) - known.calibration
+    return min(known.images, max(_IMAGES, int(affordable)))
 
 
 def sensible_s(known: Costs, budget_s: float, spent_s: float) -> float:

@@ -86,13 +86,13 @@ class Fit:
             case "scores":
                 return ["test", run, "--epoch=0", f"--sample={planned['sample']}", images, *device]
             case "merge":
-                return ["merge", run, f"--stage={_STAGE}", f"--epoch=0_sample{planned['sample']}", "--top=prob"]
+                return ["merge", run, f"--stage={_STAGE}", f"--epoch=0_sample{planned['sample']}"]
             case "ranker":
-                return ["rank", run, "--top=prob"]
+                return ["rank", run]
             case "search":
                 by = "supernet" if "ranker" in planned["left_out"] else "ranker"
                 budget, most = f"--budget={planned['search']}", [f"--max={bound}" for bound in self.bounds]
-                return ["search", run, *most, "--top=prob", budget, images, f"--name={NAME}", *device, f"--by={by}"]
+                return ["search", run, *most, budget, images, f"--name={NAME}", *device, f"--by={by}"]
             case "found" | "reference" | "random":
                 found, codes = f"--from_search={self.search.found}", self.state["codes"]
                 which = found if name == "found" else f"--target_arch_num={codes[name]}"
@@ -109,7 +109,7 @@ class Fit:
                 given = [f"--model={self._winner}", f"--out={file}", "--onnx", "--with-preprocessing"]
                 return ["export", *given, *int8, *device]
         assert name == "report"
-        return ["report", run, "--top=prob"]
+        return ["report", run]
 
     @property
     def search(self) -> FoundDirectory:

@@ -28,6 +28,7 @@ from fewshot_nas.reporting.style import (
 )
 from fewshot_nas.results.evaluations import Evaluation
 from fewshot_nas.results.run import SEARCH
+from fewshot_nas.results.scores import LEADING
 
 
 def head(study: Study) -> str:
@@ -227,7 +228,7 @@ def _training(study: Study) -> Iterator[str]:
         return
     if any(epoch.tau for epoch in epochs):
         yield note(
-            f"Tau by {metric_title('prob')} after each epoch with its 95 % interval, on the validation images;"
+            f"Tau by {metric_title(LEADING)} after each epoch with its 95 % interval, on the validation images;"
             f" phases follow one another. A star is the epoch that became the phase's supernet.{_line(study)}"
         )
         yield f"<figure>{plot('tau')}</figure>"

@@ -25,6 +25,7 @@ from fewshot_nas.records.files import read_json, replacing, sha256
 from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import ONE_SHOT, run_directory
+from fewshot_nas.results.scores import LEADING
 from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Begun, Training
 from fewshot_nas.running.run import Run, placed
@@ -106,7 +107,7 @@ def _measured(path: Path, truth: Truth, inputs: Inputs) -> MeasuredEpoch:
     scores = {metric: {key: getattr(each, metric) for key, each in found.items()} for metric in LOGGED}
     tau = UNDEFINED
     if len(archs) >= FEWEST:
-        tau = agreement(scores["prob"], {key: entry.acc for key, entry in truth.entries.items()}).kendall
+        tau = agreement(scores[LEADING], {key: entry.acc for key, entry in truth.entries.items()}).kendall
     return MeasuredEpoch(Candidate(_epoch(path), tau.value, tau.error), path, tau, scores)
 
 

@@ -21,14 +21,15 @@ from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
 from fewshot_nas.ranking.interval import merit
 from fewshot_nas.records.journal import Record
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.scores import LEADING
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.space import Arch, Options
 from fewshot_nas.space.split import Rule, Split
 from fewshot_nas.training.step import SupernetStep
 from fewshot_nas.training.task import Task
 
-LOGGED = ("top1", "prob")  # tau is measured by prob: on few images, accuracies have too many ties to choose an epoch
-RULE = "the latest epoch whose tau by mean probability is within one standard error of the largest"
+LOGGED = ("top1", LEADING)  # tau is measured by the latter: on few images, top-1 has too many ties to choose an epoch
+RULE = f"the latest epoch whose tau by {LEADING} is within one standard error of the largest"
 RULE_WITHOUT_TRUTH = "the last epoch, because no tau is known"
 Multipliers = Sequence[Sequence[float]]  # by place (the head comes last), by group
 
@@ -97,7 +98,7 @@ class SupernetTask(Task[Supernet, SupernetStep]):
         tau, error = float("nan"), float("nan")
         record["guessing"] = guessing(self.validation.inputs.labels)
         if len(truth) >= FEWEST:
-            record |= self._agreement(record["prob"])
+            record |= self._agreement(record[LEADING])
             tau, error = record["tau"]["value"], record["tau"]["error"]
         self._enter(Candidate(epoch, tau, error))
         return record

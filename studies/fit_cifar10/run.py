@@ -23,7 +23,7 @@ from fewshot_nas.results.run import run_files
 
 RESULTS = Path(__file__).resolve().parent / "results.json"
 SEEDS = (0, 1, 2)
-GIVEN = ("--max=macs=12M", "--budget=2h", "data.train_images=5000")
+GIVEN = ("--max=macs=12M", "--budget=135m", "data.train_images=5000")
 Rights = npt.NDArray[np.float64]
 
 

@@ -39,7 +39,7 @@ KNOWN = Costs(
     supernet_step_s=0.48,
     images_s=0.2,
     checked_s=0.3,
-    score_s=0.1,
+    scored_s=0.0005,
     once_s=7.0,
     fixed={"pool": 1.0, "latency": 10.0, "merge": 1.0, "ranker": 2.0, "answer": 3.0, "export": 5.0, "report": 1.0},
     opening_s=1.0,
@@ -47,6 +47,7 @@ KNOWN = Costs(
     fewest=10,
     supernet=(4, 20),
     images=100,
+    calibration=100,
 )
 RANKER = {"scores", "merge", "ranker"}
 
@@ -59,6 +60,17 @@ def test_with_much_time_all_is_made_as_wanted():
     assert made.seconds["supernet"] == 20 * 5 + 7 + 1
     assert made.seconds["scores"] == 500 * 0.1 + 1
     assert [made.seconds[name] for name in NETWORKS] == [40 * 2 + 1] * 3
+
+
+def test_images_come_before_archs_where_there_is_time_for_enough_archs():
+    many = replace(KNOWN, images=5_000)
+    short, longer, long = (plan(many, budget, 5) for budget in (2_400, 10_800, 36_000))
+    assert short.images == 1_000, "a tenth of the time is not enough for 250 networks twice on more"
+    assert 60 <= short.sample == short.search < 500
+    assert 1_000 < longer.images < 5_000
+    assert longer.sample == longer.search == 250
+    assert (long.images, long.sample) == (5_000, 500)
+    assert plan(KNOWN, 36_000, 5).images == 100, "no more than there are"
 
 
 def test_what_a_budget_does_not_allow_is_left_out_in_order():

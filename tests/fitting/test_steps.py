@@ -104,7 +104,7 @@ def test_the_steps_are_command_lines(planned):
     lines = {name: planned.words(name) for name in STEPS if name != "answer"}
     for command, *words in lines.values():
         importlib.import_module(f"fewshot_nas.{command}")._parser().parse_intermixed_args(words)
-    assert lines["search"][2:4] == ["--max=params=12k", "--top=prob"]
+    assert lines["search"][2:4] == ["--max=params=12k", "--budget=500"]
     assert lines["search"][-1] == "--by=ranker"
     assert lines["found"][-2:] == lines["random"][-2:] == ["--no_test", "stand_alone.epochs=3"]
     planned.state["plan"]["left_out"] = {"ranker": "no time"}
