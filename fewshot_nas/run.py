@@ -55,7 +55,7 @@ class Run:
         >>> scores = run.score(images=30, calibration_images=32, epoch=0)
         >>> len(scores), run.scores() == scores
         (30, True)
-        >>> best = max(scores, key=lambda row: row["prob"])
+        >>> best = max(scores, key=lambda row: row["likelihood"])
         >>> run.export(best["code"], "best.safetensors", calibrate=False)["macs"] == best["macs"]
         True
         >>> [line for line in said if "card" in line]

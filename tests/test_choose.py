@@ -10,6 +10,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
 from fewshot_nas.records.files import write_json
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.scores import LEADING
 from fewshot_nas.space.pool import Entry, read_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.train_supernet import main as train
@@ -59,7 +60,7 @@ def test_a_finished_phase_is_chosen_anew(call, phase, workshop, capsys):
     said = capsys.readouterr().out
     assert said.count("6 archs of results/one/gt_arch30.json") == 3
     chosen = last_choice(phase)
-    assert len(chosen["scores"]["prob"]) == 6
+    assert len(chosen["scores"][LEADING]) == 6
     assert chosen["file"].endswith(f"_{chosen['epoch']}.pth")
     assert chosen["file"] == PhaseDirectory(phase).candidate(chosen["tau"], chosen["epoch"]).name
     assert (phase / "supernet.pth").read_bytes() == (phase / chosen["file"]).read_bytes()

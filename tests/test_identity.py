@@ -14,7 +14,7 @@ from fewshot_nas.models.checkpoint import load_supernet, read_checkpoint
 from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.run import found_directory
-from fewshot_nas.results.scores import Scored
+from fewshot_nas.results.scores import LEADING, Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 
 CLASSES = ("cat", "frog", "ship")
@@ -202,7 +202,7 @@ def rank_by_places(scores):
     space = load_supernet(Path("results/run/supernet.pth")).space
     known = {"space": space.values(), "num_classes": 3, "checkpoint_sha256": sha256(Path("results/run/supernet.pth"))}
     codes = {key: each["arch"] for key, each in read_json(Path("pool/part1.json")).items()}
-    write_merged(scores, "prob", {key: Scored(float(place), codes[key]) for place, key in enumerate(codes)}, known)
+    write_merged(scores, LEADING, {key: Scored(float(place), codes[key]) for place, key in enumerate(codes)}, known)
 
 
 def test_a_run_that_was_moved_goes_on(trained, capsys):
@@ -213,9 +213,9 @@ def test_a_run_that_was_moved_goes_on(trained, capsys):
     assert main(["search", "--save=run", *search]) == 0
     rank_by_places(Path("results/run/json_results/epoch7"))
     shutil.copy("truth.json", "results/run/gt_arch30.json")
-    ranked = ["--top=prob", "run.ground_truth=null"]
+    ranked = ["run.ground_truth=null"]
     assert main(["rank", "--save=run", *ranked]) == 0
-    by_ranker = [*search[:-2], "--name=ranked", "--by=ranker", "--top=prob"]
+    by_ranker = [*search[:-2], "--name=ranked", "--by=ranker"]
     assert main(["search", "--save=run", *by_ranker]) == 0
     Path("results/run").rename("results/moved")
     Path("pool").rename("archs")

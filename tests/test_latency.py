@@ -12,7 +12,7 @@ from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.found import read_found
 from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.run import Phase, found_directory, phase_directory, run_files
-from fewshot_nas.results.scores import Scored
+from fewshot_nas.results.scores import LEADING, Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.timing.measuring import show
 from fewshot_nas.timing.table import read_table
@@ -134,8 +134,8 @@ def test_the_ranker_s_table_has_the_latency_of_every_arch(measured, capsys):
     write_arch_file(Path("truth.json"), table.space, truth)
     scores = {key: Scored(50 + place / 2, table.space.encode(arch)) for place, (key, arch) in enumerate(pool.items())}
     directory = phase_directory("run", Phase.parse("1")).scores("0")
-    write_merged(directory, "prob", scores, {"space": table.space.values(), "num_classes": 10})
-    rank.main(["--save=run", "--top=prob", "run.pool=pool", "run.ground_truth=truth.json"])
+    write_merged(directory, LEADING, scores, {"space": table.space.values(), "num_classes": 10})
+    rank.main(["--save=run", "run.pool=pool", "run.ground_truth=truth.json"])
     with run_files("run").prediction_table.open() as stream:
         rows = list(csv.DictReader(stream))
     assert {row["id"] for row in rows} == {*pool}

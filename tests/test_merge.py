@@ -113,8 +113,8 @@ def test_without_top_all_scores_are_merged_and_the_leading_ones_come_first(run, 
     main(ARGUMENTS)
     assert all(merged_path(SCORES, metric).exists() for metric in METRICS)
     shown = capsys.readouterr().out
-    assert shown.index("prob_json_final") < shown.index("top1_json_final")
-    assert shown.index("supernet, mean probability") < shown.index("supernet, top-1")
+    assert shown.index("likelihood_json_final") < shown.index("top1_json_final")
+    assert shown.index("supernet, likelihood") < shown.index("supernet, top-1")
 
 
 def test_top5_has_its_own_file(run):

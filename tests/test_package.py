@@ -95,9 +95,9 @@ def test_a_wheel_runs_in_an_empty_directory(there, tmp_path):
 
     assert "of 30 archs" in run("train_supernet", *SMALL)
     run("test", "--sample=30", "--epoch=0")
-    assert "37 archs" in run("merge", "--epoch=0_sample30", "--top=prob"), "the sample, and seven of the ground truth"
+    assert "37 archs" in run("merge", "--epoch=0_sample30"), "the sample, and seven of the ground truth"
     assert "45000 archs" in run("rank")
-    run("report", "--top=prob")
+    run("report")
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 

@@ -18,7 +18,7 @@ from fewshot_nas.results.directories import merged_path
 from fewshot_nas.results.evaluations import read_untrained
 from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.run import Phase, phase_directory, run_directory, run_files
-from fewshot_nas.results.scores import Network, Scored, read_scores
+from fewshot_nas.results.scores import LEADING, Network, Scored, read_scores
 from fewshot_nas.searching.valuation import valuation_by_supernet
 from fewshot_nas.space.pool import Entry, make_pool, part_path, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
@@ -35,7 +35,7 @@ SCORES = percent(0.3 * (QUALITY - 2 * COLUMNS[:, -2]) + 0.05 * NOISE[1])
 
 def write_scores(directory, scored=120, **facts):
     scores = {i: Scored(float(v), PX8.encode(POOL[i])) for i, v in list(zip(POOL, SCORES, strict=True))[:scored]}
-    write_merged(directory, "prob", scores, {"num_classes": 10, **facts})
+    write_merged(directory, LEADING, scores, {"num_classes": 10, **facts})
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_the_table_is_kept_with_what_it_was_made_of(run):
     assert main([run, WITH_TRUTH, "--suggest=3"]) == 0
     content = read_json(run_files("run").ranking)
     assert content["scores"] == ["json_results/epoch3"]
-    assert (content["archs"], content["scored"], content["truths"], content["metric"]) == (200, 120, 60, "prob")
+    assert (content["archs"], content["scored"], content["truths"], content["metric"]) == (200, 120, 60, LEADING)
     best = next(row for row in content["rows"] if row["name"] == content["best_proxy"])
     assert best["gain"]["value"] == 0
     assert [row["truths"] for row in content["rows"] if row["name"] == "predictor"] == [10, 30]
@@ -160,7 +160,7 @@ def test_a_space_of_widths_only_and_equal_truths_have_undefined_taus(tmp_path, m
     write_arch_file(part_path(tmp_path / "pool", 1), space, {key: Entry(0.0, arch) for key, arch in pool.items()})
     scores = {key: Scored(50.0 + number, space.encode(arch)) for number, (key, arch) in enumerate(pool.items())}
     facts = {"space": space.values(), "num_classes": 10}
-    write_merged(phase_directory("run", Phase.parse("1")).scores("3"), "prob", scores, facts)
+    write_merged(phase_directory("run", Phase.parse("1")).scores("3"), LEADING, scores, facts)
     truth = {key: Entry(70.0 if equal else 50.0 + number, pool[key]) for number, key in enumerate(pool)}
     write_arch_file(tmp_path / "truth.json", space, truth)
     settings = ["run.pool=pool", "run.ground_truth=truth.json", "space.depths=[[2,2],[2,2],[2,2],[2,2]]"]
@@ -199,11 +199,11 @@ def test_no_two_commands_go_by_different_evaluations(run, monkeypatch):
     assert main([run, WITH_TRUTH]) == report.main([run, WITH_TRUTH]) == 0
     assert read_json(run_files("run").ranking)["scores"] == ["json_results/epoch3"]
     assert "evaluation 3<" in run_files("run").report.read_text()
-    assert len(valuation_by_supernet(phase, present, "prob", Network(PX8, 8, 10)).pool({})) == 100
+    assert len(valuation_by_supernet(phase, present, LEADING, Network(PX8, 8, 10)).pool({})) == 100
 
 
 def test_what_was_merged_decides_the_measure(run):
-    phase_directory("run", Phase.parse("1")).scores("3").joinpath("prob_json_final.json").rename("gone.json")
+    phase_directory("run", Phase.parse("1")).scores("3").joinpath(f"{LEADING}_json_final.json").rename("gone.json")
     scores = {i: Scored(float(v), PX8.encode(POOL[i])) for i, v in zip(POOL, SCORES, strict=True)}
     write_merged(phase_directory("run", Phase.parse("1")).scores("4"), "top1", scores, {"num_classes": 10})
     assert main([run, WITH_TRUTH]) == 0
@@ -221,7 +221,7 @@ def test_several_supernets_count_together(run):
 
 
 def test_without_merged_scores_the_next_command_is_said(run, calls_of_hints):
-    with pytest.raises(InputError, match="results/other: no phase has merged scores by prob") as none:
+    with pytest.raises(InputError, match="results/other: no phase has merged scores by likelihood") as none:
         main(["--save=other"])
     assert calls_of_hints(str(none.value)) == [["test", "--save=other"]]
     with pytest.raises(InputError, match="results/run: no phase has merged scores by top1") as unmerged:
@@ -241,7 +241,7 @@ def test_the_best_stand_first_and_within_each_class_of_cost(run, capsys):
     assert "the best by predicted top-1 alone within multiply-adds" in printed
     assert re.search(rf"up to .*: {rows[0]['id']} {rows[0]['code']}, {predicted[0]:.2f} ± ", printed)
     assert main([run, "run.ground_truth=none.json"]) == 0
-    assert "the best by predicted mean probability" in capsys.readouterr().out
+    assert "the best by predicted likelihood" in capsys.readouterr().out
 
 
 def test_settings_may_stand_behind_directories(run):
@@ -260,8 +260,8 @@ def test_mistakes_are_told_in_a_sentence(run):
     for number in (-1, 99_999_999_999):
         with pytest.raises(InputError, match=f"--suggest is {number}, expected 0 to 1,000"):
             main([run, f"--suggest={number}"])
-    with pytest.raises(InputError, match=r"nowhere/prob_json_final\.json: no such file"):
+    with pytest.raises(InputError, match=r"nowhere/likelihood_json_final\.json: no such file"):
         main([run, "--scores", "nowhere"])
-    merged_path(phase_directory("run", Phase.parse("1")).scores("3"), "prob").write_text("{}")
+    merged_path(phase_directory("run", Phase.parse("1")).scores("3"), LEADING).write_text("{}")
     with pytest.raises(InputError, match="expected an object"):
         main([run])

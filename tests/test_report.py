@@ -12,7 +12,7 @@ from fewshot_nas.records.files import write_json, write_text
 from fewshot_nas.report import main
 from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.run import Phase, phase_directory
-from fewshot_nas.results.scores import Scored
+from fewshot_nas.results.scores import LEADING, Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 
@@ -31,7 +31,7 @@ def run(tmp_path, monkeypatch):
     one.path.mkdir(parents=True)
     one.config.write_text(dump_config(dataclasses.replace(Config(), run=run_config)))
     measured = {"arch1": 50, "arch12": 60, "arch2": 55}
-    write_text(two.log, json.dumps({"epoch": 0, "top1": measured, "prob": measured}) + "\n")
+    write_text(two.log, json.dumps({"epoch": 0, "top1": measured, LEADING: measured}) + "\n")
     write_json(two.manifest, {"seed": 17})
     scores = {key: Scored(50 + number, PX8.encode(arch)) for number, (key, arch) in enumerate(ARCHS.items())}
     write_merged(one.scores("4_all_test"), "top1", scores, {"images": 360})
@@ -75,16 +75,16 @@ def test_the_ground_truth_is_the_settings(run):
 
 def test_the_page_says_what_archs_are_scored_by(run):
     scores = {key: Scored(90 - number, PX8.encode(arch)) for number, (key, arch) in enumerate(ARCHS.items())}
-    write_merged(run / "json_results" / "epoch4_all_test", "prob", scores, {"images": 360})
+    write_merged(run / "json_results" / "epoch4_all_test", LEADING, scores, {"images": 360})
     main(["--save=study/run", "--top=1"])
     by_accuracy = written(run / "report.html")
     main(["--save=study/run"])
-    by_probability = written(run / "report.html")
+    by_likelihood = written(run / "report.html")
     assert "scores, here top-1, order" in by_accuracy
-    assert "scores, here mean probability, order" in by_probability
-    assert "supernet's mean probability, %" in by_probability
-    assert "--epoch=9_all_test<" in by_probability
-    assert "supernet's top-1, %" not in by_probability
+    assert "scores, here likelihood, order" in by_likelihood
+    assert "supernet's likelihood, %" in by_likelihood
+    assert "--epoch=9_all_test<" in by_likelihood
+    assert "supernet's top-1, %" not in by_likelihood
 
 
 def test_figures_go_where_they_are_wanted(run, capsys):

@@ -41,7 +41,7 @@ def test_scores_are_those_of_the_function_and_have_the_costs_of_their_archs():
     row, other = table[0], table[-1]
     codes = [row["code"], other["code"]]
     for one, accuracy in zip((row, other), fewshot_nas.score(run.supernet(), codes), strict=True):
-        assert one["prob"] == pytest.approx(accuracy.prob, abs=1e-3)
+        assert one["likelihood"] == pytest.approx(accuracy.likelihood, abs=1e-3)
         assert one["top1"] == pytest.approx(accuracy.top1, abs=1e-3)
     space = fewshot_nas.load_supernet(run.supernet()).space
     assert row["params"] == fewshot_nas.params(space, row["code"], num_classes=10)
@@ -57,7 +57,7 @@ def test_a_plan_scores_nothing():
     said = []
     assert Run("run", progress=said.append).score(plan=True) == []
     assert "work unit" in said[-1]
-    with pytest.raises(InputError, match=r"prob_json_final.json: no such file"):
+    with pytest.raises(InputError, match=r"likelihood_json_final.json: no such file"):
         Run("run").scores()
 
 
@@ -107,15 +107,15 @@ def test_an_interrupted_call_goes_on(workshop, small, capsys):
 
 
 def test_a_table_is_a_frame_where_pandas_is_installed(monkeypatch):
-    table = Table([{"code": "11", "prob": 40.0}, {"code": "12", "prob": 60.0}])
+    table = Table([{"code": "11", "likelihood": 40.0}, {"code": "12", "likelihood": 60.0}])
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(InputError, match=r"pandas is not installed; `pip install 'fewshot-nas\[figures\]'"):
         table.to_frame()
     monkeypatch.undo()
     pytest.importorskip("pandas")
     frame = table.to_frame()
-    assert list(frame.columns) == ["code", "prob"]
-    assert frame.prob.mean() == 50
+    assert list(frame.columns) == ["code", "likelihood"]
+    assert frame.likelihood.mean() == 50
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.found import read_found
 from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.run import Phase, found_directory, phase_directory, run_files
-from fewshot_nas.results.scores import Scored
+from fewshot_nas.results.scores import LEADING, Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES, with_values
 
@@ -47,7 +47,7 @@ def test_a_search_ends_with_a_front_within_the_bounds(fresh_run, capsys):
     printed = capsys.readouterr().out
     assert "15 of 15 archs, best" in printed
     assert re.search(r"^6 of 15 archs, best .*; about \d+ s left$", printed, re.MULTILINE)
-    assert f"  {outcome.front[0].code}  mean probability {outcome.front[0].score:.2f} %, macs" in printed
+    assert f"  {outcome.front[0].code}  likelihood {outcome.front[0].score:.2f} %, macs" in printed
 
 
 def test_a_found_arch_scores_what_test_says(fresh_run):
@@ -56,7 +56,7 @@ def test_a_found_arch_scores_what_test_says(fresh_run):
     search.main([*QUICK, "--max=macs=300k", "--budget=4"])
     best = found("1_macs300k").archs[0]
     (accuracy,) = score("results/run/supernet.pth", [best.code])
-    assert best.score == pytest.approx(accuracy.prob, abs=1e-3)
+    assert best.score == pytest.approx(accuracy.likelihood, abs=1e-3)
 
 
 def test_a_loaded_supernet_knows_the_settings_of_its_run(fresh_run):
@@ -150,8 +150,8 @@ def test_the_pool_s_scores_stand_beside_the_front(fresh_run):
     pool = make_pool(SPACE, seed=0, size=30)
     scores = {key: Scored(float(place), SPACE.encode(arch)) for place, (key, arch) in enumerate(pool.items())}
     manifest = {"checkpoint_sha256": read_json(found_directory("run", "1").found)["checkpoint_sha256"]}
-    write_merged(directory.scores("1"), "prob", scores, manifest)
-    write_merged(directory.scores("2"), "prob", scores, {"checkpoint_sha256": "of another supernet"})
+    write_merged(directory.scores("1"), LEADING, scores, manifest)
+    write_merged(directory.scores("2"), LEADING, scores, {"checkpoint_sha256": "of another supernet"})
     search.main([*QUICK, "--budget=4"])
     assert found("1").pool[0].code == SPACE.encode(pool["arch30"])
 
@@ -163,11 +163,11 @@ def test_the_ranker_values_archs_if_there_is_one(fresh_run):
     costs = {key: SPACE.cost(arch, num_classes=10).params for key, arch in pool.items()}
     scores = {key: Scored(10 + cost / 5000, SPACE.encode(pool[key])) for key, cost in costs.items()}
     manifest = {"checkpoint_sha256": read_json(found_directory("run", "1").found)["checkpoint_sha256"]}
-    write_merged(directory.scores("1"), "prob", scores, {**manifest, "num_classes": 10, "space": SPACE.values()})
+    write_merged(directory.scores("1"), LEADING, scores, {**manifest, "num_classes": 10, "space": SPACE.values()})
     truth = {key: Entry(50 + cost / 3000, pool[key]) for key, cost in list(costs.items())[:20]}
     for known in (None, "truth.json"):
         write_arch_file(fresh_run / "truth.json", SPACE, truth)
-        ranking = {"metric": "prob", "scores": [str(directory.scores("1"))], "truth": known}
+        ranking = {"metric": LEADING, "scores": [str(directory.scores("1"))], "truth": known}
         write_json(run_files("run").ranking, ranking)
         name = f"by_{known}"
         search.main([*QUICK, "--budget=12", f"--name={name}"])
@@ -184,7 +184,7 @@ def test_the_ranker_values_archs_if_there_is_one(fresh_run):
     assert of_pool != {arch.code: arch.score for arch in found("by_None").pool}
     search.main([*QUICK, "--budget=4", "--by=supernet", "--name=plain"])
     assert found("plain").manifest["by"] == "supernet"
-    write_merged(directory.scores("1"), "prob", scores, {"checkpoint_sha256": "of another supernet"})
+    write_merged(directory.scores("1"), LEADING, scores, {"checkpoint_sha256": "of another supernet"})
     with pytest.raises(InputError, match="none of which is of this supernet"):
         search.main([*QUICK, "--budget=4", "--name=other"])
 

@@ -16,6 +16,7 @@ from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.results.directories import merged_path, shard_path
 from fewshot_nas.results.run import Phase, phase_directory
+from fewshot_nas.results.scores import LEADING
 from fewshot_nas.space.pool import Entry, make_pool, part_path, read_arch_file, split_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
@@ -84,8 +85,8 @@ def test_a_sample_of_all_parts_is_scored_and_merged(saved, capsys):
     pool_of(3, 45)
     assert evaluate("--sample=20") == 0
     assert "20 archs, 20 distinct networks" in capsys.readouterr().out
-    assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7_sample20", "--top=prob", "run.pool=pool"]) == 0
-    assert len(read_arch_file(merged_path(saved.scores("7_sample20"), "prob"), PX8)) == 20
+    assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7_sample20", "run.pool=pool"]) == 0
+    assert len(read_arch_file(merged_path(saved.scores("7_sample20"), LEADING), PX8)) == 20
     assert "20 archs in 3 parts: " in capsys.readouterr().out
 
 
@@ -102,19 +103,19 @@ def test_a_sample_has_the_ground_truth_s_archs_beside_it(saved, capsys):
     pool_of(3, 45)
     pool, (other,) = make_pool(PX8, 1, 45), make_pool(PX8, 7, 1).values()
     assert evaluate("--sample=20") == 0
-    shards = [shard_path(saved.scores("7_sample20"), "prob", part) for part in (1, 2, 3)]
+    shards = [shard_path(saved.scores("7_sample20"), LEADING, part) for part in (1, 2, 3)]
     sampled = {key for shard in shards for key in read_arch_file(shard, PX8)}
     lacking = [key for key in pool if key not in sampled]
-    merging = ["--save=mine", "--stage=2", "--epoch=7_sample20", "--top=prob", "run.pool=pool", TRUTH]
+    merging = ["--save=mine", "--stage=2", "--epoch=7_sample20", "run.pool=pool", TRUTH]
     for archs in ([*lacking[:1]], lacking[:3]):
         write_truth(other, *(pool[key] for key in archs))
         before = shards[0].stat().st_mtime_ns
         assert evaluate("--sample=20", TRUTH) == 0
         assert shards[0].stat().st_mtime_ns == before
         assert run(merge.main, merging) == 0
-        merged = read_arch_file(merged_path(saved.scores("7_sample20"), "prob"), PX8)
+        merged = read_arch_file(merged_path(saved.scores("7_sample20"), LEADING), PX8)
         assert set(merged) == {*sampled, *archs, f"code{PX8.encode(other)}"}
-    assert "supernet, mean probability  4 " in capsys.readouterr().out
+    assert re.search("supernet, likelihood +4 ", capsys.readouterr().out)
     assert run(rank.main, ["--save=mine", "run.pool=pool", TRUTH]) == 0
     assert re.search("combined, as if not scored +4 ", capsys.readouterr().out)
     assert run(report.main, ["--save=mine", TRUTH]) == 0
@@ -130,20 +131,20 @@ def test_whole_parts_have_the_archs_of_the_truth_beside_them_that_the_pool_lacks
     )
     for part in ("2", "1,3"):
         assert evaluate(f"--json_part={part}", "--limit=6", TRUTH) == 0
-        there = shard_path(saved.scores("7"), "prob", 0).exists()
+        there = shard_path(saved.scores("7"), LEADING, 0).exists()
         assert there == (part == "1,3")
-    assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7", "--top=prob", "run.pool=pool", TRUTH]) == 0
-    merged = read_arch_file(merged_path(saved.scores("7"), "prob"), PX8)
+    assert run(merge.main, ["--save=mine", "--stage=2", "--epoch=7", "run.pool=pool", TRUTH]) == 0
+    merged = read_arch_file(merged_path(saved.scores("7"), LEADING), PX8)
     assert len(merged) == 18 + 3
     assert {f"code{PX8.encode(arch)}" for arch in others} == merged.keys() - pool.keys()
-    assert "supernet, mean probability  3 " in capsys.readouterr().out
+    assert re.search("supernet, likelihood +3 ", capsys.readouterr().out)
 
 
 def test_of_a_large_truth_an_even_share_is_scored_and_a_small_pool_wholly(saved, capsys):
     write_truth(*make_pool(PX8, 7, 30).values())
     pool_of(3, 45)
     assert evaluate("--sample=20", TRUTH) == evaluate(TRUTH) == 0
-    assert [len(read_arch_file(shard_path(saved.scores(name), "prob", 0), PX8)) for name in ("7_sample20", "7")] == [
+    assert [len(read_arch_file(shard_path(saved.scores(name), LEADING, 0), PX8)) for name in ("7_sample20", "7")] == [
         5,
         11,
     ]
@@ -155,7 +156,7 @@ def test_a_sample_s_scores_are_those_that_the_whole_pool_would_give(saved):
     assert evaluate("--sample=20") == evaluate("--json_part=all") == 0
     for part in (1, 2, 3):
         sampled, whole = (
-            read_arch_file(shard_path(saved.scores(name), "prob", part), PX8) for name in ("7_sample20", "7")
+            read_arch_file(shard_path(saved.scores(name), LEADING, part), PX8) for name in ("7_sample20", "7")
         )
         assert {i: entry.acc for i, entry in sampled.items()} == pytest.approx(
             {i: whole[i].acc for i in sampled}, abs=1e-3
@@ -235,14 +236,14 @@ def test_a_plan_needs_no_supernet_and_no_pixels(saved, capsys, monkeypatch):
 def test_the_scores_of_one_code_are_printed_and_nothing_is_written(saved, capsys):
     evaluate("--json_part=1")
     codes = {arch_id: PX8.encode(arch) for arch_id, arch in make_pool(PX8, 1, 10).items()}
-    stored = {metric: read_arch_file(shard_path(saved.scores("7"), metric, 1), PX8) for metric in ("top1", "prob")}
+    stored = {metric: read_arch_file(shard_path(saved.scores("7"), metric, 1), PX8) for metric in ("top1", LEADING)}
     before = sorted(saved.path.rglob("*"))
     capsys.readouterr()
     assert evaluate(f"--arch={codes['arch2']},{codes['arch3']}") == 0
     lines = capsys.readouterr().out.splitlines()[1:]  # the first says what is worked on
     for arch_id, line in zip(("arch2", "arch3"), lines, strict=True):
         assert line.startswith(f"{codes[arch_id]}: top-1 {stored['top1'][arch_id].acc:.2f} %, top-5 ")
-        assert line.endswith(f"mean probability {stored['prob'][arch_id].acc:.2f} % on 20 ranking images")
+        assert line.endswith(f"likelihood {stored[LEADING][arch_id].acc:.2f} % on 20 ranking images")
     assert sorted(saved.path.rglob("*")) == before
 
 

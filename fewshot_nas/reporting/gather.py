@@ -223,8 +223,8 @@ def _best(rows: Mapping[str, Agreement]) -> str | None:
 class Table(list[dict[str, Any]]):
     """Rows by the names of their columns. Accuracies, scores and predictions are in percent.
 
-    >>> table = Table([{"code": "11", "prob": 40.0}, {"code": "12", "prob": 60.0}])
-    >>> max(table, key=lambda row: row["prob"])["code"]
+    >>> table = Table([{"code": "11", "likelihood": 40.0}, {"code": "12", "likelihood": 60.0}])
+    >>> max(table, key=lambda row: row["likelihood"])["code"]
     '12'
     """
 

@@ -171,7 +171,7 @@ def is_evaluation_name(text: str) -> bool:
 
 
 def shard_path(directory: Path, metric: str, part: int) -> Path:
-    """The scores of part 1, 2, ..., or `BESIDE`, by a metric (top1, top5 or prob), in an evaluation's directory."""
+    """The scores of part 1, 2, ..., or `BESIDE`, by a metric such as top1, in an evaluation's directory."""
     return directory / f"{metric}_json{part}.json"
 
 

@@ -23,7 +23,7 @@ from fewshot_nas.space.space import Arch, Space
 # By the value of a command's --top.
 OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob", "likelihood": "likelihood"})
 METRICS = tuple(OF_TOP.values())
-# What commands go by unless they are told otherwise: it has no ties, and ranks best on public tables (docs/study.md).
+# What commands go by unless they are told otherwise: it has no ties, and docs/study_beds.md compares it with the rest.
 LEADING = "likelihood"
 BEST_FIRST = (LEADING, *(metric for metric in METRICS if metric != LEADING))
 

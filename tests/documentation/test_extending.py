@@ -182,7 +182,7 @@ def test_own_proxy(follow, outside, capsys):
     save_supernet(outside / "results" / "digits" / "supernet.pth", _untrained(), {"epoch": 0})
     few = ["--images=20", "--calibration_images=16"]
     assert main(["test", "--save=digits", "--json_part=1", *few]) == 0
-    assert main(["merge", "--save=digits", "--stage=1", "--epoch=0", "--top=prob", "--force"]) == 0
+    assert main(["merge", "--save=digits", "--stage=1", "--epoch=0", "--force"]) == 0
     follow("Proxy")
     assert "widths:total_width" in [row["name"] for row in read_json(run_files("digits").ranking)["rows"]]
 

@@ -52,7 +52,7 @@ def test_the_page_about_python_runs(page, small, capsys):
     code = "".join(page(text).blocks("python"))
     assert '"training.epochs=4"' in code
     exec(code.replace('"training.epochs=4"', ", ".join(map(repr, small))), {})
-    assert capsys.readouterr().out.count("mean probability of the label") == 5
+    assert capsys.readouterr().out.count("likelihood of the labels") == 5
     assert [name for name in fewshot_nas.__all__ if f"`{name}" not in text] == []
     methods = [name for name in vars(fewshot_nas.Run) if not name.startswith("_")]
     assert [name for name in methods if f"`{name}(" not in text] == []

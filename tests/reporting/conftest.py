@@ -9,7 +9,7 @@ from fewshot_nas.records.files import write_json, write_text
 from fewshot_nas.reporting.gather import gather
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.merging import write_merged
-from fewshot_nas.results.scores import Scored
+from fewshot_nas.results.scores import LEADING, Scored
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.presets import SPACES
 
@@ -26,7 +26,7 @@ def epoch_record(number, tau=0.5):
         "step": 10 * number,
         "loss": {"largest": 2.0 - number / 10, "sampled1": 1.0, "sampled2": 1.5, "smallest": 1.75},
         "top1": {"largest": 97.0, "smallest": 90.0, "arch1": 91.0, "arch2": 94.0, "arch3": 93.0},
-        "prob": {"largest": 94.0, "smallest": 80.0, "arch1": 83.0, "arch2": 82.0, "arch3": 84.0},
+        LEADING: {"largest": 94.0, "smallest": 80.0, "arch1": 83.0, "arch2": 82.0, "arch3": 84.0},
         "tau": interval,
         "spearman": interval,
         "pearson": interval,

@@ -38,8 +38,8 @@ def test_without_an_evaluation_the_chosen_epoch_counts(phase_files, truth):
 def test_other_scores_are_shown_where_they_are_asked_for(phase_files, merged, truth):
     scored, trained = phase_files("1", chosen=1, evaluations=["4"]), phase_files("2", chosen=1)
     merged(scored.scores("4"), 50, metric="top1")
-    wanted = merged(scored.scores("4"), 60, metric="prob")
-    study = gather("demo", {"1": scored, "2": trained}, truth, SPACE, "prob")
+    wanted = merged(scored.scores("4"), 60, metric="likelihood")
+    study = gather("demo", {"1": scored, "2": trained}, truth, SPACE, "likelihood")
     assert study.phases[0].compared == {arch_id: wanted[arch_id].acc for arch_id in truth}
     assert study.phases[1].compared == {"arch1": 83.0, "arch2": 82.0, "arch3": 84.0}
 
@@ -47,7 +47,7 @@ def test_other_scores_are_shown_where_they_are_asked_for(phase_files, merged, tr
 def test_scores_that_were_not_merged_are_not_replaced_by_others(phase_files, merged, truth):
     files = phase_files("1", evaluations=["4"])
     merged(files.scores("4"), 60, metric="top1")
-    (phase,) = gather("demo", {"1": files}, truth, SPACE, "prob").phases
+    (phase,) = gather("demo", {"1": files}, truth, SPACE, "likelihood").phases
     assert (phase.evaluation, phase.unmerged) == (None, ("4",))
 
 

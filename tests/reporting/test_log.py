@@ -24,8 +24,8 @@ def log(tmp_path):
 
 
 def test_an_epoch_has_losses_accuracies_and_tau(log):
-    record = {"epoch": 3, "loss": {"largest": 1}, "top1": {"arch1": 95.5}, "prob": {"arch1": 91}, "tau": TAU, "lr": 0.1}
-    scores = {"top1": {"arch1": 95.5}, "top5": {}, "prob": {"arch1": 91.0}, "likelihood": {}}
+    record = {"epoch": 3, "loss": {"largest": 1}, "top1": {"a": 95.5}, "likelihood": {"a": 91}, "tau": TAU, "lr": 0.1}
+    scores = {"top1": {"a": 95.5}, "top5": {}, "prob": {}, "likelihood": {"a": 91.0}}
     assert log(record) == Log((Epoch(3, {"largest": 1.0}, scores, Interval(0.6, 0.3, 0.8, 0.1)),))
 
 

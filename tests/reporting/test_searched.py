@@ -20,8 +20,8 @@ from fewshot_nas.results.run import retrain_directories, search_directory
 BOUNDS = {
     "bounds": ["macs <= 5 M"],
     "by": "supernet",
-    "measure": "mean probability",
-    "metric": "prob",
+    "measure": "likelihood",
+    "metric": "likelihood",
     "checkpoint_sha256": "ab",
 }
 
@@ -51,7 +51,7 @@ def test_random_search_stands_against_the_search_under_the_same_conditions(searc
 
 def test_the_best_of_search_pool_and_chance_are_told(searches):
     page = "".join(search_sections(searches, "command"))
-    assert "3 archs within macs &lt;= 5 M, judged by mean probability. The best has 90.00 %" in page
+    assert "3 archs within macs &lt;= 5 M, judged by likelihood. The best has 90.00 %" in page
     assert "the best of the pool&#x27;s scored archs within the same bounds 84.00 %" in page
     assert "the best of 1 random ones 87.00 %" in page
 

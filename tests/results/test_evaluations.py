@@ -15,7 +15,7 @@ from fewshot_nas.results.evaluations import (
     refuse_other_pool,
 )
 from fewshot_nas.results.merging import write_merged
-from fewshot_nas.results.scores import Scored
+from fewshot_nas.results.scores import LEADING, Scored
 from fewshot_nas.space.pool import Entry, make_pool, write_arch_file
 from fewshot_nas.space.presets import SPACES
 
@@ -34,8 +34,8 @@ def scores_of(pool):
 
 
 def written(directory, space="px8", **facts):
-    write_merged(directory, "prob", scores_of(POOL), {"space": SPACES[space].values(), "num_classes": 10, **facts})
-    return read_evaluation(directory, "prob", PX8)
+    write_merged(directory, LEADING, scores_of(POOL), {"space": SPACES[space].values(), "num_classes": 10, **facts})
+    return read_evaluation(directory, LEADING, PX8)
 
 
 def test_scores_and_manifest_are_read(tmp_path):
@@ -91,8 +91,8 @@ def test_the_evaluation_that_counts_is_of_the_present_supernet_and_on_ranking_im
     phase.chosen.write_bytes(b"new")
     for epoch, (archs, weights) in evaluations.items():
         facts = {"checkpoint_sha256": hashlib.sha256(weights.encode()).hexdigest()}
-        write_merged(phase.scores(epoch), "prob", dict(list(scores_of(POOL).items())[:archs]), facts)
+        write_merged(phase.scores(epoch), LEADING, dict(list(scores_of(POOL).items())[:archs]), facts)
     phase.scores("99").mkdir()
-    assert merged_evaluations(phase, "prob")[0] == phase.scores(first)
-    assert len(merged_evaluations(phase, "prob")) == len(evaluations)
-    assert (leading_metric([phase]), merged_evaluations(phase, "top1")) == ("prob", [])
+    assert merged_evaluations(phase, LEADING)[0] == phase.scores(first)
+    assert len(merged_evaluations(phase, LEADING)) == len(evaluations)
+    assert (leading_metric([phase]), merged_evaluations(phase, "top1")) == (LEADING, [])

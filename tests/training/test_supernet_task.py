@@ -6,6 +6,7 @@ import torch
 from fewshot_nas.distributed import World, joined
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.scores import LEADING
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
@@ -50,7 +51,7 @@ def make(tmp_path, tiny, supernet, inputs):
 
 def test_the_truth_the_largest_and_the_smallest_are_scored(make):
     record = make().end_epoch(0)
-    assert list(record["top1"]) == list(record["prob"]) == ["largest", "smallest", *POOL]
+    assert list(record["top1"]) == list(record[LEADING]) == ["largest", "smallest", *POOL]
     assert record["n"] == len(POOL)
     assert record["tau"].keys() == {"value", "low", "high", "error"}
 
@@ -64,7 +65,7 @@ def test_proxies_stand_beside_tau(make):
 @pytest.mark.parametrize("count", [0, 2])
 def test_two_archs_have_no_tau(make, count):
     record = make(truth=dict(list(TRUTH.items())[:count])).end_epoch(0)
-    assert record.keys() == {"top1", "prob", "guessing"}
+    assert record.keys() == {"top1", LEADING, "guessing"}
 
 
 def test_every_image_counts_once(make, inputs):
