@@ -1,7 +1,7 @@
 """The ranker: from scores and truths of some archs, and costs of all, to a value for every arch.
 
 scores of some archs --smooth--> scores of all --average over supernets--> --combine with costs--> needs no truth
-NASWOT of some untrained networks --smooth--> of all --combine, if there is any--> the same
+NASWOT of some untrained networks --smooth--> of all --combine, instead of costs, if there is any--> the same
 combined scores, smoothing's residuals, features, and truths of some archs --predict--> accuracies of all
 
 A supernet's scores are noisy: some widths and blocks happen to be trained better than others. Averaged over archs of
@@ -13,8 +13,8 @@ truth, so that no truth of it was asked. Supernets of all kinds underrate archs 
 those of the study gain 0.05 to 0.2 in tau by `MACS_WEIGHT`, the digits' 0.04 to 0.06. Whether what
 smoothing takes away is noise nobody can tell without truth, so `KEPT` of it stays.
 
-Untrained networks (`scoring/scorer.py`) know something else than supernets: on three public tables of CIFAR-10
-the sum of both gains 0.04 to 0.12 in tau over the scores (docs/study.md).
+Untrained networks (`scoring/scorer.py`) know something else than supernets, and grow with costs: on three public
+tables of CIFAR-10 the sum of both gains 0.03 to 0.13 in tau over the scores, and costs beside it lose (docs/study.md).
 """
 
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ def smooth(described: Floats, scored: Floats) -> Estimate:
 
 KEPT = 0.5  # share of the difference between an arch's own score and the smoothed one
 MACS_WEIGHT = 0.3  # standard deviations of the score per standard deviation of the log multiply-adds
-UNTRAINED_WEIGHT = 1.0  # of the untrained networks' score, per standard deviation of all else; the only one ever tried
+UNTRAINED_WEIGHT = 1.0  # the same of the untrained networks' score, which takes the multiply-adds' place
 
 
 def average(estimates: Sequence[Estimate]) -> Estimate:
@@ -98,7 +98,7 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def combine(raw: Floats, smoothed: Estimate, log_macs: Floats, untrained: Floats | None = None) -> Estimate:
-    """Add the weighted log multiply-adds, and what untrained networks tell, and keep the scores' mean and spread.
+    """Add the weighted log multiply-adds, or what untrained networks tell, and keep the scores' mean and spread.
 
     Args:
         raw: scores, nan where an arch has none, [n].
@@ -107,9 +107,8 @@ def combine(raw: Floats, smoothed: Estimate, log_macs: Floats, untrained: Floats
         untrained: smoothed scores of all archs' untrained networks, if there are some, [n].
     """
     scores = partly_smoothed(raw, smoothed)
-    total = standardised(standardised(scores) + MACS_WEIGHT * standardised(log_macs))
-    if untrained is not None:
-        total = standardised(total + UNTRAINED_WEIGHT * standardised(untrained))
+    more = MACS_WEIGHT * standardised(log_macs) if untrained is None else UNTRAINED_WEIGHT * standardised(untrained)
+    total = standardised(standardised(scores) + more)
     return Estimate(float(np.mean(scores)) + float(np.std(scores)) * total, smoothed.error)
 
 

@@ -24,14 +24,16 @@ from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import standardised
 from fewshot_nas.ranking.judgement import Judgement, judge
 from fewshot_nas.ranking.predictor import inputs, predict
-from fewshot_nas.ranking.ranker import log_odds, partly_smoothed, smooth, surplus
+from fewshot_nas.ranking.ranker import MACS_WEIGHT, log_odds, partly_smoothed, smooth, surplus
 from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.results.scores import LEADING
 from fewshot_nas.training.draws import NoEnds, OutsEnds, RandomArchs, Sampler
 from studies.cifar10_truths.bed import FILES, KINDS, PREDICTIONS, RULES, Bed, Rule, read_predictions
 from studies.cifar10_truths.run import ALL, FEW, OWN, images_of, sample, space_of
 from studies.cifar10_truths.table import RESULTS, TRUTHS
 
 DRAWS, ASKED = 20, 2_000
+BY_DEFAULT: Rule = (LEADING, MACS_WEIGHT, 0.0)  # how `rank` ranks without options
 ALLOWED = {"rule": False, "rule with NASWOT": True}  # whether a rule may use untrained networks
 STEPS = 300  # whose subnets are counted for the cost of a training
 
@@ -169,7 +171,8 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
     """
     others = [each for each in beds if each is not bed]
     elsewhere = {f"{name} of the other tables": chosen(others, untrained=may) for name, may in ALLOWED.items()}
-    ruled = {name: bed.ruled(bed.judged, rule) for name, rule in {**rules, **elsewhere}.items()} | of_seeds(bed, rules)
+    every = {**rules, **elsewhere, "rank": BY_DEFAULT}
+    ruled = {name: bed.ruled(bed.judged, rule) for name, rule in every.items()} | of_seeds(bed, rules)
     judged = judgements(bed, ruled)
     kept = {name: each for name, each in before.get("rankings", {}).items() if name.partition(", ")[0] in bed.kept}
     rankings = of_arms(bed) | kept | {name: orders(each, name) for name, each in judged.items()}

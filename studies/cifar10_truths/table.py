@@ -81,6 +81,7 @@ def titles(table: Mapping[str, Any]) -> dict[str, str]:
     """The rankings of a main table with their names there."""
     judged = table["judged"]
     named = {f"{judged}, {kind}": f"supernet, {title}" for kind, title in KINDS.items()}
+    named["rank"] = "supernet, as `rank` ranks without options"
     for rule in ("rule", "rule with NASWOT"):
         elsewhere = f"{rule} of the other tables"
         named[elsewhere] = f"**supernet, {elsewhere}**"

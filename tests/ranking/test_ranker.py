@@ -132,6 +132,15 @@ def test_a_combination_adds_the_weighted_log_macs_and_keeps_mean_and_spread():
     assert standardised(combined) == pytest.approx(standardised(expected))
 
 
+def test_untrained_networks_take_the_place_of_the_macs():
+    rng = np.random.default_rng(0)
+    scores, untrained = rng.normal(size=50), 5 + 3 * rng.normal(size=50)
+    smoothed = Estimate(scores, np.ones(50))
+    one, other = (combine(np.full(50, np.nan), smoothed, macs, untrained).value for macs in rng.normal(size=(2, 50)))
+    assert list(one) == list(other)
+    assert standardised(one) == pytest.approx(standardised(standardised(scores) + standardised(untrained)))
+
+
 def test_a_scored_arch_keeps_a_part_of_what_smoothing_took():
     raw, smoothed = np.array([1.0, np.nan, 4.0]), Estimate(np.array([2.0, 3.0, 3.0]), np.ones(3))
     assert list(surplus(raw, smoothed)) == [-1, 0, 1]
