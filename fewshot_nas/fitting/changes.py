@@ -20,6 +20,7 @@ from fewshot_nas.fitting.plan import (
 )
 
 UNLEARNED = "the supernet has learned nothing, so one network gets all of the time"
+DRAWN = "without a supernet that has learned, the found network is nearly random itself"
 ALONE = "no other network is within the bounds"
 _NEARLY = 0.95  # share of the budget that the networks may fill, once they are known
 _LATE = 1.1  # times the budget; what would end later is left out
@@ -83,7 +84,7 @@ def timed(
     """The plan with the epochs that the time allows, as the networks that were found train.
 
     A moment may be quieter than the time to come, so the supernet's pace counts where that was slower. A random arch
-    that was left out for want of time comes back if all networks get the epochs wanted.
+    that was left out for want of time comes back if there is time for it by now.
 
     Args:
         step_s: of each network, at this moment.
@@ -93,9 +94,9 @@ def timed(
     now = reference_s / known.step_s
     pace = max(now, supernet_took_s / made.seconds["supernet"])
     costs, steps_s = known.at(pace), {name: each * pace / now for name, each in step_s.items()}
-    if "found" in made.seconds and "random" in made.left_out and "random" in step_s:
+    if "found" in made.seconds and "random" in step_s and made.left_out.get("random", DRAWN) != DRAWN:
         longer = trained(_with(made, {"random": 0.0}), costs, steps_s, rest_s)
-        if "random" in longer.seconds and longer.epochs == known.wanted:
+        if "random" in longer.seconds:
             return longer
     return trained(made, costs, steps_s, rest_s)
 
@@ -113,7 +114,7 @@ def nothing_learned(
     """
     pace = supernet_took_s / made.seconds["supernet"]
     others_s = left_s(made, [*done, *NETWORKS]) + known.opening_s * len(NETWORKS)
-    two = without(made, ("random",), "without a supernet that has learned, the found network is nearly random itself")
+    two = without(made, ("random",), DRAWN)
     steps_s = dict.fromkeys(NETWORKS, pace * known.step_s)
     likely = trained(two, known.at(pace), steps_s, networks_s(budget_s, spent_s, max(1.0, pace) * others_s))
     if likely.epochs == known.wanted:

@@ -55,15 +55,16 @@ def read_rights(path: Path) -> dict[str, Rights]:
 def compared(rights: Mapping[int, Mapping[str, Rights]]) -> dict[str, object]:
     """Test top-1 by network and seed, and the found network's gains with 95 % intervals, all in percent.
 
+    A gain is over the seeds whose run had time for the other network.
+
     >>> ones, half = np.ones(4), np.array([1.0, 1.0, 0.0, 0.0])
     >>> compared({0: {"found": ones, "random": half}})["gains"]
     {'random': {'mean': 50.0, 'low': -6.58, 'high': 106.58, 'seeds': [50.0]}}
     """
-    shared = [name for name in next(iter(rights.values())) if all(name in each for each in rights.values())]
     gains = {}
-    for name in shared:
+    for name in dict.fromkeys(name for each in rights.values() for name in each):
         if name != "found":
-            by_seed = np.array([each["found"] - each[name] for each in rights.values()])
+            by_seed = np.array([each["found"] - each[name] for each in rights.values() if name in each])
             mean, error = by_seed.mean(), by_seed.mean(0).std(ddof=1) / math.sqrt(by_seed.shape[1])
             low, high = mean - 1.96 * error, mean + 1.96 * error
             numbers = {"mean": mean, "low": low, "high": high}

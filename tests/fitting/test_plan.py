@@ -8,6 +8,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.fitting.asked import read_budget
 from fewshot_nas.fitting.changes import (
     ALONE,
+    DRAWN,
     STEADY,
     UNLEARNED,
     extended,
@@ -176,13 +177,17 @@ def test_time_that_was_freed_makes_trainings_longer():
     assert networks_s(300, 15, 10) == pytest.approx((1.25 * 300 - 15) / STEADY - 10)
 
 
-def test_a_random_network_comes_back_where_all_are_trained_as_wanted():
+def test_a_random_network_comes_back_where_all_are_trained_for_half_as_long_as_wanted():
     made, steps_s = without(plan(KNOWN, 800, 5), ("random",), "no time"), dict.fromkeys(NETWORKS, 0.15)
     took = made.seconds["supernet"]
     enough = timed(made, KNOWN, steps_s, 0.15, took, 3 * 40 * 2)
     assert (enough.epochs, enough.left_out, list(enough.seconds)) == (40, {}, list(STEPS))
-    less = timed(made, KNOWN, steps_s, 0.15, took, 3 * 40 * 2 - 1)
-    assert (less.epochs, less.left_out) == (40, {"random": "no time"})
+    half = timed(made, KNOWN, steps_s, 0.15, took, 3 * 20 * 2)
+    assert (half.epochs, half.left_out) == (20, {})
+    less = timed(made, KNOWN, steps_s, 0.15, took, 3 * 20 * 2 - 1)
+    assert (less.epochs, less.left_out) == (29, {"random": "no time"})
+    drawn = replace(made, left_out={"random": DRAWN})
+    assert timed(drawn, KNOWN, steps_s, 0.15, took, 3 * 40 * 2).left_out == {"random": DRAWN}
     del steps_s["random"]
     assert timed(made, KNOWN, steps_s, 0.15, took, 3 * 40 * 2).left_out == {"random": "no time"}
 
