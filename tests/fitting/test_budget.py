@@ -67,10 +67,11 @@ def test_with_a_steady_machine_it_ends_in_time(walk):
 
 
 def test_time_that_earlier_steps_have_freed_is_used(walk):
-    """By all networks alike, where they have not the epochs wanted."""
+    """By all networks alike, where they have not the epochs wanted; one that was left out may be among them."""
     for budget_s in (127, 150, 200, 300):
         planned, fast = walk(budget_s, lambda name: 1.0), walk(budget_s, lambda name: 0.7)
-        assert fast.plan.epochs >= min(1.4 * planned.plan.epochs, KNOWN.wanted)
+        epochs, longer = (len({*NETWORKS} & {*each.plan.seconds}) * each.plan.epochs for each in (planned, fast))
+        assert longer >= 1.4 * epochs or fast.plan.epochs == KNOWN.wanted
         if fast.plan.epochs < KNOWN.wanted:
             assert 0.85 * budget_s < fast.spent_s <= 0.95 * budget_s
 
@@ -83,7 +84,7 @@ def test_a_supernet_that_has_learned_nothing_is_not_searched(walk, monkeypatch, 
         return nothing_learned(made, KNOWN, running.state["done"], took_s, running.state["budget_s"], running.spent_s)
 
     monkeypatch.setattr(steps, "_if_learned", learned)
-    assert {"found", "reference", "random"} <= set(walk(800, lambda name: 1.0).state["done"])
+    assert {*NETWORKS} & {*walk(800, lambda name: 1.0).state["done"]} == {"found", "reference"}
     short = walk(200, lambda name: 1.0)
     assert short.state["done"] == ["pool", "latency", "supernet", "reference", "answer", "export", "report"]
     assert short.plan.epochs == KNOWN.wanted
