@@ -15,9 +15,10 @@ from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import joined
 from fewshot_nas.fitting.asked import Asked
+from fewshot_nas.fitting.costs import costs, fixed_s, trainings_s
 from fewshot_nas.fitting.look import as_lists, seen
 from fewshot_nas.fitting.measure import Machine, machine_facts
-from fewshot_nas.fitting.plan import costs, fixed_s, plan, trainings_s
+from fewshot_nas.fitting.plan import plan
 from fewshot_nas.fitting.rules import Chosen, choose
 from fewshot_nas.fitting.spaces import own_space, reference
 from fewshot_nas.fitting.state import Fit

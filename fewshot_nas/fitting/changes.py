@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from fewshot_nas.cli.main import duration
+from fewshot_nas.fitting.costs import Costs
 from fewshot_nas.fitting.plan import (
     FEWEST_SCORED,
     NETWORKS,
     RANKER,
     STEPS,
-    Costs,
     Plan,
     planned_at_least,
     trained,

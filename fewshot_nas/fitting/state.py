@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_nas.config import Config, load_config
+from fewshot_nas.fitting.costs import Costs
 from fewshot_nas.fitting.plan import Plan
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import FoundDirectory, NetworkDirectory, RunFiles
@@ -43,6 +44,10 @@ class Fit:
     @property
     def plan(self) -> Plan:
         return Plan(**self.state["plan"])
+
+    @property
+    def costs(self) -> Costs:
+        return Costs(**self.state["costs"])
 
     @property
     def bounds(self) -> list[str]:

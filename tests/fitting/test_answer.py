@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from fewshot_nas.data.images import repeated_indices
-from fewshot_nas.fitting.answer import TITLES, sentence, unfit, unlearned
+from fewshot_nas.fitting.verdict import TITLES, Terms, sentence, unfit, unlearned
 from fewshot_nas.ranking.confidence import balanced, gain, top1
 
 
@@ -45,23 +45,25 @@ ROWS = {
 }
 
 
+def said(winner, differences, terms, rows=ROWS):
+    found = {"networks": rows, "winner": winner, "differences": differences, "images": 200}
+    return sentence(found, terms)
+
+
 def test_the_answer_compares_costs_by_the_bound():
-    said = sentence(ROWS, "found", {"reference": [28.0, 20.1, 35.4]}, "top1", 200, "macs", {})
-    assert said == (
+    by_macs = Terms("top1", "macs", {})
+    assert said("found", {"reference": [28.0, 20.1, 35.4]}, by_macs) == (
         "The found network is the result: accuracy 71.0 % [65.0, 77.0] on 200 test images, 6.5 M multiply-adds, 1.56 ms"
         " in torch. It is 28.0 points [20.1, 35.4] above ResNet-18 narrowed, beyond chance; that one has 43.0 %"
         " [37.0, 49.0], 5.0 M multiply-adds and 1.26 ms, so by multiply-adds it costs 23 % less. As these"
         " images decided, its accuracy is a little too high."
     )
-    assert "so by time it costs 19 % less" in sentence(
-        ROWS, "found", {"reference": [28, 20, 35]}, "top1", 200, "latency", {}
-    )
-    assert "so by multiply-adds it costs 30 % more" in sentence(
-        ROWS, "reference", {"found": [1, -2, 3]}, "top1", 200, "macs", {}
-    )
+    by_time = Terms("top1", "latency", {})
+    assert "so by time it costs 19 % less" in said("found", {"reference": [28, 20, 35]}, by_time)
+    assert "so by multiply-adds it costs 30 % more" in said("reference", {"found": [1, -2, 3]}, by_macs)
     for gone, why in (("reference", "with it all would end late"), ("found", "nothing was learned")):
         kept = "found" if gone == "reference" else "reference"
-        alone = sentence({kept: ROWS[kept]}, kept, {}, "top1", 200, "macs", {"random": "no time", gone: why})
+        alone = said(kept, {}, Terms("top1", "macs", {"random": "no time", gone: why}), {kept: ROWS[kept]})
         assert alone.endswith(f"It was compared with no other network ({why}).")
 
 

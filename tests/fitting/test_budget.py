@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fewshot_nas.fitting import state, steps
+from fewshot_nas.fitting import decisions, state, steps
 from fewshot_nas.fitting.changes import STEADY, UNLEARNED, nothing_learned
 from fewshot_nas.fitting.plan import NETWORKS, plan
 from fewshot_nas.fitting.state import Fit
@@ -32,9 +32,9 @@ def walk(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(state, "write_json", lambda path, value: None)
     monkeypatch.setattr(steps, "_carry_out", carry_out)
-    monkeypatch.setattr(steps, "_timed", timed)
-    monkeypatch.setattr(steps, "_if_learned", lambda running, made: made)
-    monkeypatch.setattr(steps, "feasible_arch", lambda limits, options: None)
+    monkeypatch.setattr(decisions, "_timed", timed)
+    monkeypatch.setattr(decisions, "_if_learned", lambda running, made: made)
+    monkeypatch.setattr(decisions, "feasible_arch", lambda limits, options: None)
     monkeypatch.setattr(Fit, "limits", lambda self: SimpleNamespace(space=SimpleNamespace(pool_options=())))
     monkeypatch.setattr(Fit, "words", lambda self, name: [name])
 
@@ -83,7 +83,7 @@ def test_a_supernet_that_has_learned_nothing_is_not_searched(walk, monkeypatch, 
         took_s = running.state["took_s"]["supernet"]
         return nothing_learned(made, KNOWN, running.state["done"], took_s, running.state["budget_s"], running.spent_s)
 
-    monkeypatch.setattr(steps, "_if_learned", learned)
+    monkeypatch.setattr(decisions, "_if_learned", learned)
     assert {*NETWORKS} & {*walk(800, lambda name: 1.0).state["done"]} == {"found", "reference"}
     short = walk(200, lambda name: 1.0)
     assert short.state["done"] == ["pool", "latency", "supernet", "reference", "answer", "export", "report"]

@@ -20,18 +20,18 @@ from fewshot_nas.fitting.changes import (
     slower,
     timed,
 )
+from fewshot_nas.fitting.costs import Costs
 from fewshot_nas.fitting.plan import (
     NETWORKS,
     STEPS,
-    Costs,
     Plan,
     few_epochs,
-    omissions,
     plan,
     sensible_s,
     trained,
     without,
 )
+from fewshot_nas.fitting.progress import omissions
 
 # An epoch of a network takes 2 s, one of the supernet 5 s.
 KNOWN = Costs(

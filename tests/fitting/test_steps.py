@@ -18,11 +18,11 @@ import torch
 
 from fewshot_nas.cli.errors import BusyError, InputError
 from fewshot_nas.fit import main
-from fewshot_nas.fitting import steps
+from fewshot_nas.fitting import decisions, plan
 from fewshot_nas.fitting.asked import held
-from fewshot_nas.fitting.plan import NETWORKS, STEPS, without
+from fewshot_nas.fitting.plan import NETWORKS, RANKER, STEPS, without
+from fewshot_nas.fitting.progress import Said
 from fewshot_nas.fitting.state import Fit
-from fewshot_nas.fitting.steps import Said
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, sha256, write_json
@@ -130,9 +130,9 @@ def test_a_supernet_that_has_learned_nothing_is_searched_only_where_there_is_tim
     for top1, budget_s, left_out in ((30.0, 60, 0), (20.0, 60, 6), (20.0, 36_000, 1)):
         log.write_text(json.dumps({"epoch": 1, "top1": {"largest": top1, "smallest": 20.0}, "guessing": 23.4}) + "\n")
         planned.state["budget_s"] = budget_s
-        assert len(steps._if_learned(planned, made).left_out) == left_out
+        assert len(decisions._if_learned(planned, made).left_out) == left_out
     planned.state.update(bounds=["params=1"], budget_s=60)
-    assert steps._if_learned(planned, made) == made
+    assert decisions._if_learned(planned, made) == made
 
 
 @pytest.mark.slow
@@ -221,20 +221,20 @@ def test_one_process_at_a_time(tmp_path, monkeypatch):
         main([*COMMAND])
 
 
-def _until_killed(place, step, delay_s):
+def _until_killed(place, name, delay_s, command=COMMAND):
     """Run the command until it has said that a step begins, and then for a moment; kill it as `kill -9` does.
 
     Nothing is done if an earlier moment has lasted to the end of the step.
     """
-    if len(read_json(place / "results" / "mine" / "fit.json")["done"]) >= step:
+    if name in read_json(place / "results" / "mine" / "fit.json")["done"]:
         return
-    said, child = place / f"said{step}", os.fork()
+    said, child = place / f"said-{name}", os.fork()
     if not child:
         os.chdir(place)
         with said.open("w", buffering=1) as out, redirect_stdout(out), redirect_stderr(out):
-            main(COMMAND)
+            main(command)
         os._exit(0)
-    while f"[{step}/" not in (said.read_text() if said.exists() else ""):
+    while f"] {STEPS[name]} (about" not in (said.read_text() if said.exists() else ""):
         assert os.waitpid(child, os.WNOHANG)[0] == 0, said.read_text()
         time.sleep(0.01)
     time.sleep(delay_s)
@@ -243,37 +243,42 @@ def _until_killed(place, step, delay_s):
     os.waitpid(child, 0)
 
 
+def _ended():
+    """What may not depend on kills: found archs, scores, accuracies and weights. Latencies are measured, so they do."""
+    run = Fit("mine", None, read_json(run_files("mine").fit), 0.0)
+    assert set(run.state["done"]) == set(run.plan.seconds)
+    assert sorted(each.suffix for each in run.files.answer.parent.glob("mine.*")) == [".json", ".onnx", ".pt2"]
+    return [
+        run.state["codes"],
+        [(each["code"], each["score"]) for each in read_json(run.search.found)["archs"]],
+        [(name, run.network(name).result.read_bytes()) for name in NETWORKS],
+        [
+            (name, key, tensor.tolist())
+            for name in NETWORKS
+            for key, tensor in torch.load(run.network(name).chosen)["model"].items()
+        ],
+        {name: {**row, "latency_us": 0} for name, row in read_json(run.files.answer)["networks"].items()},
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("delay_s", [0.02, 0.5])
 def test_killed_at_each_step_it_ends_as_if_it_had_not_been(planned, tmp_path, monkeypatch, capsys, delay_s):
-    """The same found archs, scores, accuracies and weights; latencies are measured, so they differ."""
     state = planned.state
     planned.note(plan=state["plan"] | {"sample": 20, "search": 20, "images": 20})
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    for place in (whole, broken):
-        shutil.copytree("results", place / "results")
-    for step in range(1, 13):
-        _until_killed(broken, step, delay_s)
     found = {}
-    for place in (whole, broken):
+    for place in (tmp_path / "whole", tmp_path / "broken"):
+        shutil.copytree("results", place / "results")
         monkeypatch.chdir(place)
+        if place.name == "broken":
+            for name in planned.plan.seconds:
+                _until_killed(place, name, delay_s)
         main(COMMAND)
-        run = Fit("mine", None, read_json(planned.files.fit), 0.0)
-        answer = read_json(run.files.answer)
-        found[place] = [
-            run.state["codes"],
-            [(each["code"], each["score"]) for each in read_json(run.search.found)["archs"]],
-            [(name, run.network(name).result.read_bytes()) for name in NETWORKS],
-            [
-                (name, key, tensor.tolist())
-                for name in NETWORKS
-                for key, tensor in torch.load(run.network(name).chosen)["model"].items()
-            ],
-            {name: {**row, "latency_us": 0} for name, row in answer["networks"].items()},
-        ]
-        assert run.state["done"] == [name for name in STEPS if name != "latency"]
-        assert sorted(each.suffix for each in run.files.answer.parent.glob("mine.*")) == [".json", ".onnx", ".pt2"]
-    assert found[whole] == found[broken]
+        found[place.name] = _ended()
+        monkeypatch.chdir(tmp_path)
+    assert found["whole"] == found["broken"]
+    monkeypatch.chdir(place)
+    answer = read_json(planned.files.answer)
     rows = planned.files.guesses.read_text().splitlines()
     assert rows[0].split(",") == ["image", "label", *NETWORKS]
     assert set(rows[1].split(",")[1:]) <= set(answer["classes"])
@@ -285,6 +290,34 @@ def test_killed_at_each_step_it_ends_as_if_it_had_not_been(planned, tmp_path, mo
         *(ANY, ANY, ANY),
         "python -m fewshot_nas.predict --model=results/mine/fit/mine.onnx IMAGES",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "killed"),
+    [("supernet", ("supernet", "scores", "search", "reference", "export")), (None, ("reference", "answer", "export"))],
+)
+def test_killed_with_more_budget_it_ends_as_if_it_had_not_been(planned, tmp_path, monkeypatch, before, killed):
+    """More than it had when it was killed in a step, or when all was done."""
+    monkeypatch.setattr(plan, "_MOST_SCORED", 20)
+    short = without(planned.plan, (*RANKER, "reference"), "no time")
+    planned.note(plan=short.record() | {"sample": 0, "search": 20, "images": 20})
+    if before:
+        _until_killed(tmp_path, before, 0.1)
+    else:
+        main(COMMAND)
+    longer, found = ["--save=mine", "--budget=4h", *COMMAND[2:]], {}
+    for place in (tmp_path / "whole", tmp_path / "broken"):
+        shutil.copytree("results", place / "results")
+        monkeypatch.chdir(place)
+        for name in killed if place.name == "broken" else ():
+            _until_killed(place, name, 0.1, longer)
+            with pytest.raises(InputError, match=r"with --budget 4h \(now 3h\); give that again or more to go on"):
+                main(COMMAND)
+        main(longer)
+        found[place.name] = _ended()
+        monkeypatch.chdir(tmp_path)
+    assert found["whole"] == found["broken"]
 
 
 @pytest.mark.slow
