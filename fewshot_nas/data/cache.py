@@ -200,13 +200,18 @@ def stored(images: Images, side: int, directory: Path, *, workers: int = 0) -> S
     Raises:
         InputError: an image cannot be decoded, or the file is damaged.
     """
-    path = directory / f"{images.fingerprint}_r{READING}_side{side}.pictures"
+    path = stored_path(images, side, directory)
     with building(path) as absent:
         if absent:
             _build_stored(path, images, side, workers)
     sizes = _read_sizes(path, len(images))
     lengths = 3 * sizes.prod(1, dtype=np.int64)
     return StoredImages(path, images.labels, f"{images.fingerprint}/{side}", np.cumsum(lengths) - lengths, sizes)
+
+
+def stored_path(images: Images, side: int, directory: Path) -> Path:
+    """The file of `stored`, which may not be there yet."""
+    return directory / f"{images.fingerprint}_r{READING}_side{side}.pictures"
 
 
 def _shrunk_part(side: int, pixels: Pixels) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:

@@ -54,7 +54,7 @@ def read_list(path: Path) -> Labelled:
         expected = f"expected {', '.join(LISTS.values())} in the data root, each line a path and a label"
         raise InputError(f"{path.absolute()}: {reason}; {expected}") from None
     names, labels = [], []
-    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+    for number, line in enumerate(map(str.strip, text.split("\n")), start=1):  # names may have other separators
         match = _LINE.fullmatch(line)
         if match:
             names.append(match[1])

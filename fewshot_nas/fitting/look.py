@@ -2,25 +2,36 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.data.files import CLASSES, PARTS, Labelled
+from fewshot_nas.data.files import CLASSES, PARTS, Labelled, class_directories
 from fewshot_nas.data.images import Images, random_keys, spread
 from fewshot_nas.data.layouts import ALL, Layout, recognised
 from fewshot_nas.data.sources import ImageData
-from fewshot_nas.records.files import write_text
+from fewshot_nas.records.files import replacing, write_text
 
 UNEVEN = 3.0  # from this ratio of the largest class to the smallest on, top-1 is not enough
-_TEST, _VALID = (0.2, 10_000), (0.15, 5_000)  # share of the images, and the most
+_NAMED = 5  # classes that a sentence lists
 _MOST_COMPARED = 2_000_000_000  # bytes that are read to find copies before a split
+
+
+class _Share(NamedTuple):
+    """What is held out where it was not brought: a share of the images, and the most."""
+
+    part: str
+    share: float
+    most: int
+
+
+_TEST, _VALID = _Share("test", 0.2, 10_000), _Share("valid", 0.15, 5_000)
 
 
 def as_lists(root: Path, out: Path) -> tuple[dict[str, str], list[str]]:
@@ -34,28 +45,34 @@ def as_lists(root: Path, out: Path) -> tuple[dict[str, str], list[str]]:
     """
     layout = recognised(root)
     if layout.source:
-        return {"name": layout.source, "root": str(root)}, [f"{root}: {layout.title}"]
+        return {"name": layout.source, "root": str(root)}, [f"{root}: {layout.title}", *layout.notes]
     _refuse_empty(root, layout)
     root, parts = root if root.is_dir() else root.parent, dict(layout.parts)
     said = [f"{root}: {layout.title}, {len(layout.classes)} classes", *layout.notes]
+    copied = _copied(root, (parts.get(ALL) or parts["train"]).names) if len(parts) < 3 else set()
+    if copied:
+        said.append(f"{len(copied)} images have copies, such as {min(copied)}; none of these is held out")
     if ALL in parts:
-        parts["train"], parts["test"] = _split(root, layout, parts.pop(ALL), _TEST, "test")
+        parts["train"], parts["test"] = _split(root, layout, parts.pop(ALL), _TEST, copied)
         said.append(f"no test images were given, so {len(parts['test'].names):,} are held out for one look at the end")
     elif "test" not in parts and "valid" in parts:
         parts["test"] = parts.pop("valid")
         said.append("the only images that are held out are the test images: networks are not chosen by them")
     elif "test" not in parts:
-        parts["train"], parts["test"] = _split(root, layout, parts["train"], _TEST, "test")
+        parts["train"], parts["test"] = _split(root, layout, parts["train"], _TEST, copied)
         said.append(f"no test images were given, so {len(parts['test'].names):,} are held out for one look at the end")
     if "valid" not in parts:
-        parts["train"], parts["valid"] = _split(root, layout, parts["train"], _VALID, "valid")
+        parts["train"], parts["valid"] = _split(root, layout, parts["train"], _VALID, copied)
         said.append(f"networks are ranked on {len(parts['valid'].names):,} images, which are not trained on")
     for part, file in PARTS.items():
-        lacking = sorted(set(range(len(layout.classes))) - set(parts[part].labels))
-        said += [f"no {part} image is of class {layout.classes[label]}" for label in lacking]
+        if lacking := sorted(set(range(len(layout.classes))) - set(parts[part].labels)):
+            named = ", ".join(layout.classes[each] for each in lacking[:_NAMED])
+            more = f" and {len(lacking) - _NAMED} others" if len(lacking) > _NAMED else ""
+            said.append(f"no {part} image is of class {named}{more}")
         rows = zip(*parts[part], strict=True)
-        lines = (f"{(root / name).absolute()} {label}\n" for name, label in rows)
-        write_text(out / file, "".join(lines))
+        lines = "".join(f"{(root / name).absolute()} {label}\n" for name, label in rows)
+        with replacing(out / file) as stream:
+            stream.write(lines.encode(errors="surrogateescape"))  # names that are no UTF-8 keep their bytes
     write_text(out / CLASSES, "".join(f"{name}\n" for name in layout.classes))
     return {"name": "parts", "root": str(out)}, said
 
@@ -64,6 +81,11 @@ def _refuse_empty(root: Path, layout: Layout) -> None:
     part = ALL if ALL in layout.parts else "train"
     if part not in layout.parts:
         raise InputError(f"{root}: has images of {', '.join(layout.parts)}, but none to train on")
+    if len(layout.classes) == 1:
+        only = root / layout.classes[0]
+        inside = class_directories(only) if only.is_dir() else []
+        below = f"; perhaps they are {', '.join(inside[:_NAMED])} in {only}: give --data {only}" if inside else ""
+        raise InputError(f"{root}: has one class, {layout.classes[0]}, expected at least two{below}")
     there = set(layout.parts[part].labels)
     for number, name in enumerate(layout.classes):
         if number not in there:
@@ -72,12 +94,13 @@ def _refuse_empty(root: Path, layout: Layout) -> None:
 
 
 def _split(
-    root: Path, layout: Layout, given: Labelled, wanted: tuple[float, int], what: str
+    root: Path, layout: Layout, given: Labelled, wanted: _Share, copied: Collection[str]
 ) -> tuple[Labelled, Labelled]:
     """The images that stay, and those that are held out: the same share of each class, no image that has a copy."""
     labels = np.array(given.labels)
-    share = min(wanted[0], wanted[1] / len(labels))
-    free, keys = ~_copies(root, given.names), random_keys(f"fit/{what}", torch.arange(len(labels))).numpy()
+    share = min(wanted.share, wanted.most / len(labels))
+    free = np.array([name not in copied for name in given.names])
+    keys = random_keys(f"fit/{wanted.part}", torch.arange(len(labels))).numpy()
     out = np.zeros(len(labels), bool)
     for label in np.unique(labels).tolist():
         own = np.flatnonzero((labels == label) & free)
@@ -94,21 +117,20 @@ def _split(
     return parts[0], parts[1]
 
 
-def _copies(root: Path, names: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Which files have the bytes of another one; only files of equal size are read, and not more than a bound."""
-    by_size: dict[int, list[int]] = defaultdict(list)
-    for place, name in enumerate(names):
+def _copied(root: Path, names: Sequence[str]) -> set[str]:
+    """The files that have the bytes of another one; only files of equal size are read, and not more than a bound."""
+    by_size: dict[int, list[str]] = defaultdict(list)
+    for name in names:
         with suppress(OSError):  # said when the image is opened
-            by_size[(root / name).stat().st_size].append(place)
-    found, left = np.zeros(len(names), bool), _MOST_COMPARED
-    for size, places in by_size.items():
-        if len(places) < 2 or (left := left - size * len(places)) < 0:
+            by_size[(root / name).stat().st_size].append(name)
+    found, left = set[str](), _MOST_COMPARED
+    for size, alike in by_size.items():
+        if len(alike) < 2 or (left := left - size * len(alike)) < 0:
             continue
-        same: dict[bytes, list[int]] = defaultdict(list)
-        for place in places:
-            same[hashlib.blake2b((root / names[place]).read_bytes(), digest_size=16).digest()].append(place)
-        for copies in same.values():
-            found[copies] = len(copies) > 1
+        same: dict[bytes, list[str]] = defaultdict(list)
+        for name in alike:
+            same[hashlib.blake2b((root / name).read_bytes(), digest_size=16).digest()].append(name)
+        found.update(*(copies for copies in same.values() if len(copies) > 1))
     return found
 
 

@@ -1,5 +1,8 @@
 """Layouts that people bring, each with the parts and labels that it means."""
 
+import json
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +12,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.data.files import read_list
 from fewshot_nas.data.images import ArrayImages, repeated_indices
 from fewshot_nas.data.layouts import recognised
 from fewshot_nas.fitting.look import as_lists, seen
@@ -126,6 +130,59 @@ def test_imagenet_with_its_devkit(tmp_path):
     assert labelled(recognised(tmp_path))["test"] == {"val/val_1.JPEG": "dog", "val/val_2.JPEG": "cat"}
 
 
+def test_hugging_face_s_metadata_as_objects(tmp_path):
+    image(tmp_path / "train" / "1.png")
+    image(tmp_path / "train" / "2.png", 1)
+    rows = [
+        {"file_name": "1.png", "label": 10},
+        {"file_name": "2.png", "label": 9, "more": [1]},
+        {"file_name": "3.png"},
+    ]
+    (tmp_path / "train" / "metadata.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    layout = recognised(tmp_path)
+    assert labelled(layout) == {"train": {"train/1.png": "10", "train/2.png": "9"}}
+    assert layout.notes == [f"{tmp_path / 'train' / 'metadata.jsonl'}: 1 rows have no label and are left out"]
+    (tmp_path / "train" / "metadata.jsonl").write_text('{"file_name": "1.png", "label": 10}\n\n{"file_name"\n')
+    with pytest.raises(InputError, match="line 3 is no JSON object"):
+        recognised(tmp_path)
+
+
+def test_tables_by_part_may_have_tabs(tmp_path):
+    for part in ("train", "test"):
+        image(tmp_path / f"{part}.png")
+        (tmp_path / f"{part}.tsv").write_text(f"image_name\tlabel\n\n{part}.png\ta, b\n")
+    assert labelled(recognised(tmp_path)) == {part: {f"{part}.png": "a, b"} for part in ("train", "test")}
+
+
+def test_test_images_without_labels_are_left_out(tmp_path):
+    """As in Tiny ImageNet, where somebody has sorted `val` into directories."""
+    folders(tmp_path, ["train", "val"])
+    image(tmp_path / "test" / "images" / "1.png")
+    layout = recognised(tmp_path)
+    assert set(layout.parts) == {"train", "valid"}
+    assert f"{tmp_path / 'test'}: has no directories of classes, so its images have no labels and" in layout.notes[-1]
+
+
+def test_what_is_no_directory_of_classes_says_what_may_be(tmp_path):
+    folders(tmp_path / "flowers" / "inner", ["."])
+    with pytest.raises(InputError, match=r"flowers: has one class, inner, .* they are cat, dog in .*inner: give"):
+        as_lists(tmp_path / "flowers", tmp_path / "out")
+    (tmp_path / "flowers.zip").write_text("")
+    with pytest.raises(InputError, match=r"flowers\.zip: is a file; if it is an archive, unpack it"):
+        recognised(tmp_path / "flowers.zip")
+
+
+def test_names_that_are_no_text_are_found_again(tmp_path):
+    """Bytes that are no UTF-8, and separators of lines other than the usual one."""
+    folders(tmp_path / "in", ["."])
+    for name in (b"\xff.png", "\u2028.png".encode()):
+        (tmp_path / "in" / "cat" / "1.png").rename(tmp_path / "in" / "cat" / os.fsdecode(name))
+        image(tmp_path / "in" / "cat" / "1.png", 77 + len(name))
+    as_lists(tmp_path / "in", tmp_path / "out")
+    for part in ("train", "val", "test"):
+        assert all(Path(name).exists() for name in read_list(tmp_path / "out" / f"{part}.txt").names)
+
+
 def read(out, name):
     return dict(line.rsplit(" ", 1) for line in (out / name).read_text().splitlines())
 
@@ -133,7 +190,8 @@ def read(out, name):
 def test_a_split_is_stratified_disjoint_and_the_same_again(tmp_path):
     folders(tmp_path / "in", ["."], 20)
     image(tmp_path / "in" / "cat" / "copy.png", 1000)  # of cat/0.png: both are trained on
-    settings, _ = as_lists(tmp_path / "in", tmp_path / "out")
+    settings, said = as_lists(tmp_path / "in", tmp_path / "out")
+    assert "2 images have copies, such as cat/0.png; none of these is held out" in said
     assert settings == {"name": "parts", "root": str(tmp_path / "out")}
     train, valid, test = (read(tmp_path / "out", name) for name in ("train.txt", "val.txt", "test.txt"))
     assert len(train) + len(valid) + len(test) == len(train | valid | test) == 41
