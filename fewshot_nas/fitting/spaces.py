@@ -1,20 +1,16 @@
-"""The spaces that the rules can choose, around a ResNet-18 that is within the bounds, by resolution and width.
-
-The same ResNet-18, narrowed, is what a found network is compared with; a random network is the other opponent.
-"""
+"""The spaces that the rules can choose, around a ResNet-18 that is within the bounds, by resolution and width."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import Config
 from fewshot_nas.fitting.look import Seen
 from fewshot_nas.fitting.measure import Machine
-from fewshot_nas.searching.proposals import Candidates
-from fewshot_nas.space.cost import Bound, Limits, cost_measures, shown
+from fewshot_nas.fitting.opponents import reference
+from fewshot_nas.space.cost import Bound, cost_measures, shown
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.resnet import ResNetSpace
 from fewshot_nas.space.space import Arch
@@ -23,25 +19,25 @@ SIDES = (224, 192, 160, 128, 96, 64, 48, 32)
 PHOTO_SIDE = 64
 WIDTHS = (128, 96, 80, 64, 48, 40, 32, 24, 20, 16, 12, 8)
 _RATIOS = (1.0, 0.85, 0.7, 0.55, 0.4)
-REFERENCE_DIGIT = 2  # of the reference's widths, so that the search can be wider and narrower
-_PX28 = SPACES["px28"]
+_UNSHRUNK = 40  # the largest side at which stems have stride 1
+_PX28 = cast(ResNetSpace, SPACES["px28"])
 _REPLACED = (
-    "base_widths", "ratios", "divisor", "strides", "stem_stride", "stem_pool", "in_channels", "resolution",
-    "pool_digits", "depths",
+    "base_widths", "ratios", "divisor", "strides", "stem_kernel", "stem_stride", "stem_pool", "in_channels",
+    "resolution", "pool_digits", "depths",
 )  # fmt: skip
-
-
-def reference(space: ResNetSpace) -> Arch:
-    """ResNet-18's shape, all widths of one digit."""
-    return _resnet(space, REFERENCE_DIGIT)
 
 
 @dataclass(frozen=True)
 class OwnSpace:
-    """A space, or a resolution, that was given instead of being chosen."""
+    """A space, or a part of one, that was given instead of being chosen.
+
+    Attributes:
+        stem_kernel: of the file with weights to begin with; only of stems with stride 2, as such files have.
+    """
 
     space: ResNetSpace | None = None
     resolution: int | None = None
+    stem_kernel: int = _PX28.stem_kernel
 
 
 def own_space(config: Config, given: Sequence[str], seen: Seen) -> OwnSpace:
@@ -72,13 +68,11 @@ def given_as(space: ResNetSpace) -> dict[str, Any]:
     return {"preset": "px28", **{key: _plain(value) for key, value in values}}
 
 
-def spaces_within(
-    seen: Seen, bounds: Sequence[Bound], machine: Machine, resolution: int | None
-) -> Iterator[ResNetSpace]:
+def spaces_within(seen: Seen, bounds: Sequence[Bound], machine: Machine, own: OwnSpace) -> Iterator[ResNetSpace]:
     """Spaces whose reference is within the bounds: for each side, the largest first, the three widest, then narrower
     ones for the smallest.
     """
-    sides = [resolution] if resolution else _sides(seen)
+    sides, kernel = [own.resolution] if own.resolution else _sides(seen), own.stem_kernel
     most = by_count(seen.train, (5_000, 16), (50_000, 32), (None, 64)) if not bounds else WIDTHS[0]
 
     def fits(space: ResNetSpace) -> bool:
@@ -89,7 +83,7 @@ def spaces_within(
         narrower: list[ResNetSpace] = []
         found = 0
         for side in sides:
-            spaces = [space_of(seen, side, width) for width in WIDTHS if least <= width <= most]
+            spaces = [space_of(seen, side, width, kernel) for width in WIDTHS if least <= width <= most]
             within = _first(spaces, fits)
             yield from spaces[within : within + 3]
             if within < len(spaces):
@@ -97,7 +91,7 @@ def spaces_within(
         yield from narrower
         if found:
             if least > WIDTHS[-1]:
-                yield space_of(seen, found, WIDTHS[-1])
+                yield space_of(seen, found, WIDTHS[-1], kernel)
             return
 
 
@@ -114,9 +108,12 @@ def _first(spaces: Sequence[ResNetSpace], fits: Callable[[ResNetSpace], bool]) -
     return low
 
 
-def space_of(seen: Seen, side: int, width: int) -> ResNetSpace:
-    """The space for images of a side, whose first stage has up to `width` channels."""
-    assert isinstance(_PX28, ResNetSpace)
+def space_of(seen: Seen, side: int, width: int, stem_kernel: int = _PX28.stem_kernel) -> ResNetSpace:
+    """The space for images of a side, whose first stage has up to `width` channels.
+
+    Args:
+        stem_kernel: of stems with stride 2.
+    """
     return replace(
         _PX28,
         name="px28 changed",
@@ -124,7 +121,8 @@ def space_of(seen: Seen, side: int, width: int) -> ResNetSpace:
         ratios=_RATIOS,
         divisor=8,  # other widths are slow, and stems of fewer channels may crash oneDNN
         strides=(1, 1, 2, 2) if side < 20 else (1, 2, 2, 2),
-        stem_stride=1 if side <= 40 else 2,
+        stem_kernel=_PX28.stem_kernel if side <= _UNSHRUNK else stem_kernel,
+        stem_stride=1 if side <= _UNSHRUNK else 2,
         stem_pool=side >= 160,
         in_channels=seen.channels,
         resolution=side,
@@ -164,11 +162,11 @@ def _rounded(bound: Bound, value: float) -> str:
     return shown(bound.name, float(f"{value:.3g}"))
 
 
-def out_of_reach(seen: Seen, bounds: Sequence[Bound], machine: Machine, resolution: int | None) -> str:
+def out_of_reach(seen: Seen, bounds: Sequence[Bound], machine: Machine, own: OwnSpace) -> str:
     """What the narrowest networks have of the bound that they miss by most, at the side where they miss it least."""
     found = []
-    for side in [resolution] if resolution else _sides(seen):
-        space = space_of(seen, side, WIDTHS[-1])
+    for side in [own.resolution] if own.resolution else _sides(seen):
+        space = space_of(seen, side, WIDTHS[-1], own.stem_kernel)
         values = costs(space, reference(space), bounds, machine)
         pairs = zip(bounds, values, strict=True)
         found.append((side, *max(pairs, key=lambda pair: pair[0].excess(pair[1]))))
@@ -187,67 +185,3 @@ def by_count(count: int, *rows: tuple[int | None, int]) -> int:
 
 def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
-
-
-# ---- the networks that the found one is compared with, at its cost ---------------------------------------------------
-
-_DRAWN, NEAR = 50, 0.05  # archs to choose from; a cost within this share is near enough
-
-
-def opponents(limits: Limits, found: Mapping[str, Any], seed: int) -> dict[str, str]:
-    """Codes of the reference and of a random arch within the bounds, of the found arch's cost by the first measure.
-
-    Args:
-        found: what the search has written.
-    """
-    space, measure = limits.space, limits.measures[limits.bounds[0].name]
-    assert isinstance(space, ResNetSpace)
-    best = space.decode(found["archs"][0]["code"])
-    cost = measure.of(space, best)
-
-    def distance(arch: Arch) -> float:
-        return abs(measure.of(space, arch) / cost - 1)
-
-    shapes = [arch for arch in resnets(space) if arch != best]
-    within = [arch for arch in shapes if limits.fits(arch)]
-    near = min(within or shapes, key=distance)
-    drawn = Candidates(limits, space.pool_options, best)
-    others = (arch for arch in (drawn.draw(seed, n) for n in range(_DRAWN)) if arch not in (best, near))
-    random = _near(others, distance)
-    codes = {"reference": space.encode(near)}
-    return codes if random is None else codes | {"random": space.encode(random)}
-
-
-def widest(limits: Limits) -> Arch | None:
-    """The widest ResNet-18 within the bounds; None if there is none."""
-    assert isinstance(limits.space, ResNetSpace)
-    return next((arch for arch in resnets(limits.space) if limits.fits(arch)), None)
-
-
-def resnets(space: ResNetSpace) -> Iterator[Arch]:
-    """ResNet-18's shape at all widths, from the widest: two blocks a stage, or the nearest number that the space has.
-
-    Between two digits for all widths are those with the next digit in some last stages, first within the blocks only.
-    """
-    for digit in range(1, space.digits + 1):
-        for step in range(2 * len(space.depths) if digit < space.digits else 1):
-            yield _resnet(space, digit, step)
-
-
-def _resnet(space: ResNetSpace, digit: int, step: int = 0) -> Arch:
-    """ResNet-18's shape with widths of one digit, so many steps of `resnets` narrower."""
-    stages = len(space.depths)
-    depths = [min(max(2, least), most) for least, most in space.depths]
-    out = [digit + (stage >= stages - step // 2) for stage in range(stages)]
-    mid = [digit + (stage >= stages - (step + 1) // 2) for stage in range(stages)]
-    return space.arch(out, [[each] * depth for each, depth in zip(mid, depths, strict=True)])
-
-
-def _near(archs: Iterator[Arch], distance: Any) -> Arch | None:
-    """The first arch that is near enough, else the nearest."""
-    known = []
-    for arch in islice(archs, _DRAWN):
-        if distance(arch) <= NEAR:
-            return arch
-        known.append(arch)
-    return min(known, key=distance, default=None)

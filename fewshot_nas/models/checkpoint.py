@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.cli.names import extra
 from fewshot_nas.models.subnet import Subnet, blueprint, fill
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import replacing
@@ -97,11 +98,14 @@ def load_supernet(path: Path, device: torch.device | str = "cpu") -> Supernet:
 def read_checkpoint(path: Path) -> dict[Any, Any]:
     """Read the whole content of a file into main memory: on a GPU it would be a second copy of all weights.
 
+    It is torch's, or by its ending that of safetensors.
+
     Raises:
         InputError: the file is missing, damaged, or holds anything but finite tensors and plain values.
     """
+    apart = extra("safetensors.torch") if path.suffix == ".safetensors" else None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = apart.load_file(path) if apart else torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # torch.load may raise almost anything if the file is no checkpoint

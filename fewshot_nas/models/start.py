@@ -30,6 +30,7 @@ _STATISTICS = ("running_mean", "running_var")
 _DIMENSIONS = {"conv": 4, "norm": 1, "linear": 2}
 
 Tensors = dict[str, Tensor]
+Held = tuple[Subnet, Space, Arch] | Supernet | dict[str, Any]  # a network with its space and arch, or a ResNet's state
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,13 @@ def read_start(path: Path, space: Space, trained_on: Mapping[str, Any]) -> Start
             what, ours = f"a network of space {theirs.name}", arch if _alike(theirs, space) else space.largest
             found = _Found(what, _tensors(subnet, theirs, arch), ours, subnet.trained_on, sorts=True)
         else:
-            found = _Found("a ResNet", _renamed(held), space.largest, {}, sorts=True)
+            found = _Found("a ResNet", _of_blocks(_renamed(held), space), space.largest, {}, sorts=True)
         return _fitted(path, found, space, trained_on)
     except InputError as error:
         raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
-def read_held(path: Path) -> tuple[Subnet, Space, Arch] | Supernet | dict[str, Any]:
+def read_held(path: Path) -> Held:
     """What a file holds: a single network with its space and its arch, a supernet, or the state dict of a ResNet.
 
     Raises:
@@ -167,6 +168,17 @@ def _renamed(state: Mapping[str, Any]) -> Tensors:
             raise InputError(f"{key!r} is no tensor of floating point numbers with {dimensions} dimensions")
         found[f"{block}.{layer}.{name}"] = tensor
     return found
+
+
+def _of_blocks(tensors: Tensors, space: Space) -> Tensors:
+    """A ResNet's tensors, if the space has the same kind of blocks."""
+    kind, preset = ("bottleneck", "resnet50") if "0.0.main.2.conv.weight" in tensors else ("basic", "track1")
+    if isinstance(space, ResNetSpace) and space.block != kind:
+        raise InputError(
+            f"has {kind} blocks, but those of space {space.name} are {space.block} ones; give a space that has them,"
+            f" such as space.preset={preset}"
+        )
+    return tensors
 
 
 def _tensors(subnet: Subnet, space: Space, arch: Arch) -> Tensors:

@@ -12,8 +12,9 @@ from fewshot_nas.data.images import ArrayImages
 from fewshot_nas.fitting import rules
 from fewshot_nas.fitting.look import Seen
 from fewshot_nas.fitting.measure import Machine
+from fewshot_nas.fitting.opponents import reference, resnets
 from fewshot_nas.fitting.rules import choose, wanted_epochs
-from fewshot_nas.fitting.spaces import WIDTHS, own_space, reference, resnets, space_of
+from fewshot_nas.fitting.spaces import WIDTHS, own_space, space_of
 from fewshot_nas.space.cost import cost_measures, read_bounds
 from fewshot_nas.space.presets import SPACES
 
@@ -86,6 +87,7 @@ def test_the_shape_of_a_space_follows_from_the_side():
     seen = Seen(10, 500, 9, 9, 300, 3, False, 1.0)
     shapes = {side: (s.stem_stride, s.stem_pool) for side in (28, 48, 160) for s in [space_of(seen, side, 16)]}
     assert shapes == {28: (1, False), 48: (2, False), 160: (2, True)}
+    assert [space_of(seen, side, 16, 7).stem_kernel for side in (40, 48)] == [3, 7]
     space = space_of(seen, 48, 16)
     assert [space.width(stage, 2) for stage in range(4)] == [16, 32, 56, 112]
     assert len(list(space.blocks(reference(space)))) == 1 + 8
