@@ -129,9 +129,10 @@ def begun_before(asked: Asked) -> dict[str, Any] | None:
     only a plan for other options.
 
     Raises:
-        InputError: steps were done with other options.
+        InputError: steps were done with other options, or another command has made the run.
     """
     if not asked.files.fit.exists():
+        _refuse_another(asked.files)
         return None
     state: dict[str, Any] = read_json(asked.files.fit)
     if not state["done"] and state["asked"] != asked.words:
@@ -144,3 +145,10 @@ def begun_before(asked: Asked) -> dict[str, Any] | None:
         remedy = "give that again or more to go on, or choose another --save"
     refuse_difference(f"{asked.files.path} was begun with", state["asked"], now, remedy)
     return state
+
+
+def _refuse_another(files: RunFiles) -> None:
+    own = {files.fit_lock.parent.name, files.fit_settings.name}
+    there = sorted(each.name for each in files.path.iterdir() if not each.name.startswith("."))
+    if other := [name for name in there if name not in own]:
+        raise InputError(f"{files.path}: holds {other[0]}, which fit has not made; choose another --save")

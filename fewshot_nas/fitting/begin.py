@@ -1,9 +1,8 @@
 """The beginning of a run of `fit`: a look at the images, the choice of settings, and the plan; nothing long."""
 
-import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.waiting import waiting
 from fewshot_nas.config import Config, dump_config, load_config
+from fewshot_nas.data.cache import stored_path
 from fewshot_nas.data.images import FileImages
 from fewshot_nas.data.sources import ImageData
 from fewshot_nas.distributed import joined
@@ -18,12 +18,13 @@ from fewshot_nas.fitting.asked import Asked
 from fewshot_nas.fitting.costs import costs, fixed_s, trainings_s
 from fewshot_nas.fitting.look import as_lists, seen
 from fewshot_nas.fitting.measure import Machine, machine_facts
+from fewshot_nas.fitting.opponents import reference
 from fewshot_nas.fitting.plan import plan
 from fewshot_nas.fitting.rules import Chosen, choose
-from fewshot_nas.fitting.spaces import own_space, reference
+from fewshot_nas.fitting.spaces import own_space
 from fewshot_nas.fitting.state import Fit
 from fewshot_nas.fitting.timings import Timings
-from fewshot_nas.models.start import read_held, read_start
+from fewshot_nas.models.start import Held, read_held, read_start
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import write_text
 from fewshot_nas.running.images import images_of, trained_on
@@ -47,7 +48,8 @@ def begun(asked: Asked, begun_s: float) -> Fit:
         InputError: images, bounds or budget cannot be used.
     """
     options, files, budget_s = asked.options, asked.files, asked.budget_s
-    given = [*(_of_start(options.start) if options.start else ()), *asked.settings]
+    held = read_held(options.start) if options.start else None
+    given = [*(_of_start(options.start, held) if options.start else ()), *asked.settings]
     if options.data:
         print(f"looking at the images in {options.data} ...", flush=True)
         with waiting("looking at the images"):
@@ -72,6 +74,8 @@ def begun(asked: Asked, begun_s: float) -> Fit:
         machine = Machine(world.device, known.classes, threads, precision, timings)
         bounds = read_bounds([], options.max)
         own = own_space(config, given, known)
+        if isinstance(held, dict):
+            own = replace(own, stem_kernel=_stem_kernel(held))
         timed = any(bound.name == "latency" for bound in bounds)  # else the table of latencies would serve nothing
         fixed = fixed_s(_PARTS if timed else 0, timings.slowed)
         usable_s = trainings_s(budget_s, time.monotonic() - begun_s, fixed)
@@ -104,12 +108,17 @@ def begun(asked: Asked, begun_s: float) -> Fit:
     return running
 
 
-def _of_start(path: Path) -> list[str]:
+def _of_start(path: Path, held: Held) -> list[str]:
     """The settings that begin with a file's weights; its space is the file's, if that says one."""
-    held = read_held(path)
     space = held[1] if isinstance(held, tuple) else held.space if isinstance(held, Supernet) else None
-    starts = [f"{section}.start={json.dumps(str(path.absolute()))}" for section in ("training", "stand_alone")]
+    starts = [f"{section}.start={path.absolute()}" for section in ("training", "stand_alone")]
     return [*(changed_settings(space) if space else ()), *starts]
+
+
+def _stem_kernel(state: Mapping[str, Any]) -> int:
+    """The side of the stem's kernels in a ResNet's state dict; 3 if it has none that a space can have."""
+    shape = getattr(state.get("conv1.weight"), "shape", ())
+    return int(shape[3]) if len(shape) == 4 and shape[2] == shape[3] and shape[3] % 2 else 3
 
 
 def _start_said(path: Path, space: Space, images: ImageData) -> str:
@@ -138,16 +147,30 @@ def _usual_bound(chosen: Chosen, classes: int) -> str:
     return f"macs={cost_measures(space, num_classes=classes)['macs'].of(space, reference(space)):.0f}"
 
 
-def _refuse_full(top: Path, config: Config, images: Any, chosen: Chosen) -> None:
-    """Refuse a disk that has no room for what will be written."""
-    side, space = config.data.stored_side, chosen.sizes.space
-    pixels = len(images.valid) + len(images.test) + config.evaluation.calibration_images
-    cached = 3 * pixels * space.resolution**2 + (4 * len(images.train) * side**2 if side else 0)
-    params = space.cost(space.largest, num_classes=images.num_classes).params
-    written = {top: 4 * params * 16 + 50_000_000}
-    if isinstance(images.train, FileImages):
-        written[config.data.cache] = cached
-    for path, needed in written.items():
-        there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
-        if (free := shutil.disk_usage(there).free) < needed:
-            raise InputError(f"{there}: has {free / 1e6:,.0f} MB free, but fit will write about {needed / 1e6:,.0f} MB")
+def _refuse_full(top: Path, config: Config, images: ImageData, chosen: Chosen) -> None:
+    """Refuse a disk that has no room for what will be written; both places may be on one."""
+    params = chosen.sizes.space.cost(chosen.sizes.space.largest, num_classes=images.num_classes).params
+    written = {top: 4 * params * 16 + 50_000_000, config.data.cache: _cached(config, images, chosen)}
+    for path in written:
+        disk = _existing(path).stat().st_dev
+        needed = sum(size for other, size in written.items() if _existing(other).stat().st_dev == disk)
+        if (free := shutil.disk_usage(_existing(path)).free) < needed:
+            raise InputError(
+                f"{path.absolute()}: its disk has {free / 1e6:,.0f} MB free, but fit will write about"
+                f" {needed / 1e6:,.0f} MB there; free some, or name another place for decoded images (data.cache=DIR)"
+            )
+
+
+def _existing(path: Path) -> Path:
+    """A path, or the nearest directory above that is there."""
+    return next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+
+
+def _cached(config: Config, images: ImageData, chosen: Chosen) -> float:
+    """Bytes of decoded images that are not in the cache yet."""
+    train, side, directory = images.train, config.data.stored_side, config.data.cache
+    if not isinstance(train, FileImages):
+        return 0
+    count = len(images.valid) + len(images.test) + config.evaluation.calibration_images
+    cut = 3 * count * chosen.sizes.space.resolution**2
+    return cut + (4 * len(train) * side**2 if side and not stored_path(train, side, directory).exists() else 0)

@@ -29,7 +29,7 @@ class Costs:
         images_s: to prepare the images of an epoch.
         checked_s: to validate a network after an epoch.
         scored_s: of an image on which an arch is scored.
-        once_s: to decode all training photographs once.
+        once_s: to decode photographs once.
         fixed: of the steps that neither train nor score.
         opening_s: of a command that opens the images.
         wanted, fewest: epochs of a network.

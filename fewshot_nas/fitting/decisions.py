@@ -5,6 +5,7 @@ A decision is noted before the step begins, so that it is the same after a kill.
 
 from fewshot_nas.cli.main import duration
 from fewshot_nas.cli.waiting import waiting
+from fewshot_nas.data.images import FileImages
 from fewshot_nas.distributed import joined
 from fewshot_nas.fitting.asked import Asked
 from fewshot_nas.fitting.changes import (
@@ -19,13 +20,14 @@ from fewshot_nas.fitting.changes import (
     timed,
 )
 from fewshot_nas.fitting.measure import Machine
+from fewshot_nas.fitting.opponents import opponents, reference, widest
 from fewshot_nas.fitting.plan import NETWORKS, STEPS, Plan, few_epochs, without
 from fewshot_nas.fitting.progress import omissions
-from fewshot_nas.fitting.spaces import opponents, reference, widest
 from fewshot_nas.fitting.state import Fit
 from fewshot_nas.records.files import read_json
 from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.run import ONE_SHOT, phase_directory
+from fewshot_nas.running.images import open_images, pixels
 from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.space.resnet import ResNetSpace
 
@@ -34,11 +36,10 @@ def decide(running: Fit, name: str) -> None:
     """Decide and note, once for each step, what will be made.
 
     Raises:
-        InputError: the bounds cannot be met.
+        InputError: the bounds cannot be met, or an image cannot be decoded.
     """
     if name == "supernet":
-        limits = running.limits()
-        feasible_arch(limits, limits.space.pool_options)
+        _refuse_at_last(running)
     state = running.state
     known, times = _as_shown(running, name)
     spent_s = running.spent_s
@@ -48,6 +49,16 @@ def decide(running: Fit, name: str) -> None:
         lines.append(lateness(made, state["done"], state["budget_s"], spent_s, times))
     print(*(f"{line}\n" for line in lines if line), sep="", end="", flush=True)
     running.note(plan=made.record(), decided=[*state["decided"], name], slower=round(times, 3))
+
+
+def _refuse_at_last(running: Fit) -> None:
+    """Before the long work: bounds that cannot be met, and images to rank or test on that cannot be decoded."""
+    config, limits = running.config, running.limits()
+    feasible_arch(limits, limits.space.pool_options)
+    data = open_images(config, limits.space)
+    for images in (data.valid, data.test):
+        if isinstance(images, FileImages):
+            pixels(config, limits.space, data, images)  # which are kept
 
 
 def _as_shown(running: Fit, name: str) -> tuple[Plan, float]:

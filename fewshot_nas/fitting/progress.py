@@ -3,22 +3,33 @@
 import io
 import time
 from collections.abc import Callable, Mapping
+from textwrap import wrap
 from typing import TextIO
 
 from fewshot_nas.cli.main import Report, duration
 from fewshot_nas.fitting.changes import left_s, slower
 from fewshot_nas.fitting.plan import NETWORKS, STEPS, Plan, few_epochs, sensible_s
+from fewshot_nas.fitting.rules import TABLE
 from fewshot_nas.fitting.state import Fit
 
+_COLUMNS = 120
 _GAP_S, _LINES = 30.0, 8  # so long, or such a share of a step, nothing is said of how far it is
 
 
-def whole_plan(running: Fit) -> list[str]:
-    """The rules with what they chose, the plan, and what is to be expected of it."""
+def whole_plan(running: Fit, *, rules: bool) -> list[str]:
+    """What was chosen, the plan, and what is to be expected of it.
+
+    Args:
+        rules: whether each choice is followed by its rule.
+    """
     state, known = running.state, running.costs
-    rules = [f"  {name:13} {chosen}" for name, chosen in state["rules"].items()]
+    chosen = []
+    for name, value in state["rules"].items():
+        chosen.append(f"  {name:13} {value}")
+        if rules and name in TABLE:
+            chosen += wrap(f"({TABLE[name]})", _COLUMNS, initial_indent=" " * 16, subsequent_indent=" " * 17)
     planned = plan_lines(running.plan, state["spent_s"] + left_s(running.plan, state["done"]))
-    lines = [f"settings, by the rules of docs/fit.md: {running.files.fit_settings}", *rules, "the plan:", *planned]
+    lines = [f"settings, by the rules of docs/fit.md: {running.files.fit_settings}", *chosen, "the plan:", *planned]
     if few := few_epochs(running.plan, known):
         sensible = duration(sensible_s(known, state["budget_s"], state["spent_s"]))
         lines.append(f"warning: {' and '.join(few)}, so accuracies will be low; about {sensible} would be sensible")

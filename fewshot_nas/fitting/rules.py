@@ -12,16 +12,15 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.images import Images
 from fewshot_nas.fitting.look import UNEVEN, Seen
 from fewshot_nas.fitting.measure import Machine, decoding_s, preparing_s
+from fewshot_nas.fitting.opponents import REFERENCE_DIGIT, reference
 from fewshot_nas.fitting.spaces import (
     PHOTO_SIDE,
-    REFERENCE_DIGIT,
     OwnSpace,
     bitten,
     by_count,
     costs,
     given_as,
     out_of_reach,
-    reference,
     spaces_within,
 )
 from fewshot_nas.fitting.timings import threads_of
@@ -32,7 +31,8 @@ TABLE: Mapping[str, str] = MappingProxyType(
     {
         "resolution": "images under 64 px: their side; others: the largest of 32, 48, 64, 96, 128, 160, 192, 224 px"
         " that is not above their side, at which the bound leaves width 12 and the budget half of the epochs wanted",
-        "stem": "stride 1 up to 40 px, else 2; from 160 px on with pooling",
+        "stem": "stride 1 up to 40 px, else 2; from 160 px on with pooling; kernels of 3 px, with stride 2 those of a"
+        " ResNet to begin with",
         "width": "the widest ResNet-18 within the bound; without a bound 16 up to 5,000 images, 32 up to 50,000, else"
         " 64; narrower where the budget leaves too few epochs",
         "space": "ResNets of 4 stages, 1 to 3 blocks each (the third 1 to 4), 5 widths, with that ResNet-18 among them",
@@ -89,7 +89,7 @@ class Chosen:
     Attributes:
         settings: by section and key.
         wanted: epochs of a network.
-        once_s: for decoding all training photographs once.
+        once_s: for decoding photographs once.
         why: a line for each rule, with what it has chosen.
     """
 
@@ -112,7 +112,7 @@ def choose(
     bounds: Sequence[Bound],
     budget_s: float,
     machine: Machine,
-    own: "OwnSpace",
+    own: OwnSpace,
 ) -> Chosen:
     """The settings.
 
@@ -134,7 +134,7 @@ def choose(
         return budget_s / machine.slowed
 
     # Spaces come from large to small ones. Each is timed, until one can be trained for half of the wanted epochs.
-    for space in [own.space] if own.space else spaces_within(seen, bounds, machine, own.resolution):
+    for space in [own.space] if own.space else spaces_within(seen, bounds, machine, own):
         first = first or space
         # Timing takes seconds: a space is left out whose multiply-adds say already that it is too slow.
         if tried and _hopeless(space, tried[-1], machine, seen.train, 2 * alone_s() / wanted):
@@ -145,7 +145,7 @@ def choose(
             break
     else:
         if first is None:
-            raise InputError(out_of_reach(seen, bounds, machine, own.resolution))
+            raise InputError(out_of_reach(seen, bounds, machine, own))
         if skipped:  # none was fast enough, so the fastest of those left out is timed after all
             fastest = min(skipped, key=lambda space: _macs(space, machine))
             tried.append(_sizes(seen, images, recipe, fastest, batch, machine))
@@ -171,7 +171,7 @@ def choose(
     }
     chosen = {
         "resolution": f"{space.resolution} px (images of {seen.side})",
-        "stem": f"stride {space.stem_stride}" + " and pooling" * space.stem_pool,
+        "stem": f"kernels of {space.stem_kernel} px, stride {space.stem_stride}" + " and pooling" * space.stem_pool,
         "width": f"{space.width(0, REFERENCE_DIGIT)} channels in the first stage of the reference"
         + bitten(space, first or space, bounds, machine),
         "space": f"{space.count(space.pool_options):.2g} networks",
@@ -183,12 +183,16 @@ def choose(
         "precision": precision,
         "stored side": f"photographs are kept with a shorter side of {stored} px" if stored else "not needed",
     }
-    return Chosen(settings, best, wanted, decoding * seen.train if stored else 0.0, chosen)
+    decoded_once = seen.valid + seen.test + (seen.train if stored else 0)
+    return Chosen(settings, best, wanted, decoding * decoded_once, chosen)
 
 
 def _sizes(seen: Seen, images: Images, recipe: str, space: ResNetSpace, batch: int, machine: Machine) -> Sizes:
     """A space with what its training costs, measured."""
-    prepare_s = preparing_s(images, recipe, space.resolution, _stored(seen, space), machine.timings)
+    side = _stored(seen, space)
+    prepare_s = preparing_s(images, recipe, space.resolution, side, machine.timings)
+    if not side:  # else each is decoded once
+        prepare_s += decoding_s(images, machine.timings) / machine.slowed
     return Sizes(space, batch, machine.step_s(space, reference(space), batch), prepare_s)
 
 

@@ -56,7 +56,7 @@ def fit(asked: Asked, state: dict[str, Any] | None, begun_s: float) -> None:
                 running.note(interrupted_s=state.get("interrupted_s", 0.0) + lost_s)
             print(continued(running))
     if state is None or options.plan:
-        print(*whole_plan(running), sep="\n", flush=True)
+        print(*whole_plan(running, rules=options.plan), sep="\n", flush=True)
     if not options.plan:
         _walk(running)
         _end(running)
@@ -120,8 +120,9 @@ def _carry_out(running: Fit, name: str, about_s: float) -> None:
 
 
 def _answer(running: Fit) -> None:
-    state, config = running.state, running.config
-    terms = Terms.of(state["seen"]["uneven"], running.limits().bounds[0].name, state["plan"]["left_out"])
+    state, config, limits = running.state, running.config, running.limits()
+    beyond = [name for name, code in state["codes"].items() if not limits.fits(limits.space.decode(code))]
+    terms = Terms.of(state["seen"]["uneven"], limits.bounds[0].name, state["plan"]["left_out"], beyond)
     networks = {name: running.network(name) for name in NETWORKS if name in state["done"]}
     with joined(running.device, config.run) as world:
         found = answered(config, world, networks, running.files.guesses, terms)

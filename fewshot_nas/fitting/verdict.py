@@ -1,12 +1,12 @@
 """What the answer says in words: who won, by how much, at what cost, and whether that may be chance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from fewshot_nas.fitting.look import UNEVEN
-from fewshot_nas.fitting.spaces import NEAR
+from fewshot_nas.fitting.opponents import NEAR
 from fewshot_nas.records.journal import records
 from fewshot_nas.results.evaluations import no_better
 
@@ -27,16 +27,18 @@ class Terms:
         by: the accuracy that decides.
         cost: the measure of the first bound.
         left_out: the reason for each step that was not made.
+        beyond: the networks beyond the bounds, of which none is the result unless there is no other.
     """
 
     by: Literal["top1", "balanced"]
     cost: str
     left_out: Mapping[str, str]
+    beyond: Collection[str] = ()
 
     @classmethod
-    def of(cls, uneven: float, cost: str, left_out: Mapping[str, str]) -> "Terms":
+    def of(cls, uneven: float, cost: str, left_out: Mapping[str, str], beyond: Collection[str]) -> "Terms":
         """Those for classes whose largest has so many times as many training images as the smallest."""
-        return cls("balanced" if uneven > UNEVEN else "top1", cost, left_out)
+        return cls("balanced" if uneven > UNEVEN else "top1", cost, left_out, beyond)
 
 
 def sentence(found: Mapping[str, Any], terms: Terms) -> str:
@@ -53,11 +55,16 @@ def sentence(found: Mapping[str, Any], terms: Terms) -> str:
         f"{title} is the result: {what} {_percent(won[by])} on {found['images']:,} test images,"
         f" {won['macs'] / 1e6:.1f} M multiply-adds, {won['latency_us'] / 1e3:.2f} ms in torch."
     )
+    if found["winner"] in terms.beyond:
+        said += " It is beyond the bounds, as no other network was trained."
     for name, (value, low, high) in found["differences"].items():
+        other, column, place = rows[name], _COLUMNS[terms.cost], "above"
+        if value < 0:  # of one beyond the bounds
+            value, low, high, place = -value, -high, -low, "below"
         sure = "beyond chance" if low > 0 else "which may be chance"
-        other, column = rows[name], _COLUMNS[terms.cost]
+        which = f"{other['title']}, beyond the bounds" if name in terms.beyond else other["title"]
         said += (
-            f" It is {value:.1f} points [{low:.1f}, {high:.1f}] above {other['title']}, {sure}; that one has"
+            f" It is {value:.1f} points [{low:.1f}, {high:.1f}] {place} {which}, {sure}; that one has"
             f" {_percent(other[by])}, {other['macs'] / 1e6:.1f} M multiply-adds and {other['latency_us'] / 1e3:.2f} ms,"
             f" so by {_WORDS[terms.cost]} it {_dearer(other[column] / won[column])}."
         )

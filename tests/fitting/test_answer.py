@@ -67,6 +67,14 @@ def test_the_answer_compares_costs_by_the_bound():
         assert alone.endswith(f"It was compared with no other network ({why}).")
 
 
+def test_a_network_beyond_the_bounds_may_be_better_and_is_not_the_result():
+    beyond = Terms("top1", "macs", {"found": "nothing was learned"}, ["reference"])
+    better = said("found", {"reference": [-3.0, -5.0, -1.0]}, beyond)
+    assert " It is 3.0 points [1.0, 5.0] below ResNet-18 narrowed, beyond the bounds, beyond chance; that" in better
+    alone = said("reference", {}, beyond, {"reference": ROWS["reference"]})
+    assert " It is beyond the bounds, as no other network was trained. It was compared with no other" in alone
+
+
 def test_a_network_that_may_only_guess_is_not_to_be_used():
     """15 % [10.7, 20.6] of eight equal classes may be chance; 25 % [19, 32] is not."""
     assert " Do not use it: naming one class for every image reaches 12.5 %" in unfit([15.0, 10.7, 20.6], 1 / 8)

@@ -34,8 +34,7 @@ def walk(tmp_path, monkeypatch):
     monkeypatch.setattr(steps, "_carry_out", carry_out)
     monkeypatch.setattr(decisions, "_timed", timed)
     monkeypatch.setattr(decisions, "_if_learned", lambda running, made: made)
-    monkeypatch.setattr(decisions, "feasible_arch", lambda limits, options: None)
-    monkeypatch.setattr(Fit, "limits", lambda self: SimpleNamespace(space=SimpleNamespace(pool_options=())))
+    monkeypatch.setattr(decisions, "_refuse_at_last", lambda running: None)
     monkeypatch.setattr(Fit, "words", lambda self, name: [name])
 
     def walk(budget_s, times):

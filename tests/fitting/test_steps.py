@@ -215,6 +215,13 @@ def test_mistakes_are_said_before_torch_is_imported(tmp_path, monkeypatch):
     assert done.stderr.count("error: ") == len(words)
 
 
+def test_a_run_of_another_command_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_json(phase_directory("mine", ONE_SHOT).manifest, {})
+    with pytest.raises(InputError, match=r"results/mine: holds manifest\.json, which fit has not made; choose another"):
+        main([*COMMAND])
+
+
 def test_one_process_at_a_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with held(run_files("mine")), pytest.raises(BusyError, match=r"results/mine: another fit is at work on it; wait"):
