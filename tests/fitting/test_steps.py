@@ -11,14 +11,17 @@ import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
+from types import SimpleNamespace
 from unittest.mock import ANY
 
 import pytest
 import torch
+from PIL import Image
 
 from fewshot_nas.cli.errors import BusyError, InputError
+from fewshot_nas.config import load_config
 from fewshot_nas.fit import main
-from fewshot_nas.fitting import decisions, plan
+from fewshot_nas.fitting import begin, decisions, plan
 from fewshot_nas.fitting.asked import held
 from fewshot_nas.fitting.plan import NETWORKS, RANKER, STEPS, without
 from fewshot_nas.fitting.progress import Said
@@ -27,6 +30,7 @@ from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import read_json, sha256, write_json
 from fewshot_nas.results.run import ONE_SHOT, phase_directory, run_files
+from fewshot_nas.running import images
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
 
@@ -64,8 +68,9 @@ def planned(_planned, tmp_path, monkeypatch):
 def test_the_same_command_goes_on_with_the_same_plan(planned, capsys):
     before = dict(planned.state)
     main([*COMMAND, "--plan"])
-    after = read_json(planned.files.fit)
-    assert "(continued: 0 of 12 steps are done, " in capsys.readouterr().out
+    after, said = read_json(planned.files.fit), capsys.readouterr().out
+    assert "(continued: 0 of 12 steps are done, " in said
+    assert "(images under 64 px: their side; others: " in said
     assert after["plan"] == before["plan"]
     assert after["spent_s"] >= before["spent_s"]
 
@@ -220,6 +225,31 @@ def test_a_run_of_another_command_is_left_alone(tmp_path, monkeypatch):
     write_json(phase_directory("mine", ONE_SHOT).manifest, {})
     with pytest.raises(InputError, match=r"results/mine: holds manifest\.json, which fit has not made; choose another"):
         main([*COMMAND])
+
+
+def test_a_full_disk_is_refused_before_the_plan(planned, monkeypatch):
+    monkeypatch.setattr(begin.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
+    with pytest.raises(
+        InputError, match=r"results/mine: its disk has 1 MB free, but fit will write about \d+ MB"
+    ):
+        main(["--save=mine", "--budget=5h", *COMMAND[2:], "--plan"])
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_images_that_cannot_be_decoded_are_refused_before_the_supernet(tmp_path, monkeypatch, part):
+    """Where there are so many that the first look compares only their bytes."""
+    for name in ("train", "val", "test"):
+        image = tmp_path / f"{name}.png"
+        Image.new("RGB", (9, 9)).save(image)
+        (tmp_path / f"{name}.txt").write_text(f"{image} 0\n{image} 1\n")
+    (tmp_path / f"{part}.png").write_bytes((tmp_path / "train.png").read_bytes()[:40])
+    where = [f"data.root={tmp_path}", f"data.cache={tmp_path / 'cache'}"]
+    config = load_config(None, ["data.name=parts", *where, "space.preset=cifar"])
+    monkeypatch.setattr(images, "surveyed", lambda *args, **options: ((), ()))
+    monkeypatch.setattr(decisions, "feasible_arch", lambda limits, options: None)
+    limits = SimpleNamespace(space=config.space.build())
+    with pytest.raises(InputError, match=rf"{part}\.png: cannot be decoded as an image"):
+        decisions._refuse_at_last(SimpleNamespace(config=config, limits=lambda: limits))
 
 
 def test_one_process_at_a_time(tmp_path, monkeypatch):
