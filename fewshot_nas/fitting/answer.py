@@ -65,7 +65,7 @@ def answered(
         network, _, archs[name] = subnet_of(directory.chosen, read_checkpoint(directory.chosen))
         looks[name] = _look(network.to(world.device), inputs)
     _write_guesses(table, data, labels, looks)
-    rows = {
+    rows: dict[str, dict[str, Any]] = {
         name: {
             "title": TITLES[name],
             "code": space.encode(archs[name]),
@@ -135,7 +135,8 @@ def _confusion(look: Look, labels: Labels, classes: int) -> list[list[int]]:
     """Counts by class (rows) and guess."""
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (labels, look.guesses), 1)
-    return counts.tolist()
+    rows: list[list[int]] = counts.tolist()
+    return rows
 
 
 def _wrong(images: Images, labels: Labels, look: Look, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -49,7 +49,7 @@ def begun(asked: Asked, begun_s: float) -> Fit:
     """
     options, files, budget_s = asked.options, asked.files, asked.budget_s
     held = read_held(options.start) if options.start else None
-    given = [*(_of_start(options.start, held) if options.start else ()), *asked.settings]
+    given = [*(_of_start(options.start, held) if held is not None else ()), *asked.settings]
     if options.data:
         print(f"looking at the images in {options.data} ...", flush=True)
         with waiting("looking at the images"):
@@ -117,7 +117,7 @@ def _of_start(path: Path, held: Held) -> list[str]:
 
 def _stem_kernel(state: Mapping[str, Any]) -> int:
     """The side of the stem's kernels in a ResNet's state dict; 3 if it has none that a space can have."""
-    shape = getattr(state.get("conv1.weight"), "shape", ())
+    shape: Sequence[int] = getattr(state.get("conv1.weight"), "shape", ())
     return int(shape[3]) if len(shape) == 4 and shape[2] == shape[3] and shape[3] % 2 else 3
 
 
