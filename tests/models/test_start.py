@@ -210,11 +210,7 @@ BOTTLENECKS = replace(SMALL, block="bottleneck", base_widths=(16, 24, 32, 40))
     ("space", "change", "message"),
     [
         (SPACES["cifar"], dict, r"has 4 stages, but space cifar has 3"),
-        (
-            BOTTLENECKS,
-            dict,
-            r"has basic blocks, but those of space .* are bottleneck ones; .* preset=track1",
-        ),
+        (BOTTLENECKS, dict, r"has basic blocks, but those of space .* are bottleneck ones; .*preset=track1"),
         (SMALL, without("layer2.0.downsample"), r"block 1\.0 lacks the tensor shortcut\.0\.conv\.weight"),
         (SMALL, without("layer1.1.bn2.bias"), r"block 0\.1 lacks the tensor main\.1\.norm\.bias"),
         (SMALL, without("layer2.0."), r"-1\.0\.main\.0\..* and .* differ in channels"),
