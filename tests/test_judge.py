@@ -155,6 +155,8 @@ def test_a_wrong_json_file_is_refused(place, content, said):
         ("key\n1111111\n", "expected different ones, for keys and numbers"),
         ("", "expected different ones"),
         ("key,a\n", "there are no predictions"),
+        ("1111111,1\n1111112,2\n", "the first line is"),
+        ("key,a,b\n1111111,x,1\n1111112,2,2\n", "1111111: a is 'x'"),
         ("key,a\n1111111,1\n1111112,inf\n", "1111112: a is 'inf'"),
     ],
 )

@@ -35,7 +35,7 @@ def read_predictions(path: Path, columns: Sequence[str] = ()) -> dict[str, Predi
     rows = dict(_csv(path) if path.suffix.lower() == ".csv" else _json(path))
     if not rows:
         raise InputError(f"{path}: there are no predictions in it")
-    names = _wanted(path, next(iter(rows.values())), columns)
+    names = _wanted(path, list(rows.values()), columns)
     found: dict[str, Predictions] = {name: {} for name in names}
     for key, row in rows.items():
         for name in names:
@@ -45,14 +45,15 @@ def read_predictions(path: Path, columns: Sequence[str] = ()) -> dict[str, Predi
     return found
 
 
-def _wanted(path: Path, row: Mapping[str, Any], columns: Sequence[str]) -> Sequence[str]:
-    numbers = [name for name, value in row.items() if value in (None, "") or _is_number(value)]
+def _wanted(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Sequence[str]:
+    heads = list(dict.fromkeys(name for row in rows for name in row))
     for name in columns:
-        if name not in row:
-            raise InputError(f"{path}: there is no column {name!r}, but there are {', '.join(row)}")
+        if name not in heads:
+            raise InputError(f"{path}: there is no column {name!r}, but there are {', '.join(heads)}")
+    numbers = [name for name in heads if any(_is_number(row.get(name)) for row in rows)]
     names = columns or [name for name in numbers if name.startswith(_OF_RANK)] or numbers
     if not names:
-        raise InputError(f"{path}: no column of numbers, only {', '.join(row)}")
+        raise InputError(f"{path}: no column of numbers, only {', '.join(heads)}")
     return names
 
 
@@ -61,6 +62,8 @@ def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     heads = [head.strip() for head in reader.fieldnames or ()]
     if len(heads) < 2 or len(set(heads)) < len(heads):
         raise InputError(f"{path}: the heads are {heads}, expected different ones, for keys and numbers")
+    if all(_is_number(head) for head in heads):
+        raise InputError(f"{path}: the first line is {heads}, expected the names of the columns")
     reader.fieldnames = heads
     column, seen = next((head for head in _KEYS if head in heads), heads[0]), set[str]()
     try:

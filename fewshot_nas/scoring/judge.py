@@ -23,9 +23,9 @@ def judge_files(options: argparse.Namespace) -> None:
     print(first_line(f"truth {truth.name}, {len(truth.keys):,} networks"))
     fitted = np.zeros(len(truth.keys), dtype=bool)
     for path in options.fitted_to:
-        known = next(iter(read_predictions(path).values()))
-        fitted |= ~np.isnan(on_truth(path, known, truth)[0])
-    if fitted.any():
+        for known in read_predictions(path).values():
+            fitted |= ~np.isnan(on_truth(path, known, truth)[0])
+    if options.fitted_to:
         print(f"{fitted.sum():,} networks that predictions were fitted to do not count")
     columns, several = {}, len(options.predictions) > 1
     for path in options.predictions:
