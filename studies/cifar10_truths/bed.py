@@ -1,7 +1,7 @@
 """A public table with the supernets' scores of its networks, and the values by which rules rank them."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
@@ -61,6 +61,9 @@ class Bed:
         self.weights = weights(space)
         row = {key: number for number, key in enumerate(self.keys)}
         self.rows = np.array([row[key] for key in self.truth.keys])  # of the truth's networks among all keys
+        place: dict[Hashable, int] = {}
+        networks = (self.truth.network(key) for key in self.keys)
+        self.same = np.array([place.setdefault(each, len(place)) for each in networks])  # the number of a key's network
         self.scores = {arm: self._scores(path, row) for arm, path in self._files()}
         committed = read_predictions(table)
         self.kept = {name: each for name, each in committed.items() if name not in {*self.scores, *RULED}}
@@ -94,6 +97,17 @@ class Bed:
             scored = scored[self.first(SAMPLE)]
         found["prob"][scored] = percent(odds[scored])
         return found
+
+    def of_networks(self, values: Floats) -> Floats:
+        """For each key the mean over all keys of its network that have a value; nan if none has one."""
+        known = ~np.isnan(values)
+        sums, counts = (np.bincount(self.same, each) for each in (np.where(known, values, 0), known))
+        means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+        return np.asarray(means[self.same])
+
+    def of_truth(self, values: Floats) -> Floats:
+        """The same of the truth's networks, in the truth's order."""
+        return self.of_networks(values)[self.rows]
 
     def first(self, count: int) -> list[int]:
         """The numbers of the truth's networks that come first by the digest of their keys."""

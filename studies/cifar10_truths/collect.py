@@ -51,7 +51,7 @@ def training_cost(table: str, name: str) -> float:
 
 def merit(bed: Bed, rule: Rule) -> float:
     """Tau plus tau at equal cost, over all networks of the half: what a rule is chosen by."""
-    values, truth = bed.ruled(bed.judged, rule)[bed.rows], bed.truth
+    values, truth = bed.of_truth(bed.ruled(bed.judged, rule)), bed.truth
     parts = (everything(len(values)), by_cost(truth.counts["macs"]))
     return sum(plain_tau(values, truth.accuracy, groups) for groups in parts)
 
@@ -70,7 +70,8 @@ def judgements(bed: Bed, rankings: Mapping[str, Floats]) -> dict[str, Judgement]
     """Each ranking judged by all networks that it ranks, by name; those that rank the same ones are judged together."""
     alike: dict[bytes, dict[str, Floats]] = {}
     for name, values in rankings.items():
-        alike.setdefault(np.isnan(values[bed.rows]).tobytes(), {})[name] = values[bed.rows]
+        judged = bed.of_truth(values)
+        alike.setdefault(np.isnan(judged).tobytes(), {})[name] = judged
     found = {name: each for group in alike.values() for each in [judge(group, bed.truth)] for name in group}
     return {name: found[name] for name in rankings}
 
@@ -83,7 +84,7 @@ def orders(found: Judgement, name: str) -> dict[str, Any]:
 
 def paired(bed: Bed, one: Floats, other: Floats) -> dict[str, Any]:
     """The differences of two rankings' taus, whole and at equal cost, over the networks that both rank."""
-    one, other, truth = one[bed.rows], other[bed.rows], bed.truth
+    one, other, truth = bed.of_truth(one), bed.of_truth(other), bed.truth
     known = ~np.isnan(one + other)
     accuracy, drawn = truth.accuracy[known], resamples(int(known.sum()))
     found = {"networks": int(known.sum())}
@@ -96,7 +97,8 @@ def paired(bed: Bed, one: Floats, other: Floats) -> dict[str, Any]:
 
 def evidence(bed: Bed, arm: str, rule: Rule) -> Floats:
     """What the ranker knows without truth: the rule, and what smoothing took away. [keys, 2]"""
-    return np.stack([bed.ruled(arm, rule), surplus(*bed.smoothed(arm, rule[0]))], axis=1)
+    columns = (bed.ruled(arm, rule), surplus(*bed.smoothed(arm, rule[0])))
+    return np.stack([bed.of_networks(each) for each in columns], axis=1)
 
 
 def predicted(bed: Bed, known: Floats, truths: Sequence[int], wanted: NDArray[np.int64]) -> Floats:
@@ -300,16 +302,17 @@ def against(bed: Bed) -> dict[str, Any]:
 def predictions_of(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, Floats]:
     """Columns for all keys: the rule by scores, with NASWOT, and with 30 truths; each arm, smoothed where unscored.
 
-    The 30 are the first by the digest of their keys.
+    The 30 are the first by the digest of their keys. All keys of a network have the same value.
     """
     columns, every = read_predictions(bed.table), np.arange(len(bed.keys))
-    columns["scores_0"], columns["rule_0"] = (bed.ruled(bed.judged, rules[name]) for name in ALLOWED)
+    ruled = (bed.of_networks(bed.ruled(bed.judged, rules[name])) for name in ALLOWED)
+    columns["scores_0"], columns["rule_0"] = ruled
     columns["rule_30"] = predicted(bed, _both(columns), bed.first(TRUTHS), every)
     for name in bed.scores:
         if name not in bed.kept:
             scored = bed.raw(name, "prob")
             columns[name] = np.where(np.isnan(scored), partly_smoothed(*bed.smoothed(name, "prob")), scored)
-    return columns
+    return {name: bed.of_networks(values) for name, values in columns.items()}
 
 
 def _both(columns: Mapping[str, Floats]) -> Floats:

@@ -106,6 +106,7 @@ def test_every_key_has_a_row_of_predictions(bed, tmp_path):
     assert [row["key"] for row in rows] == bed.keys
     assert list(rows[0]) == ["key", "scores_0", "rule_0", "rule_30", "all_sandwich_0"]
     assert np.isfinite([float(value) for row in rows for name, value in row.items() if name != "key"]).all()
+    assert len({(network, *list(row.values())[1:]) for network, row in zip(bed.same, rows, strict=True)}) == 3_969
 
 
 def test_an_arm_whose_scores_are_gone_keeps_its_column(bed, tmp_path):
