@@ -229,9 +229,7 @@ def test_a_run_of_another_command_is_left_alone(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_refused_before_the_plan(planned, monkeypatch):
     monkeypatch.setattr(begin.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
-    with pytest.raises(
-        InputError, match=r"results/mine: its disk has 1 MB free, but fit will write about \d+ MB"
-    ):
+    with pytest.raises(InputError, match=r"results/mine: its disk has 1 MB free, but fit will write about \d+ MB"):
         main(["--save=mine", "--budget=5h", *COMMAND[2:], "--plan"])
 
 
