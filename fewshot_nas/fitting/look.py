@@ -14,8 +14,9 @@ import torch
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.data.files import CLASSES, PARTS, Labelled, class_directories
 from fewshot_nas.data.images import Images, random_keys, spread
-from fewshot_nas.data.layouts import ALL, Layout, recognised
+from fewshot_nas.data.layouts import Layout, recognised
 from fewshot_nas.data.sources import ImageData
+from fewshot_nas.data.tables import ALL
 from fewshot_nas.records.files import replacing, write_text
 
 UNEVEN = 3.0  # from this ratio of the largest class to the smallest on, top-1 is not enough
