@@ -175,6 +175,8 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
     elsewhere = {f"{name} of the other tables": chosen(others, untrained=may) for name, may in ALLOWED.items()}
     every = {**rules, **elsewhere, "rank": BY_DEFAULT}
     ruled = {name: bed.ruled(bed.judged, rule) for name, rule in every.items()} | of_seeds(bed, rules)
+    with_scores, untrained = "rule with NASWOT of the other tables", "untrained, naswot, smoothed"
+    ruled[untrained] = bed.naswot
     judged = judgements(bed, ruled)
     kept = {name: each for name, each in before.get("rankings", {}).items() if name.partition(", ")[0] in bed.kept}
     rankings = of_arms(bed) | kept | {name: orders(each, name) for name, each in judged.items()}
@@ -189,7 +191,8 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
         "rankings": rankings,
         "against": {name: each for name, each in before.get("against", {}).items() if "rule" not in name}
         | against(bed)
-        | {f"{name} instead of rule": paired(bed, ruled[name], ruled["rule"]) for name in ruled if name != "rule"},
+        | {f"{name} instead of rule": paired(bed, ruled[name], ruled["rule"]) for name in ruled if name != "rule"}
+        | {f"{with_scores} instead of {untrained}": paired(bed, ruled[with_scores], ruled[untrained])},
         "by_images": by_images(bed),
         "by_surface": by_surface(bed),
         "ranker": ranker_gain(bed, evidence(bed, bed.judged, rules["rule"])),

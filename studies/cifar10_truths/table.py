@@ -20,7 +20,9 @@ RESULTS = HERE / "results.json"
 TRUTHS = 30  # of the ranker's lines
 BOTH = "both seeds"
 KINDS = MappingProxyType({"top1": "top-1", "prob": "mean probability", "likelihood": "likelihood"})
-UNTRAINED = MappingProxyType({"naswot": "NASWOT", "synflow": "SynFlow", "zen": "Zen score"})
+UNTRAINED = MappingProxyType(
+    {"naswot": "NASWOT", "naswot, smoothed": "NASWOT, smoothed", "synflow": "SynFlow", "zen": "Zen score"}
+)
 NAMES = MappingProxyType(
     {"channel_resnet": "{:,} ResNets", "channel_mobilenet": "{:,} MobileNets", "macro": "{:,} macro networks"}
 )
