@@ -226,6 +226,8 @@ class TrainingConfig(SupernetConfig, StartConfig):
 
     # Passes over the training images.
     epochs: Count = 14
+    # Channels of a narrower arch: the `first` ones, or for every other arch the last ones (`both`, arXiv:2105.10533).
+    sides: Literal["first", "both"] = "first"
 
 
 @dataclass(frozen=True)

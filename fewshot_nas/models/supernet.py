@@ -52,6 +52,14 @@ def part(parameter: Tensor, *sizes: int) -> Tensor:
     return parameter
 
 
+def trailing(parameter: Tensor, *sizes: int) -> Tensor:
+    """As `part`, but the last channels of dimensions 0 and 1 (BCNet, arXiv:2105.10533)."""
+    for dim, size in enumerate(sizes[:2]):
+        if size != parameter.shape[dim]:
+            parameter = parameter.narrow(dim, parameter.shape[dim] - size, size)
+    return part(parameter, *parameter.shape[:2], *sizes[2:])
+
+
 class Layer(nn.Module):
     """The weights of one operation.
 

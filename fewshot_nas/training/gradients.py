@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from fewshot_nas.distributed import World
 from fewshot_nas.models.run import SubnetTensors, convolve_plainly
-from fewshot_nas.models.supernet import Supernet, part
+from fewshot_nas.models.supernet import Supernet, View, part
 from fewshot_nas.space.space import Arch
 
 _CHANNELS_PER_PIXEL = 16  # input channels per pixel of the output, from which on the product is faster (measured)
-_Leaf = tuple[Tensor, Tensor]  # a parameter, and the leaf that holds its leading slice
+_Leaf = tuple[Tensor, Tensor]  # a parameter, and the leaf that holds a slice of it
 
 
 class Leaves:
@@ -38,16 +38,20 @@ class Leaves:
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
         self.dtype = dtype
         self._cast: dict[Tensor, Tensor] = {}
-        self._subnets: list[list[_Leaf]] = []  # whose gradients are not in the parameters yet
+        self._subnets: list[tuple[View, list[_Leaf]]] = []  # whose gradients are not in the parameters yet
 
-    def weights(self, supernet: Supernet, arch: Arch) -> SubnetTensors:
-        """A subnet's leaves; gradients that earlier subnets have by now are added to the parameters."""
+    def weights(self, supernet: Supernet, arch: Arch, slices: View = part) -> SubnetTensors:
+        """A subnet's leaves; gradients that earlier subnets have by now are added to the parameters.
+
+        Args:
+            slices: which part of each parameter the subnet has.
+        """
         self.deposit()
         leaves: list[_Leaf] = []
         copies: list[_Leaf] = []  # of slices
 
         def view(parameter: Tensor, *sizes: int) -> Tensor:
-            piece = part(self._whole(parameter), *sizes)
+            piece = slices(self._whole(parameter), *sizes)
             # A dense leaf spares the convolution a copy forwards, and autograd one backwards.
             leaf = piece.detach() if _dense(piece) else torch.empty_like(piece)
             if not _dense(piece):
@@ -61,14 +65,14 @@ class Leaves:
         if torch.is_grad_enabled():
             for _, leaf in leaves:
                 leaf.requires_grad_()
-            self._subnets.append(leaves)
+            self._subnets.append((slices, leaves))
         return weights
 
     def deposit(self) -> None:
-        differentiated = [leaves for leaves in self._subnets if leaves[0][1].grad is not None]
-        self._subnets = [leaves for leaves in self._subnets if leaves[0][1].grad is None]
-        for leaves in differentiated:
-            _deposit(leaves)
+        differentiated = [each for each in self._subnets if each[1][0][1].grad is not None]
+        self._subnets = [each for each in self._subnets if each[1][0][1].grad is None]
+        for each in differentiated:
+            _deposit(*each)
 
     def _whole(self, parameter: Tensor) -> Tensor:
         if parameter not in self._cast:
@@ -81,10 +85,10 @@ def _dense(tensor: Tensor) -> bool:
     return tensor.is_contiguous() or (tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
 
 
-def _deposit(leaves: Sequence[_Leaf]) -> None:
+def _deposit(slices: View, leaves: Sequence[_Leaf]) -> None:
     """Add the gradients of one subnet, whose leaves belong to different parameters."""
     zeros: list[Tensor] = []
-    sums: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}  # slices, and what is added to them
+    sums: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}  # parts, and what is added to them
     for parameter, leaf in leaves:
         gradient, leaf.grad = leaf.grad, None
         assert gradient is not None
@@ -94,13 +98,13 @@ def _deposit(leaves: Sequence[_Leaf]) -> None:
         if parameter.grad is None:
             parameter.grad = torch.empty_like(parameter)
             zeros.append(parameter.grad)
-        slices, gradients = sums.setdefault(gradient.dtype, ([], []))
-        slices.append(part(parameter.grad, *gradient.shape))
+        parts, gradients = sums.setdefault(gradient.dtype, ([], []))
+        parts.append(slices(parameter.grad, *gradient.shape))
         gradients.append(gradient)
     if zeros:
         torch._foreach_zero_(zeros)
-    for slices, gradients in sums.values():
-        torch._foreach_add_(slices, gradients)
+    for parts, gradients in sums.values():
+        torch._foreach_add_(parts, gradients)
 
 
 class GradientMean:

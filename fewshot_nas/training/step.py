@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.run import run_subnet
-from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.models.supernet import Supernet, View, part, trailing
 from fewshot_nas.space.space import Arch
 from fewshot_nas.training.draws import Draws
 from fewshot_nas.training.gradients import Leaves, convolve
@@ -173,6 +173,7 @@ class SupernetStep:
     loss: Loss = PerArch()
     regularization: Regularization = Regularization()
     precision: Literal["fp32", "bf16"] = "fp32"
+    sides: Literal["first", "both"] = "first"
 
     @property
     def names(self) -> Sequence[str]:
@@ -216,8 +217,13 @@ class SupernetStep:
         taught: dict[Arch, Tensor] = {}  # the probabilities of teachers
         first: Tensor | None = None  # logits of the first arch, once it has run
 
-        def forward(arch: Arch, side: int | None, dropout: float = 0.0, drop_connect: float = 0.0) -> Tensor:
-            weights, images = leaves.weights(supernet, arch), resized(batch.images, side)
+        def forward(
+            number: int, arch: Arch, side: int | None, dropout: float = 0.0, drop_connect: float = 0.0
+        ) -> Tensor:
+            weights, images = (
+                leaves.weights(supernet, arch, self._slices(batch.step + number)),
+                resized(batch.images, side),
+            )
             with self._autocast(images):
                 rates = {"dropout": dropout, "drop_connect": drop_connect}
                 return run_subnet(weights, images, **rates, convolve=convolve, share=batch.share).float()
@@ -226,12 +232,18 @@ class SupernetStep:
             if lesson and lesson.teacher not in taught:
                 with torch.no_grad():
                     known = first if lesson.teacher == archs[0] else None
-                    taught[lesson.teacher] = (forward(lesson.teacher, sides[0]) if known is None else known).softmax(1)
+                    taught[lesson.teacher] = (forward(0, lesson.teacher, sides[0]) if known is None else known).softmax(
+                        1
+                    )
             dropped = (0.0, 0.0) if number else (regular.dropout, regular.drop_connect)
-            logits = forward(arch, side, *dropped)
+            logits = forward(number, arch, side, *dropped)
             first = logits.detach() if first is None else first
             target = (taught[lesson.teacher], lesson.weight) if lesson else (None, None)
             yield Answer(arch, logits, batch.labels, regular.label_smoothing, *target)
+
+    def _slices(self, number: int) -> View:
+        """Which part of the weights an arch has: with both sides, every other one has the last channels."""
+        return trailing if self.sides == "both" and number % 2 else part
 
     def _autocast(self, images: Tensor) -> torch.autocast:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16")
