@@ -125,8 +125,11 @@ def test_top5_has_its_own_file(run):
 
 def test_the_table_compares_with_the_ground_truth_and_the_proxies(run, capsys):
     main([*ARGUMENTS, "--top=1"])
-    header, *rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()[4:]]
+    shown, judged = capsys.readouterr().out.split("\n\n", 1)
+    header, *rows = [re.split(r"  +", line) for line in shown.splitlines()[4:]]
     assert header[0] == "score"
+    assert re.search(r"^supernet, top-1 .*\n(macs|params) ", judged, re.MULTILINE)
+    assert "worth, in trained networks" in judged
     assert [row[0] for row in rows] == ["supernet, top-1", "depth", "params", "macs"]
     truth = read_arch_file(PHASE.path / "truth.json", PX8)
     accuracy = {key: entry.acc for key, entry in truth.items()}

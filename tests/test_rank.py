@@ -98,10 +98,17 @@ def test_a_truth_too_small_for_a_predictor_only_measures(run):
 def test_tau_at_equal_cost_stands_beside_the_table(run, capsys):
     assert main([run, WITH_TRUTH]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"^at equal cost .*\n(.*\n)*?combined +[+-]0\.\d+ \[", said, re.MULTILINE)
-    found = read_json(run_files("run").ranking)["equal_cost"]
-    assert {"macs", "params", "raw", "combined"} <= found.keys()
-    assert found["combined"]["value"] > found["macs"]["value"]
+    assert re.search(r"^at equal cost.*\n(.*\n)*?combined +[+-]0\.\d+ \[", said, re.MULTILINE)
+    assert "worth, in trained networks" in said
+    judged = read_json(run_files("run").ranking)["judged"]
+    assert set(judged["predicted"]) == {"raw", "combined"}
+    found = {
+        name: each["equal_cost"]["tau"]["value"]
+        for kind in ("predicted", "counts")
+        for name, each in judged[kind].items()
+    }
+    assert {"macs", "params"} <= found.keys()
+    assert found["combined"] > found["macs"]
 
 
 def test_the_table_is_kept_with_what_it_was_made_of(run):

@@ -6,7 +6,7 @@ hardly at all.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fewshot_nas.ranking.correlation import FEWEST, Floats, interval_of, resamples_for, tau_of_weights
 from fewshot_nas.ranking.features import block_numbers, standardised
-from fewshot_nas.ranking.interval import SIGNED, UNDEFINED, Interval, aligned
+from fewshot_nas.ranking.interval import UNDEFINED, Interval
 from fewshot_nas.space.space import Arch, Space
 
 Groups: TypeAlias = Sequence[NDArray[np.int64]]  # the numbers of the archs of each class
@@ -78,29 +78,6 @@ def interval(rows: Floats) -> Interval:
     """The interval of a statistic of all archs, the first of its values, from those in the resamples, the others."""
     value, resampled = float(rows[0]), rows[1:]
     return UNDEFINED if np.isnan(value) else interval_of(value, resampled[~np.isnan(resampled)])
-
-
-def equal_cost(rankings: Mapping[str, Floats], truth: Floats, macs: Floats) -> dict[str, Interval]:
-    """Each ranking's tau at equal cost, by name, over the archs that have both; empty if there are too few for classes.
-
-    Args:
-        rankings: nan where a ranking has no value, [n] each.
-        truth: nan where there is none, [n].
-        macs: [n].
-    """
-    found = {}
-    for name, values in rankings.items():
-        known = ~np.isnan(truth) & ~np.isnan(values)
-        if groups := by_cost(macs[known]):
-            weights = resamples(int(known.sum()))
-            found[name] = interval(taus(values[known], truth[known], groups, weights))
-    return found
-
-
-def equal_cost_lines(found: Mapping[str, Interval]) -> str:
-    """What `equal_cost` found, as aligned text; empty if that is nothing."""
-    lines = aligned([[name, each.text(SIGNED)] for name, each in found.items()])
-    return "\n".join(["at equal cost (the mean tau within classes of multiply-adds):", *lines] if lines else [])
 
 
 TEN = 10

@@ -73,6 +73,11 @@ def column(ids: Iterable[str], values: Mapping[str, float]) -> Floats:
     return np.array([values.get(arch_id, math.nan) for arch_id in ids], dtype=np.float64)
 
 
+def by_id(ids: Iterable[str], values: Floats) -> dict[str, float]:
+    """The way back from `column`: arch ids without a value are left out."""
+    return {arch_id: value for arch_id, value in zip(ids, values.tolist(), strict=True) if not math.isnan(value)}
+
+
 def column_of_codes(space: Space, archs: Mapping[str, Arch], values: Mapping[str, float]) -> Floats:
     """Values by code as a column in the order of the archs, nan where an arch has none, [n]."""
     return column(archs, {i: values[code] for i, arch in archs.items() if (code := space.encode(arch)) in values})

@@ -208,11 +208,14 @@ def judgement_text(found: Judgement, spent: float | None = None) -> str:
 
 def _orders(found: Judgement, number: int) -> Iterator[str]:
     """The table of all networks (0), or the one at equal cost (1)."""
-    heads = ["ranking", "tau", "gain", "of what noise allows", "worth, in trained networks"]
+    noisy = not math.isnan(found.ceiling[number])
+    heads = ["ranking", "tau", "gain", *(["of what noise allows"] if noisy else []), "worth, in trained networks"]
     rows = [[*heads, *(["upper half"] if not number else [])]]
     for name, verdict in {**found.predicted, **found.counts}.items():
         order = (verdict.whole, verdict.equal_cost)[number]
-        rows.append([name, *_cells(order), *([_signed(verdict.upper_half)] if not number else [])])
+        share = ["" if math.isnan(order.share) else f"{100 * order.share:.0f} %"] if noisy else []
+        cells = [_signed(order.tau), _gain(order.gain), *share, worth_text(order.worth)]
+        rows.append([name, *cells, *([_signed(verdict.upper_half)] if not number else [])])
     rows += [[RIDGE.format(size), shown(taus[number], SIGNED)] for size, taus in found.ridge.items()]
     if not math.isnan(found.seed[number]):
         rows.append([SEED, shown(found.seed[number], SIGNED)])
@@ -224,10 +227,8 @@ def _signed(each: Interval) -> str:
     return each.text(SIGNED)
 
 
-def _cells(order: Order) -> list[str]:
-    share = "" if math.isnan(order.share) else f"{100 * order.share:.0f} %"
-    gain = "" if order.gain.low == order.gain.high else _signed(order.gain)
-    return [_signed(order.tau), gain, share, worth_text(order.worth)]
+def _gain(gain: Interval) -> str:
+    return "" if gain.low == gain.high else _signed(gain)
 
 
 def worth_text(worth: Sequence[float]) -> str:

@@ -83,6 +83,7 @@ def of_space(
     runs: Mapping[str, Sequence[float]],
     *,
     num_classes: int = 10,
+    resolution: int | None = None,
     images: int = 0,
     codes: Mapping[str, str] = MappingProxyType({}),
 ) -> Truth:
@@ -92,6 +93,7 @@ def of_space(
 
     Args:
         runs: accuracies in percent by code, as many for each arch.
+        resolution: side of the square input in pixels; the space's own if None.
         codes: by other names that predictions may use for archs, such as `arch1`.
 
     Raises:
@@ -109,7 +111,7 @@ def of_space(
         same.setdefault(network(code), []).append(code)
     keys = [each[0] for each in same.values()]
     archs = [space.decode(key) for key in keys]
-    measures = cost_measures(space, num_classes=num_classes)
+    measures = cost_measures(space, resolution=resolution, num_classes=num_classes)
     counts = {key: np.array([each.of(space, arch) for arch in archs], dtype=float) for key, each in measures.items()}
     depths = np.array([space.depth(arch) for arch in archs], dtype=float)
     if depths.min(initial=np.inf) < depths.max(initial=0):

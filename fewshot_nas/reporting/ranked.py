@@ -6,13 +6,32 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.interval import Interval, Row, gained, read_interval, read_row
+from fewshot_nas.ranking.judgement import worth_text
 from fewshot_nas.records.files import read_json
 from fewshot_nas.reporting.style import interval, note, table
 from fewshot_nas.results.scores import Scored
 from fewshot_nas.space.block import Cost
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A ranking beside the truth, at equal cost and in trained networks; see `ranking.judgement`.
+
+    Attributes:
+        equal_cost: tau within classes of multiply-adds.
+        worth: the number of trained networks for the same tau, and its interval.
+        lost: points lost to the best network of a class by the predicted best, and by the best of ten; nan without
+            classes.
+    """
+
+    equal_cost: Interval
+    worth: tuple[float, float, float]
+    lost: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -23,7 +42,7 @@ class Ranked:
         scores: directories of the evaluations that were used.
         archs, scored, truths: the numbers of archs that were predicted, that had scores, and that had a truth.
         predicted: the quantity that was predicted.
-        equal_cost: tau within classes of multiply-adds, by the name of a row.
+        verdicts: what `judge` says of each ranking that is fitted to no truth, by the name of a row.
     """
 
     scores: tuple[str, ...]
@@ -34,7 +53,7 @@ class Ranked:
     best_proxy: str | None
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    equal_cost: Mapping[str, Interval] = field(default_factory=dict)
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
 
 def read_ranked(path: Path, anew: str) -> Ranked | None:
@@ -61,22 +80,44 @@ def read_ranked(path: Path, anew: str) -> Ranked | None:
             best_proxy=content["best_proxy"],
             rows=rows,
             notes=tuple(content.get("notes", ())),
-            equal_cost={name: read_interval(each) for name, each in content.get("equal_cost", {}).items()},
+            verdicts=read_verdicts(content.get("judged")),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"{path}: is not the ranker's table; `{anew}` makes it anew") from None
+
+
+def read_verdicts(judged: Mapping[str, Any] | None) -> dict[str, Verdict]:
+    """The verdicts in `Judgement.values()`."""
+    return {
+        name: _verdict(each) for name, each in ({**judged["predicted"], **judged["counts"]} if judged else {}).items()
+    }
+
+
+def _verdict(found: Mapping[str, Any]) -> Verdict:
+    # JSON has null for a worth that is infinite, and for one that is not defined.
+    unknown = math.nan if found["whole"]["tau"]["value"] is None else math.inf
+    worth = [unknown if size is None else float(size) for size in found["whole"]["worth"]]
+    lost = [fmean(found["regret"][which] or [math.nan]) for which in ("first", "ten")]
+    return Verdict(read_interval(found["equal_cost"]["tau"]), (worth[0], worth[1], worth[2]), (lost[0], lost[1]))
 
 
 def ranked_table(ranked: Ranked) -> Iterator[str]:
     """All rankings with their gain over the best proxy, and the same in sentences."""
     rows = [[escape(row.title), str(row.archs), interval(row.tau), interval(row.gain)] for row in ranked.rows]
     heads = ["ranking", "archs", "tau", f"gain over {ranked.best_proxy or 'no proxy'}"]
-    if ranked.equal_cost:
-        heads.append("tau at equal cost")
+    if ranked.verdicts:
+        heads += ["tau at equal cost", "worth, in trained networks", "points lost, best of ten"]
         for cells, row in zip(rows, ranked.rows, strict=True):
-            cells.append(interval(ranked.equal_cost[row.name]) if row.name in ranked.equal_cost else "")
+            cells += _verdict_cells(ranked.verdicts.get(row.name))
     yield table(heads, rows, numeric=(1,))
     yield note(" ".join([*gained(ranked.rows, ranked.best_proxy), *ranked.notes]))
+
+
+def _verdict_cells(verdict: Verdict | None) -> list[str]:
+    if verdict is None:
+        return ["", "", ""]
+    lost = "" if math.isnan(verdict.lost[1]) else f"{verdict.lost[1]:.2f}"
+    return [interval(verdict.equal_cost), worth_text(verdict.worth), lost]
 
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)

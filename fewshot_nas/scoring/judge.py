@@ -1,17 +1,22 @@
-"""What the command `judge` does: files of predictions beside a truth."""
+"""What the command `judge` does: files of predictions beside a truth; and a run's rankings beside its own truth."""
 
 import argparse
 import math
 import re
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.judgement import judge, judgement_text
+from fewshot_nas.ranking.correlation import FEWEST
+from fewshot_nas.ranking.judgement import Judgement, judge, judgement_text
 from fewshot_nas.ranking.predictions import on_truth, read_predictions
-from fewshot_nas.ranking.truth import open_truth
+from fewshot_nas.ranking.truth import of_space, open_truth
 from fewshot_nas.records.files import write_json
+from fewshot_nas.results.scores import Network
 from fewshot_nas.running.options import first_line
+from fewshot_nas.space.pool import Entry
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -40,6 +45,35 @@ def judge_files(options: argparse.Namespace) -> None:
     if options.out:
         write_json(options.out, found.values())
         print(f"the same numbers: {options.out}")
+
+
+def judge_run(
+    path: Path, truth: Mapping[str, Entry], network: Network, rankings: Mapping[str, Mapping[str, float]]
+) -> Judgement | None:
+    """Rankings of a run judged by its own truth; None if fewer than three of the truth's archs have a value in all.
+
+    Args:
+        path: of the truth.
+        truth: by arch id.
+        rankings: values by arch id, by the name of a ranking.
+    """
+    known = set(truth).intersection(*rankings.values())
+    if len(known) < FEWEST:
+        return None
+    space = network.space
+    codes = {arch_id: space.encode(truth[arch_id].arch) for arch_id in truth if arch_id in known}
+    judged = of_space(
+        str(path),
+        space,
+        {code: [truth[arch_id].acc] for arch_id, code in codes.items()},
+        num_classes=network.num_classes,
+        resolution=network.resolution,
+    )
+    columns = {
+        name: on_truth(path, {code: values[arch_id] for arch_id, code in codes.items()}, judged)[0]
+        for name, values in rankings.items()
+    }
+    return judge(columns, judged)
 
 
 def _spent(text: str | None) -> float | None:

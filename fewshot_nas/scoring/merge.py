@@ -8,9 +8,8 @@ from pathlib import Path
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import as_list, read_numbers
 from fewshot_nas.config import Config
-from fewshot_nas.ranking.baselines import equal_cost, equal_cost_lines
 from fewshot_nas.ranking.correlation import FEWEST, TELLING, agreement, agreement_table, proxies
-from fewshot_nas.ranking.features import column
+from fewshot_nas.ranking.judgement import judgement_text
 from fewshot_nas.reporting.style import metric_title
 from fewshot_nas.results.directories import (
     BESIDE,
@@ -36,6 +35,7 @@ from fewshot_nas.results.scores import (
     read_manifests,
 )
 from fewshot_nas.running.options import config_of, following, known_run
+from fewshot_nas.scoring.judge import judge_run
 from fewshot_nas.space.pool import Entry
 
 
@@ -204,11 +204,11 @@ def _compare(
         f"supernet, {metric_title(metric)}": {arch_id: found[arch_id].acc for arch_id in common}
         for metric, found in merged.items()
     }
+    judged = judge_run(path, common, network, rows)
     rows |= proxies(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
     print(f"against {path}, with 95 % intervals:")
     if len(common) < TELLING:
         print(f"only {len(common)} archs: tau and its interval tell little below {TELLING}")
     print(agreement_table({name: agreement(values, accuracy) for name, values in rows.items()}))
-    columns = {name: column(common, values) for name, values in rows.items()}
-    if lines := equal_cost_lines(equal_cost(columns, column(common, accuracy), columns["macs"])):
-        print(lines)
+    if judged:
+        print(f"\n{judgement_text(judged)}")

@@ -10,17 +10,16 @@ import numpy as np
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.names import named_part
 from fewshot_nas.config import Config
-from fewshot_nas.ranking.baselines import equal_cost, equal_cost_lines
 from fewshot_nas.ranking.comparison import best_of, compare, notes
 from fewshot_nas.ranking.correlation import Floats, proxies
-from fewshot_nas.ranking.features import column, column_of_codes, composites, features, suggest, weights, widths
+from fewshot_nas.ranking.features import by_id, column, column_of_codes, composites, features, suggest, weights, widths
 from fewshot_nas.ranking.interval import (
     COMBINED,
     gained,
     ranking_table,
-    read_interval,
     read_row,
 )
+from fewshot_nas.ranking.judgement import Judgement, judgement_text
 from fewshot_nas.ranking.predictor import Estimate, can_predict
 from fewshot_nas.ranking.ranker import in_percent, ranker
 from fewshot_nas.records.files import as_json, write_csv, write_json
@@ -47,11 +46,13 @@ from fewshot_nas.results.run import (
 )
 from fewshot_nas.results.scores import OF_TOP, Network, Scored, top_of
 from fewshot_nas.running.options import config_of, following, known_run
+from fewshot_nas.scoring.judge import judge_run
 from fewshot_nas.space.pool import read_pool, write_codes
 from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.timing.table import chosen_path, left_out_unless, table_of
 
 _MOST_SUGGESTED = 1000  # each costs a look at the whole pool
+_COUNTS = ("depth", "params", "macs")
 _NO_PROXIES: Mapping[str, Callable[[Space, Arch], float]] = {}  # the package's own proxies are always used
 
 Archs = Mapping[str, Arch]  # by id
@@ -96,8 +97,9 @@ def rank(options: argparse.Namespace) -> None:
     # 4. How well each ranking orders the truth, beside proxies that need no training.
     singles, others = _proxies(archs, network, options.proxy, latencies)
     ids, rows = list(archs), list(compare(known, accuracy, singles, others))
-    rankings = {**singles, "raw": known.raw, COMBINED: known.combined.value}
-    equal = equal_cost(rankings, accuracy, singles["macs"])
+    rankings = {"raw": known.raw, COMBINED: known.combined.value}
+    rankings |= {name: values for name, values in singles.items() if name not in _COUNTS}  # which are judged anyway
+    judged = judge_run(truth_path, truth, network, {name: by_id(ids, values) for name, values in rankings.items()})
     taken = [number for number, arch_id in enumerate(ids) if arch_id in truth or arch_id in beside]
     content = {
         "scores": [within_run(options.save, each) for each in directories],
@@ -111,12 +113,12 @@ def rank(options: argparse.Namespace) -> None:
         "best": best,
         "best_proxy": best_of(singles, accuracy) if rows else None,
         "rows": as_json(rows),
-        "equal_cost": as_json(equal),
+        "judged": judged.values() if judged else None,
         "notes": list(notes(len(truth), len(for_truth))),
         "suggested": [ids[row] for row in suggest(known.inputs.columns, options.suggest, taken)],
     }
     write_json(run_files(options.save).ranking, content)
-    _show(content, options)
+    _show(content, judged, options)
 
 
 def _latest(options: argparse.Namespace, metric: str) -> Path:
@@ -217,16 +219,16 @@ def _write_predictions(
     ]
 
 
-def _show(content: Mapping[str, Any], options: argparse.Namespace) -> None:
+def _show(content: Mapping[str, Any], judged: Judgement | None, options: argparse.Namespace) -> None:
     print(f"{content['archs']} archs, {content['scored']} of them scored: {run_files(options.save).prediction}")
     if content["rows"]:
         over = f"; gain is over {content['best_proxy']}, the best proxy" if content["best_proxy"] else ""
         print(f"against {content['truth']}, with 95 % intervals{over}:")
         rows = [read_row("the table", row) for row in content["rows"]]
         print(ranking_table(rows))
-        if lines := equal_cost_lines({name: read_interval(each) for name, each in content["equal_cost"].items()}):
-            print(lines)
         print(*gained(rows, content["best_proxy"]), *content["notes"], sep="\n")
+        if judged:
+            print(f"\n{judgement_text(judged)}\n")
     else:
         few = f"; {content['truths']} of {content['truth']} are too few" if content["truths"] else ""
         print(

@@ -25,7 +25,16 @@ CONTENT = {
     "rows": [
         {"name": name, "truths": 30, "archs": 170, "tau": INTERVAL, "gain": INTERVAL} for name in ("raw", "predictor")
     ],
-    "equal_cost": {"raw": {"value": 0.4, "low": 0.3, "high": 0.5, "error": 0.05}},
+    "judged": {
+        "predicted": {
+            "raw": {
+                "whole": {"tau": INTERVAL, "worth": [24.2, 10.0, None]},
+                "equal_cost": {"tau": {"value": 0.4, "low": 0.3, "high": 0.5, "error": 0.05}},
+                "regret": {"first": [1.0, 2.0], "ten": [0.2, 0.3]},
+            }
+        },
+        "counts": {},
+    },
 }
 
 
@@ -45,13 +54,23 @@ def test_the_table_is_shown_with_its_intervals(study, tmp_path):
     assert "0.700 [0.600, 0.800]" in text
     assert "gain over params" in text
     assert "tau at equal cost" in text
+    assert "<td>24 [10, more]</td>" in text
+    assert "<td>0.25</td>" in text
     assert text.count("0.400 [0.300, 0.500]") == 1
     assert "45,000 archs, 2,000 of them scored" in text
     assert "&lt;run&gt;" in text
 
 
 @pytest.mark.parametrize(
-    "content", [[], {}, {**CONTENT, "archs": "many"}, {**CONTENT, "rows": 7}, {**CONTENT, "equal_cost": 7}]
+    "content",
+    [
+        [],
+        {},
+        {**CONTENT, "archs": "many"},
+        {**CONTENT, "rows": 7},
+        {**CONTENT, "judged": 7},
+        {**CONTENT, "judged": {"predicted": {"raw": {}}, "counts": {}}},
+    ],
 )
 def test_another_file_is_refused(tmp_path, content):
     write_json(tmp_path / "ranking.json", content)
