@@ -1,15 +1,19 @@
 """Scores of networks that nothing has trained, at quarter widths; plan.md says why.
 
     python -m studies.cifar10_truths.baselines --root DIR TABLE
+    python -m studies.cifar10_truths.baselines --root DIR --sliced TABLE
 
 Written to `baselines/TABLE.csv`, a row for each key of the sample. A file that is there goes on where it was stopped.
+Each network has weights of its own; with `--sliced` it is a slice of one untrained supernet, as in `rank --untrained`,
+and its NASWOT goes to `baselines/TABLE_sliced.csv`.
 """
 
 import argparse
 import csv
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,11 +24,13 @@ from torch.overrides import TorchFunctionMode
 from fewshot_nas import Space, open_data
 from fewshot_nas.data.transforms import normalize
 from fewshot_nas.models.supernet import BlockLayers, HeadLayers
+from fewshot_nas.scoring import scorer
 from fewshot_nas.space.space import Arch
 from studies.cifar10_truths.run import HERE, at_hand, sample, space_of
 
 BASELINES = HERE / "baselines"
 NAMES = ("naswot", "synflow", "zen")
+SLICED = "_sliced"  # after a table's name
 NETWORKS, BATCH = 1024, 64
 APART = 0.01  # of the two inputs of the Zen score
 
@@ -130,29 +136,38 @@ def read_baselines(table: str) -> Iterator[tuple[str, dict[str, float]]]:
     if path.exists():
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
-                yield row["key"], {name: float(row[name]) for name in NAMES}
+                yield row.pop("key"), {name: float(value) for name, value in row.items()}
+
+
+def of_slices(space: Space, images: Tensor) -> Callable[[Arch], list[float]]:
+    """NASWOT of an arch as `rank --untrained` has it."""
+    supernet = scorer.untrained(space, 0)
+    return lambda arch: [scorer.naswot(supernet, arch, images)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Score the sample of a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="directory of CIFAR-10")
+    parser.add_argument("--sliced", action="store_true", help="NASWOT of slices of one untrained supernet")
     parser.add_argument("table")
     options = parser.parse_args(argv)
     space = space_of(options.table)
     data = open_data("cifar10", options.root)
     images = normalize(data.train.pixels(torch.arange(BATCH)), data.mean, data.std)
     keys = sample(at_hand(options.table), NETWORKS)
-    path = BASELINES / f"{options.table}.csv"
+    path, names, of = BASELINES / f"{options.table}.csv", NAMES, partial(scores, space, images=images)
+    if options.sliced:
+        path, names, of = path.with_stem(path.stem + SLICED), NAMES[:1], of_slices(space, images)
     path.parent.mkdir(exist_ok=True)
     done = {line.partition(",")[0] for line in path.read_text().splitlines()} if path.exists() else set()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
         if not done:
-            writer.writerow(["key", *NAMES])
+            writer.writerow(["key", *names])
         for key in keys:
             if key not in done:
-                writer.writerow([key, *(f"{each:.6g}" for each in scores(space, space.decode(key), images))])
+                writer.writerow([key, *(f"{each:.6g}" for each in of(space.decode(key)))])
                 file.flush()
     return 0
 

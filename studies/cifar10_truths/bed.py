@@ -15,7 +15,7 @@ from fewshot_nas.ranking.ranker import log_odds, partly_smoothed, percent, smoot
 from fewshot_nas.ranking.truth import open_truth
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.pool import all_archs
-from studies.cifar10_truths.baselines import NAMES, read_baselines
+from studies.cifar10_truths.baselines import SLICED, read_baselines
 from studies.cifar10_truths.run import HERE, SAMPLE, SCORES, at_hand, digest, read_scores, space_of
 
 FILES = {
@@ -68,7 +68,7 @@ class Bed:
         committed = read_predictions(table)
         self.kept = {name: each for name, each in committed.items() if name not in {*self.scores, *RULED}}
         self.scores |= {name: self._kept(each) for name, each in self.kept.items()}
-        self.untrained = self._untrained(row)
+        self.untrained, self.sliced = (self._untrained(name, row) for name in (table, table + SLICED))
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         for path in sorted(SCORES.glob(f"{self.table}_*.jsonl")):
@@ -81,12 +81,12 @@ class Bed:
                 found[kind][row[key]] = value
         return found
 
-    def _untrained(self, row: Mapping[str, int]) -> dict[str, Floats]:
+    def _untrained(self, table: str, row: Mapping[str, int]) -> dict[str, Floats]:
         """Scores of untrained networks by name, nan where there is none."""
-        found = {name: np.full(len(self.keys), np.nan) for name in NAMES}
-        for key, values in read_baselines(self.table):
+        found: dict[str, Floats] = {}
+        for key, values in read_baselines(table):
             for name, value in values.items():
-                found[name][row[key]] = value
+                found.setdefault(name, np.full(len(self.keys), np.nan))[row[key]] = value
         return found
 
     def _kept(self, odds: Floats) -> dict[str, Floats]:

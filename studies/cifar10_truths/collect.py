@@ -24,13 +24,13 @@ from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import standardised
 from fewshot_nas.ranking.judgement import Judgement, judge
 from fewshot_nas.ranking.predictor import inputs, predict
-from fewshot_nas.ranking.ranker import MACS_WEIGHT, log_odds, partly_smoothed, smooth, surplus
+from fewshot_nas.ranking.ranker import MACS_WEIGHT, UNTRAINED_WEIGHT, log_odds, partly_smoothed, smooth, surplus
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.scores import LEADING
 from fewshot_nas.training.draws import NoEnds, OutsEnds, RandomArchs, Sampler
 from studies.cifar10_truths.bed import FILES, KINDS, PREDICTIONS, RULES, Bed, Rule, read_predictions
 from studies.cifar10_truths.run import ALL, FEW, OWN, images_of, sample, space_of
-from studies.cifar10_truths.table import RESULTS, TRUTHS
+from studies.cifar10_truths.table import RESULTS, SEEDS, TRUTHS
 
 DRAWS, ASKED = 20, 2_000
 BY_DEFAULT: Rule = (LEADING, MACS_WEIGHT, 0.0)  # how `rank` ranks without options
@@ -175,6 +175,8 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
     elsewhere = {f"{name} of the other tables": chosen(others, untrained=may) for name, may in ALLOWED.items()}
     every = {**rules, **elsewhere, "rank": BY_DEFAULT}
     ruled = {name: bed.ruled(bed.judged, rule) for name, rule in every.items()} | of_seeds(bed, rules)
+    scores, sliced = bed.ruled(bed.judged, (LEADING, 0.0, 0.0)), smooth(bed.described, bed.sliced["naswot"]).value
+    ruled["rank --untrained"] = scores + UNTRAINED_WEIGHT * standardised(sliced)
     with_scores, untrained = "rule with NASWOT of the other tables", "untrained, naswot, smoothed"
     ruled[untrained] = bed.naswot
     judged = judgements(bed, ruled)
@@ -210,14 +212,13 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
 
 
 def of_seeds(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, Floats]:
-    """The rules by the judged arm's second seed, if it was trained, and by the mean of both seeds."""
-    second = f"{bed.judged.removesuffix('_0')}_1"
-    if second not in bed.scores:
-        return {}
-    found = {f"{name}, seed 1": bed.ruled(second, rule) for name, rule in rules.items()}
-    for name, rule in rules.items():
-        each = [standardised(bed.ruled(arm, rule)) for arm in (bed.judged, second)]
-        found[f"{name}, both seeds"] = np.mean(each, axis=0)
+    """The rules by the judged arm's other seeds, as far as they were trained, and by the mean of all seeds."""
+    arms = [arm for seed in range(3) if (arm := f"{bed.judged.removesuffix('_0')}_{seed}") in bed.scores]
+    found = {f"{name}, seed {arm[-1]}": bed.ruled(arm, rule) for name, rule in rules.items() for arm in arms[1:]}
+    if len(arms) > 1:
+        for name, rule in rules.items():
+            each = [standardised(bed.ruled(arm, rule)) for arm in arms]
+            found[f"{name}, mean of {len(arms)}{SEEDS}"] = np.mean(each, axis=0)
     return found
 
 

@@ -165,6 +165,8 @@ def score_keys(arm: str, supernet: Path, keys: Sequence[str], common: Sequence[s
     path.parent.mkdir(parents=True, exist_ok=True)
     done = {key for key, _ in read_scores(path)}
     missing = [key for key in keys if key not in done]
+    if not missing:
+        return
     space = space_of(arm.split("/")[0])
     if f"/{OWN}" in arm:
         raise SystemExit(f"{arm}: classifiers of each network's own are in the package up to commit bc6d89e")

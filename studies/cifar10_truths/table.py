@@ -18,7 +18,7 @@ from studies.cifar10_truths.run import HERE
 
 RESULTS = HERE / "results.json"
 TRUTHS = 30  # of the ranker's lines
-BOTH = "both seeds"
+SEEDS = " seeds"  # how the name of a mean of several supernets ends
 KINDS = MappingProxyType({"top1": "top-1", "prob": "mean probability", "likelihood": "likelihood"})
 UNTRAINED = MappingProxyType(
     {"naswot": "NASWOT", "naswot, smoothed": "NASWOT, smoothed", "synflow": "SynFlow", "zen": "Zen score"}
@@ -84,12 +84,13 @@ def titles(table: Mapping[str, Any]) -> dict[str, str]:
     judged = table["judged"]
     named = {f"{judged}, {kind}": f"supernet, {title}" for kind, title in KINDS.items()}
     named["rank"] = "supernet, as `rank` ranks without options"
+    named["rank --untrained"] = "supernet, as `rank --untrained` ranks"
     for rule in ("rule", "rule with NASWOT"):
         elsewhere = f"{rule} of the other tables"
         named[elsewhere] = f"**supernet, {elsewhere}**"
         own = table["rankings"][rule] != table["rankings"][elsewhere]
         named |= {rule: f"supernet, {rule} that this table helped to choose"} if own else {}
-        named |= {name: f"supernet, {name}" for name in (f"{rule}, seed 1", f"{rule}, {BOTH}")}
+        named |= {name: f"supernet, {name}" for name in table["rankings"] if name.startswith(f"{rule}, ")}
     named |= {f"untrained, {key}": f"untrained networks, {title}" for key, title in UNTRAINED.items()}
     return {name: title for name, title in named.items() if name in table["rankings"]}
 
@@ -152,7 +153,7 @@ def _cost(table: Mapping[str, Any], ranking: str) -> float:
     if ranking.startswith("untrained"):
         return 0.001
     one = float(costs.get(ranking.partition(", ")[0], costs[table["judged"]]))
-    return 2 * one if ranking.endswith(BOTH) else one
+    return int(ranking.removesuffix(SEEDS)[-1]) * one if ranking.endswith(SEEDS) else one
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from studies.cifar10_truths.baselines import Untrained, naswot, scores, synflow, zen
+from fewshot_nas.scoring import scorer
+from studies.cifar10_truths.baselines import Untrained, naswot, of_slices, scores, synflow, zen
 from studies.cifar10_truths.run import space_of
 
 
@@ -47,3 +48,11 @@ def test_the_zen_score_does_not_depend_on_the_scale_of_the_weights(images):
                 parameter.mul_(3)
     depth = len(network.norms)
     assert zen(network, images) == pytest.approx(before + depth * math.log(3), abs=0.05)
+
+
+def test_slices_of_one_untrained_supernet_are_scored_as_rank_does(images):
+    space = space_of("macro")
+    arch = space.decode("11111111")
+    (found,) = of_slices(space, images)(arch)
+    assert found == scorer.naswot(scorer.untrained(space, 0), arch, images)
+    assert found != naswot(Untrained(space, arch, 0), images)
