@@ -19,6 +19,7 @@ import numpy as np
 
 from fewshot_nas import score, train_few_shot, train_supernet
 from fewshot_nas.models.checkpoint import load_supernet
+from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.space.pool import all_archs
 from fewshot_nas.space.presets import preset
@@ -165,15 +166,13 @@ def score_keys(arm: str, supernet: Path, keys: Sequence[str], common: Sequence[s
     path.parent.mkdir(parents=True, exist_ok=True)
     done = {key for key, _ in read_scores(path)}
     missing = [key for key in keys if key not in done]
-    if not missing:
-        return
     space = space_of(arm.split("/")[0])
     if f"/{OWN}" in arm:
         raise SystemExit(f"{arm}: classifiers of each network's own are in the package up to commit bc6d89e")
     images = ALL_IMAGES if f"/{ALL}" in arm else IMAGES
-    sides = [load_supernet(supernet)]
+    sides: list[Path | Supernet] = [supernet]
     if "two_sided" in arm:
-        sides.append(mirrored(sides[0]))
+        sides = [one := load_supernet(supernet), mirrored(one)]
     settings = [*common, *_fewer(arm), f"data.valid_images={images}"]
     for begin in range(0, len(missing), SLICE):
         part = missing[begin : begin + SLICE]
