@@ -45,6 +45,11 @@ ONE_SHOT = {
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
     "two_sided": ["training.sides=both"],
     "ends": ["training.extremes=space"],
+    "widest": [
+        "training.sampling=studies.cifar10_truths.draws:WidestFirst",
+        "training.extremes=none",
+        "training.random_subnets=4",
+    ],
     "plain": ["training.epochs=16", "data.augmentation=none"],
     "repeated_64": ["training.epochs=16", *BATCH_64],
     "default_64": BATCH_64,
