@@ -94,7 +94,8 @@ def timed(
     now = reference_s / known.step_s
     pace = max(now, supernet_took_s / made.seconds["supernet"])
     costs, steps_s = known.at(pace), {name: each * pace / now for name, each in step_s.items()}
-    if "found" in made.seconds and "random" in step_s and made.left_out.get("random", DRAWN) != DRAWN:
+    lacked_time = "random" in made.left_out and made.left_out["random"] != DRAWN
+    if lacked_time and "found" in made.seconds and "random" in step_s:
         longer = trained(_with(made, {"random": 0.0}), costs, steps_s, rest_s)
         if "random" in longer.seconds:
             return longer
