@@ -85,7 +85,7 @@ def _by_part(root: Path, ending: str) -> dict[str, Path]:
 
 def _tables(root: Path) -> dict[str, Path]:
     """The tables of the parts, or the only one; none if there is none."""
-    found = (_by_part(root, ending) for ending in (*ENDINGS, "/metadata.csv", "/metadata.jsonl"))
+    found = (_by_part(root, ending) for ending in (*ENDINGS, *(f"/metadata{ending}" for ending in ENDINGS)))
     return next(filter(None, found), None) or only_table(root)
 
 

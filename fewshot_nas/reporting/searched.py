@@ -174,6 +174,9 @@ def answer_section(answer: Mapping[str, Any], searched: bool) -> Iterator[str]:
         yield f"<h3>Score against cost</h3><figure>{plot('search fit')}</figure>"
     if "confusion" in answer and len(answer["classes"]) <= _MOST_CLASSES:
         yield f"<h3>Confusions of the result</h3><figure>{plot('confusion')}</figure>"
+    elif "confusion" in answer:
+        number = f"{len(answer['classes']):,} classes are more than a picture can show"
+        yield note(f"Confusions: {number}; fit/guesses.csv has the result's guess for each test image.")
     if answer["wrong"]:
         pictures = "".join(
             f'<figure><img alt="{escape(each["name"])}" src="data:image/jpeg;base64,{escape(each["jpeg"])}">'

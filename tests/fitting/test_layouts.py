@@ -100,6 +100,11 @@ def test_metadata_of_each_part(tmp_path):
     (tmp_path / "train" / "metadata.csv").write_text("file_name,label\n1.png,10\n2.png,9\n")
     layout = recognised(tmp_path)
     assert layout.classes == ["9", "10"]
+    for part in ("train", "validation", "test"):
+        table = tmp_path / part / "metadata.csv"
+        table.with_suffix(".tsv").write_text(table.read_text().replace(",", "\t"))
+        table.unlink()
+    assert labelled(recognised(tmp_path)) == labelled(layout)
     assert labelled(layout)["test"] == {"test/1.png": "10"}
 
 

@@ -110,6 +110,8 @@ def test_the_answer_of_fit_comes_first_and_no_ground_truth_is_missed(study):
     shown = "".join(sections(answered))
     assert "There is no ground truth" not in shown
     assert "There is no ground truth" in "".join(sections(replace(study, truth={})))
+    many = replace(study, answer={**answer, "wrong": [], "classes": list(range(300)), "confusion": []})
+    assert "300 classes are more than a picture can show" in "".join(sections(many))
 
 
 @pytest.mark.parametrize(
