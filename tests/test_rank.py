@@ -111,6 +111,14 @@ def test_tau_at_equal_cost_stands_beside_the_table(run, capsys):
     assert found["combined"] > found["macs"]
 
 
+def test_a_ranking_that_lacks_some_truths_is_not_judged_beside_those_that_have_all(run):
+    write_scores(phase_directory("run", Phase.parse("1")).scores("3"), scored=40)
+    assert main([run, WITH_TRUTH]) == 0
+    judged = read_json(run_files("run").ranking)["judged"]
+    assert set(judged["predicted"]) == {"combined"}
+    assert judged["networks"] == 60
+
+
 def test_the_table_is_kept_with_what_it_was_made_of(run):
     assert main([run, WITH_TRUTH, "--suggest=3"]) == 0
     content = read_json(run_files("run").ranking)

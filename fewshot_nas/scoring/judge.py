@@ -50,14 +50,17 @@ def judge_files(options: argparse.Namespace) -> None:
 def judge_run(
     path: Path, truth: Mapping[str, Entry], network: Network, rankings: Mapping[str, Mapping[str, float]]
 ) -> Judgement | None:
-    """Rankings of a run judged by its own truth; None if fewer than three of the truth's archs have a value in all.
+    """Rankings of a run judged by its own truth; None if fewer than three of the truth's archs have a value.
+
+    A ranking that has fewer of them than another one, such as raw scores of a sample, is left out.
 
     Args:
         path: of the truth.
         truth: by arch id.
         rankings: values by arch id, by the name of a ranking.
     """
-    known = set(truth).intersection(*rankings.values())
+    knows = {name: truth.keys() & values.keys() for name, values in rankings.items()}
+    known = max(knows.values(), key=len)
     if len(known) < FEWEST:
         return None
     space = network.space
@@ -72,6 +75,7 @@ def judge_run(
     columns = {
         name: on_truth(path, {code: values[arch_id] for arch_id, code in codes.items()}, judged)[0]
         for name, values in rankings.items()
+        if knows[name] == known
     }
     return judge(columns, judged)
 
