@@ -226,8 +226,9 @@ class TrainingConfig(SupernetConfig, StartConfig):
 
     # Passes over the training images.
     epochs: Count = 14
-    # Channels of a narrower arch: the `first` ones, or for every other arch the last ones (`both`, arXiv:2105.10533).
-    sides: Literal["first", "both"] = "first"
+    # Every other arch of a step has the last channels of the supernet instead of the first, and archs are scored by
+    # both (arXiv:2105.10533). Such a supernet cannot be split.
+    two_sided: bool = False
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from fewshot_nas.cli.errors import InputError, lacks_memory
 from fewshot_nas.computing import numerics
 from fewshot_nas.distributed import World, broadcast_object, gathered
 from fewshot_nas.evaluation.engine import Walk
-from fewshot_nas.evaluation.inputs import Inputs, Sums
+from fewshot_nas.evaluation.inputs import Inputs, Sums, mean_of_sides
 from fewshot_nas.evaluation.prefix_tree import WorkUnit
+from fewshot_nas.models.sides import sides
 from fewshot_nas.models.supernet import Supernet
 
 UnitSums = list[Sums]  # one for each network of a unit
@@ -57,12 +58,16 @@ class Work:
         """
         while True:
             try:
-                return Walk(self.supernet, self.units[number], self._inputs).sums()
+                return mean_of_sides(Walk(side, self.units[number], self._inputs).sums() for side in self._sides)
             except (MemoryError, RuntimeError) as error:
                 if not lacks_memory(error):
                     raise
             # Outside the handler, whose traceback holds the tensors of the walk.
             self._take_less()
+
+    @cached_property
+    def _sides(self) -> Sequence[Supernet]:
+        return sides(self.supernet)
 
     @cached_property
     def _inputs(self) -> Inputs:

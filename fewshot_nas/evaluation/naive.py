@@ -1,11 +1,12 @@
 """The plain way to score subnets, one at a time, as is usual. The engine must give the same results."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from fewshot_nas.evaluation.inputs import Accuracy, Inputs, Sums, sums, weighed
+from fewshot_nas.evaluation.inputs import Accuracy, Inputs, Sums, mean_of_sides, sums, weighed
+from fewshot_nas.models.sides import sides
 from fewshot_nas.models.subnet import extract
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import Arch
@@ -59,12 +60,17 @@ def answers(network: nn.Module, inputs: Inputs) -> Tensor:
         return torch.cat([network(images).float().cpu() for images, _ in inputs.scoring_batches()])
 
 
-def score_plainly(supernet: Supernet, archs: Iterable[Arch], inputs: Inputs) -> list[Accuracy]:
+def score_plainly(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> list[Accuracy]:
     """Extract, calibrate and measure each arch; nothing is shared between archs."""
-    scores = []
+    found = [_totals(side, archs, inputs) for side in sides(supernet)]
+    return [each.accuracy(len(inputs.images)) for each in mean_of_sides(found)]
+
+
+def _totals(supernet: Supernet, archs: Sequence[Arch], inputs: Inputs) -> list[Sums]:
+    found = []
     for arch in archs:
         subnet = extract(supernet, arch)
         with inputs.autocast():
             calibrate(subnet, inputs.calibration_batches())
-        scores.append(measure(subnet, inputs))
-    return scores
+        found.append(total(subnet, inputs))
+    return found

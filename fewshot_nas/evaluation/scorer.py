@@ -135,7 +135,8 @@ def _resident_mb(supernet: Supernet, inputs: Inputs) -> float:
     """Memory without activations. It is estimated, not measured, so that a resumed run uses the same batches."""
     sizes = [parameter.numel() for parameter in supernet.parameters()]
     # A convolution holds its folded weights, and a copy in the kernel's own memory order.
-    taken_mb = 4 * (sum(sizes) + 3 * max(sizes)) / _MB + _LOGIT_BYTES * at_once(inputs.device) / _MB
+    stored = sum(sizes) * (2 if supernet.two_sided else 1)
+    taken_mb = 4 * (stored + 3 * max(sizes)) / _MB + _LOGIT_BYTES * at_once(inputs.device) / _MB
     if inputs.device.type == "cpu":
         taken_mb += _PROCESS_MB + inputs.nbytes / _MB
     return taken_mb

@@ -43,6 +43,7 @@ def save_supernet(path: Path, supernet: Supernet, more: Mapping[str, Any] = NOTH
         **supernet.split.values(),
         "num_classes": supernet.num_classes,
         "trained_on": dict(supernet.trained_on),
+        "two_sided": supernet.two_sided,
         "model": supernet.state_dict(),
     }
     with replacing(path) as stream:
@@ -167,7 +168,7 @@ def _own(content: Mapping[Any, Any]) -> Supernet:
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"does not describe a supernet ({type(error).__name__}: {error})") from None
     supernet = fill(empty, found, lambda name: name)
-    supernet.trained_on = trained_on
+    supernet.trained_on, supernet.two_sided = trained_on, bool(content.get("two_sided", False))
     return supernet
 
 

@@ -52,14 +52,6 @@ def part(parameter: Tensor, *sizes: int) -> Tensor:
     return parameter
 
 
-def trailing(parameter: Tensor, *sizes: int) -> Tensor:
-    """As `part`, but the last channels of dimensions 0 and 1 (BCNet, arXiv:2105.10533)."""
-    for dim, size in enumerate(sizes[:2]):
-        if size != parameter.shape[dim]:
-            parameter = parameter.narrow(dim, parameter.shape[dim] - size, size)
-    return part(parameter, *parameter.shape[:2], *sizes[2:])
-
-
 class Layer(nn.Module):
     """The weights of one operation.
 
@@ -234,12 +226,14 @@ class Supernet(nn.Module):
     Attributes:
         source: the file that it was read from.
         trained_on: facts about its training images, their classes among them; empty where nobody knows.
+        two_sided: whether subnets were trained with the last channels, too; then they are scored by both (`sides.py`).
     """
 
     def __init__(self, split: Split, num_classes: int) -> None:
         super().__init__()
         self.trained_on: Mapping[str, Any] = {}
         self.source: Path | None = None
+        self.two_sided = False
         self.split, self.space, self.num_classes = split, split.space, num_classes
         self.blocks = nn.ModuleDict(
             {_key(home): BlockLayers(block, tracks=False) for home, block in split.homes.items()}

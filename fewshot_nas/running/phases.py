@@ -41,9 +41,11 @@ def train_supernet(options: argparse.Namespace) -> None:
                 if supernet.split != by_width(run.space, 1):
                     hint = "train_few_shot --pretrained_path goes on with it, on the same classes"
                     raise InputError(f"{path}: a supernet with {supernet.split.groups} groups, expected 1; {hint}")
-                return supernet
-            seed_weights(config.run.seed)
-            return Supernet(by_width(run.space, 1), run.data.num_classes)
+            else:
+                seed_weights(config.run.seed)
+                supernet = Supernet(by_width(run.space, 1), run.data.num_classes)
+            supernet.two_sided = settings.two_sided
+            return supernet
 
         facts = start_facts(settings)
         SupernetTraining(run=run, directory=directory, settings=settings, start=start, facts=facts).carry_out()
@@ -62,6 +64,11 @@ def train_few_shot(options: argparse.Namespace) -> None:
         parent = load_supernet(path)
         _check(parent, path, options.resumed_split_groups, run)
         split = _split(options, parent.split)
+        if parent.two_sided and split != parent.split:
+            raise InputError(
+                f"{path}: a supernet of two sides cannot be split, because a group has first channels only;"
+                " --split_by=none trains it on, and without training.two_sided it can be"
+            )
         phase = Phase(split.name, parent.split.name)
         run.report(f"phase {phase.name}: {_said(options, split)}, split from {path}")
         facts = {**split.values(), "parent": {"path": str(path), "sha256": sha256(path)}}

@@ -13,7 +13,7 @@ from typing import Any
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.names import command_line, named_part
-from fewshot_nas.config import FewShotConfig, SupernetConfig, TrainingConfig
+from fewshot_nas.config import FewShotConfig, SupernetConfig
 from fewshot_nas.data.loader import batches_per_epoch
 from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
@@ -255,7 +255,6 @@ class SupernetTraining(Training[SupernetTask]):
             named_part(settings.loss, LOSSES, f"{section}.loss")(),
             Regularization(settings.label_smoothing, settings.dropout, settings.drop_connect),
             config.run.precision,
-            settings.sides if isinstance(settings, TrainingConfig) else "first",
         )
         every = config.evaluation.every_epochs
         validation = Validation(run.valid, self.truth.entries, self.directory, config.run.keep, every, settings.epochs)

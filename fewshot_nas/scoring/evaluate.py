@@ -281,7 +281,8 @@ def _forget_another_truth(job: Job) -> None:
 
 def _show(plan: Plan, scorer: Scorer, report: Report) -> None:
     inputs, memory_mb = scorer.within_memory(plan)
-    images, units = inputs.count, len(plan.units)
+    # Each image goes through both sides of a supernet that has two.
+    images, units = inputs.count * (2 if scorer.supernet.two_sided else 1), len(plan.units)
     report(
         f"{plan.archs} archs, {plan.networks} distinct networks, {units} work unit{'s' * (units > 1)};"
         f" {plan.macs * images:.3g} MACs on {images} images instead of {plan.plain_macs * images:.3g}"

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.models.run import run_subnet
-from fewshot_nas.models.supernet import Supernet, View, part, trailing
+from fewshot_nas.models.sides import trailing
+from fewshot_nas.models.supernet import Supernet, part
 from fewshot_nas.space.space import Arch
 from fewshot_nas.training.draws import Draws
 from fewshot_nas.training.gradients import Leaves, convolve
@@ -173,7 +174,6 @@ class SupernetStep:
     loss: Loss = PerArch()
     regularization: Regularization = Regularization()
     precision: Literal["fp32", "bf16"] = "fp32"
-    sides: Literal["first", "both"] = "first"
 
     @property
     def names(self) -> Sequence[str]:
@@ -220,10 +220,9 @@ class SupernetStep:
         def forward(
             number: int, arch: Arch, side: int | None, dropout: float = 0.0, drop_connect: float = 0.0
         ) -> Tensor:
-            weights, images = (
-                leaves.weights(supernet, arch, self._slices(batch.step + number)),
-                resized(batch.images, side),
-            )
+            # Of a supernet with two sides, every other arch has the last channels.
+            slices = trailing if supernet.two_sided and (batch.step + number) % 2 else part
+            weights, images = leaves.weights(supernet, arch, slices), resized(batch.images, side)
             with self._autocast(images):
                 rates = {"dropout": dropout, "drop_connect": drop_connect}
                 return run_subnet(weights, images, **rates, convolve=convolve, share=batch.share).float()
@@ -240,10 +239,6 @@ class SupernetStep:
             first = logits.detach() if first is None else first
             target = (taught[lesson.teacher], lesson.weight) if lesson else (None, None)
             yield Answer(arch, logits, batch.labels, regular.label_smoothing, *target)
-
-    def _slices(self, number: int) -> View:
-        """Which part of the weights an arch has: with both sides, every other one has the last channels."""
-        return trailing if self.sides == "both" and number % 2 else part
 
     def _autocast(self, images: Tensor) -> torch.autocast:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16")

@@ -15,16 +15,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from fewshot_nas import score, train_few_shot, train_supernet
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.space.pool import all_archs
 from fewshot_nas.space.presets import preset
 from fewshot_nas.space.space import Space
-from studies.cifar10_truths.sides import mirrored
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "config.yml"
@@ -43,7 +39,7 @@ ONE_SHOT = {
     "repeated": ["training.epochs=16"],
     "projected": ["space.projects=true"],
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
-    "two_sided": ["training.sides=both"],
+    "two_sided": ["training.two_sided=true"],
     "ends": ["training.extremes=space"],
     "widest": [
         "training.sampling=studies.cifar10_truths.draws:WidestFirst",
@@ -175,27 +171,21 @@ def score_keys(arm: str, supernet: Path, keys: Sequence[str], common: Sequence[s
     if f"/{OWN}" in arm:
         raise SystemExit(f"{arm}: classifiers of each network's own are in the package up to commit bc6d89e")
     images = ALL_IMAGES if f"/{ALL}" in arm else IMAGES
-    sides: list[Path | Supernet] = [supernet]
-    if "two_sided" in arm:
-        sides = [one := load_supernet(supernet), mirrored(one)]
+    network: Path | Supernet = supernet
+    if FIRST in arm:
+        network = load_supernet(supernet)
+        network.two_sided = False
     settings = [*common, *_fewer(arm), f"data.valid_images={images}"]
     for begin in range(0, len(missing), SLICE):
         part = missing[begin : begin + SLICE]
-        archs = [space.decode(key) for key in part]
-        found = [score(side, archs, overrides=settings, config=CONFIG) for side in sides]
-        values = np.array([[(one.top1, one.prob, one.likelihood) for one in side] for side in found])
-        if len(sides) > 1:
-            _append(path.with_name(path.name.replace("two_sided", f"{FIRST}two_sided")), part, values[0])
-        _append(path, part, values.mean(0))
+        found = score(network, [space.decode(key) for key in part], overrides=settings, config=CONFIG)
+        lines = [
+            json.dumps([key, [round(value, 4) for value in (each.top1, each.prob, each.likelihood)]])
+            for key, each in zip(part, found, strict=True)
+        ]
+        with path.open("a") as file:
+            file.write("".join(f"{line}\n" for line in lines))
         print(f"{arm}: {begin + len(part)} of {len(missing)} scored", flush=True)
-
-
-def _append(path: Path, keys: Sequence[str], values: Floats) -> None:
-    lines = [
-        json.dumps([key, [round(each, 4) for each in row]]) for key, row in zip(keys, values.tolist(), strict=True)
-    ]
-    with path.open("a") as file:
-        file.write("".join(f"{line}\n" for line in lines))
 
 
 def read_scores(path: Path) -> Iterator[tuple[str, list[float]]]:
