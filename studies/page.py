@@ -225,6 +225,21 @@ def untrained() -> Lines:
     yield from untrained_table.lines()
 
 
+def untrained_agreement() -> Lines:
+    """How far supernets of the older beds agree with untrained networks."""
+    yield from untrained_table.agreement_lines()
+
+
+def public_recipes() -> Lines:
+    """Supernets that were scored as the judged ones, against the default of their seed."""
+    yield from public_table.recipe_lines(read_json(public_table.RESULTS))
+
+
+def public_agreement() -> Lines:
+    """How far supernets of the public tables do."""
+    yield from public_table.agreement_lines(read_json(public_table.RESULTS))
+
+
 def public_arms() -> Lines:
     """The other supernets of the public tables."""
     yield from public_table.arm_lines(read_json(public_table.RESULTS))
@@ -261,6 +276,9 @@ TABLES: Mapping[str, Callable[[], Lines]] = {
     "public-macro": part(public, 2),
     "headline": headline,
     "untrained": untrained,
+    "untrained-agreement": untrained_agreement,
+    "public-agreement": public_agreement,
+    "public-recipes": public_recipes,
     "public-arms": public_arms,
     "public-pairs": public_pairs,
     "public-surfaces": public_surfaces,

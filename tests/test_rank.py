@@ -139,7 +139,10 @@ def test_untrained_networks_are_scored_once_and_count(run, capsys, monkeypatch):
     assert len(known) == read_json(run_files("run").ranking)["untrained"] == 40
     assert known.keys() <= {PX8.encode(arch) for arch in POOL.values()}
     assert {row["name"] for row in read_json(run_files("run").ranking)["rows"]} >= {"untrained networks"}
-    assert "untrained networks" in capsys.readouterr().out
+    assert "untrained networks" in (said := capsys.readouterr().out)
+    agreement = read_json(run_files("run").ranking)["agreement"]
+    assert f"scores and untrained networks agree by a tau of {agreement:.3f}" in said
+    assert 0 < abs(agreement) < 1
     assert read_scores(run_files("run").prediction, PX8) != without
     assert main([run, WITH_TRUTH, "--untrained=50"]) == 0
     more = read_untrained(run_files("run").untrained)
@@ -149,6 +152,7 @@ def test_untrained_networks_are_scored_once_and_count(run, capsys, monkeypatch):
     assert main([run, WITH_TRUTH, "--untrained=50"]) == 0
     assert main([run, WITH_TRUTH]) == 0
     assert read_json(run_files("run").ranking)["untrained"] == 0
+    assert read_json(run_files("run").ranking)["agreement"] is None
     assert read_scores(run_files("run").prediction, PX8) == without
 
 

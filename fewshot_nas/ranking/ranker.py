@@ -17,6 +17,7 @@ Untrained networks (`scoring/scorer.py`) know something else than supernets, and
 tables of CIFAR-10 the sum of both gains 0.03 to 0.13 in tau over the scores, and costs beside it lose (docs/study.md).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking import predictor
-from fewshot_nas.ranking.correlation import Floats
+from fewshot_nas.ranking.correlation import Floats, correlations
 from fewshot_nas.ranking.features import FEWEST_SCORED, standardised
 from fewshot_nas.ranking.predictor import Estimate
 
@@ -153,6 +154,17 @@ class Ranker:
         """The combined values, as they would be had none of the archs beside been scored, [n]."""
         raw = np.where(self.beside, np.nan, self.raw)
         return combine(raw, self.smoothed, self.described[:, _LOG_MACS], self.untrained).value
+
+    @property
+    def agreement(self) -> float:
+        """Tau of scores and untrained networks, both smoothed, over all archs; nan without untrained ones.
+
+        The two have different reasons to be wrong, so supernets that agree more with untrained networks tend to rank
+        better, and no truth is needed to see it (docs/study.md).
+        """
+        if self.untrained is None:
+            return math.nan
+        return correlations(self.smoothed.value, self.untrained)[0]
 
     @property
     def inputs(self) -> predictor.PredictorInputs:

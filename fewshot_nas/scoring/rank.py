@@ -107,6 +107,7 @@ def rank(options: argparse.Namespace) -> None:
         "archs": len(pool),
         "scored": len(pool.keys() & set.intersection(*(set(each.scores) for each in evaluations))),
         "untrained": 0 if untrained is None else int((~np.isnan(untrained)).sum()),
+        "agreement": as_json(known.agreement),
         "truth": within_run(options.save, truth_path) if truth else None,
         "truths": len(truth),
         "predicted": "accuracy alone" if enough else "score",
@@ -234,6 +235,11 @@ def _show(content: Mapping[str, Any], judged: Judgement | None, options: argpars
         print(
             f"no truth to judge by (run.ground_truth{few});"
             " predictions are scores, smoothed and combined with multiply-adds"
+        )
+    if content["agreement"] is not None:
+        print(
+            f"scores and untrained networks agree by a tau of {content['agreement']:.3f}; of several supernets of a"
+            " space, such as several seeds, the one that agrees most is likely to rank best"
         )
     title = prediction_title(content["predicted"], content["metric"])
     print(f"the best by {title} within multiply-adds; all are in {run_files(options.save).prediction_table}:")

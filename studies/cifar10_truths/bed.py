@@ -8,16 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
+from fewshot_nas.ranking.baselines import everything, plain_tau
 from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import features, standardised, weights
 from fewshot_nas.ranking.predictor import Estimate
 from fewshot_nas.ranking.ranker import log_odds, partly_smoothed, percent, smooth
 from fewshot_nas.ranking.truth import open_truth
 from fewshot_nas.records.files import read_json, write_json
+from fewshot_nas.results.scores import LEADING
 from fewshot_nas.space.pool import all_archs
 from studies.cifar10_truths.baselines import SLICED, read_baselines
 from studies.cifar10_truths.run import HERE, SAMPLE, SCORES, at_hand, digest, read_scores, space_of
 
+SEEDS = 3
 FILES = {
     "channel_resnet": "channel_bench_resnet_half.json",
     "channel_mobilenet": "channel_bench_mobilenet_half.json",
@@ -68,6 +71,7 @@ class Bed:
         committed = read_predictions(table)
         self.kept = {name: each for name, each in committed.items() if name not in {*self.scores, *RULED}}
         self.scores |= {name: self._kept(each) for name, each in self.kept.items()}
+        self.seeds = [arm for seed in range(SEEDS) if (arm := f"{JUDGED[table]}_{seed}") in self.scores]
         self.untrained, self.sliced = (self._untrained(name, row) for name in (table, table + SLICED))
 
     def _files(self) -> Iterator[tuple[str, Path]]:
@@ -112,6 +116,11 @@ class Bed:
     def first(self, count: int) -> list[int]:
         """The numbers of the truth's networks that come first by the digest of their keys."""
         return sorted(range(len(self.truth.keys)), key=lambda number: digest(self.truth.keys[number]))[:count]
+
+    def agreement(self, arm: str) -> float:
+        """Tau of an arm's likelihoods and NASWOT, both smoothed, over the truth's networks; no truth is looked at."""
+        scores, untrained = map(self.of_truth, (self.smoothed(arm, LEADING)[1].value, self.naswot))
+        return plain_tau(scores, untrained, everything(len(self.rows)))
 
     @cached_property
     def naswot(self) -> Floats:

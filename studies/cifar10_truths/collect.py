@@ -28,7 +28,7 @@ from fewshot_nas.ranking.ranker import MACS_WEIGHT, UNTRAINED_WEIGHT, log_odds, 
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.scores import LEADING
 from fewshot_nas.training.draws import NoEnds, OutsEnds, RandomArchs, Sampler
-from studies.cifar10_truths.bed import FILES, KINDS, PREDICTIONS, RULES, Bed, Rule, read_predictions
+from studies.cifar10_truths.bed import FILES, JUDGED, KINDS, PREDICTIONS, RULES, Bed, Rule, read_predictions
 from studies.cifar10_truths.run import ALL, FEW, OWN, images_of, sample, space_of
 from studies.cifar10_truths.table import RESULTS, SEEDS, TRUTHS
 
@@ -196,6 +196,8 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
         | {f"{name} instead of rule": paired(bed, ruled[name], ruled["rule"]) for name in ruled if name != "rule"}
         | {f"{with_scores} instead of {untrained}": paired(bed, ruled[with_scores], ruled[untrained])},
         "by_images": by_images(bed),
+        "agreement": agreements(bed),
+        "recipes": of_recipes(bed, elsewhere),
         "by_surface": by_surface(bed),
         "ranker": ranker_gain(bed, evidence(bed, bed.judged, rules["rule"])),
         "ranker_with_naswot": ranker_gain(bed, _both(columns)),
@@ -212,13 +214,27 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
 
 
 def of_seeds(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, Floats]:
-    """The rules by the judged arm's other seeds, as far as they were trained, and by the mean of all seeds."""
-    arms = [arm for seed in range(3) if (arm := f"{bed.judged.removesuffix('_0')}_{seed}") in bed.scores]
-    found = {f"{name}, seed {arm[-1]}": bed.ruled(arm, rule) for name, rule in rules.items() for arm in arms[1:]}
-    if len(arms) > 1:
-        for name, rule in rules.items():
-            each = [standardised(bed.ruled(arm, rule)) for arm in arms]
-            found[f"{name}, mean of {len(arms)}{SEEDS}"] = np.mean(each, axis=0)
+    """The rules by each seed of the judged arm, and by their mean, if there are several."""
+    found: dict[str, Floats] = {}
+    for name, rule in rules.items() if len(bed.seeds) > 1 else ():
+        found |= {f"{name}, seed {arm[-1]}": bed.ruled(arm, rule) for arm in bed.seeds}
+        each = [standardised(bed.ruled(arm, rule)) for arm in bed.seeds]
+        found[f"{name}, mean of {len(bed.seeds)}{SEEDS}"] = np.mean(each, axis=0)
+    return found
+
+
+def of_recipes(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, dict[str, Any]]:
+    """Each arm that was scored as the judged one: its taus by the rules, and the gain over the default of its seed.
+
+    Args:
+        rules: those that the other tables have chosen, by name.
+    """
+    found = {}
+    for arm in (name for name in bed.scores if name.startswith(ALL) and name not in bed.seeds):
+        other = f"{JUDGED[bed.table]}_{arm[-1]}"
+        ruled = {name: (bed.ruled(arm, rule), bed.ruled(other, rule)) for name, rule in rules.items()}
+        taus_of = _taus_of(bed, {name: ours for name, (ours, _) in ruled.items()})
+        found[arm] = {name: {**taus_of[name], "gain": paired(bed, *both)} for name, both in ruled.items()}
     return found
 
 
@@ -244,6 +260,20 @@ def by_images(bed: Bed) -> dict[str, Any]:
             "gain": paired(bed, smoothed["few on all"], smoothed["many on 1,000"]),
         }
     return found
+
+
+def agreements(bed: Bed) -> dict[str, dict[str, float]]:
+    """How far the smoothed likelihoods of each supernet at hand agree with NASWOT and with costs; and how they rank."""
+    named = {name: bed.smoothed(name, LEADING)[1].value for name in bed.scores if name not in bed.kept}
+    macs, taus_of = bed.truth.counts["macs"], _taus_of(bed, named)
+    return {
+        name: {
+            "naswot": bed.agreement(name),
+            "macs": plain_tau(bed.of_truth(each), macs, everything(len(macs))),
+            **taus_of[name],
+        }
+        for name, each in named.items()
+    }
 
 
 def by_surface(bed: Bed) -> dict[str, Any]:
@@ -284,7 +314,7 @@ def against(bed: Bed) -> dict[str, Any]:
 
     Two arms whose scores are both gone are not compared again: their columns have predictions where they had no score.
     """
-    base = bed.judged.removeprefix(ALL).removesuffix("_0")
+    base = bed.judged.removeprefix(ALL).rpartition("_")[0]
     pairs = {}
     for name in bed.scores:
         one_seed = f"{base}_{name.rpartition('_')[2]}"

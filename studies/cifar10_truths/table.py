@@ -12,12 +12,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from fewshot_nas.ranking.judgement import worth_text
 from fewshot_nas.records.files import read_json
 from studies.cifar10_truths.run import HERE
 
 RESULTS = HERE / "results.json"
 TRUTHS = 30  # of the ranker's lines
+AGREEMENT = ("naswot", "macs", "whole", "equal_cost")  # what is known of a supernet's
+TELLING = 5  # supernets, from which on a correlation over them says something
 SEEDS = " seeds"  # how the name of a mean of several supernets ends
 KINDS = MappingProxyType({"top1": "top-1", "prob": "mean probability", "likelihood": "likelihood"})
 UNTRAINED = MappingProxyType(
@@ -126,6 +130,33 @@ def surface_lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {table} | {title} | {' | '.join(cells)} |"
 
 
+def recipe_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Arms that were scored as the judged ones, by the rules, and what they gain over the default of their seed."""
+    yield "| table | supernet | rule | tau | tau at equal cost | gain over the default of its seed | at equal cost |"
+    yield "|---|---|---|---|---|---|---|"
+    for table, each in found["tables"].items():
+        for arm, rules in each["recipes"].items():
+            for name, one in rules.items():
+                cells = [f"{one[part]:.3f}" for part in ("whole", "equal_cost")]
+                cells += [_signed(one["gain"][part]) for part in ("whole", "equal_cost")]
+                yield f"| {table} | {arm} | {name.partition(' of ')[0]} | {' | '.join(cells)} |"
+
+
+def agreement_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """How far each supernet agrees with untrained networks, and how well it ranks, in Markdown."""
+    yield "| table | supernet | agreement with NASWOT | with multiply-adds | tau | tau at equal cost |"
+    yield "|---|---|---|---|---|---|"
+    for table, each in found["tables"].items():
+        for arm, one in sorted(each["agreement"].items(), key=lambda item: -item[1]["naswot"]):
+            yield f"| {table} | {arm} | {' | '.join(f'{one[key]:.3f}' for key in AGREEMENT)} |"
+    for table, each in found["tables"].items():
+        if len(each["agreement"]) >= TELLING:
+            rows = np.array([[one[key] for key in AGREEMENT] for one in each["agreement"].values()]).T
+            for number, title in enumerate(("agreement with NASWOT", "that with multiply-adds")):
+                related = " | ".join(f"{np.corrcoef(rows[number], other)[0, 1]:.2f}" for other in rows[2:])
+                yield f"| {table} | *{title}, correlation over {rows.shape[1]} supernets* | | | {related} |"
+
+
 def arm_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """All other supernets in Markdown, whole and at equal cost by each score."""
     yield f"| table | supernet | {' | '.join(f'{title} | at equal cost' for title in KINDS.values())} | training cost |"
@@ -219,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = read_json(RESULTS)
     if options.figure:
         draw(found, options.figure)
-    tables = (lines, surface_lines, image_lines, arm_lines, pair_lines, slope_lines)
+    tables = (lines, surface_lines, image_lines, arm_lines, recipe_lines, agreement_lines, pair_lines, slope_lines)
     print("\n\n".join("\n".join(each(found)).strip() for each in tables))
     return 0
 

@@ -82,6 +82,17 @@ def test_the_rule_that_ranks_best_is_chosen(bed):
     assert by_likelihood > collect.merit(bed, ("prob", 0.0, 0.0)) + 0.5
 
 
+def test_supernets_agree_with_untrained_networks_as_far_as_they_rank_alike(bed, tmp_path):
+    for seed, sign in ((1, 1), (2, -1)):
+        lines = [json.dumps([bed.keys[row], [50.0, 50.0, 50 + sign * bed.naswot[row]]]) for row in bed.rows]
+        (tmp_path / f"macro_all_sandwich_{seed}.jsonl").write_text("\n".join(lines))
+    several = collect.Bed("macro", tmp_path)
+    found = collect.agreements(several)
+    assert found["all_sandwich_1"]["naswot"] > 0.9 > found["all_sandwich_0"]["naswot"] > 0
+    assert found["all_sandwich_2"]["naswot"] < -0.9
+    assert {"rule, seed 2", "rule, mean of 3 seeds"} <= collect.of_seeds(several, RULES).keys()
+
+
 def test_more_images_are_compared_on_the_same_networks_and_smoothed(bed, tmp_path):
     assert collect.by_images(bed) == {}
     scores = dict(study.read_scores(tmp_path / "macro_all_sandwich_0.jsonl"))

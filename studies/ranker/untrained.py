@@ -18,13 +18,15 @@ from fewshot_nas.config import load_config
 from fewshot_nas.data.images import calibration_subset
 from fewshot_nas.data.transforms import normalize
 from fewshot_nas.ranking.baselines import everything, interval, plain_tau, resamples, taus
+from fewshot_nas.ranking.correlation import correlations
 from fewshot_nas.ranking.features import column, features, sample, weights
 from fewshot_nas.ranking.interval import SIGNED, Interval
 from fewshot_nas.ranking.ranker import ranker
+from fewshot_nas.records.files import read_json
 from fewshot_nas.running.images import open_images, pixels
 from fewshot_nas.scoring.scorer import IMAGES, naswot, untrained
 from fewshot_nas.space.pool import read_pool
-from studies.common import FILES, ROOT
+from studies.common import FILES, ROOT, STUDIES
 from studies.ranker.run import CLASSES, HERE, TRUTHS, scores_of, truth_of
 
 SCORES = HERE / "untrained.csv"
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.score:
         score(options.score, options.root)
-    print("\n".join(lines()))
+    print("\n".join([*lines(), "", *agreement_lines()]))
     return 0
 
 
@@ -92,6 +94,40 @@ def lines() -> Iterator[str]:
         if read_untrained_of(bed):
             for name, alone, without, both, gain in gains(bed):
                 yield f"| {bed} | {name} | {alone:.2f} | {without:.2f} | {both:.2f} | {gain.text(SIGNED)} |"
+
+
+def agreement_lines() -> Iterator[str]:
+    """How well supernets rank beside how far they agree with untrained networks, and with counting, Markdown."""
+    heads = (
+        "test bed",
+        "supernets",
+        "agreement with NASWOT",
+        "tau",
+        "correlation of the two",
+        "with multiply-adds instead",
+    )
+    yield f"| {' | '.join(heads)} |"
+    yield "|---|---|---|---|---|---|"
+    for bed, nets in supernets().items():
+        space, truth = load_config(ROOT / "configs" / f"{bed}.yml").space.build(), truth_of(bed)
+        pool = {arch_id: arch for part in read_pool(FILES / "json8", space) for arch_id, arch in part.items()}
+        macs = {arch_id: float(space.cost(pool[arch_id], num_classes=CLASSES[bed]).macs) for arch_id in truth}
+        columns = [column(truth, each) for each in (truth, read_untrained_of(bed), macs)]
+        ranked, *agreed = np.array([[correlations(column(truth, each), to)[0] for each in nets] for to in columns])
+        ends = [f"{min(each):.2f} to {max(each):.2f}" for each in (agreed[0], ranked)]
+        related = [f"{np.corrcoef(each, ranked)[0, 1]:.2f}" if len(nets) > 2 else "" for each in agreed]
+        yield f"| {bed} | {len(nets)} | {' | '.join([*ends, *related])} |"
+
+
+def supernets() -> dict[str, list[dict[str, float]]]:
+    """Mean probabilities of archs, of each supernet of a bed that has committed ones of all archs with a truth."""
+    pairs, mnist, scored = (read_json(STUDIES / name / "results.json") for name in ("arms", "mnist", "scores"))
+    found = {
+        "fashion_pairs": [each["prob"] for each in pairs.values()],
+        "fashion_mnist": [phase["valid"]["prob"] for phases in mnist["scores"].values() for phase in phases.values()],
+        "digits": [each["prob"] for name, each in scored.items() if name.startswith("digits")],
+    }
+    return {bed: [each for each in nets if each.keys() >= truth_of(bed).keys()] for bed, nets in found.items()}
 
 
 if __name__ == "__main__":
