@@ -281,10 +281,11 @@ def _forget_another_truth(job: Job) -> None:
 
 def _show(plan: Plan, scorer: Scorer, report: Report) -> None:
     inputs, memory_mb = scorer.within_memory(plan)
-    # Each image goes through both sides of a supernet that has two.
-    images, units = inputs.count * (2 if scorer.supernet.two_sided else 1), len(plan.units)
+    images, units = inputs.count, len(plan.units)
+    sides, both = (2, ", each by both sides,") if scorer.supernet.two_sided else (1, "")
     report(
         f"{plan.archs} archs, {plan.networks} distinct networks, {units} work unit{'s' * (units > 1)};"
-        f" {plan.macs * images:.3g} MACs on {images} images instead of {plan.plain_macs * images:.3g}"
+        f" {sides * plan.macs * images:.3g} MACs on {images} images{both} instead of"
+        f" {sides * plan.plain_macs * images:.3g}"
         f" ({100 * plan.macs / plan.plain_macs:.1f} %); {inputs.batch} images at a time, about {memory_mb:.0f} MB"
     )

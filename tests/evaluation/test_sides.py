@@ -16,6 +16,7 @@ from fewshot_nas.models.sides import mirrored, trailing
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.space import random_arch
 from fewshot_nas.space.split import one_shot, shared
+from fewshot_nas.test import main as score
 from fewshot_nas.train_few_shot import main as train_few_shot
 from fewshot_nas.train_supernet import main as train_supernet
 from fewshot_nas.training.step import SupernetStep
@@ -77,10 +78,12 @@ def test_a_score_is_the_mean_of_both_sides(inputs):
             assert mean.likelihood == pytest.approx((one.likelihood * other.likelihood) ** 0.5, rel=1e-3)
 
 
-def test_a_run_of_two_sides_is_scored_and_trained_on_but_not_split(workshop, small):
+def test_a_run_of_two_sides_is_scored_and_trained_on_but_not_split(workshop, small, capsys):
     train_supernet(["--save=one", *small, "training.two_sided=true"])
     path = workshop / "results" / "one" / "supernet.pth"
     assert load_supernet(path).two_sided
+    score(["--save=one", "--sample=20"])
+    assert "images, each by both sides, instead of" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"a supernet of two sides cannot be split.*--split_by=none trains it on"):
         train_few_shot(["--save=one", "--group_nums=2", *small])
     train_few_shot(["--save=one", "--split_by=none", f"--pretrained_path={path}", *small])
