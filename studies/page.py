@@ -22,6 +22,7 @@ from fewshot_nas.ranking.correlation import agreement
 from fewshot_nas.records.files import read_json, write_json, write_text
 from studies.arms import table as arms_table
 from studies.budget import run as budget_run
+from studies.cifar10_truths import digits as digits_table
 from studies.cifar10_truths import table as public_table
 from studies.common import ROOT, STUDIES
 from studies.mnist import table as mnist_table
@@ -230,6 +231,11 @@ def untrained_agreement() -> Lines:
     yield from untrained_table.agreement_lines()
 
 
+def two_sided_digits() -> Lines:
+    """Two sides on the digits."""
+    yield from digits_table.lines()
+
+
 def public_recipes() -> Lines:
     """Supernets that were scored as the judged ones, against the default of their seed."""
     yield from public_table.recipe_lines(read_json(public_table.RESULTS))
@@ -279,6 +285,7 @@ TABLES: Mapping[str, Callable[[], Lines]] = {
     "untrained-agreement": untrained_agreement,
     "public-agreement": public_agreement,
     "public-recipes": public_recipes,
+    "two-sided-digits": two_sided_digits,
     "public-arms": public_arms,
     "public-pairs": public_pairs,
     "public-surfaces": public_surfaces,

@@ -23,6 +23,7 @@ TABLES = (
     "untrained-agreement",
     "public-agreement",
     "public-recipes",
+    "two-sided-digits",
     "mnist-truths",
     "mnist-rankings",
     "mnist-gains",

@@ -55,6 +55,27 @@ def no_better(top1: Iterable[float], guessing: float) -> str:
     )
 
 
+_NEARLY_ALL = 95.0  # percent
+
+
+def nearly_perfect(top1: Iterable[float]) -> str:
+    """A warning if these top-1, in percent, leave so few mistakes that these decide the likelihoods; otherwise nothing.
+
+    >>> nearly_perfect([80.0, 90.0])
+    ''
+    >>> nearly_perfect([98.0, 99.0]).partition(":")[0]
+    'warning'
+    """
+    known = list(top1)
+    mean = sum(known) / len(known)
+    if mean < _NEARLY_ALL:
+        return ""
+    return (
+        f"warning: the mean top-1 is {mean:.2f} %, so a few images decide the likelihoods; on such supernets of the"
+        " digits mean probabilities rank better: --top=prob"
+    )
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Merged scores in percent by arch id, and how they were made."""

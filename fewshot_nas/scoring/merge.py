@@ -19,7 +19,7 @@ from fewshot_nas.results.directories import (
     parts_with_scores,
     shard_path,
 )
-from fewshot_nas.results.evaluations import no_better, read_truth
+from fewshot_nas.results.evaluations import nearly_perfect, no_better, read_truth
 from fewshot_nas.results.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
 from fewshot_nas.results.run import Phase, first_phase, known_phases, phase_directory, phase_of, run_directory
 from fewshot_nas.results.scores import (
@@ -69,7 +69,7 @@ def merge(options: argparse.Namespace) -> None:
     _write(scores, merged, manifest, len(pool))
     # 4. What the scores say: whether anything was learned, and how well they rank the ground truth.
     top1 = [scored.acc for scored in merged.get("top1", {}).values()]
-    if top1 and (said := no_better(top1, manifest.get("guessing", 0.0))):
+    if top1 and (said := no_better(top1, manifest.get("guessing", 0.0)) or nearly_perfect(top1)):
         print(said, file=sys.stderr)
     if not truth_path.exists():
         print(f"{truth_path}: no such file, so there is nothing to compare with (run.ground_truth)")
