@@ -239,7 +239,7 @@ def _show(content: Mapping[str, Any], judged: Judgement | None, options: argpars
     if content["agreement"] is not None:
         print(
             f"scores and untrained networks agree by a tau of {content['agreement']:.3f}; of several supernets of a"
-            " space, such as several seeds, the one that agrees most is likely to rank best"
+            " space, such as several seeds, the one that agrees most is likely to rank best (docs/study.md)"
         )
     title = prediction_title(content["predicted"], content["metric"])
     print(f"the best by {title} within multiply-adds; all are in {run_files(options.save).prediction_table}:")
