@@ -13,12 +13,7 @@ from fewshot_nas.config import Config
 from fewshot_nas.ranking.comparison import best_of, compare, notes
 from fewshot_nas.ranking.correlation import Floats, proxies
 from fewshot_nas.ranking.features import by_id, column, column_of_codes, composites, features, suggest, weights, widths
-from fewshot_nas.ranking.interval import (
-    COMBINED,
-    gained,
-    ranking_table,
-    read_row,
-)
+from fewshot_nas.ranking.interval import COMBINED, gained, ranking_table, read_row
 from fewshot_nas.ranking.judgement import Judgement, judgement_text
 from fewshot_nas.ranking.predictor import Estimate, can_predict
 from fewshot_nas.ranking.ranker import in_percent, ranker

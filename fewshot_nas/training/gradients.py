@@ -69,10 +69,13 @@ class Leaves:
         return weights
 
     def deposit(self) -> None:
-        differentiated = [each for each in self._subnets if each[1][0][1].grad is not None]
-        self._subnets = [each for each in self._subnets if each[1][0][1].grad is None]
-        for each in differentiated:
-            _deposit(*each)
+        waiting = []
+        for slices, leaves in self._subnets:
+            if leaves[0][1].grad is None:
+                waiting.append((slices, leaves))
+            else:
+                _deposit(slices, leaves)
+        self._subnets = waiting
 
     def _whole(self, parameter: Tensor) -> Tensor:
         if parameter not in self._cast:

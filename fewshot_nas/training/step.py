@@ -231,9 +231,8 @@ class SupernetStep:
             if lesson and lesson.teacher not in taught:
                 with torch.no_grad():
                     known = first if lesson.teacher == archs[0] else None
-                    taught[lesson.teacher] = (forward(0, lesson.teacher, sides[0]) if known is None else known).softmax(
-                        1
-                    )
+                    answer = forward(0, lesson.teacher, sides[0]) if known is None else known
+                    taught[lesson.teacher] = answer.softmax(1)
             dropped = (0.0, 0.0) if number else (regular.dropout, regular.drop_connect)
             logits = forward(number, arch, side, *dropped)
             first = logits.detach() if first is None else first

@@ -30,7 +30,7 @@ from fewshot_nas.results.scores import LEADING
 from fewshot_nas.training.draws import NoEnds, OutsEnds, RandomArchs, Sampler
 from studies.cifar10_truths.bed import FILES, JUDGED, KINDS, PREDICTIONS, RULES, Bed, Rule, read_predictions
 from studies.cifar10_truths.run import ALL, FEW, OWN, images_of, sample, space_of
-from studies.cifar10_truths.table import RESULTS, SEEDS, TRUTHS
+from studies.cifar10_truths.table import OF_SEEDS, RESULTS, TRUTHS
 
 DRAWS, ASKED = 20, 2_000
 BY_DEFAULT: Rule = (LEADING, MACS_WEIGHT, 0.0)  # how `rank` ranks without options
@@ -219,7 +219,7 @@ def of_seeds(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, Floats]:
     for name, rule in rules.items() if len(bed.seeds) > 1 else ():
         found |= {f"{name}, seed {arm[-1]}": bed.ruled(arm, rule) for arm in bed.seeds}
         each = [standardised(bed.ruled(arm, rule)) for arm in bed.seeds]
-        found[f"{name}, mean of {len(bed.seeds)}{SEEDS}"] = np.mean(each, axis=0)
+        found[f"{name}, mean of {len(bed.seeds)}{OF_SEEDS}"] = np.mean(each, axis=0)
     return found
 
 

@@ -6,7 +6,7 @@ python -m studies.cifar10_truths.digits --train    first trains and scores what 
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -44,20 +44,15 @@ def train() -> None:
     write_json(SCORES, found)
 
 
-def taus(scores: Mapping[str, Mapping[str, float]], kind: str) -> float:
-    """Tau of a supernet's scores of a kind to the truth."""
-    truth = {arch_id: entry["acc"] for arch_id, entry in read_json(TRUTH).items()}
-    return correlations(column(truth, scores[kind]), column(truth, truth))[0]
-
-
 def lines() -> Iterator[str]:
     """Tau of each seed by each kind of score, and the mean gain of two sides, in Markdown."""
-    found = read_json(SCORES)
+    found, truth = read_json(SCORES), {arch_id: entry["acc"] for arch_id, entry in read_json(TRUTH).items()}
     yield f"| digits, 30 archs | {' | '.join(f'seed {seed}' for seed in SEEDS)} | mean |"
     yield f"|---|{'---|' * (len(SEEDS) + 1)}"
     for kind, title in KINDS.items():
         for arm in ARMS:
-            each = [taus(found[f"{arm}_{seed}"], kind) for seed in SEEDS]
+            scores = (column(truth, found[f"{arm}_{seed}"][kind]) for seed in SEEDS)
+            each = [correlations(values, column(truth, truth))[0] for values in scores]
             yield f"| {arm}, {title} | {' | '.join(f'{tau:.2f}' for tau in each)} | {np.mean(each):.2f} |"
 
 

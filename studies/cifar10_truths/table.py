@@ -22,7 +22,7 @@ RESULTS = HERE / "results.json"
 TRUTHS = 30  # of the ranker's lines
 AGREEMENT = ("naswot", "macs", "whole", "equal_cost")  # what is known of a supernet's
 TELLING = 5  # supernets, from which on a correlation over them says something
-SEEDS = " seeds"  # how the name of a mean of several supernets ends
+OF_SEEDS = " seeds"  # how the name of a mean of several supernets ends
 KINDS = MappingProxyType({"top1": "top-1", "prob": "mean probability", "likelihood": "likelihood"})
 UNTRAINED = MappingProxyType(
     {"naswot": "NASWOT", "naswot, smoothed": "NASWOT, smoothed", "synflow": "SynFlow", "zen": "Zen score"}
@@ -184,7 +184,7 @@ def _cost(table: Mapping[str, Any], ranking: str) -> float:
     if ranking.startswith("untrained"):
         return 0.001
     one = float(costs.get(ranking.partition(", ")[0], costs[table["judged"]]))
-    return int(ranking.removesuffix(SEEDS)[-1]) * one if ranking.endswith(SEEDS) else one
+    return int(ranking.removesuffix(OF_SEEDS)[-1]) * one if ranking.endswith(OF_SEEDS) else one
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:

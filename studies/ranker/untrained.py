@@ -26,6 +26,7 @@ from fewshot_nas.records.files import read_json
 from fewshot_nas.running.images import open_images, pixels
 from fewshot_nas.scoring.scorer import IMAGES, naswot, untrained
 from fewshot_nas.space.pool import read_pool
+from fewshot_nas.space.space import Arch, Space
 from studies.common import FILES, ROOT, STUDIES
 from studies.ranker.run import CLASSES, HERE, TRUTHS, scores_of, truth_of
 
@@ -49,7 +50,7 @@ def score(bed: str, root: str) -> None:
     """Append the scores of a bed's archs that have none yet."""
     config = load_config(ROOT / "configs" / f"{bed}.yml", [f"data.root={root}", f"data.cache={root}/cache"])
     space = config.space.build()
-    pool = {arch_id: arch for part in read_pool(FILES / "json8", space) for arch_id, arch in part.items()}
+    pool = pool_of(space)
     done = read_untrained_of(bed)
     wanted = sorted({*sample(space, pool, SAMPLE), *truth_of(bed)} - done.keys(), key=lambda each: pool[each])
     data = open_images(config, space)
@@ -58,6 +59,11 @@ def score(bed: str, root: str) -> None:
     with SCORES.open("a", newline="") as file:
         for arch_id in wanted:
             csv.writer(file).writerow([bed, arch_id, f"{naswot(supernet, pool[arch_id], images):.4f}"])
+
+
+def pool_of(space: Space) -> dict[str, Arch]:
+    """The archs of the whole pool by id."""
+    return {arch_id: arch for part in read_pool(FILES / "json8", space) for arch_id, arch in part.items()}
 
 
 def read_untrained_of(bed: str) -> dict[str, float]:
@@ -70,7 +76,7 @@ def gains(bed: str) -> Iterator[tuple[str, float, float, float, Interval]]:
     """By supernet: tau of untrained networks, of the combined scores without and with them, and the gain."""
     config, truth, told = load_config(ROOT / "configs" / f"{bed}.yml"), truth_of(bed), read_untrained_of(bed)
     space = config.space.build()
-    pool = {arch_id: arch for part in read_pool(FILES / "json8", space) for arch_id, arch in part.items()}
+    pool = pool_of(space)
     for name, scores in scores_of(bed).items():
         known = {*truth, *scores, *told}
         archs = {arch_id: arch for arch_id, arch in pool.items() if arch_id in known}
@@ -110,12 +116,12 @@ def agreement_lines() -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for bed, nets in supernets().items():
         space, truth = load_config(ROOT / "configs" / f"{bed}.yml").space.build(), truth_of(bed)
-        pool = {arch_id: arch for part in read_pool(FILES / "json8", space) for arch_id, arch in part.items()}
+        pool = pool_of(space)
         macs = {arch_id: float(space.cost(pool[arch_id], num_classes=CLASSES[bed]).macs) for arch_id in truth}
         columns = [column(truth, each) for each in (truth, read_untrained_of(bed), macs)]
         ranked, *agreed = np.array([[correlations(column(truth, each), to)[0] for each in nets] for to in columns])
         ends = [f"{min(each):.2f} to {max(each):.2f}" for each in (agreed[0], ranked)]
-        related = [f"{np.corrcoef(each, ranked)[0, 1]:.2f}" if len(nets) > 2 else "" for each in agreed]
+        related = [f"{np.corrcoef(each, ranked)[0, 1]:.2f}" for each in agreed]
         yield f"| {bed} | {len(nets)} | {' | '.join([*ends, *related])} |"
 
 

@@ -23,6 +23,8 @@ from fewshot_nas.training.step import SupernetStep
 from fewshot_nas.training.task import Batch
 from tests.kinds import ALL, CHANNELS, CHOICES, MBCONV, named
 
+pytestmark = pytest.mark.numeric
+
 
 def supernet_of(split):
     supernet = Supernet(split, num_classes=10)
