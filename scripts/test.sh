@@ -34,7 +34,7 @@ pytest "${selection[@]}" || fail "tests failed (above)"
 # The numerical tests once more, with the kernels of other processors.
 for kernels in \
     "ATEN_CPU_CAPABILITY=default" \
-    "MKL_ENABLE_INSTRUCTIONS=SSE4_2" \
+    "ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2" \
     "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX512_CORE MKL_ENABLE_INSTRUCTIONS=AVX2"; do
     echo "numerical tests with $kernels"
     env $kernels pytest -n 2 -m "numeric and not slow" || fail "tests failed with $kernels (above)"

@@ -98,14 +98,15 @@ def test_activations_and_gates_by_hand():
 )
 def test_a_block_adds_its_shortcut_and_changes_no_input(block, grad):
     x, (main, shortcut) = torch.randn(3, 4, 8, 8), units(block)
-    before, y = x.clone(), x
-    for op, each in zip(block.main, main, strict=True):
-        y = run_op(op, each, y, apply)
-    if block.shortcut is not None:
-        y = y + (run_op(block.shortcut[0], shortcut[0], x, apply) if block.shortcut else x)
-    y = y.clamp(min=0) if block.after == "relu" else y
-    y = F.max_pool2d(y, 3, 2, 1) if block.pool else y
-    with torch.set_grad_enabled(grad):
+    before = x.clone()
+    with torch.set_grad_enabled(grad):  # a strided 1x1 convolution is another one where there are gradients
+        y = x
+        for op, each in zip(block.main, main, strict=True):
+            y = run_op(op, each, y, apply)
+        if block.shortcut is not None:
+            y = y + (run_op(block.shortcut[0], shortcut[0], x, apply) if block.shortcut else x)
+        y = y.clamp(min=0) if block.after == "relu" else y
+        y = F.max_pool2d(y, 3, 2, 1) if block.pool else y
         assert torch.equal(run(block, main, shortcut, x, apply), y)
         if block.main:  # what is known already is not changed either
             first = run_op(block.main[0], main[0], x, apply)
