@@ -1,0 +1,169 @@
+"""Kinds of score between likelihood and mean probability; plan.md says why.
+
+    python -m studies.cifar10_truths.kinds --root DIR ARM...     train what is missing, and score
+    python -m studies.cifar10_truths.kinds --truths DIR          the table, from scores/kinds_*
+
+An arm is TABLE/NAME/SEED as of `run`, or digits/default/SEED. `root` is the mean root of the label's probability
+(after arXiv:1805.07836), `calibrated` the likelihood at the temperature that suits a network's images best
+(arXiv:1706.04599).
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_nas import train_supernet
+from fewshot_nas.config import Config, load_config
+from fewshot_nas.distributed import joined
+from fewshot_nas.evaluation.engine import Walk
+from fewshot_nas.models.checkpoint import load_supernet
+from fewshot_nas.ranking.baselines import Groups, by_cost, everything, plain_tau
+from fewshot_nas.ranking.correlation import Floats, correlations
+from fewshot_nas.ranking.features import column, standardised
+from fewshot_nas.ranking.ranker import MACS_WEIGHT, log_odds, partly_smoothed, smooth
+from fewshot_nas.records.files import read_json
+from fewshot_nas.running.images import images_for
+from fewshot_nas.scoring.scorer import scorer_for
+from fewshot_nas.space.space import Arch
+from studies.cifar10_truths.bed import FILES, Bed
+from studies.cifar10_truths.collect import paired
+from studies.cifar10_truths.digits import CONFIG as DIGITS
+from studies.cifar10_truths.digits import SEEDS, TRUTH
+from studies.cifar10_truths.run import ALL_IMAGES, CONFIG, FEW, RESULTS, SCORES, at_hand, sample, trained
+
+KINDS = ("top1", "prob", "likelihood", "root", "calibrated")
+PARTS = ("whole", "equal_cost")
+TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+
+
+def found_in(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sums over images [B, classes] of top-1, probability and root, then of the log probability at each temperature."""
+    exact, rows = logits.double(), torch.arange(len(labels))
+    logs = torch.stack([(exact / each).log_softmax(-1)[rows, labels] for each in TEMPERATURES]).sum(-1)
+    probability = exact.softmax(-1)[rows, labels]
+    first = torch.stack([(exact.argmax(-1) == labels).double(), probability, probability.sqrt()]).sum(-1)
+    return torch.cat([first, logs])
+
+
+def values(sums: Tensor, images: int) -> list[float]:
+    """The scores in percent by `KINDS`. The best temperature lies on a parabola through the best three."""
+    top1, prob, root, *logs = (sums / images).tolist()
+    best = min(max(int(np.argmax(logs)), 1), len(logs) - 2)
+    fitted = np.polyfit((-1, 0, 1), logs[best - 1 : best + 2], 2)
+    peak = min(max(-fitted[1] / (2 * fitted[0]), -1), 1) if fitted[0] < 0 else 0
+    likelihoods = np.exp([logs[TEMPERATURES.index(1.0)], max(*logs, float(np.polyval(fitted, peak)))])
+    return [round(100 * float(each), 4) for each in (top1, prob, likelihoods[0], root, likelihoods[1])]
+
+
+def scores_of(supernet: Path, archs: Sequence[Arch], config: Config) -> list[list[float]]:
+    """The scores of each arch."""
+    with joined("cpu", config.run) as world:
+        network = load_supernet(supernet)
+        data = images_for(config, str(supernet), network.space, network.num_classes, network.trained_on)
+        scorer = scorer_for(config, supernet, network, data, data.valid, world)
+        plan = scorer.plan(archs)
+        inputs, _ = scorer.within_memory(plan)
+        units = []
+        for unit in plan.units:
+            walk, sums = Walk(network, unit, inputs), torch.zeros(len(unit.members), 3 + len(TEMPERATURES)).double()
+            walk.calibrate()
+            with torch.no_grad():
+                for images, labels in inputs.scoring_batches():
+                    for number, logits in walk.outputs(images):
+                        sums[number] += found_in(logits, labels)
+            units.append([values(each, len(inputs.images)) for each in sums])
+            print(f"{supernet}: {len(units)} of {len(plan.units)} units", flush=True)
+        return list(plan.by_arch(units))
+
+
+def write(arm: str, root: str, precision: str) -> None:
+    """Train an arm's supernet if it is not there, and write its scores by key."""
+    table, name, seed = arm.split("/")
+    common = [f"data.root={root}", f"data.cache={root}/cache", f"run.precision={precision}"]
+    if table == "digits":
+        save, words = f"truths_digits_{name}_{seed}", [f"run.seed={seed}", "evaluation.every_epochs=100"]
+        if train_supernet.main([f"--config={DIGITS}", f"--save={save}", *words]):
+            raise SystemExit(f"{save} failed")
+        supernet, config = RESULTS / save / "supernet.pth", load_config(DIGITS)
+        codes = {arch_id: entry["arch"] for arch_id, entry in read_json(TRUTH).items()}
+    else:
+        supernet = trained(table, name, int(seed), common)
+        config = load_config(CONFIG, [f"space.preset={table}_quarter", *common, f"data.valid_images={ALL_IMAGES}"])
+        codes = {key: key for key in sample(at_hand(table), FEW)}
+    space = load_supernet(supernet).space
+    found = scores_of(supernet, [space.decode(code) for code in codes.values()], config)
+    lines = [json.dumps([key, each]) for key, each in zip(codes, found, strict=True)]
+    path = SCORES / f"kinds_{arm.replace('/', '_')}.jsonl"
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def read(table: str, seed: int) -> dict[str, dict[str, float]]:
+    """Of the default arm of a table and seed: each kind's scores by key; empty if it was not scored."""
+    rows = [
+        json.loads(line)
+        for path in SCORES.glob(f"kinds_{table}_*_{seed}.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    return {kind: {key: each[number] for key, each in rows} for number, kind in enumerate(KINDS)} if rows else {}
+
+
+def of_table(table: str, directory: Path) -> Iterator[str]:
+    """By each kind, smoothed and with multiply-adds as `rank` ranks, and with NASWOT: tau of all networks of the half,
+    and the gain over likelihood."""
+    bed = Bed(table, directory)
+    row = {key: number for number, key in enumerate(bed.keys)}
+    for seed in SEEDS:
+        rankings: dict[str, dict[str, Floats]] = {}
+        for kind, scores in read(table, seed).items():
+            raw = np.full(len(bed.keys), np.nan)
+            for key, value in scores.items():
+                raw[row[key]] = value
+            raw = log_odds(raw)
+            score = standardised(partly_smoothed(raw, smooth(bed.described, raw)))
+            with_macs = score + MACS_WEIGHT * standardised(bed.log_macs)
+            rankings[kind] = {"macs": with_macs, "NASWOT": standardised(score) + bed.naswot}
+        for kind, (beside, ranking) in ((kind, pair) for kind, each in rankings.items() for pair in each.items()):
+            whole, equal = (plain_tau(bed.of_truth(ranking), bed.truth.accuracy, groups) for groups in groups_of(bed))
+            gain = paired(bed, ranking, rankings["likelihood"][beside])
+            gains = [
+                f"{gain[part]['value']:+.3f} [{gain[part]['low']:+.3f}, {gain[part]['high']:+.3f}]" for part in PARTS
+            ]
+            yield f"| {table} | {seed} | {kind}, {beside} | {whole:.3f} | {equal:.3f} | {' | '.join(gains)} |"
+
+
+def groups_of(bed: Bed) -> tuple[Groups, Groups]:
+    return everything(len(bed.rows)), by_cost(bed.truth.counts["macs"])
+
+
+def of_digits() -> Iterator[str]:
+    """Tau of the 30 digits networks by each kind, of each seed and the mean."""
+    truth = {arch_id: entry["acc"] for arch_id, entry in read_json(TRUTH).items()}
+    found = [read("digits", seed) for seed in SEEDS if read("digits", seed)]
+    for kind in KINDS if found else ():
+        each = [correlations(column(truth, scores[kind]), column(truth, truth))[0] for scores in found]
+        yield f"| digits | {kind} | {' | '.join(f'{tau:.2f}' for tau in each)} | {np.mean(each):.3f} |"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train and score arms, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", help="directory of CIFAR-10")
+    parser.add_argument("--precision", default="bf16", help="fp32 where the processor has no bf16 (default: bf16)")
+    parser.add_argument("--truths", type=Path, help="directory of the public tables")
+    parser.add_argument("arms", nargs="*", metavar="TABLE/default/SEED")
+    options = parser.parse_args(argv)
+    for arm in options.arms:
+        write(arm, options.root, options.precision)
+    if options.truths:
+        print("\n".join([*of_digits(), *(line for table in FILES for line in of_table(table, options.truths))]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
