@@ -18,7 +18,7 @@ from typing import Any
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.correlation import agreement
+from fewshot_nas.ranking.correlation import correlate
 from fewshot_nas.records.files import read_json, write_json, write_text
 from studies.arms import table as arms_table
 from studies.budget import run as budget_run
@@ -196,7 +196,7 @@ def _gain(nets: Sequence[Mapping[str, Scores]], measure: str, bed: str) -> str:
         return ""
     truth = ranker_run.truth_of(bed)
     ours, theirs = ([each[name] for each in nets] for name in (measure, "prob"))
-    tau = fmean(agreement(each, truth, resamples=0).kendall.value for each in ours)
+    tau = fmean(correlate(each, truth, resamples=0).kendall.value for each in ours)
     gain = tau_gain(ours, theirs, truth)
     return f"{tau:.2f}" if measure == "prob" else f"{tau:.2f} ({gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}])"
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.correlation import agreement
+from fewshot_nas.ranking.correlation import correlate
 from fewshot_nas.ranking.interval import Interval
 from studies.seeds import reliability, tau_gain
 
@@ -86,7 +86,7 @@ def test_tau_gain_is_the_difference_of_mean_taus_and_narrower_than_either():
 
     truth, ours, theirs = dict(zip(ids, true, strict=True)), [ranking(0.1), ranking(0.1)], [ranking(0.2)]
     found = tau_gain(ours, theirs, truth)
-    taus = [agreement(scores, truth).kendall for scores in (*ours, *theirs)]
+    taus = [correlate(scores, truth).kendall for scores in (*ours, *theirs)]
     assert found.value == pytest.approx((taus[0].value + taus[1].value) / 2 - taus[2].value)
     assert found.low < found.value < found.high
     assert found.error < min(tau.error for tau in taus) / 2

@@ -14,7 +14,7 @@ import pytest
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import Config, RunConfig, SpaceConfig, dump_config
 from fewshot_nas.merge import main
-from fewshot_nas.ranking.correlation import agreement, proxies
+from fewshot_nas.ranking.correlation import correlate, proxies
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import manifest_path, merged_manifest_path, merged_path, shard_path
 from fewshot_nas.results.run import Phase, phase_directory
@@ -137,7 +137,7 @@ def test_the_table_compares_with_the_ground_truth_and_the_proxies(run, capsys):
     # The space is the manifests', not the one of the settings.
     by_macs = proxies(SPACE, {key: entry.arch for key, entry in truth.items()}, num_classes=10)["macs"]
     for row, values in ((rows[0], scores), (rows[3], by_macs)):
-        tau = agreement(values, accuracy, resamples=0).kendall.value
+        tau = correlate(values, accuracy, resamples=0).kendall.value
         assert row[3].startswith(f"{tau:+.3f} [")
 
 

@@ -23,7 +23,7 @@ RESAMPLES, LARGE_RESAMPLES = 1000, 200
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class Correlation:
     """Correlations of scores with the truth over `n` archs, and the number of tied pairs on each side."""
 
     n: int
@@ -34,9 +34,9 @@ class Agreement:
     pearson: Interval
 
 
-def agreement(
+def correlate(
     scores: Mapping[str, float], truth: Mapping[str, float], *, resamples: int = RESAMPLES, seed: int = 0
-) -> Agreement:
+) -> Correlation:
     """Kendall's tau-b, Spearman's rho and Pearson's r over the archs that have both a score and a truth.
 
     The intervals are percentile bootstraps over archs: an arch's score and truth are drawn together.
@@ -59,7 +59,7 @@ def agreement(
     draws = np.random.default_rng(seed).integers(len(ids), size=(resamples_for(len(ids), resamples), len(ids)))
     resampled = correlations_of_draws(x, y, draws)
     kendall, spearman, pearson = map(interval_of, correlations(x, y), resampled.T)
-    return Agreement(len(ids), _tied_pairs(x), _tied_pairs(y), kendall, spearman, pearson)
+    return Correlation(len(ids), _tied_pairs(x), _tied_pairs(y), kendall, spearman, pearson)
 
 
 def resamples_for(archs: int, most: int = RESAMPLES) -> int:
@@ -116,8 +116,8 @@ def proxies(
     }
 
 
-def agreement_table(rows: Mapping[str, Agreement]) -> str:
-    """Named agreements as aligned text, one per line; ties are those of the scores / of the truth."""
+def correlation_table(rows: Mapping[str, Correlation]) -> str:
+    """Named correlations as aligned text, one per line; ties are those of the scores / of the truth."""
     header = ["score", "n", "ties", "tau [95 %]", "Spearman", "Pearson"]
     lines = [header, *([name, *_cells(row)] for name, row in rows.items())]
     return "\n".join(aligned(lines))
@@ -205,7 +205,7 @@ def _tied_pairs(x: Floats) -> int:
     return int((counts * (counts - 1) // 2).sum())
 
 
-def _cells(row: Agreement) -> list[str]:
+def _cells(row: Correlation) -> list[str]:
     beside = (shown(each.value, SIGNED) for each in (row.spearman, row.pearson))
     return [str(row.n), f"{row.score_ties}/{row.truth_ties}", row.kendall.text(SIGNED), *beside]
 

@@ -9,7 +9,7 @@ from html import escape
 from statistics import fmean
 from typing import Any
 
-from fewshot_nas.ranking.correlation import Agreement
+from fewshot_nas.ranking.correlation import Correlation
 from fewshot_nas.reporting.gather import PhaseRecord, Span, Study
 from fewshot_nas.reporting.log import Epoch
 from fewshot_nas.reporting.ranked import macs_front
@@ -108,7 +108,7 @@ def cost_figure(study: Study, name: str, evaluation: Evaluation) -> Figure:
     return {"data": [common | trace for trace in data], "layout": plan}
 
 
-def _rows(rows: Mapping[str, Agreement], colour: str, symbol: str) -> Figure:
+def _rows(rows: Mapping[str, Correlation], colour: str, symbol: str) -> Figure:
     """Points with their intervals, a line for each name."""
     taus = {name: row.kendall for name, row in rows.items() if row.kendall.defined}
     bars = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.names import extra
-from fewshot_nas.ranking.correlation import FEWEST, Agreement, agreement, proxies
+from fewshot_nas.ranking.correlation import FEWEST, Correlation, correlate, proxies
 from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.reporting.log import Epoch, Log, PathSearch, read_log
 from fewshot_nas.reporting.ranked import Ranked
@@ -83,8 +83,8 @@ class Study:
     truth: Mapping[str, Entry]
     codes: Mapping[str, str]
     costs: Mapping[str, Cost]
-    phase_rows: Mapping[str, Agreement]
-    proxy_rows: Mapping[str, Agreement]
+    phase_rows: Mapping[str, Correlation]
+    proxy_rows: Mapping[str, Correlation]
     ranked: Ranked | None = None
     cream: PathSearch | None = None
     searches: Mapping[str, Found] = field(default_factory=dict)
@@ -133,7 +133,7 @@ def gather(
     codes = _codes(phases, truth, network.space)
     costs = {arch_id: _cost(network, arch_id, code) for arch_id, code in codes.items()}
     accuracy = {arch_id: entry.acc for arch_id, entry in truth.items()}
-    rows = {phase.name: agreement(phase.compared, accuracy) for phase in phases if len(phase.compared) >= FEWEST}
+    rows = {phase.name: correlate(phase.compared, accuracy) for phase in phases if len(phase.compared) >= FEWEST}
     return Study(
         save=save,
         metric=metric,
@@ -204,15 +204,15 @@ def _cost(network: Network, arch_id: str, code: str) -> Cost:
         raise InputError(f"{arch_id}: {error}") from None
 
 
-def _proxy_rows(network: Network, truth: Mapping[str, Entry]) -> dict[str, Agreement]:
+def _proxy_rows(network: Network, truth: Mapping[str, Entry]) -> dict[str, Correlation]:
     if len(truth) < FEWEST:
         return {}
     archs = {arch_id: entry.arch for arch_id, entry in truth.items()}
     scores = proxies(network.space, archs, resolution=network.resolution, num_classes=network.num_classes)
-    return {name: agreement(values, {i: truth[i].acc for i in truth}) for name, values in scores.items()}
+    return {name: correlate(values, {i: truth[i].acc for i in truth}) for name, values in scores.items()}
 
 
-def _best(rows: Mapping[str, Agreement]) -> str | None:
+def _best(rows: Mapping[str, Correlation]) -> str | None:
     defined = [name for name, row in rows.items() if row.kendall.defined]
     return max(defined, key=lambda name: rows[name].kendall.value, default=None)
 

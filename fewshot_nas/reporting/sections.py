@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from fewshot_nas.cli.names import command_line
-from fewshot_nas.ranking.correlation import Agreement
+from fewshot_nas.ranking.correlation import Correlation
 from fewshot_nas.records.journal import flat
 from fewshot_nas.reporting.gather import PhaseRecord, Study
 from fewshot_nas.reporting.ranked import best_under, macs_bounds, ranked_table
@@ -139,7 +139,7 @@ def _no_truth(study: Study) -> str:
     )
 
 
-def _ranking_row(name: str, row: Agreement, source: str) -> list[str]:
+def _ranking_row(name: str, row: Correlation, source: str) -> list[str]:
     ties = f"{row.score_ties} / {row.truth_ties}"
     return [name, str(row.n), ties, *map(interval, (row.kendall, row.spearman, row.pearson)), escape(source)]
 

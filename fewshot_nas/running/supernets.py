@@ -19,7 +19,7 @@ from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.ranking.correlation import FEWEST, agreement
+from fewshot_nas.ranking.correlation import FEWEST, correlate
 from fewshot_nas.ranking.interval import UNDEFINED, Interval
 from fewshot_nas.records.files import read_json, replacing, sha256
 from fewshot_nas.reporting.log import read_log
@@ -107,7 +107,7 @@ def _measured(path: Path, truth: Truth, inputs: Inputs) -> MeasuredEpoch:
     scores = {metric: {key: getattr(each, metric) for key, each in found.items()} for metric in LOGGED}
     tau = UNDEFINED
     if len(archs) >= FEWEST:
-        tau = agreement(scores[LEADING], {key: entry.acc for key, entry in truth.entries.items()}).kendall
+        tau = correlate(scores[LEADING], {key: entry.acc for key, entry in truth.entries.items()}).kendall
     return MeasuredEpoch(Candidate(_epoch(path), tau.value, tau.error), path, tau, scores)
 
 

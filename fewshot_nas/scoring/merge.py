@@ -8,7 +8,7 @@ from pathlib import Path
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.main import as_list, read_numbers
 from fewshot_nas.config import Config
-from fewshot_nas.ranking.correlation import FEWEST, TELLING, agreement, agreement_table, proxies
+from fewshot_nas.ranking.correlation import FEWEST, TELLING, correlate, correlation_table, proxies
 from fewshot_nas.ranking.judgement import judgement_text
 from fewshot_nas.reporting.style import metric_title
 from fewshot_nas.results.directories import (
@@ -209,6 +209,6 @@ def _compare(
     print(f"against {path}, with 95 % intervals:")
     if len(common) < TELLING:
         print(f"only {len(common)} archs: tau and its interval tell little below {TELLING}")
-    print(agreement_table({name: agreement(values, accuracy) for name, values in rows.items()}))
+    print(correlation_table({name: correlate(values, accuracy) for name, values in rows.items()}))
     if judged:
         print(f"\n{judgement_text(judged)}")

@@ -17,7 +17,7 @@ from fewshot_nas.evaluation.inputs import Accuracy, Inputs, guessing
 from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.ranking.correlation import FEWEST, agreement, proxies
+from fewshot_nas.ranking.correlation import FEWEST, correlate, proxies
 from fewshot_nas.ranking.interval import merit
 from fewshot_nas.records.journal import Record
 from fewshot_nas.results.directories import PhaseDirectory
@@ -98,7 +98,7 @@ class SupernetTask(Task[Supernet, SupernetStep]):
         tau, error = float("nan"), float("nan")
         record["guessing"] = guessing(self.validation.inputs.labels)
         if len(truth) >= FEWEST:
-            record |= self._agreement(record[LEADING])
+            record |= self._correlation(record[LEADING])
             tau, error = record["tau"]["value"], record["tau"]["error"]
         self._enter(Candidate(epoch, tau, error))
         return record
@@ -121,10 +121,10 @@ class SupernetTask(Task[Supernet, SupernetStep]):
     def file_of(self, candidate: Candidate) -> Path:
         return self.validation.directory.candidate(candidate.tau, candidate.epoch)
 
-    def _agreement(self, scores: Mapping[str, float]) -> Record:
+    def _correlation(self, scores: Mapping[str, float]) -> Record:
         """Tau with its interval, and the tau of the proxies, which need no training."""
         truth = {arch_id: entry.acc for arch_id, entry in self.validation.truth.items()}
-        ranking = agreement(scores, truth)
+        ranking = correlate(scores, truth)
         free = proxies(
             self.network.space,
             {arch_id: entry.arch for arch_id, entry in self.validation.truth.items()},
@@ -132,7 +132,7 @@ class SupernetTask(Task[Supernet, SupernetStep]):
         )
         record: Record = {"n": ranking.n, "tau": asdict(ranking.kendall)}
         record |= {"spearman": asdict(ranking.spearman), "pearson": asdict(ranking.pearson)}
-        taus = {name: agreement(score, truth, resamples=0).kendall.value for name, score in free.items()}
+        taus = {name: correlate(score, truth, resamples=0).kendall.value for name, score in free.items()}
         return {**record, "proxies": taus}
 
     def _enter(self, candidate: Candidate) -> None:

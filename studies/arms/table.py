@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.correlation import Floats, agreement, interval_of, tau_of_weights
+from fewshot_nas.ranking.correlation import Floats, correlate, interval_of, tau_of_weights
 from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.pool import read_arch_file
@@ -224,7 +224,7 @@ def _offsets(
 
 
 def _mean_tau(runs: Sequence[Scores], truth: Scores) -> float:
-    return fmean(agreement(each, truth, resamples=0).kendall.value for each in runs)
+    return fmean(correlate(each, truth, resamples=0).kendall.value for each in runs)
 
 
 def _upper(truth: Scores) -> Scores:

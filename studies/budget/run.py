@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fewshot_nas.cli.main import run
 from fewshot_nas.config import load_config
-from fewshot_nas.ranking.correlation import Interval, agreement
+from fewshot_nas.ranking.correlation import Interval, correlate
 from fewshot_nas.ranking.features import column, features, sample
 from fewshot_nas.ranking.ranker import combine, log_odds, smooth
 from fewshot_nas.records.files import read_json, replacing, write_json
@@ -279,7 +279,7 @@ def draw(measured: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def _tau(arm: Mapping[str, Any]) -> float:
     truth = {arch_id: entry.acc for arch_id, entry in read_arch_file(TRUTH, SPACE).items()}
-    return fmean(agreement(scores, truth, resamples=0).kendall.value for scores in arm["scores"])
+    return fmean(correlate(scores, truth, resamples=0).kendall.value for scores in arm["scores"])
 
 
 def _shown(found: Interval) -> str:

@@ -11,7 +11,7 @@ from scipy.stats import t
 
 from fewshot_nas.cli.settings import load
 from fewshot_nas.cream.config import SearchConfig
-from fewshot_nas.ranking.correlation import agreement, interval_of
+from fewshot_nas.ranking.correlation import correlate, interval_of
 from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.space.cost import Cost
 from fewshot_nas.space.mbconv import MBConvSpace
@@ -94,7 +94,7 @@ def _rankings(study: Study) -> Iterator[str]:
     yield "| what ranks | seeds | tau | less that of FLOPs | less that of `default` | found path, supernet's weights |"
     yield f"|{'---|' * 6}"
     for name, values in costs.items():
-        yield f"| {name} | | {_shown(agreement(values, truth).kendall)} | | | |"
+        yield f"| {name} | | {_shown(correlate(values, truth).kendall)} | | | |"
     for arm, scores in arms.items():
         if scores:
             gains = [_shown(tau_gain(scores, [costs["FLOPs"]], truth))]
@@ -109,7 +109,7 @@ def _rankings(study: Study) -> Iterator[str]:
 def _between(supernets: Sequence[Mapping[str, float]], names: Iterable[str]) -> Iterator[str]:
     """How well the supernets of two seeds agree on the paths that have a truth."""
     paths = [{name: each[name] for name in names} for each in supernets]
-    taus = [agreement(one, other, resamples=0).kendall.value for one, other in combinations(paths, 2)]
+    taus = [correlate(one, other, resamples=0).kendall.value for one, other in combinations(paths, 2)]
     if taus:
         yield f"Tau between the scores of two `default` supernets: {', '.join(f'{tau:.2f}' for tau in taus)}."
 

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.correlation import Agreement, Interval, agreement, proxies
+from fewshot_nas.ranking.correlation import Correlation, Interval, correlate, proxies
 from fewshot_nas.records.files import write_json
 from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.directories import shard_path
@@ -94,12 +94,12 @@ def lines(study: Study) -> Iterator[str]:
     )
     yield f"|{'---|' * 10}"
     for name, scores in _proxies(study).items():
-        valid, seen = ([agreement(scores, truth[split])] for split in SPLITS)
+        valid, seen = ([correlate(scores, truth[split])] for split in SPLITS)
         yield _row((name, "", ""), [], valid, seen, [])
     for arm, title in ARMS.items():
         for phase in PHASES:
             top1, prob, test = (
-                [agreement(scores[metric], truth[split]) for scores in _of(study, arm, phase, split)]
+                [correlate(scores[metric], truth[split]) for scores in _of(study, arm, phase, split)]
                 for split, metric in (("valid", "top1"), ("valid", "prob"), ("test", "prob"))
             )
             if prob:
@@ -139,9 +139,9 @@ def _by_width(study: Study) -> Iterator[str]:
 
 def _row(
     names: Iterable[str],
-    top1: Sequence[Agreement],
-    prob: Sequence[Agreement],
-    test: Sequence[Agreement],
+    top1: Sequence[Correlation],
+    prob: Sequence[Correlation],
+    test: Sequence[Correlation],
     ends: Sequence[Scores],
 ) -> str:
     """A proxy has no accuracy of its own: its tau stands with the probabilities'."""
@@ -189,7 +189,7 @@ def _pairs(study: Study) -> Iterator[tuple[str, list[Scores], list[Scores]]]:
     found[SHORT] = [each["prob"] for each in _of(study, "few", PHASES[0], "valid")]
     found |= {"drawn ends": found[SHORT] + found["teacher"], "fixed ends": found["ends"] + found["bignas"]}
     truth, ranked = _means(study["truth"]["valid"]), _proxies(study)
-    taus = {name: agreement(scores, truth, resamples=0).kendall.value for name, scores in ranked.items()}
+    taus = {name: correlate(scores, truth, resamples=0).kendall.value for name, scores in ranked.items()}
     best = max(taus.keys() - {HINDSIGHT}, key=taus.__getitem__)
     named = {**found, best: [ranked[best]]}
     for ours, theirs in (

@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.correlation import Interval, agreement, proxies
+from fewshot_nas.ranking.correlation import Interval, correlate, proxies
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import shard_path
 from fewshot_nas.space.pool import read_arch_file
@@ -119,7 +119,7 @@ def _tau_to_twice(study: Study, split: str) -> float:
     """Between the first seed's accuracies and those after twice as long a training."""
     twice = _means(study["twice"][split])
     once = {arch_id: study["truth"][split][arch_id][0] for arch_id in twice}
-    return agreement(once, twice, resamples=0).kendall.value
+    return correlate(once, twice, resamples=0).kendall.value
 
 
 def _means(runs: Runs) -> Scores:
@@ -131,11 +131,11 @@ def _rankings(study: Study) -> Iterator[str]:
     truth = {split: _means(study["truth"][split]) for split in SPLITS}
     counted = _proxies(truth["valid"])
     scored = {f"{name}, {metric}": each[metric] for name, each in study["scores"].items() for metric in METRICS}
-    best = max(counted, key=lambda name: agreement(counted[name], truth["valid"], resamples=0).kendall.value)
+    best = max(counted, key=lambda name: correlate(counted[name], truth["valid"], resamples=0).kendall.value)
     yield f"| what ranks | archs | tau | Spearman | Pearson | test: tau | gain in tau over {best} |"
     yield f"|{'---|' * 7}"
     for name, scores in {**counted, **scored}.items():
-        valid, test = (agreement(scores, truth[split]) for split in SPLITS)
+        valid, test = (correlate(scores, truth[split]) for split in SPLITS)
         gain = _shown(tau_gain([scores], [counted[best]], truth["valid"])) if name in scored else ""
         cells = map(_shown, (valid.kendall, valid.spearman, valid.pearson, test.kendall))
         yield f"| {name} | {valid.n} | {' | '.join(cells)} | {gain} |"

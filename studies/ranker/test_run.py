@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fewshot_nas.ranking.correlation import agreement
+from fewshot_nas.ranking.correlation import correlate
 from fewshot_nas.records.files import read_json
 from fewshot_nas.results.merging import write_merged
 from fewshot_nas.results.scores import Scored
@@ -51,7 +51,7 @@ def test_there_is_a_prediction_for_each_arch_of_the_pool():
     assert all(0 < value < 100 for value in predictions.values())
     truth = ranker.truth_of("fashion_pairs")
     common = {arch_id: predictions[arch_id] for arch_id in truth}
-    assert agreement(common, truth, resamples=0).kendall.value > 0.7
+    assert correlate(common, truth, resamples=0).kendall.value > 0.7
 
 
 def test_a_control_variate_takes_the_subsets_luck_away():

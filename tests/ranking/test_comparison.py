@@ -5,7 +5,7 @@ import pytest
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.comparison import DRAWS, LEFT, best_of, compare, cross_validate
-from fewshot_nas.ranking.correlation import agreement, correlations
+from fewshot_nas.ranking.correlation import correlate, correlations
 from fewshot_nas.ranking.interval import PREDICTOR, WITHOUT_SCORES
 from fewshot_nas.ranking.ranker import ranker
 
@@ -83,7 +83,7 @@ def test_a_predictor_is_asked_about_rows_that_it_has_not_seen():
 
 def test_without_truths_it_is_the_plain_agreement():
     judged = cross_validate(lambda _, wanted: NOISY[wanted], TRUTH, {}, 0)
-    plain = agreement(named(NOISY), named(TRUTH)).kendall
+    plain = correlate(named(NOISY), named(TRUTH)).kendall
     assert judged.tau.value == pytest.approx(plain.value)
     assert judged.tau.low == pytest.approx(plain.low, abs=0.04)
 

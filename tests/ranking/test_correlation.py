@@ -15,9 +15,9 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking import correlation
 from fewshot_nas.ranking.correlation import (
     Interval,
-    agreement,
-    agreement_table,
     concordance,
+    correlate,
+    correlation_table,
     correlations,
     correlations_of_draws,
     influences,
@@ -60,13 +60,13 @@ def tau_b_by_definition(x, y):
 @brief
 @given(columns())
 def test_tau_is_tau_b_by_definition(data):
-    assert agreement(*map(named, data), resamples=0).kendall.value == pytest.approx(tau_b_by_definition(*data))
+    assert correlate(*map(named, data), resamples=0).kendall.value == pytest.approx(tau_b_by_definition(*data))
 
 
 @brief
 @given(columns())
 def test_values_are_scipys(data):
-    result = agreement(*map(named, data), resamples=0)
+    result = correlate(*map(named, data), resamples=0)
     assert result.kendall.value == pytest.approx(stats.kendalltau(*data).statistic)
     assert result.spearman.value == pytest.approx(stats.spearmanr(*data).statistic)
     assert result.pearson.value == pytest.approx(stats.pearsonr(*data).statistic)
@@ -85,10 +85,10 @@ def test_correlations_by_products_are_those_of_the_resampled_lists(data, seed):
 def test_many_archs_have_the_same_correlations_and_intervals_without_all_pairs(monkeypatch, tenths):
     x, noise = np.random.default_rng(0).normal(size=(2, 400))
     x = np.round(x) if tenths else x  # ties
-    plain = agreement(named(x), named(x + noise))
+    plain = correlate(named(x), named(x + noise))
     monkeypatch.setattr(correlation, "PAIRWISE_LIMIT", 399)
     monkeypatch.setattr(correlation, "LARGE_RESAMPLES", 1000)
-    many = agreement(named(x), named(x + noise))
+    many = correlate(named(x), named(x + noise))
     for name in STATISTICS:
         exact, linear = getattr(plain, name), getattr(many, name)
         assert linear.value == pytest.approx(exact.value, abs=1e-12)
@@ -100,7 +100,7 @@ def test_beyond_the_limit_fewer_resamples_are_drawn(monkeypatch):
     monkeypatch.setattr(correlation, "PAIRWISE_LIMIT", 9)
     monkeypatch.setattr(correlation, "LARGE_RESAMPLES", 7)
     scores, truth = named(range(10)), named([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
-    assert agreement(scores, truth, resamples=1000) == agreement(scores, truth, resamples=7)
+    assert correlate(scores, truth, resamples=1000) == correlate(scores, truth, resamples=7)
 
 
 def test_interval_is_the_percentiles_of_the_resamples():
@@ -109,7 +109,7 @@ def test_interval_is_the_percentiles_of_the_resamples():
     order = [ids.index(arch_id) for arch_id in sorted(ids)]
     draws = np.random.default_rng(5).integers(20, size=(400, 20))
     taus = [correlations(x[order][draw], y[order][draw])[0] for draw in draws]
-    interval = agreement(named(x), named(y), resamples=400, seed=5).kendall
+    interval = correlate(named(x), named(y), resamples=400, seed=5).kendall
     assert (interval.low, interval.high) == pytest.approx(tuple(np.percentile(taus, (2.5, 97.5))))
     assert interval.error == pytest.approx(np.std(taus, ddof=1))
 
@@ -119,7 +119,7 @@ def test_interval_is_the_percentiles_of_the_resamples():
 @brief
 @given(rankings())
 def test_intervals_contain_the_value(scores):
-    result = agreement(named(scores), named(sorted(scores)))
+    result = correlate(named(scores), named(sorted(scores)))
     for interval in (result.kendall, result.spearman, result.pearson):
         assert interval.low - 1e-9 <= interval.value <= interval.high + 1e-9
 
@@ -129,12 +129,12 @@ def test_intervals_contain_the_value(scores):
 def test_same_seed_same_agreement(data, seed):
     x, y = map(named, data)
     backwards = dict(reversed(x.items()))
-    assert repr(agreement(x, y, resamples=20, seed=seed)) == repr(agreement(backwards, y, resamples=20, seed=seed))
+    assert repr(correlate(x, y, resamples=20, seed=seed)) == repr(correlate(backwards, y, resamples=20, seed=seed))
 
 
 def test_another_seed_moves_the_interval_but_not_the_value():
     scores, truth = named(range(10)), named([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
-    one, other = (agreement(scores, truth, seed=seed).kendall for seed in (0, 1))
+    one, other = (correlate(scores, truth, seed=seed).kendall for seed in (0, 1))
     assert one.value == other.value
     assert one.error != other.error
 
@@ -143,7 +143,7 @@ def test_another_seed_moves_the_interval_but_not_the_value():
 @given(columns())
 def test_monotone_scores_keep_tau_and_spearman(data):
     x, y = data
-    plain, curved = (agreement(named(scores), named(y), resamples=20) for scores in (x, np.exp(3 * x) - 7))
+    plain, curved = (correlate(named(scores), named(y), resamples=20) for scores in (x, np.exp(3 * x) - 7))
     for name in ("kendall", "spearman"):
         assert as_tuple(getattr(curved, name)) == pytest.approx(as_tuple(getattr(plain, name)), nan_ok=True)
 
@@ -152,7 +152,7 @@ def test_monotone_scores_keep_tau_and_spearman(data):
 @given(columns())
 def test_negated_scores_flip_every_sign(data):
     x, y = data
-    plain, negated = (agreement(named(scores), named(y), resamples=20) for scores in (x, -x))
+    plain, negated = (correlate(named(scores), named(y), resamples=20) for scores in (x, -x))
     for name in STATISTICS:
         value, low, high, error = as_tuple(getattr(plain, name))
         assert as_tuple(getattr(negated, name)) == pytest.approx((-value, -high, -low, error), nan_ok=True)
@@ -164,25 +164,25 @@ def as_tuple(interval: Interval):
 
 def test_archs_are_matched_by_id():
     scores = {"arch3": 3.0, "arch1": 1.0, "arch9": 0.0, "arch2": 2.0}
-    result = agreement(scores, {"arch1": 10.0, "arch2": 20.0, "arch3": 30.0, "arch4": 0.0})
+    result = correlate(scores, {"arch1": 10.0, "arch2": 20.0, "arch3": 30.0, "arch4": 0.0})
     assert (result.n, result.kendall.value) == (3, 1.0)
 
 
 def test_tied_pairs_are_counted_on_each_side():
-    result = agreement(named([1, 1, 1, 2, 2]), named([1, 1, 2, 3, 4]))
+    result = correlate(named([1, 1, 1, 2, 2]), named([1, 1, 2, 3, 4]))
     assert (result.score_ties, result.truth_ties) == (4, 1)
 
 
 @pytest.mark.parametrize("swap", [False, True])
 def test_constant_side_leaves_correlations_undefined(swap):
     sides = [named([0.1] * 5), named(range(5))]
-    result = agreement(*(reversed(sides) if swap else sides))
+    result = correlate(*(reversed(sides) if swap else sides))
     assert all(isnan(value) for name in STATISTICS for value in as_tuple(getattr(result, name)))
 
 
 def test_too_few_archs_in_common_are_refused():
     with pytest.raises(InputError, match=r"scores \(4 archs\) and truth \(2 archs\) have 2 archs in common, expected"):
-        agreement(named(range(4)), named(range(2)))
+        correlate(named(range(4)), named(range(2)))
 
 
 @pytest.mark.parametrize("side", ["score", "truth"])
@@ -191,13 +191,13 @@ def test_values_that_are_not_finite_are_refused(side, value):
     sides = {"score": named(range(4)), "truth": named(range(4))}
     sides[side]["arch3"] = value
     with pytest.raises(InputError, match=f"arch3: {side} is {value}, expected a finite number"):
-        agreement(sides["score"], sides["truth"])
+        correlate(sides["score"], sides["truth"])
 
 
 def test_table_aligns_named_rows():
     truth = named([1, 2, 3, 4, 5, 5])
-    rows = {"supernet": agreement(named([1, 3, 2, 4, 5, 6]), truth), "constant": agreement(named([0.1] * 6), truth)}
-    header, supernet, constant = agreement_table(rows).splitlines()
+    rows = {"supernet": correlate(named([1, 3, 2, 4, 5, 6]), truth), "constant": correlate(named([0.1] * 6), truth)}
+    header, supernet, constant = correlation_table(rows).splitlines()
     tau = rows["supernet"].kendall
     assert header.split() == ["score", "n", "ties", "tau", "[95", "%]", "Spearman", "Pearson"]
     assert f"{tau.value:+.3f} [{tau.low:+.3f}, {tau.high:+.3f}]" in supernet
@@ -206,8 +206,8 @@ def test_table_aligns_named_rows():
 
 
 def test_table_leaves_out_intervals_that_were_not_asked_for():
-    row = agreement(named(range(5)), named(range(5)), resamples=0)
-    assert "[" not in agreement_table({"depth": row}).splitlines()[1]
+    row = correlate(named(range(5)), named(range(5)), resamples=0)
+    assert "[" not in correlation_table({"depth": row}).splitlines()[1]
 
 
 # ---- Concordance by sorting against its definition, influences against differences ----------------------------------
@@ -264,5 +264,5 @@ def test_proxies_are_blocks_params_and_macs():
 def test_published_ground_truth_is_ranked_as_known(proxy, statistic, value):
     truth = read_arch_file(Path(os.environ["FEWSHOT_NAS_TRACK1"]) / "gt_arch30.json", PX8)
     scores = proxies(SPACES["track1"], {arch_id: entry.arch for arch_id, entry in truth.items()})[proxy]
-    result = agreement(scores, {arch_id: entry.acc for arch_id, entry in truth.items()})
+    result = correlate(scores, {arch_id: entry.acc for arch_id, entry in truth.items()})
     assert round(getattr(result, statistic).value, 3) == value

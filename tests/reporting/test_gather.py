@@ -3,7 +3,7 @@
 import pytest
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.correlation import agreement
+from fewshot_nas.ranking.correlation import correlate
 from fewshot_nas.reporting.gather import gather
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.presets import SPACES
@@ -18,7 +18,7 @@ def test_a_phase_is_compared_by_its_evaluation(study, truth):
         scores = {arch_id: phase.evaluation.scores[arch_id].acc for arch_id in truth}
         assert phase.compared == scores
         accuracy = {arch_id: entry.acc for arch_id, entry in truth.items()}
-        assert study.phase_rows[phase.name] == agreement(scores, accuracy)
+        assert study.phase_rows[phase.name] == correlate(scores, accuracy)
 
 
 def test_the_source_of_the_scores_is_said(study):

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fewshot_nas.ranking.correlation import Agreement, Interval
+from fewshot_nas.ranking.correlation import Correlation, Interval
 from fewshot_nas.records.files import write_text
 from fewshot_nas.reporting.gather import gather
 from fewshot_nas.reporting.page import render
@@ -53,8 +53,8 @@ def embedded(page, name):
 
 
 def with_tau(study, value, low):
-    row = Agreement(30, 0, 0, *[Interval(value, low, 0.95, 0.1)] * 3)
-    proxy = Agreement(30, 0, 0, *[Interval(0.5, 0.3, 0.7, 0.1)] * 3)
+    row = Correlation(30, 0, 0, *[Interval(value, low, 0.95, 0.1)] * 3)
+    proxy = Correlation(30, 0, 0, *[Interval(0.5, 0.3, 0.7, 0.1)] * 3)
     return dataclasses.replace(study, phase_rows={"2": row}, proxy_rows={"macs": proxy})
 
 
