@@ -23,7 +23,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add_save_option(parser)
     add_phase_option(parser, None, "all")
-    add("--top", choices=OF_TOP, help="the merged scores to show (default: likelihood, if they are merged)")
+    add("--top", choices=OF_TOP, help="the merged scores to show (default: those that `rank` goes by)")
     add("--out", type=Path, metavar="FILE", help="the page (default results/<save>/report.html)")
     add("--figures", type=Path, metavar="DIR", help="also write figures for papers there, as SVG and PNG")
     add_config_options(parser)

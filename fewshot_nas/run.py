@@ -18,9 +18,18 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.names import uses
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.records.files import read_json
-from fewshot_nas.reporting.gather import Study, Table, epochs_table, gather, scores_table, taus_table, verdicts_table
+from fewshot_nas.reporting.gather import (
+    Study,
+    Table,
+    epochs_table,
+    gather,
+    metric_shown,
+    scores_table,
+    taus_table,
+    verdicts_table,
+)
 from fewshot_nas.results.directories import PhaseDirectory, epoch_of, merged_path
-from fewshot_nas.results.evaluations import leading_metric, merged_evaluations
+from fewshot_nas.results.evaluations import merged_evaluations
 from fewshot_nas.results.found import read_found
 from fewshot_nas.results.run import known_phases, phase_directory, phase_of, run_files, stored_settings
 from fewshot_nas.space.pool import read_arch_file
@@ -190,7 +199,7 @@ class Run:
 
     @property
     def _metric(self) -> str:
-        return leading_metric(self._phases.values())
+        return metric_shown(self._phases.values())
 
     @property
     def _study(self) -> Study:

@@ -60,6 +60,18 @@ def test_all_phases_that_left_anything_are_reported(run):
     assert "4_from_3" not in page.split('<script type="application/json"')[0]
 
 
+@pytest.mark.parametrize(("metric", "words"), [("likelihood", "likelihood"), ("prob", "mean probability")])
+def test_a_run_without_merged_scores_is_shown_by_what_its_tau_is_of(run, metric, words):
+    scores = {each: {"arch1": 96, "arch12": 98, "arch2": 97} for each in ("top1", "prob", "likelihood")}
+    tau = dict.fromkeys(("value", "low", "high", "error"), 0.5)
+    record = {"epoch": 0, **scores, "metric": metric, "tau": tau}
+    write_text(phase_directory("study/run", Phase.parse("2")).log, json.dumps(record) + "\n")
+    main(["--save=study/run", "--stage=2"])
+    page = written(run / "report.html")
+    assert f"Tau by {words} after each epoch" in page
+    assert f"Phase 2 has no merged scores by {words}" in page
+
+
 def test_one_phase_alone(run):
     main(["--save=study/run", "--stage=2", "--out=one.html", f"run.ground_truth={run.parents[2] / 'truth.json'}"])
     page = written(run.parents[2] / "one.html").split('<script type="application/json"')[0]

@@ -24,6 +24,7 @@ class Epoch:
     """One epoch, counted from 0: mean losses, and for each metric the scores of archs in percent, by name or id.
 
     Attributes:
+        metric: what its tau is of, where it is known.
         guessing: the top-1 that naming one class for every image reaches, in percent, where it is known.
         board: of a Cream search, its paths and the measure that orders them.
     """
@@ -32,6 +33,7 @@ class Epoch:
     loss: Mapping[str, float]
     scores: Mapping[str, Mapping[str, float]]
     tau: Interval | None
+    metric: str | None = None
     guessing: float | None = None
     board: Mapping[str, Any] = field(default_factory=dict)
 
@@ -96,6 +98,7 @@ def _epoch(where: str, record: Mapping[str, Any]) -> Epoch:
         _numbers(where, record, "loss"),
         scores,
         measured,
+        record.get("metric"),
         record.get("guessing"),
         _mapping(where, record, "board"),
     )

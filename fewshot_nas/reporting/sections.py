@@ -28,7 +28,6 @@ from fewshot_nas.reporting.style import (
 )
 from fewshot_nas.results.evaluations import Evaluation
 from fewshot_nas.results.run import SEARCH
-from fewshot_nas.results.scores import LEADING
 
 
 def head(study: Study) -> str:
@@ -227,8 +226,9 @@ def _training(study: Study) -> Iterator[str]:
         yield missing("No epoch has been logged.", command_line(first, save=study.save))
         return
     if any(epoch.tau for epoch in epochs):
+        by = " and ".join(dict.fromkeys(metric_title(epoch.metric) for epoch in epochs if epoch.metric))
         yield note(
-            f"Tau by {metric_title(LEADING)} after each epoch with its 95 % interval, on the validation images;"
+            f"Tau{f' by {by}' * bool(by)} after each epoch with its 95 % interval, on the validation images;"
             f" phases follow one another. A star is the epoch that became the phase's supernet.{_line(study)}"
         )
         yield f"<figure>{plot('tau')}</figure>"

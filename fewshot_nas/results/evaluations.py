@@ -11,8 +11,18 @@ from fewshot_nas.records.files import read_json, sha256
 from fewshot_nas.records.journal import records
 from fewshot_nas.results.directories import PhaseDirectory, epoch_of, merged_manifest_path, merged_path, on_test
 from fewshot_nas.results.merging import CodesById
-from fewshot_nas.results.scores import BEST_FIRST, Manifest, Network, Scored, network_of, read_manifest, read_scores
-from fewshot_nas.space.pool import Entry, id_beside, read_arch_file
+from fewshot_nas.results.scores import (
+    BEST_FIRST,
+    LEADING,
+    Manifest,
+    Network,
+    Scored,
+    leading,
+    network_of,
+    read_manifest,
+    read_scores,
+)
+from fewshot_nas.space.pool import Entry, id_beside, read_arch_file, read_codes
 from fewshot_nas.space.space import Space
 
 _ERRORS = 2  # standard errors that luck may add
@@ -52,27 +62,6 @@ def no_better(top1: Iterable[float], guessing: float) -> str:
         f"warning: the {what} {mean:.2f} %, and naming one class for every image reaches up to {guessing:.2f} %, chance"
         f" included: nothing was learned{'' if alone else ', and no ranking by it means anything'}; train longer, lower"
         " the learning rate, or look at the labels"
-    )
-
-
-_NEARLY_ALL = 95.0  # percent
-
-
-def nearly_perfect(top1: Iterable[float]) -> str:
-    """A warning if these top-1, in percent, leave so few mistakes that these decide the likelihoods; otherwise nothing.
-
-    >>> nearly_perfect([80.0, 90.0])
-    ''
-    >>> nearly_perfect([98.0, 99.0]).partition(":")[0]
-    'warning'
-    """
-    known = list(top1)
-    mean = sum(known) / len(known)
-    if mean < _NEARLY_ALL:
-        return ""
-    return (
-        f"warning: the mean top-1 is {mean:.2f} %, so a few images decide the likelihoods; on such supernets of the"
-        " digits mean probabilities rank better: --top=prob"
     )
 
 
@@ -124,9 +113,15 @@ def merged_evaluations(phase: PhaseDirectory, metric: str) -> list[Path]:
 
 def leading_metric(phases: Iterable[PhaseDirectory]) -> str:
     """The metric that commands go by where `--top` does not say: the best of those that have been merged."""
-    merged = [path for phase in phases for path in phase.evaluations().values()]
-    known = (metric for metric in BEST_FIRST if any(merged_path(path, metric).exists() for path in merged))
-    return next(known, BEST_FIRST[0])
+    known = list(phases)
+    counted = (path for phase in known for path in merged_evaluations(phase, "top1")[:1])
+    first = leading(acc for path in counted for acc, _ in read_codes(merged_path(path, "top1"), str).values())
+    return next((metric for metric in (first, *BEST_FIRST) if is_merged(known, metric)), LEADING)
+
+
+def is_merged(phases: Iterable[PhaseDirectory], metric: str) -> bool:
+    """Whether scores of any phase are merged by a metric."""
+    return any(merged_path(path, metric).exists() for phase in phases for path in phase.evaluations().values())
 
 
 def _manifest_of(directory: Path) -> Manifest:

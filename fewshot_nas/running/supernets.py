@@ -19,13 +19,12 @@ from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.ranking.correlation import FEWEST, correlate
+from fewshot_nas.ranking.correlation import FEWEST
 from fewshot_nas.ranking.interval import UNDEFINED, Interval
 from fewshot_nas.records.files import read_json, replacing, sha256
 from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import ONE_SHOT, run_directory
-from fewshot_nas.results.scores import LEADING
 from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Begun, Training
 from fewshot_nas.running.run import Run, placed
@@ -35,13 +34,14 @@ from fewshot_nas.training.draws import EXTREMES, SAMPLING, Sampler, Shrinking
 from fewshot_nas.training.log import RunLog
 from fewshot_nas.training.step import LOSSES, ImageSizes, Labels, Largest, Regularization, SupernetStep
 from fewshot_nas.training.supernet_task import (
-    LOGGED,
     Candidate,
     SupernetTask,
     Validation,
+    by_metric,
     choose,
     multipliers,
     parameter_groups,
+    ranked,
     rule,
     shared_scores,
 )
@@ -103,11 +103,8 @@ def measured_epochs(directory: PhaseDirectory, truth: Truth, inputs: Inputs) -> 
 def _measured(path: Path, truth: Truth, inputs: Inputs) -> MeasuredEpoch:
     supernet = load_supernet(path, inputs.device)
     archs = {arch_id: entry.arch for arch_id, entry in truth.entries.items()}
-    found = shared_scores(supernet, archs, inputs, World(0, 1, inputs.device))
-    scores = {metric: {key: getattr(each, metric) for key, each in found.items()} for metric in LOGGED}
-    tau = UNDEFINED
-    if len(archs) >= FEWEST:
-        tau = correlate(scores[LEADING], {key: entry.acc for key, entry in truth.entries.items()}).kendall
+    scores = by_metric(shared_scores(supernet, archs, inputs, World(0, 1, inputs.device)))
+    tau = ranked(scores, truth.entries)[1].kendall if len(archs) >= FEWEST else UNDEFINED
     return MeasuredEpoch(Candidate(_epoch(path), tau.value, tau.error), path, tau, scores)
 
 

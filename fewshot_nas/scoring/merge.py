@@ -19,17 +19,19 @@ from fewshot_nas.results.directories import (
     parts_with_scores,
     shard_path,
 )
-from fewshot_nas.results.evaluations import nearly_perfect, no_better, read_truth
+from fewshot_nas.results.evaluations import no_better, read_truth
 from fewshot_nas.results.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
 from fewshot_nas.results.run import Phase, first_phase, known_phases, phase_directory, phase_of, run_directory
 from fewshot_nas.results.scores import (
     BEST_FIRST,
+    LEADING,
     METRICS,
     OF_TOP,
     Manifest,
     Network,
     Scored,
     joined_manifest,
+    leading,
     network_of,
     objections,
     read_manifests,
@@ -69,8 +71,13 @@ def merge(options: argparse.Namespace) -> None:
     _write(scores, merged, manifest, len(pool))
     # 4. What the scores say: whether anything was learned, and how well they rank the ground truth.
     top1 = [scored.acc for scored in merged.get("top1", {}).values()]
-    if top1 and (said := no_better(top1, manifest.get("guessing", 0.0)) or nearly_perfect(top1)):
+    if top1 and (said := no_better(top1, manifest.get("guessing", 0.0))):
         print(said, file=sys.stderr)
+    if leading(top1) != LEADING:
+        print(
+            f"the mean top-1 is {sum(top1) / len(top1):.2f} %, so a few mistakes decide the likelihoods: commands go by"
+            " mean probability, or by what --top says"
+        )
     if not truth_path.exists():
         print(f"{truth_path}: no such file, so there is nothing to compare with (run.ground_truth)")
     else:

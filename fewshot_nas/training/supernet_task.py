@@ -17,19 +17,19 @@ from fewshot_nas.evaluation.inputs import Accuracy, Inputs, guessing
 from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.ranking.correlation import FEWEST, correlate, proxies
+from fewshot_nas.ranking.correlation import FEWEST, Correlation, correlate, proxies
 from fewshot_nas.ranking.interval import merit
 from fewshot_nas.records.journal import Record
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.scores import LEADING
+from fewshot_nas.results.scores import leading
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.space import Arch, Options
 from fewshot_nas.space.split import Rule, Split
 from fewshot_nas.training.step import SupernetStep
 from fewshot_nas.training.task import Task
 
-LOGGED = ("top1", LEADING)  # tau is measured by the latter: on few images, top-1 has too many ties to choose an epoch
-RULE = f"the latest epoch whose tau by {LEADING} is within one standard error of the largest"
+LOGGED = ("top1", "prob", "likelihood")
+RULE = "the latest epoch whose tau is within one standard error of the largest"
 RULE_WITHOUT_TRUTH = "the last epoch, because no tau is known"
 Multipliers = Sequence[Sequence[float]]  # by place (the head comes last), by group
 
@@ -93,13 +93,15 @@ class SupernetTask(Task[Supernet, SupernetStep]):
         space, truth = self.network.space, self.validation.truth
         archs = {end: space.extreme(self.options, largest=end == "largest") for end in ("largest", "smallest")}
         archs |= {arch_id: entry.arch for arch_id, entry in truth.items()}
-        scores = shared_scores(self.network, archs, self.validation.inputs, self.world)
-        record: Record = {metric: {key: getattr(each, metric) for key, each in scores.items()} for metric in LOGGED}
+        record: Record = {**by_metric(shared_scores(self.network, archs, self.validation.inputs, self.world))}
         tau, error = float("nan"), float("nan")
         record["guessing"] = guessing(self.validation.inputs.labels)
         if len(truth) >= FEWEST:
-            record |= self._correlation(record[LEADING])
-            tau, error = record["tau"]["value"], record["tau"]["error"]
+            metric, ranking = ranked(record, truth)
+            record |= {"metric": metric, "n": ranking.n}
+            record |= {"tau": asdict(ranking.kendall), "spearman": asdict(ranking.spearman)}
+            record |= {"pearson": asdict(ranking.pearson), "proxies": self._proxies()}
+            tau, error = ranking.kendall.value, ranking.kendall.error
         self._enter(Candidate(epoch, tau, error))
         return record
 
@@ -121,19 +123,15 @@ class SupernetTask(Task[Supernet, SupernetStep]):
     def file_of(self, candidate: Candidate) -> Path:
         return self.validation.directory.candidate(candidate.tau, candidate.epoch)
 
-    def _correlation(self, scores: Mapping[str, float]) -> Record:
-        """Tau with its interval, and the tau of the proxies, which need no training."""
+    def _proxies(self) -> dict[str, float]:
+        """The tau of the proxies, which need no training."""
         truth = {arch_id: entry.acc for arch_id, entry in self.validation.truth.items()}
-        ranking = correlate(scores, truth)
         free = proxies(
             self.network.space,
             {arch_id: entry.arch for arch_id, entry in self.validation.truth.items()},
             num_classes=self.network.num_classes,
         )
-        record: Record = {"n": ranking.n, "tau": asdict(ranking.kendall)}
-        record |= {"spearman": asdict(ranking.spearman), "pearson": asdict(ranking.pearson)}
-        taus = {name: correlate(score, truth, resamples=0).kendall.value for name, score in free.items()}
-        return {**record, "proxies": taus}
+        return {name: correlate(score, truth, resamples=0).kendall.value for name, score in free.items()}
 
     def _enter(self, candidate: Candidate) -> None:
         self.candidates = keep([*self.candidates, candidate], self.validation.kept)
@@ -187,6 +185,20 @@ def shared_scores(supernet: Supernet, archs: Mapping[str, Arch], inputs: Inputs,
     each_process = -(-len(archs) // world.size)  # small enough units, so that every process has one
     scorer = Scorer(supernet, inputs, executor_for(world), unit_networks=min(UNIT_NETWORKS, each_process))
     return dict(zip(archs, scorer.scores(list(archs.values())), strict=True))
+
+
+Scores = dict[str, dict[str, float]]  # by metric, then by the names of archs, in percent
+
+
+def by_metric(found: Mapping[str, Accuracy]) -> Scores:
+    """The scores that a log has of archs."""
+    return {metric: {name: getattr(each, metric) for name, each in found.items()} for metric in LOGGED}
+
+
+def ranked(scores: Scores, truth: Mapping[str, Entry]) -> tuple[str, Correlation]:
+    """The metric that the truth's archs are best ranked by, and how well it ranks them."""
+    metric = leading(scores["top1"][arch_id] for arch_id in truth)
+    return metric, correlate(scores[metric], {arch_id: entry.acc for arch_id, entry in truth.items()})
 
 
 def multipliers(split: Split, options: Options, kind: Literal["rule", "table", "none"]) -> Multipliers:

@@ -96,3 +96,21 @@ def test_the_evaluation_that_counts_is_of_the_present_supernet_and_on_ranking_im
     assert merged_evaluations(phase, LEADING)[0] == phase.scores(first)
     assert len(merged_evaluations(phase, LEADING)) == len(evaluations)
     assert (leading_metric([phase]), merged_evaluations(phase, "top1")) == (LEADING, [])
+
+
+@pytest.mark.parametrize(
+    ("top1", "merged", "leads"),
+    [
+        (90.0, ["top1", "prob", "likelihood"], "likelihood"),
+        (98.0, ["top1", "prob", "likelihood"], "prob"),
+        (98.0, ["top1", "likelihood"], "likelihood"),
+        (98.0, ["likelihood"], "likelihood"),
+        (98.0, ["top1", "top5"], "top1"),
+    ],
+)
+def test_mean_probability_leads_where_few_mistakes_are_left(tmp_path, top1, merged, leads):
+    phase = PhaseDirectory(tmp_path)
+    for metric in merged:
+        write_merged(phase.scores("17"), metric, {"arch1": Scored(top1, PX8.encode(POOL["arch1"]))}, {})
+    write_merged(phase.scores("17_all_test"), "top1", {"arch1": Scored(99.0, PX8.encode(POOL["arch1"]))}, {})
+    assert leading_metric([phase]) == leads

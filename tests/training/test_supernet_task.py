@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from fewshot_nas.distributed import World, joined
-from fewshot_nas.evaluation.inputs import Inputs
+from fewshot_nas.evaluation.inputs import Accuracy, Inputs
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.scores import LEADING
 from fewshot_nas.space.pool import Entry, make_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.split import by_width
+from fewshot_nas.training import supernet_task
 from fewshot_nas.training.draws import RandomArchs, Sampler, SpaceEnds
 from fewshot_nas.training.step import Largest, SupernetStep
 from fewshot_nas.training.supernet_task import SupernetTask, Validation, multipliers, parameter_groups, shared_scores
@@ -51,7 +51,7 @@ def make(tmp_path, tiny, supernet, inputs):
 
 def test_the_truth_the_largest_and_the_smallest_are_scored(make):
     record = make().end_epoch(0)
-    assert list(record["top1"]) == list(record[LEADING]) == ["largest", "smallest", *POOL]
+    assert all(list(record[metric]) == ["largest", "smallest", *POOL] for metric in ("top1", "prob", "likelihood"))
     assert record["n"] == len(POOL)
     assert record["tau"].keys() == {"value", "low", "high", "error"}
 
@@ -65,7 +65,19 @@ def test_proxies_stand_beside_tau(make):
 @pytest.mark.parametrize("count", [0, 2])
 def test_two_archs_have_no_tau(make, count):
     record = make(truth=dict(list(TRUTH.items())[:count])).end_epoch(0)
-    assert record.keys() == {"top1", LEADING, "guessing"}
+    assert record.keys() == {"top1", "prob", "likelihood", "guessing"}
+
+
+@pytest.mark.parametrize(("top1", "metric"), [(94.0, "likelihood"), (96.0, "prob")])
+def test_tau_is_of_what_ranks_best(make, monkeypatch, top1, metric):
+    """By mean probability the archs are in the truth's order, by likelihood in the opposite one."""
+    found = {
+        name: Accuracy(top1, 100.0, place, 100 - place) for place, name in enumerate(("largest", "smallest", *POOL))
+    }
+    monkeypatch.setattr(supernet_task, "shared_scores", lambda *_: found)
+    truth = {arch_id: Entry(float(place), arch) for place, (arch_id, arch) in enumerate(POOL.items())}
+    record = make(truth=truth).end_epoch(0)
+    assert (record["metric"], record["tau"]["value"]) == (metric, 1 if metric == "prob" else -1)
 
 
 def test_every_image_counts_once(make, inputs):
