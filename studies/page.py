@@ -23,6 +23,7 @@ from fewshot_nas.records.files import read_json, write_json, write_text
 from studies.arms import table as arms_table
 from studies.budget import run as budget_run
 from studies.cifar10_truths import digits as digits_table
+from studies.cifar10_truths import kinds
 from studies.cifar10_truths import table as public_table
 from studies.common import ROOT, STUDIES
 from studies.mnist import table as mnist_table
@@ -256,6 +257,11 @@ def public_pairs() -> Lines:
     yield from public_table.pair_lines(read_json(public_table.RESULTS))
 
 
+def kinds_digits() -> Lines:
+    """Kinds of score between likelihood and mean probability, on the digits."""
+    yield from kinds.of_digits()
+
+
 def public_surfaces() -> Lines:
     """What a linear smoother gives."""
     yield from public_table.surface_lines(read_json(public_table.RESULTS))
@@ -286,6 +292,7 @@ TABLES: Mapping[str, Callable[[], Lines]] = {
     "public-agreement": public_agreement,
     "public-recipes": public_recipes,
     "two-sided-digits": two_sided_digits,
+    "kinds-digits": kinds_digits,
     "public-arms": public_arms,
     "public-pairs": public_pairs,
     "public-surfaces": public_surfaces,

@@ -24,6 +24,7 @@ TABLES = (
     "public-agreement",
     "public-recipes",
     "two-sided-digits",
+    "kinds-digits",
     "mnist-truths",
     "mnist-rankings",
     "mnist-gains",

@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -37,7 +38,15 @@ from studies.cifar10_truths.digits import CONFIG as DIGITS
 from studies.cifar10_truths.digits import SEEDS, TRUTH
 from studies.cifar10_truths.run import ALL_IMAGES, CONFIG, FEW, RESULTS, SCORES, at_hand, sample, trained
 
-KINDS = ("top1", "prob", "likelihood", "root", "calibrated")
+KINDS = MappingProxyType(
+    {
+        "top1": "top-1",
+        "prob": "mean probability",
+        "likelihood": "likelihood",
+        "root": "mean root of the probability",
+        "calibrated": "likelihood at the best temperature",
+    }
+)
 PARTS = ("whole", "equal_cost")
 TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 
@@ -142,12 +151,14 @@ def groups_of(bed: Bed) -> tuple[Groups, Groups]:
 
 
 def of_digits() -> Iterator[str]:
-    """Tau of the 30 digits networks by each kind, of each seed and the mean."""
+    """Tau of the 30 digits networks by each kind, of each seed and the mean, in Markdown."""
     truth = {arch_id: entry["acc"] for arch_id, entry in read_json(TRUTH).items()}
-    found = [read("digits", seed) for seed in SEEDS if read("digits", seed)]
-    for kind in KINDS if found else ():
+    found = [read("digits", seed) for seed in SEEDS]
+    yield f"| digits, 30 archs, score | {' | '.join(f'seed {seed}' for seed in SEEDS)} | mean |"
+    yield f"|---|{'---|' * (len(SEEDS) + 1)}"
+    for kind, name in KINDS.items():
         each = [correlations(column(truth, scores[kind]), column(truth, truth))[0] for scores in found]
-        yield f"| digits | {kind} | {' | '.join(f'{tau:.2f}' for tau in each)} | {np.mean(each):.3f} |"
+        yield f"| {name} | {' | '.join(f'{tau:.2f}' for tau in each)} | {np.mean(each):.2f} |"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
