@@ -13,6 +13,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from fewshot_nas import score, train_few_shot, train_supernet
@@ -21,6 +22,7 @@ from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.pool import all_archs
 from fewshot_nas.space.presets import preset
 from fewshot_nas.space.space import Space
+from studies.cifar10_truths.even import evenly
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "config.yml"
@@ -40,7 +42,7 @@ ONE_SHOT = {
     "projected": ["space.projects=true"],
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
     "two_sided": ["training.two_sided=true"],
-    "ends": ["training.extremes=space"],
+    "even": [],
     "widest": [
         "training.sampling=studies.cifar10_truths.draws:WidestFirst",
         "training.extremes=none",
@@ -102,7 +104,8 @@ def trained(table: str, name: str, seed: int, common: Sequence[str]) -> Path:
     kind, _, base = name.partition("-")  # such as on_002-single: training on after `single`
     if kind in ONE_SHOT:
         save = f"truths_{table}_{kind}_{seed}"
-        _train(train_supernet.main, save, table, seed, common, *ONE_SHOT[kind])
+        with evenly() if kind == "even" else nullcontext():
+            _train(train_supernet.main, save, table, seed, common, *ONE_SHOT[kind])
         return RESULTS / save / "supernet.pth"
     parent = trained(table, base or "default", seed, common)
     how, rate = kind.split("_")
