@@ -33,7 +33,7 @@ from fewshot_nas.evaluation.naive import score_plainly
 from fewshot_nas.evaluation.prefix_tree import Plan
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.ranking.correlation import agreement
+from fewshot_nas.ranking.correlation import correlate
 from fewshot_nas.space.pool import read_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.space.space import Arch, Space
@@ -92,7 +92,7 @@ def main() -> None:
         row(f"engine, {precision}", each_s, archs, 2e-9 * plan.macs * images / each_s, peak[dtype], plain_s)
     plan = runs["fp32"][1]
     print(f"\nthe plan needs {100 * plan.macs / plan.plain_macs:.1f} % of the plain multiply-adds")
-    tau = agreement(*(dict(enumerate_scores(scores)) for _, _, scores in runs.values())).kendall
+    tau = correlate(*(dict(enumerate_scores(scores)) for _, _, scores in runs.values())).kendall
     print(f"tau between the precisions' rankings: {tau.value:.3f} [{tau.low:.3f}, {tau.high:.3f}]")
 
 

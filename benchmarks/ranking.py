@@ -8,7 +8,7 @@ from pathlib import Path
 
 from machine import duration_s
 
-from fewshot_nas.ranking.correlation import agreement
+from fewshot_nas.ranking.correlation import correlate
 from fewshot_nas.results.merging import merge_parts, read_codes
 from fewshot_nas.results.scores import Score, write_shards
 from fewshot_nas.space.pool import PARTS, POOL_SIZE, read_pool
@@ -45,7 +45,7 @@ def compare(n: int) -> None:
     rng = random.Random(n)
     truth = {f"arch{number}": round(rng.gauss(70, 2), 2) for number in range(n)}
     scores = {arch_id: round(acc + rng.gauss(0, 2), 2) for arch_id, acc in truth.items()}
-    agreement(scores, truth)
+    correlate(scores, truth)
 
 
 def write_parts(directory: Path, parts: list[dict[str, Arch]]) -> None:

@@ -23,13 +23,12 @@ from fewshot_nas.reporting.gather import (
     Table,
     epochs_table,
     gather,
-    metric_shown,
     scores_table,
     taus_table,
     verdicts_table,
 )
 from fewshot_nas.results.directories import PhaseDirectory, epoch_of, merged_path
-from fewshot_nas.results.evaluations import merged_evaluations
+from fewshot_nas.results.evaluations import leading_metric, merged_evaluations
 from fewshot_nas.results.found import read_found
 from fewshot_nas.results.run import known_phases, phase_directory, phase_of, run_files, stored_settings
 from fewshot_nas.space.pool import read_arch_file
@@ -64,7 +63,7 @@ class Run:
         >>> scores = run.score(images=30, calibration_images=32, epoch=0)
         >>> len(scores), run.scores() == scores
         (30, True)
-        >>> best = max(scores, key=lambda row: row["likelihood"])
+        >>> best = max(scores, key=lambda row: row[run.metric()])
         >>> run.export(best["code"], "best.safetensors", calibrate=False)["macs"] == best["macs"]
         True
         >>> [line for line in said if "card" in line]
@@ -165,7 +164,7 @@ class Run:
     def scores(self, phase: int | str = 1) -> Table:
         """The scores of a phase that count: of its present supernet, on the ranking images, of the most archs."""
         directory = self._phase(phase)
-        found = [*merged_evaluations(directory, self._metric), directory.scores("0")]
+        found = [*merged_evaluations(directory), directory.scores("0")]
         return scores_table(found[0], self._config.space.build())
 
     def taus(self) -> Table:
@@ -185,6 +184,10 @@ class Run:
             raise InputError(f"figure {name!r} is not one of this run, expected {', '.join(drawn) or 'a training'}")
         return drawn[name]
 
+    def metric(self) -> str:
+        """The score that commands go by: `likelihood`, or `prob` where hardly a mistake is left."""
+        return leading_metric(list(self._phases.values()))
+
     def supernet(self, phase: int | str = 1) -> Path:
         """The file of a phase's supernet, for `fewshot_nas.score` and `fewshot_nas.extract`."""
         return self._phase(phase).chosen
@@ -198,15 +201,11 @@ class Run:
         return {phase.name: phase_directory(self.save, phase) for phase in known_phases(self.save)}
 
     @property
-    def _metric(self) -> str:
-        return metric_shown(self._phases.values())
-
-    @property
     def _study(self) -> Study:
         config = self._config
         space, path = config.space.build(), config.truth_path(self.save)
         truth = read_arch_file(path, space) if path.exists() else {}
-        return gather(self.save, self._phases, truth, space, self._metric)
+        return gather(self.save, self._phases, truth, space, self.metric())
 
     def _phase(self, phase: int | str) -> PhaseDirectory:
         return phase_directory(self.save, phase_of(self.save, str(phase)))

@@ -72,7 +72,7 @@ def test_truths_make_predictions_for_archs_that_nobody_scored(run, capsys):
     assert tau(predicted, range(120, 200)) > 0.7
     assert all(0 < scored.acc < 20 for scored in errors.values())
     printed = capsys.readouterr().out
-    assert "200 archs, 120 of them scored" in printed
+    assert "200 archs, 120 of them scored by likelihood" in printed
     assert re.search("predictor, 30 truths +60 ", printed)
     assert "width of stage 4, hindsight" in printed
 
@@ -240,7 +240,7 @@ def test_several_supernets_count_together(run):
 
 
 def test_without_merged_scores_the_next_command_is_said(run, calls_of_hints):
-    with pytest.raises(InputError, match="results/other: no phase has merged scores by likelihood") as none:
+    with pytest.raises(InputError, match="results/other: no phase has merged scores; begin with") as none:
         main(["--save=other"])
     assert calls_of_hints(str(none.value)) == [["test", "--save=other"]]
     with pytest.raises(InputError, match="results/run: no phase has merged scores by top1") as unmerged:

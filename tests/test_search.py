@@ -165,6 +165,10 @@ def test_the_ranker_values_archs_if_there_is_one(fresh_run):
     manifest = {"checkpoint_sha256": read_json(found_directory("run", "1").found)["checkpoint_sha256"]}
     write_merged(directory.scores("1"), LEADING, scores, {**manifest, "num_classes": 10, "space": SPACE.values()})
     truth = {key: Entry(50 + cost / 3000, pool[key]) for key, cost in list(costs.items())[:20]}
+    write_merged(directory.scores("1"), "prob", scores, {**manifest, "num_classes": 10, "space": SPACE.values()})
+    write_json(run_files("run").ranking, {"metric": "prob", "scores": [str(directory.scores("1"))], "truth": None})
+    search.main([*QUICK, "--budget=4", "--name=as_the_ranker"])
+    assert found("as_the_ranker").manifest["metric"] == "prob"
     for known in (None, "truth.json"):
         write_arch_file(fresh_run / "truth.json", SPACE, truth)
         ranking = {"metric": LEADING, "scores": [str(directory.scores("1"))], "truth": known}

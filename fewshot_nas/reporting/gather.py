@@ -1,6 +1,6 @@
 """Reading a run's files into plain values: what a report shows, and tables for Python. Nothing is drawn here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,10 +11,10 @@ from fewshot_nas.ranking.correlation import FEWEST, Correlation, correlate, prox
 from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.reporting.log import Epoch, Log, PathSearch, read_log
 from fewshot_nas.reporting.ranked import Ranked
-from fewshot_nas.results.directories import PhaseDirectory, merged_manifest_path, merged_path
-from fewshot_nas.results.evaluations import Evaluation, is_merged, leading_metric, merged_evaluations, read_evaluation
+from fewshot_nas.results.directories import PhaseDirectory, merged_manifest_path
+from fewshot_nas.results.evaluations import Evaluation, merged_by, merged_evaluations, read_evaluation
 from fewshot_nas.results.found import Found
-from fewshot_nas.results.scores import BEST_FIRST, LEADING, METRICS, Manifest, Network, network_of, read_manifest
+from fewshot_nas.results.scores import BEST_FIRST, Manifest, Network, network_of, read_manifest
 from fewshot_nas.space.block import Cost
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.space import Space
@@ -250,15 +250,6 @@ def epochs_table(phases: Mapping[str, PhaseDirectory]) -> Table:
     )
 
 
-def metric_shown(phases: Iterable[PhaseDirectory]) -> str:
-    """The metric that commands go by where `--top` does not say; where nothing is merged, that of training's tau."""
-    known = list(phases)
-    epochs = [epoch for directory in known for epoch in read_log(directory.log).epochs if epoch.metric]
-    if epochs and not any(is_merged(known, metric) for metric in METRICS):
-        return epochs[-1].metric or LEADING
-    return leading_metric(known)
-
-
 def scores_table(directory: Path, default: Space) -> Table:
     """The merged scores of an evaluation by each metric, with costs.
 
@@ -268,8 +259,7 @@ def scores_table(directory: Path, default: Space) -> Table:
     Raises:
         InputError: nothing is merged there.
     """
-    merged = [metric for metric in BEST_FIRST if merged_path(directory, metric).exists()]
-    read = {metric: read_evaluation(directory, metric, default) for metric in merged or BEST_FIRST[:1]}
+    read = {metric: read_evaluation(directory, metric, default) for metric in merged_by(directory) or BEST_FIRST[:1]}
     first = next(iter(read.values()))
     network, rows = network_of(first.manifest, merged_manifest_path(directory), default), Table()
     for name, scored in first.scores.items():

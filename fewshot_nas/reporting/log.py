@@ -98,10 +98,17 @@ def _epoch(where: str, record: Mapping[str, Any]) -> Epoch:
         _numbers(where, record, "loss"),
         scores,
         measured,
-        record.get("metric"),
+        _metric(where, record),
         record.get("guessing"),
         _mapping(where, record, "board"),
     )
+
+
+def _metric(where: str, record: Mapping[str, Any]) -> str | None:
+    metric: str | None = record.get("metric")
+    if metric not in (None, *METRICS):
+        raise InputError(f"{where}: metric is {metric!r}, expected one of {', '.join(METRICS)}")
+    return metric
 
 
 def _mapping(where: str, record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from fewshot_nas.ranking.interval import Interval, shown
+from fewshot_nas.results.scores import TITLES
 
 Figure = dict[str, Any]
 
@@ -117,7 +118,6 @@ def _row(tag: str, cells: Iterable[str], numeric: Collection[int], *, ruled: boo
 
 # ---- the spelling of names and numbers -------------------------------------------------------------------------------
 
-_METRICS = {"top1": "top-1", "top5": "top-5", "prob": "mean probability", "likelihood": "likelihood"}
 _PROXIES = {"depth": "depth", "params": "parameters", "macs": "MACs"}
 
 
@@ -155,7 +155,7 @@ def phase_title(name: str) -> str:
 
 
 def metric_title(name: str) -> str:
-    return _METRICS[name]
+    return TITLES[name]
 
 
 def prediction_title(predicted: str, metric: str) -> str:
@@ -165,7 +165,7 @@ def prediction_title(predicted: str, metric: str) -> str:
         predicted: as `ranking.json` has it: `accuracy alone`, or `score`.
         metric: of the scores.
     """
-    return "predicted top-1 alone" if predicted == "accuracy alone" else f"predicted {_METRICS[metric]}"
+    return "predicted top-1 alone" if predicted == "accuracy alone" else f"predicted {TITLES[metric]}"
 
 
 def proxy_title(name: str) -> str:

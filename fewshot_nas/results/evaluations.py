@@ -14,6 +14,7 @@ from fewshot_nas.results.merging import CodesById
 from fewshot_nas.results.scores import (
     BEST_FIRST,
     LEADING,
+    METRICS,
     Manifest,
     Network,
     Scored,
@@ -88,14 +89,18 @@ class Evaluation:
         return "parts {parts} of {pool_parts}".format(**self.manifest) if "parts" in self.manifest else ""
 
 
-def merged_evaluations(phase: PhaseDirectory, metric: str) -> list[Path]:
-    """The directories of a phase's evaluations whose scores by a metric are merged; the one that counts is the first.
+def merged_evaluations(phase: PhaseDirectory, metric: str | None = None) -> list[Path]:
+    """The directories of a phase's evaluations whose scores are merged; the one that counts is the first.
 
     Every command goes by the first: `rank`, `report` and `search` cannot speak of different ones. First come scores of
     the phase's present supernet, then those on the ranking images, because test images are to choose nothing; then
     more archs, then later epochs.
+
+    Args:
+        metric: those merged by it; by default, those merged by any.
     """
-    found = [path for path in phase.evaluations().values() if merged_path(path, metric).exists()]
+    wanted = {metric} if metric else set(METRICS)
+    found = [path for path in phase.evaluations().values() if wanted & {*merged_by(path)}]
     if len(found) < 2:
         return found
     manifests = {path: _manifest_of(path) for path in found}
@@ -105,23 +110,36 @@ def merged_evaluations(phase: PhaseDirectory, metric: str) -> list[Path]:
     def weight(path: Path) -> tuple[bool, bool, int, int, str]:
         number = re.match(r"\d+", epoch_of(path))
         of_present = manifests[path].get("checkpoint_sha256") == present
-        archs = len(read_json(merged_path(path, metric)))
+        archs = len(read_json(merged_path(path, metric or merged_by(path)[0])))
         return of_present, not on_test(path), archs, int(number[0]) if number else 0, path.name
 
     return sorted(found, key=weight, reverse=True)
 
 
-def leading_metric(phases: Iterable[PhaseDirectory]) -> str:
-    """The metric that commands go by where `--top` does not say: the best of those that have been merged."""
-    known = list(phases)
-    counted = (path for phase in known for path in merged_evaluations(phase, "top1")[:1])
-    first = leading(acc for path in counted for acc, _ in read_codes(merged_path(path, "top1"), str).values())
-    return next((metric for metric in (first, *BEST_FIRST) if is_merged(known, metric)), LEADING)
+def merged_by(evaluation: Path) -> list[str]:
+    """The metrics by which the scores of an evaluation's directory are merged."""
+    return [metric for metric in BEST_FIRST if merged_path(evaluation, metric).exists()]
 
 
-def is_merged(phases: Iterable[PhaseDirectory], metric: str) -> bool:
-    """Whether scores of any phase are merged by a metric."""
-    return any(merged_path(path, metric).exists() for phase in phases for path in phase.evaluations().values())
+def leading_of(evaluations: Sequence[Path]) -> str:
+    """The metric that ranks the archs of these evaluations best, of those by which all of them are merged."""
+    known = [metric for metric in BEST_FIRST if all(metric in merged_by(path) for path in evaluations)]
+    top1 = [path for path in evaluations if "top1" in known]
+    first = leading(acc for path in top1 for acc, _ in read_codes(merged_path(path, "top1"), str).values())
+    return first if first in known else (*known, LEADING)[0]
+
+
+def leading_metric(phases: Sequence[PhaseDirectory]) -> str:
+    """The metric that commands go by where `--top` does not say: that of the last phase that was scored.
+
+    It is that of the evaluation that counts; where nothing is merged, that of training's last measurement.
+    """
+    for phase in reversed(phases):
+        if merged := merged_evaluations(phase):
+            return leading_of(merged[:1])
+    noted = (record.get("chosen", record).get("metric") for phase in phases for record in records(phase.log))
+    known: list[str] = [metric for metric in noted if metric in METRICS]
+    return known[-1] if known else LEADING
 
 
 def _manifest_of(directory: Path) -> Manifest:

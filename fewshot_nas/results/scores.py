@@ -23,6 +23,7 @@ from fewshot_nas.space.space import Arch, Space
 # By the value of a command's --top.
 OF_TOP = MappingProxyType({"1": "top1", "5": "top5", "prob": "prob", "likelihood": "likelihood"})
 METRICS = tuple(OF_TOP.values())
+TITLES = MappingProxyType({"top1": "top-1", "top5": "top-5", "prob": "mean probability", "likelihood": "likelihood"})
 # What commands go by unless they are told otherwise, or `leading` says: it has no ties, and ranks best (docs/study.md).
 LEADING = "likelihood"
 BEST_FIRST = (LEADING, *(metric for metric in METRICS if metric != LEADING))
@@ -36,7 +37,7 @@ def leading(top1: Iterable[float]) -> str:
 
     From a mean of 95 % on, a few mistakes decide likelihoods, so mean probability leads.
 
-    >>> leading([80.0, 90.0]), leading([98.0, 99.0]), leading([])
+    >>> leading([94.8, 95.0]), leading([94.9, 95.1]), leading([])
     ('likelihood', 'prob', 'likelihood')
     """
     known = list(top1)

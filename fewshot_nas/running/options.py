@@ -94,8 +94,8 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top",
         choices=OF_TOP,
-        help="the scores to go by: likelihood, mean probability, top-1, top-5 (default: the first that is merged; mean"
-        " probability where the mean top-1 is 95 %% or more)",
+        help="the scores to go by: likelihood, mean probability, top-1, top-5 (default: likelihood;"
+        " mean probability where the mean top-1 is 95 %% or more)",
     )
     parser.add_argument(
         "--latency", type=Path, metavar="FILE", help="table of latencies (default: the run's, if it has only one)"

@@ -17,7 +17,7 @@ from fewshot_nas.records.files import locked, sha256
 from fewshot_nas.records.journal import refuse_difference
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import ONE_SHOT, SEARCH, Phase, phase_directory, phase_of, phases, run_directory
-from fewshot_nas.results.scores import read_manifest
+from fewshot_nas.results.scores import TITLES, read_manifest
 from fewshot_nas.running.images import refuse_other_images
 from fewshot_nas.running.options import config_of, following, run_config, training_of
 from fewshot_nas.running.run import Run, seed_weights, start_facts, started
@@ -200,7 +200,8 @@ def choose(options: argparse.Namespace) -> None:
         epochs = measured_epochs(directory, truth, running.inputs(running.data.valid))
         for each in epochs:
             print(
-                f"epoch {each.candidate.epoch + 1}: tau {each.tau.text()}, {len(truth.entries)} archs of {truth.path}"
+                f"epoch {each.candidate.epoch + 1}: tau by {TITLES[each.candidate.metric]} {each.tau.text()},"
+                f" {len(truth.entries)} archs of {truth.path}"
             )
         with RunLog(directory.log, directory.events) as log:
             print(choose_anew(directory, epochs, truth, log))

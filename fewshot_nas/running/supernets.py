@@ -19,12 +19,13 @@ from fewshot_nas.distributed import World
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.ranking.correlation import FEWEST
+from fewshot_nas.ranking.correlation import FEWEST, correlate
 from fewshot_nas.ranking.interval import UNDEFINED, Interval
 from fewshot_nas.records.files import read_json, replacing, sha256
 from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.run import ONE_SHOT, run_directory
+from fewshot_nas.results.scores import leading
 from fewshot_nas.running.images import trained_on
 from fewshot_nas.running.life import Begun, Training
 from fewshot_nas.running.run import Run, placed
@@ -41,7 +42,6 @@ from fewshot_nas.training.supernet_task import (
     choose,
     multipliers,
     parameter_groups,
-    ranked,
     rule,
     shared_scores,
 )
@@ -104,8 +104,9 @@ def _measured(path: Path, truth: Truth, inputs: Inputs) -> MeasuredEpoch:
     supernet = load_supernet(path, inputs.device)
     archs = {arch_id: entry.arch for arch_id, entry in truth.entries.items()}
     scores = by_metric(shared_scores(supernet, archs, inputs, World(0, 1, inputs.device)))
-    tau = ranked(scores, truth.entries)[1].kendall if len(archs) >= FEWEST else UNDEFINED
-    return MeasuredEpoch(Candidate(_epoch(path), tau.value, tau.error), path, tau, scores)
+    metric, accuracy = leading(scores["top1"].values()), {key: entry.acc for key, entry in truth.entries.items()}
+    tau = correlate(scores[metric], accuracy).kendall if len(archs) >= FEWEST else UNDEFINED
+    return MeasuredEpoch(Candidate(_epoch(path), tau.value, tau.error, metric), path, tau, scores)
 
 
 def _epoch(path: Path) -> int:

@@ -216,7 +216,8 @@ def _score_archs(options: argparse.Namespace, scorer: Scorer, images: str, repor
         _show(scorer.plan(archs), scorer, report)
         return
     for code, score in zip(codes, scorer.scores(archs), strict=True):
-        found = f"top-1 {score.top1:.2f} %, top-5 {score.top5:.2f} %, likelihood {score.likelihood:.2f} %"
+        found = f"top-1 {score.top1:.2f} %, top-5 {score.top5:.2f} %, "
+        found += f"mean probability {score.prob:.2f} %, likelihood {score.likelihood:.2f} %"
         report(f"{code}: {found} on {images}")
 
 

@@ -22,7 +22,7 @@ from fewshot_nas.reporting.ranked import best_under, macs_bounds
 from fewshot_nas.reporting.style import prediction_title, quantity, round_quantity
 from fewshot_nas.results.evaluations import (
     common_network,
-    leading_metric,
+    leading_of,
     merged_evaluations,
     read_evaluation,
     read_truth,
@@ -36,10 +36,9 @@ from fewshot_nas.results.run import (
     run_directory,
     run_files,
     stored_settings,
-    trained_phases,
     within_run,
 )
-from fewshot_nas.results.scores import OF_TOP, Network, Scored, top_of
+from fewshot_nas.results.scores import OF_TOP, TITLES, Network, Scored, top_of
 from fewshot_nas.running.options import config_of, following, known_run
 from fewshot_nas.scoring.judge import judge_run
 from fewshot_nas.space.pool import read_pool, write_codes
@@ -59,12 +58,12 @@ def rank(options: argparse.Namespace) -> None:
     print(known_run(options.save))
     if not 0 <= options.suggest <= _MOST_SUGGESTED:
         raise InputError(f"--suggest is {options.suggest}, expected 0 to {_MOST_SUGGESTED:,} archs")
-    options.top = options.top or top_of(leading_metric(trained_phases(options.save)))
+    directories = options.scores or [_latest(options)]
+    options.top = options.top or top_of(leading_of(directories))
     metric = OF_TOP[options.top]
     config = config_of(options, stored_settings(options.save))
     space, truth_path = config.space.build(), config.truth_path(options.save)
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
-    directories = options.scores or [_latest(options, metric)]
     codes = {arch_id: space.encode(arch) for arch_id, arch in pool.items()}
     evaluations = [read_evaluation(directory, metric, space) for directory in directories]
     for evaluation in evaluations:
@@ -117,13 +116,15 @@ def rank(options: argparse.Namespace) -> None:
     _show(content, judged, options)
 
 
-def _latest(options: argparse.Namespace, metric: str) -> Path:
+def _latest(options: argparse.Namespace) -> Path:
     """The evaluation that counts of a phase, or of the last phase that has merged ones.
+
+    If `--top` is given, only those merged by it are considered.
 
     Raises:
         InputError: there is none; gives the command that merges one, or scores the pool.
     """
-    save, phase = options.save, options.phase
+    save, phase, metric = options.save, options.phase, OF_TOP.get(options.top)
     known = [phase_of(save, phase)] if phase else known_phases(save)
     for each in reversed(known):
         if merged := merged_evaluations(phase_directory(save, each), metric):
@@ -134,7 +135,8 @@ def _latest(options: argparse.Namespace, metric: str) -> Path:
         stage, epoch = scored[-1]
         line = following(options, "merge", phase=stage, epoch=epoch)
     which = f"phase {phase} has no" if phase else "no phase has"
-    raise InputError(f"{run_directory(save)}: {which} merged scores by {metric}; begin with `{line}`")
+    by = f" by {metric}" if metric else ""
+    raise InputError(f"{run_directory(save)}: {which} merged scores{by}; begin with `{line}`")
 
 
 def _latencies(options: argparse.Namespace, network: Network, archs: Archs) -> dict[str, float]:
@@ -216,7 +218,8 @@ def _write_predictions(
 
 
 def _show(content: Mapping[str, Any], judged: Judgement | None, options: argparse.Namespace) -> None:
-    print(f"{content['archs']} archs, {content['scored']} of them scored: {run_files(options.save).prediction}")
+    by = TITLES[content["metric"]]
+    print(f"{content['archs']} archs, {content['scored']} of them scored by {by}: {run_files(options.save).prediction}")
     if content["rows"]:
         over = f"; gain is over {content['best_proxy']}, the best proxy" if content["best_proxy"] else ""
         print(f"against {content['truth']}, with 95 % intervals{over}:")

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.records.files import read_json, write_text
-from fewshot_nas.reporting.gather import gather, metric_shown
+from fewshot_nas.reporting.gather import gather
 from fewshot_nas.reporting.log import read_path_search
 from fewshot_nas.reporting.page import render, write_figures
 from fewshot_nas.reporting.ranked import read_ranked
 from fewshot_nas.results.directories import PhaseDirectory
+from fewshot_nas.results.evaluations import leading_metric
 from fewshot_nas.results.found import read_found
 from fewshot_nas.results.run import (
     ONE_SHOT,
@@ -41,7 +42,7 @@ def report(options: argparse.Namespace) -> None:
     truth = read_arch_file(truth_path, space) if found and truth_path.exists() else {}
     files = {phase.name: directory for phase, directory in found.items()}
     top = run_directory(options.save)
-    metric = OF_TOP[options.top] if options.top else metric_shown(found.values())
+    metric = OF_TOP[options.top] if options.top else leading_metric(list(found.values()))
     study = gather(top.relative_to(ROOT).as_posix(), files, truth, space, metric)
     found_by = {name: read_found(directory.found) for name, directory in searches(options.save).items()}
     ranked = read_ranked(run_files(options.save).ranking, following(options, "rank"))

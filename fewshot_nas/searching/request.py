@@ -6,10 +6,11 @@ from pathlib import Path
 
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.config import Config
+from fewshot_nas.records.files import read_json
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.evaluations import leading_metric
-from fewshot_nas.results.run import Phase, latency_tables, phase_directory, phase_of, trained_phases
-from fewshot_nas.results.scores import Network, top_of, trained_network
+from fewshot_nas.results.run import Phase, latency_tables, phase_directory, phase_of, run_files
+from fewshot_nas.results.scores import METRICS, Network, top_of, trained_network
 from fewshot_nas.running.options import config_of, following, training_of
 from fewshot_nas.searching.feasible import feasible_arch
 from fewshot_nas.searching.proposals import Candidates, Chance, Evolution, Proposer
@@ -45,7 +46,7 @@ def request(options: argparse.Namespace) -> Request:
     phase = phase_of(options.save, options.phase)
     directory = phase_directory(options.save, phase)
     config = config_of(options, directory.config)
-    options.top = options.top or top_of(leading_metric(trained_phases(options.save)))
+    options.top = options.top or top_of(_metric(options, directory))
     model = directory.model(options.model_name)
     network = _network(options, directory, model, config.space.build())
     choices = network.space.all_options if options.digits == "all" else network.space.pool_options
@@ -65,6 +66,14 @@ def request(options: argparse.Namespace) -> Request:
         proposer=proposer,
         latency_matters=latency_matters,
     )
+
+
+def _metric(options: argparse.Namespace, directory: PhaseDirectory) -> str:
+    """What the ranking went by, if the search goes by it; else what leads in the phase."""
+    ranking = run_files(options.save).ranking
+    content = read_json(ranking) if options.by != "supernet" and ranking.exists() else None
+    known = content.get("metric") if isinstance(content, dict) else None
+    return known if known in METRICS else leading_metric([directory])
 
 
 def _network(options: argparse.Namespace, directory: PhaseDirectory, model: Path, default: Space) -> Network:

@@ -17,6 +17,7 @@ from fewshot_nas.ranking.correlation import TELLING
 from fewshot_nas.ranking.interval import Interval, shown
 from fewshot_nas.records.files import as_json
 from fewshot_nas.records.journal import Record, append, cut
+from fewshot_nas.results.scores import TITLES
 
 _SAID = ("largest", "smallest", "best", "ema", "arch")  # the nets whose accuracy is reported after each epoch
 
@@ -89,7 +90,7 @@ def summary(record: Record, epochs: int) -> str:
     parts += [_named("top-1", {name: top1[name] for name in _SAID if name in top1}, "{:.2f} %")] if top1 else []
     if "tau" in record:
         beside = ", ".join(f"{name} {shown(tau)}" for name, tau in record["proxies"].items())
-        tau = f"tau {Interval(**record['tau']).text()}"
+        tau = f"tau by {TITLES[record['metric']]} {Interval(**record['tau']).text()}"
         few = ", too few to tell" if record["n"] < TELLING else ""
         parts.append(f"{tau} of {record['n']} archs{few} (proxies: {beside})")
     parts.append(f"{time['images_per_s']:.0f} images/s, {time['data_wait_percent']:.1f} % of it waiting for data")

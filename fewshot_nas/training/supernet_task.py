@@ -17,11 +17,11 @@ from fewshot_nas.evaluation.inputs import Accuracy, Inputs, guessing
 from fewshot_nas.evaluation.scorer import UNIT_NETWORKS, Scorer
 from fewshot_nas.models.checkpoint import save_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.ranking.correlation import FEWEST, Correlation, correlate, proxies
+from fewshot_nas.ranking.correlation import FEWEST, correlate, proxies
 from fewshot_nas.ranking.interval import merit
 from fewshot_nas.records.journal import Record
 from fewshot_nas.results.directories import PhaseDirectory
-from fewshot_nas.results.scores import leading
+from fewshot_nas.results.scores import LEADING, TITLES, leading
 from fewshot_nas.space.pool import Entry
 from fewshot_nas.space.space import Arch, Options
 from fewshot_nas.space.split import Rule, Split
@@ -29,7 +29,7 @@ from fewshot_nas.training.step import SupernetStep
 from fewshot_nas.training.task import Task
 
 LOGGED = ("top1", "prob", "likelihood")
-RULE = "the latest epoch whose tau is within one standard error of the largest"
+RULE = "the latest epoch whose tau by {} is within one standard error of the largest"
 RULE_WITHOUT_TRUTH = "the last epoch, because no tau is known"
 Multipliers = Sequence[Sequence[float]]  # by place (the head comes last), by group
 
@@ -45,11 +45,16 @@ _TABLE: Mapping[int, Mapping[tuple[int, int], float]] = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """An epoch with its tau and tau's standard error; both are nan if there is no ground truth."""
+    """An epoch with its tau and tau's standard error; both are nan if there is no ground truth.
+
+    Attributes:
+        metric: what its archs are best ranked by, which the tau is of.
+    """
 
     epoch: int
     tau: float
     error: float
+    metric: str = LEADING
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,14 @@ class SupernetTask(Task[Supernet, SupernetStep]):
         archs |= {arch_id: entry.arch for arch_id, entry in truth.items()}
         record: Record = {**by_metric(shared_scores(self.network, archs, self.validation.inputs, self.world))}
         tau, error = float("nan"), float("nan")
-        record["guessing"] = guessing(self.validation.inputs.labels)
+        metric = leading(record["top1"][each] for each in truth or archs)
+        record |= {"guessing": guessing(self.validation.inputs.labels), "metric": metric}
         if len(truth) >= FEWEST:
-            metric, ranking = ranked(record, truth)
-            record |= {"metric": metric, "n": ranking.n}
-            record |= {"tau": asdict(ranking.kendall), "spearman": asdict(ranking.spearman)}
+            ranking = correlate(record[metric], {arch_id: entry.acc for arch_id, entry in truth.items()})
+            record |= {"n": ranking.n, "tau": asdict(ranking.kendall), "spearman": asdict(ranking.spearman)}
             record |= {"pearson": asdict(ranking.pearson), "proxies": self._proxies()}
             tau, error = ranking.kendall.value, ranking.kendall.error
-        self._enter(Candidate(epoch, tau, error))
+        self._enter(Candidate(epoch, tau, error, metric))
         return record
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
@@ -149,15 +154,19 @@ class SupernetTask(Task[Supernet, SupernetStep]):
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """Choose by `RULE`, or the latest epoch if no tau is known."""
-    best = max(candidates, key=_merit)
+    """Choose by `RULE`, or the latest epoch if no tau is known.
+
+    Only taus by the metric of the latest epoch are compared.
+    """
+    alike = _alike(candidates)
+    best = max(alike, key=_merit)
     margin = 0.0 if math.isnan(best.error) else best.error
-    return max((each for each in candidates if merit(each.tau) >= merit(best.tau) - margin), key=_epoch)
+    return max((each for each in alike if merit(each.tau) >= merit(best.tau) - margin), key=_epoch)
 
 
 def rule(chosen: Candidate) -> str:
     """The rule by which `choose` chose this candidate, as text."""
-    return RULE_WITHOUT_TRUTH if math.isnan(chosen.tau) else RULE
+    return RULE_WITHOUT_TRUTH if math.isnan(chosen.tau) else RULE.format(TITLES[chosen.metric])
 
 
 def keep(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
@@ -166,10 +175,17 @@ def keep(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     Only an epoch after the best one can be chosen later, so no candidate that may be needed is lost.
     """
     kept = [choose(candidates)]
-    for each in sorted(candidates, key=_merit, reverse=True):
+    alike = _alike(candidates)
+    for each in sorted(candidates, key=lambda each: (each in alike, _merit(each)), reverse=True):
         if each not in kept and len(kept) < max(count, 2):
             kept.append(each)
     return sorted(kept, key=_epoch)
+
+
+def _alike(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those whose tau is by the same metric as that of the latest one."""
+    metric = max(candidates, key=_epoch).metric
+    return [each for each in candidates if each.metric == metric]
 
 
 def _merit(candidate: Candidate) -> tuple[float, int]:
@@ -193,12 +209,6 @@ Scores = dict[str, dict[str, float]]  # by metric, then by the names of archs, i
 def by_metric(found: Mapping[str, Accuracy]) -> Scores:
     """The scores that a log has of archs."""
     return {metric: {name: getattr(each, metric) for name, each in found.items()} for metric in LOGGED}
-
-
-def ranked(scores: Scores, truth: Mapping[str, Entry]) -> tuple[str, Correlation]:
-    """The metric that the truth's archs are best ranked by, and how well it ranks them."""
-    metric = leading(scores["top1"][arch_id] for arch_id in truth)
-    return metric, correlate(scores[metric], {arch_id: entry.acc for arch_id, entry in truth.items()})
 
 
 def multipliers(split: Split, options: Options, kind: Literal["rule", "table", "none"]) -> Multipliers:

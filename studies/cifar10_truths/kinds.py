@@ -24,6 +24,7 @@ from fewshot_nas.config import Config, load_config
 from fewshot_nas.distributed import joined
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.models.checkpoint import load_supernet
+from fewshot_nas.models.sides import sides
 from fewshot_nas.ranking.baselines import Groups, by_cost, everything, plain_tau
 from fewshot_nas.ranking.correlation import Floats, correlations
 from fewshot_nas.ranking.features import column, standardised
@@ -79,13 +80,16 @@ def scores_of(supernet: Path, archs: Sequence[Arch], config: Config) -> list[lis
         plan = scorer.plan(archs)
         inputs, _ = scorer.within_memory(plan)
         units = []
+        both = sides(network)
         for unit in plan.units:
-            walk, sums = Walk(network, unit, inputs), torch.zeros(len(unit.members), 3 + len(TEMPERATURES)).double()
-            walk.calibrate()
-            with torch.no_grad():
-                for images, labels in inputs.scoring_batches():
-                    for number, logits in walk.outputs(images):
-                        sums[number] += found_in(logits, labels)
+            sums = torch.zeros(len(unit.members), 3 + len(TEMPERATURES)).double()
+            for side in both:
+                walk = Walk(side, unit, inputs)
+                walk.calibrate()
+                with torch.no_grad():
+                    for images, labels in inputs.scoring_batches():
+                        for number, logits in walk.outputs(images):
+                            sums[number] += found_in(logits, labels) / len(both)
             units.append([values(each, len(inputs.images)) for each in sums])
             print(f"{supernet}: {len(units)} of {len(plan.units)} units", flush=True)
         return list(plan.by_arch(units))
@@ -112,38 +116,37 @@ def write(arm: str, root: str, precision: str) -> None:
     path.write_text("".join(f"{line}\n" for line in lines))
 
 
-def read(table: str, seed: int) -> dict[str, dict[str, float]]:
-    """Of the default arm of a table and seed: each kind's scores by key; empty if it was not scored."""
-    rows = [
-        json.loads(line)
-        for path in SCORES.glob(f"kinds_{table}_*_{seed}.jsonl")
-        for line in path.read_text().splitlines()
-    ]
-    return {kind: {key: each[number] for key, each in rows} for number, kind in enumerate(KINDS)} if rows else {}
+def read(path: Path) -> dict[str, dict[str, float]]:
+    """Each kind's scores by key."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {kind: {key: each[number] for key, each in rows} for number, kind in enumerate(KINDS)}
+
+
+def files(table: str) -> list[Path]:
+    return sorted(SCORES.glob(f"kinds_{table}_*.jsonl"))
 
 
 def of_table(table: str, directory: Path) -> Iterator[str]:
     """By each kind, smoothed and with multiply-adds as `rank` ranks, and with NASWOT: tau of all networks of the half,
-    and the gain over likelihood."""
+    and the gain over likelihood, in Markdown."""
     bed = Bed(table, directory)
     row = {key: number for number, key in enumerate(bed.keys)}
-    for seed in SEEDS:
+    for path in files(table):
         rankings: dict[str, dict[str, Floats]] = {}
-        for kind, scores in read(table, seed).items():
+        for kind, scores in read(path).items():
             raw = np.full(len(bed.keys), np.nan)
             for key, value in scores.items():
                 raw[row[key]] = value
             raw = log_odds(raw)
             score = standardised(partly_smoothed(raw, smooth(bed.described, raw)))
             with_macs = score + MACS_WEIGHT * standardised(bed.log_macs)
-            rankings[kind] = {"macs": with_macs, "NASWOT": standardised(score) + bed.naswot}
+            rankings[kind] = {"multiply-adds": with_macs, "NASWOT": standardised(score) + bed.naswot}
+        arm = path.stem.removeprefix(f"kinds_{table}_")
         for kind, (beside, ranking) in ((kind, pair) for kind, each in rankings.items() for pair in each.items()):
             whole, equal = (plain_tau(bed.of_truth(ranking), bed.truth.accuracy, groups) for groups in groups_of(bed))
             gain = paired(bed, ranking, rankings["likelihood"][beside])
-            gains = [
-                f"{gain[part]['value']:+.3f} [{gain[part]['low']:+.3f}, {gain[part]['high']:+.3f}]" for part in PARTS
-            ]
-            yield f"| {table} | {seed} | {kind}, {beside} | {whole:.3f} | {equal:.3f} | {' | '.join(gains)} |"
+            gains = ["{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**gain[part]) for part in PARTS]
+            yield f"| {table} | {arm} | {KINDS[kind]}, {beside} | {whole:.3f} | {equal:.3f} | {' | '.join(gains)} |"
 
 
 def groups_of(bed: Bed) -> tuple[Groups, Groups]:
@@ -153,7 +156,7 @@ def groups_of(bed: Bed) -> tuple[Groups, Groups]:
 def of_digits() -> Iterator[str]:
     """Tau of the 30 digits networks by each kind, of each seed and the mean, in Markdown."""
     truth = {arch_id: entry["acc"] for arch_id, entry in read_json(TRUTH).items()}
-    found = [read("digits", seed) for seed in SEEDS]
+    found = [*map(read, files("digits"))]
     yield f"| digits, 30 archs, score | {' | '.join(f'seed {seed}' for seed in SEEDS)} | mean |"
     yield f"|---|{'---|' * (len(SEEDS) + 1)}"
     for kind, name in KINDS.items():

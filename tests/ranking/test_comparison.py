@@ -81,7 +81,7 @@ def test_a_predictor_is_asked_about_rows_that_it_has_not_seen():
     assert len({frozenset(known) for known, _ in asked}) > 1
 
 
-def test_without_truths_it_is_the_plain_agreement():
+def test_without_truths_it_is_the_plain_correlation():
     judged = cross_validate(lambda _, wanted: NOISY[wanted], TRUTH, {}, 0)
     plain = correlate(named(NOISY), named(TRUTH)).kendall
     assert judged.tau.value == pytest.approx(plain.value)

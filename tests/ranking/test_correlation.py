@@ -126,7 +126,7 @@ def test_intervals_contain_the_value(scores):
 
 @brief
 @given(columns(), st.integers(0, 2**32))
-def test_same_seed_same_agreement(data, seed):
+def test_same_seed_same_intervals(data, seed):
     x, y = map(named, data)
     backwards = dict(reversed(x.items()))
     assert repr(correlate(x, y, resamples=20, seed=seed)) == repr(correlate(backwards, y, resamples=20, seed=seed))

@@ -5,10 +5,12 @@ import hashlib
 import pytest
 
 from fewshot_nas.cli.errors import InputError
+from fewshot_nas.records.journal import append
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.evaluations import (
     common_network,
     leading_metric,
+    leading_of,
     merged_evaluations,
     read_evaluation,
     read_truth,
@@ -111,6 +113,38 @@ def test_the_evaluation_that_counts_is_of_the_present_supernet_and_on_ranking_im
 def test_mean_probability_leads_where_few_mistakes_are_left(tmp_path, top1, merged, leads):
     phase = PhaseDirectory(tmp_path)
     for metric in merged:
-        write_merged(phase.scores("17"), metric, {"arch1": Scored(top1, PX8.encode(POOL["arch1"]))}, {})
-    write_merged(phase.scores("17_all_test"), "top1", {"arch1": Scored(99.0, PX8.encode(POOL["arch1"]))}, {})
+        merge_one(phase, "17", metric, top1)
+    merge_one(phase, "17_all_test", "top1", 101.0)  # counts for nothing: (90 + 101) / 2 is more than 95
     assert leading_metric([phase]) == leads
+
+
+def merge_one(phase, epoch, metric, value):
+    write_merged(phase.scores(epoch), metric, {"arch1": Scored(value, PX8.encode(POOL["arch1"]))}, {})
+
+
+def test_the_last_phase_decides_by_its_evaluation_that_counts(tmp_path):
+    one, two, three = (PhaseDirectory(tmp_path / name) for name in ("1", "2", "3"))
+    for metric in ("top1", "prob", "likelihood"):
+        merge_one(one, "17", metric, 98.0)
+        merge_one(two, "17", metric, 70.0)
+    assert leading_metric([one]) == leading_metric([two, one]) == "prob"
+    assert leading_metric([one, two]) == "likelihood"
+    merge_one(two, "18", "top1", 98.0)  # a later epoch, without mean probabilities
+    assert leading_metric([one, two, three]) == "top1"
+    assert leading_of([one.scores("17"), two.scores("17")]) == "likelihood"
+    assert leading_of([one.scores("17"), two.scores("18")]) == "top1"  # by which both are merged
+
+
+def test_where_nothing_is_merged_training_tells_what_leads(tmp_path):
+    phase = PhaseDirectory(tmp_path)
+    assert leading_metric([phase]) == "likelihood"
+    for record, leads in (
+        ({"epoch": 0, "metric": "prob"}, "prob"),
+        ({"epoch": 1}, "prob"),
+        ({"chosen": {"epoch": 0, "metric": "likelihood"}}, "likelihood"),
+        ({"chosen": {"epoch": 0, "metric": "prob"}}, "prob"),
+    ):
+        append(phase.log, record)
+        assert leading_metric([phase]) == leads
+    merge_one(phase, "17", "likelihood", 50.0)
+    assert leading_metric([phase]) == "likelihood"

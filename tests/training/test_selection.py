@@ -27,7 +27,8 @@ def test_without_a_ground_truth_the_last_is_chosen():
 
 
 def test_the_rule_speaks_of_tau_only_where_there_is_one():
-    assert rule(Candidate(3, 0.5, 0.1)) == RULE
+    assert rule(Candidate(3, 0.5, 0.1)) == RULE.format("likelihood")
+    assert "whose tau by mean probability is" in rule(Candidate(3, 0.5, 0.1, "prob"))
     assert rule(Candidate(3, math.nan, math.nan)) == "the last epoch, because no tau is known"
 
 
@@ -47,3 +48,12 @@ def test_forgetting_does_not_change_the_choice(values, count):
         kept = keep([*kept, candidate], count)
         assert len(kept) <= max(count, 2)
         assert choose(kept) == choose(everything[: candidate.epoch + 1])
+
+
+def test_taus_of_two_metrics_are_not_compared():
+    """From the third epoch on, so few mistakes are left that taus are of mean probability."""
+    taus = [("likelihood", 0.9), ("likelihood", 0.8), ("prob", 0.4), ("prob", 0.6), ("prob", 0.3)]
+    known = [Candidate(epoch, tau, 0.05, metric) for epoch, (metric, tau) in enumerate(taus)]
+    assert [choose(known[: count + 1]).epoch for count in range(5)] == [0, 0, 2, 3, 3]
+    assert [each.epoch for each in keep(known, 3)] == [2, 3, 4]
+    assert [each.epoch for each in keep(known[:3], 3)] == [0, 1, 2]  # as many as were asked for

@@ -65,15 +65,15 @@ def test_proxies_stand_beside_tau(make):
 @pytest.mark.parametrize("count", [0, 2])
 def test_two_archs_have_no_tau(make, count):
     record = make(truth=dict(list(TRUTH.items())[:count])).end_epoch(0)
-    assert record.keys() == {"top1", "prob", "likelihood", "guessing"}
+    assert record.keys() == {"top1", "prob", "likelihood", "guessing", "metric"}
 
 
 @pytest.mark.parametrize(("top1", "metric"), [(94.0, "likelihood"), (96.0, "prob")])
 def test_tau_is_of_what_ranks_best(make, monkeypatch, top1, metric):
     """By mean probability the archs are in the truth's order, by likelihood in the opposite one."""
-    found = {
-        name: Accuracy(top1, 100.0, place, 100 - place) for place, name in enumerate(("largest", "smallest", *POOL))
-    }
+    names = ("largest", "smallest", *POOL)
+    found = {name: Accuracy(top1, 100.0, place, 100 - place) for place, name in enumerate(names)}
+    found |= {end: Accuracy(190 - top1, 100.0, 50.0, 50.0) for end in names[:2]}  # the truth's archs decide
     monkeypatch.setattr(supernet_task, "shared_scores", lambda *_: found)
     truth = {arch_id: Entry(float(place), arch) for place, (arch_id, arch) in enumerate(POOL.items())}
     record = make(truth=truth).end_epoch(0)
