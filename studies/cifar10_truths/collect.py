@@ -226,15 +226,20 @@ def of_seeds(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, Floats]:
 def of_recipes(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, dict[str, Any]]:
     """Each arm that was scored as the judged one: its taus by the rules, and the gain over the default of its seed.
 
+    A split is compared with training on instead.
+
     Args:
         rules: those that the other tables have chosen, by name.
     """
     found = {}
     for arm in (name for name in bed.scores if name.startswith(ALL) and name not in bed.seeds):
-        other = f"{JUDGED[bed.table]}_{arm[-1]}"
+        default, on = f"{JUDGED[bed.table]}_{arm[-1]}", arm.replace("split_", "on_")
+        other = on if on != arm and on in bed.scores else default
         ruled = {name: (bed.ruled(arm, rule), bed.ruled(other, rule)) for name, rule in rules.items()}
         taus_of = _taus_of(bed, {name: ours for name, (ours, _) in ruled.items()})
-        found[arm] = {name: {**taus_of[name], "gain": paired(bed, *both)} for name, both in ruled.items()}
+        found[arm] = {
+            name: {**taus_of[name], "over": other, "gain": paired(bed, *both)} for name, both in ruled.items()
+        }
     return found
 
 
@@ -323,6 +328,7 @@ def against(bed: Bed) -> dict[str, Any]:
             pairs[f"{name} instead of {other}"] = (name, other, "prob")
         if (on := name.replace("choice_", "on_").replace("split_", "on_")) != name:
             pairs[f"{on} instead of {name}"] = (on, name, "prob")
+            pairs |= {f"{on} instead of {name}, {kind}": (on, name, kind) for kind in KINDS if name.startswith(ALL)}
         if (shared := name.removeprefix(OWN)) != name:
             pairs |= {f"{name} instead of {shared}, {kind}": (name, shared, kind) for kind in KINDS}
     return {

@@ -131,13 +131,13 @@ def surface_lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def recipe_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """Arms that were scored as the judged ones, by the rules, and what they gain over the default of their seed."""
-    yield "| table | supernet | rule | tau | tau at equal cost | gain over the default of its seed | at equal cost |"
-    yield "|---|---|---|---|---|---|---|"
+    """Arms that were scored as the judged ones, by the rules, and what they gain over others."""
+    yield "| table | supernet | rule | tau | tau at equal cost | over | gain | at equal cost |"
+    yield "|---|---|---|---|---|---|---|---|"
     for table, each in found["tables"].items():
         for arm, rules in each["recipes"].items():
             for name, one in rules.items():
-                cells = [f"{one[part]:.3f}" for part in ("whole", "equal_cost")]
+                cells = [*(f"{one[part]:.3f}" for part in ("whole", "equal_cost")), one["over"]]
                 cells += [_signed(one["gain"][part]) for part in ("whole", "equal_cost")]
                 yield f"| {table} | {arm} | {name.partition(' of ')[0]} | {' | '.join(cells)} |"
 
