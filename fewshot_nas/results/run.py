@@ -209,14 +209,9 @@ def first_phase(save: str) -> Phase:
     return SEARCH if search.manifest.exists() and not begun else ONE_SHOT
 
 
-def trained_phases(save: str) -> list[PhaseDirectory]:
-    """The directories of all phases of a run, in their order."""
-    return [phase_directory(save, phase) for phase in known_phases(save)]
-
-
 def trainings(save: str) -> Iterator[PhaseDirectory]:
     """The directories of a run's trainings: its phases in their order, then networks from scratch."""
-    yield from trained_phases(save)
+    yield from (phase_directory(save, phase) for phase in known_phases(save))
     yield from map(PhaseDirectory, sorted((run_directory(save) / "stand_alone").glob("*")))
 
 
