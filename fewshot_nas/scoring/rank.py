@@ -58,11 +58,11 @@ def rank(options: argparse.Namespace) -> None:
     print(known_run(options.save))
     if not 0 <= options.suggest <= _MOST_SUGGESTED:
         raise InputError(f"--suggest is {options.suggest}, expected 0 to {_MOST_SUGGESTED:,} archs")
+    config = config_of(options, stored_settings(options.save))
+    space, truth_path = config.space.build(), config.truth_path(options.save)
     directories = options.scores or [_latest(options)]
     options.top = options.top or top_of(leading_of(directories))
     metric = OF_TOP[options.top]
-    config = config_of(options, stored_settings(options.save))
-    space, truth_path = config.space.build(), config.truth_path(options.save)
     pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
     codes = {arch_id: space.encode(arch) for arch_id, arch in pool.items()}
     evaluations = [read_evaluation(directory, metric, space) for directory in directories]
