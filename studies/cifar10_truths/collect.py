@@ -327,8 +327,10 @@ def against(bed: Bed) -> dict[str, Any]:
         if name != other and not name.startswith(ALL):
             pairs[f"{name} instead of {other}"] = (name, other, "prob")
         if (on := name.replace("choice_", "on_").replace("split_", "on_")) != name:
-            pairs[f"{on} instead of {name}"] = (on, name, "prob")
-            pairs |= {f"{on} instead of {name}, {kind}": (on, name, kind) for kind in KINDS if name.startswith(ALL)}
+            if name.startswith(ALL):
+                pairs |= {f"{on} instead of {name}, {kind}": (on, name, kind) for kind in KINDS}
+            else:
+                pairs[f"{on} instead of {name}"] = (on, name, "prob")
         if (shared := name.removeprefix(OWN)) != name:
             pairs |= {f"{name} instead of {shared}, {kind}": (name, shared, kind) for kind in KINDS}
     return {
