@@ -18,15 +18,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.cli.names import uses
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.records.files import read_json
-from fewshot_nas.reporting.gather import (
-    Study,
-    Table,
-    epochs_table,
-    gather,
-    scores_table,
-    taus_table,
-    verdicts_table,
-)
+from fewshot_nas.reporting.gather import Study, Table, epochs_table, gather, scores_table, taus_table, verdicts_table
 from fewshot_nas.results.directories import PhaseDirectory, epoch_of, merged_path
 from fewshot_nas.results.evaluations import leading_metric, merged_evaluations
 from fewshot_nas.results.found import read_found

@@ -25,13 +25,13 @@ from fewshot_nas.reporting.style import (
     across,
     interval,
     layout,
-    metric_title,
     padded,
     phase_title,
     proxy_title,
     unit_of,
 )
 from fewshot_nas.results.evaluations import Evaluation
+from fewshot_nas.results.scores import TITLES
 
 _MANY = 2_000  # from this many archs on, points overlap so much that only their density is visible
 _RINGS = {"color": ORANGE, "size": 9, "symbol": "circle-open", "line": {"width": 2}}
@@ -79,7 +79,7 @@ def truth_figure(study: Study, phase: PhaseRecord) -> Figure:
         "marker": {"color": BLUE, "size": 8, "opacity": 0.75},
         "hovertemplate": "%{customdata}<br>%{text}<br>stand-alone %{x:.2f} %, supernet %{y:.2f} %<extra></extra>",
     }
-    plan = layout("stand-alone top-1, %", f"supernet's {metric_title(study.metric)}, %", height=270)
+    plan = layout("stand-alone top-1, %", f"supernet's {TITLES[study.metric]}, %", height=270)
     plan["xaxis"]["range"] = padded(entry.acc for entry in study.truth.values())
     plan["yaxis"]["range"] = padded(score for each in study.phases for score in each.compared.values())
     return {"data": [points], "layout": plan}
@@ -103,7 +103,7 @@ def cost_figure(study: Study, name: str, evaluation: Evaluation) -> Figure:
         {"name": "best within the MACs", "mode": "lines", "line": {"color": GREEN, "width": 2, "shape": "hv"}} | edge,
         {"name": "in the ground truth", "mode": "markers", "marker": _RINGS} | known,
     ]
-    plan = layout(f"MACs, {unit.name}", f"supernet's {metric_title(study.metric)}, %", height=460, legend=True)
+    plan = layout(f"MACs, {unit.name}", f"supernet's {TITLES[study.metric]}, %", height=460, legend=True)
     plan["legend"]["itemsizing"] = "constant"
     return {"data": [common | trace for trace in data], "layout": plan}
 

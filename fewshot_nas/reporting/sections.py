@@ -15,7 +15,6 @@ from fewshot_nas.reporting.style import (
     code,
     decimal,
     interval,
-    metric_title,
     missing,
     note,
     phase_title,
@@ -28,6 +27,7 @@ from fewshot_nas.reporting.style import (
 )
 from fewshot_nas.results.evaluations import Evaluation
 from fewshot_nas.results.run import SEARCH
+from fewshot_nas.results.scores import TITLES
 
 
 def head(study: Study) -> str:
@@ -115,7 +115,7 @@ def _ranking(study: Study) -> Iterator[str]:
         yield _no_truth(study)
         return
     yield note(
-        f"How well scores, here {metric_title(study.metric)}, order the archs of the ground truth. The proxies need no"
+        f"How well scores, here {TITLES[study.metric]}, order the archs of the ground truth. The proxies need no"
         f" training, so a supernet should beat them.{_line(study)}"
     )
     yield plot("ranking")
@@ -192,7 +192,7 @@ def _cost(study: Study) -> Iterator[str]:
             yield f'<div data-panel="{name}"{"" if name == first else " hidden"}>{_best(study, name, evaluation)}</div>'
     for phase in study.phases:
         if not phase.evaluation:
-            what = metric_title(study.metric)
+            what = TITLES[study.metric]
             yield missing(f"Phase {phase.name} has no merged scores by {what}.", _score_command(study, phase))
 
 
@@ -213,7 +213,7 @@ def _best(study: Study, name: str, evaluation: Evaluation) -> str:
         limit, last = round_quantity(best.bound) if begins else "", best.bound
         costs = quantity(best.cost.macs), quantity(best.cost.params)
         rows.append([limit, escape(best.arch_id), f"{best.score:.2f}", *costs, code(best.code)])
-    heads = ("MACs up to", "arch", f"{metric_title(study.metric)}, %", "MACs", "parameters", "code")
+    heads = ("MACs up to", "arch", f"{TITLES[study.metric]}, %", "MACs", "parameters", "code")
     some = note(f"Only {evaluation.parts} were merged; the other archs are missing.") if evaluation.parts else ""
     shown = table(heads, rows, numeric=(2, 3, 4), ruled=ruled[1:])
     return f"<h3>Best archs of phase {name} for a given cost</h3>{some}{shown}"
@@ -226,7 +226,7 @@ def _training(study: Study) -> Iterator[str]:
         yield missing("No epoch has been logged.", command_line(first, save=study.save))
         return
     if any(epoch.tau for epoch in epochs):
-        by = " and ".join(dict.fromkeys(metric_title(epoch.metric) for epoch in epochs if epoch.metric))
+        by = " and ".join(dict.fromkeys(TITLES[epoch.metric] for epoch in epochs if epoch.metric))
         yield note(
             f"Tau{f' by {by}' * bool(by)} after each epoch with its 95 % interval, on the validation images;"
             f" phases follow one another. A star is the epoch that became the phase's supernet.{_line(study)}"

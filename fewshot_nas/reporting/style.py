@@ -154,10 +154,6 @@ def phase_title(name: str) -> str:
     return "1 (one-shot)" if name == "1" else name
 
 
-def metric_title(name: str) -> str:
-    return TITLES[name]
-
-
 def prediction_title(predicted: str, metric: str) -> str:
     """What the ranker's percentages are of.
 

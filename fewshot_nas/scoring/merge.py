@@ -10,7 +10,6 @@ from fewshot_nas.cli.main import as_list, read_numbers
 from fewshot_nas.config import Config
 from fewshot_nas.ranking.correlation import FEWEST, TELLING, correlate, correlation_table, proxies
 from fewshot_nas.ranking.judgement import judgement_text
-from fewshot_nas.reporting.style import metric_title
 from fewshot_nas.results.directories import (
     BESIDE,
     is_evaluation_name,
@@ -27,6 +26,7 @@ from fewshot_nas.results.scores import (
     LEADING,
     METRICS,
     OF_TOP,
+    TITLES,
     Manifest,
     Network,
     Scored,
@@ -209,7 +209,7 @@ def _compare(
     archs = {arch_id: entry.arch for arch_id, entry in common.items()}
     accuracy = {arch_id: entry.acc for arch_id, entry in common.items()}
     rows = {
-        f"supernet, {metric_title(metric)}": {arch_id: found[arch_id].acc for arch_id in common}
+        f"supernet, {TITLES[metric]}": {arch_id: found[arch_id].acc for arch_id in common}
         for metric, found in merged.items()
     }
     judged = judge_run(path, common, network, rows)

@@ -14,11 +14,11 @@ from fewshot_nas.ranking.features import column, column_of_codes, features, weig
 from fewshot_nas.ranking.predictor import can_predict
 from fewshot_nas.ranking.ranker import in_percent, ranker
 from fewshot_nas.records.files import read_json
-from fewshot_nas.reporting.style import metric_title, prediction_title
+from fewshot_nas.reporting.style import prediction_title
 from fewshot_nas.results.directories import PhaseDirectory
 from fewshot_nas.results.evaluations import merged_evaluations, read_evaluation, read_truth, read_untrained
 from fewshot_nas.results.run import from_run, run_files
-from fewshot_nas.results.scores import Network, top_of
+from fewshot_nas.results.scores import TITLES, Network, top_of
 from fewshot_nas.space.space import Arch
 
 Scores = Mapping[Arch, float]  # by the metric of the search, in percent
@@ -125,7 +125,7 @@ def valuation_by_supernet(directory: PhaseDirectory, checkpoint: str, metric: st
     merged = (read_evaluation(path, metric, network.space) for path in merged_evaluations(directory, metric))
     own = next((each for each in merged if each.manifest.get("checkpoint_sha256") == checkpoint), None)
     scores = own.scores.values() if own else ()
-    return BySupernet({network.space.decode(scored.code): scored.acc for scored in scores}, metric_title(metric))
+    return BySupernet({network.space.decode(scored.code): scored.acc for scored in scores}, TITLES[metric])
 
 
 def valuation_by_ranker(save: str, checkpoint: str, metric: str, network: Network) -> tuple[Valuation, dict[str, Any]]:
