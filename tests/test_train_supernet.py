@@ -59,7 +59,8 @@ def test_a_run_leaves_its_files(workshop, small, capsys):
     assert load_supernet(out / "supernet.pth").split.groups == 1
     assert (out / "supernet.pth").read_bytes() == (out / chosen["chosen"]["file"]).read_bytes()
     said = capsys.readouterr().out
-    assert re.search(r"tau by likelihood -?\d.\d+ \[.*\] of 6 archs, too few to tell \(proxies: depth 1.000,", said)
+    tau = r"tau by likelihood -?\d.\d+ \[.*\] of 6 archs, too few to tell \(proxies: depth 1.000, params "
+    assert re.search(tau, said)
     names = re.search(r"loss: largest \d\S+, sampled1 \d\S+, sampled2 \d\S+, smallest \d\S+; top-1: largest ", said)
     assert names
 

@@ -123,7 +123,7 @@ def merged_by(evaluation: Path) -> list[str]:
 
 def leading_of(evaluations: Sequence[Path]) -> str:
     """The metric that ranks the archs of these evaluations best, of those by which all of them are merged."""
-    known = [metric for metric in BEST_FIRST if all(metric in merged_by(path) for path in evaluations)]
+    known = [metric for metric in BEST_FIRST if all(merged_path(path, metric).exists() for path in evaluations)]
     top1 = [path for path in evaluations if "top1" in known]
     first = leading(acc for path in top1 for acc, _ in read_codes(merged_path(path, "top1"), str).values())
     return first if first in known else (*known, LEADING)[0]

@@ -18,7 +18,7 @@ from fewshot_nas.results.directories import (
     parts_with_scores,
     shard_path,
 )
-from fewshot_nas.results.evaluations import leading_of, no_better, read_truth
+from fewshot_nas.results.evaluations import merged_by, no_better, read_truth
 from fewshot_nas.results.merging import CodesById, IncompleteError, merge_parts, read_codes, write_merged
 from fewshot_nas.results.run import Phase, first_phase, known_phases, phase_directory, phase_of, run_directory
 from fewshot_nas.results.scores import (
@@ -73,11 +73,10 @@ def merge(options: argparse.Namespace) -> None:
     top1 = [scored.acc for scored in merged.get("top1", {}).values()]
     if top1 and (said := no_better(top1, manifest.get("guessing", 0.0))):
         print(said, file=sys.stderr)
-    if top1 and leading(top1) != LEADING:
-        lead = leading_of([scores])
+    if (lead := leading(top1)) != LEADING:
         print(
             f"the mean top-1 is {sum(top1) / len(top1):.2f} %, so a few mistakes decide the likelihoods: these scores"
-            f" rank best by mean probability{'' if lead == leading(top1) else ', which is not merged'}"
+            f" rank best by mean probability{'' if lead in merged_by(scores) else ', which is not merged'}"
         )
     if not truth_path.exists():
         print(f"{truth_path}: no such file, so there is nothing to compare with (run.ground_truth)")

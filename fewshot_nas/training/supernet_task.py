@@ -103,9 +103,10 @@ class SupernetTask(Task[Supernet, SupernetStep]):
         metric = leading(record["top1"][each] for each in truth or archs)
         record |= {"guessing": guessing(self.validation.inputs.labels), "metric": metric}
         if len(truth) >= FEWEST:
-            ranking = correlate(record[metric], {arch_id: entry.acc for arch_id, entry in truth.items()})
+            accuracy = {arch_id: entry.acc for arch_id, entry in truth.items()}
+            ranking = correlate(record[metric], accuracy)
             record |= {"n": ranking.n, "tau": asdict(ranking.kendall), "spearman": asdict(ranking.spearman)}
-            record |= {"pearson": asdict(ranking.pearson), "proxies": self._proxies()}
+            record |= {"pearson": asdict(ranking.pearson), "proxies": self._proxies(accuracy)}
             tau, error = ranking.kendall.value, ranking.kendall.error
         self._enter(Candidate(epoch, tau, error, metric))
         return record
@@ -128,15 +129,14 @@ class SupernetTask(Task[Supernet, SupernetStep]):
     def file_of(self, candidate: Candidate) -> Path:
         return self.validation.directory.candidate(candidate.tau, candidate.epoch)
 
-    def _proxies(self) -> dict[str, float]:
+    def _proxies(self, accuracy: Mapping[str, float]) -> dict[str, float]:
         """The tau of the proxies, which need no training."""
-        truth = {arch_id: entry.acc for arch_id, entry in self.validation.truth.items()}
         free = proxies(
             self.network.space,
             {arch_id: entry.arch for arch_id, entry in self.validation.truth.items()},
             num_classes=self.network.num_classes,
         )
-        return {name: correlate(score, truth, resamples=0).kendall.value for name, score in free.items()}
+        return {name: correlate(score, accuracy, resamples=0).kendall.value for name, score in free.items()}
 
     def _enter(self, candidate: Candidate) -> None:
         self.candidates = keep([*self.candidates, candidate], self.validation.kept)

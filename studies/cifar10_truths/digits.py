@@ -7,6 +7,7 @@ python -m studies.cifar10_truths.digits --train    first trains and scores what 
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -26,17 +27,22 @@ ARMS = MappingProxyType({"default": "false", "two_sided": "true"})
 SEEDS = range(3)
 
 
+def trained(arm: str, seed: int) -> Path:
+    """The supernet of an arm, trained if it is not there yet."""
+    save = f"truths_digits_{arm}_{seed}"
+    words = [f"run.seed={seed}", f"training.two_sided={ARMS[arm]}", "evaluation.every_epochs=100"]
+    if status := train_supernet.main([f"--config={CONFIG}", f"--save={save}", *words]):
+        raise SystemExit(f"{save} ended with {status}")
+    return RESULTS / save / "supernet.pth"
+
+
 def train() -> None:
     """Train the supernets that are missing, and write the scores of all archs with a truth."""
     codes = {arch_id: entry["arch"] for arch_id, entry in read_json(TRUTH).items()}
     found: dict[str, Any] = {}
-    for arm, both in ARMS.items():
+    for arm in ARMS:
         for seed in SEEDS:
-            save = f"truths_digits_{arm}_{seed}"
-            words = [f"run.seed={seed}", f"training.two_sided={both}", "evaluation.every_epochs=100"]
-            if status := train_supernet.main([f"--config={CONFIG}", f"--save={save}", *words]):
-                raise SystemExit(f"{save} ended with {status}")
-            scores = score(RESULTS / save / "supernet.pth", list(codes.values()))
+            scores = score(trained(arm, seed), list(codes.values()))
             each = dict(zip(codes, scores, strict=True))
             found[f"{arm}_{seed}"] = {
                 kind: {arch_id: round(getattr(one, kind), 4) for arch_id, one in each.items()} for kind in KINDS

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_nas import train_supernet
 from fewshot_nas.config import Config, load_config
 from fewshot_nas.distributed import joined
 from fewshot_nas.evaluation.engine import Walk
@@ -33,11 +32,12 @@ from fewshot_nas.records.files import read_json
 from fewshot_nas.running.images import images_for
 from fewshot_nas.scoring.scorer import scorer_for
 from fewshot_nas.space.space import Arch
+from studies.cifar10_truths import digits
 from studies.cifar10_truths.bed import FILES, Bed
 from studies.cifar10_truths.collect import paired
-from studies.cifar10_truths.digits import CONFIG as DIGITS
 from studies.cifar10_truths.digits import SEEDS, TRUTH
-from studies.cifar10_truths.run import ALL_IMAGES, CONFIG, FEW, RESULTS, SCORES, at_hand, sample, trained
+from studies.cifar10_truths.run import ALL_IMAGES, CONFIG, FEW, SCORES, at_hand, sample, trained
+from studies.cifar10_truths.table import signed
 
 KINDS = MappingProxyType(
     {
@@ -100,10 +100,7 @@ def write(arm: str, root: str, precision: str) -> None:
     table, name, seed = arm.split("/")
     common = [f"data.root={root}", f"data.cache={root}/cache", f"run.precision={precision}"]
     if table == "digits":
-        save, words = f"truths_digits_{name}_{seed}", [f"run.seed={seed}", "evaluation.every_epochs=100"]
-        if train_supernet.main([f"--config={DIGITS}", f"--save={save}", *words]):
-            raise SystemExit(f"{save} failed")
-        supernet, config = RESULTS / save / "supernet.pth", load_config(DIGITS)
+        supernet, config = digits.trained(name, int(seed)), load_config(digits.CONFIG)
         codes = {arch_id: entry["arch"] for arch_id, entry in read_json(TRUTH).items()}
     else:
         supernet = trained(table, name, int(seed), common)
@@ -145,7 +142,7 @@ def of_table(table: str, directory: Path) -> Iterator[str]:
         for kind, (beside, ranking) in ((kind, pair) for kind, each in rankings.items() for pair in each.items()):
             whole, equal = (plain_tau(bed.of_truth(ranking), bed.truth.accuracy, groups) for groups in groups_of(bed))
             gain = paired(bed, ranking, rankings["likelihood"][beside])
-            gains = ["{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**gain[part]) for part in PARTS]
+            gains = [signed(gain[part]) for part in PARTS]
             yield f"| {table} | {arm} | {KINDS[kind]}, {beside} | {whole:.3f} | {equal:.3f} | {' | '.join(gains)} |"
 
 

@@ -80,7 +80,7 @@ def headline(found: Mapping[str, Any]) -> Iterator[str]:
         ):
             count = max(taus[part]["value"] for taus in each["counts"].values())
             tau, gain = (verdict[part][key] for key in ("tau", "gain"))
-            yield f"| {title} | {count:.2f} | {tau['value']:.2f} | {_signed(gain, 2)} |"
+            yield f"| {title} | {count:.2f} | {tau['value']:.2f} | {signed(gain, 2)} |"
 
 
 def titles(table: Mapping[str, Any]) -> dict[str, str]:
@@ -109,10 +109,10 @@ def image_lines(found: Mapping[str, Any]) -> Iterator[str]:
         for kind, title in KINDS.items():
             if kind in each["by_images"]:
                 one = each["by_images"][kind]
-                cells = [_signed(one["same"][part]) for part in ("whole", "equal_cost")]
+                cells = [signed(one["same"][part]) for part in ("whole", "equal_cost")]
                 for name in smoothed:
                     cells.append(" / ".join(f"{one['smoothed'][name][part]:.3f}" for part in ("whole", "equal_cost")))
-                yield f"| {table} | {title} | {' | '.join(cells)} | {_signed(one['gain']['whole'])} |"
+                yield f"| {table} | {title} | {' | '.join(cells)} | {signed(one['gain']['whole'])} |"
 
 
 def surface_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -126,7 +126,7 @@ def surface_lines(found: Mapping[str, Any]) -> Iterator[str]:
                 " / ".join(f"{one[name][part]:.3f}" for part in ("whole", "equal_cost"))
                 for name in ("quadratic", "linear")
             ]
-            cells += [_signed(one["gain"][part]) for part in ("whole", "equal_cost")]
+            cells += [signed(one["gain"][part]) for part in ("whole", "equal_cost")]
             yield f"| {table} | {title} | {' | '.join(cells)} |"
 
 
@@ -138,7 +138,7 @@ def recipe_lines(found: Mapping[str, Any]) -> Iterator[str]:
         for arm, rules in each["recipes"].items():
             for name, one in rules.items():
                 cells = [*(f"{one[part]:.3f}" for part in ("whole", "equal_cost")), one["over"]]
-                cells += [_signed(one["gain"][part]) for part in ("whole", "equal_cost")]
+                cells += [signed(one["gain"][part]) for part in ("whole", "equal_cost")]
                 yield f"| {table} | {arm} | {name.partition(' of ')[0]} | {' | '.join(cells)} |"
 
 
@@ -174,7 +174,7 @@ def pair_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for table, each in found["tables"].items():
         for name, pair in each["against"].items():
-            cells = [_signed(pair[part]) for part in ("whole", "equal_cost")]
+            cells = [signed(pair[part]) for part in ("whole", "equal_cost")]
             yield f"| {table} | {name} | {' | '.join(cells)} | {pair['networks']:,} |"
 
 
@@ -233,7 +233,7 @@ def _tau(tau: Mapping[str, float]) -> str:
     return f"{tau['value']:.3f} [{tau['low']:.3f}, {tau['high']:.3f}]"
 
 
-def _signed(tau: Mapping[str, float], digits: int = 3) -> str:
+def signed(tau: Mapping[str, float], digits: int = 3) -> str:
     value, low, high = (f"{tau[key]:+.{digits}f}" for key in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
