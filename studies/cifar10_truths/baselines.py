@@ -2,10 +2,12 @@
 
     python -m studies.cifar10_truths.baselines --root DIR TABLE
     python -m studies.cifar10_truths.baselines --root DIR --sliced TABLE
+    python -m studies.cifar10_truths.baselines --root DIR --full TABLE
 
 Written to `baselines/TABLE.csv`, a row for each key of the sample. A file that is there goes on where it was stopped.
 Each network has weights of its own; with `--sliced` it is a slice of one untrained supernet, as in `rank --untrained`,
-and its NASWOT goes to `baselines/TABLE_sliced.csv`.
+and its NASWOT goes to `baselines/TABLE_sliced.csv`. With `--full` it has the widths of the table, and its NASWOT goes
+to `baselines/TABLE_full.csv`.
 """
 
 import argparse
@@ -25,12 +27,13 @@ from fewshot_nas import Space, open_data
 from fewshot_nas.data.transforms import normalize
 from fewshot_nas.models.supernet import BlockLayers, HeadLayers
 from fewshot_nas.scoring import scorer
+from fewshot_nas.space.presets import preset
 from fewshot_nas.space.space import Arch
 from studies.cifar10_truths.run import HERE, at_hand, sample, space_of
 
 BASELINES = HERE / "baselines"
 NAMES = ("naswot", "synflow", "zen")
-SLICED = "_sliced"  # after a table's name
+SLICED, FULL = "_sliced", "_full"  # after a table's name
 NETWORKS, BATCH = 1024, 64
 APART = 0.01  # of the two inputs of the Zen score
 
@@ -149,16 +152,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score the sample of a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="directory of CIFAR-10")
-    parser.add_argument("--sliced", action="store_true", help="NASWOT of slices of one untrained supernet")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--sliced", action="store_true", help="NASWOT of slices of one untrained supernet")
+    which.add_argument("--full", action="store_true", help="NASWOT of networks of full widths")
     parser.add_argument("table")
     options = parser.parse_args(argv)
-    space = space_of(options.table)
+    space = preset(options.table) if options.full else space_of(options.table)
     data = open_data("cifar10", options.root)
     images = normalize(data.train.pixels(torch.arange(BATCH)), data.mean, data.std)
     keys = sample(at_hand(options.table), NETWORKS)
     path, names, of = BASELINES / f"{options.table}.csv", NAMES, partial(scores, space, images=images)
     if options.sliced:
         path, names, of = path.with_stem(path.stem + SLICED), NAMES[:1], of_slices(space, images)
+    elif options.full:
+        path, names = path.with_stem(path.stem + FULL), NAMES[:1]
+        of = lambda arch: [naswot(Untrained(space, arch, 0), images)]  # noqa: E731
     path.parent.mkdir(exist_ok=True)
     done = {line.partition(",")[0] for line in path.read_text().splitlines()} if path.exists() else set()
     with path.open("a", newline="") as file:

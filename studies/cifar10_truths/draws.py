@@ -1,4 +1,4 @@
-"""Draws of the arm `widest`: at first the widest networks only, then more and more widths (after arXiv:1908.09791)."""
+"""Draws of the arms `widest` and `fair`."""
 
 import random
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ UNTIL = (0.1, 0.2, 0.3)  # shares of the training in which 1, 2 and 3 options of
 
 @dataclass(frozen=True)
 class WidestFirst:
-    """Every choice is uniform among the options that are drawn so far; see `training.draws.Drawn`."""
+    """At first the widest networks only, then more and more widths (after arXiv:1908.09791).
+
+    Every choice is uniform among the options that are drawn so far; see `training.draws.Drawn`.
+    """
 
     space: Space
     seed: int
@@ -29,3 +32,21 @@ class WidestFirst:
             return self.options
         each = zip(self.space.slots, self.options, strict=True)
         return tuple(all_[:count] if slot.falling else all_[-count:] for slot, all_ in each)
+
+
+@dataclass(frozen=True)
+class Fair:
+    """Strict fairness (FairNAS, arXiv:1907.01845): the archs of a step have each option of a slot once.
+
+    A step has as many archs as a slot has options, the same number at every slot; see `training.draws.Drawn`.
+    """
+
+    space: Space
+    seed: int
+    options: Options
+
+    def arch(self, draw: int) -> Arch:
+        """One of a step's archs, each of whose options is drawn from those that the step's earlier ones left."""
+        step, place = divmod(draw, len(self.options[0]))
+        stream = random.Random(f"{self.seed}/fair/{step}")
+        return tuple(stream.sample(options, len(options))[place] for options in self.options)

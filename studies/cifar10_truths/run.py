@@ -11,6 +11,7 @@ import argparse
 import csv
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -32,6 +33,8 @@ SCORES = HERE / "scores"  # committed, so that rules can be chosen anew
 SAMPLE, SLICE, IMAGES = 2048, 256, 1000
 FEW, ALL_IMAGES = 512, 10_000  # of arms that are scored on all images to rank on
 BATCH_64 = ["training.batch_size=64"]
+NO_ENDS = ["training.extremes=none"]
+DRAWS = "studies.cifar10_truths.draws"
 ONE_SHOT = {
     "default": [],
     "sandwich": [],
@@ -43,19 +46,19 @@ ONE_SHOT = {
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
     "two_sided": ["training.two_sided=true"],
     "even": [],
-    "widest": [
-        "training.sampling=studies.cifar10_truths.draws:WidestFirst",
-        "training.extremes=none",
-        "training.random_subnets=4",
-    ],
+    "widest": [*NO_ENDS, "training.random_subnets=4", f"training.sampling={DRAWS}:WidestFirst"],
     "plain": ["training.epochs=16", "data.augmentation=none"],
     "repeated_64": ["training.epochs=16", *BATCH_64],
     "default_64": BATCH_64,
-    "single": ["training.extremes=none", "training.random_subnets=1", "training.epochs=16"],
+    "single": [*NO_ENDS, "training.random_subnets=1", "training.epochs=16"],
+    "paths": [*NO_ENDS, "training.random_subnets=1", "training.epochs=32"],
+    "fair": [*NO_ENDS, "training.random_subnets=3", "training.epochs=11", f"training.sampling={DRAWS}:Fair"],
+    "half": ["space.base_widths=[128,256]"],
 }
 FEWER = "data.train_images=20000"  # of `plain`, and of arms whose name begins with `repeated`
 OWN = "own_"  # before an arm's name: its supernet, with a classifier of each network's own
 FIRST = "first_"  # before the name of an arm of two sides: the scores of the first side alone
+EPOCH = re.compile(r"epoch_(\d)_")  # before an arm's name: its supernet as it was after this epoch, counted from 0
 ALL = "all_"  # before an arm's name: its supernet, whose networks are scored on all images to rank on
 FULL = 40_000  # images of an epoch
 EPOCHS_ON = 6  # of all phases together
@@ -90,13 +93,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         table, name, seed = arm.split("/")
         print(f"=== {arm}", flush=True)
         path = trained(table, trained_as(name), int(seed), common)
+        if found := EPOCH.search(name):
+            path = path.with_name(f"epoch_{found[1]}.pth")
         score_keys(arm, path, keys_to_score(arm, options.sampled), common)
     return 0
 
 
 def trained_as(name: str) -> str:
     """The arm whose supernet an arm scores in its own way."""
-    return name.removeprefix(OWN).removeprefix(ALL).removeprefix(FIRST)
+    return EPOCH.sub("", name.removeprefix(OWN).removeprefix(ALL).removeprefix(FIRST))
 
 
 def trained(table: str, name: str, seed: int, common: Sequence[str]) -> Path:
