@@ -14,8 +14,10 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -85,12 +87,8 @@ def seconds_of(epoch: Callable[[], Iterable[object]], clock: Callable[[], float]
 
 def without_extras(epoch: Callable[[], Iterable[object]]) -> Iterable[object]:
     """An epoch by Pillow and torch alone."""
-    fast = pictures.decode_jpeg, geometry.OPENCV
-    pictures.decode_jpeg = geometry.OPENCV = None
-    try:
+    with patch.object(pictures, "decode_jpeg", None), patch.object(geometry, "OPENCV", None):
         yield from epoch()
-    finally:
-        pictures.decode_jpeg, geometry.OPENCV = fast
 
 
 def sides(root: Path, workers: int) -> dict[str, Callable[[], Iterable[object]]]:
@@ -125,7 +123,7 @@ def main() -> None:
     clock = time.perf_counter if options.workers else time.process_time
     with tempfile.TemporaryDirectory() as scratch:
         size = write_photographs(Path(scratch), options.images)
-        extra = f"the extras {'are' if pictures.decode_jpeg and geometry.OPENCV else 'are not'} installed"
+        extra = f"the extras {'are' if find_spec('simplejpeg') and geometry.OPENCV else 'are not'} installed"
         print(f"{options.images} JPEG files of {size / 1000:.0f} kB, {SIZE[1]} x {SIZE[0]} px; {extra}")
         epochs = sides(Path(scratch), options.workers)
         for epoch in epochs.values():

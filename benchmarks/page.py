@@ -72,8 +72,8 @@ def opened(page: Path, browser: str, *, webgl: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as profile, HTTPServer(("localhost", 0), handler) as server:
         command = [browser, "--headless", "--no-sandbox", "--window-size=1280,900", f"--user-data-dir={profile}"]
         command += [*graphics, "--enable-precise-memory-info", "--remote-debugging-port=0"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        shown = subprocess.Popen([*command, f"http://localhost:{server.server_port}/"], **quiet)
+        command.append(f"http://localhost:{server.server_port}/")
+        shown = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         giving_up = threading.Timer(GIVEN_UP_S, server.shutdown)
         giving_up.start()
         server.serve_forever(poll_interval=0.1)

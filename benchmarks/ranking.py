@@ -1,4 +1,4 @@
-"""How long an agreement and a merge take: `python benchmarks/ranking.py`."""
+"""How long correlations and a merge take: `python benchmarks/ranking.py`."""
 
 import random
 import tempfile
@@ -23,7 +23,7 @@ def main() -> None:
     """Print a line per measurement; the first call is left out, for it imports scipy.stats."""
     compare(3)
     for n, repeats in ((30, 10), (100, 10), (1000, 3), (POOL_SIZE, 1)):
-        report(f"agreement of {n} archs", partial(compare, n), repeats)
+        report(f"correlation of {n} archs", partial(compare, n), repeats)
     with tempfile.TemporaryDirectory() as directory:
         scores = Path(directory)
         write_parts(scores, read_pool(POOL, SPACE))
@@ -53,7 +53,7 @@ def write_parts(directory: Path, parts: list[dict[str, Arch]]) -> None:
     rng = random.Random(0)
     for number, part in enumerate(parts, start=1):
         write_shards(
-            directory, number, [Score(i, SPACE.encode(arch), 60 * rng.random(), 90, 40) for i, arch in part.items()]
+            directory, number, [Score(i, SPACE.encode(arch), 60 * rng.random(), 90, 40, 30) for i, arch in part.items()]
         )
 
 

@@ -167,7 +167,7 @@ def connection() -> Store:
     """A connection to the store at the address that the launcher gives to all processes."""
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     timeout = timedelta(seconds=60)
-    return dist.TCPStore(address, port, is_master=False, timeout=timeout)  # type: ignore[attr-defined]
+    return dist.TCPStore(address, port, is_master=False, timeout=timeout)
 
 
 def _is_lost_connection(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ from fewshot_nas.config import load_config
 from fewshot_nas.records.files import read_json
 from fewshot_nas.results.directories import shard_path
 from fewshot_nas.space.pool import read_arch_file, write_arch_file
-from fewshot_nas.space.space import Space
+from fewshot_nas.space.resnet import ResNetSpace
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = ROOT / "studies"
@@ -19,9 +19,11 @@ METRICS = ("top1", "prob")  # the scores that are kept
 Scores = dict[str, float]
 
 
-def space_of(bed: str) -> Space:
+def space_of(bed: str) -> ResNetSpace:
     """The space of a test bed, by the name of its settings in configs/."""
-    return load_config(ROOT / "configs" / f"{bed}.yml").space.build()
+    space = load_config(ROOT / "configs" / f"{bed}.yml").space.build()
+    assert isinstance(space, ResNetSpace)
+    return space
 
 
 def print_tables(

@@ -450,7 +450,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     name, seed = options.arm, options.seed
     with joined("cpu", DefaultSettings(threads=1)) as world:
-        running = PartRun(HOME.name, settings(seed, ()), world, True, print, Part())
+        running = PartRun(
+            save=HOME.name, config=settings(seed, ()), world=world, resume=True, report=print, part=Part()
+        )
         inputs = running.inputs(running.data.valid)
         if name in ADAPTED:
             adapt(name, seed, running, inputs, options.truth)

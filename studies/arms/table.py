@@ -20,6 +20,7 @@ from fewshot_nas.ranking.correlation import Floats, correlate, interval_of, tau_
 from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.space.pool import read_arch_file
+from fewshot_nas.space.resnet import ResNetSpace
 from fewshot_nas.space.space import Arch, Space
 from fewshot_nas.space.split import by_width
 from studies.arms.splits import by_table
@@ -101,7 +102,7 @@ def read(path: Path) -> Arms:
     return {name: found[name] for name in {**ARMS, **MEASURED} if name in found}
 
 
-def lines(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Space) -> Iterator[str]:
+def lines(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: ResNetSpace) -> Iterator[str]:
     """Markdown: the arms, measures of the same nets, splits."""
     yield from _rankings(arms, truth, archs, space)
     yield ""
@@ -110,7 +111,7 @@ def lines(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Space) ->
     yield from splits(arms, truth, archs, space)
 
 
-def _rankings(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Space) -> Iterator[str]:
+def _rankings(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: ResNetSpace) -> Iterator[str]:
     """Each arm's tau, and its gain over what it differs from, with the same seeds on the same resamples."""
     told = {
         "multiply-adds": lambda arch: space.cost(arch, num_classes=45).macs,
@@ -143,7 +144,8 @@ def _gain(arms: Arms, name: str, known: Scores, measure: str) -> str:
     seeds = sorted(arms[name].keys() & base.keys())
     if arms[name] is base or not seeds:
         return ""
-    return _shown(gain_over_seeds(*([arm[seed][measure] for seed in seeds] for arm in (arms[name], base)), known))
+    ours, theirs = ([arm[seed][measure] for seed in seeds] for arm in (arms[name], base))
+    return _shown(gain_over_seeds(ours, theirs, known))
 
 
 def gain_over_seeds(ours: Sequence[Scores], theirs: Sequence[Scores], truth: Scores) -> Interval:
@@ -166,7 +168,7 @@ def _column(scores: Scores, truth: Scores) -> Floats:
     return np.array([scores[arch_id] for arch_id in truth])
 
 
-def splits(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: Space) -> Iterator[str]:
+def splits(arms: Arms, truth: Scores, archs: Mapping[str, Arch], space: ResNetSpace) -> Iterator[str]:
     """What splitting does to scores, apart by pairs of archs and by groups; see studies/arms/run.py."""
     yield (
         "| split | seeds | tau, same groups | without the split | tau, two stages apart or more | without the split "

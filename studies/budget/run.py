@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from fewshot_nas.cli.main import run
 from fewshot_nas.config import load_config
-from fewshot_nas.ranking.correlation import Interval, correlate
+from fewshot_nas.ranking.correlation import correlate
 from fewshot_nas.ranking.features import column, features, sample
+from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.ranking.ranker import combine, log_odds, smooth
 from fewshot_nas.records.files import read_json, replacing, write_json
 from fewshot_nas.results.directories import PhaseDirectory, merged_path

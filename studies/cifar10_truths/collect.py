@@ -148,7 +148,7 @@ def slopes(bed: Bed) -> dict[str, list[float]]:
     if bed.table == "macro":
         return {}
     known = np.flatnonzero(~np.isnan(bed.scores[bed.judged]["prob"][bed.rows]))
-    digits = standardised(np.log([[int(digit) for digit in bed.truth.keys[number]] for number in known]))
+    digits = standardised(np.log([[*map(int, key)] for key in np.array(bed.truth.keys)[known]]))
     values = {"truth": bed.truth.accuracy[known]}
     values |= {name: log_odds(each["prob"][bed.rows[known]]) for name, each in bed.scores.items()}
     fitted = {name: np.linalg.lstsq(digits, standardised(each), rcond=None)[0] for name, each in values.items()}

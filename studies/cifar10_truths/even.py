@@ -16,7 +16,8 @@ from torch import Tensor
 from fewshot_nas.data.loader import Batch
 from fewshot_nas.models.supernet import Supernet, part
 from fewshot_nas.training.draws import Draws
-from fewshot_nas.training.step import SupernetStep, Trained
+from fewshot_nas.training.step import SupernetStep
+from fewshot_nas.training.task import Trained
 
 STEPS = 200  # whose networks are counted
 

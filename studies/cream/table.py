@@ -13,7 +13,7 @@ from fewshot_nas.cli.settings import load
 from fewshot_nas.cream.config import SearchConfig
 from fewshot_nas.ranking.correlation import correlate, interval_of
 from fewshot_nas.ranking.interval import Interval
-from fewshot_nas.space.cost import Cost
+from fewshot_nas.space.block import Cost
 from fewshot_nas.space.mbconv import MBConvSpace
 from fewshot_nas.space.pool import read_arch_file
 from fewshot_nas.space.space import Arch

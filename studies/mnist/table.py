@@ -11,7 +11,8 @@ from statistics import fmean
 from typing import Any
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.correlation import Correlation, Interval, correlate, proxies
+from fewshot_nas.ranking.correlation import Correlation, correlate, proxies
+from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.records.files import write_json
 from fewshot_nas.reporting.log import read_log
 from fewshot_nas.results.directories import shard_path

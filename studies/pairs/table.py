@@ -12,7 +12,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.correlation import Interval, correlate, proxies
+from fewshot_nas.ranking.correlation import correlate, proxies
+from fewshot_nas.ranking.interval import Interval
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import shard_path
 from fewshot_nas.space.pool import read_arch_file

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from fewshot_nas.cli.main import run
-from fewshot_nas.ranking.comparison import PREDICTOR, WITHOUT_SCORES, best_of, compare, cross_validate
+from fewshot_nas.ranking.comparison import best_of, compare, cross_validate
 from fewshot_nas.ranking.correlation import Floats, proxies
 from fewshot_nas.ranking.features import column, composites, features, suggest, weights, widths
-from fewshot_nas.ranking.interval import Row
+from fewshot_nas.ranking.interval import PREDICTOR, WITHOUT_SCORES, Row
 from fewshot_nas.ranking.predictor import PredictorInputs, predict
 from fewshot_nas.ranking.ranker import log_odds, ranker
 from fewshot_nas.records.files import read_json, write_json, write_text

@@ -25,7 +25,7 @@ from fewshot_nas.data.images import calibration_subset
 from fewshot_nas.data.sources import fixed_part
 from fewshot_nas.data.transforms import eval_transform
 from fewshot_nas.distributed import joined
-from fewshot_nas.evaluation.engine import Walk
+from fewshot_nas.evaluation.engine import End, Walk
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.checkpoint import load_supernet
@@ -111,7 +111,7 @@ def scores(
         walk = Walk(supernet, unit, inputs)
         walk.calibrate()
         known, asked = features(walk, training), features(walk, inputs)
-        heads = {node.step.leaf: node.head for node in walk.nodes if node.head}
+        heads = {node.leaf.number: node.head for node in walk.nodes if isinstance(node, End)}
         found.append(
             [
                 measured(
@@ -132,8 +132,8 @@ def features(walk: Walk, inputs: Inputs) -> dict[int, Tensor]:
     """Of each network of a unit, [N, width]."""
     parts: dict[int, list[Tensor]] = {}
     for images, _ in inputs.scoring_batches():
-        for node, each in walk.features(images):
-            parts.setdefault(node.step.leaf, []).append(each)
+        for end, each in walk.features(images):
+            parts.setdefault(end.leaf.number, []).append(each)
     return {leaf: torch.cat(each).double() for leaf, each in parts.items()}
 
 

@@ -29,6 +29,7 @@ from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.directories import NetworkDirectory
 from fewshot_nas.results.run import finetune_directory, stand_alone_directory
 from fewshot_nas.running.images import evaluation_inputs, open_images, trained_on
+from fewshot_nas.space.resnet import ResNetSpace
 
 RESULTS = Path(__file__).resolve().parent / "results.json"
 SEEDS = (0, 1, 2)
@@ -132,6 +133,7 @@ def narrower(path: Path, common: Sequence[str]) -> dict[str, float]:
     """Accuracies of networks with the source's leading channels, in its order and sorted; nothing is trained."""
     source, space, _ = subnet_of(path, read_checkpoint(path))
     config = load_config(None, [*SPACE, *common, "data.name=studies.transfer.run:first"])
+    assert isinstance(space, ResNetSpace)
     data = open_images(config, space)
     inputs = evaluation_inputs(config, space, data, data.test, World.alone())
     start, found = read_start(path, space, trained_on(data)), {}
