@@ -68,6 +68,15 @@ def test_a_code_is_trained_for_its_own_sake(train, truth, workshop, capsys, call
     assert f"{network} is there already; --no-resume trains it anew" in capsys.readouterr().out
 
 
+def test_a_code_needs_no_pool(train, capsys):
+    """Of most spaces there is none until one is made; a number, and a ground truth, need it."""
+    train(CODE, "run.pool=json_file/none")
+    assert f"code{CODE}, seed 0: top-1" in capsys.readouterr().out
+    for more in (["1"], [CODE, "--ground_truth=results/alone/gt_arch30.json"]):
+        with pytest.raises(InputError, match="json_file/none"):
+            train(*more, "run.pool=json_file/none")
+
+
 def test_the_test_images_are_left_for_later_where_that_is_wished(train, capsys, monkeypatch):
     """They are not even read; a ground truth needs them."""
     with pytest.raises(InputError, match="--no_test is for one network by its code"):

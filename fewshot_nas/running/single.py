@@ -39,7 +39,6 @@ def train_stand_alone(
     searched = PhaseDirectory(best.model.parent).config if best else None
     config = run_config(options, searched)
     space, text = config.space.build(), best.code if best else options.target_arch_num
-    pool = {arch_id: arch for part in read_pool(config.run.pool_path, space) for arch_id, arch in part.items()}
     # A code names a network to be used, such as a search's best; numbers name archs of a ground truth.
     own = None if _is_code(text, space) else run_files(options.save).ground_truth
     path = options.ground_truth or own
@@ -49,6 +48,9 @@ def train_stand_alone(
         raise InputError("--executor ray is for a ground truth; a code is trained here, or give --ground_truth FILE")
     if options.no_test and path is not None:
         raise InputError("--no_test is for one network by its code; a ground truth has accuracies on the test images")
+    # A code that is no ground truth's needs no pool, which there need not be.
+    parts = read_pool(config.run.pool_path, space) if path or not _is_code(text, space) else []
+    pool = {arch_id: arch for part in parts for arch_id, arch in part.items()}
     chosen = dict(_selected(text, pool, space, in_truth=path is not None))
     if best and path is None:
         chosen = dict(zip([best.search], chosen.values(), strict=True))

@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from fewshot_nas import score, train_few_shot, train_supernet
+from fewshot_nas.evaluation.inputs import Accuracy
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.space.pool import all_archs
@@ -32,6 +33,7 @@ HALF = HERE / "half"
 SCORES = HERE / "scores"  # committed, so that rules can be chosen anew
 SAMPLE, SLICE, IMAGES = 2048, 256, 1000
 FEW, ALL_IMAGES = 512, 10_000  # of arms that are scored on all images to rank on
+ONCE = 32  # networks that are trained for one epoch
 BATCH_64 = ["training.batch_size=64"]
 NO_ENDS = ["training.extremes=none"]
 DRAWS = "studies.cifar10_truths.draws"
@@ -187,13 +189,14 @@ def score_keys(arm: str, supernet: Path, keys: Sequence[str], common: Sequence[s
     for begin in range(0, len(missing), SLICE):
         part = missing[begin : begin + SLICE]
         found = score(network, [space.decode(key) for key in part], overrides=settings, config=CONFIG)
-        lines = [
-            json.dumps([key, [round(value, 4) for value in (each.top1, each.prob, each.likelihood)]])
-            for key, each in zip(part, found, strict=True)
-        ]
         with path.open("a") as file:
-            file.write("".join(f"{line}\n" for line in lines))
+            file.write("".join(map(score_line, part, found)))
         print(f"{arm}: {begin + len(part)} of {len(missing)} scored", flush=True)
+
+
+def score_line(key: str, found: Accuracy) -> str:
+    """A line of a file of scores."""
+    return json.dumps([key, [round(value, 4) for value in (found.top1, found.prob, found.likelihood)]]) + "\n"
 
 
 def read_scores(path: Path) -> Iterator[tuple[str, list[float]]]:
