@@ -17,7 +17,7 @@ from fewshot_nas.ranking.truth import open_truth
 from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.scores import LEADING
 from fewshot_nas.space.pool import all_archs
-from studies.cifar10_truths.baselines import SLICED, read_baselines
+from studies.cifar10_truths.baselines import FULL, SLICED, read_baselines
 from studies.cifar10_truths.run import HERE, SAMPLE, SCORES, at_hand, digest, read_scores, space_of
 
 SEEDS = 3
@@ -72,7 +72,8 @@ class Bed:
         self.kept = {name: each for name, each in committed.items() if name not in {*self.scores, *RULED}}
         self.scores |= {name: self._kept(each) for name, each in self.kept.items()}
         self.seeds = [arm for seed in range(SEEDS) if (arm := f"{JUDGED[table]}_{seed}") in self.scores]
-        self.untrained, self.sliced = (self._untrained(name, row) for name in (table, table + SLICED))
+        names = (table, table + SLICED, table + FULL)
+        self.untrained, self.sliced, self.full = (self._untrained(name, row) for name in names)
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         for path in sorted(SCORES.glob(f"{self.table}_*.jsonl")):
@@ -142,11 +143,15 @@ class Bed:
         """An arm's scores in log odds, nan where there is none."""
         return log_odds(self.scores[arm][kind])
 
-    def ruled(self, arm: str, rule: Rule) -> Floats:
-        """The values by which a rule ranks all keys."""
+    def ruled(self, arm: str, rule: Rule, untrained: Floats | None = None) -> Floats:
+        """The values by which a rule ranks all keys.
+
+        Args:
+            untrained: what takes the place of `naswot`.
+        """
         kind, macs, naswot = rule
         total = standardised(partly_smoothed(*self.smoothed(arm, kind))) + macs * standardised(self.log_macs)
-        return standardised(total) + naswot * self.naswot
+        return standardised(total) + naswot * (self.naswot if untrained is None else untrained)
 
 
 def read_predictions(table: str) -> dict[str, Floats]:

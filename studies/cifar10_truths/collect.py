@@ -19,6 +19,7 @@ from sklearn.linear_model import BayesianRidge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
+from fewshot_nas.config import load_config
 from fewshot_nas.ranking.baselines import by_cost, everything, interval, plain_tau, resamples, taus
 from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.features import standardised
@@ -29,10 +30,12 @@ from fewshot_nas.records.files import read_json, write_json
 from fewshot_nas.results.scores import LEADING
 from fewshot_nas.training.draws import NoEnds, OutsEnds, RandomArchs, Sampler
 from studies.cifar10_truths.bed import FILES, JUDGED, KINDS, PREDICTIONS, RULES, Bed, Rule, read_predictions
-from studies.cifar10_truths.run import ALL, FEW, OWN, images_of, sample, space_of
+from studies.cifar10_truths.run import ALL, CONFIG, EPOCH, FEW, ONCE_ARM, OWN, images_of, sample, settings_of
 from studies.cifar10_truths.table import OF_SEEDS, RESULTS, TRUTHS
 
 DRAWS, ASKED = 20, 2_000
+FULL_WIDTHS = ", of full widths"  # after a name: by untrained networks of the table's widths, not of a quarter
+LATE = "mean of the last epochs, "  # before the name of an arm
 BY_DEFAULT: Rule = (LEADING, MACS_WEIGHT, 0.0)  # how `rank` ranks without options
 ALLOWED = {"rule": False, "rule with NASWOT": True}  # whether a rule may use untrained networks
 STEPS = 300  # whose subnets are counted for the cost of a training
@@ -40,11 +43,12 @@ STEPS = 300  # whose subnets are counted for the cost of a training
 
 def training_cost(table: str, name: str) -> float:
     """What an arm's training took: images times the multiply-adds of the subnets of a step, as a mean over steps."""
-    space = space_of(table)
-    options = tuple(slot.options for slot in space.slots)
-    drawn = RandomArchs(space, 0, options)
-    single = name.endswith("single")
-    sampler = Sampler(drawn, NoEnds(space, 0, options), 1) if single else Sampler(drawn, OutsEnds(space, 0, options), 2)
+    settings = settings_of(name)
+    words = [f"{key}={value}" for key, value in settings.items()]
+    space = load_config(CONFIG, [f"space.preset={table}_quarter", *words]).space.build()
+    options, drawn = space.all_options, RandomArchs(space, 0, space.all_options)
+    ends = NoEnds if "training.extremes" in settings else OutsEnds
+    sampler = Sampler(drawn, ends(space, 0, options), int(settings.get("training.random_subnets", "2")))
     steps = [sum(space.cost(arch, num_classes=10).macs for arch in sampler.archs(step)) for step in range(STEPS)]
     return images_of(name) * float(np.mean(steps))
 
@@ -179,6 +183,10 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
     ruled["rank --untrained"] = scores + UNTRAINED_WEIGHT * standardised(sliced)
     with_scores, untrained = "rule with NASWOT of the other tables", "untrained, naswot, smoothed"
     ruled[untrained] = bed.naswot
+    if bed.full:
+        rule, full = elsewhere[with_scores], standardised(smooth(bed.described, bed.full["naswot"]).value)
+        ruled[f"{untrained}{FULL_WIDTHS}"] = full
+        ruled[f"{with_scores}{FULL_WIDTHS}"] = bed.ruled(bed.judged, rule, full)
     judged = judgements(bed, ruled)
     kept = {name: each for name, each in before.get("rankings", {}).items() if name.partition(", ")[0] in bed.kept}
     rankings = of_arms(bed) | kept | {name: orders(each, name) for name, each in judged.items()}
@@ -194,7 +202,12 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
         "against": {name: each for name, each in before.get("against", {}).items() if "rule" not in name}
         | against(bed)
         | {f"{name} instead of rule": paired(bed, ruled[name], ruled["rule"]) for name in ruled if name != "rule"}
-        | {f"{with_scores} instead of {untrained}": paired(bed, ruled[with_scores], ruled[untrained])},
+        | {f"{with_scores} instead of {untrained}": paired(bed, ruled[with_scores], ruled[untrained])}
+        | {
+            f"{name}{FULL_WIDTHS} instead of {name}": paired(bed, ruled[f"{name}{FULL_WIDTHS}"], ruled[name])
+            for name in (untrained, with_scores)
+            if bed.full
+        },
         "by_images": by_images(bed),
         "agreement": agreements(bed),
         "recipes": of_recipes(bed, elsewhere),
@@ -232,15 +245,24 @@ def of_recipes(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, dict[str, Any]]
         rules: those that the other tables have chosen, by name.
     """
     found = {}
-    for arm in (name for name in bed.scores if name.startswith(ALL) and name not in bed.seeds):
+    late = sorted({f"{LATE}{EPOCH.sub('', name)}" for name in bed.scores if EPOCH.search(name)})
+    arms = [name for name in bed.scores if name.startswith(ALL) and name not in bed.seeds]
+    for arm in (*arms, *late):
         default, on = f"{JUDGED[bed.table]}_{arm[-1]}", arm.replace("split_", "on_")
         other = on if on != arm and on in bed.scores else default
-        ruled = {name: (bed.ruled(arm, rule), bed.ruled(other, rule)) for name, rule in rules.items()}
+        ruled = {name: (_ruled(bed, arm, rule), bed.ruled(other, rule)) for name, rule in rules.items()}
         taus_of = _taus_of(bed, {name: ours for name, (ours, _) in ruled.items()})
         found[arm] = {
             name: {**taus_of[name], "over": other, "gain": paired(bed, *both)} for name, both in ruled.items()
         }
     return found
+
+
+def _ruled(bed: Bed, arm: str, rule: Rule) -> Floats:
+    """The values of an arm by a rule; of `LATE`, their mean over the epochs of a supernet that are at hand."""
+    last = arm.removeprefix(LATE)
+    epochs = [name for name in bed.scores if EPOCH.sub("", name) == last] if last != arm else [arm]
+    return np.asarray(np.mean([standardised(bed.ruled(name, rule)) for name in epochs], axis=0))
 
 
 def by_images(bed: Bed) -> dict[str, Any]:
@@ -269,7 +291,7 @@ def by_images(bed: Bed) -> dict[str, Any]:
 
 def agreements(bed: Bed) -> dict[str, dict[str, float]]:
     """How far the smoothed likelihoods of each supernet at hand agree with NASWOT and with costs; and how they rank."""
-    named = {name: bed.smoothed(name, LEADING)[1].value for name in bed.scores if name not in bed.kept}
+    named = {name: bed.smoothed(name, LEADING)[1].value for name in _supernets(bed)}
     macs, taus_of = bed.truth.counts["macs"], _taus_of(bed, named)
     return {
         name: {
@@ -303,10 +325,14 @@ def _taus_of(bed: Bed, rankings: Mapping[str, Floats]) -> dict[str, Any]:
 
 
 def of_arms(bed: Bed) -> dict[str, Any]:
-    """Each arm whose scores are at hand, by each of its scores; and networks that nothing has trained."""
-    names = [name for name in bed.scores if name not in bed.kept]
+    """Each supernet whose scores are at hand, by each of its scores; and networks that nothing has trained."""
+    names = _supernets(bed)
     found = {f"{name}, {kind}": bed.raw(name, kind) for name in names for kind in KINDS}
     return ordered(bed, found | {f"untrained, {name}": values for name, values in bed.untrained.items()})
+
+
+def _supernets(bed: Bed) -> list[str]:
+    return [name for name in bed.scores if name not in bed.kept and name != ONCE_ARM]
 
 
 def ordered(bed: Bed, rankings: Mapping[str, Floats]) -> dict[str, Any]:

@@ -18,7 +18,17 @@ from fewshot_nas.models.checkpoint import read_checkpoint, subnet_of
 from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.running.images import evaluation_inputs, open_images
 from fewshot_nas.space.pool import id_beside
-from studies.cifar10_truths.run import ALL_IMAGES, CONFIG, ONCE, SCORES, at_hand, read_scores, sample, score_line
+from studies.cifar10_truths.run import (
+    ALL_IMAGES,
+    CONFIG,
+    ONCE,
+    ONCE_ARM,
+    SCORES,
+    at_hand,
+    read_scores,
+    sample,
+    score_line,
+)
 
 ONE_EPOCH = ("stand_alone.epochs=1", "stand_alone.warmup_epochs=0")
 
@@ -27,7 +37,7 @@ def write(table: str, common: Sequence[str]) -> None:
     """Train and score the networks of a table that have no score yet."""
     settings = [f"space.preset={table}_quarter", *common, f"data.valid_images={ALL_IMAGES}", *ONE_EPOCH]
     config = load_config(CONFIG, settings)
-    path, save = SCORES / f"{table}_all_once_0.jsonl", f"truths_{table}_once"
+    path, save = SCORES / f"{table}_{ONCE_ARM}.jsonl", f"truths_{table}_once"
     done = {key for key, _ in read_scores(path)}
     for key in sample(at_hand(table), ONCE):
         if key in done:

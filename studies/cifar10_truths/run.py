@@ -33,7 +33,7 @@ HALF = HERE / "half"
 SCORES = HERE / "scores"  # committed, so that rules can be chosen anew
 SAMPLE, SLICE, IMAGES = 2048, 256, 1000
 FEW, ALL_IMAGES = 512, 10_000  # of arms that are scored on all images to rank on
-ONCE = 32  # networks that are trained for one epoch
+ONCE, ONCE_ARM = 32, "all_once_0"  # networks that are trained alone for one epoch, and the arm of their scores
 BATCH_64 = ["training.batch_size=64"]
 NO_ENDS = ["training.extremes=none"]
 DRAWS = "studies.cifar10_truths.draws"
@@ -144,10 +144,20 @@ def _train(command, save: str, table: str, seed: int, common: Sequence[str], *wo
 def images_of(name: str) -> int:
     """The images that an arm's training saw, each with all subnets of its step; those of its parent included."""
     kind, _, base = trained_as(name).partition("-")
+    if kind == "once":
+        return ONCE * FULL
     if kind not in ONE_SHOT:
         return images_of(base or "default") + EPOCHS_ON * FULL
-    epochs = dict(word.split("=") for word in ONE_SHOT[kind]).get("training.epochs", "8")
-    return int(epochs) * (FULL // 2 if _fewer(name) else FULL)
+    last = EPOCH.search(name)
+    epochs = int(last[1]) + 1 if last else int(settings_of(name).get("training.epochs", "8"))
+    return epochs * (FULL // 2 if _fewer(name) else FULL)
+
+
+def settings_of(name: str) -> dict[str, str]:
+    """What the one-shot supernet of an arm changes of `config.yml`, or the one that it goes on from."""
+    kind, _, base = trained_as(name).partition("-")
+    words = ONE_SHOT["single" if kind == "once" else kind if kind in ONE_SHOT else base or "default"]
+    return dict(word.split("=") for word in words)
 
 
 def _fewer(arm: str) -> list[str]:

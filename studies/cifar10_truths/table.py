@@ -25,7 +25,13 @@ TELLING = 5  # supernets, from which on a correlation over them says something
 OF_SEEDS = " seeds"  # how the name of a mean of several supernets ends
 KINDS = MappingProxyType({"top1": "top-1", "prob": "mean probability", "likelihood": "likelihood"})
 UNTRAINED = MappingProxyType(
-    {"naswot": "NASWOT", "naswot, smoothed": "NASWOT, smoothed", "synflow": "SynFlow", "zen": "Zen score"}
+    {
+        "naswot": "NASWOT",
+        "naswot, smoothed": "NASWOT, smoothed",
+        "naswot, smoothed, of full widths": "NASWOT of full widths, smoothed",
+        "synflow": "SynFlow",
+        "zen": "Zen score",
+    }
 )
 NAMES = MappingProxyType(
     {"channel_resnet": "{:,} ResNets", "channel_mobilenet": "{:,} MobileNets", "macro": "{:,} macro networks"}
@@ -93,6 +99,8 @@ def titles(table: Mapping[str, Any]) -> dict[str, str]:
         elsewhere = f"{rule} of the other tables"
         named[elsewhere] = f"**supernet, {elsewhere}**"
         own = table["rankings"][rule] != table["rankings"][elsewhere]
+        if f"{elsewhere}, of full widths" in table["rankings"]:
+            named[f"{elsewhere}, of full widths"] = f"supernet, {elsewhere}, of full widths"
         named |= {rule: f"supernet, {rule} that this table helped to choose"} if own else {}
         named |= {name: f"supernet, {name}" for name in table["rankings"] if name.startswith(f"{rule}, ")}
     named |= {f"untrained, {key}": f"untrained networks, {title}" for key, title in UNTRAINED.items()}
