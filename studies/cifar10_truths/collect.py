@@ -44,7 +44,7 @@ STEPS = 300  # whose subnets are counted for the cost of a training
 def training_cost(table: str, name: str) -> float:
     """What an arm's training took: images times the multiply-adds of the subnets of a step, as a mean over steps."""
     settings = settings_of(name)
-    words = [f"{key}={value}" for key, value in settings.items()]
+    words = [f"{key}={value}" for key, value in settings.items() if key.startswith("space.")]
     space = load_config(CONFIG, [f"space.preset={table}_quarter", *words]).space.build()
     options, drawn = space.all_options, RandomArchs(space, 0, space.all_options)
     ends = NoEnds if "training.extremes" in settings else OutsEnds

@@ -14,16 +14,19 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from unittest.mock import patch
 
 from fewshot_nas import score, train_few_shot, train_supernet
 from fewshot_nas.evaluation.inputs import Accuracy
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.supernet import Supernet
+from fewshot_nas.records.journal import Record
 from fewshot_nas.space.pool import all_archs
 from fewshot_nas.space.presets import preset
 from fewshot_nas.space.space import Space
+from fewshot_nas.training.supernet_task import SupernetTask
 from studies.cifar10_truths.even import evenly
 
 HERE = Path(__file__).resolve().parent
@@ -94,9 +97,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for arm in options.arms:
         table, name, seed = arm.split("/")
         print(f"=== {arm}", flush=True)
-        path = trained(table, trained_as(name), int(seed), common)
         if found := EPOCH.search(name):
-            path = path.with_name(f"epoch_{found[1]}.pth")
+            path = trained_until(table, trained_as(name), int(seed), int(found[1]), common)
+        else:
+            path = trained(table, trained_as(name), int(seed), common)
         score_keys(arm, path, keys_to_score(arm, options.sampled), common)
     return 0
 
@@ -128,6 +132,29 @@ def trained(table: str, name: str, seed: int, common: Sequence[str]) -> Path:
     _train(train_few_shot.main, save, table, seed, common, *split, f"--pretrained_path={parent}", *rate_words, whole)
     (directory,) = [path.parent for path in (RESULTS / save).glob("*/supernet.pth")]
     return directory / "supernet.pth"
+
+
+class _EnoughError(Exception):
+    """The epoch that was wanted is over."""
+
+
+def trained_until(table: str, name: str, seed: int, epoch: int, common: Sequence[str]) -> Path:
+    """The supernet of an arm as it was after an epoch, counted from 0; one that is not there is trained up to it."""
+    end_epoch = SupernetTask.end_epoch
+
+    def ended(self: SupernetTask, number: int) -> Record:
+        record = end_epoch(self, number)
+        if number == epoch:
+            raise _EnoughError
+        return record
+
+    save = f"truths_{table}_{name}_{seed}"
+    for directory in (RESULTS / save, RESULTS / f"{save}_until_{epoch}"):
+        if (path := directory / f"epoch_{epoch}.pth").exists():
+            return path
+    with patch.object(SupernetTask, "end_epoch", ended), suppress(_EnoughError):
+        _train(train_supernet.main, directory.name, table, seed, common, *ONE_SHOT[name])
+    return path
 
 
 def _short(base: str) -> list[str]:
