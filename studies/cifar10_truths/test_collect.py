@@ -39,6 +39,19 @@ def test_scores_that_were_written_are_not_computed_again(tmp_path, monkeypatch):
     assert dict(study.read_scores(tmp_path / "macro_sandwich_0.jsonl"))["00000001"] == [4, 5, 6]
 
 
+def test_the_cost_of_an_arm_follows_its_settings():
+    """Twice the width is about four times the multiply-adds; an early epoch has seen fewer images."""
+    default, half, early, on, paths = (
+        collect.training_cost("channel_resnet", name)
+        for name in ("all_default", "half", "all_epoch_2_default", "on_002", "paths")
+    )
+    assert half == pytest.approx(4 * default, rel=0.02)
+    assert early == pytest.approx(default * 3 / 8)
+    assert on == pytest.approx(default * 14 / 8)
+    assert paths == pytest.approx(default, rel=0.02)
+    assert study.images_of("once") == 32 * 40_000
+
+
 @pytest.fixture
 def bed(tmp_path, monkeypatch):
     """Macro networks that are the better the more they compute, and scores that are noise but for the likelihood."""
