@@ -237,6 +237,11 @@ def two_sided_digits() -> Lines:
     yield from digits_table.lines()
 
 
+def public_ranker() -> Lines:
+    """What scores give to the predictor with some truths."""
+    yield from public_table.ranker_lines(read_json(public_table.RESULTS))
+
+
 def public_recipes() -> Lines:
     """Supernets that were scored as the judged ones, against the default of their seed."""
     yield from public_table.recipe_lines(read_json(public_table.RESULTS))
@@ -290,6 +295,7 @@ TABLES: Mapping[str, Callable[[], Lines]] = {
     "untrained": untrained,
     "untrained-agreement": untrained_agreement,
     "public-agreement": public_agreement,
+    "public-ranker": public_ranker,
     "public-recipes": public_recipes,
     "two-sided-digits": two_sided_digits,
     "kinds-digits": kinds_digits,

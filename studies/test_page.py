@@ -22,6 +22,7 @@ TABLES = (
     "untrained",
     "untrained-agreement",
     "public-agreement",
+    "public-ranker",
     "public-recipes",
     "two-sided-digits",
     "kinds-digits",

@@ -31,9 +31,10 @@ from fewshot_nas.results.scores import LEADING
 from fewshot_nas.training.draws import NoEnds, OutsEnds, RandomArchs, Sampler
 from studies.cifar10_truths.bed import FILES, JUDGED, KINDS, PREDICTIONS, RULES, Bed, Rule, read_predictions
 from studies.cifar10_truths.run import ALL, CONFIG, EPOCH, FEW, ONCE_ARM, OWN, images_of, sample, settings_of
-from studies.cifar10_truths.table import OF_SEEDS, RESULTS, TRUTHS
+from studies.cifar10_truths.table import BOTH, OF_SEEDS, RESULTS, TRUTHS
 
 DRAWS, ASKED = 20, 2_000
+SIZES = (10, TRUTHS, 100)  # truths that the ranker gets
 FULL_WIDTHS = ", of full widths"  # after a name: by untrained networks of the table's widths, not of a quarter
 LATE = "mean of the last epochs, "  # before the name of an arm
 BY_DEFAULT: Rule = (LEADING, MACS_WEIGHT, 0.0)  # how `rank` ranks without options
@@ -115,18 +116,18 @@ def predicted(bed: Bed, known: Floats, truths: Sequence[int], wanted: NDArray[np
     return predict(told.of(bed.rows[truths]), log_odds(bed.truth.accuracy[truths]), told.of(wanted)).value
 
 
-def ranker_gain(bed: Bed, scored: Floats) -> dict[str, Any]:
-    """Taus of the ranker with 30 truths, with and without scores, and their difference, as means over draws.
+def ranker_gain(bed: Bed, scored: Floats, truths: int) -> dict[str, Any]:
+    """Taus of the ranker with some truths, with and without scores, and their difference, as means over draws.
 
     Args:
         scored: the evidence with scores, of all keys.
     """
     truth, columns = bed.truth, []
     for draw in range(DRAWS):
-        order = np.random.default_rng([draw, TRUTHS]).permutation(len(bed.rows))
-        asked = order[TRUTHS:][:ASKED]
+        order = np.random.default_rng([draw, truths]).permutation(len(bed.rows))
+        asked = order[truths:][:ASKED]
         groups = by_cost(truth.counts["macs"][asked])
-        pair = [predicted(bed, each, order[:TRUTHS], bed.rows[asked]) for each in (scored, scored[:, :0])]
+        pair = [predicted(bed, each, order[:truths], bed.rows[asked]) for each in (scored, scored[:, :0])]
         columns.append(
             [
                 [plain_tau(each, truth.accuracy[asked], part) for part in (everything(len(asked)), groups)]
@@ -212,8 +213,10 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
         "agreement": agreements(bed),
         "recipes": of_recipes(bed, elsewhere),
         "by_surface": by_surface(bed),
-        "ranker": ranker_gain(bed, evidence(bed, bed.judged, rules["rule"])),
-        "ranker_with_naswot": ranker_gain(bed, _both(columns)),
+        "ranker": {
+            name: {str(size): ranker_gain(bed, known, size) for size in SIZES}
+            for name, known in (("scores", evidence(bed, bed.judged, rules["rule"])), (BOTH, _both(columns)))
+        },
         "counts": {
             name: {"whole": asdict(each.whole.tau), "equal_cost": asdict(each.equal_cost.tau)}
             for name, each in judged["rule"].counts.items()

@@ -20,6 +20,7 @@ from studies.cifar10_truths.run import HERE
 
 RESULTS = HERE / "results.json"
 TRUTHS = 30  # of the ranker's lines
+BOTH = "scores and NASWOT"  # what the ranker knows, beside "scores"
 AGREEMENT = ("naswot", "macs", "whole", "equal_cost")  # what is known of a supernet's
 TELLING = 5  # supernets, from which on a correlation over them says something
 OF_SEEDS = " seeds"  # how the name of a mean of several supernets ends
@@ -63,15 +64,27 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         for size in ("10", "30", "100", "1000"):
             whole, equal = each["ridge"][size]
             yield f"| ridge on {int(size):,} truths | {whole:.3f} | {equal:.3f} | | | {size} |"
-        ranker, more = each["ranker"], each["ranker_with_naswot"]
+        ranker = {name: sizes[str(TRUTHS)] for name, sizes in each["ranker"].items()}
         whole_cost = TRUTHS + _cost(each, "rule")
         for name, (whole, equal), cost in (
-            ("no scores", ranker["without"], TRUTHS),
-            ("scores", ranker["with"], whole_cost),
-            ("scores and NASWOT", more["with"], whole_cost),
+            ("no scores", ranker["scores"]["without"], TRUTHS),
+            *((name, one["with"], whole_cost) for name, one in ranker.items()),
         ):
             yield f"| ranker with 30 truths, {name} | {whole:.3f} | {equal:.3f} | | | {cost:.4g} |"
         yield f"| what the truth's noise allows | {each['ceiling'][0]:.3f} | {each['ceiling'][1]:.3f} | | | |"
+
+
+def ranker_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What scores give to `rank`'s predictor with some truths, in Markdown."""
+    yield "| table | trained networks | it knows | tau | at equal cost | without scores | gain | at equal cost |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for table, each in found["tables"].items():
+        for name, sizes in each["ranker"].items():
+            for size, one in sizes.items():
+                gains = zip(one["gain"], one["half_width"], strict=True)
+                cells = [f"{tau:.3f}" for tau in one["with"]] + [" / ".join(f"{tau:.3f}" for tau in one["without"])]
+                cells += [signed({"value": gain, "low": gain - half, "high": gain + half}) for gain, half in gains]
+                yield f"| {table} | {size} | {name} | {' | '.join(cells)} |"
 
 
 def headline(found: Mapping[str, Any]) -> Iterator[str]:
@@ -258,7 +271,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = read_json(RESULTS)
     if options.figure:
         draw(found, options.figure)
-    tables = (lines, surface_lines, image_lines, arm_lines, recipe_lines, agreement_lines, pair_lines, slope_lines)
+    tables = (
+        lines,
+        ranker_lines,
+        surface_lines,
+        image_lines,
+        arm_lines,
+        recipe_lines,
+        agreement_lines,
+        pair_lines,
+        slope_lines,
+    )
     print("\n\n".join("\n".join(each(found)).strip() for each in tables))
     return 0
 
