@@ -38,7 +38,7 @@ class WidestFirst:
 class Fair:
     """Strict fairness (FairNAS, arXiv:1907.01845): the archs of a step have each option of a slot once.
 
-    A step has as many archs as a slot has options, the same number at every slot; see `training.draws.Drawn`.
+    A step has as many archs as the slots with most options have; see `training.draws.Drawn`.
     """
 
     space: Space
@@ -47,6 +47,6 @@ class Fair:
 
     def arch(self, draw: int) -> Arch:
         """One of a step's archs, each of whose options is drawn from those that the step's earlier ones left."""
-        step, place = divmod(draw, len(self.options[0]))
+        step, place = divmod(draw, max(map(len, self.options)))
         stream = random.Random(f"{self.seed}/fair/{step}")
-        return tuple(stream.sample(options, len(options))[place] for options in self.options)
+        return tuple(stream.sample(options, len(options))[place % len(options)] for options in self.options)

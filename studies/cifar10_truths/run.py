@@ -58,6 +58,7 @@ ONE_SHOT = {
     "single": [*NO_ENDS, "training.random_subnets=1", "training.epochs=16"],
     "paths": [*NO_ENDS, "training.random_subnets=1", "training.epochs=32"],
     "fair": [*NO_ENDS, "training.random_subnets=3", "training.epochs=11", f"training.sampling={DRAWS}:Fair"],
+    "fair_widths": [*NO_ENDS, "training.random_subnets=4", f"training.sampling={DRAWS}:Fair"],
     "half": ["space.base_widths=[128,256]"],
 }
 FEWER = "data.train_images=20000"  # of `plain`, and of arms whose name begins with `repeated`
