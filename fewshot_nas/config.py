@@ -196,9 +196,11 @@ class SupernetConfig(RecipeConfig):
     dropout: Share = 0.0
     # Probability that the largest arch skips a block's residual branch.
     drop_connect: Share = 0.0
-    # How archs are drawn: `random`; `shrinking` (arXiv:1908.09791: the largest only for a tenth of the training, all
-    # depths up to four tenths, then all widths, the ends too); or `module:name` for your own.
-    sampling: Annotated[str, Part(("random", "shrinking"))] = "random"
+    # How archs are drawn: `random`; `fair` (FairNAS, arXiv:1907.01845: of as many draws as a slot has options, each has
+    # another option; with extremes none and as many archs a step); `shrinking` (arXiv:1908.09791: the largest only for
+    # a tenth of the training, all depths up to four tenths, then all widths, the ends too); or `module:name` for your
+    # own.
+    sampling: Annotated[str, Part(("random", "fair", "shrinking"))] = "random"
     # Digits that are drawn: `all` of the space, or those of the `pool`.
     digits: Literal["all", "pool"] = "pool"
     # Archs drawn for each step, beside the largest and the smallest.

@@ -390,3 +390,8 @@ def test_a_plan_needs_no_images(workshop, small, capsys):
     assert "lists, 1,281,167 training, 2,500 ranking, 50,000 test images, 10 classes" in said
     assert re.search(r"1 epochs of 80072 steps with 16 images, .*; [\d,]+ MB of memory for each process", said)
     assert not (workshop / "results").exists()
+
+
+def test_a_training_takes_fair_draws(workshop, small):
+    assert main(["--save=fair", *small, "training.sampling=fair"]) == 0
+    assert (workshop / "results" / "fair" / "supernet.pth").exists()

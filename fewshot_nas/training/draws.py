@@ -58,6 +58,22 @@ class RandomArchs:
 
 
 @dataclass(frozen=True)
+class FairArchs(RandomArchs):
+    """`sampling: fair`. Of as many draws as a slot has options, each has another option (FairNAS, arXiv:1907.01845).
+
+    So all options of a slot are trained equally often. Slots with fewer options begin again.
+    """
+
+    def arch(self, draw: int) -> Arch:
+        """An arch of a round of draws. Each of its options is drawn from those that the round's earlier ones left."""
+        turn, place = divmod(draw, max(map(len, self.options)))
+        rng = random.Random(f"{self.seed}/fair/{turn}")
+        # Absent blocks draw, too: otherwise a block's draws would depend on depths.
+        each = [rng.sample(options, len(options))[place % len(options)] for options in self.options]
+        return self.space.canonical(each)
+
+
+@dataclass(frozen=True)
 class SpaceEnds:
     """`extremes: space`. The space's largest and smallest arch at every step (BigNAS, arXiv:2003.11142)."""
 
@@ -174,7 +190,7 @@ class Shrinking:
 
 # The values of the settings `sampling` and `extremes`.
 SAMPLING: Mapping[str, Callable[[Space, int, Options], Drawn]] = MappingProxyType(
-    {"random": RandomArchs, "shrinking": RandomArchs}
+    {"random": RandomArchs, "fair": FairArchs, "shrinking": RandomArchs}
 )
 EXTREMES: Mapping[str, Callable[[Space, int, Options], Ends]] = MappingProxyType(
     {"space": SpaceEnds, "outs": OutsEnds, "none": NoEnds}

@@ -1,4 +1,4 @@
-"""Draws of the arms `widest` and `fair`."""
+"""Draws of the arm `widest`."""
 
 import random
 from dataclasses import dataclass
@@ -32,21 +32,3 @@ class WidestFirst:
             return self.options
         each = zip(self.space.slots, self.options, strict=True)
         return tuple(all_[:count] if slot.falling else all_[-count:] for slot, all_ in each)
-
-
-@dataclass(frozen=True)
-class Fair:
-    """Strict fairness (FairNAS, arXiv:1907.01845): the archs of a step have each option of a slot once.
-
-    A step has as many archs as the slots with most options have; see `training.draws.Drawn`.
-    """
-
-    space: Space
-    seed: int
-    options: Options
-
-    def arch(self, draw: int) -> Arch:
-        """One of a step's archs, each of whose options is drawn from those that the step's earlier ones left."""
-        step, place = divmod(draw, max(map(len, self.options)))
-        stream = random.Random(f"{self.seed}/fair/{step}")
-        return tuple(stream.sample(options, len(options))[place % len(options)] for options in self.options)

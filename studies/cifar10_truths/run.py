@@ -39,7 +39,6 @@ FEW, ALL_IMAGES = 512, 10_000  # of arms that are scored on all images to rank o
 ONCE, ONCE_ARM = 32, "all_once_0"  # networks that are trained alone for one epoch, and the arm of their scores
 BATCH_64 = ["training.batch_size=64"]
 NO_ENDS = ["training.extremes=none"]
-DRAWS = "studies.cifar10_truths.draws"
 ONE_SHOT = {
     "default": [],
     "sandwich": [],
@@ -51,14 +50,14 @@ ONE_SHOT = {
     "repeated_projected": ["training.epochs=16", "space.projects=true"],
     "two_sided": ["training.two_sided=true"],
     "even": [],
-    "widest": [*NO_ENDS, "training.random_subnets=4", f"training.sampling={DRAWS}:WidestFirst"],
+    "widest": [*NO_ENDS, "training.random_subnets=4", "training.sampling=studies.cifar10_truths.draws:WidestFirst"],
     "plain": ["training.epochs=16", "data.augmentation=none"],
     "repeated_64": ["training.epochs=16", *BATCH_64],
     "default_64": BATCH_64,
     "single": [*NO_ENDS, "training.random_subnets=1", "training.epochs=16"],
     "paths": [*NO_ENDS, "training.random_subnets=1", "training.epochs=32"],
-    "fair": [*NO_ENDS, "training.random_subnets=3", "training.epochs=11", f"training.sampling={DRAWS}:Fair"],
-    "fair_widths": [*NO_ENDS, "training.random_subnets=4", f"training.sampling={DRAWS}:Fair"],
+    "fair": [*NO_ENDS, "training.random_subnets=3", "training.epochs=11", "training.sampling=fair"],
+    "fair_widths": [*NO_ENDS, "training.random_subnets=4", "training.sampling=fair"],
     "half": ["space.base_widths=[128,256]"],
 }
 FEWER = "data.train_images=20000"  # of `plain`, and of arms whose name begins with `repeated`

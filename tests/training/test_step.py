@@ -12,7 +12,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.space.pool import make_pool
 from fewshot_nas.space.presets import SPACES
 from fewshot_nas.training import step as under_test
-from fewshot_nas.training.draws import EXTREMES, SAMPLING, Sampler, Shrinking
+from fewshot_nas.training.draws import EXTREMES, SAMPLING, FairArchs, Sampler, Shrinking
 from fewshot_nas.training.step import (
     ImageSizes,
     Labels,
@@ -299,6 +299,22 @@ def test_a_teacher_costs_one_forward_and_the_largest_none(supernet, batch, monke
     monkeypatch.setattr(under_test, "run_subnet", noted)
     sandwich(supernet(), *batch, TAUGHT, [8, 5, 5, 5], NONE, teachers=teachers)
     assert sorted(sizes) == [5] * 3 + [8] * (forwards - 3)  # a teacher sees what the largest sees
+
+
+@pytest.mark.parametrize("name", ["macro", "channel_resnet", "px8"])
+def test_a_fair_round_has_each_option_of_a_slot_equally_often(name):
+    """Rounds of as many draws as the longest slot has options; a depth may leave a block out."""
+    space = SPACES[name]
+    most = max(len(slot.options) for slot in space.slots)
+    drawn = FairArchs(space, 0, space.all_options)
+    rounds = [[drawn.arch(draw) for draw in range(first, first + most)] for first in range(0, 20 * most, most)]
+    for archs in rounds:
+        for slot, at_slot in zip(space.slots, zip(*archs, strict=True), strict=True):
+            counts = [at_slot.count(option) for option in slot.options]
+            assert slot.when or max(counts) - min(counts) <= 1
+        assert all(space.decode(space.encode(arch)) == arch for arch in archs)
+    assert len({tuple(archs) for archs in rounds}) == len(rounds)
+    assert FairArchs(space, 1, space.all_options).arch(0) != drawn.arch(0)
 
 
 def test_shrinking_draws_the_largest_then_depths_then_everything():
