@@ -29,6 +29,7 @@ from fewshot_nas.evaluation.engine import End, Walk
 from fewshot_nas.evaluation.inputs import Inputs
 from fewshot_nas.evaluation.scorer import Scorer
 from fewshot_nas.models.checkpoint import load_supernet
+from fewshot_nas.models.run import HeadTensors
 from fewshot_nas.models.supernet import Supernet
 from fewshot_nas.records.files import write_json
 from fewshot_nas.running.images import evaluation_inputs, open_images
@@ -137,11 +138,11 @@ def features(walk: Walk, inputs: Inputs) -> dict[int, Tensor]:
     return {leaf: torch.cat(each).double() for leaf, each in parts.items()}
 
 
-def measured(known: Known, asked: Known, head: Sequence[Tensor], losers: bool) -> Found:
+def measured(known: Known, asked: Known, head: HeadTensors, losers: bool) -> Found:
     """All scores of one arch, larger is better."""
 
     def shared(x: Tensor) -> Tensor:
-        return F.linear(x, *(each.detach().double() for each in head))
+        return F.linear(x, head.weight.detach().double(), head.bias.detach().double())
 
     logits, prob = shared(asked.x), shared(asked.x).softmax(1).gather(1, asked.y[:, None])
     found = {"top1": top1(logits, asked), "prob": 100 * float(prob.mean()), "log": log_probability(logits, asked)}
