@@ -1,4 +1,4 @@
-"""Two sides instead of one on the digits, by each kind of score; plan.md says why.
+"""Two sides, and fair draws, instead of the defaults on the digits, by each kind of score; plan.md says why.
 
 python -m studies.cifar10_truths.digits            the table, from digits.json
 python -m studies.cifar10_truths.digits --train    first trains and scores what is missing, into results/
@@ -7,6 +7,7 @@ python -m studies.cifar10_truths.digits --train    first trains and scores what 
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,14 +24,20 @@ from studies.common import FILES, ROOT
 
 SCORES = HERE / "digits.json"
 TRUTH, CONFIG = FILES / "digits" / "gt_arch30.json", ROOT / "configs" / "digits.yml"
-ARMS = MappingProxyType({"default": "false", "two_sided": "true"})
+ARMS = MappingProxyType(
+    {
+        "default": [],
+        "two_sided": ["training.two_sided=true"],
+        "fair": ["training.sampling=fair", "training.extremes=none", "training.random_subnets=4"],
+    }
+)
 SEEDS = range(3)
 
 
 def trained(arm: str, seed: int) -> Path:
     """The supernet of an arm, trained if it is not there yet."""
     save = f"truths_digits_{arm}_{seed}"
-    words = [f"run.seed={seed}", f"training.two_sided={ARMS[arm]}", "evaluation.every_epochs=100"]
+    words = [f"run.seed={seed}", *ARMS[arm], "evaluation.every_epochs=100"]
     if status := train_supernet.main([f"--config={CONFIG}", f"--save={save}", *words]):
         raise SystemExit(f"{save} ended with {status}")
     return RESULTS / save / "supernet.pth"
@@ -39,15 +46,16 @@ def trained(arm: str, seed: int) -> Path:
 def train() -> None:
     """Train the supernets that are missing, and write the scores of all archs with a truth."""
     codes = {arch_id: entry["arch"] for arch_id, entry in read_json(TRUTH).items()}
-    found: dict[str, Any] = {}
-    for arm in ARMS:
-        for seed in SEEDS:
-            scores = score(trained(arm, seed), list(codes.values()))
-            each = dict(zip(codes, scores, strict=True))
-            found[f"{arm}_{seed}"] = {
-                kind: {arch_id: round(getattr(one, kind), 4) for arch_id, one in each.items()} for kind in KINDS
-            }
-    write_json(SCORES, found)
+    found: dict[str, Any] = read_json(SCORES) if SCORES.exists() else {}
+    for arm, seed in product(ARMS, SEEDS):
+        if f"{arm}_{seed}" in found:
+            continue
+        scores = score(trained(arm, seed), list(codes.values()))
+        each = dict(zip(codes, scores, strict=True))
+        found[f"{arm}_{seed}"] = {
+            kind: {arch_id: round(getattr(one, kind), 4) for arch_id, one in each.items()} for kind in KINDS
+        }
+        write_json(SCORES, found)
 
 
 def lines() -> Iterator[str]:
