@@ -48,8 +48,8 @@ def train_stand_alone(
         raise InputError("--executor ray is for a ground truth; a code is trained here, or give --ground_truth FILE")
     if options.no_test and path is not None:
         raise InputError("--no_test is for one network by its code; a ground truth has accuracies on the test images")
-    # A code that is no ground truth's needs no pool, which there need not be.
-    parts = read_pool(config.run.pool_path, space) if path or not _is_code(text, space) else []
+    # A code that joins no ground truth needs no pool, and most spaces have none.
+    parts = read_pool(config.run.pool_path, space) if path else []
     pool = {arch_id: arch for part in parts for arch_id, arch in part.items()}
     chosen = dict(_selected(text, pool, space, in_truth=path is not None))
     if best and path is None:

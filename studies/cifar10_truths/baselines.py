@@ -148,6 +148,11 @@ def of_slices(space: Space, images: Tensor) -> Callable[[Arch], list[float]]:
     return lambda arch: [scorer.naswot(supernet, arch, images)]
 
 
+def of_networks(space: Space, images: Tensor) -> Callable[[Arch], list[float]]:
+    """NASWOT of an arch with weights of its own."""
+    return lambda arch: [naswot(Untrained(space, arch, 0), images)]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Score the sample of a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -166,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         path, names, of = path.with_stem(path.stem + SLICED), NAMES[:1], of_slices(space, images)
     elif options.full:
         path, names = path.with_stem(path.stem + FULL), NAMES[:1]
-        of = lambda arch: [naswot(Untrained(space, arch, 0), images)]  # noqa: E731
+        of = of_networks(space, images)
     path.parent.mkdir(exist_ok=True)
     done = {line.partition(",")[0] for line in path.read_text().splitlines()} if path.exists() else set()
     with path.open("a", newline="") as file:

@@ -125,8 +125,12 @@ class Bed:
 
     @cached_property
     def naswot(self) -> Floats:
-        """NASWOT of untrained networks, smoothed to all keys, standardised."""
-        return standardised(smooth(self.described, self.untrained["naswot"]).value)
+        """NASWOT of untrained networks, as `smoothed_naswot` has it."""
+        return self.smoothed_naswot(self.untrained)
+
+    def smoothed_naswot(self, untrained: Mapping[str, Floats]) -> Floats:
+        """NASWOT of `untrained`, `sliced` or `full`, smoothed to all keys, standardised."""
+        return standardised(smooth(self.described, untrained["naswot"]).value)
 
     @property
     def log_macs(self) -> Floats:

@@ -31,11 +31,10 @@ from fewshot_nas.results.scores import LEADING
 from fewshot_nas.training.draws import NoEnds, OutsEnds, RandomArchs, Sampler
 from studies.cifar10_truths.bed import FILES, JUDGED, KINDS, PREDICTIONS, RULES, Bed, Rule, read_predictions
 from studies.cifar10_truths.run import ALL, CONFIG, EPOCH, FEW, ONCE_ARM, OWN, images_of, sample, settings_of
-from studies.cifar10_truths.table import BOTH, OF_SEEDS, RESULTS, TRUTHS
+from studies.cifar10_truths.table import BOTH, FULL_WIDTHS, OF_SEEDS, RESULTS, TRUTHS
 
 DRAWS, ASKED = 20, 2_000
 SIZES = (10, TRUTHS, 100)  # truths that the ranker gets
-FULL_WIDTHS = ", of full widths"  # after a name: by untrained networks of the table's widths, not of a quarter
 LATE = "mean of the last epochs, "  # before the name of an arm
 BY_DEFAULT: Rule = (LEADING, MACS_WEIGHT, 0.0)  # how `rank` ranks without options
 ALLOWED = {"rule": False, "rule with NASWOT": True}  # whether a rule may use untrained networks
@@ -116,30 +115,31 @@ def predicted(bed: Bed, known: Floats, truths: Sequence[int], wanted: NDArray[np
     return predict(told.of(bed.rows[truths]), log_odds(bed.truth.accuracy[truths]), told.of(wanted)).value
 
 
-def ranker_gain(bed: Bed, scored: Floats, truths: int) -> dict[str, Any]:
-    """Taus of the ranker with some truths, with and without scores, and their difference, as means over draws.
+def ranker_gains(bed: Bed, known: Mapping[str, Floats], truths: int) -> dict[str, Any]:
+    """Taus of the ranker with some truths, with and without scores, and their differences, as means over draws.
 
     Args:
-        scored: the evidence with scores, of all keys.
+        known: by name, the evidence with scores, of all keys.
     """
     truth, columns = bed.truth, []
+    evidences = [next(iter(known.values()))[:, :0], *known.values()]  # the first without scores
     for draw in range(DRAWS):
         order = np.random.default_rng([draw, truths]).permutation(len(bed.rows))
         asked = order[truths:][:ASKED]
-        groups = by_cost(truth.counts["macs"][asked])
-        pair = [predicted(bed, each, order[:truths], bed.rows[asked]) for each in (scored, scored[:, :0])]
-        columns.append(
-            [
-                [plain_tau(each, truth.accuracy[asked], part) for part in (everything(len(asked)), groups)]
-                for each in pair
-            ]
-        )
-    each = np.array(columns)  # [draws, with and without, whole and at equal cost]
-    off = each[:, 0] - each[:, 1]
+        groups = (everything(len(asked)), by_cost(truth.counts["macs"][asked]))
+        ranked = (predicted(bed, each, order[:truths], bed.rows[asked]) for each in evidences)
+        columns.append([[plain_tau(each, truth.accuracy[asked], part) for part in groups] for each in ranked])
+    without, *each = np.moveaxis(np.array(columns), 1, 0)  # [draws, whole and at equal cost] of each evidence
+    return {name: _gain(taus_of, without) for name, taus_of in zip(known, each, strict=True)}
+
+
+def _gain(scored: Floats, without: Floats) -> dict[str, Any]:
+    """Taus of two rankings in the same draws, [draws, whole and at equal cost], and their difference."""
+    off = scored - without
     error = 1.96 * off.std(0, ddof=1) / len(off) ** 0.5
     return {
-        "with": each[:, 0].mean(0).tolist(),
-        "without": each[:, 1].mean(0).tolist(),
+        "with": scored.mean(0).tolist(),
+        "without": without.mean(0).tolist(),
         "gain": off.mean(0).tolist(),
         "half_width": error.tolist(),
     }
@@ -180,14 +180,13 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
     elsewhere = {f"{name} of the other tables": chosen(others, untrained=may) for name, may in ALLOWED.items()}
     every = {**rules, **elsewhere, "rank": BY_DEFAULT}
     ruled = {name: bed.ruled(bed.judged, rule) for name, rule in every.items()} | of_seeds(bed, rules)
-    scores, sliced = bed.ruled(bed.judged, (LEADING, 0.0, 0.0)), smooth(bed.described, bed.sliced["naswot"]).value
-    ruled["rank --untrained"] = scores + UNTRAINED_WEIGHT * standardised(sliced)
+    scores = bed.ruled(bed.judged, (LEADING, 0.0, 0.0))
+    ruled["rank --untrained"] = scores + UNTRAINED_WEIGHT * bed.smoothed_naswot(bed.sliced)
     with_scores, untrained = "rule with NASWOT of the other tables", "untrained, naswot, smoothed"
     ruled[untrained] = bed.naswot
-    if bed.full:
-        rule, full = elsewhere[with_scores], standardised(smooth(bed.described, bed.full["naswot"]).value)
-        ruled[f"{untrained}{FULL_WIDTHS}"] = full
-        ruled[f"{with_scores}{FULL_WIDTHS}"] = bed.ruled(bed.judged, rule, full)
+    full = bed.smoothed_naswot(bed.full)
+    ruled[f"{untrained}{FULL_WIDTHS}"] = full
+    ruled[f"{with_scores}{FULL_WIDTHS}"] = bed.ruled(bed.judged, elsewhere[with_scores], full)
     judged = judgements(bed, ruled)
     kept = {name: each for name, each in before.get("rankings", {}).items() if name.partition(", ")[0] in bed.kept}
     rankings = of_arms(bed) | kept | {name: orders(each, name) for name, each in judged.items()}
@@ -207,15 +206,16 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
         | {
             f"{name}{FULL_WIDTHS} instead of {name}": paired(bed, ruled[f"{name}{FULL_WIDTHS}"], ruled[name])
             for name in (untrained, with_scores)
-            if bed.full
         },
         "by_images": by_images(bed),
         "agreement": agreements(bed),
         "recipes": of_recipes(bed, elsewhere),
         "by_surface": by_surface(bed),
         "ranker": {
-            name: {str(size): ranker_gain(bed, known, size) for size in SIZES}
-            for name, known in (("scores", evidence(bed, bed.judged, rules["rule"])), (BOTH, _both(columns)))
+            str(size): ranker_gains(
+                bed, {"scores": evidence(bed, bed.judged, rules["rule"]), BOTH: _both(columns)}, size
+            )
+            for size in SIZES
         },
         "counts": {
             name: {"whole": asdict(each.whole.tau), "equal_cost": asdict(each.equal_cost.tau)}

@@ -18,18 +18,9 @@ from fewshot_nas.models.checkpoint import read_checkpoint, subnet_of
 from fewshot_nas.results.run import stand_alone_directory
 from fewshot_nas.running.images import evaluation_inputs, open_images
 from fewshot_nas.space.pool import id_beside
-from studies.cifar10_truths.run import (
-    ALL_IMAGES,
-    CONFIG,
-    ONCE,
-    ONCE_ARM,
-    SCORES,
-    at_hand,
-    read_scores,
-    sample,
-    score_line,
-)
+from studies.cifar10_truths.run import ALL_IMAGES, CONFIG, ONCE_ARM, SCORES, at_hand, read_scores, sample, score_line
 
+NETWORKS = 32
 ONE_EPOCH = ("stand_alone.epochs=1", "stand_alone.warmup_epochs=0")
 
 
@@ -39,7 +30,7 @@ def write(table: str, common: Sequence[str]) -> None:
     config = load_config(CONFIG, settings)
     path, save = SCORES / f"{table}_{ONCE_ARM}.jsonl", f"truths_{table}_once"
     done = {key for key, _ in read_scores(path)}
-    for key in sample(at_hand(table), ONCE):
+    for key in sample(at_hand(table), NETWORKS):
         if key in done:
             continue
         asked = [f"--target_arch_num={key}", "--no_test", f"--save={save}", f"--config={CONFIG}", *settings]

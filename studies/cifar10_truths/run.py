@@ -14,19 +14,16 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
-from unittest.mock import patch
 
 from fewshot_nas import score, train_few_shot, train_supernet
 from fewshot_nas.evaluation.inputs import Accuracy
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.supernet import Supernet
-from fewshot_nas.records.journal import Record
 from fewshot_nas.space.pool import all_archs
 from fewshot_nas.space.presets import preset
 from fewshot_nas.space.space import Space
-from fewshot_nas.training.supernet_task import SupernetTask
 from studies.cifar10_truths.even import evenly
 
 HERE = Path(__file__).resolve().parent
@@ -36,7 +33,7 @@ HALF = HERE / "half"
 SCORES = HERE / "scores"  # committed, so that rules can be chosen anew
 SAMPLE, SLICE, IMAGES = 2048, 256, 1000
 FEW, ALL_IMAGES = 512, 10_000  # of arms that are scored on all images to rank on
-ONCE, ONCE_ARM = 32, "all_once_0"  # networks that are trained alone for one epoch, and the arm of their scores
+ONCE_ARM = "all_once_0"  # networks that are trained alone for one epoch
 BATCH_64 = ["training.batch_size=64"]
 NO_ENDS = ["training.extremes=none"]
 ONE_SHOT = {
@@ -63,7 +60,7 @@ ONE_SHOT = {
 FEWER = "data.train_images=20000"  # of `plain`, and of arms whose name begins with `repeated`
 OWN = "own_"  # before an arm's name: its supernet, with a classifier of each network's own
 FIRST = "first_"  # before the name of an arm of two sides: the scores of the first side alone
-EPOCH = re.compile(r"epoch_(\d)_")  # before an arm's name: its supernet as it was after this epoch, counted from 0
+EPOCH = re.compile(r"epoch_(\d)_")  # before an arm's name: its supernet after this epoch, one of the last three
 ALL = "all_"  # before an arm's name: its supernet, whose networks are scored on all images to rank on
 FULL = 40_000  # images of an epoch
 EPOCHS_ON = 6  # of all phases together
@@ -97,10 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for arm in options.arms:
         table, name, seed = arm.split("/")
         print(f"=== {arm}", flush=True)
+        path = trained(table, trained_as(name), int(seed), common)
         if found := EPOCH.search(name):
-            path = trained_until(table, trained_as(name), int(seed), int(found[1]), common)
-        else:
-            path = trained(table, trained_as(name), int(seed), common)
+            path = path.with_name(f"epoch_{found[1]}.pth")
         score_keys(arm, path, keys_to_score(arm, options.sampled), common)
     return 0
 
@@ -134,29 +130,6 @@ def trained(table: str, name: str, seed: int, common: Sequence[str]) -> Path:
     return directory / "supernet.pth"
 
 
-class _EnoughError(Exception):
-    """The epoch that was wanted is over."""
-
-
-def trained_until(table: str, name: str, seed: int, epoch: int, common: Sequence[str]) -> Path:
-    """The supernet of an arm as it was after an epoch, counted from 0; one that is not there is trained up to it."""
-    end_epoch = SupernetTask.end_epoch
-
-    def ended(self: SupernetTask, number: int) -> Record:
-        record = end_epoch(self, number)
-        if number == epoch:
-            raise _EnoughError
-        return record
-
-    save = f"truths_{table}_{name}_{seed}"
-    for directory in (RESULTS / save, RESULTS / f"{save}_until_{epoch}"):
-        if (path := directory / f"epoch_{epoch}.pth").exists():
-            return path
-    with patch.object(SupernetTask, "end_epoch", ended), suppress(_EnoughError):
-        _train(train_supernet.main, directory.name, table, seed, common, *ONE_SHOT[name])
-    return path
-
-
 def _short(base: str) -> list[str]:
     return ["few_shot.extremes=none", "few_shot.random_subnets=1"] if base == "single" else []
 
@@ -171,8 +144,6 @@ def _train(command, save: str, table: str, seed: int, common: Sequence[str], *wo
 def images_of(name: str) -> int:
     """The images that an arm's training saw, each with all subnets of its step; those of its parent included."""
     kind, _, base = trained_as(name).partition("-")
-    if kind == "once":
-        return ONCE * FULL
     if kind not in ONE_SHOT:
         return images_of(base or "default") + EPOCHS_ON * FULL
     last = EPOCH.search(name)
@@ -183,7 +154,7 @@ def images_of(name: str) -> int:
 def settings_of(name: str) -> dict[str, str]:
     """What the one-shot supernet of an arm changes of `config.yml`, or the one that it goes on from."""
     kind, _, base = trained_as(name).partition("-")
-    words = ONE_SHOT["single" if kind == "once" else kind if kind in ONE_SHOT else base or "default"]
+    words = ONE_SHOT[kind if kind in ONE_SHOT else base or "default"]
     return dict(word.split("=") for word in words)
 
 

@@ -20,6 +20,7 @@ from studies.cifar10_truths.run import HERE
 
 RESULTS = HERE / "results.json"
 TRUTHS = 30  # of the ranker's lines
+FULL_WIDTHS = ", of full widths"  # after a name: by untrained networks of the table's widths, not of a quarter
 BOTH = "scores and NASWOT"  # what the ranker knows, beside "scores"
 AGREEMENT = ("naswot", "macs", "whole", "equal_cost")  # what is known of a supernet's
 TELLING = 5  # supernets, from which on a correlation over them says something
@@ -29,7 +30,7 @@ UNTRAINED = MappingProxyType(
     {
         "naswot": "NASWOT",
         "naswot, smoothed": "NASWOT, smoothed",
-        "naswot, smoothed, of full widths": "NASWOT of full widths, smoothed",
+        f"naswot, smoothed{FULL_WIDTHS}": "NASWOT of full widths, smoothed",
         "synflow": "SynFlow",
         "zen": "Zen score",
     }
@@ -64,7 +65,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         for size in ("10", "30", "100", "1000"):
             whole, equal = each["ridge"][size]
             yield f"| ridge on {int(size):,} truths | {whole:.3f} | {equal:.3f} | | | {size} |"
-        ranker = {name: sizes[str(TRUTHS)] for name, sizes in each["ranker"].items()}
+        ranker = each["ranker"][str(TRUTHS)]
         whole_cost = TRUTHS + _cost(each, "rule")
         for name, (whole, equal), cost in (
             ("no scores", ranker["scores"]["without"], TRUTHS),
@@ -79,8 +80,8 @@ def ranker_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield "| table | trained networks | it knows | tau | at equal cost | without scores | gain | at equal cost |"
     yield "|---|---|---|---|---|---|---|---|"
     for table, each in found["tables"].items():
-        for name, sizes in each["ranker"].items():
-            for size, one in sizes.items():
+        for size, by_name in each["ranker"].items():
+            for name, one in by_name.items():
                 gains = zip(one["gain"], one["half_width"], strict=True)
                 cells = [f"{tau:.3f}" for tau in one["with"]] + [" / ".join(f"{tau:.3f}" for tau in one["without"])]
                 cells += [signed({"value": gain, "low": gain - half, "high": gain + half}) for gain, half in gains]
@@ -112,8 +113,7 @@ def titles(table: Mapping[str, Any]) -> dict[str, str]:
         elsewhere = f"{rule} of the other tables"
         named[elsewhere] = f"**supernet, {elsewhere}**"
         own = table["rankings"][rule] != table["rankings"][elsewhere]
-        if f"{elsewhere}, of full widths" in table["rankings"]:
-            named[f"{elsewhere}, of full widths"] = f"supernet, {elsewhere}, of full widths"
+        named[f"{elsewhere}{FULL_WIDTHS}"] = f"supernet, {elsewhere}{FULL_WIDTHS}"
         named |= {rule: f"supernet, {rule} that this table helped to choose"} if own else {}
         named |= {name: f"supernet, {name}" for name in table["rankings"] if name.startswith(f"{rule}, ")}
     named |= {f"untrained, {key}": f"untrained networks, {title}" for key, title in UNTRAINED.items()}
