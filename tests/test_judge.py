@@ -106,6 +106,54 @@ def test_networks_without_a_prediction_and_keys_without_a_truth_do_not_count(pla
     assert "150 networks of channel_resnet" in said
 
 
+def test_a_column_with_the_name_of_a_count_keeps_its_own_numbers(place, table, capsys):
+    write_csv(place / "macs.csv", ["key", "macs"], [[key, -entry["flops"]] for key, entry in table.items()])
+    assert main(["macs.csv", TRUTH]) == 0
+    said = capsys.readouterr().out
+    (ours,) = re.findall(
+        r"gain is over .*?\nranking.*?\nmacs +-(0\.\d+)", said.partition("at equal cost")[0], re.DOTALL
+    )
+    (counted,) = re.findall(r"^macs \(counted\) +\+(0\.\d+)", said.partition("at equal cost")[0], re.MULTILINE)
+    assert ours == counted
+
+
+def test_columns_that_lack_networks_are_named(place, table, capsys):
+    keys = list(table)
+    write_json(
+        place / "holes.json", {key: {"a": 1.0 * at, "b": None if at < 10 else 2.0} for at, key in enumerate(keys)}
+    )
+    assert main(["holes.json", TRUTH]) == 0
+    said = capsys.readouterr().out
+    assert "b has no value for 10 networks that other columns have; they do not count" in said
+    assert "390 networks of" in said
+    write_json(place / "mixed.json", {keys[0]: 1.0, **{key: {"a": 2.0} for key in keys[1:]}})
+    with pytest.raises(InputError, match=r"0 networks have a value in all columns \(value: 1, a: 399\)"):
+        main(["mixed.json", TRUTH])
+
+
+def test_a_table_as_pandas_writes_it_has_no_column_of_row_numbers(place, table):
+    rows = [[at, key, 2.0] for at, key in enumerate(table)]
+    write_csv(place / "frame.csv", ["", "Key", "a"], rows)
+    assert read_predictions(place / "frame.csv") == {"a": dict.fromkeys(table, 2.0)}
+
+
+def test_a_hint_at_lost_zeros_is_given_only_where_zeros_help(tmp_path):
+    write_json(tmp_path / "mine.json", {"1012": 1.0})
+    truth = tmp_path / "table.json"
+    space = SPACES["macro"]
+    costs = {key: space.cost(space.decode(key), num_classes=10) for key in ("00001012", "02012100", "11111111")}
+    entries = enumerate(costs.items())
+    write_json(
+        truth, {key: {"test_acc": [90 + at], "flops": cost.macs, "params": cost.params} for at, (key, cost) in entries}
+    )
+    with pytest.raises(InputError, match=r"were leading zeros lost\?"):
+        main([str(tmp_path / "mine.json"), f"--truth=macro={truth}"])
+    write_json(tmp_path / "other.json", {"1111": 1.0, "4444444": 2.0})
+    with pytest.raises(InputError) as caught:
+        main([str(tmp_path / "other.json"), "--truth=digits"])
+    assert "leading zeros" not in str(caught.value)
+
+
 def test_shipped_truths_know_their_archs_by_both_names(tmp_path, capsys):
     truth = open_truth("digits")
     by_id = {f"arch{number}": float(number) for number in range(1, 31)}
@@ -132,11 +180,13 @@ def test_what_counts_are_worth_on_the_authors_truth(capsys):
         ({"1111111": 1, "1111112": None, "1111113": "x"}, "1111113: value is 'x', expected a finite number"),
         ({"1111111": float("nan")}, "expected a finite number"),
         ({"1111115": 1}, "character 7 is '5'"),
-        ({"111111": 1}, r"were leading zeros lost\?"),
+        ({"111111": 1}, "code '111111' has 6 characters, expected 7"),
         ({"arch1": 1}, "space channel_resnet: code 'arch1'"),
         ([1, 2], "expected an object with a number for each key"),
         ({}, "there are no predictions in it"),
         ({"a": {"acc": 1, "arch": "1111111"}, "b": {"acc": 1, "arch": "1111111"}}, "occurs twice"),
+        ({"a": {"acc": 1, "arch": [1, 2]}}, r"a: the arch is \[1, 2\], expected a code"),
+        ({"1111111": 1, "1111112": 10**400}, "1111112: value is 1000.*expected a finite number"),
     ],
 )
 def test_a_wrong_json_file_is_refused(place, content, said):
@@ -152,8 +202,9 @@ def test_a_wrong_json_file_is_refused(place, content, said):
         ("key,a\n1111111\n", "line 2 has another number of cells"),
         ("key,a\n1111111,1,2\n", "line 2 has another number of cells"),
         ("key,a,a\n1111111,1,2\n", "expected different ones"),
-        ("key\n1111111\n", "expected different ones, for keys and numbers"),
-        ("", "expected different ones"),
+        ("key;a\n1111111;1\n", "the first line is 'key;a', expected heads.*with commas"),
+        ("", "the file is empty"),
+        ("id,Code,a\n1,x,1\n", "code 'x'"),
         ("key,a\n", "there are no predictions"),
         ("1111111,1\n1111112,2\n", "the first line is"),
         ("key,a,b\n1111111,x,1\n1111112,2,2\n", "1111111: a is 'x'"),
@@ -172,6 +223,10 @@ def test_a_wrong_csv_file_is_refused(place, text, said):
         (lambda table: table["1111111"].update(flops=1), "1111111 has Cost.*flops|1111111 has Cost"),
         (lambda table: table["1111111"].pop("acc"), "1111111: expected a list 'acc' or 'test_acc'"),
         (lambda table: table["1111111"].update(acc=[]), "expected percentages, one for each seed"),
+        (lambda table: table["1111111"].update(acc="93"), "1111111: expected a list 'acc' or 'test_acc'"),
+        (lambda table: table["1111111"].update(flops=float("inf")), "1111111: expected a list 'acc'"),
+        (lambda table: [each.update(acc=[0.9, 0.91, 0.92]) for each in table.values()], "no accuracy is above 0.92"),
+        (lambda table: [each.update(acc=[90, 90, 90]) for each in table.values()], "all accuracies are 90, so there"),
         (lambda table: table["1111111"].update(acc=[900, 1, 2]), "expected percentages"),
         (lambda table: table["1111111"].update(acc=[90, 91]), "accuracies, expected"),
         (lambda table: table.update({"02012100": table["1111111"]}), "is it the table of channel_resnet"),
@@ -181,7 +236,7 @@ def test_a_wrong_csv_file_is_refused(place, text, said):
 def test_a_table_that_is_not_the_public_one_is_refused(place, table, change, said):
     copied = read_json(place / "table.json")
     change(copied)
-    write_json(place / "other.json", copied)
+    Path("other.json").write_text(json.dumps(copied))
     with pytest.raises(InputError, match=said):
         main(["mine.csv", "--truth=channel_resnet=other.json"])
 
@@ -196,6 +251,8 @@ def test_a_table_that_is_not_the_public_one_is_refused(place, table, change, sai
         (["--truth=math:sqrt=9"], "Truth|must be real"),
         (["mine.csv", TRUTH, "--column=rule_9"], "there is no column 'rule_9', but there are rule_0, rule_30"),
         (["none.csv", TRUTH], "none.csv: no such file"),
+        (["none.csv", "--truth=digits=none.json"], "none.csv: no such file"),
+        (["mine.csv", TRUTH, "--fitted_to=mine.json"], "--fitted_to leaves 0 networks of the truth"),
         ([TRUTH, "--spent=4M"], "expected images times multiply-adds of one"),
         ([TRUTH, "--spent=0x4M"], "expected images times multiply-adds of one"),
     ],

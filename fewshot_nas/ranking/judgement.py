@@ -196,14 +196,24 @@ def judgement_text(found: Judgement, spent: float | None = None) -> str:
         spent: images times multiply-adds of the supernet's own training, beside which its worth is put.
     """
     lines = [f"{found.networks:,} networks of {found.truth}, with 95 % intervals", ""]
-    lines += [f"all networks; gain is over {found.best[0]}, the best count:", *_orders(found, 0)]
+    lines += [f"all networks;{_rival(found.best[0])}", *_orders(found, 0)]
     if found.classes:
         lines += ["", f"at equal cost, the mean of {len(found.classes)} classes of multiply-adds;"]
-        lines[-1] += f" gain is over {found.best[1]}:"
+        lines[-1] += _rival(found.best[1])
         lines += _orders(found, 1)
     if found.classes and min(networks for networks, *_ in found.classes) >= _IN_CLASS:
         lines += ["", *_regrets(found)]
     return "\n".join([*lines, *_costs(found, spent)])
+
+
+def _rival(count: str | None) -> str:
+    return f" gain is over {count}, the best count:" if count else " no count has a tau:"
+
+
+def _rankings(found: Judgement) -> dict[str, Verdict]:
+    """Predictions and counts by their titles; a column may have a count's name."""
+    counted = {f"{name} (counted)" if name in found.predicted else name: each for name, each in found.counts.items()}
+    return {**found.predicted, **counted}
 
 
 def _orders(found: Judgement, number: int) -> Iterator[str]:
@@ -211,7 +221,7 @@ def _orders(found: Judgement, number: int) -> Iterator[str]:
     noisy = not math.isnan(found.ceiling[number])
     heads = ["ranking", "tau", "gain", *(["of what noise allows"] if noisy else []), "worth, in trained networks"]
     rows = [[*heads, *(["upper half"] if not number else [])]]
-    for name, verdict in {**found.predicted, **found.counts}.items():
+    for name, verdict in _rankings(found).items():
         order = (verdict.whole, verdict.equal_cost)[number]
         share = ["" if math.isnan(order.share) else f"{100 * order.share:.0f} %"] if noisy else []
         cells = [_signed(order.tau), _gain(order.gain), *share, worth_text(order.worth)]
@@ -249,7 +259,7 @@ def _size(worth: float) -> str:
 
 def _regrets(found: Judgement) -> Iterator[str]:
     """What each ranking loses as a mean over the classes; and class by class for the first."""
-    rankings = {**found.predicted, **found.counts}
+    rankings = _rankings(found)
     yield "points lost to the best network of a class, by the predicted best and by the best of ten, as means:"
     rows = [[name, *(f"{each.mean():.2f}" for each in verdict.regret)] for name, verdict in rankings.items()]
     if not math.isnan(found.oracle.first.mean()):

@@ -19,7 +19,7 @@ from fewshot_nas.records.files import read_json, read_text
 
 Predictions: TypeAlias = dict[str, float]
 
-_KEYS = ("code", "key", "arch")  # heads of the column with the keys; without them it is the first
+_KEYS = ("code", "key", "arch")  # heads of the column with the keys, in any case; without them it is the first
 _OF_RANK = "predicted_"  # what the column that `rank` predicts begins with
 
 
@@ -58,14 +58,19 @@ def _wanted(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    reader = csv.DictReader(read_text(path).splitlines(), strict=True)
+    lines = read_text(path).splitlines()
+    reader = csv.DictReader(lines, strict=True)
     heads = [head.strip() for head in reader.fieldnames or ()]
-    if len(heads) < 2 or len(set(heads)) < len(heads):
-        raise InputError(f"{path}: the heads are {heads}, expected different ones, for keys and numbers")
+    if not heads:
+        raise InputError(f"{path}: the file is empty, expected a line of heads, then a line for each key")
+    if len(heads) == 1:
+        raise InputError(f"{path}: the first line is {lines[0]!r}, expected heads for keys and numbers, with commas")
+    if len(set(heads)) < len(heads):
+        raise InputError(f"{path}: the heads are {heads}, expected different ones")
     if all(_is_number(head) for head in heads):
         raise InputError(f"{path}: the first line is {heads}, expected the names of the columns")
     reader.fieldnames = heads
-    column, seen = next((head for head in _KEYS if head in heads), heads[0]), set[str]()
+    column, seen = _key_column(heads), set[str]()
     try:
         for row in reader:
             if None in row or None in row.values():
@@ -74,22 +79,34 @@ def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             if key in seen:
                 raise InputError(f"{path}: line {reader.line_num}: {key!r} occurs twice, expected each key once")
             seen.add(key)
-            yield key, {name: value.strip() for name, value in row.items() if name != "id"}
+            yield key, {name: value.strip() for name, value in row.items() if name not in ("", "id")}
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num} is no line of a table ({error})") from None
 
 
+def _key_column(heads: Sequence[str]) -> str:
+    """Of several heads that may be, the one that stands first in `_KEYS`."""
+    named = [head for key in _KEYS for head in heads if head.lower() == key]
+    return (named or heads)[0]
+
+
 def _json(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    content = read_json(path)
+    try:
+        content = read_json(path)
+    except InputError as error:
+        form = "" if path.suffix == ".json" or not path.exists() else "; the name of a table ends in .csv"
+        raise InputError(f"{error}{form}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected an object with a number for each key")
     seen = set[str]()
     for key, value in content.items():
         if isinstance(value, dict) and value.keys() == {"acc", "arch"}:
+            if not isinstance(value["arch"], str):
+                raise InputError(f"{path}: {key}: the arch is {value['arch']!r}, expected a code")
             if value["arch"] in seen:
                 raise InputError(f"{path}: {key}: {value['arch']!r} occurs twice, expected each arch once")
             seen.add(value["arch"])
-            yield str(value["arch"]), {"acc": value["acc"]}
+            yield value["arch"], {"acc": value["acc"]}
         else:
             yield key, value if isinstance(value, dict) else {"value": value}
 
@@ -97,15 +114,25 @@ def _json(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _is_number(value: Any) -> bool:
     try:
         float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return not isinstance(value, bool)
 
 
 def _number(where: str, value: Any) -> float:
     if not _is_number(value) or not math.isfinite(float(value)):
-        raise InputError(f"{where} is {value!r}, expected a finite number")
+        raise InputError(f"{where} is {value!r}, expected a finite number; `--column` chooses columns")
     return float(value)
+
+
+def _zeros_lost(key: str, truth: Truth) -> str:
+    """A guess at why a key is none of the truth's: a spreadsheet took it for a number."""
+    whole = key.zfill(len(truth.keys[0]))
+    try:
+        truth.network(whole)
+    except InputError:
+        return ""
+    return "; were leading zeros lost?" if key.isdigit() else ""
 
 
 def on_truth(path: Path, predictions: Predictions, truth: Truth) -> tuple[Floats, int]:
@@ -122,8 +149,7 @@ def on_truth(path: Path, predictions: Predictions, truth: Truth) -> tuple[Floats
         try:
             number = place.get(truth.network(key))
         except InputError as error:
-            lost = "; were leading zeros lost?" if key.isdigit() else ""
-            raise InputError(f"{path}: {error}{lost}") from None
+            raise InputError(f"{path}: {error}{_zeros_lost(key, truth)}") from None
         if number is None:
             others += 1
         else:

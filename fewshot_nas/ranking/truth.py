@@ -158,7 +158,9 @@ def _entry(where: str, entry: Any) -> tuple[list[float], Cost]:
     try:
         accuracies = entry["acc"] if "acc" in entry else entry["test_acc"]
         numbers, cost = [float(each) for each in accuracies], Cost(int(entry["flops"]), int(entry["params"]))
-    except (KeyError, TypeError, ValueError):
+        if isinstance(accuracies, str):
+            raise TypeError
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{where}: expected a list 'acc' or 'test_acc', and numbers 'flops' and 'params'") from None
     if not numbers or not all(0 <= each <= 100 for each in numbers):
         raise InputError(f"{where}: accuracies are {numbers}, expected percentages, one for each seed")
@@ -204,4 +206,8 @@ def open_truth(text: str) -> Truth:
     truth = named_part(name, TRUTHS, "--truth")(Path(path).expanduser() if given else None)
     if not isinstance(truth, Truth):
         raise InputError(f"--truth is {text!r}, whose reader returns no Truth")
+    if truth.runs.max() <= 1:
+        raise InputError(f"truth {truth.name}: no accuracy is above {truth.runs.max():g}, expected percent")
+    if truth.accuracy.min() == truth.accuracy.max():
+        raise InputError(f"truth {truth.name}: all accuracies are {truth.runs.max():g}, so there is nothing to rank by")
     return truth

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fewshot_nas.cli.errors import InputError
-from fewshot_nas.ranking.correlation import FEWEST
+from fewshot_nas.ranking.correlation import FEWEST, Floats
 from fewshot_nas.ranking.judgement import Judgement, judge, judgement_text
 from fewshot_nas.ranking.predictions import on_truth, read_predictions
 from fewshot_nas.ranking.truth import of_space, open_truth
@@ -24,6 +24,7 @@ _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 def judge_files(options: argparse.Namespace) -> None:
     """Print how well each column of the files ranks the truth, beside counts and rankers without scores."""
     spent = _spent(options.spent)
+    read = [(path, read_predictions(path, options.column)) for path in options.predictions]
     truth = open_truth(options.truth)
     print(first_line(f"truth {truth.name}, {len(truth.keys):,} networks"))
     fitted = np.zeros(len(truth.keys), dtype=bool)
@@ -32,19 +33,43 @@ def judge_files(options: argparse.Namespace) -> None:
             fitted |= ~np.isnan(on_truth(path, known, truth)[0])
     if options.fitted_to:
         print(f"{fitted.sum():,} networks that predictions were fitted to do not count")
+        if (~fitted).sum() < FEWEST:
+            raise InputError(f"--fitted_to leaves {(~fitted).sum()} networks of the truth, expected at least {FEWEST}")
     columns, several = {}, len(options.predictions) > 1
-    for path in options.predictions:
-        for name, values in read_predictions(path, options.column).items():
+    for path, predictions in read:
+        for name, values in predictions.items():
             title = f"{path}: {name}" if several else name
             columns[title], others = on_truth(path, values, truth)
             columns[title][fitted] = math.nan
             if others:
                 print(f"{path}: {name}: {others:,} of its {len(values):,} keys are not in the truth, and do not count")
+    _say_what_lacks(columns)
     found = judge(columns, truth)
     print(judgement_text(found, spent))
     if options.out:
         write_json(options.out, found.values())
         print(f"the same numbers: {options.out}")
+
+
+def _say_what_lacks(columns: Mapping[str, Floats]) -> None:
+    """Say of which columns other ones have networks that they lack.
+
+    Raises:
+        InputError: hardly a network has a value in every column.
+    """
+    if len(columns) < 2:
+        return
+    known = {name: ~np.isnan(values) for name, values in columns.items()}
+    every, some = np.all([*known.values()], axis=0), np.any([*known.values()], axis=0)
+    if every.sum() < FEWEST:
+        each = ", ".join(f"{name}: {has.sum():,}" for name, has in known.items())
+        raise InputError(
+            f"{every.sum()} networks have a value in all columns ({each}), expected at least {FEWEST};"
+            " judge files one by one, or choose columns by --column"
+        )
+    for name, has in known.items():
+        if lacks := int((some & ~has).sum()):
+            print(f"{name} has no value for {lacks:,} networks that other columns have; they do not count")
 
 
 def judge_run(
