@@ -22,8 +22,7 @@ from fewshot_nas.ranking.correlation import correlate
 from fewshot_nas.records.files import read_json, write_json, write_text
 from studies.arms import table as arms_table
 from studies.budget import run as budget_run
-from studies.cifar10_truths import digits as digits_table
-from studies.cifar10_truths import kinds
+from studies.cifar10_truths import arm_tables, figure, kinds, older_beds
 from studies.cifar10_truths import table as public_table
 from studies.common import ROOT, STUDIES
 from studies.mnist import table as mnist_table
@@ -94,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_text(page, filled(text, {name: lines for name, lines in tables.items() if f"<!-- {name} -->" in text}))
     if options.figures:
         docs = PAGES[-1].parent
-        public_table.draw(read_json(public_table.RESULTS), docs / "study_cost.svg")
+        figure.draw(read_json(public_table.RESULTS), docs / "study_cost.svg")
         ranker_run.draw(ranker_run.rows_of("fashion_pairs"), docs)
         budget_run.draw(read_json(budget_run.BUDGET)["arms"], docs / "ranker_budget.svg")
     return 0
@@ -232,34 +231,39 @@ def untrained_agreement() -> Lines:
     yield from untrained_table.agreement_lines()
 
 
-def two_sided_digits() -> Lines:
-    """Two sides on the digits."""
-    yield from digits_table.lines()
+def older_recipes() -> Lines:
+    """Two sides and fair draws on the older beds."""
+    yield from older_beds.lines()
 
 
 def public_ranker() -> Lines:
     """What scores give to the predictor with some truths."""
-    yield from public_table.ranker_lines(read_json(public_table.RESULTS))
+    yield from arm_tables.ranker_lines(read_json(public_table.RESULTS))
 
 
 def public_recipes() -> Lines:
     """Supernets that were scored as the judged ones, against the default of their seed."""
-    yield from public_table.recipe_lines(read_json(public_table.RESULTS))
+    yield from arm_tables.recipe_lines(read_json(public_table.RESULTS))
+
+
+def public_seeds() -> Lines:
+    """How far seeds of a recipe are apart."""
+    yield from arm_tables.seed_lines(read_json(public_table.RESULTS))
 
 
 def public_agreement() -> Lines:
     """How far supernets of the public tables do."""
-    yield from public_table.agreement_lines(read_json(public_table.RESULTS))
+    yield from arm_tables.agreement_lines(read_json(public_table.RESULTS))
 
 
 def public_arms() -> Lines:
     """The other supernets of the public tables."""
-    yield from public_table.arm_lines(read_json(public_table.RESULTS))
+    yield from arm_tables.arm_lines(read_json(public_table.RESULTS))
 
 
 def public_pairs() -> Lines:
     """Arms against each other, paired."""
-    yield from public_table.pair_lines(read_json(public_table.RESULTS))
+    yield from arm_tables.pair_lines(read_json(public_table.RESULTS))
 
 
 def kinds_digits() -> Lines:
@@ -269,17 +273,17 @@ def kinds_digits() -> Lines:
 
 def public_surfaces() -> Lines:
     """What a linear smoother gives."""
-    yield from public_table.surface_lines(read_json(public_table.RESULTS))
+    yield from arm_tables.surface_lines(read_json(public_table.RESULTS))
 
 
 def public_images() -> Lines:
     """What more images to rank on give."""
-    yield from public_table.image_lines(read_json(public_table.RESULTS))
+    yield from arm_tables.image_lines(read_json(public_table.RESULTS))
 
 
 def public_slopes() -> Lines:
     """What truths and supernets make of each width."""
-    yield from public_table.slope_lines(read_json(public_table.RESULTS))
+    yield from arm_tables.slope_lines(read_json(public_table.RESULTS))
 
 
 TABLES: Mapping[str, Callable[[], Lines]] = {
@@ -295,9 +299,10 @@ TABLES: Mapping[str, Callable[[], Lines]] = {
     "untrained": untrained,
     "untrained-agreement": untrained_agreement,
     "public-agreement": public_agreement,
+    "public-seeds": public_seeds,
     "public-ranker": public_ranker,
     "public-recipes": public_recipes,
-    "two-sided-digits": two_sided_digits,
+    "older-recipes": older_recipes,
     "kinds-digits": kinds_digits,
     "public-arms": public_arms,
     "public-pairs": public_pairs,

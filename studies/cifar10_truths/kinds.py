@@ -24,7 +24,7 @@ from fewshot_nas.distributed import joined
 from fewshot_nas.evaluation.engine import Walk
 from fewshot_nas.models.checkpoint import load_supernet
 from fewshot_nas.models.sides import sides
-from fewshot_nas.ranking.baselines import Groups, by_cost, everything, plain_tau
+from fewshot_nas.ranking.baselines import plain_tau
 from fewshot_nas.ranking.correlation import Floats, correlations
 from fewshot_nas.ranking.features import column, standardised
 from fewshot_nas.ranking.ranker import MACS_WEIGHT, log_odds, partly_smoothed, smooth
@@ -32,10 +32,10 @@ from fewshot_nas.records.files import read_json
 from fewshot_nas.running.images import images_for
 from fewshot_nas.scoring.scorer import scorer_for
 from fewshot_nas.space.space import Arch
-from studies.cifar10_truths import digits
 from studies.cifar10_truths.bed import FILES, Bed
-from studies.cifar10_truths.collect import paired
-from studies.cifar10_truths.digits import SEEDS, TRUTH
+from studies.cifar10_truths.judging import groups_of, paired
+from studies.cifar10_truths.older_beds import BEDS, SEEDS, codes_of, config_of
+from studies.cifar10_truths.older_beds import trained as trained_older
 from studies.cifar10_truths.run import ALL_IMAGES, CONFIG, FEW, SCORES, at_hand, sample, trained
 from studies.cifar10_truths.table import signed
 
@@ -100,8 +100,8 @@ def write(arm: str, root: str, precision: str) -> None:
     table, name, seed = arm.split("/")
     common = [f"data.root={root}", f"data.cache={root}/cache", f"run.precision={precision}"]
     if table == "digits":
-        supernet, config = digits.trained(name, int(seed)), load_config(digits.CONFIG)
-        codes = {arch_id: entry["arch"] for arch_id, entry in read_json(TRUTH).items()}
+        supernet, config = trained_older(table, name, int(seed)), load_config(config_of(table))
+        codes = codes_of(table)
     else:
         supernet = trained(table, name, int(seed), common)
         config = load_config(CONFIG, [f"space.preset={table}_quarter", *common, f"data.valid_images={ALL_IMAGES}"])
@@ -139,20 +139,17 @@ def of_table(table: str, directory: Path) -> Iterator[str]:
             with_macs = score + MACS_WEIGHT * standardised(bed.log_macs)
             rankings[kind] = {"multiply-adds": with_macs, "NASWOT": standardised(score) + bed.naswot}
         arm = path.stem.removeprefix(f"kinds_{table}_")
+        groups = groups_of(bed.truth.counts["macs"]).values()
         for kind, (beside, ranking) in ((kind, pair) for kind, each in rankings.items() for pair in each.items()):
-            whole, equal = (plain_tau(bed.of_truth(ranking), bed.truth.accuracy, groups) for groups in groups_of(bed))
+            whole, equal = (plain_tau(bed.of_truth(ranking), bed.truth.accuracy, each) for each in groups)
             gain = paired(bed, ranking, rankings["likelihood"][beside])
             gains = [signed(gain[part]) for part in PARTS]
             yield f"| {table} | {arm} | {KINDS[kind]}, {beside} | {whole:.3f} | {equal:.3f} | {' | '.join(gains)} |"
 
 
-def groups_of(bed: Bed) -> tuple[Groups, Groups]:
-    return everything(len(bed.rows)), by_cost(bed.truth.counts["macs"])
-
-
 def of_digits() -> Iterator[str]:
     """Tau of the 30 digits networks by each kind, of each seed and the mean, in Markdown."""
-    truth = {arch_id: entry["acc"] for arch_id, entry in read_json(TRUTH).items()}
+    truth = {arch_id: entry["acc"] for arch_id, entry in read_json(BEDS["digits"].truth).items()}
     found = [*map(read, files("digits"))]
     yield f"| digits, 30 archs, score | {' | '.join(f'seed {seed}' for seed in SEEDS)} | mean |"
     yield f"|---|{'---|' * (len(SEEDS) + 1)}"

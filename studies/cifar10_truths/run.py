@@ -117,7 +117,7 @@ def trained(table: str, name: str, seed: int, common: Sequence[str]) -> Path:
     parent = trained(table, base or "default", seed, common)
     how, rate = kind.split("_")
     save = f"truths_{table}_{name}_{seed}"
-    rate_words = (f"few_shot.lr=0.{rate}", *_short(base))
+    rate_words = (f"few_shot.lr=0.{rate}", *_as_before(base or "default"))
     if how == "split":
         for groups in (2, 3, 4):
             begin = [f"--pretrained_path={parent}"] if groups == 2 else []
@@ -130,8 +130,10 @@ def trained(table: str, name: str, seed: int, common: Sequence[str]) -> Path:
     return directory / "supernet.pth"
 
 
-def _short(base: str) -> list[str]:
-    return ["few_shot.extremes=none", "few_shot.random_subnets=1"] if base == "single" else []
+def _as_before(base: str) -> list[str]:
+    """What draws the subnets of the one-shot supernet `base`, for the phases that go on from it."""
+    words = [word.replace("training.", "few_shot.") for word in ONE_SHOT[base]]
+    return [word for word in words if not word.startswith("few_shot.epochs")]
 
 
 def _train(command, save: str, table: str, seed: int, common: Sequence[str], *words: str) -> None:  # type: ignore[no-untyped-def]

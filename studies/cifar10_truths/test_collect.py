@@ -9,7 +9,7 @@ import pytest
 from fewshot_nas.ranking.truth import published
 from fewshot_nas.space.presets import SPACES
 from studies.cifar10_truths import bed as bed_module
-from studies.cifar10_truths import collect
+from studies.cifar10_truths import collect, compare
 from studies.cifar10_truths import run as study
 
 
@@ -99,21 +99,38 @@ def test_supernets_agree_with_untrained_networks_as_far_as_they_rank_alike(bed, 
         lines = [json.dumps([bed.keys[row], [50.0, 50.0, 50 + sign * bed.naswot[row]]]) for row in bed.rows]
         (tmp_path / f"macro_all_sandwich_{seed}.jsonl").write_text("\n".join(lines))
     several = collect.Bed("macro", tmp_path)
-    found = collect.agreements(several)
+    found = compare.agreements(several)
     assert found["all_sandwich_1"]["naswot"] > 0.9 > found["all_sandwich_0"]["naswot"] > 0
     assert found["all_sandwich_2"]["naswot"] < -0.9
-    assert {"rule, seed 2", "rule, mean of 3 seeds"} <= collect.of_seeds(several, RULES).keys()
+    assert "rule, mean of 3 seeds" in collect.of_seeds(several, RULES)
+
+
+def test_a_recipe_is_compared_with_what_it_changes(bed, tmp_path):
+    scores = (tmp_path / "macro_all_sandwich_0.jsonl").read_text()
+    for arm in ("on_002", "split_002", "fair", "on_002-fair", "split_002-fair"):
+        (tmp_path / f"macro_all_{arm}_0.jsonl").write_text(scores)
+    found = compare.of_recipes(collect.Bed("macro", tmp_path), RULES)
+    assert {arm: each["rule"].get("over") for arm, each in found.items()} == {
+        "all_sandwich_0": None,
+        "all_on_002_0": "all_sandwich_0",
+        "all_split_002_0": "all_on_002_0",
+        "all_fair_0": "all_sandwich_0",
+        "all_on_002-fair_0": "all_fair_0",
+        "all_split_002-fair_0": "all_on_002-fair_0",
+    }
+    assert found["all_fair_0"]["rule"]["gain"]["whole"]["value"] == 0
+    assert found["all_fair_0"]["rule"]["whole"] == found["all_sandwich_0"]["rule"]["whole"]
 
 
 def test_more_images_are_compared_on_the_same_networks_and_smoothed(bed, tmp_path):
-    assert collect.by_images(bed) == {}
+    assert compare.by_images(bed) == {}
     scores = dict(study.read_scores(tmp_path / "macro_all_sandwich_0.jsonl"))
     noisy = [
         json.dumps([key, [*values[:2], values[2] + (number % 7)]])
         for number, (key, values) in enumerate(scores.items())
     ]
     (tmp_path / "macro_sandwich_0.jsonl").write_text("\n".join(noisy))
-    found = collect.by_images(collect.Bed("macro", tmp_path))
+    found = compare.by_images(collect.Bed("macro", tmp_path))
     assert found["likelihood"]["same"]["whole"]["low"] > 0
     assert found["prob"]["same"]["whole"]["value"] == 0
     by_number = found["likelihood"]["smoothed"]

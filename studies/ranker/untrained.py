@@ -128,13 +128,14 @@ def agreement_lines() -> Iterator[str]:
 def supernets() -> dict[str, list[dict[str, float]]]:
     """Mean probabilities of archs, of each supernet of a bed that has committed ones of all archs with a truth."""
     pairs, mnist, scored = (read_json(STUDIES / name / "results.json") for name in ("arms", "mnist", "scores"))
-    digits = read_json(STUDIES / "cifar10_truths" / "digits.json")
+    later = read_json(STUDIES / "cifar10_truths" / "older_beds.json")
     found = {
         "fashion_pairs": [each["prob"] for each in pairs.values()],
         "fashion_mnist": [phase["valid"]["prob"] for phases in mnist["scores"].values() for phase in phases.values()],
-        "digits": [each["prob"] for name, each in scored.items() if name.startswith("digits")]
-        + [each["prob"] for each in digits.values()],
+        "digits": [each["prob"] for name, each in scored.items() if name.startswith("digits")],
     }
+    for bed, nets in later.items():
+        found[bed] += [each["prob"] for each in nets.values()]
     return {bed: [each for each in nets if each.keys() >= truth_of(bed).keys()] for bed, nets in found.items()}
 
 
