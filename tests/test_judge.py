@@ -111,7 +111,7 @@ def test_a_column_with_the_name_of_a_count_keeps_its_own_numbers(place, table, c
     assert main(["macs.csv", TRUTH]) == 0
     said = capsys.readouterr().out
     (ours,) = re.findall(
-        r"gain is over .*?\nranking.*?\nmacs +-(0\.\d+)", said.partition("at equal cost")[0], re.DOTALL
+        r"gain is over macs \(counted\).*?\nranking.*?\nmacs +-(0\.\d+)", said.partition("at equal cost")[0], re.DOTALL
     )
     (counted,) = re.findall(r"^macs \(counted\) +\+(0\.\d+)", said.partition("at equal cost")[0], re.MULTILINE)
     assert ours == counted
@@ -124,7 +124,7 @@ def test_columns_that_lack_networks_are_named(place, table, capsys):
     )
     assert main(["holes.json", TRUTH]) == 0
     said = capsys.readouterr().out
-    assert "b has no value for 10 networks that other columns have; they do not count" in said
+    assert "b: 10 networks of other columns have no number here, and do not count" in said
     assert "390 networks of" in said
     write_json(place / "mixed.json", {keys[0]: 1.0, **{key: {"a": 2.0} for key in keys[1:]}})
     with pytest.raises(InputError, match=r"0 networks have a value in all columns \(value: 1, a: 399\)"):

@@ -196,24 +196,29 @@ def judgement_text(found: Judgement, spent: float | None = None) -> str:
         spent: images times multiply-adds of the supernet's own training, beside which its worth is put.
     """
     lines = [f"{found.networks:,} networks of {found.truth}, with 95 % intervals", ""]
-    lines += [f"all networks;{_rival(found.best[0])}", *_orders(found, 0)]
+    lines += [f"all networks;{_rival(found, 0)}", *_orders(found, 0)]
     if found.classes:
         lines += ["", f"at equal cost, the mean of {len(found.classes)} classes of multiply-adds;"]
-        lines[-1] += _rival(found.best[1])
+        lines[-1] += _rival(found, 1)
         lines += _orders(found, 1)
     if found.classes and min(networks for networks, *_ in found.classes) >= _IN_CLASS:
         lines += ["", *_regrets(found)]
     return "\n".join([*lines, *_costs(found, spent)])
 
 
-def _rival(count: str | None) -> str:
-    return f" gain is over {count}, the best count:" if count else " no count has a tau:"
+def _rival(found: Judgement, number: int) -> str:
+    count = found.best[number]
+    return f" gain is over {_title(found, count)}, the best count:" if count else " no count has a tau:"
 
 
 def _rankings(found: Judgement) -> dict[str, Verdict]:
-    """Predictions and counts by their titles; a column may have a count's name."""
-    counted = {f"{name} (counted)" if name in found.predicted else name: each for name, each in found.counts.items()}
-    return {**found.predicted, **counted}
+    """Predictions and counts by their titles."""
+    return {**found.predicted, **{_title(found, name): each for name, each in found.counts.items()}}
+
+
+def _title(found: Judgement, count: str) -> str:
+    """The name of a count, which a column may have, too."""
+    return f"{count} (counted)" if count in found.predicted else count
 
 
 def _orders(found: Judgement, number: int) -> Iterator[str]:

@@ -94,7 +94,7 @@ def _json(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         content = read_json(path)
     except InputError as error:
-        form = "" if path.suffix == ".json" or not path.exists() else "; the name of a table ends in .csv"
+        form = "" if path.suffix == ".json" or not path.is_file() else "; the name of a table ends in .csv"
         raise InputError(f"{error}{form}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected an object with a number for each key")

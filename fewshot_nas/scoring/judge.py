@@ -69,7 +69,7 @@ def _say_what_lacks(columns: Mapping[str, Floats]) -> None:
         )
     for name, has in known.items():
         if lacks := int((some & ~has).sum()):
-            print(f"{name} has no value for {lacks:,} networks that other columns have; they do not count")
+            print(f"{name}: {lacks:,} networks of other columns have no number here, and do not count")
 
 
 def judge_run(
