@@ -26,12 +26,14 @@ from studies.cifar10_truths.bed import FILES, PREDICTIONS, RULES, Bed, Rule, rea
 from studies.cifar10_truths.compare import against, agreements, by_images, by_surface, of_arms, of_recipes, slopes
 from studies.cifar10_truths.judging import QUARTER, groups_of, judgements, orders, over_counts, paired
 from studies.cifar10_truths.run import CONFIG, images_of, settings_of
-from studies.cifar10_truths.table import BOTH, FULL_WIDTHS, OF_SEEDS, RESULTS, TRUTHS
+from studies.cifar10_truths.table import BOTH, FULL_WIDTHS, OF_SEEDS, RESULTS, TRUTHS, recipe_of
 from studies.cifar10_truths.with_truths import both, evidence, predicted, ranker_gains
 
 SIZES = (10, TRUTHS, 100)  # truths that the ranker gets
 BY_DEFAULT: Rule = (LEADING, MACS_WEIGHT, 0.0)  # how `rank` ranks without options
 ALLOWED = {"rule": False, "rule with NASWOT": True}  # whether a rule may use untrained networks
+ELSEWHERE = " of the other tables"  # after a rule's name: the table that it ranks did not help to choose it
+UNTRAINED_ALONE, BESIDE = "untrained, naswot, smoothed", f"rule with NASWOT{ELSEWHERE}"
 STEPS = 300  # whose subnets are counted for the cost of a training
 
 
@@ -52,26 +54,17 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
         before: its numbers so far.
     """
     others = [each for each in beds if each is not bed]
-    elsewhere = {f"{name} of the other tables": chosen(others, untrained=may) for name, may in ALLOWED.items()}
-    every = {**rules, **elsewhere, "rank": BY_DEFAULT}
-    ruled = {name: bed.ruled(bed.judged, rule) for name, rule in every.items()} | of_seeds(bed, elsewhere)
-    scores = bed.ruled(bed.judged, (LEADING, 0.0, 0.0))
-    ruled["rank --untrained"] = scores + UNTRAINED_WEIGHT * bed.smoothed_naswot(bed.sliced)
-    with_scores, untrained = "rule with NASWOT of the other tables", "untrained, naswot, smoothed"
-    ruled[untrained] = bed.naswot
-    full = bed.smoothed_naswot(bed.full)
-    ruled[f"{untrained}{FULL_WIDTHS}"] = full
-    ruled[f"{with_scores}{FULL_WIDTHS}"] = bed.ruled(bed.judged, elsewhere[with_scores], full)
-    ruled[QUARTER] = bed.log_macs
-    judged = judgements(bed, ruled)
-    bench = judged["rule"].values()  # everything in `ruled` ranks all networks, so it was judged together
+    elsewhere = {f"{name}{ELSEWHERE}": chosen(others, untrained=may) for name, may in ALLOWED.items()}
+    ruled = rankings_of(bed, rules, elsewhere)
+    judged = judgements(bed, ruled | {QUARTER: bed.log_macs})
+    bench = judged["rule"].values()  # all of them rank all networks, so they were judged together
     kept = {name: each for name, each in before.get("rankings", {}).items() if name.partition(", ")[0] in bed.kept}
-    rankings = of_arms(bed) | kept | {name: orders(each, name) for name, each in judged.items() if name != QUARTER}
+    rankings = of_arms(bed) | kept | {name: orders(judged[name], name) for name in ruled}
     arms = sorted(name.rpartition(", ")[0] for name in rankings if name.endswith(", prob"))
     alone = bed.truth.images * float(np.mean(bed.truth.counts["macs"]))
-    others_ruled = [name for name in ruled if name not in ("rule", QUARTER)]
     columns = predictions_of(bed, rules)
     write_predictions(bed, columns)
+    known = {"scores": evidence(bed, bed.judged, rules["rule"]), BOTH: both(columns)}
     return {
         "judged": bed.judged,
         "elsewhere": elsewhere,
@@ -79,33 +72,42 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
         "rankings": rankings,
         "against": {name: each for name, each in before.get("against", {}).items() if "rule" not in name}
         | against(bed)
-        | {f"{name} instead of rule": paired(bed, ruled[name], ruled["rule"]) for name in others_ruled}
-        | {f"{with_scores} instead of {untrained}": paired(bed, ruled[with_scores], ruled[untrained])}
-        | {
-            f"{name}{FULL_WIDTHS} instead of {name}": paired(bed, ruled[f"{name}{FULL_WIDTHS}"], ruled[name])
-            for name in (untrained, with_scores)
-        },
+        | against_rules(bed, ruled),
         "by_images": by_images(bed),
         "agreement": agreements(bed),
         "recipes": of_recipes(bed, elsewhere),
         "by_surface": by_surface(bed),
-        "ranker": {
-            str(size): ranker_gains(
-                bed, {"scores": evidence(bed, bed.judged, rules["rule"]), BOTH: both(columns)}, size
-            )
-            for size in SIZES
-        },
+        "ranker": {str(size): ranker_gains(bed, known, size) for size in SIZES},
         "counts": {
             name: {part: each[part] for part in ("whole", "equal_cost")}
             for name, each in {**bench["counts"], QUARTER: bench["predicted"][QUARTER]}.items()
         },
-        "over_counts": over_counts(bed, ruled["rule of the other tables"]),
+        "over_counts": over_counts(bed, ruled[f"rule{ELSEWHERE}"]),
         "ridge": {str(size): pair for size, pair in judged["rule"].ridge.items()},
         "ceiling": judged["rule"].ceiling,
         "truths": [bed.truth.keys[number] for number in bed.first(TRUTHS)],
         "slopes": dict(before.get("slopes", {})) | slopes(bed),
-        "cost": {arm: training_cost(bed.table, arm.rpartition("_")[0]) / alone for arm in arms},
+        "cost": {arm: training_cost(bed.table, recipe_of(arm)) / alone for arm in arms},
     }
+
+
+def rankings_of(bed: Bed, rules: Mapping[str, Rule], elsewhere: Mapping[str, Rule]) -> dict[str, Floats]:
+    """The values of all keys by name: by the rules, as `rank` ranks, and by untrained networks, also of full widths."""
+    every = {**rules, **elsewhere, "rank": BY_DEFAULT}
+    found = {name: bed.ruled(bed.judged, rule) for name, rule in every.items()} | of_seeds(bed, elsewhere)
+    scores, full = bed.ruled(bed.judged, (LEADING, 0.0, 0.0)), bed.smoothed_naswot(bed.full)
+    found["rank --untrained"] = scores + UNTRAINED_WEIGHT * bed.smoothed_naswot(bed.sliced)
+    found[UNTRAINED_ALONE] = bed.naswot
+    found[f"{UNTRAINED_ALONE}{FULL_WIDTHS}"] = full
+    found[f"{BESIDE}{FULL_WIDTHS}"] = bed.ruled(bed.judged, elsewhere[BESIDE], full)
+    return found
+
+
+def against_rules(bed: Bed, ruled: Mapping[str, Floats]) -> dict[str, Any]:
+    """All rankings against the rule; with untrained networks against these alone; and those of full widths."""
+    pairs = [(name, "rule") for name in ruled if name != "rule"]
+    pairs += [(BESIDE, UNTRAINED_ALONE), *((f"{name}{FULL_WIDTHS}", name) for name in (UNTRAINED_ALONE, BESIDE))]
+    return {f"{one} instead of {other}": paired(bed, ruled[one], ruled[other]) for one, other in pairs}
 
 
 def of_seeds(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, Floats]:
