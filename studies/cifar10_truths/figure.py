@@ -2,19 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from studies.cifar10_truths.table import cost
+from studies.cifar10_truths.table import cost, recipe_of
 
-# Colour, mark and name.
-MARKS = MappingProxyType(
-    {
-        "rule": ("C3", "*", "supernet, rule"),
-        "rule with NASWOT": ("C2", "*", "supernet and untrained networks"),
-        "untrained": ("C4", "x", "untrained networks, NASWOT"),
-    }
-)
+RULE, BESIDE = "rule of the other tables", "rule with NASWOT of the other tables"
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
@@ -27,19 +19,18 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     figure, axes = plt.subplots(2, len(found["tables"]), figsize=(10, 6), sharex=True, sharey="row", squeeze=False)
     for column, (table, each) in zip(axes.T, found["tables"].items(), strict=True):
         for number, (axis, part) in enumerate(zip(column, ("whole", "equal_cost"), strict=True)):
-            shown = {name: verdict for name, verdict in each["rankings"].items() if name.endswith(", prob")}
-            shown["rule"] = each["rankings"]["rule of the other tables"]
-            shown["rule with NASWOT"] = each["rankings"]["rule with NASWOT of the other tables"]
-            shown["untrained"] = each["rankings"]["untrained, naswot"]
-            for name, verdict in shown.items():
-                tau = verdict[part]["tau"]
-                bars = [[tau["value"] - tau["low"]], [tau["high"] - tau["value"]]]
-                colour, mark, label = MARKS.get(name, ("C1", ".", "supernets, mean probability"))
-                axis.errorbar(cost(each, name), tau["value"], bars, color=colour, fmt=mark, capsize=2, label=label)
+            for arm, rules in each["recipes"].items():
+                at, judged = cost(each, arm), recipe_of(arm) == recipe_of(each["judged"])
+                if judged:
+                    axis.plot(at, rules[BESIDE][part], "C2*", label="default, rule with NASWOT")
+                look, label = ("C3*", "default, rule, each seed") if judged else ("C1.", "other recipes, rule")
+                axis.plot(at, rules[RULE][part], look, zorder=3 if judged else 2, label=label)
+            naswot = each["rankings"]["untrained, naswot, smoothed"][part]["tau"]["value"]
+            axis.plot(cost(each, "untrained"), naswot, "C4x", label="NASWOT alone, smoothed")
             sizes = [int(size) for size in each["ridge"]]
-            axis.plot(sizes, [pair[number] for pair in each["ridge"].values()], "C0o-", label="networks trained alone")
-            counted = each["counts"]["macs"][part]["tau"]["value"]
-            axis.axhline(counted, color="gray", ls="--", label="counting multiply-adds")
+            axis.plot(sizes, [pair[number] for pair in each["ridge"].values()], "C0.-", label="networks trained alone")
+            counted = each["over_counts"][part]["tau"]
+            axis.axhline(counted, color="gray", ls="--", label="the best count")
             axis.axhline(each["ceiling"][number], color="black", ls=":", label="what the truth's noise allows")
         column[0].set(title=table, ylabel="tau" if column[0] is axes[0, 0] else None)
         column[1].set(xscale="log", xlabel="cost, in trained networks")
