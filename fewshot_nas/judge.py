@@ -26,7 +26,7 @@ def _parser() -> Parser:
     add("--truth", required=True, metavar="NAME[=FILE]", help=f"{shipped}; {tables}; or module:name[=FILE]")
     column = "which of the files' columns; may be given several times (default: rank's predictions, or all numbers)"
     add("--column", action="append", default=[], metavar="NAME", help=column)
-    fitted = "truths that the predictions were fitted to, in any of these forms; their networks do not count"
+    fitted = "keys that the predictions were fitted to, in any of these forms or a list; their networks do not count"
     add("--fitted_to", action="append", default=[], type=Path, metavar="FILE", help=fitted)
     spent = "what the supernet's training took: images through its subnets, times their mean multiply-adds"
     add("--spent", metavar="IMAGESxMACS", help=spent)

@@ -115,6 +115,9 @@ def test_a_column_with_the_name_of_a_count_keeps_its_own_numbers(place, table, c
     )
     (counted,) = re.findall(r"^macs \(counted\) +\+(0\.\d+)", said.partition("at equal cost")[0], re.MULTILINE)
     assert ours == counted
+    write_csv(place / "both.csv", ["key", "macs", "macs (counted)"], [[key, 1, 2] for key in table])
+    assert main(["both.csv", TRUTH]) == 0
+    assert "macs (counted) (counted)" in capsys.readouterr().out
 
 
 def test_columns_that_lack_networks_are_named(place, table, capsys):
@@ -132,9 +135,38 @@ def test_columns_that_lack_networks_are_named(place, table, capsys):
 
 
 def test_a_table_as_pandas_writes_it_has_no_column_of_row_numbers(place, table):
-    rows = [[at, key, 2.0] for at, key in enumerate(table)]
-    write_csv(place / "frame.csv", ["", "Key", "a"], rows)
+    rows = [[at, at, key, at, 2.0] for at, key in enumerate(table)]
+    write_csv(place / "frame.csv", ["", "Unnamed: 0", "Key", "ID", "a"], rows)
     assert read_predictions(place / "frame.csv") == {"a": dict.fromkeys(table, 2.0)}
+
+
+def test_spaces_quotes_and_blank_lines_do_not_matter(place):
+    Path("loose.csv").write_text('\r\n"key", "a"\r\n"1111111", "1.5"\r\n\r\n')
+    assert read_predictions(Path("loose.csv")) == {"a": {"1111111": 1.5}}
+
+
+def test_only_ranks_own_table_is_reduced_to_what_it_predicts(place):
+    Path("own.csv").write_text("key,predicted_a,b\n1111111,1,2\n")
+    assert list(read_predictions(Path("own.csv"))) == ["predicted_a", "b"]
+    Path("own.csv").write_text("key,predicted_a,error_percent\n1111111,1,2\n")
+    assert list(read_predictions(Path("own.csv"))) == ["predicted_a"]
+
+
+def test_an_arch_file_with_more_than_an_accuracy_keeps_its_codes_as_keys(place):
+    write_json(place / "more.json", {"arch1": {"arch": "1111111", "acc": 80, "id": 3, "prob": 0.5}})
+    assert read_predictions(place / "more.json") == {"acc": {"1111111": 80.0}, "prob": {"1111111": 0.5}}
+
+
+@pytest.mark.parametrize("form", ["list.json", "keys.csv", "holes.csv"])
+def test_networks_that_predictions_were_fitted_to_are_left_out_whatever_stands_beside_their_keys(
+    place, table, form, capsys
+):
+    keys = list(table)[:10]
+    write_json(place / "list.json", keys)
+    write_csv(place / "keys.csv", ["code"], [[key] for key in keys])
+    write_csv(place / "holes.csv", ["key", "a"], [[key, "" if at % 2 else "x"] for at, key in enumerate(keys)])
+    assert main(["mine.csv", TRUTH, f"--fitted_to={form}"]) == 0
+    assert "10 networks that predictions were fitted to do not count" in capsys.readouterr().out
 
 
 def test_a_hint_at_lost_zeros_is_given_only_where_zeros_help(tmp_path):
@@ -199,6 +231,8 @@ def test_a_wrong_json_file_is_refused(place, content, said):
     ("text", "said"),
     [
         ("key,a\n1111111,1\n1111111,2\n", "line 3: '1111111' occurs twice"),
+        ("key,a\n,1\n", "line 2 has no key"),
+        ("code,id\n1111111,2\n", "no column of numbers"),
         ("key,a\n1111111\n", "line 2 has another number of cells"),
         ("key,a\n1111111,1,2\n", "line 2 has another number of cells"),
         ("key,a,a\n1111111,1,2\n", "expected different ones"),

@@ -218,7 +218,9 @@ def _rankings(found: Judgement) -> dict[str, Verdict]:
 
 def _title(found: Judgement, count: str) -> str:
     """The name of a count, which a column may have, too."""
-    return f"{count} (counted)" if count in found.predicted else count
+    while count in found.predicted:
+        count += " (counted)"
+    return count
 
 
 def _orders(found: Judgement, number: int) -> Iterator[str]:

@@ -20,7 +20,7 @@ from fewshot_nas.records.files import read_json, read_text
 Predictions: TypeAlias = dict[str, float]
 
 _KEYS = ("code", "key", "arch")  # heads of the column with the keys, in any case; without them it is the first
-_OF_RANK = "predicted_"  # what the column that `rank` predicts begins with
+_OF_RANK, _ERROR = "predicted_", "error_percent"  # what the column that `rank` predicts begins with; another of its
 
 
 def read_predictions(path: Path, columns: Sequence[str] = ()) -> dict[str, Predictions]:
@@ -51,19 +51,20 @@ def _wanted(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str
         if name not in heads:
             raise InputError(f"{path}: there is no column {name!r}, but there are {', '.join(heads)}")
     numbers = [name for name in heads if any(_is_number(row.get(name)) for row in rows)]
-    names = columns or [name for name in numbers if name.startswith(_OF_RANK)] or numbers
+    of_rank = [name for name in numbers if name.startswith(_OF_RANK)] if _ERROR in heads else []
+    names = columns or of_rank or numbers
     if not names:
-        raise InputError(f"{path}: no column of numbers, only {', '.join(heads)}")
+        raise InputError(f"{path}: no column of numbers{', only ' * bool(heads)}{', '.join(heads)}")
     return names
 
 
-def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    lines = read_text(path).splitlines()
-    reader = csv.DictReader(lines, strict=True)
+def _csv(path: Path, fewest: int = 2) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    lines = read_text(path).strip("\r\n").splitlines()
+    reader = csv.DictReader(lines, strict=True, skipinitialspace=True)
     heads = [head.strip() for head in reader.fieldnames or ()]
     if not heads:
         raise InputError(f"{path}: the file is empty, expected a line of heads, then a line for each key")
-    if len(heads) == 1:
+    if len(heads) < fewest:
         raise InputError(f"{path}: the first line is {lines[0]!r}, expected heads for keys and numbers, with commas")
     if len(set(heads)) < len(heads):
         raise InputError(f"{path}: the heads are {heads}, expected different ones")
@@ -76,12 +77,24 @@ def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             if None in row or None in row.values():
                 raise InputError(f"{path}: line {reader.line_num} has another number of cells than the heads")
             key = row.pop(column).strip()
+            if not key:
+                raise InputError(f"{path}: line {reader.line_num} has no key")
             if key in seen:
                 raise InputError(f"{path}: line {reader.line_num}: {key!r} occurs twice, expected each key once")
             seen.add(key)
-            yield key, {name: value.strip() for name, value in row.items() if name not in ("", "id")}
+            yield key, _numbers_of({name: value.strip() for name, value in row.items()})
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num} is no line of a table ({error})") from None
+
+
+def _numbers_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without row numbers and other names of its key."""
+    no_number = ("", "id", "index", *_KEYS)
+    return {
+        name: value
+        for name, value in row.items()
+        if name.lower() not in no_number and not name.lower().startswith("unnamed:")
+    }
 
 
 def _key_column(heads: Sequence[str]) -> str:
@@ -94,21 +107,21 @@ def _json(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         content = read_json(path)
     except InputError as error:
-        form = "" if path.suffix == ".json" or not path.is_file() else "; the name of a table ends in .csv"
+        form = "" if path.suffix == ".json" or not path.is_file() else "; the name of a table with commas ends in .csv"
         raise InputError(f"{error}{form}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected an object with a number for each key")
     seen = set[str]()
     for key, value in content.items():
-        if isinstance(value, dict) and value.keys() == {"acc", "arch"}:
+        if isinstance(value, dict) and "arch" in value:
             if not isinstance(value["arch"], str):
                 raise InputError(f"{path}: {key}: the arch is {value['arch']!r}, expected a code")
             if value["arch"] in seen:
                 raise InputError(f"{path}: {key}: {value['arch']!r} occurs twice, expected each arch once")
             seen.add(value["arch"])
-            yield value["arch"], {"acc": value["acc"]}
+            yield value["arch"], _numbers_of(value)
         else:
-            yield key, value if isinstance(value, dict) else {"value": value}
+            yield key, _numbers_of(value) if isinstance(value, dict) else {"value": value}
 
 
 def _is_number(value: Any) -> bool:
@@ -133,6 +146,20 @@ def _zeros_lost(key: str, truth: Truth) -> str:
     except InputError:
         return ""
     return "; were leading zeros lost?" if key.isdigit() else ""
+
+
+def read_keys(path: Path) -> list[str]:
+    """The keys of a file, whatever stands beside them: a file of predictions, a JSON list, or a CSV of one column.
+
+    Raises:
+        InputError: the file has another form.
+    """
+    if path.suffix.lower() == ".csv":
+        return [key for key, _ in _csv(path, fewest=1)]
+    content = read_json(path)
+    if isinstance(content, list) and all(isinstance(key, str) for key in content):
+        return content
+    return [key for key, _ in _json(path)]
 
 
 def on_truth(path: Path, predictions: Predictions, truth: Truth) -> tuple[Floats, int]:

@@ -11,7 +11,7 @@ import numpy as np
 from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import FEWEST, Floats
 from fewshot_nas.ranking.judgement import Judgement, judge, judgement_text
-from fewshot_nas.ranking.predictions import on_truth, read_predictions
+from fewshot_nas.ranking.predictions import on_truth, read_keys, read_predictions
 from fewshot_nas.ranking.truth import of_space, open_truth
 from fewshot_nas.records.files import write_json
 from fewshot_nas.results.scores import Network
@@ -29,8 +29,7 @@ def judge_files(options: argparse.Namespace) -> None:
     print(first_line(f"truth {truth.name}, {len(truth.keys):,} networks"))
     fitted = np.zeros(len(truth.keys), dtype=bool)
     for path in options.fitted_to:
-        for known in read_predictions(path).values():
-            fitted |= ~np.isnan(on_truth(path, known, truth)[0])
+        fitted |= ~np.isnan(on_truth(path, dict.fromkeys(read_keys(path), 0.0), truth)[0])
     if options.fitted_to:
         print(f"{fitted.sum():,} networks that predictions were fitted to do not count")
         if (~fitted).sum() < FEWEST:
