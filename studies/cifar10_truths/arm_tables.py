@@ -77,7 +77,7 @@ def seed_lines(found: Mapping[str, Any]) -> Iterator[str]:
     for table, each in found["tables"].items():
         recipes = [*map(recipe_of, each["recipes"])]
         for arm, rules in each["recipes"].items():
-            if recipes.count(recipe_of(arm)) > 1:
+            if recipes.count(recipe_of(arm)) > 1 and arm in each["agreement"]:
                 for name, one in rules.items():
                     cells = [f"{one[part]:.3f}" for part in ("whole", "equal_cost")]
                     cells += [signed(one["over_its_part"][part]) for part in ("whole", "equal_cost")]

@@ -64,18 +64,24 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
     alone = bed.truth.images * float(np.mean(bed.truth.counts["macs"]))
     columns = predictions_of(bed, rules)
     write_predictions(bed, columns)
-    known = {"scores": evidence(bed, bed.judged, rules["rule"]), BOTH: both(columns)}
+    by_scores, beside = (bed.of_networks(ruled[name]) for name in elsewhere)
+    known = {"scores": evidence(bed, bed.judged, elsewhere[f"rule{ELSEWHERE}"]), BOTH: both(beside, by_scores)}
     return {
         "judged": bed.judged,
         "elsewhere": elsewhere,
         "networks": len(bed.rows),
         "rankings": rankings,
-        "against": {name: each for name, each in before.get("against", {}).items() if "rule" not in name}
+        "against": {
+            name: each
+            for name, each in before.get("against", {}).items()
+            if name.partition(" instead of ")[0] in bed.kept
+        }
         | against(bed)
         | against_rules(bed, ruled),
         "by_images": by_images(bed),
         "agreement": agreements(bed),
-        "recipes": of_recipes(bed, elsewhere),
+        "recipes": {arm: each for arm, each in before.get("recipes", {}).items() if arm in bed.kept}
+        | of_recipes(bed, elsewhere),
         "by_surface": by_surface(bed),
         "ranker": {str(size): ranker_gains(bed, known, size) for size in SIZES},
         "counts": {
@@ -155,7 +161,7 @@ def predictions_of(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, Floats]:
     columns, every = read_predictions(bed.table), np.arange(len(bed.keys))
     ruled = (bed.of_networks(bed.ruled(bed.judged, rules[name])) for name in ALLOWED)
     columns["scores_0"], columns["rule_0"] = ruled
-    columns["rule_30"] = predicted(bed, both(columns), bed.first(TRUTHS), every)
+    columns["rule_30"] = predicted(bed, both(columns["rule_0"], columns["scores_0"]), bed.first(TRUTHS), every)
     for name in bed.scores:
         if name not in bed.kept:
             scored = bed.raw(name, "prob")

@@ -42,8 +42,8 @@ def of_recipes(bed: Bed, rules: Mapping[str, Rule]) -> dict[str, dict[str, Any]]
         rules: those that the other tables have chosen, by name.
     """
     found = {}
-    late = sorted({f"{LATE}{EPOCH.sub('', name)}" for name in bed.scores if EPOCH.search(name)})
-    arms = [name for name in bed.scores if name.startswith(ALL)]
+    arms = [name for name in bed.scores if name.startswith(ALL) and name not in bed.kept]
+    late = sorted({f"{LATE}{EPOCH.sub('', name)}" for name in arms if EPOCH.search(name)})
     for arm in (*arms, *late):
         ruled, other = {name: _ruled(bed, arm, rule) for name, rule in rules.items()}, _changed_by(bed, arm)
         found[arm] = taus_of(bed, ruled)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from studies.cifar10_truths.run import ONCE_ARM
 from studies.cifar10_truths.table import cost, recipe_of
 
 RULE, BESIDE = "rule of the other tables", "rule with NASWOT of the other tables"
@@ -20,6 +21,8 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     for column, (table, each) in zip(axes.T, found["tables"].items(), strict=True):
         for number, (axis, part) in enumerate(zip(column, ("whole", "equal_cost"), strict=True)):
             for arm, rules in each["recipes"].items():
+                if arm == ONCE_ARM:
+                    continue
                 at, judged = cost(each, arm), recipe_of(arm) == recipe_of(each["judged"])
                 if judged:
                     axis.plot(at, rules[BESIDE][part], "C2*", label="default, rule with NASWOT")

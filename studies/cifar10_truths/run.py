@@ -132,8 +132,8 @@ def trained(table: str, name: str, seed: int, common: Sequence[str]) -> Path:
 
 def _as_before(base: str) -> list[str]:
     """What draws the subnets of the one-shot supernet `base`, for the phases that go on from it."""
-    words = [word.replace("training.", "few_shot.") for word in ONE_SHOT[base]]
-    return [word for word in words if not word.startswith("few_shot.epochs")]
+    who = ("training.extremes=", "training.random_subnets=", "training.sampling=")
+    return [word.replace("training.", "few_shot.") for word in ONE_SHOT[base] if word.startswith(who)]
 
 
 def _train(command, save: str, table: str, seed: int, common: Sequence[str], *words: str) -> None:  # type: ignore[no-untyped-def]

@@ -106,9 +106,11 @@ def test_supernets_agree_with_untrained_networks_as_far_as_they_rank_alike(bed, 
 
 
 def test_a_recipe_is_compared_with_what_it_changes(bed, tmp_path):
-    scores = (tmp_path / "macro_all_sandwich_0.jsonl").read_text()
+    rows = list(study.read_scores(tmp_path / "macro_all_sandwich_0.jsonl"))
     for arm in ("on_002", "split_002", "fair", "on_002-fair", "split_002-fair"):
-        (tmp_path / f"macro_all_{arm}_0.jsonl").write_text(scores)
+        worse = 100 if arm == "fair" else 0  # a ranking upside down
+        lines = [json.dumps([key, [*values[:2], abs(worse - values[2])]]) for key, values in rows]
+        (tmp_path / f"macro_all_{arm}_0.jsonl").write_text("\n".join(lines))
     found = compare.of_recipes(collect.Bed("macro", tmp_path), RULES)
     assert {arm: each["rule"].get("over") for arm, each in found.items()} == {
         "all_sandwich_0": None,
@@ -118,8 +120,20 @@ def test_a_recipe_is_compared_with_what_it_changes(bed, tmp_path):
         "all_on_002-fair_0": "all_fair_0",
         "all_split_002-fair_0": "all_on_002-fair_0",
     }
-    assert found["all_fair_0"]["rule"]["gain"]["whole"]["value"] == 0
-    assert found["all_fair_0"]["rule"]["whole"] == found["all_sandwich_0"]["rule"]["whole"]
+    gains = {arm: each["rule"]["gain"]["whole"]["value"] for arm, each in found.items() if "gain" in each["rule"]}
+    assert gains["all_on_002_0"] == gains["all_split_002_0"] == gains["all_split_002-fair_0"] == 0
+    assert gains["all_fair_0"] < -0.5
+    assert gains["all_on_002-fair_0"] > 0.5
+
+
+def test_a_recipe_whose_scores_are_gone_is_not_compared_again(bed, tmp_path):
+    fair = tmp_path / "macro_all_fair_0.jsonl"
+    fair.write_text((tmp_path / "macro_all_sandwich_0.jsonl").read_text())
+    collect.write_predictions(bed, collect.predictions_of(collect.Bed("macro", tmp_path), RULES))
+    fair.unlink()
+    again = collect.Bed("macro", tmp_path)
+    assert list(again.kept) == ["all_fair_0"]
+    assert list(compare.of_recipes(again, RULES)) == ["all_sandwich_0"]
 
 
 def test_more_images_are_compared_on_the_same_networks_and_smoothed(bed, tmp_path):

@@ -23,9 +23,9 @@ def evidence(bed: Bed, arm: str, rule: Rule) -> Floats:
     return np.stack([bed.of_networks(each) for each in columns], axis=1)
 
 
-def both(columns: Mapping[str, Floats]) -> Floats:
+def both(beside: Floats, scores: Floats) -> Floats:
     """What the ranker knows without truth: the rule with NASWOT, and the rule by scores. [keys, 2]"""
-    return np.stack([columns["rule_0"], standardised(columns["scores_0"])], axis=1)
+    return np.stack([beside, standardised(scores)], axis=1)
 
 
 def predicted(bed: Bed, known: Floats, truths: Sequence[int], wanted: NDArray[np.int64]) -> Floats:
