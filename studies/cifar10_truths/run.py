@@ -38,6 +38,7 @@ BATCH_64 = ["training.batch_size=64"]
 NO_ENDS = ["training.extremes=none"]
 ONE_SHOT = {
     "default": [],
+    "again": [],  # `default` on another make of processor, which computes other bits
     "sandwich": [],
     "open": ["training.residual_start=1"],  # in the package up to commit 7960249
     "long": ["training.epochs=16"],

@@ -62,7 +62,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 def headline(found: Mapping[str, Any]) -> Iterator[str]:
     """The table of the first page in Markdown: supernets, by the rule of the other tables, beside the best count."""
-    yield "| networks of CIFAR-10, trained by others | best count | supernet | gain | other seeds |"
+    yield "| networks of CIFAR-10, by others | best count | supernet | gain | other seeds |"
     yield "|---|---|---|---|---|"
     for table, each in found["tables"].items():
         alike = [arm for arm in each["recipes"] if recipe_of(arm) == recipe_of(each["judged"])]
