@@ -194,16 +194,22 @@ TRUTHS: Mapping[str, Reader] = MappingProxyType(
 )
 
 
+def reader_of(text: str) -> tuple[Reader, Path | None]:
+    """What reads the truth that `text` stands for, and its file; see `open_truth`."""
+    name, given, path = text.partition("=")
+    if given and not path:
+        raise InputError(f"--truth is {text!r}, expected NAME or NAME=FILE")
+    return named_part(name, TRUTHS, "--truth"), Path(path).expanduser() if given else None
+
+
 def open_truth(text: str) -> Truth:
     """The truth that `NAME`, `NAME=FILE`, or `module:name=FILE` for a reader of one's own stands for.
 
     Raises:
         InputError: there is no such truth, or its file cannot be used.
     """
-    name, given, path = text.partition("=")
-    if given and not path:
-        raise InputError(f"--truth is {text!r}, expected NAME or NAME=FILE")
-    truth = named_part(name, TRUTHS, "--truth")(Path(path).expanduser() if given else None)
+    reader, path = reader_of(text)
+    truth = reader(path)
     if not isinstance(truth, Truth):
         raise InputError(f"--truth is {text!r}, whose reader returns no Truth")
     if truth.runs.max() <= 1:

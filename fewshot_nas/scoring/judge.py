@@ -12,7 +12,7 @@ from fewshot_nas.cli.errors import InputError
 from fewshot_nas.ranking.correlation import FEWEST, Floats
 from fewshot_nas.ranking.judgement import Judgement, judge, judgement_text
 from fewshot_nas.ranking.predictions import on_truth, read_keys, read_predictions
-from fewshot_nas.ranking.truth import of_space, open_truth
+from fewshot_nas.ranking.truth import of_space, open_truth, reader_of
 from fewshot_nas.records.files import write_json
 from fewshot_nas.results.scores import Network
 from fewshot_nas.running.options import first_line
@@ -24,6 +24,9 @@ _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 def judge_files(options: argparse.Namespace) -> None:
     """Print how well each column of the files ranks the truth, beside counts and rankers without scores."""
     spent = _spent(options.spent)
+    reader_of(
+        options.truth
+    )  # a wrong name is said before any file is read, a wrong file before the truth, which is large
     read = [(path, read_predictions(path, options.column)) for path in options.predictions]
     truth = open_truth(options.truth)
     print(first_line(f"truth {truth.name}, {len(truth.keys):,} networks"))
