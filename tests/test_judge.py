@@ -236,6 +236,7 @@ def test_a_wrong_json_file_is_refused(place, content, said):
         ("key,a\n1111111\n", "line 2 has another number of cells"),
         ("key,a\n1111111,1,2\n", "line 2 has another number of cells"),
         ("key,a,a\n1111111,1,2\n", "expected different ones"),
+        ("key\n1111111\n", "the first line is 'key', expected heads for keys and numbers"),
         ("key;a\n1111111;1\n", "the first line is 'key;a', expected heads.*with commas"),
         ("", "the file is empty"),
         ("id,Code,a\n1,x,1\n", "code 'x'"),

@@ -32,7 +32,7 @@ def read_predictions(path: Path, columns: Sequence[str] = ()) -> dict[str, Predi
     Raises:
         InputError: the file has another form, a key occurs twice, or a number is none.
     """
-    rows = dict(_csv(path) if path.suffix.lower() == ".csv" else _json(path))
+    rows = dict(_csv(path) if path.suffix.lower() == ".csv" else _rows(path, _json(path)))
     if not rows:
         raise InputError(f"{path}: there are no predictions in it")
     names = _wanted(path, list(rows.values()), columns)
@@ -103,12 +103,16 @@ def _key_column(heads: Sequence[str]) -> str:
     return (named or heads)[0]
 
 
-def _json(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _json(path: Path) -> Any:
     try:
-        content = read_json(path)
+        return read_json(path)
     except InputError as error:
         form = "" if path.suffix == ".json" or not path.is_file() else "; the name of a table with commas ends in .csv"
         raise InputError(f"{error}{form}") from None
+
+
+def _rows(path: Path, content: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The keys of a JSON file's content, and the numbers of each by name."""
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected an object with a number for each key")
     seen = set[str]()
@@ -156,10 +160,10 @@ def read_keys(path: Path) -> list[str]:
     """
     if path.suffix.lower() == ".csv":
         return [key for key, _ in _csv(path, fewest=1)]
-    content = read_json(path)
+    content = _json(path)
     if isinstance(content, list) and all(isinstance(key, str) for key in content):
         return content
-    return [key for key, _ in _json(path)]
+    return [key for key, _ in _rows(path, content)]
 
 
 def on_truth(path: Path, predictions: Predictions, truth: Truth) -> tuple[Floats, int]:

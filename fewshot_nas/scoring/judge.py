@@ -24,9 +24,8 @@ _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 def judge_files(options: argparse.Namespace) -> None:
     """Print how well each column of the files ranks the truth, beside counts and rankers without scores."""
     spent = _spent(options.spent)
-    reader_of(
-        options.truth
-    )  # a wrong name is said before any file is read, a wrong file before the truth, which is large
+    # A wrong name is said before any file is read, and a wrong file before the truth, which is large.
+    reader_of(options.truth)
     read = [(path, read_predictions(path, options.column)) for path in options.predictions]
     truth = open_truth(options.truth)
     print(first_line(f"truth {truth.name}, {len(truth.keys):,} networks"))

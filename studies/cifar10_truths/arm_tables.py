@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from studies.cifar10_truths.table import KINDS, cost, recipe_of, signed
+from studies.cifar10_truths.table import KINDS, PARTS, cost, recipe_of, signed
 
 AGREEMENT = ("naswot", "macs", "whole", "equal_cost")  # what is known of a supernet's
 TELLING = 5  # supernets, from which on a correlation over them says something
@@ -34,9 +34,9 @@ def image_lines(found: Mapping[str, Any]) -> Iterator[str]:
         for kind, title in KINDS.items():
             if kind in each["by_images"]:
                 one = each["by_images"][kind]
-                cells = [signed(one["same"][part]) for part in ("whole", "equal_cost")]
+                cells = [signed(one["same"][part]) for part in PARTS]
                 for name in smoothed:
-                    cells.append(" / ".join(f"{one['smoothed'][name][part]:.3f}" for part in ("whole", "equal_cost")))
+                    cells.append(" / ".join(f"{one['smoothed'][name][part]:.3f}" for part in PARTS))
                 yield f"| {table} | {title} | {' | '.join(cells)} | {signed(one['gain']['whole'])} |"
 
 
@@ -47,11 +47,8 @@ def surface_lines(found: Mapping[str, Any]) -> Iterator[str]:
     for table, each in found["tables"].items():
         for kind, title in KINDS.items():
             one = each["by_surface"][kind]
-            cells = [
-                " / ".join(f"{one[name][part]:.3f}" for part in ("whole", "equal_cost"))
-                for name in ("quadratic", "linear")
-            ]
-            cells += [signed(one["gain"][part]) for part in ("whole", "equal_cost")]
+            cells = [" / ".join(f"{one[name][part]:.3f}" for part in PARTS) for name in ("quadratic", "linear")]
+            cells += [signed(one["gain"][part]) for part in PARTS]
             yield f"| {table} | {title} | {' | '.join(cells)} |"
 
 
@@ -64,8 +61,8 @@ def recipe_lines(found: Mapping[str, Any]) -> Iterator[str]:
             for name, one in rules.items():
                 if "over" not in one:
                     continue
-                cells = [*(f"{one[part]:.3f}" for part in ("whole", "equal_cost")), one["over"]]
-                cells += [signed(one["gain"][part]) for part in ("whole", "equal_cost")]
+                cells = [*(f"{one[part]:.3f}" for part in PARTS), one["over"]]
+                cells += [signed(one["gain"][part]) for part in PARTS]
                 yield f"| {table} | {arm} | {name.partition(' of ')[0]} | {' | '.join(cells)} |"
 
 
@@ -79,8 +76,8 @@ def seed_lines(found: Mapping[str, Any]) -> Iterator[str]:
         for arm, rules in each["recipes"].items():
             if recipes.count(recipe_of(arm)) > 1 and arm in each["agreement"]:
                 for name, one in rules.items():
-                    cells = [f"{one[part]:.3f}" for part in ("whole", "equal_cost")]
-                    cells += [signed(one["over_its_part"][part]) for part in ("whole", "equal_cost")]
+                    cells = [f"{one[part]:.3f}" for part in PARTS]
+                    cells += [signed(one["over_its_part"][part]) for part in PARTS]
                     cells.append(f"{each['agreement'][arm]['naswot']:.3f}")
                     yield f"| {table} | {arm} | {name.partition(' of ')[0]} | {' | '.join(cells)} |"
 
@@ -107,7 +104,7 @@ def arm_lines(found: Mapping[str, Any]) -> Iterator[str]:
     for table, each in found["tables"].items():
         for arm in sorted({name.partition(", ")[0] for name in each["rankings"] if name.endswith(", prob")}):
             rankings = [each["rankings"][f"{arm}, {kind}"] for kind in KINDS]
-            cells = [f"{rank[part]['tau']['value']:.3f}" for rank in rankings for part in ("whole", "equal_cost")]
+            cells = [f"{rank[part]['tau']['value']:.3f}" for rank in rankings for part in PARTS]
             yield f"| {table} | {arm} | {' | '.join(cells)} | {cost(each, f'{arm}, prob'):.3f} |"
 
 
@@ -117,7 +114,7 @@ def pair_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for table, each in found["tables"].items():
         for name, pair in each["against"].items():
-            cells = [signed(pair[part]) for part in ("whole", "equal_cost")]
+            cells = [signed(pair[part]) for part in PARTS]
             yield f"| {table} | {name} | {' | '.join(cells)} | {pair['networks']:,} |"
 
 

@@ -26,14 +26,24 @@ from studies.cifar10_truths.bed import FILES, PREDICTIONS, RULES, Bed, Rule, rea
 from studies.cifar10_truths.compare import against, agreements, by_images, by_surface, of_arms, of_recipes, slopes
 from studies.cifar10_truths.judging import QUARTER, groups_of, judgements, orders, over_counts, paired
 from studies.cifar10_truths.run import CONFIG, images_of, settings_of
-from studies.cifar10_truths.table import BOTH, FULL_WIDTHS, OF_SEEDS, RESULTS, TRUTHS, recipe_of
+from studies.cifar10_truths.table import (
+    BESIDE,
+    BOTH,
+    ELSEWHERE,
+    FULL_WIDTHS,
+    OF_SEEDS,
+    PARTS,
+    RESULTS,
+    RULE,
+    TRUTHS,
+    recipe_of,
+)
 from studies.cifar10_truths.with_truths import both, evidence, predicted, ranker_gains
 
 SIZES = (10, TRUTHS, 100)  # truths that the ranker gets
 BY_DEFAULT: Rule = (LEADING, MACS_WEIGHT, 0.0)  # how `rank` ranks without options
 ALLOWED = {"rule": False, "rule with NASWOT": True}  # whether a rule may use untrained networks
-ELSEWHERE = " of the other tables"  # after a rule's name: the table that it ranks did not help to choose it
-UNTRAINED_ALONE, BESIDE = "untrained, naswot, smoothed", f"rule with NASWOT{ELSEWHERE}"
+UNTRAINED_ALONE = "untrained, naswot, smoothed"
 STEPS = 300  # whose subnets are counted for the cost of a training
 
 
@@ -65,7 +75,7 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
     columns = predictions_of(bed, rules)
     write_predictions(bed, columns)
     by_scores, beside = (bed.of_networks(ruled[name]) for name in elsewhere)
-    known = {"scores": evidence(bed, bed.judged, elsewhere[f"rule{ELSEWHERE}"]), BOTH: both(beside, by_scores)}
+    known = {"scores": evidence(bed, bed.judged, elsewhere[RULE]), BOTH: both(beside, by_scores)}
     return {
         "judged": bed.judged,
         "elsewhere": elsewhere,
@@ -85,10 +95,10 @@ def of_table(bed: Bed, beds: Sequence[Bed], rules: Mapping[str, Rule], before: M
         "by_surface": by_surface(bed),
         "ranker": {str(size): ranker_gains(bed, known, size) for size in SIZES},
         "counts": {
-            name: {part: each[part] for part in ("whole", "equal_cost")}
+            name: {part: each[part] for part in PARTS}
             for name, each in {**bench["counts"], QUARTER: bench["predicted"][QUARTER]}.items()
         },
-        "over_counts": over_counts(bed, ruled[f"rule{ELSEWHERE}"]),
+        "over_counts": over_counts(bed, ruled[RULE]),
         "ridge": {str(size): pair for size, pair in judged["rule"].ridge.items()},
         "ceiling": judged["rule"].ceiling,
         "truths": [bed.truth.keys[number] for number in bed.first(TRUTHS)],

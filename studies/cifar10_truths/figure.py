@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.cifar10_truths.run import ONCE_ARM
-from studies.cifar10_truths.table import cost, recipe_of
-
-RULE, BESIDE = "rule of the other tables", "rule with NASWOT of the other tables"
+from studies.cifar10_truths.table import BESIDE, PARTS, RULE, cost, recipe_of
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
@@ -19,7 +17,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
 
     figure, axes = plt.subplots(2, len(found["tables"]), figsize=(10, 6), sharex=True, sharey="row", squeeze=False)
     for column, (table, each) in zip(axes.T, found["tables"].items(), strict=True):
-        for number, (axis, part) in enumerate(zip(column, ("whole", "equal_cost"), strict=True)):
+        for number, (axis, part) in enumerate(zip(column, PARTS, strict=True)):
             for arm, rules in each["recipes"].items():
                 if arm == ONCE_ARM:
                     continue

@@ -10,6 +10,7 @@ from fewshot_nas.ranking.baselines import Groups, by_cost, everything, interval,
 from fewshot_nas.ranking.correlation import Floats
 from fewshot_nas.ranking.judgement import Judgement, judge
 from studies.cifar10_truths.bed import Bed
+from studies.cifar10_truths.table import PARTS
 
 QUARTER = "quarter_macs"  # multiply-adds of the networks that the supernets have
 
@@ -68,7 +69,7 @@ def over_counts(bed: Bed, values: Floats) -> dict[str, dict[str, Any]]:
     """The best count, whole and at equal cost, and the gain of a ranking over it."""
     counts = counted(bed)
     taus, found = taus_of(bed, counts), {}
-    for part in ("whole", "equal_cost"):
+    for part in PARTS:
         best = max(counts, key=lambda name: taus[name][part])
         found[part] = {"count": best, "tau": taus[best][part], "gain": paired(bed, values, counts[best])[part]}
     return found

@@ -37,7 +37,7 @@ from studies.cifar10_truths.judging import groups_of, paired
 from studies.cifar10_truths.older_beds import BEDS, SEEDS, codes_of, config_of
 from studies.cifar10_truths.older_beds import trained as trained_older
 from studies.cifar10_truths.run import ALL_IMAGES, CONFIG, FEW, SCORES, at_hand, sample, trained
-from studies.cifar10_truths.table import signed
+from studies.cifar10_truths.table import PARTS, signed
 
 KINDS = MappingProxyType(
     {
@@ -48,7 +48,6 @@ KINDS = MappingProxyType(
         "calibrated": "likelihood at the best temperature",
     }
 )
-PARTS = ("whole", "equal_cost")
 TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 
 

@@ -12,6 +12,9 @@ RESULTS = HERE / "results.json"
 TRUTHS = 30  # of the ranker's lines
 FULL_WIDTHS = ", of full widths"  # after a name: by untrained networks of the table's widths, not of a quarter
 BOTH = "scores and NASWOT"  # what the ranker knows, beside "scores"
+ELSEWHERE = " of the other tables"  # after a rule's name: the table that it ranks did not help to choose it
+RULE, BESIDE = f"rule{ELSEWHERE}", f"rule with NASWOT{ELSEWHERE}"
+PARTS = ("whole", "equal_cost")  # what a tau is of
 OF_SEEDS = " seeds"  # how the name of a mean of several supernets ends
 KINDS = MappingProxyType({"top1": "top-1", "prob": "mean probability", "likelihood": "likelihood"})
 UNTRAINED = MappingProxyType(
@@ -66,7 +69,7 @@ def headline(found: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for table, each in found["tables"].items():
         alike = [arm for arm in each["recipes"] if recipe_of(arm) == recipe_of(each["judged"])]
-        seeds = [each["recipes"][arm]["rule of the other tables"] for arm in alike]
+        seeds = [each["recipes"][arm][RULE] for arm in alike]
         for part, title in (
             ("whole", NAMES[table].format(each["networks"])),
             ("equal_cost", "at equal cost"),
@@ -87,7 +90,7 @@ def titles(table: Mapping[str, Any]) -> dict[str, str]:
     named["rank"] = "supernet, as `rank` ranks without options"
     named["rank --untrained"] = "supernet, as `rank --untrained` ranks"
     for rule in ("rule", "rule with NASWOT"):
-        elsewhere = f"{rule} of the other tables"
+        elsewhere = f"{rule}{ELSEWHERE}"
         named[elsewhere] = f"**supernet, {elsewhere}**"
         own = table["rankings"][rule] != table["rankings"][elsewhere]
         named[f"{elsewhere}{FULL_WIDTHS}"] = f"supernet, {elsewhere}{FULL_WIDTHS}"
@@ -113,8 +116,7 @@ def signed(tau: Mapping[str, float], digits: int = 3) -> str:
 
 def _cells(verdict: Mapping[str, Any]) -> list[str]:
     """Tau and worth, whole and at equal cost."""
-    parts = ("whole", "equal_cost")
-    return [*(_tau(verdict[part]["tau"]) for part in parts), *(_worth(verdict[part]["worth"]) for part in parts)]
+    return [*(_tau(verdict[part]["tau"]) for part in PARTS), *(_worth(verdict[part]["worth"]) for part in PARTS)]
 
 
 def _tau(tau: Mapping[str, float]) -> str:
